@@ -1,0 +1,72 @@
+//! Mail. In development it lands in a folder, to be read there.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use domain::id::Ids;
+
+/// A mail to one person.
+#[derive(Clone)]
+pub struct Mail {
+    /// Address.
+    pub to: String,
+    /// Subject.
+    pub subject: String,
+    /// Text. May hold a token, so it is never logged.
+    pub body: String,
+}
+
+/// A mail that was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the mail could not be handed over: {0}")]
+pub struct MailError(pub String);
+
+/// What sends mail.
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Sends one mail; `Ok` means that it was handed over.
+    ///
+    /// # Errors
+    /// When it was not.
+    async fn send(&self, mail: Mail) -> Result<(), MailError>;
+}
+
+/// The development mailer: each mail becomes a file that only the operator can read, and is announced on
+/// the terminal.
+pub struct OutboxMailer {
+    folder: PathBuf,
+    ids: std::sync::Arc<dyn Ids>,
+}
+
+impl OutboxMailer {
+    /// A mailer into `folder`, which is made when the first mail comes.
+    #[must_use]
+    pub fn new(folder: PathBuf, ids: std::sync::Arc<dyn Ids>) -> Self {
+        Self { folder, ids }
+    }
+}
+
+#[async_trait]
+impl Mailer for OutboxMailer {
+    async fn send(&self, mail: Mail) -> Result<(), MailError> {
+        let path = self.folder.join(format!("{}.txt", self.ids.next()));
+        let text = format!("To: {}\nSubject: {}\n\n{}\n", mail.to, mail.subject, mail.body);
+        let (folder, file) = (self.folder.clone(), path.clone());
+        let written = tokio::task::spawn_blocking(move || write_private(&folder, &file, &text)).await;
+        match written {
+            Ok(Ok(())) => {
+                tracing::info!(file = %path.display(), "a mail was put into the outbox");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(MailError(error.to_string())),
+            Err(error) => Err(MailError(error.to_string())),
+        }
+    }
+}
+
+fn write_private(folder: &std::path::Path, file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    std::fs::create_dir_all(folder)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(text.as_bytes())
+}

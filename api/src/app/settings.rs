@@ -1,0 +1,26 @@
+//! What of the application can be set.
+
+use std::time::Duration;
+
+use crate::{auth::secret::Secret, ingest::IngestLimits};
+
+/// Settings of the doors.
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// The version of Anneal.
+    pub version: &'static str,
+    /// Life of an access token.
+    pub access_token_life: Duration,
+    /// Life of a session.
+    pub session_life: Duration,
+    /// Whether anybody may register.
+    pub self_registration: bool,
+    /// What the first administrator has to know; `None` once there is one.
+    pub setup_token: Option<Secret>,
+    /// Whether schema and console for queries are shown to everybody.
+    pub graphiql: bool,
+    /// Bounds of uploads.
+    pub uploads: IngestLimits,
+    /// After how many lost workers a job is given up.
+    pub job_attempts: u32,
+}

@@ -1,0 +1,65 @@
+//! The pepper: a secret of this installation that turns names into keys nobody else can compute.
+//!
+//! One rule: what counts or reserves by e-mail, username or address does so under a claim made here, so that
+//! a copy of the database does not tell whose entries they are.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
+
+use super::super::secret::fill_random;
+use super::{KeyError, files};
+
+const FILE: &str = "pepper.key";
+const EXPECTED: &str = "the 64 hexadecimal digits of the pepper";
+
+/// The installation's pepper, 32 random bytes.
+///
+/// It belongs into the backup: with another pepper, taken names look free and counters start again.
+pub struct Pepper(hmac::Key);
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pepper(***)")
+    }
+}
+
+impl Pepper {
+    /// Reads `pepper.key` in `folder`, and makes it (mode 0600) on the very first start.
+    ///
+    /// Two processes that start at once end up with the same pepper.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the file cannot be read, is open to others or holds something else.
+    pub fn open(folder: &Path) -> Result<Self, KeyError> {
+        files::make_folder(folder)?;
+        let path = folder.join(FILE);
+        if !path.exists() {
+            let mut bytes = Zeroizing::new([0_u8; 32]);
+            fill_random(bytes.as_mut()).map_err(|_| KeyError::Generation)?;
+            let text = Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref())));
+            files::create_once(&path, text.as_bytes())?;
+        }
+        let text = files::read_private(&path, EXPECTED)?;
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        hex::decode_to_slice(text.trim(), bytes.as_mut()).map_err(|_| KeyError::Unreadable {
+            path,
+            expected: EXPECTED,
+        })?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_ref())))
+    }
+
+    /// The claim key of a normalised name within a scope (`"email"`, `"username"`, `"login"`): HMAC-SHA256
+    /// (RFC 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
+    #[must_use]
+    pub fn claim(&self, scope: &str, normalised: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        // The length in front keeps ("ab", "c") and ("a", "bc") apart.
+        context.update(&(scope.len() as u64).to_be_bytes());
+        context.update(scope.as_bytes());
+        context.update(normalised.as_bytes());
+        hex::encode(context.sign().as_ref())
+    }
+}

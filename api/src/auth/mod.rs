@@ -1,0 +1,7 @@
+//! Who asks: passwords, tokens, keys.
+
+pub mod keys;
+pub mod password;
+pub mod policy;
+pub mod secret;
+pub mod token;

@@ -1,0 +1,143 @@
+//! What resolvers share: who asks, how commands are run, and how failures are worded.
+
+use async_graphql::{Context, Error, ErrorExtensions, Result};
+use domain::{
+    authz::{Action, Concealment, Denied, Requirement, Resource, UserPrincipal, permit},
+    event_store::Position,
+    execute::{Command, ExecuteError},
+};
+use projections::{paging::Viewer, read_model::ReadError};
+
+use super::scalars::Long;
+use crate::app::{App, Caller, PATIENCE};
+
+/// An error with a code that clients may see.
+#[must_use]
+pub fn coded(code: &'static str, message: impl Into<String>) -> Error {
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+/// The application behind the request.
+///
+/// # Errors
+/// When the schema was built without it, which is a defect.
+pub fn app<'a>(context: &Context<'a>) -> Result<&'a App> {
+    context.data::<App>()
+}
+
+/// Who asks.
+///
+/// # Errors
+/// When the door did not say, which is a defect.
+pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller> {
+    context.data::<Caller>()
+}
+
+/// The signed-in user.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when nobody is signed in.
+pub fn user<'a>(context: &Context<'a>) -> Result<&'a UserPrincipal> {
+    caller(context)?.user().ok_or_else(|| coded("UNAUTHENTICATED", "sign in first"))
+}
+
+/// Whose things the signed-in user may see. Accounts that are not verified see no list but their own
+/// profile.
+///
+/// # Errors
+/// `UNAUTHENTICATED` or `FORBIDDEN`.
+pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
+    let user = user(context)?;
+    let own = Resource::of("things of one's own", Some(user.user));
+    permit(&caller(context)?.principal, &Requirement::one(Action::ProjectsRead, own)).map_err(|d| denied(&d))?;
+    Ok(match user.permissions.contains(&Action::SystemAdmin) {
+        true => Viewer::Everything,
+        false => Viewer::User(user.user),
+    })
+}
+
+/// Requires a permission that is not about one resource.
+///
+/// # Errors
+/// `UNAUTHENTICATED` or `FORBIDDEN`.
+pub fn require(context: &Context<'_>, action: Action, kind: &str) -> Result<()> {
+    let requirement = Requirement::one(action, Resource::kind(kind));
+    permit(&caller(context)?.principal, &requirement).map_err(|refusal| denied(&refusal))
+}
+
+/// A denial as a top-level error.
+#[must_use]
+pub fn denied(denied: &Denied) -> Error {
+    match denied.concealment {
+        Concealment::NotFound => coded("NOT_FOUND", "not found"),
+        Concealment::Forbidden => coded("FORBIDDEN", denied.reason.clone()),
+        Concealment::Unauthenticated => coded("UNAUTHENTICATED", denied.reason.clone()),
+    }
+}
+
+/// A failed read: clients learn that it failed, the log learns why.
+#[must_use]
+pub fn unreadable(error: &ReadError) -> Error {
+    Error::new(error.to_string())
+}
+
+/// How a command ended, as far as the caller may know.
+pub enum Outcome<R> {
+    /// Recorded, or already so.
+    Done(Position),
+    /// Refused by a rule.
+    Refused(R),
+    /// What it is about does not exist for the caller.
+    NotFound,
+}
+
+/// Runs a command for the caller.
+///
+/// # Errors
+/// Denials other than "not found", and failures of the system.
+pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outcome<C::Refusal>> {
+    match app(context)?.execute(caller(context)?, command).await {
+        Ok(position) => Ok(Outcome::Done(position)),
+        Err(ExecuteError::Refused(reason)) => Ok(Outcome::Refused(reason)),
+        Err(ExecuteError::Denied(refusal)) if refusal.concealment == Concealment::NotFound => {
+            Ok(Outcome::NotFound)
+        }
+        Err(ExecuteError::Denied(refusal)) => Err(denied(&refusal)),
+        Err(ExecuteError::Busy) => {
+            Err(coded("UNAVAILABLE", "too many changes to the same things at once, try again"))
+        }
+        Err(ExecuteError::Store(error)) => {
+            tracing::error!(%error, "a command met a failing event store");
+            Err(coded("UNAVAILABLE", "the event store does not answer, try again"))
+        }
+        Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => Err(Error::new(error.to_string())),
+    }
+}
+
+/// Waits until the read models show everything up to `position`.
+///
+/// # Errors
+/// `UNAVAILABLE` when they do not get there in time.
+pub async fn reach(context: &Context<'_>, position: Position) -> Result<()> {
+    app(context)?
+        .progress
+        .reach(position, PATIENCE)
+        .await
+        .map_err(|error| coded("UNAVAILABLE", error.to_string()))
+}
+
+/// Honours `minPosition` of a query: reads one's own writes.
+///
+/// # Errors
+/// `BAD_USER_INPUT` for a position that lies in the future, `UNAVAILABLE` when it is not reached in time.
+pub async fn at_least(context: &Context<'_>, position: Option<Long>) -> Result<()> {
+    let Some(position) = position else { return Ok(()) };
+    let position = Position(position.0);
+    if position > app(context)?.ports.store.known_head() {
+        let head = app(context)?.ports.store.head().await.map_err(|error| Error::new(error.to_string()))?;
+        if position > head {
+            return Err(coded("BAD_USER_INPUT", format!("minPosition {position} is beyond the log's head {head}")));
+        }
+    }
+    reach(context, position).await
+}

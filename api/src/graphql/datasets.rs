@@ -1,0 +1,251 @@
+//! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader};
+use domain::{
+    authz,
+    datasets::dataset::{CreateDataset, DatasetRefusal},
+    id::DatasetId,
+};
+use projections::datasets::{dataset::DatasetRow, version::VersionRow};
+use time::OffsetDateTime;
+
+use super::{
+    access::id_or_not_found,
+    context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
+    fault::Fault,
+    loaders::DatasetVersionsLoader,
+    paging::{connect, page, weight},
+    scalars::Long,
+};
+
+/// Why a dataset was not made. May grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum DatasetsErrorCode {
+    /// A field does not have the right form.
+    Invalid,
+    /// A quota is used up.
+    QuotaExceeded,
+}
+
+/// Who sees a thing besides its owner and members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum Visibility {
+    /// Nobody.
+    Private,
+    /// Everybody who is signed in may read it.
+    Public,
+}
+
+impl From<authz::Visibility> for Visibility {
+    fn from(visibility: authz::Visibility) -> Self {
+        match visibility {
+            authz::Visibility::Private => Self::Private,
+            authz::Visibility::Public => Self::Public,
+        }
+    }
+}
+
+impl From<Visibility> for authz::Visibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Private => Self::Private,
+            Visibility::Public => Self::Public,
+        }
+    }
+}
+
+/// A dataset.
+pub struct Dataset(pub DatasetRow);
+
+/// Training data with immutable versions.
+#[Object]
+impl Dataset {
+    /// Global id.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// What is in it.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// Whose, by id.
+    async fn owner_id(&self) -> ID {
+        self.0.owner_id.to_string().into()
+    }
+    /// Who else sees it.
+    async fn visibility(&self) -> Visibility {
+        self.0.visibility.into()
+    }
+    /// When it was created.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+    /// Number of the newest version; 0 when it is empty.
+    async fn latest_version(&self) -> i32 {
+        self.0.latest_version
+    }
+    /// Where to send a new version: `POST` the file's bytes there, with an access token.
+    async fn upload_path(&self) -> String {
+        format!("/api/datasets/{}/versions", self.0.id)
+    }
+    /// Its versions, the newest first; at most 100.
+    async fn versions(&self, context: &Context<'_>) -> Result<Vec<DatasetVersion>> {
+        let loaded = context.data::<DataLoader<DatasetVersionsLoader>>()?.load_one(self.0.id).await?;
+        Ok(loaded.unwrap_or_default().into_iter().map(DatasetVersion).collect())
+    }
+}
+
+/// A version of a dataset.
+pub struct DatasetVersion(pub VersionRow);
+
+/// An immutable, content-addressed version of a dataset.
+#[Object]
+impl DatasetVersion {
+    /// Its number, from 1.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+    /// SHA-256 of its bytes, in hexadecimal.
+    async fn sha256(&self) -> &str {
+        &self.0.sha256
+    }
+    /// Its size in bytes, uncompressed.
+    async fn bytes(&self) -> Long {
+        self.0.bytes.into()
+    }
+    /// `plain_text` or `chat`; the list may grow.
+    async fn format(&self) -> &str {
+        self.0.format.name()
+    }
+    /// The file's name as uploaded.
+    async fn file_name(&self) -> &str {
+        &self.0.file_name
+    }
+    /// Samples in it.
+    async fn samples(&self) -> Long {
+        Long(self.0.summary.samples)
+    }
+    /// Lines in it.
+    async fn lines(&self) -> Long {
+        Long(self.0.summary.lines)
+    }
+    /// Estimated tokens: a quarter of its bytes.
+    async fn token_estimate(&self) -> Long {
+        Long(self.0.summary.token_estimate)
+    }
+    /// Its first samples, cut.
+    async fn preview(&self) -> &[String] {
+        &self.0.summary.preview
+    }
+    /// When it was added.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+}
+
+/// A new, empty dataset.
+#[derive(InputObject)]
+pub struct CreateDatasetInput {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// At most 2,000 characters.
+    #[graphql(default)]
+    pub description: String,
+    /// Who else sees it; nobody if not given.
+    #[graphql(default_with = "Visibility::Private")]
+    pub visibility: Visibility,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub struct CreateDatasetPayload {
+    /// The dataset; null when there is none.
+    pub dataset: Option<Dataset>,
+    /// Position in the log.
+    pub position: Option<Long>,
+    /// Everything that was wrong.
+    pub user_errors: Vec<Fault<DatasetsErrorCode>>,
+}
+
+/// Queries about datasets.
+#[derive(Default)]
+pub struct DatasetsQuery;
+
+#[Object]
+impl DatasetsQuery {
+    /// The datasets that one may see, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn datasets(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Dataset>> {
+        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        at_least(context, min_position).await?;
+        let rows = projections::datasets::dataset::list(&app(context)?.pool, viewer, &request).await;
+        let rows = rows.map_err(|error| unreadable(&error))?;
+        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Dataset(row))))
+    }
+
+    /// One dataset.
+    async fn dataset(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The dataset.")] id: ID,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Option<Dataset>> {
+        let viewer = viewer(context)?;
+        at_least(context, min_position).await?;
+        let Ok(id) = id_or_not_found::<DatasetId>(&id) else { return Ok(None) };
+        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| unreadable(&error))?.map(Dataset))
+    }
+}
+
+/// Changes of datasets.
+#[derive(Default)]
+pub struct DatasetsMutation;
+
+#[Object]
+impl DatasetsMutation {
+    /// Creates an empty dataset. Needs `datasets.create` and room in the quota.
+    async fn create_dataset(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The dataset.")] input: CreateDatasetInput,
+    ) -> Result<CreateDatasetPayload> {
+        let owner = user(context)?.user;
+        let dataset = DatasetId(app(context)?.ports.ids.next());
+        let command = CreateDataset {
+            dataset,
+            owner,
+            name: input.name,
+            description: input.description,
+            visibility: input.visibility.into(),
+        };
+        let wrong = |user_errors| Ok(CreateDatasetPayload { dataset: None, position: None, user_errors });
+        let position = match run(context, &command).await? {
+            Outcome::Done(position) => position,
+            Outcome::Refused(DatasetRefusal::Text(problems)) => {
+                let fault = |problem: domain::text::TextProblem| {
+                    Fault::of(problem.field, problem.message, DatasetsErrorCode::Invalid)
+                };
+                return wrong(problems.0.into_iter().map(fault).collect());
+            }
+            Outcome::Refused(reason) => {
+                return wrong(vec![Fault::whole(reason.to_string(), DatasetsErrorCode::QuotaExceeded)]);
+            }
+            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+        };
+        reach(context, position).await?;
+        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer(context)?, dataset).await;
+        let dataset = row.map_err(|error| unreadable(&error))?.map(Dataset);
+        Ok(CreateDatasetPayload { dataset, position: Some(position.into()), user_errors: Vec::new() })
+    }
+}

@@ -1,0 +1,70 @@
+//! GraphQL: the schema, one file per context, and what guards it.
+//!
+//! A resolver is short and decides nothing: it reads the input, hands a command to the write path or a
+//! question to the read side, and words the answer.
+
+pub mod access;
+pub mod audit;
+pub mod context;
+pub mod datasets;
+pub mod executor;
+pub mod fault;
+pub mod guard;
+pub mod identity;
+pub mod job_feed;
+pub mod jobs;
+pub mod loaders;
+pub mod models;
+pub mod paging;
+pub mod projects;
+pub mod scalars;
+pub mod system;
+
+use async_graphql::{MergedObject, Schema, SchemaBuilder};
+
+/// Everything that can be asked.
+#[derive(Default, MergedObject)]
+pub struct Query(
+    access::AccessQuery,
+    audit::AuditQuery,
+    datasets::DatasetsQuery,
+    identity::IdentityQuery,
+    jobs::JobsQuery,
+    models::ModelsQuery,
+    projects::ProjectsQuery,
+    system::SystemQuery,
+);
+
+/// Everything that can be changed.
+#[derive(Default, MergedObject)]
+pub struct Mutation(
+    access::AccessMutation,
+    datasets::DatasetsMutation,
+    identity::IdentityMutation,
+    jobs::JobsMutation,
+    projects::ProjectsMutation,
+);
+
+/// The schema.
+pub type AnnealSchema = Schema<Query, Mutation, job_feed::JobFeedSubscription>;
+
+/// Fields of a query, weighted by page sizes.
+const COMPLEXITY: usize = 2_000;
+/// Nesting of selections; lets the standard introspection query through.
+const DEPTH: usize = 16;
+
+/// The schema without anything behind it.
+#[must_use]
+pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription> {
+    Schema::build(Query::default(), Mutation::default(), job_feed::JobFeedSubscription)
+        .limit_complexity(COMPLEXITY)
+        .limit_depth(DEPTH)
+        .limit_recursive_depth(32)
+        .limit_directives(5)
+}
+
+/// The schema in the schema definition language, as committed in `schema/schema.graphql`.
+#[must_use]
+pub fn sdl() -> String {
+    builder().finish().sdl_with_options(async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items())
+}

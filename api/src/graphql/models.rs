@@ -1,0 +1,236 @@
+//! Models, their versions and where those come from. Files are downloaded by plain HTTP.
+
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader};
+use domain::{
+    id::ModelId,
+    models::model::{Lineage as Recorded, ModelKind},
+};
+use projections::models::{model::ModelRow, version::ModelVersionRow};
+use time::OffsetDateTime;
+
+use super::{
+    access::id_or_not_found,
+    context::{app, at_least, unreadable, viewer},
+    datasets::Visibility,
+    loaders::ModelVersionsLoader,
+    paging::{connect, page, weight},
+    scalars::Long,
+};
+
+/// What a model's versions contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum ModelContent {
+    /// All weights, in Hugging Face layout.
+    Full,
+    /// A LoRA adapter in PEFT layout, for one base model.
+    Adapter,
+}
+
+/// A model.
+pub struct Model(pub ModelRow);
+
+/// A base model, or what training made.
+#[Object]
+impl Model {
+    /// Global id.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// What it is for.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// Whose, by id.
+    async fn owner_id(&self) -> ID {
+        self.0.owner_id.to_string().into()
+    }
+    /// What its versions contain.
+    async fn content(&self) -> ModelContent {
+        match self.0.content {
+            ModelKind::Full => ModelContent::Full,
+            ModelKind::Adapter => ModelContent::Adapter,
+        }
+    }
+    /// Who else sees it.
+    async fn visibility(&self) -> Visibility {
+        self.0.visibility.into()
+    }
+    /// When it was registered.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+    /// Its versions, the newest first; at most 100.
+    async fn versions(&self, context: &Context<'_>) -> Result<Vec<ModelVersion>> {
+        let loaded = context.data::<DataLoader<ModelVersionsLoader>>()?.load_one(self.0.id).await?;
+        Ok(loaded.unwrap_or_default().into_iter().map(ModelVersion).collect())
+    }
+}
+
+/// A version of a model.
+pub struct ModelVersion(pub ModelVersionRow);
+
+/// An immutable version of a model.
+#[Object]
+impl ModelVersion {
+    /// Its number, from 1.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+    /// Hash over the names and hashes of its files.
+    async fn sha256(&self) -> &str {
+        &self.0.sha256
+    }
+    /// Its files.
+    async fn files(&self) -> Vec<ModelFile> {
+        let path = |name: &str| {
+            format!("/api/models/{}/versions/{}/files/{name}", self.0.model_id, self.0.version)
+        };
+        let files = self.0.files.iter();
+        files
+            .map(|file| ModelFile {
+                name: file.name.clone(),
+                sha256: file.sha256.clone(),
+                bytes: Long(file.bytes),
+                download_path: path(&file.name),
+            })
+            .collect()
+    }
+    /// Where it comes from.
+    async fn lineage(&self) -> Lineage {
+        Lineage::from(&self.0.lineage)
+    }
+    /// When it was added.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+}
+
+/// One file of a version.
+#[derive(SimpleObject)]
+pub struct ModelFile {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub bytes: Long,
+    /// Where to get it: `GET` with an access token. Needs `models.export`.
+    pub download_path: String,
+}
+
+/// A named value.
+#[derive(SimpleObject)]
+pub struct Metric {
+    /// What it is.
+    pub name: String,
+    /// Its value, as a decimal number.
+    pub value: String,
+}
+
+/// Metrics as a list, by name.
+pub fn metrics(map: &std::collections::BTreeMap<String, String>) -> Vec<Metric> {
+    map.iter().map(|(name, value)| Metric { name: name.clone(), value: value.clone() }).collect()
+}
+
+/// Where a version comes from: enough to make it again. Fields are null for imported models.
+#[derive(Default, SimpleObject)]
+pub struct Lineage {
+    /// What it was called outside, when it was brought in.
+    pub imported_from: Option<String>,
+    /// The job that made it.
+    pub job_id: Option<ID>,
+    /// The dataset it was trained on,
+    pub dataset_id: Option<ID>,
+    /// in this version,
+    pub dataset_version: Option<u32>,
+    /// which had this SHA-256.
+    pub dataset_sha256: Option<String>,
+    /// The base model,
+    pub base_model_id: Option<ID>,
+    /// in this version,
+    pub base_model_version: Option<u32>,
+    /// whose files had this hash.
+    pub base_sha256: Option<String>,
+    /// The seed.
+    pub seed: Option<Long>,
+    /// The version of Anneal.
+    pub code_version: Option<String>,
+    /// The worker.
+    pub worker: Option<String>,
+    /// The result.
+    pub metrics: Vec<Metric>,
+}
+
+impl From<&Recorded> for Lineage {
+    fn from(recorded: &Recorded) -> Self {
+        match recorded {
+            Recorded::Imported { origin } => Self { imported_from: Some(origin.clone()), ..Self::default() },
+            Recorded::Trained {
+                job,
+                dataset,
+                dataset_version,
+                dataset_sha256,
+                base,
+                base_sha256,
+                seed,
+                code_version,
+                worker,
+                metrics: measured,
+            } => Self {
+                imported_from: None,
+                job_id: Some(job.to_string().into()),
+                dataset_id: Some(dataset.to_string().into()),
+                dataset_version: Some(*dataset_version),
+                dataset_sha256: Some(dataset_sha256.clone()),
+                base_model_id: base.map(|base| base.model.to_string().into()),
+                base_model_version: base.map(|base| base.version),
+                base_sha256: base_sha256.clone(),
+                seed: Some(Long(*seed)),
+                code_version: Some(code_version.clone()),
+                worker: Some(worker.clone()),
+                metrics: metrics(measured),
+            },
+        }
+    }
+}
+
+/// Queries about models.
+#[derive(Default)]
+pub struct ModelsQuery;
+
+#[Object]
+impl ModelsQuery {
+    /// The models that one may see, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn models(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Model>> {
+        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        at_least(context, min_position).await?;
+        let rows = projections::models::model::list(&app(context)?.pool, viewer, &request).await;
+        let rows = rows.map_err(|error| unreadable(&error))?;
+        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Model(row))))
+    }
+
+    /// One model.
+    async fn model(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The model.")] id: ID,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Option<Model>> {
+        let viewer = viewer(context)?;
+        at_least(context, min_position).await?;
+        let Ok(id) = id_or_not_found::<ModelId>(&id) else { return Ok(None) };
+        let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| unreadable(&error))?.map(Model))
+    }
+}

@@ -1,0 +1,57 @@
+//! Relay connections: pages in, cursors out.
+
+use async_graphql::{
+    OutputType, Result,
+    connection::{Connection, Edge, EmptyFields},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use projections::paging::{Page, PageRequest};
+
+use super::context::coded;
+
+/// Rows on a page when the client does not say.
+const DEFAULT: i32 = 25;
+/// Rows on a page at most.
+const MAX: i32 = 100;
+const PREFIX: &str = "after:";
+
+/// Reads `first` and `after`.
+///
+/// # Errors
+/// `BAD_USER_INPUT` for a page size out of range or a cursor that is not ours.
+pub fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest> {
+    let first = first.unwrap_or(DEFAULT);
+    if !(1..=MAX).contains(&first) {
+        return Err(coded("BAD_USER_INPUT", format!("first must be within 1 to {MAX}, not {first}")));
+    }
+    let after = after.map(key_of).transpose()?;
+    Ok(PageRequest { first: u32::try_from(first).unwrap_or_default(), after })
+}
+
+fn key_of(cursor: &str) -> Result<String> {
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded
+        .and_then(|text| text.strip_prefix(PREFIX).map(str::to_owned))
+        .filter(|key| !key.is_empty() && key.len() <= 64)
+        .ok_or_else(|| coded("BAD_USER_INPUT", "this cursor was not made by this list; start without one"))
+}
+
+/// Makes a connection of a page.
+pub fn connect<R, N: OutputType>(
+    page: Page<R>,
+    after: Option<&str>,
+    node: impl Fn(R) -> (String, N),
+) -> Connection<String, N, EmptyFields, EmptyFields> {
+    let mut connection = Connection::new(after.is_some(), page.has_next);
+    connection.edges.extend(page.rows.into_iter().map(|row| {
+        let (key, node) = node(row);
+        Edge::new(BASE64_URL_SAFE_NO_PAD.encode(format!("{PREFIX}{key}")), node)
+    }));
+    connection
+}
+
+/// How much a list of `first` rows counts, for the complexity of a query.
+#[must_use]
+pub fn weight(first: Option<i32>, child: usize) -> usize {
+    usize::try_from(first.unwrap_or(DEFAULT).clamp(1, MAX)).unwrap_or(1) * child.max(1)
+}

@@ -1,0 +1,302 @@
+//! Projects and experiments.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use domain::{
+    id::{ExperimentId, ProjectId},
+    projects::{
+        experiment::{CreateExperiment, CreateExperimentRefusal},
+        project::{CreateProject, CreateProjectRefusal},
+    },
+    text::TextProblems,
+};
+use projections::projects::{experiment::ExperimentRow, project::ProjectRow};
+use time::OffsetDateTime;
+
+use super::{
+    access::id_or_not_found,
+    context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
+    fault::Fault,
+    jobs::Job,
+    paging::{connect, page, weight},
+    scalars::Long,
+};
+
+/// Why a project or experiment was not made. May grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum ProjectsErrorCode {
+    /// A field does not have the right form.
+    Invalid,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// There is no such thing for the caller.
+    NotFound,
+}
+
+/// A project.
+pub struct Project(pub ProjectRow);
+
+/// A place where people work together.
+#[Object]
+impl Project {
+    /// Global id.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// What it is about.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// Who founded it, by id.
+    async fn owner_id(&self) -> ID {
+        self.0.owner_id.to_string().into()
+    }
+    /// When it was created.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+    /// How many experiments it has.
+    async fn experiment_count(&self) -> i32 {
+        self.0.experiments
+    }
+    /// Its experiments, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn experiments(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<String, Experiment>> {
+        experiments(context, Some(self.0.id), first, after).await
+    }
+}
+
+/// An experiment.
+pub struct Experiment(pub ExperimentRow);
+
+/// Runs that belong together, inside a project.
+#[Object]
+impl Experiment {
+    /// Global id.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its project, by id.
+    async fn project_id(&self) -> ID {
+        self.0.project_id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// What is tried.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// Who created it, by id.
+    async fn created_by(&self) -> ID {
+        self.0.created_by.to_string().into()
+    }
+    /// When it was created.
+    async fn created_at(&self) -> OffsetDateTime {
+        self.0.created_at
+    }
+    /// Its jobs, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<String, Job>> {
+        super::jobs::list(context, Some(self.0.id), None, first, after).await
+    }
+}
+
+/// A new project.
+#[derive(InputObject)]
+pub struct CreateProjectInput {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// At most 2,000 characters.
+    #[graphql(default)]
+    pub description: String,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub struct CreateProjectPayload {
+    /// The project; null when there is none.
+    pub project: Option<Project>,
+    /// Position in the log.
+    pub position: Option<Long>,
+    /// Everything that was wrong.
+    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+}
+
+/// A new experiment.
+#[derive(InputObject)]
+pub struct CreateExperimentInput {
+    /// The project.
+    pub project_id: ID,
+    /// 1 to 100 characters.
+    pub name: String,
+    /// At most 2,000 characters.
+    #[graphql(default)]
+    pub description: String,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub struct CreateExperimentPayload {
+    /// The experiment; null when there is none.
+    pub experiment: Option<Experiment>,
+    /// Position in the log.
+    pub position: Option<Long>,
+    /// Everything that was wrong.
+    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+}
+
+fn texts(problems: TextProblems) -> Vec<Fault<ProjectsErrorCode>> {
+    let fault = |problem: domain::text::TextProblem| {
+        Fault::of(problem.field, problem.message, ProjectsErrorCode::Invalid)
+    };
+    problems.0.into_iter().map(fault).collect()
+}
+
+async fn experiments(
+    context: &Context<'_>,
+    project: Option<ProjectId>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Connection<String, Experiment>> {
+    let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+    let rows = projections::projects::experiment::list(&app(context)?.pool, viewer, project, &request).await;
+    let rows = rows.map_err(|error| unreadable(&error))?;
+    Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Experiment(row))))
+}
+
+/// Queries about projects.
+#[derive(Default)]
+pub struct ProjectsQuery;
+
+#[Object]
+impl ProjectsQuery {
+    /// The projects that one may see, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn projects(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Project>> {
+        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        at_least(context, min_position).await?;
+        let rows = projections::projects::project::list(&app(context)?.pool, viewer, &request).await;
+        let rows = rows.map_err(|error| unreadable(&error))?;
+        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Project(row))))
+    }
+
+    /// One project.
+    async fn project(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The project.")] id: ID,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Option<Project>> {
+        let viewer = viewer(context)?;
+        at_least(context, min_position).await?;
+        let Ok(id) = id_or_not_found::<ProjectId>(&id) else { return Ok(None) };
+        let row = projections::projects::project::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| unreadable(&error))?.map(Project))
+    }
+
+    /// The experiments of all projects that one may see, the newest first.
+    #[graphql(complexity = "weight(first, child_complexity)")]
+    async fn experiments(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Experiment>> {
+        at_least(context, min_position).await?;
+        experiments(context, None, first, after).await
+    }
+
+    /// One experiment.
+    async fn experiment(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The experiment.")] id: ID,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+    ) -> Result<Option<Experiment>> {
+        let viewer = viewer(context)?;
+        at_least(context, min_position).await?;
+        let Ok(id) = id_or_not_found::<ExperimentId>(&id) else { return Ok(None) };
+        let row = projections::projects::experiment::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| unreadable(&error))?.map(Experiment))
+    }
+}
+
+/// Changes of projects.
+#[derive(Default)]
+pub struct ProjectsMutation;
+
+#[Object]
+impl ProjectsMutation {
+    /// Founds a project. Needs `projects.create` and room in the quota.
+    async fn create_project(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The project.")] input: CreateProjectInput,
+    ) -> Result<CreateProjectPayload> {
+        let owner = user(context)?.user;
+        let project = ProjectId(app(context)?.ports.ids.next());
+        let command = CreateProject { project, owner, name: input.name, description: input.description };
+        let wrong = |user_errors| Ok(CreateProjectPayload { project: None, position: None, user_errors });
+        let position = match run(context, &command).await? {
+            Outcome::Done(position) => position,
+            Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
+            Outcome::Refused(reason) => {
+                return wrong(vec![Fault::whole(reason.to_string(), ProjectsErrorCode::QuotaExceeded)]);
+            }
+            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+        };
+        reach(context, position).await?;
+        let row = projections::projects::project::find(&app(context)?.pool, viewer(context)?, project).await;
+        let project = row.map_err(|error| unreadable(&error))?.map(Project);
+        Ok(CreateProjectPayload { project, position: Some(position.into()), user_errors: Vec::new() })
+    }
+
+    /// Creates an experiment in a project. Needs `experiments.create` and a part in the project.
+    async fn create_experiment(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The experiment.")] input: CreateExperimentInput,
+    ) -> Result<CreateExperimentPayload> {
+        let created_by = user(context)?.user;
+        let wrong = |user_errors| Ok(CreateExperimentPayload { experiment: None, position: None, user_errors });
+        let unknown = || Fault::of("projectId", "there is no such project", ProjectsErrorCode::NotFound);
+        let Ok(project) = input.project_id.parse::<ProjectId>() else { return wrong(vec![unknown()]) };
+        let experiment = ExperimentId(app(context)?.ports.ids.next());
+        let (name, description) = (input.name, input.description);
+        let command = CreateExperiment { experiment, project, created_by, name, description };
+        let position = match run(context, &command).await? {
+            Outcome::Done(position) => position,
+            Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
+            Outcome::Refused(reason) => {
+                return wrong(vec![Fault::whole(reason.to_string(), ProjectsErrorCode::Invalid)]);
+            }
+            Outcome::NotFound => return wrong(vec![unknown()]),
+        };
+        reach(context, position).await?;
+        let row = projections::projects::experiment::find(&app(context)?.pool, viewer(context)?, experiment).await;
+        let experiment = row.map_err(|error| unreadable(&error))?.map(Experiment);
+        Ok(CreateExperimentPayload { experiment, position: Some(position.into()), user_errors: Vec::new() })
+    }
+}

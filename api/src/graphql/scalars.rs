@@ -1,0 +1,37 @@
+//! Scalars of our own.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use domain::event_store::Position;
+
+/// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input
+/// a number is taken too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Long(pub u64);
+
+#[Scalar]
+impl ScalarType for Long {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::Number(number) => number.as_u64().map(Self),
+            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Self),
+            _ => None,
+        }
+        .ok_or_else(|| InputValueError::custom("expected a whole number from 0 to 18446744073709551615"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+impl From<Position> for Long {
+    fn from(position: Position) -> Self {
+        Self(position.0)
+    }
+}
+
+impl From<i64> for Long {
+    fn from(value: i64) -> Self {
+        Self(u64::try_from(value).unwrap_or_default())
+    }
+}

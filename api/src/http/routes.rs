@@ -1,0 +1,155 @@
+//! Plain HTTP where GraphQL does not fit: bytes up and down, health, keys, metrics.
+
+mod datasets;
+mod health;
+mod models;
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, State},
+    http::{StatusCode, header, request::Parts},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use domain::{
+    authz::Concealment,
+    execute::{Command, ExecuteError},
+};
+
+pub use health::Probe;
+
+use super::{door::AuthError, problem::Problem, server::RequestId};
+use crate::{
+    app::{App, Caller},
+    http::door::{Credentials, Transport},
+};
+
+/// What writes the metrics in Prometheus' text format.
+pub type MetricsText = std::sync::Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Shared by the routes.
+#[derive(Clone)]
+pub struct Routes {
+    app: App,
+    probe: Probe,
+    metrics: Option<MetricsText>,
+}
+
+impl Routes {
+    /// The routes over `app`; `metrics` is served when given.
+    #[must_use]
+    pub fn new(app: App, probe: Probe, metrics: Option<MetricsText>) -> Self {
+        Self { app, probe, metrics }
+    }
+
+    /// The router, without common layers.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/", get(front))
+            .route("/graphiql", get(graphiql))
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
+            .route("/api/health", get(health::report))
+            .route("/metrics", get(metrics_text))
+            .route("/.well-known/jwks.json", get(jwks))
+            .route("/api/datasets/{dataset}/versions", post(datasets::upload))
+            .route("/api/datasets/{dataset}/versions/{version}/content", get(datasets::download))
+            .route("/api/models/{model}/versions/{version}/files/{file}", get(models::download))
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
+            .with_state(self)
+    }
+}
+
+async fn front(State(routes): State<Routes>) -> Response {
+    let console = if routes.app.settings.graphiql { "Explore it at /graphiql." } else { "" };
+    let text = format!("Anneal {}: GraphQL at /graphql. {console}\n", routes.app.settings.version);
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+async fn graphiql(State(routes): State<Routes>) -> Response {
+    if !routes.app.settings.graphiql {
+        return Problem::new(StatusCode::NOT_FOUND).detail("GraphiQL is switched off (http.graphiql)").into_response();
+    }
+    let page = async_graphql::http::GraphiQLSource::build()
+        .endpoint("/graphql")
+        .subscription_endpoint("/graphql")
+        .title("Anneal")
+        .finish();
+    Html(page).into_response()
+}
+
+async fn jwks(State(routes): State<Routes>) -> Response {
+    let body = routes.app.keys.current().jwks();
+    ([(header::CACHE_CONTROL, "public, max-age=300")], axum::Json(body)).into_response()
+}
+
+async fn metrics_text(State(routes): State<Routes>) -> Response {
+    match &routes.metrics {
+        Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text()).into_response(),
+        None => Problem::new(StatusCode::NOT_FOUND).detail("metrics are switched off (metrics.enabled)").into_response(),
+    }
+}
+
+/// The signed-in caller of a route, with its rights as of the head of the log.
+pub struct SignedIn(pub Caller);
+
+impl FromRequestParts<Routes> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, routes: &Routes) -> Result<Self, Problem> {
+        let id = parts.extensions.get::<RequestId>().cloned();
+        let id = id.unwrap_or_else(|| RequestId::fresh(routes.app.ports.ids.as_ref()));
+        let credentials = Credentials::of(parts, id, Transport::Http).map_err(|error| refused(&error))?;
+        let caller = routes.app.authenticate(&credentials).await.map_err(|error| refused(&error))?;
+        if caller.user().is_none() {
+            return Err(Problem::new(StatusCode::UNAUTHORIZED).detail("send an access token: Authorization: Bearer …"));
+        }
+        routes.app.refresh(&caller).await.map(Self).map_err(|error| refused(&error))
+    }
+}
+
+fn refused(error: &AuthError) -> Problem {
+    let status = match error {
+        AuthError::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        AuthError::Forbidden(_) => StatusCode::FORBIDDEN,
+        AuthError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+        AuthError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status).detail(error.to_string())
+}
+
+/// Runs a command for a route; its refusals are for the route to word.
+async fn run<C: Command>(
+    app: &App,
+    caller: &Caller,
+    command: &C,
+) -> Result<domain::event_store::Position, Failed<C::Refusal>> {
+    app.execute(caller, command).await.map_err(|error| match error {
+        ExecuteError::Refused(reason) => Failed::Refused(reason),
+        ExecuteError::Denied(denied) => Failed::Other(match denied.concealment {
+            Concealment::NotFound => not_found(),
+            Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+            Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
+        }),
+        ExecuteError::Busy | ExecuteError::Store(_) => Failed::Other(
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the event store is busy or not reachable, try again"),
+        ),
+        error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)) => {
+            tracing::error!(%error, "a command failed");
+            Failed::Other(Problem::internal())
+        }
+    })
+}
+
+/// Why a route did nothing.
+enum Failed<R> {
+    /// By a rule.
+    Refused(R),
+    /// Otherwise, already worded.
+    Other(Problem),
+}
+
+/// What is not there, or not for the caller.
+fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND).detail("not found")
+}

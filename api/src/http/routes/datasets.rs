@@ -1,0 +1,250 @@
+//! Bytes of datasets: up and down.
+
+use std::io;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{
+    audit::sensitive_read::DownloadDataset,
+    authz::{Action, Requirement, permit},
+    datasets::{
+        dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
+        format::{Format, Problem as LineProblem},
+    },
+    aggregate::{Aggregate, decode},
+    id::DatasetId,
+};
+use futures::TryStreamExt;
+use objects::Key;
+use serde::{Deserialize, Serialize};
+use tokio_util::io::StreamReader;
+
+use super::{Failed, Routes, SignedIn, not_found, run};
+use crate::{
+    app::{App, Caller, PATIENCE},
+    http::problem::Problem,
+    ingest::{Declared, IngestError, ingest},
+};
+
+/// What the sender says besides the bytes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct UploadQuery {
+    /// Name of the file; its ending helps to tell the format.
+    #[serde(default)]
+    file_name: String,
+    /// `plain_text` or `chat`; told from name and content if not given.
+    format: Option<String>,
+    /// SHA-256 of the uncompressed bytes, to be checked.
+    sha256: Option<String>,
+}
+
+/// A version that was added, or was already there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Uploaded {
+    dataset_id: String,
+    version: u32,
+    sha256: String,
+    bytes: u64,
+    format: Format,
+    samples: u64,
+    token_estimate: u64,
+    /// Position in the log, as a decimal string like everywhere.
+    position: String,
+}
+
+/// The dataset as recorded.
+async fn load(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "a dataset could not be loaded");
+        Problem::internal()
+    };
+    let events = app.ports.store.load(&Dataset::stream(dataset), 0).await.map_err(|error| failed(&error))?;
+    let mut state = Dataset::default();
+    for event in &events {
+        state.evolve(&decode(event).map_err(|error| failed(&error))?);
+    }
+    Ok(state)
+}
+
+/// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
+async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
+    let resource = load(app, dataset).await?.resource(dataset);
+    let requirement = Requirement::one(Action::DatasetsUpdate, resource);
+    permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
+        domain::authz::Concealment::NotFound => not_found(),
+        _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+    })
+}
+
+/// `POST /api/datasets/{id}/versions`: streams a file in, checks every line, and adds it as a version.
+pub async fn upload(
+    State(routes): State<Routes>,
+    SignedIn(caller): SignedIn,
+    Path(dataset): Path<String>,
+    Query(query): Query<UploadQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let app = &routes.app;
+    let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
+    admit(app, &caller, dataset).await?;
+    let format = query.format.map(|text| text.parse::<Format>()).transpose();
+    let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let file_name: String = query.file_name.chars().filter(|letter| !letter.is_control()).take(255).collect();
+    let declared = Declared {
+        file_name: file_name.clone(),
+        content_encoding: encoding.map(str::to_owned),
+        format,
+        expected_sha256: query.sha256,
+    };
+    let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let ingested =
+        ingest(reader, declared, app.settings.uploads.clone(), &app.objects).await.map_err(|error| refused(&error))?;
+    let command = AddDatasetVersion {
+        dataset,
+        sha256: ingested.sha256.clone(),
+        bytes: ingested.bytes,
+        format: ingested.format,
+        summary: ingested.summary.clone(),
+        file_name,
+    };
+    let position = match run(app, &caller, &command).await {
+        Ok(position) => position,
+        Err(Failed::Other(problem)) => return Err(problem),
+        Err(Failed::Refused(reason)) => return Err(over_quota(&reason)),
+    };
+    if let Err(error) = app.progress.reach(position, PATIENCE).await {
+        // The version is recorded; only reading it back may take a moment longer.
+        tracing::warn!(%error, "read models are behind after an upload");
+    }
+    let recorded = load(app, dataset).await?;
+    let version = recorded.versions.iter().find(|version| version.sha256 == ingested.sha256);
+    let uploaded = Uploaded {
+        dataset_id: dataset.to_string(),
+        version: version.map_or(0, |version| version.version),
+        sha256: ingested.sha256,
+        bytes: ingested.bytes,
+        format: ingested.format,
+        samples: ingested.summary.samples,
+        token_estimate: ingested.summary.token_estimate,
+        position: position.to_string(),
+    };
+    Ok((StatusCode::CREATED, Json(uploaded)).into_response())
+}
+
+fn over_quota(reason: &DatasetRefusal) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN).kind("quota-exceeded", "Quota exceeded").detail(reason.to_string())
+}
+
+fn refused(error: &IngestError) -> Problem {
+    if let IngestError::Storage(source) = error {
+        tracing::error!(error = %source, "an upload met a failing object store");
+    }
+    let kind = error.code().to_lowercase().replace('_', "-");
+    let problem = Problem::new(error.status()).kind(kind, "Dataset refused").detail(error.to_string());
+    let lines = error.report().map(|report| report.problems.as_slice()).unwrap_or_default();
+    lines.iter().fold(problem, |problem, line: &LineProblem| {
+        let place = line.line.map_or_else(|| "#".to_owned(), |number| format!("#line={number}"));
+        problem.error(place, line.code.name(), line.message.clone())
+    })
+}
+
+/// `GET /api/datasets/{id}/versions/{n}/content`: the bytes of a version; recorded as a sensitive read.
+pub async fn download(
+    State(routes): State<Routes>,
+    SignedIn(caller): SignedIn,
+    Path((dataset, version)): Path<(String, u32)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let app = &routes.app;
+    let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
+    match run(app, &caller, &DownloadDataset { dataset, version }).await {
+        Ok(_) => {}
+        Err(Failed::Other(problem)) => return Err(problem),
+        Err(Failed::Refused(_)) => return Err(not_found()),
+    }
+    let recorded = load(app, dataset).await?;
+    let found = recorded.version(Some(version)).ok_or_else(not_found)?;
+    let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
+    serve(app, &key, &found.sha256, &headers).await
+}
+
+fn broken(error: &objects::ObjectsError) -> Problem {
+    tracing::error!(%error, "a stored object could not be served");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the storage does not work at the moment; try again later")
+}
+
+/// Serves an object whole or in one range (RFC 9110, 14), with its hash as entity tag.
+pub(super) async fn serve(app: &App, key: &Key, sha256: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let size = app.objects.size(key).await.map_err(|error| broken(&error))?.ok_or_else(not_found)?;
+    let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
+        Some(text) => match parse_range(text, size) {
+            Some(range) => Some(range),
+            None => {
+                let refusal = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE)
+                    .detail(format!("the file has {size} bytes; ask for one range inside of it"));
+                return Err(refusal);
+            }
+        },
+        None => None,
+    };
+    let partial = range.clone();
+    let download = app.objects.read(key, range).await.map_err(|error| broken(&error))?;
+    let body = Body::from_stream(download.body.map_ok(Bytes::from).map_err(io::Error::other));
+    let mut response = Response::new(body);
+    let length = partial.as_ref().map_or(size, |range| range.end - range.start);
+    let values = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, format!("\"{sha256}\"")),
+    ];
+    for (name, value) in values {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    if let Some(range) = partial {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        if let Ok(value) = format!("bytes {}-{}/{size}", range.start, range.end - 1).parse() {
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+        }
+    }
+    Ok(response)
+}
+
+/// One range of bytes inside of `size`: `bytes=a-b`, `bytes=a-` or `bytes=-n`.
+fn parse_range(text: &str, size: u64) -> Option<std::ops::Range<u64>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let range = match (first.trim(), last.trim()) {
+        ("", suffix) => size.checked_sub(suffix.parse::<u64>().ok()?.min(size))?..size,
+        (first, "") => first.parse().ok()?..size,
+        (first, last) => first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?.min(size),
+    };
+    (range.start < range.end).then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_range;
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_says() {
+        assert_eq!(parse_range("bytes=0-0", 10), Some(0..1));
+        assert_eq!(parse_range("bytes=5-", 10), Some(5..10));
+        assert_eq!(parse_range("bytes=-3", 10), Some(7..10));
+        assert_eq!(parse_range("bytes=-30", 10), Some(0..10));
+        assert_eq!(parse_range("bytes=2-99", 10), Some(2..10));
+        for bad in ["bytes=10-", "bytes=5-4", "bytes=a-b", "lines=1-2", "bytes=-0", "bytes=0-1,3-4"] {
+            assert_eq!(parse_range(bad, 10), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The listening side of HTTP: binding, one task for each connection, limits on time and size, draining.
+//!
+//! One rule: no peer holds a connection without doing something. Each phase (first bytes, header, idle
+//! HTTP/2, drain) ends after a bounded time.
+
+mod bind;
+mod connection;
+mod layers;
+mod request_id;
+
+pub use bind::{BindError, bind};
+pub(crate) use layers::panic_text;
+pub use layers::{LayerOptions, with_common_layers};
+pub use request_id::RequestId;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Bounds of the listening side.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// How long a peer may take to send a request's header, and its first bytes after connecting.
+    pub header_timeout: Duration,
+    /// Length of a request's header, in bytes; more is answered with 431. At least 8 KiB.
+    pub header_bytes: u32,
+    /// Connections at the same time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long answers in the works may take once the server shuts down.
+    pub drain: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 32 * 1024,
+            connections: 4_096,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How the parts of a server learn that it shuts down, and how it learns that they are done.
+///
+/// Clones are the same shutdown. Work that outlives its request (sockets) runs in `tasks`, so that
+/// [`serve`] waits for it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Cancelled once, when the server begins to drain.
+    pub token: CancellationToken,
+    /// What must have ended before the process does.
+    pub tasks: TaskTracker,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Each connection and each socket came to its end.
+    Fully,
+    /// The time was up with work left, which was cut off.
+    TimedOut,
+}
+
+/// Serves a router until `shutdown` is cancelled, then lets the work at hand end within the drain time.
+///
+/// Handlers find the peer's address as `ConnectInfo<SocketAddr>` in the request's extensions.
+///
+/// # Errors
+/// Only when the listener has no local address, at the start; accepting goes on over errors.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServerOptions,
+    shutdown: &Shutdown,
+) -> io::Result<Drained> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening");
+    let permits = Arc::new(Semaphore::new(options.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, peer, permit) = tokio::select! {
+            accepted = connection::accept(&listener, &permits) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shutdown.token.cancelled() => break,
+        };
+        let serving = connection::serve(
+            stream,
+            peer,
+            router.clone(),
+            options.clone(),
+            shutdown.token.clone(),
+        );
+        connections.spawn(async move {
+            serving.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tracing::info!(
+        connections = connections.len(),
+        sockets = shutdown.tasks.len(),
+        "draining"
+    );
+    shutdown.tasks.close();
+    let draining = async {
+        while connections.join_next().await.is_some() {}
+        shutdown.tasks.wait().await;
+    };
+    if tokio::time::timeout(options.drain, draining).await.is_ok() {
+        return Ok(Drained::Fully);
+    }
+    tracing::warn!(
+        connections = connections.len(),
+        "drain time is up; connections are cut off"
+    );
+    connections.shutdown().await;
+    Ok(Drained::TimedOut)
+}

@@ -1,0 +1,305 @@
+//! How sessions begin and go on: passwords, tokens, and what slows guessing down.
+
+use std::time::Duration;
+
+use domain::{
+    aggregate::{Aggregate, decode},
+    event_store::Position,
+    execute::ExecuteError,
+    id::{SessionId, UserId},
+    identity::{
+        claim::{Claim, ClaimEvent, ClaimKey},
+        login::RecordFailedLogin,
+        session::{OpenSession, RefreshSession},
+        user::User,
+    },
+};
+
+use crate::{
+    app::{App, Caller, Mail},
+    auth::{
+        password::{LaneError, Password, Verdict},
+        secret::Secret,
+        token::{OpaqueKind, OpaqueToken},
+    },
+    rate::{AddressKey, GuessKey},
+};
+
+/// What a client gets to go on with.
+pub struct Tokens {
+    /// Access token.
+    pub access: Secret,
+    /// How long it lives.
+    pub expires_in: Duration,
+    /// Refresh token: session id and secret.
+    pub refresh: Secret,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Wrong name, password or token; the same words for every cause.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many tries from this address.
+    #[error("too many tries; try again in {} s", .0.as_secs().max(1))]
+    RateLimited(Duration),
+    /// More passwords are waiting to be checked than is good.
+    #[error("too many logins at once, try again in a moment")]
+    Busy,
+    /// The store or the lane failed; the log knows more.
+    #[error("logging in is not possible at present, try again")]
+    Unavailable,
+}
+
+impl SessionError {
+    /// The code that clients see.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "UNAUTHENTICATED",
+            Self::RateLimited(_) | Self::Busy => "RATE_LIMITED",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> SessionError {
+    tracing::error!(%error, "a session could not be made");
+    SessionError::Unavailable
+}
+
+impl From<LaneError> for SessionError {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Busy => Self::Busy,
+            other => unavailable(&other),
+        }
+    }
+}
+
+/// The claim key of a value: what makes it unique without naming it.
+#[must_use]
+pub fn claim(app: &App, scope: &str, normalised: &str) -> ClaimKey {
+    ClaimKey(app.pepper.claim(scope, normalised))
+}
+
+/// Slows down whoever tries too often from one address (RL-3).
+///
+/// # Errors
+/// When it was too often.
+pub fn admit(app: &App, caller: &Caller) -> Result<(), SessionError> {
+    let Some(address) = caller.address else { return Ok(()) };
+    match app.attempts.check(&AddressKey::from(address), app.now()) {
+        Ok(_) => Ok(()),
+        Err(limited) => Err(SessionError::RateLimited(limited.retry_after)),
+    }
+}
+
+/// Hashes a new password off the runtime.
+///
+/// # Errors
+/// When too many wait, or the hasher fails.
+pub async fn hash(app: &App, password: String) -> Result<String, SessionError> {
+    let password = Password::new(password).map_err(|error| SessionError::Refused(error.to_string()))?;
+    Ok(app.lane.hash(password).await?)
+}
+
+/// Whether `presented` is the set-up token.
+#[must_use]
+pub fn setup_token_matches(app: &App, presented: &str) -> bool {
+    app.settings.setup_token.as_ref().is_some_and(|token| crate::auth::secret::same(token.expose(), presented.trim()))
+}
+
+/// A fresh verification token for `user`, and its hash.
+///
+/// # Errors
+/// When the machine gives no randomness.
+pub fn verification_token(user: UserId) -> Result<(Secret, String), SessionError> {
+    let token = OpaqueToken::generate(OpaqueKind::Verification).map_err(|error| unavailable(&error))?;
+    Ok((Secret::new(format!("{user}.{}", token.secret.expose())), token.hash))
+}
+
+/// Takes a verification token apart: whose, and its hash.
+#[must_use]
+pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
+    let (user, secret) = presented.trim().split_once('.')?;
+    Some((user.parse().ok()?, OpaqueToken::hash(OpaqueKind::Verification, secret)?))
+}
+
+/// Sends a verification token. A mail that is not handed over does not undo the registration; the log says
+/// that it failed, and the operator can look into it.
+pub async fn mail_verification(app: &App, email: &str, token: &Secret) {
+    let body = format!(
+        "Welcome to Anneal.\n\nYour verification token, good for 24 hours:\n\n    {}\n\n\
+         Give it to the mutation verifyEmail.",
+        token.expose()
+    );
+    let mail = Mail { to: email.to_owned(), subject: "Verify your e-mail address".to_owned(), body };
+    if let Err(error) = app.mailer.send(mail).await {
+        tracing::error!(%error, "a verification mail was not sent");
+    }
+}
+
+/// A login as typed.
+pub struct Attempt {
+    /// Username or e-mail address.
+    pub login: String,
+    /// Password.
+    pub password: String,
+    /// What the client calls itself.
+    pub device: Option<String>,
+}
+
+/// The account that a typed name means, and its verifier; read from the log itself, so always current.
+async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, SessionError> {
+    for scope in ["username", "email"] {
+        let stream = Claim::stream(claim(app, scope, login));
+        let events = app.ports.store.load(&stream, 0).await.map_err(|error| unavailable(&error))?;
+        let Some(event) = events.last() else { continue };
+        let ClaimEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))?;
+        let events = app.ports.store.load(&User::stream(user), 0).await.map_err(|error| unavailable(&error))?;
+        let mut state = User::default();
+        for event in &events {
+            state.evolve(&decode(event).map_err(|error| unavailable(&error))?);
+        }
+        return Ok(Some((user, state)));
+    }
+    Ok(None)
+}
+
+/// Checks name and password and opens a session (SE-1, SE-5).
+///
+/// # Errors
+/// [`SessionError::Refused`] with the same words whether the name, the password or the number of tries was
+/// wrong.
+pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Tokens, Position), SessionError> {
+    admit(app, caller)?;
+    let typed = attempt.login.trim().to_lowercase();
+    if typed.is_empty() || typed.len() > 254 {
+        return Err(SessionError::Refused(domain::identity::login::LoginRefused.to_string()));
+    }
+    let found = account(app, &typed).await?;
+    let name = match &found {
+        Some((user, _)) => claim(app, "login", &user.to_string()),
+        None => claim(app, "login", &typed),
+    };
+    let user = found.as_ref().map(|(user, _)| *user);
+    let address = caller.address.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let Ok(permit) = app.lockout.reserve(&GuessKey::new(&name.0, address), app.now()) else {
+        return Err(failed(app, caller, name, user, "locked").await);
+    };
+    let verifier = found.as_ref().and_then(|(_, state)| state.password.clone());
+    let verdict = match Password::new(attempt.password.clone()) {
+        Ok(password) => app.lane.verify(password, verifier.as_deref()).await,
+        Err(_) => Ok(Verdict::Mismatch),
+    };
+    let (needs_rehash, user, state, proven) = match (verdict, found, verifier) {
+        (Ok(Verdict::Match { needs_rehash }), Some((user, state)), Some(proven)) => {
+            (needs_rehash, user, state, proven)
+        }
+        (Ok(_), _, _) => {
+            permit.failure(app.now());
+            return Err(failed(app, caller, name, user, "wrong_credentials").await);
+        }
+        (Err(error), _, _) => {
+            permit.release(app.now());
+            return Err(error.into());
+        }
+    };
+    if state.deactivated {
+        permit.failure(app.now());
+        return Err(failed(app, caller, name, Some(user), "deactivated").await);
+    }
+    permit.success(app.now());
+    let rehashed = match needs_rehash {
+        true => Some(hash(app, attempt.password).await?),
+        false => None,
+    };
+    open(app, caller, user, Proof { proven, rehashed }, attempt.device).await
+}
+
+/// The verifier that a password was proven against, and a stronger one if it is time (SE-4).
+struct Proof {
+    proven: String,
+    rehashed: Option<String>,
+}
+
+async fn failed(
+    app: &App,
+    caller: &Caller,
+    name: ClaimKey,
+    user: Option<UserId>,
+    cause: &'static str,
+) -> SessionError {
+    match app.execute(caller, &RecordFailedLogin { name, user, cause }).await {
+        Err(ExecuteError::Refused(reason)) => SessionError::Refused(reason.to_string()),
+        Ok(_) => SessionError::Refused(domain::identity::login::LoginRefused.to_string()),
+        Err(error) => unavailable(&error),
+    }
+}
+
+async fn open(
+    app: &App,
+    caller: &Caller,
+    user: UserId,
+    proof: Proof,
+    device: Option<String>,
+) -> Result<(Tokens, Position), SessionError> {
+    let session = SessionId(app.ports.ids.next());
+    let token = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
+    let device = device.map(|device| device.chars().filter(|letter| !letter.is_control()).take(100).collect());
+    let command = OpenSession {
+        session,
+        user,
+        proven: proof.proven,
+        rehashed: proof.rehashed,
+        refresh_hash: token.hash,
+        expires_at: app.now() + app.settings.session_life,
+        device,
+    };
+    let caller = on_behalf(caller, user);
+    match app.execute(&caller, &command).await {
+        Ok(position) => Ok((tokens(app, user, session, token.secret.expose()), position)),
+        Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),
+        Err(error) => Err(unavailable(&error)),
+    }
+}
+
+/// The caller, recorded as the user whose secret it has just proven to know.
+fn on_behalf(caller: &Caller, user: UserId) -> Caller {
+    let mut caller = caller.clone();
+    caller.meta.actor = format!("user:{user}");
+    caller
+}
+
+fn tokens(app: &App, user: UserId, session: SessionId, secret: &str) -> Tokens {
+    let life = app.settings.access_token_life;
+    let access = app.tokens.issue(app.now(), user, session, app.ports.ids.next(), life);
+    Tokens { access, expires_in: life, refresh: Secret::new(format!("{session}.{secret}")), session }
+}
+
+/// Exchanges a refresh token (SE-2).
+///
+/// # Errors
+/// [`SessionError::Refused`] when it is not good, or was used before, which ends its session.
+pub async fn refresh(app: &App, caller: &Caller, presented: &str) -> Result<(Tokens, Position), SessionError> {
+    admit(app, caller)?;
+    let invalid = || SessionError::Refused(domain::identity::session::RefreshRefusal::Invalid.to_string());
+    let (session, secret) = presented.trim().split_once('.').ok_or_else(invalid)?;
+    let session: SessionId = session.parse().map_err(|_| invalid())?;
+    let presented_hash = OpaqueToken::hash(OpaqueKind::Refresh, secret).ok_or_else(invalid)?;
+    let next = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
+    let command = RefreshSession { session, presented_hash, next_hash: next.hash };
+    match app.execute(caller, &command).await {
+        Ok(position) => {
+            app.directory.at_least(position, crate::app::PATIENCE).await.map_err(|error| unavailable(&error))?;
+            let user = app.directory.session(session, app.now()).ok_or_else(invalid)?.user;
+            Ok((tokens(app, user, session, next.secret.expose()), position))
+        }
+        Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),
+        Err(error) => Err(unavailable(&error)),
+    }
+}

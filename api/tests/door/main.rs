@@ -1,0 +1,10 @@
+//! The door as clients meet it: a real server on a port of its own, a small schema behind it.
+//!
+//! One rule: every test talks over TCP; what is said to be closed, cut or refused is seen from outside.
+
+mod over_http;
+mod schema;
+mod server;
+mod socket;
+mod sse;
+mod support;

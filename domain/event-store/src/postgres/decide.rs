@@ -1,0 +1,236 @@
+//! What becomes of each append of a batch, decided in memory.
+//!
+//! The rule: pure, and in order of arrival. Each append sees the log as the accepted ones before it leave
+//! it; a refused one leaves no trace.
+
+use std::collections::HashMap;
+
+use domain::event_store::{AppendError, Appended, Expected, Position, StreamId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::prepared::{Content, Prepared, PreparedEvent, PreparedWrite};
+use crate::integrity::{Digest, Link};
+
+/// Last revision of streams, as far as known; `None`: the stream has no events.
+pub(super) type Revisions = HashMap<StreamId, Option<u64>>;
+
+/// An event that is in the log already.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) stream: String,
+    pub(super) kind: String,
+    pub(super) schema_version: u16,
+    pub(super) data_hash: Digest,
+    pub(super) landed: Appended,
+}
+
+impl Known {
+    fn content(&self) -> Content<'_> {
+        Content {
+            stream: &self.stream,
+            kind: &self.kind,
+            schema_version: self.schema_version,
+            data_hash: &self.data_hash,
+        }
+    }
+}
+
+/// What the writer remembers of the log between batches.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Streams that were asked for.
+    pub(super) revisions: Revisions,
+    /// The head as this process left it.
+    left_at: Option<u64>,
+}
+
+impl Memory {
+    /// Streams that are remembered at most.
+    const STREAMS: usize = 100_000;
+
+    /// Forgets the streams when the head is elsewhere, because then another process has appended.
+    pub(super) fn stand_at(&mut self, head: u64) {
+        if self.left_at != Some(head) || self.revisions.len() > Self::STREAMS {
+            self.forget();
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        self.revisions.clear();
+        self.left_at = None;
+    }
+
+    /// Keeps what a committed batch has moved.
+    pub(super) fn keep<'a>(&mut self, head: u64, moved: impl IntoIterator<Item = (&'a StreamId, u64)>) {
+        self.left_at = Some(head);
+        for (stream, revision) in moved {
+            self.revisions.insert(stream.clone(), Some(revision));
+        }
+    }
+}
+
+/// What the decision stands on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'r, 'a> {
+    /// Must know every stream that the batch names.
+    pub(super) revisions: &'r Revisions,
+    /// Events of the log that share ids with the batch, as far as they were looked up.
+    pub(super) known: &'a HashMap<Uuid, Known>,
+    /// The last position in the log.
+    pub(super) head: u64,
+    /// The time that the batch gets.
+    pub(super) at: OffsetDateTime,
+}
+
+/// An event with the place that it gets.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) position: u64,
+    pub(super) revision: u64,
+    pub(super) stream: &'a StreamId,
+    pub(super) event: &'a PreparedEvent,
+    pub(super) append: &'a Prepared,
+}
+
+impl Placed<'_> {
+    /// What its link in the chain covers.
+    pub(super) fn link(&self, at: OffsetDateTime) -> Link<'_> {
+        Link {
+            position: self.position,
+            id: self.event.id,
+            stream: self.stream.as_str(),
+            revision: self.revision,
+            kind: &self.event.kind,
+            schema_version: self.event.schema_version,
+            at,
+            data_hash: &self.event.data_hash,
+            meta_hash: &self.append.meta_hash,
+        }
+    }
+}
+
+/// The outcome for a batch.
+#[derive(Debug, Default)]
+pub(super) struct Decision<'a> {
+    /// One answer per append, in order.
+    pub(super) answers: Vec<Result<Appended, AppendError>>,
+    /// What is to be recorded, in order of position.
+    pub(super) placed: Vec<Placed<'a>>,
+    /// Last revisions that the recorded events change.
+    pub(super) moved: HashMap<&'a StreamId, u64>,
+    /// Ids of the batch that were given places, by what they stand for.
+    taken: HashMap<Uuid, (Content<'a>, Appended)>,
+}
+
+/// Decides `batch` on `ground`.
+pub(super) fn decide<'a>(
+    batch: impl IntoIterator<Item = &'a Prepared>,
+    ground: Ground<'_, 'a>,
+) -> Decision<'a> {
+    let mut decision = Decision::default();
+    for append in batch {
+        let answer = match decision.recorded_before(append, ground) {
+            Some(answer) => answer,
+            None => match decision.first_conflict(append, ground) {
+                Some(conflict) => Err(conflict),
+                None => Ok(decision.place(append, ground)),
+            },
+        };
+        decision.answers.push(answer);
+    }
+    decision
+}
+
+impl<'a> Decision<'a> {
+    fn revision(&self, stream: &StreamId, ground: Ground<'_, '_>) -> Option<u64> {
+        self.moved
+            .get(stream)
+            .copied()
+            .or_else(|| ground.revisions.get(stream).copied().flatten())
+    }
+
+    /// The first result, when all its events are recorded already; a refusal, when some ids are taken
+    /// otherwise; nothing, when none is known.
+    fn recorded_before(
+        &self,
+        append: &'a Prepared,
+        ground: Ground<'_, 'a>,
+    ) -> Option<Result<Appended, AppendError>> {
+        let mut last: Option<Appended> = None;
+        let mut taken = None;
+        let mut fresh = false;
+        for PreparedWrite { stream, events, .. } in &append.writes {
+            for event in events {
+                match self.earlier(event.id, ground) {
+                    None => fresh = true,
+                    Some((content, landed)) if content == event.content(stream) => {
+                        taken = Some(event.id);
+                        last = last
+                            .filter(|last| last.position > landed.position)
+                            .or(Some(landed));
+                    }
+                    Some(_) => return Some(Err(AppendError::IdReused { id: event.id })),
+                }
+            }
+        }
+        match taken {
+            // Part of it is recorded: it was another append that recorded that part.
+            Some(id) if fresh => Some(Err(AppendError::IdReused { id })),
+            _ => last.map(Ok),
+        }
+    }
+
+    fn earlier(&self, id: Uuid, ground: Ground<'_, 'a>) -> Option<(Content<'a>, Appended)> {
+        let known = || ground.known.get(&id).map(|known| (known.content(), known.landed));
+        self.taken.get(&id).copied().or_else(known)
+    }
+
+    fn first_conflict(&self, append: &Prepared, ground: Ground<'_, '_>) -> Option<AppendError> {
+        append.writes.iter().find_map(|write| {
+            let actual = self.revision(&write.stream, ground);
+            let stands = match write.expected {
+                Expected::Any => true,
+                Expected::NoStream => actual.is_none(),
+                Expected::Exact(revision) => actual == Some(revision),
+            };
+            (!stands).then(|| AppendError::Conflict {
+                stream: write.stream.clone(),
+                actual,
+            })
+        })
+    }
+
+    fn place(&mut self, append: &'a Prepared, ground: Ground<'_, 'a>) -> Appended {
+        let first = self.placed.len();
+        for PreparedWrite { stream, events, .. } in &append.writes {
+            for event in events {
+                let revision = self.revision(stream, ground).map_or(0, |last| last + 1);
+                let position = ground.head + self.placed.len() as u64 + 1;
+                self.moved.insert(stream, revision);
+                self.placed.push(Placed {
+                    position,
+                    revision,
+                    stream,
+                    event,
+                    append,
+                });
+            }
+        }
+        let position = Position(ground.head + self.placed.len() as u64);
+        let landed = Appended {
+            position,
+            at: ground.at,
+        };
+        for placed in &self.placed[first..] {
+            let own = Appended {
+                position: Position(placed.position),
+                at: ground.at,
+            };
+            self.taken
+                .insert(placed.event.id, (placed.event.content(placed.stream), own));
+        }
+        landed
+    }
+}

@@ -1,0 +1,87 @@
+//! What goes wrong between us and the database, sorted by what to do about it.
+//!
+//! The rule: messages carry what the server said, never connection strings, statements or parameters.
+
+use std::{future::Future, time::Duration};
+
+use domain::event_store::StoreError;
+
+/// Runs `work` under a deadline; a missed one reads like a broken connection, because nobody knows what
+/// became of the work.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("PostgreSQL did not answer within {} s", limit.as_secs_f32()),
+        ))),
+    }
+}
+
+/// An error in words, free of secrets.
+pub(super) fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(refusal) => match refusal.code() {
+            Some(code) => format!("{} (SQLSTATE {code})", refusal.message()),
+            None => refusal.message().to_owned(),
+        },
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::PoolTimedOut => "all connections are busy".to_owned(),
+        sqlx::Error::PoolClosed => "the event store is closed".to_owned(),
+        sqlx::Error::Configuration(_) => "the connection settings are not valid".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// How a reader's failure looks from outside.
+pub(super) fn unavailable(error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Corrupt(describe(error)),
+        other => StoreError::Unavailable(describe(other)),
+    }
+}
+
+/// Why a batch was not recorded, by what helps.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The connection is gone or the server asks to come back: connect again, look what was recorded, retry.
+    Lost(String),
+    /// An id of the batch is already in the log: look it up, then retry.
+    IdTaken,
+    /// The log is not where the head row or the cache says: forget what is cached, retry a few times.
+    Moved(String),
+    /// Something in the batch cannot be stored: find it, refuse it alone.
+    Poison(String),
+    /// The store refuses everything now; no retry of ours helps.
+    Refused(StoreError),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let what = describe(&error);
+        let sqlx::Error::Database(refusal) = &error else {
+            return match error {
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => {
+                    Self::Refused(StoreError::Corrupt(what))
+                }
+                sqlx::Error::Encode(_) => Self::Poison(what),
+                _ => Self::Lost(what),
+            };
+        };
+        let code = refusal.code().unwrap_or_default();
+        match code.as_ref() {
+            "23505" if refusal.constraint() == Some("event_id_key") => Self::IdTaken,
+            "23505" => Self::Moved(what),
+            // Integrity and data exceptions, program limits (too deeply nested JSON): the batch's own fault.
+            code if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => Self::Poison(what),
+            // Broken connections, roll-backs, lock and statement time-outs, shut-downs, too many connections,
+            // a server that is (still) a standby: they pass.
+            "25006" | "53300" | "55P03" | "25P03" => Self::Lost(what),
+            code if ["08", "40", "57"].iter().any(|class| code.starts_with(class)) => Self::Lost(what),
+            _ => Self::Refused(StoreError::Unavailable(what)),
+        }
+    }
+}

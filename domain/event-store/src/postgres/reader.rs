@@ -1,0 +1,247 @@
+//! Reading the log.
+//!
+//! The rule: a page either continues where the last one ended, without a gap, or the log counts as damaged.
+//! Positions are gapless and ascend in commit order, so "after this position" misses nothing.
+
+use std::time::Duration;
+
+use domain::event_store::{Filter, Page, Position, RecordedEvent, StoreError, StreamId};
+use futures::TryStreamExt as _;
+use serde_json::value::RawValue;
+use sqlx::{PgPool, Row as _, postgres::PgRow};
+
+use super::{
+    failure::{unavailable, within},
+    session::{hash, unsigned},
+};
+use crate::integrity::{ChainedEvent, Fault, Tip};
+
+/// A page takes no further event once it has this many bytes of payload.
+const PAGE_BYTES: usize = 16 << 20;
+/// Events that are verified at a time.
+const VERIFY_EVENTS: i64 = 2_000;
+
+/// Readers of one process; clones share their connections.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub(super) pool: PgPool,
+    pub(super) limit: Duration,
+}
+
+/// A log that does not verify, or could not be read to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It is not what was recorded.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Reader {
+    pub(super) async fn head(&self) -> Result<Position, StoreError> {
+        let head = sqlx::query_scalar::<_, i64>("select pos from event_head").fetch_one(&self.pool);
+        let head = within(self.limit, head).await.and_then(unsigned);
+        head.map(Position).map_err(|error| unavailable(&error))
+    }
+
+    pub(super) async fn load(&self, stream: &StreamId, from: u64) -> Result<Vec<RecordedEvent>, StoreError> {
+        // No stream reaches further than i64::MAX.
+        let Ok(from) = i64::try_from(from) else {
+            return Ok(Vec::new());
+        };
+        let rows = sqlx::query(
+            "select pos, id, stream, revision, kind, schema_version, at, data::text as data, meta::text as meta
+             from event where stream = $1 and revision >= $2 order by revision",
+        )
+        .bind(stream.as_str())
+        .bind(from)
+        .fetch_all(&self.pool);
+        let rows = within(self.limit, rows)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let events: Vec<_> = rows.iter().map(recorded).collect::<Result<_, _>>()?;
+        let gap = (from.unsigned_abs()..)
+            .zip(&events)
+            .find(|(revision, event)| *revision != event.revision);
+        match gap {
+            Some((revision, _)) => Err(StoreError::Corrupt(format!(
+                "stream {stream} has no revision {revision}"
+            ))),
+            None => Ok(events),
+        }
+    }
+
+    pub(super) async fn page(
+        &self,
+        after: Position,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
+        let Ok(from) = i64::try_from(after.0) else {
+            return Ok(Page {
+                events: Vec::new(),
+                next: after,
+            });
+        };
+        let page = within(self.limit, self.read(from, from.saturating_add(limit), filter));
+        let Stretch { rows, looked_to } = page.await.map_err(|error| unavailable(&error))?;
+        let events: Vec<_> = rows.iter().map(recorded).collect::<Result<_, _>>()?;
+        if !events.is_sorted_by(|one, next| one.position < next.position) {
+            return Err(StoreError::Corrupt(format!(
+                "events after {after} came out of order"
+            )));
+        }
+        if *filter == Filter::default() {
+            whole(after.0, looked_to, &events)?;
+        }
+        Ok(Page {
+            events,
+            next: Position(looked_to.max(after.0)),
+        })
+    }
+
+    /// The rows in `from+1..=to` that pass, and how far that looked: one statement, so one snapshot. The
+    /// head is one row, so the join keeps the order of the index and nothing is sorted; callers check it.
+    async fn read(&self, from: i64, to: i64, filter: &Filter) -> Result<Stretch, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let mut bytes = 0;
+        let mut rows = Vec::new();
+        let mut looked_to = 0;
+        let mut full = false;
+        {
+            let mut found = sqlx::query(
+                "select h.pos as head, e.* from event_head h left join lateral (
+                     select pos, id, stream, revision, kind, schema_version, at,
+                            data::text as data, meta::text as meta
+                     from event
+                     where pos > $1 and pos <= $2
+                       and (cardinality($3::text[]) = 0 or stream ^@ any($3))
+                       and (cardinality($4::text[]) = 0 or kind ^@ any($4))
+                     order by pos
+                 ) e on true",
+            )
+            .bind(from)
+            .bind(to)
+            .bind(&filter.stream_prefixes)
+            .bind(&filter.kind_prefixes)
+            .fetch(&mut *connection);
+            while let Some(row) = found.try_next().await? {
+                looked_to = unsigned(row.try_get::<i64, _>("head")?.min(to))?;
+                let Some(position) = row.try_get::<Option<i64>, _>("pos")? else {
+                    continue;
+                };
+                bytes += row.try_get::<&str, _>("data")?.len();
+                rows.push(row);
+                if bytes >= PAGE_BYTES {
+                    looked_to = unsigned(position)?;
+                    full = true;
+                    break;
+                }
+            }
+        }
+        if full {
+            // Cheaper than to read, only to drop it, what is still under way on this connection.
+            connection.close_on_drop();
+        }
+        Ok(Stretch { rows, looked_to })
+    }
+
+    /// Checks the whole log against its hash chain, and its end against the head.
+    pub(super) async fn verify(&self) -> Result<Tip, VerifyError> {
+        let read_error = |error| VerifyError::Store(unavailable(&error));
+        let head = sqlx::query("select pos, hash, store_id from event_head").fetch_one(&self.pool);
+        let head = within(self.limit, head).await.map_err(read_error)?;
+        let end: i64 = head.try_get("pos").map_err(read_error)?;
+        let mut tip = Tip::genesis(head.try_get("store_id").map_err(read_error)?);
+        loop {
+            let from = i64::try_from(tip.position).unwrap_or(i64::MAX);
+            let rows = sqlx::query(
+                "select pos, id, stream, revision, kind, schema_version, at, data::text as data,
+                        meta::text as meta, data_hash, hash
+                 from event where pos > $1 and pos <= $2 order by pos limit $3",
+            )
+            .bind(from)
+            .bind(end)
+            .bind(VERIFY_EVENTS)
+            .fetch_all(&self.pool);
+            let rows = within(self.limit, rows).await.map_err(read_error)?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in &rows {
+                tip.advance(&chained(row).map_err(read_error)?)?;
+            }
+        }
+        let expected = unsigned(end).map_err(read_error)?;
+        if tip.position != expected || head.try_get::<&[u8], _>("hash").map_err(read_error)? != tip.hash {
+            return Err(Fault::Head {
+                expected,
+                found: tip.position,
+            }
+            .into());
+        }
+        Ok(tip)
+    }
+}
+
+struct Stretch {
+    rows: Vec<PgRow>,
+    looked_to: u64,
+}
+
+/// Checks that `events` are all of `after+1..=to`.
+fn whole(after: u64, to: u64, events: &[RecordedEvent]) -> Result<(), StoreError> {
+    let gap = (after + 1..)
+        .zip(events)
+        .find(|(position, event)| *position != event.position.0);
+    let missing = match gap {
+        Some((position, _)) => Some(position),
+        None => Some(after + events.len() as u64 + 1).filter(|position| *position <= to),
+    };
+    match missing {
+        Some(position) => Err(StoreError::Corrupt(format!("position {position} is missing"))),
+        None => Ok(()),
+    }
+}
+
+fn recorded(row: &PgRow) -> Result<RecordedEvent, StoreError> {
+    let fields = || -> Result<RecordedEvent, sqlx::Error> {
+        let json = |error| sqlx::Error::Decode(Box::new(error));
+        Ok(RecordedEvent {
+            id: row.try_get("id")?,
+            stream: StreamId::from_recorded(row.try_get("stream")?),
+            revision: unsigned(row.try_get("revision")?)?,
+            position: Position(unsigned(row.try_get("pos")?)?),
+            kind: row.try_get("kind")?,
+            schema_version: version(row)?,
+            at: row.try_get("at")?,
+            data: RawValue::from_string(row.try_get("data")?).map_err(json)?,
+            meta: serde_json::from_str(row.try_get("meta")?).map_err(json)?,
+        })
+    };
+    fields().map_err(|error| unavailable(&error))
+}
+
+fn chained(row: &PgRow) -> Result<ChainedEvent, sqlx::Error> {
+    Ok(ChainedEvent {
+        position: unsigned(row.try_get("pos")?)?,
+        id: row.try_get("id")?,
+        stream: row.try_get("stream")?,
+        revision: unsigned(row.try_get("revision")?)?,
+        kind: row.try_get("kind")?,
+        schema_version: version(row)?,
+        at: row.try_get("at")?,
+        data: row.try_get("data")?,
+        meta: row.try_get("meta")?,
+        data_hash: hash(row.try_get("data_hash")?)?,
+        hash: hash(row.try_get("hash")?)?,
+    })
+}
+
+fn version(row: &PgRow) -> Result<u16, sqlx::Error> {
+    u16::try_from(row.try_get::<i16, _>("schema_version")?)
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}

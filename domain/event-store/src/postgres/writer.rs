@@ -1,0 +1,249 @@
+//! The one task of a process that appends: group commit.
+//!
+//! The rule: an answer is given only after COMMIT returned, or after the log was asked. Whatever waits is
+//! taken at once, without a timer; while one batch is being flushed to disk, the next one gathers.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    clock::{Clock, to_micros},
+    event_store::{AppendError, Appended, StoreError},
+};
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{
+    Settings,
+    decide::{Decision, Ground, Memory, decide},
+    failure::Trouble,
+    prepared::Prepared,
+    session::Session,
+    tail::KnownHead,
+};
+
+/// Most appends in one batch.
+const BATCH_APPENDS: usize = 512;
+/// A batch takes no further append once it has this many bytes.
+const BATCH_BYTES: usize = 4 << 20;
+/// How often the log may be found elsewhere than its head row says before it counts as damaged.
+const MOVED_AT_MOST: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+type Answer = Result<Appended, AppendError>;
+
+/// An append that waits for its answer.
+pub(super) struct Request {
+    pub(super) prepared: Prepared,
+    pub(super) answer: oneshot::Sender<Answer>,
+    /// Its share of the queue's bytes.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// See the module.
+pub(super) struct Writer {
+    pub(super) options: PgConnectOptions,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) queue: mpsc::Receiver<Request>,
+    pub(super) closing: Arc<Notify>,
+    pub(super) head: KnownHead,
+    pub(super) session: Option<Session>,
+    pub(super) memory: Memory,
+}
+
+impl Writer {
+    /// Works until the store is closed or dropped and nothing waits any more.
+    pub(super) async fn run(mut self) {
+        while let Some(batch) = self.gather().await {
+            self.record(batch).await;
+        }
+    }
+
+    async fn gather(&mut self) -> Option<Vec<Request>> {
+        let first = loop {
+            tokio::select! {
+                first = self.queue.recv() => break first?,
+                // What waits already is still taken; recv then ends with None.
+                () = self.closing.notified() => self.queue.close(),
+            }
+        };
+        let mut bytes = first.prepared.bytes;
+        let mut batch = vec![first];
+        while batch.len() < BATCH_APPENDS && bytes < BATCH_BYTES {
+            let Ok(next) = self.queue.try_recv() else { break };
+            bytes += next.prepared.bytes;
+            batch.push(next);
+        }
+        metrics::gauge!("event_store_queue_depth").set(self.queue.len() as f64);
+        Some(batch)
+    }
+
+    /// Answers every request of `batch`. A request that cannot be stored is found by halving.
+    async fn record(&mut self, batch: Vec<Request>) {
+        let mut work = vec![batch];
+        while let Some(mut batch) = work.pop() {
+            if let Some(why) = self.record_or_blame(&mut batch).await {
+                if batch.len() == 1 {
+                    answer_all(
+                        &mut batch,
+                        &AppendError::Malformed(format!("PostgreSQL refuses it: {why}")),
+                    );
+                } else {
+                    let later = batch.split_off(batch.len() / 2);
+                    work.extend([later, batch]);
+                }
+            }
+        }
+    }
+
+    /// Tries until every request is answered or its caller has gone; gives back why PostgreSQL refuses the
+    /// content, if it does.
+    async fn record_or_blame(&mut self, batch: &mut Vec<Request>) -> Option<String> {
+        let mut suspect = false;
+        let mut moved = 0;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            batch.retain(|request| !request.answer.is_closed());
+            if batch.is_empty() {
+                return None;
+            }
+            match self.attempt(batch, suspect).await {
+                Ok(answers) => {
+                    answer_each(batch, answers);
+                    return None;
+                }
+                Err(Trouble::Poison(why)) => return Some(why),
+                Err(Trouble::Refused(why)) => {
+                    tracing::error!(%why, appends = batch.len(), "the event store refuses to record");
+                    answer_all(batch, &AppendError::Store(why));
+                    return None;
+                }
+                Err(Trouble::IdTaken) => suspect = true,
+                Err(Trouble::Moved(why)) => {
+                    moved += 1;
+                    if moved >= MOVED_AT_MOST {
+                        let why = format!("its head row is not at its last event: {why}");
+                        answer_all(batch, &AppendError::Store(StoreError::Corrupt(why)));
+                        return None;
+                    }
+                }
+                Err(Trouble::Lost(why)) => {
+                    tracing::warn!(%why, appends = batch.len(), "the event store is out of reach, trying again");
+                    metrics::counter!("event_store_reconnects_total").increment(1);
+                    // Perhaps it was recorded: the next attempt looks the ids up first.
+                    suspect = true;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// One transaction. Afterwards the session is ready for the next one, or gone.
+    async fn attempt(&mut self, batch: &[Request], suspect: bool) -> Result<Vec<Answer>, Trouble> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.options, self.settings.statement_limit).await?,
+        };
+        match self.transact(&mut session, batch, suspect).await {
+            Ok(answers) => {
+                self.session = Some(session);
+                Ok(answers)
+            }
+            // A connection in an unknown state is not used again.
+            Err(Trouble::Lost(why)) => Err(Trouble::Lost(why)),
+            Err(trouble) => {
+                self.memory.forget();
+                self.session = session.roll_back().await.is_ok().then_some(session);
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn transact(
+        &mut self,
+        session: &mut Session,
+        batch: &[Request],
+        suspect: bool,
+    ) -> Result<Vec<Answer>, Trouble> {
+        let head = session.lock().await?;
+        self.memory.stand_at(head.position);
+        let streams = batch
+            .iter()
+            .flat_map(|request| &request.prepared.writes)
+            .map(|write| &write.stream);
+        session.learn(&mut self.memory.revisions, streams).await?;
+        let at = to_micros(self.clock.now()).max(head.at);
+        let appends = || batch.iter().map(|request| &request.prepared);
+        let suspects: Vec<_> = appends().filter(|_| suspect).flat_map(Prepared::ids).collect();
+        let known = session.look_up(&suspects).await?;
+        let ground = Ground {
+            revisions: &self.memory.revisions,
+            known: &known,
+            head: head.position,
+            at,
+        };
+        let first = decide(appends(), ground);
+        // A stream that has moved on may have been moved by the first try of this very append.
+        let conflicting = conflicting(appends().filter(|_| !suspect), &first);
+        let found = session.look_up(&conflicting).await?;
+        let decision = match conflicting.is_empty() {
+            true => first,
+            false => decide(
+                appends(),
+                Ground {
+                    known: &found,
+                    ..ground
+                },
+            ),
+        };
+        let Decision {
+            answers,
+            placed,
+            moved,
+            ..
+        } = decision;
+        metrics::counter!("event_store_conflicts_total").increment(count_conflicts(&answers));
+        if placed.is_empty() {
+            session.roll_back().await?;
+            self.memory.keep(head.position, []);
+            return Ok(answers);
+        }
+        let head = session.write(&head, &placed, at).await?;
+        session.commit().await?;
+        self.memory.keep(head.position, moved);
+        self.head.advance(head.position);
+        metrics::histogram!("event_store_batch_events").record(placed.len() as f64);
+        Ok(answers)
+    }
+}
+
+/// Ids of the appends that conflict.
+fn conflicting<'a>(appends: impl Iterator<Item = &'a Prepared>, decision: &Decision<'_>) -> Vec<Uuid> {
+    appends
+        .zip(&decision.answers)
+        .filter(|(_, answer)| matches!(answer, Err(AppendError::Conflict { .. })))
+        .flat_map(|(append, _)| append.ids())
+        .collect()
+}
+
+fn count_conflicts(answers: &[Answer]) -> u64 {
+    answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(AppendError::Conflict { .. })))
+        .count() as u64
+}
+
+/// A caller that has gone needs no answer.
+fn answer_each(batch: &mut Vec<Request>, answers: Vec<Answer>) {
+    for (request, answer) in batch.drain(..).zip(answers) {
+        drop(request.answer.send(answer));
+    }
+}
+
+fn answer_all(batch: &mut Vec<Request>, error: &AppendError) {
+    let answers = vec![Err(error.clone()); batch.len()];
+    answer_each(batch, answers);
+}

@@ -1,0 +1,237 @@
+//! Who holds which roles (AC-2), and that `admin` keeps a member.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{builtin::ADMIN, role::Role};
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Principal, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::UserId,
+    identity::user::User,
+    world::{Changes, Reads, World},
+};
+
+/// The roles of one user. Streams are keyed by the user.
+#[derive(Clone, Debug, Default)]
+pub struct Assignments {
+    /// Names of the roles held.
+    pub roles: BTreeSet<String>,
+}
+
+/// Facts about one user's roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum AssignmentEvent {
+    /// The user got a role.
+    #[serde(rename = "access.RoleGranted")]
+    Granted {
+        /// The user.
+        user: UserId,
+        /// The role's name.
+        role: String,
+        /// Why.
+        reason: String,
+    },
+    /// The user lost a role.
+    #[serde(rename = "access.RoleRemoved")]
+    Removed {
+        /// The user.
+        user: UserId,
+        /// The role's name.
+        role: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event for AssignmentEvent {}
+
+impl Aggregate for Assignments {
+    const CATEGORY: &'static str = "access.assignments";
+    type Event = AssignmentEvent;
+    fn evolve(&mut self, event: &AssignmentEvent) {
+        match event {
+            AssignmentEvent::Granted { role, .. } => self.roles.insert(role.clone()),
+            AssignmentEvent::Removed { role, .. } => self.roles.remove(role),
+        };
+    }
+}
+
+/// The one stream key of [`Administrators`].
+pub const ADMINISTRATORS: &str = "all";
+
+/// Everybody who holds `admin`, in one stream, so that two removals at once cannot take the last two.
+#[derive(Clone, Debug, Default)]
+pub struct Administrators {
+    /// Who they are.
+    pub members: BTreeSet<UserId>,
+}
+
+/// Facts about the circle of administrators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum AdministratorsEvent {
+    /// One came in.
+    #[serde(rename = "access.AdministratorJoined")]
+    Joined {
+        /// Who.
+        user: UserId,
+    },
+    /// One left.
+    #[serde(rename = "access.AdministratorLeft")]
+    Left {
+        /// Who.
+        user: UserId,
+    },
+}
+
+impl Event for AdministratorsEvent {}
+
+impl Aggregate for Administrators {
+    const CATEGORY: &'static str = "access.administrators";
+    type Event = AdministratorsEvent;
+    fn evolve(&mut self, event: &AdministratorsEvent) {
+        match event {
+            AdministratorsEvent::Joined { user } => self.members.insert(*user),
+            AdministratorsEvent::Left { user } => self.members.remove(user),
+        };
+    }
+}
+
+/// Why roles stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefusal {
+    /// No such role.
+    #[error("there is no role '{0}'")]
+    UnknownRole(String),
+    /// No such user.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// AC-2: outside of what the granter's roles may grant.
+    #[error("your roles do not let you grant or remove '{0}'")]
+    BeyondOwnGrants(String),
+    /// AC-2: nobody changes their own roles.
+    #[error("nobody can change their own roles")]
+    OwnRoles,
+    /// The last administrator stays.
+    #[error("this is the last administrator; make somebody else an administrator first")]
+    LastAdministrator,
+    /// A reason is missing.
+    #[error("say why, in at most 500 characters")]
+    ReasonMissing,
+}
+
+/// Gives a role to a user.
+#[derive(Clone, Debug)]
+pub struct GrantRole {
+    /// To whom.
+    pub user: UserId,
+    /// The role's name.
+    pub role: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Takes a role from a user.
+#[derive(Clone, Debug)]
+pub struct RemoveRole {
+    /// From whom.
+    pub user: UserId,
+    /// The role's name.
+    pub role: String,
+    /// Why.
+    pub reason: String,
+}
+
+fn reads(user: UserId, role: &str, reads: &mut Reads) {
+    reads
+        .read::<User>(user)
+        .read::<Assignments>(user)
+        .read::<Role>(role)
+        .read::<Administrators>(ADMINISTRATORS);
+}
+
+/// The checks that granting and removing have in common.
+fn check(world: &World, principal: &Principal, user: UserId, role: &str, reason: &str) -> Result<(), GrantRefusal> {
+    if world.get::<Role>(role).definition.is_none() {
+        return Err(GrantRefusal::UnknownRole(role.to_owned()));
+    }
+    if world.get::<User>(user).profile.is_none() {
+        return Err(GrantRefusal::UnknownUser);
+    }
+    if reason.trim().is_empty() || reason.chars().count() > 500 {
+        return Err(GrantRefusal::ReasonMissing);
+    }
+    if let Principal::User(granter) = principal {
+        if granter.user == user {
+            return Err(GrantRefusal::OwnRoles);
+        }
+        if !granter.may_grant.contains(role) && !granter.permissions.contains(&Action::SystemAdmin) {
+            return Err(GrantRefusal::BeyondOwnGrants(role.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn requires() -> Requirement {
+    Requirement::one(Action::RolesGrant, Resource::kind("roles"))
+}
+
+impl Command for GrantRole {
+    type Refusal = GrantRefusal;
+
+    fn reads(&self, _: &World, all: &mut Reads) {
+        reads(self.user, &self.role, all);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        requires()
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(world, context.principal, self.user, &self.role, &self.reason)?;
+        if world.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(Changes::none());
+        }
+        let Self { user, role, reason } = self.clone();
+        let changes = Changes::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
+        Ok(if self.role == ADMIN {
+            changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user })
+        } else {
+            changes
+        })
+    }
+}
+
+impl Command for RemoveRole {
+    type Refusal = GrantRefusal;
+
+    fn reads(&self, _: &World, all: &mut Reads) {
+        reads(self.user, &self.role, all);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        requires()
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(world, context.principal, self.user, &self.role, &self.reason)?;
+        if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(Changes::none());
+        }
+        let administrators: Administrators = world.get(ADMINISTRATORS);
+        if self.role == ADMIN && administrators.members.len() == 1 {
+            return Err(GrantRefusal::LastAdministrator.into());
+        }
+        let Self { user, role, reason } = self.clone();
+        let changes = Changes::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
+        Ok(if self.role == ADMIN {
+            changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user })
+        } else {
+            changes
+        })
+    }
+}

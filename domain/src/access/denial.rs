@@ -1,0 +1,33 @@
+//! Denied attempts, one stream per actor: every refusal that matters to an auditor is a fact.
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::{Aggregate, Event};
+
+/// What was denied to one actor. Keeps nothing: it is there to be read in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Denials;
+
+/// Facts about denials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum DenialEvent {
+    /// An action was not permitted.
+    #[serde(rename = "access.PermissionDenied")]
+    PermissionDenied {
+        /// The permission that was needed.
+        action: String,
+        /// The resource, as named at the edge.
+        resource: String,
+        /// The rule that decided.
+        rule: String,
+    },
+}
+
+impl Event for DenialEvent {}
+
+impl Aggregate for Denials {
+    const CATEGORY: &'static str = "access.denials";
+    type Event = DenialEvent;
+    fn evolve(&mut self, _: &DenialEvent) {}
+}

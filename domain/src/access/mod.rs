@@ -1,0 +1,7 @@
+//! Access: roles, who holds them, quotas, and the record of what was denied.
+
+pub mod assignment;
+pub mod builtin;
+pub mod denial;
+pub mod quota;
+pub mod role;

@@ -1,0 +1,88 @@
+//! Roles: a name, permissions, quotas, and which roles their holders may grant.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{builtin, quota::Quotas};
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::Requirement,
+    execute::{Command, Context, Decision},
+    world::{Changes, Reads, World},
+};
+
+/// A role as defined. Streams are keyed by the role's name.
+#[derive(Clone, Debug, Default)]
+pub struct Role {
+    /// What it is, once defined.
+    pub definition: Option<RoleDefinition>,
+}
+
+/// What a role gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleDefinition {
+    /// Its unique name.
+    pub name: String,
+    /// What it is for, in one sentence.
+    pub description: String,
+    /// Names of its permissions.
+    pub permissions: BTreeSet<String>,
+    /// Its quotas.
+    pub quotas: Quotas,
+    /// Names of the roles that its holders may grant, when they hold `roles.grant`.
+    pub may_grant: BTreeSet<String>,
+}
+
+/// Facts about a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum RoleEvent {
+    /// It was defined, or defined anew.
+    #[serde(rename = "access.RoleDefined")]
+    Defined(RoleDefinition),
+}
+
+impl Event for RoleEvent {}
+
+impl Aggregate for Role {
+    const CATEGORY: &'static str = "access.role";
+    type Event = RoleEvent;
+    fn evolve(&mut self, event: &RoleEvent) {
+        let RoleEvent::Defined(definition) = event;
+        self.definition = Some(definition.clone());
+    }
+}
+
+/// Defines the built-in roles that are not defined yet. Done by the system at each start; a built-in role
+/// that an administrator has changed stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct SeedRoles;
+
+/// Seeding is never refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeedRefusal {}
+
+impl Command for SeedRoles {
+    type Refusal = SeedRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        for role in builtin::roles() {
+            reads.read::<Role>(&role.name);
+        }
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::System
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<SeedRefusal> {
+        let undefined = builtin::roles().into_iter().filter(|role| {
+            let known: Role = world.get(&role.name);
+            known.definition.is_none()
+        });
+        Ok(undefined.fold(Changes::none(), |changes, role| {
+            changes.and::<Role>(role.name.clone(), &RoleEvent::Defined(role))
+        }))
+    }
+}

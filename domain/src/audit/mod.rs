@@ -1,0 +1,3 @@
+//! Audit: the event log is the audit log. What is recorded here are reads that an auditor asks about.
+
+pub mod sensitive_read;

@@ -1,0 +1,121 @@
+//! Sensitive reads are facts too (AU-1): taking a dataset or a model out of the house, and the like.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource},
+    datasets::dataset::Dataset,
+    execute::{Command, Context, Decision},
+    id::{DatasetId, ModelId},
+    models::model::Model,
+    world::{Changes, Reads, World},
+};
+
+/// The sensitive reads of one actor. Keeps nothing: it is there to be read in the log.
+#[derive(Clone, Debug, Default)]
+pub struct SensitiveReads;
+
+/// Facts about sensitive reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum ReadEvent {
+    /// A dataset version was downloaded.
+    #[serde(rename = "audit.DatasetDownloaded")]
+    DatasetDownloaded {
+        /// The dataset.
+        dataset: DatasetId,
+        /// Its version.
+        version: u32,
+    },
+    /// A file of a model version was downloaded.
+    #[serde(rename = "audit.ModelDownloaded")]
+    ModelDownloaded {
+        /// The model.
+        model: ModelId,
+        /// Its version.
+        version: u32,
+        /// The file's name.
+        file: String,
+    },
+}
+
+impl Event for ReadEvent {}
+
+impl Aggregate for SensitiveReads {
+    const CATEGORY: &'static str = "audit.reads";
+    type Event = ReadEvent;
+    fn evolve(&mut self, _: &ReadEvent) {}
+}
+
+/// Nothing but the missing permission or the missing thing speaks against a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such version or file")]
+pub struct NoSuchContent;
+
+/// Permits and records a download of a dataset version.
+#[derive(Clone, Debug)]
+pub struct DownloadDataset {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// Its version.
+    pub version: u32,
+}
+
+impl Command for DownloadDataset {
+    type Refusal = NoSuchContent;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Dataset>(self.dataset);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let dataset: Dataset = world.get(self.dataset);
+        Requirement::one(Action::DatasetsRead, dataset.resource(self.dataset))
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
+        let dataset: Dataset = world.get(self.dataset);
+        if dataset.version(Some(self.version)).is_none() {
+            return Err(NoSuchContent.into());
+        }
+        let event = ReadEvent::DatasetDownloaded { dataset: self.dataset, version: self.version };
+        Ok(Changes::record::<SensitiveReads>(context.principal.actor(), &event))
+    }
+}
+
+/// Permits and records a download of one file of a model version. Needs `models.export` besides access.
+#[derive(Clone, Debug)]
+pub struct DownloadModelFile {
+    /// The model.
+    pub model: ModelId,
+    /// Its version.
+    pub version: u32,
+    /// The file's name.
+    pub file: String,
+}
+
+impl Command for DownloadModelFile {
+    type Refusal = NoSuchContent;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Model>(self.model);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let model: Model = world.get(self.model);
+        let resource: Resource = model.resource(self.model);
+        Requirement::All(vec![(Action::ModelsRead, resource), (Action::ModelsExport, Resource::kind("models"))])
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
+        let model: Model = world.get(self.model);
+        let version = model.version(Some(self.version)).ok_or(NoSuchContent)?;
+        if !version.files.iter().any(|file| file.name == self.file) {
+            return Err(NoSuchContent.into());
+        }
+        let event =
+            ReadEvent::ModelDownloaded { model: self.model, version: self.version, file: self.file.clone() };
+        Ok(Changes::record::<SensitiveReads>(context.principal.actor(), &event))
+    }
+}

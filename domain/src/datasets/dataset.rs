@@ -1,0 +1,227 @@
+//! Datasets: a name, an owner, and versions that never change (DS-2).
+
+use serde::{Deserialize, Serialize};
+
+use super::format::{Format, Summary};
+use crate::{
+    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource, Visibility},
+    execute::{Command, Context, Decision},
+    id::{DatasetId, UserId},
+    text::{Label, TextProblems},
+    world::{Changes, Reads, World},
+};
+
+/// A dataset.
+#[derive(Clone, Debug, Default)]
+pub struct Dataset {
+    /// Whose, once created.
+    pub owner: Option<UserId>,
+    /// Who else sees it.
+    pub visibility: Visibility,
+    /// Its versions; version 1 is the first.
+    pub versions: Vec<Version>,
+}
+
+/// One immutable version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its number, from 1.
+    pub version: u32,
+    /// SHA-256 of its bytes, in lower-case hexadecimal: its address in the object store.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What its bytes are.
+    pub format: Format,
+    /// What the validation counted.
+    pub summary: Summary,
+    /// The file's name as uploaded.
+    pub file_name: String,
+}
+
+/// Facts about a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum DatasetEvent {
+    /// It came to be, still empty.
+    #[serde(rename = "datasets.DatasetCreated")]
+    Created {
+        /// The dataset.
+        dataset: DatasetId,
+        /// Whose.
+        owner: UserId,
+        /// Its name.
+        name: String,
+        /// What is in it.
+        description: String,
+        /// Who else sees it.
+        visibility: Visibility,
+    },
+    /// A version was uploaded and validated.
+    #[serde(rename = "datasets.VersionAdded")]
+    VersionAdded(Version),
+}
+
+impl Event for DatasetEvent {}
+
+impl Aggregate for Dataset {
+    const CATEGORY: &'static str = "datasets.dataset";
+    type Event = DatasetEvent;
+    fn evolve(&mut self, event: &DatasetEvent) {
+        match event {
+            DatasetEvent::Created { owner, visibility, .. } => {
+                self.owner = Some(*owner);
+                self.visibility = *visibility;
+            }
+            DatasetEvent::VersionAdded(version) => self.versions.push(version.clone()),
+        }
+    }
+}
+
+impl Dataset {
+    /// What the access decision needs to know of it.
+    #[must_use]
+    pub fn resource(&self, id: DatasetId) -> Resource {
+        Resource::of(id, self.owner).seen_by(self.visibility)
+    }
+
+    /// A version by number, or the newest.
+    #[must_use]
+    pub fn version(&self, number: Option<u32>) -> Option<&Version> {
+        match number {
+            Some(number) => self.versions.iter().find(|version| version.version == number),
+            None => self.versions.last(),
+        }
+    }
+}
+
+/// Why there is no new dataset or version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DatasetRefusal {
+    /// Texts are too long or empty.
+    #[error(transparent)]
+    Text(#[from] TextProblems),
+    /// QU-1
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// DS-3: the bytes do not fit the owner's storage quota.
+    #[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
+    StorageExceeded {
+        /// The limit in bytes.
+        limit: u64,
+        /// The use in bytes.
+        used: u64,
+        /// What was to be added.
+        wanted: u64,
+    },
+    /// The id belongs to another dataset.
+    #[error("this id is already used")]
+    IdTaken,
+}
+
+/// Creates an empty dataset.
+#[derive(Clone, Debug)]
+pub struct CreateDataset {
+    /// Its id.
+    pub dataset: DatasetId,
+    /// Whose.
+    pub owner: UserId,
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+    /// What is in it, at most 2,000 characters.
+    pub description: String,
+    /// Who else sees it.
+    pub visibility: Visibility,
+}
+
+impl Command for CreateDataset {
+    type Refusal = DatasetRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Dataset>(self.dataset).read::<QuotaLedger>(self.owner);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::one(Action::DatasetsCreate, Resource::kind("datasets"))
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<DatasetRefusal> {
+        if world.get::<Dataset>(self.dataset).owner.is_some() {
+            return Err(DatasetRefusal::IdTaken.into());
+        }
+        let Label { name, description } =
+            Label::try_new(&self.name, &self.description).map_err(DatasetRefusal::Text)?;
+        let ledger: QuotaLedger = world.get(self.owner);
+        let taken = ledger
+            .take(&context.principal.quotas(), Quota::Datasets, self.dataset.to_string())
+            .map_err(DatasetRefusal::Quota)?;
+        let created = DatasetEvent::Created {
+            dataset: self.dataset,
+            owner: self.owner,
+            name,
+            description,
+            visibility: self.visibility,
+        };
+        Ok(Changes::record::<Dataset>(self.dataset, &created).and::<QuotaLedger>(self.owner, &taken))
+    }
+}
+
+/// Adds a version whose bytes are validated and stored. The same bytes again are the version they
+/// already are: nothing is recorded.
+#[derive(Clone, Debug)]
+pub struct AddDatasetVersion {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// Their number.
+    pub bytes: u64,
+    /// What they are.
+    pub format: Format,
+    /// What the validation counted.
+    pub summary: Summary,
+    /// The file's name as uploaded.
+    pub file_name: String,
+}
+
+impl Command for AddDatasetVersion {
+    type Refusal = DatasetRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Dataset>(self.dataset);
+        if let Some(owner) = world.get::<Dataset>(self.dataset).owner {
+            reads.read::<QuotaLedger>(owner);
+        }
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let dataset: Dataset = world.get(self.dataset);
+        Requirement::one(Action::DatasetsUpdate, dataset.resource(self.dataset))
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<DatasetRefusal> {
+        let dataset: Dataset = world.get(self.dataset);
+        let Some(owner) = dataset.owner else { return Ok(Changes::none()) };
+        if dataset.versions.iter().any(|version| version.sha256 == self.sha256) {
+            return Ok(Changes::none());
+        }
+        let ledger: QuotaLedger = world.get(owner);
+        if let Some((limit, used)) = ledger.storage_exceeded(&context.principal.quotas(), self.bytes) {
+            return Err(DatasetRefusal::StorageExceeded { limit, used, wanted: self.bytes }.into());
+        }
+        let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
+        let added = DatasetEvent::VersionAdded(Version {
+            version: number,
+            sha256: self.sha256.clone(),
+            bytes: self.bytes,
+            format: self.format,
+            summary: self.summary.clone(),
+            file_name: self.file_name.clone(),
+        });
+        let item = format!("{}/{number}", self.dataset);
+        let taken = LedgerEvent::StorageTaken { bytes: self.bytes, item };
+        Ok(Changes::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken))
+    }
+}

@@ -1,0 +1,4 @@
+//! Datasets and their immutable, content-addressed versions.
+
+pub mod dataset;
+pub mod format;

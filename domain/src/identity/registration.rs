@@ -1,0 +1,198 @@
+//! New accounts: everybody's registration, and the first administrator's.
+
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    claim::{Claim, ClaimEvent, ClaimKey},
+    organization::{self, Organization, OrganizationEvent},
+    user::{Profile, User, UserEvent, UserKind},
+};
+use crate::{
+    access::{
+        assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+        builtin::{ADMIN, GUEST},
+    },
+    authz::Requirement,
+    execute::{Command, Context, Decision},
+    id::UserId,
+    world::{Changes, Reads, World},
+};
+
+/// How long a verification token works (ID-3).
+pub const VERIFICATION_LIFETIME: Duration = Duration::hours(24);
+
+/// A new account's data, already checked for form.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Its id.
+    pub user: UserId,
+    /// Unique name, lower case.
+    pub username: String,
+    /// Claim of the name.
+    pub username_claim: ClaimKey,
+    /// Address.
+    pub email: String,
+    /// Claim of the address.
+    pub email_claim: ClaimKey,
+    /// Verifier of the password.
+    pub password: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Company, and the division in it.
+    pub company: Option<String>,
+    /// Division of the company.
+    pub division: Option<String>,
+    /// Department.
+    pub department: Option<String>,
+}
+
+/// Why there is no new account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterRefusal {
+    /// ID-2: somebody has it.
+    #[error("this username is taken")]
+    UsernameTaken,
+    /// ID-2: somebody has it.
+    #[error("an account with this e-mail address exists")]
+    EmailTaken,
+    /// ID-1: switched off.
+    #[error("registration is switched off; ask an administrator for an account")]
+    RegistrationClosed,
+    /// SS-4: the first account is made by the set-up.
+    #[error("the system has no administrator yet; create the first administrator before anything else")]
+    SetupRequired,
+    /// The set-up was done before.
+    #[error("the system already has an administrator")]
+    AlreadySetUp,
+}
+
+impl NewAccount {
+    fn reads(&self, reads: &mut Reads) {
+        reads
+            .read::<Claim>(&self.username_claim)
+            .read::<Claim>(&self.email_claim)
+            .read::<User>(self.user)
+            .read::<Assignments>(self.user)
+            .read::<Administrators>(ADMINISTRATORS);
+        if let Some(company) = &self.company {
+            reads.read::<Organization>(organization::id_of(company, self.division.as_deref()));
+        }
+    }
+
+    fn check(&self, world: &World) -> Result<(), RegisterRefusal> {
+        if world.get::<Claim>(&self.username_claim).holder.is_some() {
+            return Err(RegisterRefusal::UsernameTaken);
+        }
+        if world.get::<Claim>(&self.email_claim).holder.is_some() {
+            return Err(RegisterRefusal::EmailTaken);
+        }
+        Ok(())
+    }
+
+    fn record(&self, world: &World, role: &str, reason: &str) -> Changes {
+        let user = self.user;
+        let mut changes = Changes::none();
+        let mut organization = None;
+        if let Some(company) = &self.company {
+            let id = organization::id_of(company, self.division.as_deref());
+            organization = Some(id);
+            if !world.get::<Organization>(id).exists {
+                let (company, division) = (company.trim().to_owned(), self.division.clone());
+                let created = OrganizationEvent::Created { organization: id, company, division };
+                changes = changes.and::<Organization>(id, &created);
+            }
+        }
+        let profile = Profile {
+            username: self.username.clone(),
+            email: self.email.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            organization,
+            department: self.department.clone(),
+        };
+        let taken = |scope: &str| ClaimEvent::Taken { user, scope: scope.to_owned() };
+        let granted =
+            AssignmentEvent::Granted { user, role: role.to_owned(), reason: reason.to_owned() };
+        changes
+            .and::<Claim>(&self.username_claim, &taken("username"))
+            .and::<Claim>(&self.email_claim, &taken("email"))
+            .and::<User>(user, &UserEvent::Registered { user, account: UserKind::Local, profile })
+            .and::<User>(user, &UserEvent::PasswordSet { verifier: self.password.clone() })
+            .and::<Assignments>(user, &granted)
+    }
+}
+
+/// Registers oneself (ID-1).
+#[derive(Clone, Debug)]
+pub struct Register {
+    /// The account.
+    pub account: NewAccount,
+    /// SHA-256 of the verification token that is sent.
+    pub verification_hash: String,
+    /// Whether self-registration is on.
+    pub open: bool,
+}
+
+impl Command for Register {
+    type Refusal = RegisterRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        self.account.reads(reads);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Open("anybody may register while registration is on")
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RegisterRefusal> {
+        if world.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
+            return Err(RegisterRefusal::SetupRequired.into());
+        }
+        if !self.open {
+            return Err(RegisterRefusal::RegistrationClosed.into());
+        }
+        self.account.check(world)?;
+        let expires_at: OffsetDateTime = context.now + VERIFICATION_LIFETIME;
+        let requested =
+            UserEvent::VerificationRequested { token_hash: self.verification_hash.clone(), expires_at };
+        Ok(self
+            .account
+            .record(world, GUEST, "role of new accounts")
+            .and::<User>(self.account.user, &requested))
+    }
+}
+
+/// Makes the first administrator (SS-4). Works once; whoever holds the set-up token may do it.
+#[derive(Clone, Debug)]
+pub struct CreateFirstAdministrator {
+    /// The account; its address counts as verified, because the operator typed it.
+    pub account: NewAccount,
+}
+
+impl Command for CreateFirstAdministrator {
+    type Refusal = RegisterRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        self.account.reads(reads);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Open("guarded by the set-up token, and by there being no administrator")
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<RegisterRefusal> {
+        if !world.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
+            return Err(RegisterRefusal::AlreadySetUp.into());
+        }
+        self.account.check(world)?;
+        let user = self.account.user;
+        let email = self.account.email.clone();
+        Ok(self
+            .account
+            .record(world, ADMIN, "first administrator")
+            .and::<User>(user, &UserEvent::EmailVerified { email })
+            .and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user }))
+    }
+}

@@ -1,0 +1,238 @@
+//! Sessions: one login and all refreshes that descend from it (SE-1, SE-2, SE-3).
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::user::User;
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource},
+    execute::{Command, Context, Decision, Refused},
+    id::{SessionId, UserId},
+    world::{Changes, Reads, World},
+};
+
+/// A session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Whose.
+    pub user: Option<UserId>,
+    /// SHA-256 of the refresh token that is good now.
+    pub refresh_hash: String,
+    /// SHA-256 of the tokens that were used up.
+    pub used: Vec<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Whether it was ended.
+    pub revoked: bool,
+}
+
+/// Facts about a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum SessionEvent {
+    /// Somebody logged in.
+    #[serde(rename = "identity.SessionOpened")]
+    Opened {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        user: UserId,
+        /// SHA-256 of the first refresh token.
+        refresh_hash: String,
+        /// When the session ends by itself.
+        #[serde(with = "time::serde::rfc3339")]
+        expires_at: OffsetDateTime,
+        /// What the client calls itself.
+        device: Option<String>,
+    },
+    /// The refresh token was exchanged for a new one.
+    #[serde(rename = "identity.SessionRefreshed")]
+    Refreshed {
+        /// SHA-256 of the new token.
+        refresh_hash: String,
+    },
+    /// A used refresh token was presented again: the session is no longer safe.
+    #[serde(rename = "identity.RefreshTokenReused")]
+    Reused {},
+    /// The session was ended.
+    #[serde(rename = "identity.SessionRevoked")]
+    Revoked {
+        /// `logout`, `revoked` or `reuse`.
+        cause: String,
+    },
+}
+
+impl Event for SessionEvent {}
+
+impl Aggregate for Session {
+    const CATEGORY: &'static str = "identity.session";
+    type Event = SessionEvent;
+
+    fn evolve(&mut self, event: &SessionEvent) {
+        match event {
+            SessionEvent::Opened { user, refresh_hash, expires_at, .. } => {
+                self.user = Some(*user);
+                self.refresh_hash.clone_from(refresh_hash);
+                self.expires_at = Some(*expires_at);
+            }
+            SessionEvent::Refreshed { refresh_hash } => {
+                let used = std::mem::replace(&mut self.refresh_hash, refresh_hash.clone());
+                self.used.push(used);
+            }
+            SessionEvent::Reused {} => {}
+            SessionEvent::Revoked { .. } => self.revoked = true,
+        }
+    }
+}
+
+/// Opens a session for a user whose password was just proven.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// The session.
+    pub session: SessionId,
+    /// Who.
+    pub user: UserId,
+    /// The verifier that the password was proven against: if it has changed since, nothing opens.
+    pub proven: String,
+    /// A verifier with today's parameters, when the old one was weaker (SE-4).
+    pub rehashed: Option<String>,
+    /// SHA-256 of the refresh token.
+    pub refresh_hash: String,
+    /// When the session ends by itself.
+    pub expires_at: OffsetDateTime,
+    /// What the client calls itself.
+    pub device: Option<String>,
+}
+
+impl Command for OpenSession {
+    type Refusal = super::login::LoginRefused;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<User>(self.user).read::<Session>(self.session);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Open("the password is the permission")
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<Self::Refusal> {
+        let user: User = world.get(self.user);
+        if user.deactivated || user.password.as_deref() != Some(self.proven.as_str()) {
+            return Err(super::login::LoginRefused.into());
+        }
+        let opened = SessionEvent::Opened {
+            session: self.session,
+            user: self.user,
+            refresh_hash: self.refresh_hash.clone(),
+            expires_at: self.expires_at,
+            device: self.device.clone(),
+        };
+        let changes = Changes::record::<Session>(self.session, &opened);
+        Ok(match &self.rehashed {
+            Some(verifier) => changes.and::<User>(
+                self.user,
+                &super::user::UserEvent::PasswordSet { verifier: verifier.clone() },
+            ),
+            None => changes,
+        })
+    }
+}
+
+/// Why a refresh token is not exchanged. The caller hears one sentence for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshRefusal {
+    /// Unknown, expired, or of an ended session.
+    #[error("this refresh token is not valid; log in again")]
+    Invalid,
+    /// SE-2: used before; the session has been ended.
+    #[error("this refresh token was used before; the session has been ended, log in again")]
+    Reused,
+}
+
+/// Exchanges a refresh token for a new one (SE-2). The session's stream decides alone which of two
+/// exchanges at once is the first.
+#[derive(Clone, Debug)]
+pub struct RefreshSession {
+    /// The session; part of the token.
+    pub session: SessionId,
+    /// SHA-256 of the presented token.
+    pub presented_hash: String,
+    /// SHA-256 of the new token.
+    pub next_hash: String,
+}
+
+impl Command for RefreshSession {
+    type Refusal = RefreshRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Session>(self.session);
+        if let Some(user) = world.get::<Session>(self.session).user {
+            reads.read::<User>(user);
+        }
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Open("the refresh token is the permission")
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RefreshRefusal> {
+        let session: Session = world.get(self.session);
+        let Some((user, expires_at)) = session.user.zip(session.expires_at) else {
+            return Err(RefreshRefusal::Invalid.into());
+        };
+        if session.revoked || expires_at <= context.now || world.get::<User>(user).deactivated {
+            return Err(RefreshRefusal::Invalid.into());
+        }
+        if session.used.contains(&self.presented_hash) {
+            let record = Changes::record::<Session>(self.session, &SessionEvent::Reused {})
+                .and::<Session>(self.session, &SessionEvent::Revoked { cause: "reuse".to_owned() });
+            return Err(Refused { reason: RefreshRefusal::Reused, record });
+        }
+        if session.refresh_hash != self.presented_hash {
+            return Err(RefreshRefusal::Invalid.into());
+        }
+        let refresh_hash = self.next_hash.clone();
+        Ok(Changes::record::<Session>(self.session, &SessionEvent::Refreshed { refresh_hash }))
+    }
+}
+
+/// Nothing speaks against ending a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndRefusal {}
+
+/// Ends a session: one's own by logout, or any of one's own by choice (SE-3).
+#[derive(Clone, Debug)]
+pub struct EndSession {
+    /// The session.
+    pub session: SessionId,
+    /// `logout` or `revoked`.
+    pub cause: &'static str,
+}
+
+impl Command for EndSession {
+    type Refusal = EndRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Session>(self.session);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        // An unverified account may end its own sessions too: they are part of its profile.
+        let owner = world.get::<Session>(self.session).user;
+        let mut resource = Resource::of(self.session, owner);
+        if let Some(owner) = owner {
+            resource.name = owner.to_string();
+        }
+        Requirement::one(Action::UsersUpdate, resource)
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<EndRefusal> {
+        let session: Session = world.get(self.session);
+        if session.revoked || session.user.is_none() {
+            return Ok(Changes::none());
+        }
+        let event = SessionEvent::Revoked { cause: self.cause.to_owned() };
+        Ok(Changes::record::<Session>(self.session, &event))
+    }
+}

@@ -1,0 +1,241 @@
+//! Accounts of people and programs.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{AccountState, Action, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::{OrganizationId, UserId},
+    world::{Changes, Reads, World},
+};
+
+/// The three kinds of account (ID-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKind {
+    /// Signs in with a password.
+    Local,
+    /// Bound to an issuer and subject; has no password.
+    External,
+    /// Does not sign in; acts by keys.
+    Service,
+}
+
+/// What an account says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Unique name, lower case.
+    pub username: String,
+    /// Address, as written.
+    pub email: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Organisation found or created by company and division.
+    pub organization: Option<OrganizationId>,
+    /// Department inside of it.
+    pub department: Option<String>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default)]
+pub struct User {
+    /// Set once registered.
+    pub profile: Option<Profile>,
+    /// Whether the address is proven.
+    pub verified: bool,
+    /// Whether it may act at all.
+    pub deactivated: bool,
+    /// Password verifier, a PHC string of Argon2id keyed with the server's pepper.
+    pub password: Option<String>,
+    /// Hash and end of life of the open verification token.
+    pub verification: Option<(String, OffsetDateTime)>,
+}
+
+/// Facts about an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum UserEvent {
+    /// The account came to be.
+    #[serde(rename = "identity.UserRegistered")]
+    Registered {
+        /// The account.
+        user: UserId,
+        /// Local, external or service.
+        account: UserKind,
+        /// What it says of itself.
+        profile: Profile,
+    },
+    /// A password was set or changed.
+    #[serde(rename = "identity.PasswordSet")]
+    PasswordSet {
+        /// Its verifier; see [`User::password`].
+        verifier: String,
+    },
+    /// A verification token was sent.
+    #[serde(rename = "identity.VerificationRequested")]
+    VerificationRequested {
+        /// SHA-256 of the token.
+        token_hash: String,
+        /// When it stops working.
+        #[serde(with = "time::serde::rfc3339")]
+        expires_at: OffsetDateTime,
+    },
+    /// The address was proven.
+    #[serde(rename = "identity.EmailVerified")]
+    EmailVerified {
+        /// The address.
+        email: String,
+    },
+    /// The account was switched off.
+    #[serde(rename = "identity.UserDeactivated")]
+    Deactivated {
+        /// Why.
+        reason: String,
+    },
+    /// The account was switched on again.
+    #[serde(rename = "identity.UserReactivated")]
+    Reactivated {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Event for UserEvent {}
+
+impl Aggregate for User {
+    const CATEGORY: &'static str = "identity.user";
+    type Event = UserEvent;
+
+    fn evolve(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::Registered { profile, .. } => self.profile = Some(profile.clone()),
+            UserEvent::PasswordSet { verifier } => self.password = Some(verifier.clone()),
+            UserEvent::VerificationRequested { token_hash, expires_at } => {
+                self.verification = Some((token_hash.clone(), *expires_at));
+            }
+            UserEvent::EmailVerified { .. } => {
+                self.verified = true;
+                self.verification = None;
+            }
+            UserEvent::Deactivated { .. } => self.deactivated = true,
+            UserEvent::Reactivated { .. } => self.deactivated = false,
+        }
+    }
+}
+
+impl User {
+    /// How far the account may act.
+    #[must_use]
+    pub fn state(&self) -> AccountState {
+        match (self.deactivated, self.verified) {
+            (true, _) => AccountState::Deactivated,
+            (false, false) => AccountState::Unverified,
+            (false, true) => AccountState::Active,
+        }
+    }
+}
+
+/// Why an address is not verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyRefusal {
+    /// Wrong, used, replaced by a newer one, or of another account: never said which.
+    #[error("this verification token is not valid; ask for a new one")]
+    InvalidToken,
+    /// Older than a day.
+    #[error("this verification token has expired; ask for a new one")]
+    Expired,
+}
+
+/// Proves the address by the token that was sent to it (ID-3).
+#[derive(Clone, Debug)]
+pub struct VerifyEmail {
+    /// The account; part of the token.
+    pub user: UserId,
+    /// SHA-256 of the presented token.
+    pub token_hash: String,
+}
+
+impl Command for VerifyEmail {
+    type Refusal = VerifyRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<User>(self.user);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Open("whoever holds the token has read the mail")
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<VerifyRefusal> {
+        let user: User = world.get(self.user);
+        match (&user.profile, &user.verification) {
+            (Some(profile), Some((hash, expires_at))) if *hash == self.token_hash => {
+                if *expires_at <= context.now {
+                    return Err(VerifyRefusal::Expired.into());
+                }
+                let email = profile.email.clone();
+                Ok(Changes::record::<User>(self.user, &UserEvent::EmailVerified { email }))
+            }
+            _ => Err(VerifyRefusal::InvalidToken.into()),
+        }
+    }
+}
+
+/// Why an account stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountRefusal {
+    /// Nobody can lock themselves out.
+    #[error("you cannot deactivate your own account")]
+    OwnAccount,
+    /// A reason is missing.
+    #[error("say why, in at most 500 characters")]
+    ReasonMissing,
+}
+
+/// Switches an account off or on (ID-5).
+#[derive(Clone, Debug)]
+pub struct SetUserActive {
+    /// The account.
+    pub user: UserId,
+    /// On or off.
+    pub active: bool,
+    /// Why.
+    pub reason: String,
+}
+
+impl Command for SetUserActive {
+    type Refusal = AccountRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<User>(self.user);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let exists = world.get::<User>(self.user).profile.is_some();
+        let resource = Resource { exists, ..Resource::kind(&self.user.to_string()) };
+        Requirement::one(Action::UsersUpdate, resource)
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<AccountRefusal> {
+        let user: User = world.get(self.user);
+        if user.deactivated != self.active {
+            return Ok(Changes::none());
+        }
+        if context.principal.user() == Some(self.user) {
+            return Err(AccountRefusal::OwnAccount.into());
+        }
+        if self.reason.trim().is_empty() || self.reason.chars().count() > 500 {
+            return Err(AccountRefusal::ReasonMissing.into());
+        }
+        let reason = self.reason.clone();
+        let event = match self.active {
+            true => UserEvent::Reactivated { reason },
+            false => UserEvent::Deactivated { reason },
+        };
+        Ok(Changes::record::<User>(self.user, &event))
+    }
+}

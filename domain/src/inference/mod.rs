@@ -1,0 +1,1 @@
+//! Inference: drafts from adapters, retrieval, external models. Nothing is decided here yet.

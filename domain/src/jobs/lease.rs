@@ -1,0 +1,155 @@
+//! How jobs come to workers, and come back when a worker is lost (JB-4).
+
+use super::{
+    job::{Job, JobEvent, JobState},
+    start::release,
+};
+use crate::{
+    access::quota::QuotaLedger,
+    authz::{self, Action, Principal, Requirement, Resource},
+    datasets::dataset::Dataset,
+    execute::{Command, Context, Decision},
+    id::{JobId, WorkerId},
+    models::model::Model,
+    projects::project::Project,
+    world::{Changes, Reads, World},
+};
+
+/// Why a worker does not get a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseRefusal {
+    /// Another worker was first, or the job is over.
+    #[error("the job is not waiting for a worker")]
+    NotWaiting,
+    /// AC-6: the owner has lost access since; the job has been failed.
+    #[error("the owner of the job no longer has access to what it uses; the job has been failed")]
+    AccessLost,
+}
+
+/// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6).
+#[derive(Clone, Debug)]
+pub struct LeaseJob {
+    /// The job.
+    pub job: JobId,
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its name: host and device.
+    pub worker_name: String,
+    /// The job's owner, as it may act now.
+    pub owner: Principal,
+}
+
+impl LeaseJob {
+    fn access_lost(&self, world: &World, job: &Job) -> Option<String> {
+        let order = job.order.as_ref()?;
+        let project: Project = world.get(order.project);
+        let dataset: Dataset = world.get(order.dataset.dataset);
+        let mut needed = vec![
+            (Action::TrainingCreate, Resource::kind("training")),
+            (Action::ProjectsRead, project.resource(order.project)),
+            (Action::DatasetsRead, dataset.resource(order.dataset.dataset)),
+        ];
+        if let Some(base) = &order.base {
+            let model: Model = world.get(base.version.model);
+            needed.push((Action::ModelsRead, model.resource(base.version.model)));
+        }
+        authz::permit(&self.owner, &Requirement::All(needed)).err().map(|denied| denied.to_string())
+    }
+}
+
+impl Command for LeaseJob {
+    type Refusal = LeaseRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+        if let Some(order) = world.get::<Job>(self.job).order {
+            reads
+                .read::<QuotaLedger>(order.owner)
+                .read::<Project>(order.project)
+                .read::<Dataset>(order.dataset.dataset);
+            if let Some(base) = order.base {
+                reads.read::<Model>(base.version.model);
+            }
+        }
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Workforce
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<LeaseRefusal> {
+        let job: Job = world.get(self.job);
+        let Some(order) = &job.order else { return Err(LeaseRefusal::NotWaiting.into()) };
+        if job.state != JobState::Queued {
+            return Err(LeaseRefusal::NotWaiting.into());
+        }
+        if let Some(why) = self.access_lost(world, &job) {
+            let failed =
+                JobEvent::Failed { attempt: job.attempt, code: "ACCESS_LOST".to_owned(), message: why };
+            let record = release(Changes::record::<Job>(self.job, &failed), order);
+            return Err(crate::execute::Refused { reason: LeaseRefusal::AccessLost, record });
+        }
+        let leased = JobEvent::Leased {
+            attempt: job.attempt + 1,
+            worker: self.worker,
+            worker_name: self.worker_name.clone(),
+        };
+        Ok(Changes::record::<Job>(self.job, &leased))
+    }
+}
+
+/// Why an interruption is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InterruptRefusal {
+    /// A newer attempt is under way, or the job is over or waiting.
+    #[error("this attempt is not under way")]
+    StaleAttempt,
+}
+
+/// Takes a job from a worker that is lost or gives it back. It is queued again, or failed when its
+/// attempts are used up, so that a poison job cannot block the queue (JB-6).
+#[derive(Clone, Debug)]
+pub struct InterruptJob {
+    /// The job.
+    pub job: JobId,
+    /// The attempt that ended.
+    pub attempt: u32,
+    /// Why.
+    pub cause: String,
+    /// Whether it counts against the attempts: not when a worker drains.
+    pub counts: bool,
+}
+
+impl Command for InterruptJob {
+    type Refusal = InterruptRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+        if let Some(order) = world.get::<Job>(self.job).order {
+            reads.read::<QuotaLedger>(order.owner);
+        }
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Workforce
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<InterruptRefusal> {
+        let job: Job = world.get(self.job);
+        let Some(order) = &job.order else { return Err(InterruptRefusal::StaleAttempt.into()) };
+        if !job.state.is_leased() || job.attempt != self.attempt {
+            return Err(InterruptRefusal::StaleAttempt.into());
+        }
+        let interrupted = JobEvent::Interrupted { attempt: self.attempt, cause: self.cause.clone() };
+        let changes = Changes::record::<Job>(self.job, &interrupted);
+        if !self.counts || job.attempt < order.max_attempts {
+            return Ok(changes);
+        }
+        let failed = JobEvent::Failed {
+            attempt: self.attempt,
+            code: "ATTEMPTS_USED_UP".to_owned(),
+            message: format!("given up after {} attempts; the last one ended: {}", job.attempt, self.cause),
+        };
+        Ok(release(changes.and::<Job>(self.job, &failed), order))
+    }
+}

@@ -1,0 +1,137 @@
+//! Dense progress: metrics, log lines and samples, in batches, in a stream beside the job's own (JB-5).
+
+use serde::{Deserialize, Serialize};
+
+use super::{job::Job, report::ReportRefusal};
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement},
+    execute::{Command, Context, Decision},
+    id::JobId,
+    world::{Changes, Reads, World},
+};
+
+/// One step's measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The step, from 1.
+    pub step: u32,
+    /// Training loss: mean negative log-likelihood per token, in nats.
+    pub loss: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Global norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Tokens trained per second of this step.
+    pub tokens_per_second: f64,
+}
+
+/// One evaluation on the held-out share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// After this step.
+    pub step: u32,
+    /// Mean negative log-likelihood per token, in nats.
+    pub loss: f64,
+}
+
+/// A text that the model wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// After this step; 0 is before training.
+    pub step: u32,
+    /// What it was given.
+    pub prompt: String,
+    /// What it wrote.
+    pub text: String,
+}
+
+/// A line of the job's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// `info`, `warn` or `error`.
+    pub level: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// What happened since the last report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Batch {
+    /// Steps done in all.
+    pub step: u32,
+    /// Steps to do in all.
+    pub total_steps: u32,
+    /// Estimated seconds to the end, once known.
+    pub eta_seconds: Option<u32>,
+    /// Resident memory of the training process, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Measurements.
+    pub points: Vec<Point>,
+    /// Evaluations.
+    pub evaluations: Vec<Evaluation>,
+    /// Generated texts.
+    pub samples: Vec<Sample>,
+    /// Log lines.
+    pub log: Vec<LogLine>,
+}
+
+/// The progress of one job. Keeps nothing: it is there to be followed in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Progress;
+
+/// Facts about progress.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum ProgressEvent {
+    /// A batch of news, at most about one a second.
+    #[serde(rename = "jobs.ProgressReported")]
+    Reported {
+        /// The attempt.
+        attempt: u32,
+        /// The news.
+        #[serde(flatten)]
+        batch: Batch,
+    },
+}
+
+impl Event for ProgressEvent {}
+
+impl Aggregate for Progress {
+    const CATEGORY: &'static str = "jobs.progress";
+    type Event = ProgressEvent;
+    fn evolve(&mut self, _: &ProgressEvent) {}
+}
+
+/// Reports a batch of news. The job's own stream is checked in the same append, so that a worker whose
+/// lease has passed on, or whose job was cancelled, writes nothing (JB-4).
+#[derive(Clone, Debug)]
+pub struct ReportProgress {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// Makes a repeated report one: derived from job, attempt and batch number.
+    pub id: uuid::Uuid,
+    /// The news.
+    pub batch: Batch,
+}
+
+impl Command for ReportProgress {
+    type Refusal = ReportRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
+        super::report::under_way(&world.get::<Job>(self.job), self.attempt)?;
+        let event = ProgressEvent::Reported { attempt: self.attempt, batch: self.batch.clone() };
+        Ok(Changes::none().and_once::<Progress>(self.job, self.id, &event))
+    }
+}

@@ -1,0 +1,166 @@
+//! What a worker reports of the job it leases. Every report names its attempt; a stale one is refused.
+
+use std::collections::BTreeMap;
+
+use super::{
+    job::{Checkpoint, Job, JobEvent, Order},
+    spec::Method,
+    start::release,
+};
+use crate::{
+    access::quota::QuotaLedger,
+    authz::{Action, Requirement, Visibility},
+    execute::{Command, Context, Decision},
+    id::JobId,
+    models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
+    world::{Changes, Reads, World},
+};
+
+/// Why a report is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportRefusal {
+    /// The job was cancelled, ended, or leased again: this worker must stop.
+    #[error("this attempt is no longer under way; stop working on the job")]
+    StaleAttempt,
+}
+
+/// The order of a job whose `attempt` is under way.
+pub(super) fn under_way(job: &Job, attempt: u32) -> Result<&Order, ReportRefusal> {
+    match &job.order {
+        Some(order) if job.state.is_leased() && job.attempt == attempt => Ok(order),
+        _ => Err(ReportRefusal::StaleAttempt),
+    }
+}
+
+/// One report on an attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// What is reported.
+    pub news: News,
+}
+
+/// What can be reported.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// Training begins.
+    Started {
+        /// Steps already done in earlier attempts.
+        from_step: u32,
+        /// Steps in all.
+        total_steps: u32,
+        /// Trained parameters.
+        trained_parameters: u64,
+    },
+    /// State is saved.
+    Checkpoint(Checkpoint),
+    /// It ended with these files, which are stored.
+    Completed {
+        /// Where they lie in the object store.
+        artifact: String,
+        /// Hash over their names and hashes.
+        sha256: String,
+        /// The files.
+        files: Vec<ModelFile>,
+        /// Metrics, as decimal text.
+        metrics: BTreeMap<String, String>,
+        /// The version of Anneal.
+        code_version: String,
+        /// The worker's name.
+        worker: String,
+    },
+    /// It ended with an error that another attempt would meet again.
+    Failed {
+        /// A stable code.
+        code: String,
+        /// What happened and what to do.
+        message: String,
+    },
+}
+
+impl Command for Report {
+    type Refusal = ReportRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+        if let Some(order) = world.get::<Job>(self.job).order {
+            reads.read::<QuotaLedger>(order.owner).read::<Model>(order.model);
+        }
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
+        let job: Job = world.get(self.job);
+        let order = under_way(&job, self.attempt)?;
+        let attempt = self.attempt;
+        Ok(match &self.news {
+            News::Started { from_step, total_steps, trained_parameters } => {
+                let event = JobEvent::Started {
+                    attempt,
+                    from_step: *from_step,
+                    total_steps: *total_steps,
+                    trained_parameters: *trained_parameters,
+                };
+                Changes::record::<Job>(self.job, &event)
+            }
+            News::Checkpoint(checkpoint) => {
+                let event = JobEvent::CheckpointSaved { attempt, checkpoint: checkpoint.clone() };
+                Changes::record::<Job>(self.job, &event)
+            }
+            News::Failed { code, message } => {
+                let event = JobEvent::Failed { attempt, code: code.clone(), message: message.clone() };
+                release(Changes::record::<Job>(self.job, &event), order)
+            }
+            News::Completed { artifact, sha256, files, metrics, code_version, worker } => {
+                let version = ModelVersion {
+                    version: 1,
+                    sha256: sha256.clone(),
+                    artifact: artifact.clone(),
+                    files: files.clone(),
+                    lineage: lineage(order, metrics, code_version, worker),
+                };
+                let model = ModelVersionRef { model: order.model, version: 1 };
+                let completed = JobEvent::Completed { attempt, model, metrics: metrics.clone() };
+                let changes = Changes::record::<Job>(self.job, &completed)
+                    .and::<Model>(order.model, &registered(order))
+                    .and::<Model>(order.model, &ModelEvent::VersionAdded(version));
+                release(changes, order)
+            }
+        })
+    }
+}
+
+fn registered(order: &Order) -> ModelEvent {
+    ModelEvent::Registered {
+        model: order.model,
+        owner: order.owner,
+        name: order.name.clone(),
+        description: String::new(),
+        content: match order.spec.method {
+            Method::Scratch(_) => ModelKind::Full,
+            Method::Lora(_) => ModelKind::Adapter,
+        },
+        visibility: Visibility::Private,
+    }
+}
+
+fn lineage(order: &Order, metrics: &BTreeMap<String, String>, code_version: &str, worker: &str) -> Lineage {
+    Lineage::Trained {
+        job: order.job,
+        dataset: order.dataset.dataset,
+        dataset_version: order.dataset.version,
+        dataset_sha256: order.dataset.sha256.clone(),
+        base: order.base.as_ref().map(|base| base.version),
+        base_sha256: order.base.as_ref().map(|base| base.sha256.clone()),
+        seed: order.spec.parameters.seed,
+        code_version: code_version.to_owned(),
+        worker: worker.to_owned(),
+        metrics: metrics.clone(),
+    }
+}

@@ -1,0 +1,226 @@
+//! What people do with jobs: start and cancel them.
+
+use super::{
+    job::{BaseUse, DatasetUse, Job, JobEvent, Order},
+    spec::{Method, SpecProblems, TrainingSpec},
+};
+use crate::{
+    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
+    authz::{Action, Requirement, Resource},
+    datasets::dataset::Dataset,
+    execute::{Command, Context, Decision},
+    id::{DatasetId, ExperimentId, JobId, ModelId, UserId},
+    models::model::{Model, ModelKind, ModelVersionRef},
+    projects::{experiment::Experiment, project::Project},
+    text::{self, TextProblem},
+    world::{Changes, Reads, World},
+};
+
+/// Why a job is not queued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartJobRefusal {
+    /// JB-1: everything that is wrong with the specification.
+    #[error(transparent)]
+    Spec(#[from] SpecProblems),
+    /// The name does not fit.
+    #[error(transparent)]
+    Name(#[from] TextProblem),
+    /// The dataset has no such version, or none at all.
+    #[error("the dataset has no such version; upload one first")]
+    NoDatasetVersion,
+    /// `lora` needs a base.
+    #[error("this method trains on top of a base model; name one")]
+    BaseMissing,
+    /// `scratch` takes none.
+    #[error("training from scratch takes no base model")]
+    BaseUnwanted,
+    /// The base has no such version.
+    #[error("the base model has no such version")]
+    NoBaseVersion,
+    /// Adapters cannot be stacked.
+    #[error("the base model is an adapter; name a model with full weights")]
+    BaseIsAdapter,
+    /// QU-1
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// The id belongs to another job.
+    #[error("this id is already used")]
+    IdTaken,
+}
+
+/// Queues a training job (JB-1). Needs access to the experiment's project, the dataset and the base (AC-6).
+#[derive(Clone, Debug)]
+pub struct StartJob {
+    /// Its id.
+    pub job: JobId,
+    /// Id of the model that will come of it.
+    pub model: ModelId,
+    /// Who starts it.
+    pub owner: UserId,
+    /// Its name, which the model gets too; 1 to 100 characters.
+    pub name: String,
+    /// Where it belongs.
+    pub experiment: ExperimentId,
+    /// What it trains on: a dataset and a version of it, or its newest.
+    pub dataset: (DatasetId, Option<u32>),
+    /// What it starts from: a model and a version of it, or its newest.
+    pub base: Option<(ModelId, Option<u32>)>,
+    /// What it does.
+    pub spec: TrainingSpec,
+    /// After how many lost workers it is given up.
+    pub max_attempts: u32,
+}
+
+impl StartJob {
+    fn base(&self, world: &World) -> Result<Option<BaseUse>, StartJobRefusal> {
+        match (&self.spec.method, self.base) {
+            (Method::Scratch(_), None) => Ok(None),
+            (Method::Scratch(_), Some(_)) => Err(StartJobRefusal::BaseUnwanted),
+            (Method::Lora(_), None) => Err(StartJobRefusal::BaseMissing),
+            (Method::Lora(_), Some((model, number))) => {
+                let base: Model = world.get(model);
+                if base.kind == Some(ModelKind::Adapter) {
+                    return Err(StartJobRefusal::BaseIsAdapter);
+                }
+                let version = base.version(number).ok_or(StartJobRefusal::NoBaseVersion)?;
+                Ok(Some(BaseUse {
+                    version: ModelVersionRef { model, version: version.version },
+                    sha256: version.sha256.clone(),
+                    artifact: version.artifact.clone(),
+                }))
+            }
+        }
+    }
+
+    fn dataset(&self, world: &World) -> Result<DatasetUse, StartJobRefusal> {
+        let (dataset, number) = self.dataset;
+        let recorded: Dataset = world.get(dataset);
+        let version = recorded.version(number).ok_or(StartJobRefusal::NoDatasetVersion)?;
+        Ok(DatasetUse {
+            dataset,
+            version: version.version,
+            sha256: version.sha256.clone(),
+            format: version.format,
+        })
+    }
+}
+
+impl Command for StartJob {
+    type Refusal = StartJobRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads
+            .read::<Job>(self.job)
+            .read::<QuotaLedger>(self.owner)
+            .read::<Experiment>(self.experiment)
+            .read::<Dataset>(self.dataset.0);
+        if let Some((model, _)) = self.base {
+            reads.read::<Model>(model);
+        }
+        if let Some(project) = world.get::<Experiment>(self.experiment).project {
+            reads.read::<Project>(project);
+        }
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let project = match world.get::<Experiment>(self.experiment).project {
+            Some(project) => {
+                let recorded: Project = world.get(project);
+                recorded.resource(project)
+            }
+            None => Resource::of(self.experiment, None),
+        };
+        let dataset: Dataset = world.get(self.dataset.0);
+        let mut all = vec![
+            (Action::TrainingCreate, Resource::kind("training")),
+            (Action::ProjectsRead, project),
+            (Action::DatasetsRead, dataset.resource(self.dataset.0)),
+        ];
+        if let Some((model, _)) = self.base {
+            let base: Model = world.get(model);
+            all.push((Action::ModelsRead, base.resource(model)));
+        }
+        Requirement::All(all)
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
+        if world.get::<Job>(self.job).order.is_some() {
+            return Err(StartJobRefusal::IdTaken.into());
+        }
+        self.spec.validate().map_err(StartJobRefusal::Spec)?;
+        let experiment: Experiment = world.get(self.experiment);
+        let Some(project) = experiment.project else { return Ok(Changes::none()) };
+        let order = Order {
+            job: self.job,
+            name: text::name(&self.name).map_err(StartJobRefusal::Name)?,
+            owner: self.owner,
+            experiment: self.experiment,
+            project,
+            dataset: self.dataset(world)?,
+            base: self.base(world)?,
+            model: self.model,
+            spec: self.spec.clone(),
+            max_attempts: self.max_attempts,
+        };
+        let ledger: QuotaLedger = world.get(self.owner);
+        let taken = ledger
+            .take(&context.principal.quotas(), Quota::ConcurrentJobs, self.job.to_string())
+            .map_err(StartJobRefusal::Quota)?;
+        Ok(Changes::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
+            .and::<QuotaLedger>(self.owner, &taken))
+    }
+}
+
+/// Gives the owner's place among the concurrent jobs back.
+pub(super) fn release(changes: Changes, order: &Order) -> Changes {
+    let item = order.job.to_string();
+    changes.and::<QuotaLedger>(order.owner, &LedgerEvent::Released { quota: Quota::ConcurrentJobs, item })
+}
+
+/// Why a job cannot be cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CancelRefusal {
+    /// It is over.
+    #[error("the job has already ended")]
+    AlreadyEnded,
+    /// The reason is too long.
+    #[error("the reason has more than 500 characters")]
+    ReasonTooLong,
+}
+
+/// Ends a job; its last checkpoint stays usable (JB-3). Cancelling twice is one cancellation.
+#[derive(Clone, Debug)]
+pub struct CancelJob {
+    /// The job.
+    pub job: JobId,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+impl Command for CancelJob {
+    type Refusal = CancelRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+        if let Some(order) = world.get::<Job>(self.job).order {
+            reads.read::<QuotaLedger>(order.owner);
+        }
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<CancelRefusal> {
+        let job: Job = world.get(self.job);
+        match (job.state, job.order) {
+            (super::job::JobState::Cancelled, _) | (_, None) => Ok(Changes::none()),
+            (state, _) if state.is_final() => Err(CancelRefusal::AlreadyEnded.into()),
+            _ if self.reason.chars().count() > 500 => Err(CancelRefusal::ReasonTooLong.into()),
+            (_, Some(order)) => {
+                let event = JobEvent::Cancelled { attempt: job.attempt, reason: self.reason.trim().to_owned() };
+                Ok(release(Changes::record::<Job>(self.job, &event), &order))
+            }
+        }
+    }
+}

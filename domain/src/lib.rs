@@ -1,0 +1,27 @@
+//! The write side: pure decisions over recorded facts.
+//!
+//! One rule governs this crate: nothing here touches the network, a disk, a clock or a random number
+//! generator. Time and ids come in as arguments ([`clock::Clock`], [`id::Ids`]); the log is a port
+//! ([`event_store::EventStore`]). `tests/it/architecture.rs` proves it.
+//!
+//! Inside, one module per bounded context, under the same word that the context has everywhere else.
+
+pub mod access;
+pub mod aggregate;
+pub mod audit;
+pub mod authz;
+pub mod clock;
+pub mod datasets;
+pub mod event_store;
+pub mod execute;
+pub mod id;
+pub mod identity;
+pub mod inference;
+pub mod jobs;
+pub mod models;
+pub mod notifications;
+pub mod projects;
+pub mod provider_keys;
+pub mod sharing;
+pub mod text;
+pub mod world;

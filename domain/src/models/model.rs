@@ -1,0 +1,221 @@
+//! Models and their versions (MO-2, MO-4).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource, Visibility},
+    execute::{Command, Context, Decision},
+    id::{DatasetId, JobId, ModelId, UserId},
+    text::{Label, TextProblems},
+    world::{Changes, Reads, World},
+};
+
+/// What a model's versions contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// All weights, in Hugging Face layout.
+    Full,
+    /// A LoRA adapter in PEFT layout, for one base model.
+    Adapter,
+}
+
+/// One file of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFile {
+    /// Its name, without folders.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A version of a model, named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelVersionRef {
+    /// The model.
+    pub model: ModelId,
+    /// Its version, from 1.
+    pub version: u32,
+}
+
+/// Where a version comes from: enough to make it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum Lineage {
+    /// Brought in from outside, as these files.
+    Imported {
+        /// What it was called there.
+        origin: String,
+    },
+    /// Trained here.
+    Trained {
+        /// By this job.
+        job: JobId,
+        /// On this dataset,
+        dataset: DatasetId,
+        /// in this version,
+        dataset_version: u32,
+        /// which had this SHA-256.
+        dataset_sha256: String,
+        /// From this base; `None` when from scratch.
+        base: Option<ModelVersionRef>,
+        /// Hash of the base's files.
+        base_sha256: Option<String>,
+        /// With this seed.
+        seed: u64,
+        /// By this version of Anneal.
+        code_version: String,
+        /// On this worker.
+        worker: String,
+        /// With this result: names and values, as decimal text.
+        metrics: std::collections::BTreeMap<String, String>,
+    },
+}
+
+/// One immutable version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    /// Its number, from 1.
+    pub version: u32,
+    /// Hash over the names and hashes of its files.
+    pub sha256: String,
+    /// Where its files lie in the object store.
+    pub artifact: String,
+    /// Its files.
+    pub files: Vec<ModelFile>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+}
+
+/// A model.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Whose, once registered.
+    pub owner: Option<UserId>,
+    /// What its versions contain.
+    pub kind: Option<ModelKind>,
+    /// Who else sees it.
+    pub visibility: Visibility,
+    /// Its versions.
+    pub versions: Vec<ModelVersion>,
+}
+
+/// Facts about a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum ModelEvent {
+    /// It came to be.
+    #[serde(rename = "models.ModelRegistered")]
+    Registered {
+        /// The model.
+        model: ModelId,
+        /// Whose.
+        owner: UserId,
+        /// Its name.
+        name: String,
+        /// What it is for.
+        description: String,
+        /// What its versions contain.
+        content: ModelKind,
+        /// Who else sees it.
+        visibility: Visibility,
+    },
+    /// A version was added.
+    #[serde(rename = "models.ModelVersionAdded")]
+    VersionAdded(ModelVersion),
+}
+
+impl Event for ModelEvent {}
+
+impl Aggregate for Model {
+    const CATEGORY: &'static str = "models.model";
+    type Event = ModelEvent;
+    fn evolve(&mut self, event: &ModelEvent) {
+        match event {
+            ModelEvent::Registered { owner, content, visibility, .. } => {
+                self.owner = Some(*owner);
+                self.kind = Some(*content);
+                self.visibility = *visibility;
+            }
+            ModelEvent::VersionAdded(version) => self.versions.push(version.clone()),
+        }
+    }
+}
+
+impl Model {
+    /// What the access decision needs to know of it.
+    #[must_use]
+    pub fn resource(&self, id: ModelId) -> Resource {
+        Resource::of(id, self.owner).seen_by(self.visibility)
+    }
+
+    /// A version by number, or the newest.
+    #[must_use]
+    pub fn version(&self, number: Option<u32>) -> Option<&ModelVersion> {
+        match number {
+            Some(number) => self.versions.iter().find(|version| version.version == number),
+            None => self.versions.last(),
+        }
+    }
+}
+
+/// Why a model is not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterModelRefusal {
+    /// Texts are too long or empty.
+    #[error(transparent)]
+    Text(#[from] TextProblems),
+    /// The id belongs to another model.
+    #[error("this id is already used")]
+    IdTaken,
+}
+
+/// Registers a base model whose files are checked and stored (MO-1).
+#[derive(Clone, Debug)]
+pub struct RegisterModel {
+    /// Its id.
+    pub model: ModelId,
+    /// Whose.
+    pub owner: UserId,
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+    /// What it is for, at most 2,000 characters.
+    pub description: String,
+    /// Who else sees it.
+    pub visibility: Visibility,
+    /// Its first version, number 1.
+    pub version: ModelVersion,
+}
+
+impl Command for RegisterModel {
+    type Refusal = RegisterModelRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Model>(self.model);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::one(Action::ModelsCreate, Resource::kind("models"))
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<RegisterModelRefusal> {
+        if world.get::<Model>(self.model).owner.is_some() {
+            return Err(RegisterModelRefusal::IdTaken.into());
+        }
+        let Label { name, description } =
+            Label::try_new(&self.name, &self.description).map_err(RegisterModelRefusal::Text)?;
+        let registered = ModelEvent::Registered {
+            model: self.model,
+            owner: self.owner,
+            name,
+            description,
+            content: ModelKind::Full,
+            visibility: self.visibility,
+        };
+        Ok(Changes::record::<Model>(self.model, &registered)
+            .and::<Model>(self.model, &ModelEvent::VersionAdded(self.version.clone())))
+    }
+}

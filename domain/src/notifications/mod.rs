@@ -1,0 +1,1 @@
+//! Notifications: channels, preferences, delivery. Nothing is decided here yet.

@@ -1,0 +1,113 @@
+//! Experiments: runs that belong together, inside a project.
+
+use serde::{Deserialize, Serialize};
+
+use super::project::Project;
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::{ExperimentId, ProjectId, UserId},
+    text::{Label, TextProblems},
+    world::{Changes, Reads, World},
+};
+
+/// An experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Experiment {
+    /// The project it is in, once created.
+    pub project: Option<ProjectId>,
+    /// Who created it.
+    pub created_by: Option<UserId>,
+}
+
+/// Facts about an experiment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum ExperimentEvent {
+    /// It came to be.
+    #[serde(rename = "projects.ExperimentCreated")]
+    Created {
+        /// The experiment.
+        experiment: ExperimentId,
+        /// Its project.
+        project: ProjectId,
+        /// Who created it.
+        created_by: UserId,
+        /// Its name.
+        name: String,
+        /// What is tried.
+        description: String,
+    },
+}
+
+impl Event for ExperimentEvent {}
+
+impl Aggregate for Experiment {
+    const CATEGORY: &'static str = "projects.experiment";
+    type Event = ExperimentEvent;
+    fn evolve(&mut self, event: &ExperimentEvent) {
+        let ExperimentEvent::Created { project, created_by, .. } = event;
+        self.project = Some(*project);
+        self.created_by = Some(*created_by);
+    }
+}
+
+/// Why there is no new experiment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateExperimentRefusal {
+    /// Texts are too long or empty.
+    #[error(transparent)]
+    Text(#[from] TextProblems),
+    /// The id belongs to another experiment.
+    #[error("this id is already used")]
+    IdTaken,
+}
+
+/// Creates an experiment in a project (PR-2).
+#[derive(Clone, Debug)]
+pub struct CreateExperiment {
+    /// Its id.
+    pub experiment: ExperimentId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Who creates it.
+    pub created_by: UserId,
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+    /// What is tried, at most 2,000 characters.
+    pub description: String,
+}
+
+impl Command for CreateExperiment {
+    type Refusal = CreateExperimentRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Experiment>(self.experiment).read::<Project>(self.project);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let project: Project = world.get(self.project);
+        let resource: Resource = project.resource(self.project);
+        Requirement::All(vec![
+            (Action::ProjectsRead, resource.clone()),
+            (Action::ExperimentsCreate, resource),
+        ])
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<CreateExperimentRefusal> {
+        if world.get::<Experiment>(self.experiment).project.is_some() {
+            return Err(CreateExperimentRefusal::IdTaken.into());
+        }
+        let Label { name, description } =
+            Label::try_new(&self.name, &self.description).map_err(CreateExperimentRefusal::Text)?;
+        let created = ExperimentEvent::Created {
+            experiment: self.experiment,
+            project: self.project,
+            created_by: self.created_by,
+            name,
+            description,
+        };
+        Ok(Changes::record::<Experiment>(self.experiment, &created))
+    }
+}

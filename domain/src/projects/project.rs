@@ -1,0 +1,113 @@
+//! Projects: the place where people work together.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::quota::{Quota, QuotaExceeded, QuotaLedger},
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::{ProjectId, UserId},
+    text::{Label, TextProblems},
+    world::{Changes, Reads, World},
+};
+
+/// A project.
+#[derive(Clone, Debug, Default)]
+pub struct Project {
+    /// Who founded it, once created.
+    pub owner: Option<UserId>,
+    /// Its name.
+    pub name: String,
+}
+
+/// Facts about a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum ProjectEvent {
+    /// It came to be.
+    #[serde(rename = "projects.ProjectCreated")]
+    Created {
+        /// The project.
+        project: ProjectId,
+        /// Who founded it.
+        owner: UserId,
+        /// Its name.
+        name: String,
+        /// What it is about.
+        description: String,
+    },
+}
+
+impl Event for ProjectEvent {}
+
+impl Aggregate for Project {
+    const CATEGORY: &'static str = "projects.project";
+    type Event = ProjectEvent;
+    fn evolve(&mut self, event: &ProjectEvent) {
+        let ProjectEvent::Created { owner, name, .. } = event;
+        self.owner = Some(*owner);
+        self.name.clone_from(name);
+    }
+}
+
+impl Project {
+    /// What the access decision needs to know of it.
+    #[must_use]
+    pub fn resource(&self, id: ProjectId) -> Resource {
+        Resource::of(id, self.owner)
+    }
+}
+
+/// Why there is no new project.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateProjectRefusal {
+    /// Texts are too long or empty.
+    #[error(transparent)]
+    Text(#[from] TextProblems),
+    /// QU-1
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+    /// The id belongs to another project.
+    #[error("this id is already used")]
+    IdTaken,
+}
+
+/// Founds a project (PR-1).
+#[derive(Clone, Debug)]
+pub struct CreateProject {
+    /// Its id.
+    pub project: ProjectId,
+    /// Who founds it.
+    pub owner: UserId,
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+    /// What it is about, at most 2,000 characters.
+    pub description: String,
+}
+
+impl Command for CreateProject {
+    type Refusal = CreateProjectRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Project>(self.project).read::<QuotaLedger>(self.owner);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::one(Action::ProjectsCreate, Resource::kind("projects"))
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<CreateProjectRefusal> {
+        if world.get::<Project>(self.project).owner.is_some() {
+            return Err(CreateProjectRefusal::IdTaken.into());
+        }
+        let Label { name, description } =
+            Label::try_new(&self.name, &self.description).map_err(CreateProjectRefusal::Text)?;
+        let ledger: QuotaLedger = world.get(self.owner);
+        let taken = ledger
+            .take(&context.principal.quotas(), Quota::Projects, self.project.to_string())
+            .map_err(CreateProjectRefusal::Quota)?;
+        let created = ProjectEvent::Created { project: self.project, owner: self.owner, name, description };
+        Ok(Changes::record::<Project>(self.project, &created).and::<QuotaLedger>(self.owner, &taken))
+    }
+}

@@ -1,0 +1,1 @@
+//! External model providers and their keys. Nothing is decided here yet.

@@ -1,0 +1,5 @@
+//! Accounts and sessions.
+
+mod accounts;
+mod registration;
+mod sessions;

@@ -1,0 +1,7 @@
+//! Training jobs: started and cancelled by people, worked on by workers.
+
+mod properties;
+mod reports;
+mod scene;
+mod start;
+mod workers;

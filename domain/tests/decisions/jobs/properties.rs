@@ -1,0 +1,255 @@
+//! What holds whatever people, workers and the system do to jobs, in whatever order, however late.
+//!
+//! Each actor looks at the log at one moment and acts at another: every command may be decided on an outdated
+//! view, and then is either recorded as decided or not at all.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    access::quota::{Quota, QuotaLedger, Quotas},
+    authz::{AccountState, Principal},
+    execute::Command,
+    id::{JobId, ModelId, WorkerId},
+    jobs::{
+        job::{Job, JobEvent},
+        lease::{InterruptJob, LeaseJob},
+        progress::{Batch, Progress, ProgressEvent, ReportProgress},
+        report::{News, Report},
+        start::{CancelJob, StartJob},
+    },
+    models::model::{Model, ModelEvent},
+    world::World,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::scene::*;
+use crate::support::{
+    log::{Log, Outcome},
+    *,
+};
+
+const LIMIT: u32 = 2;
+const JOBS: u8 = 4;
+
+/// One thing that somebody does to job number `job`.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    job: u8,
+    act: Act,
+    /// Whether it is decided on what was seen at the actor's last look, not now.
+    outdated: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Start,
+    Cancel,
+    Lease { worker: u8, owner_active: bool },
+    Interrupt { attempt: u32, counts: bool },
+    Begin { attempt: u32, worker: u8 },
+    Save { attempt: u32, worker: u8 },
+    Progress { attempt: u32, worker: u8 },
+    Fail { attempt: u32, worker: u8 },
+    Complete { attempt: u32, worker: u8 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (attempt, worker) = (1_u32..=4, 0_u8..2);
+    let by = (attempt.clone(), worker.clone());
+    let act = prop_oneof![
+        3 => Just(Act::Start),
+        1 => Just(Act::Cancel),
+        6 => (worker, prop::bool::weighted(0.9))
+            .prop_map(|(worker, owner_active)| Act::Lease { worker, owner_active }),
+        3 => (attempt, any::<bool>()).prop_map(|(attempt, counts)| Act::Interrupt { attempt, counts }),
+        3 => by.clone().prop_map(|(attempt, worker)| Act::Begin { attempt, worker }),
+        2 => by.clone().prop_map(|(attempt, worker)| Act::Save { attempt, worker }),
+        3 => by.clone().prop_map(|(attempt, worker)| Act::Progress { attempt, worker }),
+        1 => by.clone().prop_map(|(attempt, worker)| Act::Fail { attempt, worker }),
+        2 => by.prop_map(|(attempt, worker)| Act::Complete { attempt, worker }),
+    ];
+    let step = (0..JOBS, act, prop::bool::weighted(0.3))
+        .prop_map(|(job, act, outdated)| Step { job, act, outdated });
+    prop::collection::vec(step, 1..80)
+}
+
+fn job_id(job: u8) -> JobId {
+    JobId(Uuid::from_u128(0x1000 + u128::from(job)))
+}
+
+fn model_id(job: u8) -> ModelId {
+    ModelId(Uuid::from_u128(0x2000 + u128::from(job)))
+}
+
+fn worker_id(worker: u8) -> WorkerId {
+    WorkerId(Uuid::from_u128(0x3000 + u128::from(worker)))
+}
+
+/// The log, and for each job the attempts whose lease is known to have ended.
+struct Scene {
+    log: Log,
+    order: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { log: given().a_workshop().log, order: 0 }
+    }
+
+    /// Runs `command`, perhaps after somebody else has moved the job on between look and append.
+    fn run<C: Command>(&mut self, step: Step, command: &C, principal: &Principal) {
+        let seen: World = self.log.load(command);
+        if step.outdated {
+            let _: Result<_, _> = self.interfere(step.job);
+        }
+        // A conflict records nothing: the actor would look again. Refusals and denials are fine too.
+        if let Ok(Outcome::Refused(reason, facts)) = self.log.run_on(&seen, command, principal, NOW) {
+            assert!(facts.is_empty() || reason.to_string().contains("failed"), "{reason} recorded {facts:?}");
+        }
+    }
+
+    /// Somebody else is quicker: the reaper ends whatever attempt is under way.
+    fn interfere(&mut self, job: u8) -> Result<(), ()> {
+        let attempt = self.log.state::<Job>(job_id(job)).attempt;
+        let command = InterruptJob { job: job_id(job), attempt, cause: "quicker".into(), counts: true };
+        match self.log.run(&command, &Principal::System("reaper"), NOW) {
+            Outcome::Done(_) => Ok(()),
+            _ => Err(()),
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let quotas = Quotas { concurrent_jobs: Some(LIMIT), ..Quotas::UNLIMITED };
+        let owner = with_quotas(ada(), quotas);
+        let job = job_id(step.job);
+        let by = |worker: u8| Principal::Worker(worker_id(worker));
+        match step.act {
+            Act::Start => {
+                let command = StartJob { job, model: model_id(step.job), ..start() };
+                self.run(step, &command, &owner);
+            }
+            Act::Cancel => self.run(step, &CancelJob { job, reason: String::new() }, &owner),
+            Act::Lease { worker, owner_active } => {
+                let state = if owner_active { AccountState::Active } else { AccountState::Deactivated };
+                let (owner, worker_name) = (in_state(owner, state), "host/cpu".into());
+                let command = LeaseJob { job, worker: worker_id(worker), worker_name, owner };
+                self.run(step, &command, &by(worker));
+            }
+            Act::Interrupt { attempt, counts } => {
+                let command = InterruptJob { job, attempt, cause: "silent".into(), counts };
+                self.run(step, &command, &Principal::System("reaper"));
+            }
+            Act::Progress { attempt, worker } => {
+                self.order += 1;
+                let id = Uuid::from_u128(u128::from(self.order) << 64);
+                let command = ReportProgress { job, attempt, id, batch: Batch::default() };
+                self.run(step, &command, &by(worker));
+            }
+            Act::Begin { attempt, worker } => {
+                let news = News::Started { from_step: 0, total_steps: 1, trained_parameters: 1 };
+                self.run(step, &Report { job, attempt, news }, &by(worker));
+            }
+            Act::Save { attempt, worker } => {
+                let news = News::Checkpoint(checkpoint(attempt));
+                self.run(step, &Report { job, attempt, news }, &by(worker));
+            }
+            Act::Fail { attempt, worker } => {
+                let news = News::Failed { code: "X".into(), message: "x".into() };
+                self.run(step, &Report { job, attempt, news }, &by(worker));
+            }
+            Act::Complete { attempt, worker } => {
+                self.run(step, &Report { job, attempt, news: completion() }, &by(worker));
+            }
+        }
+    }
+
+    /// Checks everything that must hold at each moment.
+    fn check(&self) {
+        let ledger: QuotaLedger = self.log.state(ADA);
+        assert!(ledger.used(Quota::ConcurrentJobs) <= LIMIT, "the quota is passed");
+        let open = (0..JOBS).filter(|job| {
+            let state: Job = self.log.state(job_id(*job));
+            state.order.is_some() && !state.state.is_final()
+        });
+        let open = u32::try_from(open.count()).expect("few jobs");
+        assert_eq!(ledger.used(Quota::ConcurrentJobs), open, "exactly the jobs that are not over hold places");
+        for job in 0..JOBS {
+            self.check_history(&self.log.events(job_id(job)));
+            self.check_model(job);
+        }
+    }
+
+    /// The job's history is a walk through its states: one order, numbered attempts, one end, all fenced.
+    fn check_history(&self, history: &[JobEvent]) {
+        let (mut under_way, mut last, mut ended) = (None, 0, false);
+        for (index, event) in history.iter().enumerate() {
+            assert!(!ended, "nothing happens to a job that is over: {event:?}");
+            assert_eq!(matches!(event, JobEvent::Queued(_)), index == 0, "{event:?} at {index}");
+            match event {
+                JobEvent::Queued(_) => {}
+                JobEvent::Leased { attempt, .. } => {
+                    assert_eq!(under_way, None, "leased while it is leased");
+                    assert_eq!(*attempt, last + 1, "attempts are numbered without gaps");
+                    (under_way, last) = (Some(*attempt), *attempt);
+                }
+                JobEvent::Started { attempt, .. } | JobEvent::CheckpointSaved { attempt, .. } => {
+                    assert_eq!(under_way, Some(*attempt), "a stale attempt wrote {event:?}");
+                }
+                JobEvent::Interrupted { attempt, .. } => {
+                    assert_eq!(under_way, Some(*attempt), "a stale attempt was interrupted");
+                    under_way = None;
+                }
+                JobEvent::Completed { attempt, .. } => {
+                    assert_eq!(under_way, Some(*attempt), "a stale attempt completed");
+                    ended = true;
+                }
+                JobEvent::Failed { attempt, .. } | JobEvent::Cancelled { attempt, .. } => {
+                    assert_eq!(*attempt, last, "{event:?} names another attempt than the last");
+                    ended = true;
+                }
+            }
+        }
+    }
+
+    /// A model exists exactly when its job completed, once, with one version.
+    fn check_model(&self, job: u8) {
+        let completed =
+            self.log.events::<Job>(job_id(job)).iter().any(|event| matches!(event, JobEvent::Completed { .. }));
+        let history = self.log.events::<Model>(model_id(job));
+        let expected = if completed { 2 } else { 0 };
+        assert_eq!(history.len(), expected, "{history:?}");
+        assert!(!completed || matches!(history[0], ModelEvent::Registered { owner: ADA, .. }));
+    }
+
+    /// How much progress each attempt of `job` has recorded.
+    fn progress(&self, job: u8) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        for ProgressEvent::Reported { attempt, .. } in self.log.events::<Progress>(job_id(job)) {
+            *counts.entry(attempt).or_default() += 1;
+        }
+        counts
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// JB-4, JB-6, QU-1, E1: at most one end per job, by its latest lease; places are held by open jobs only.
+    #[test]
+    fn any_interleaving_of_job_commands_keeps_the_invariants(steps in steps()) {
+        let mut scene = Scene::new();
+        for step in steps {
+            let before: Vec<_> = (0..JOBS).map(|job| (scene.log.state::<Job>(job_id(job)), scene.progress(job))).collect();
+            scene.take(step);
+            scene.check();
+            for (job, (state, progress)) in (0..JOBS).zip(before) {
+                let after = scene.progress(job);
+                if after != progress {
+                    let Act::Progress { attempt, .. } = step.act else { panic!("{step:?} wrote progress") };
+                    prop_assert!(state.state.is_leased() && state.attempt == attempt, "stale progress: {step:?}");
+                }
+            }
+        }
+    }
+}

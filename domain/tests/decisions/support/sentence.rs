@@ -1,0 +1,122 @@
+//! The sentence in which a test is written:
+//! `given().stream::<Job>(JOB, [queued()]).when(command).by(ada()).records([…])`.
+
+use domain::{
+    aggregate::{Aggregate, encode},
+    authz::{Concealment, Principal},
+    execute::Command,
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    cast::NOW,
+    log::{Fact, Log, Outcome},
+};
+
+/// Nothing has happened yet.
+pub(crate) fn given() -> Given {
+    Given { log: Log::default() }
+}
+
+/// The fact that `event` is recorded about `A` under `key`.
+pub(crate) fn fact<A: Aggregate>(key: impl std::fmt::Display, event: &A::Event) -> Fact {
+    let encoded = encode(Uuid::nil(), event).expect("an event can be written");
+    let data = serde_json::from_str(encoded.data.get()).expect("payloads are JSON");
+    Fact { stream: A::stream(key), kind: encoded.kind, data }
+}
+
+/// What has happened.
+pub(crate) struct Given {
+    pub(crate) log: Log,
+}
+
+impl Given {
+    /// These facts are in that stream.
+    pub(crate) fn stream<A: Aggregate>(
+        mut self,
+        key: impl std::fmt::Display,
+        events: impl IntoIterator<Item = A::Event>,
+    ) -> Self {
+        let events: Vec<A::Event> = events.into_iter().collect();
+        self.log.record::<A>(key, &events);
+        self
+    }
+
+    /// This is asked; by a part of the system, at [`NOW`], unless said otherwise.
+    pub(crate) fn when<C: Command>(self, command: C) -> When<C> {
+        When { log: self.log, command, principal: Principal::System("test"), now: NOW }
+    }
+}
+
+/// What is asked.
+pub(crate) struct When<C> {
+    log: Log,
+    command: C,
+    principal: Principal,
+    now: OffsetDateTime,
+}
+
+impl<C: Command> When<C> {
+    /// By this principal.
+    pub(crate) fn by(self, principal: Principal) -> Self {
+        Self { principal, ..self }
+    }
+
+    /// At that moment.
+    pub(crate) fn at(self, now: OffsetDateTime) -> Self {
+        Self { now, ..self }
+    }
+
+    /// Then exactly these facts are recorded, in this order. Answers with the log that results.
+    pub(crate) fn records(mut self, expected: impl IntoIterator<Item = Fact>) -> Given {
+        match self.log.run(&self.command, &self.principal, self.now) {
+            Outcome::Done(facts) => assert_eq!(facts, expected.into_iter().collect::<Vec<_>>()),
+            Outcome::Refused(reason, _) => panic!("refused: {reason}"),
+            Outcome::Denied(denied) => panic!("denied: {denied}"),
+        }
+        Given { log: self.log }
+    }
+
+    /// Then it succeeds, and nothing is recorded: it is already so.
+    pub(crate) fn is_already_so(self) -> Given {
+        self.records([])
+    }
+
+    /// Then it is refused for this reason, and nothing is recorded.
+    pub(crate) fn is_refused(self, expected: C::Refusal)
+    where
+        C::Refusal: PartialEq,
+    {
+        self.is_refused_recording(expected, []);
+    }
+
+    /// Then it is refused for this reason, and exactly these facts are recorded about it.
+    pub(crate) fn is_refused_recording(
+        mut self,
+        expected: C::Refusal,
+        record: impl IntoIterator<Item = Fact>,
+    ) -> Given
+    where
+        C::Refusal: PartialEq,
+    {
+        match self.log.run(&self.command, &self.principal, self.now) {
+            Outcome::Refused(reason, facts) => {
+                assert_eq!(reason, expected);
+                assert_eq!(facts, record.into_iter().collect::<Vec<_>>());
+            }
+            Outcome::Done(facts) => panic!("not refused, but recorded {facts:?}"),
+            Outcome::Denied(denied) => panic!("denied: {denied}"),
+        }
+        Given { log: self.log }
+    }
+
+    /// Then the principal may not, by that rule, worded that way.
+    pub(crate) fn is_denied(mut self, rule: &str, concealment: Concealment) {
+        match self.log.run(&self.command, &self.principal, self.now) {
+            Outcome::Denied(denied) => assert_eq!((denied.rule, denied.concealment), (rule, concealment)),
+            Outcome::Done(facts) => panic!("not denied, but recorded {facts:?}"),
+            Outcome::Refused(reason, _) => panic!("not denied, but refused: {reason}"),
+        }
+    }
+}

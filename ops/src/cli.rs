@@ -1,0 +1,113 @@
+//! The command line: verbs and flags.
+//!
+//! Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the audit log is damaged.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Anneal: govern the fine-tuning of language models, with one verifiable log.
+#[derive(Debug, Parser)]
+#[command(name = "anneal", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the configuration comes from. Flags win over the environment, the environment over the file;
+/// every key is described in schema/config.md.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); `anneal.toml` in the data folder if not given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder; `.anneal` in the current folder if not given.
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on; 127.0.0.1:8080 if not given.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Any key of the configuration, as `worker.threads=2`. May be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the whole system on this machine, until Ctrl-C.
+    Up {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Run the main job once it is up: from an account to a trained adapter.
+        #[arg(long)]
+        demo: bool,
+        /// With --demo: end when the demo has ended, instead of staying up.
+        #[arg(long, requires = "demo")]
+        once: bool,
+        /// With --demo: a training of a few steps.
+        #[arg(long, requires = "demo")]
+        quick: bool,
+    },
+    /// Run the main job on a system that is up.
+    Demo {
+        /// Where the system listens.
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// Data folder of that system: its set-up token and mails are read there.
+        #[arg(long, value_name = "FOLDER", default_value = ".anneal")]
+        data: PathBuf,
+        /// A training of a few steps.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Check configuration, database, event store, object store and clock, and say what to do.
+    Doctor {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Work with the audit log.
+    Audit {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Train one job in this process; started by a worker.
+    #[command(hide = true)]
+    TrainJob {
+        /// The job file.
+        job: PathBuf,
+    },
+    /// Write or check the generated contracts in a folder.
+    #[command(hide = true)]
+    Contracts {
+        /// Write them into this folder.
+        #[arg(long, value_name = "FOLDER")]
+        write: PathBuf,
+    },
+}
+
+/// What can be done with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check every event's hash and its link to the one before; names the first position that is wrong.
+    Verify {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,102 @@
+//! What each verb of the command line does.
+
+mod audit;
+mod up;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use crate::{
+    cli::{AuditCommand, Cli, Command, ConfigArgs},
+    config::{Config, Sources},
+    contracts, demo, doctor,
+};
+
+/// Wrong usage or configuration.
+const USAGE: u8 = 2;
+
+/// Runs the command and turns its outcome into an exit code.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::TrainJob { job } => ml::child::run(&job),
+        Command::Contracts { write } => finish(write_contracts(&write)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "anneal", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Up { config, demo, once, quick } => {
+            with_config(config, |config| up::run(config, up::Wish { demo, once, quick }))
+        }
+        Command::Doctor { config, json } => with_config(config, move |config| async move {
+            doctor::run(&config, json).await
+        }),
+        Command::Audit { command: AuditCommand::Verify { config, json } } => {
+            with_config(config, move |config| audit::verify(config, json))
+        }
+        Command::Demo { url, data, quick } => finish(block_on(async move {
+            let options = demo::DemoOptions { url, data_dir: data, quick };
+            tokio::select! {
+                done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
+                () = up::interrupted() => Ok(ExitCode::from(130)),
+            }
+        })),
+    }
+}
+
+fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {
+    for path in contracts::write(folder)? {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration; every problem of it is printed at once.
+fn read_config(args: ConfigArgs) -> Result<Config, String> {
+    let mut flags = Vec::new();
+    flags.extend(args.data.map(|folder| ("data_dir".to_owned(), folder.display().to_string())));
+    flags.extend(args.listen.map(|address| ("http.address".to_owned(), address)));
+    for pair in args.set {
+        let (key, value) = pair.split_once('=').ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
+        flags.push((key.trim().to_owned(), value.trim().to_owned()));
+    }
+    let mut config = Config::load(&Sources::of_process(args.config, flags)).map_err(|problems| problems.to_string())?;
+    // The folder is handed to other processes, so it must not depend on the current folder.
+    config.general.data_dir = std::path::absolute(&config.general.data_dir)
+        .map_err(|error| format!("data_dir: {error}"))?;
+    Ok(config)
+}
+
+fn with_config<F, W>(args: ConfigArgs, work: W) -> ExitCode
+where
+    W: FnOnce(Config) -> F,
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    match read_config(args) {
+        Ok(config) => finish(block_on(work(config))),
+        Err(problems) => {
+            eprintln!("error: {problems}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(work: F) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(8 << 20)
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    outcome
+}
+
+fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,95 @@
+//! `anneal up`: the whole system in one process, until Ctrl-C.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::Config,
+    demo,
+    system::{SETUP_TOKEN_FILE, Surroundings, System},
+    telemetry,
+};
+
+/// What the start shall do besides starting.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Run the main job.
+    pub demo: bool,
+    /// End when it has ended.
+    pub once: bool,
+    /// With few steps.
+    pub quick: bool,
+}
+
+/// Comes back at Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Starts the system, says where it is, and stops it in order.
+pub async fn run(config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
+    telemetry::init_log(&config.log)?;
+    println!("Starting Anneal in {} …", config.general.data_dir.display());
+    let begun = std::time::Instant::now();
+    let started = tokio::select! {
+        started = System::start(&config, Surroundings::of_machine()?) => started?,
+        () = interrupted() => return Ok(ExitCode::from(130)),
+    };
+    let system = started;
+    greet(&system, begun.elapsed());
+    let outcome = tokio::select! {
+        failed = system.failed() => failed,
+        () = interrupted() => {
+            println!("\nStopping …");
+            Ok(())
+        }
+        done = work(&system, wish) => done,
+    };
+    let stopped = tokio::select! {
+        stopped = system.stop() => stopped,
+        () = interrupted() => {
+            eprintln!("Stopped at once; nothing that was acknowledged is lost.");
+            return Ok(ExitCode::from(130));
+        }
+    };
+    outcome.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+fn greet(system: &System, elapsed: std::time::Duration) {
+    let url = system.url();
+    println!("Anneal {} is ready after {:.1} s.", crate::system::VERSION, elapsed.as_secs_f64());
+    println!("  GraphQL   {url}/graphql");
+    if system.app.settings.graphiql {
+        println!("  GraphiQL  {url}/graphiql");
+    }
+    println!("  Health    {url}/readyz");
+    if !system.app.directory.is_set_up() {
+        println!();
+        println!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
+        println!("its set-up token is in {}", system.data_dir.join(SETUP_TOKEN_FILE).display());
+    }
+    println!();
+}
+
+/// The demo, if wished for; then, unless wished otherwise, nothing for ever.
+async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
+    if wish.demo {
+        let options =
+            demo::DemoOptions { url: system.url(), data_dir: system.data_dir.clone(), quick: wish.quick };
+        demo::run(options).await?;
+    }
+    if wish.demo && wish.once {
+        return Ok(());
+    }
+    println!("Anneal stays up at {}; end it with Ctrl-C.", system.url());
+    std::future::pending().await
+}

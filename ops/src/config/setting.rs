@@ -1,0 +1,181 @@
+//! The types of values and how each is read from text.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A type that a key may have.
+pub trait Setting: Sized {
+    /// What values look like, for the reference.
+    const KIND: &'static str;
+    /// Whether a value is never printed.
+    const SECRET: bool = false;
+    /// Reads the text; the error says what is expected, without the text.
+    ///
+    /// # Errors
+    /// A phrase such as "expected a number".
+    fn read(text: &str) -> Result<Self, String>;
+    /// The value as a number, for keys with a range.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Setting for bool {
+    const KIND: &'static str = "true or false";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "expected true or false".into())
+    }
+}
+
+impl Setting for u32 {
+    const KIND: &'static str = "number";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "expected a whole number".into())
+    }
+    fn number(&self) -> Option<u64> {
+        Some(u64::from(*self))
+    }
+}
+
+impl Setting for u64 {
+    const KIND: &'static str = "number";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "expected a whole number".into())
+    }
+    fn number(&self) -> Option<u64> {
+        Some(*self)
+    }
+}
+
+impl Setting for PathBuf {
+    const KIND: &'static str = "path";
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Err("expected a path".into())
+        } else {
+            Ok(text.into())
+        }
+    }
+}
+
+impl Setting for SocketAddr {
+    const KIND: &'static str = "address:port";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "expected an address and a port, such as 127.0.0.1:8080 or [::1]:8080".into())
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    const KIND: &'static str = "human or json";
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err("expected human or json".into()),
+        }
+    }
+}
+
+/// Which log lines are written: directives of `tracing-subscriber`'s `EnvFilter`, known to be good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+impl Setting for LogFilter {
+    const KIND: &'static str = "levels";
+    fn read(text: &str) -> Result<Self, String> {
+        let good = !text.is_empty() && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+        let names = text.split(',').all(|part| {
+            let level = part.rsplit('=').next().unwrap_or(part);
+            ["off", "error", "warn", "info", "debug", "trace"].contains(&level)
+        });
+        match good && names {
+            true => Ok(Self(text.to_owned())),
+            false => {
+                Err("expected off, error, warn, info, debug or trace, also by module: info,api=debug".into())
+            }
+        }
+    }
+}
+
+/// Origins of web pages: scheme, host and port, nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<String>);
+
+impl Setting for Origins {
+    const KIND: &'static str = "list of origins";
+    fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(origin).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let refuse =
+        || "expected origins such as https://app.example.com, without a path; * is not allowed".to_owned();
+    let url = url::Url::parse(text).map_err(|_| refuse())?;
+    let origin = url.origin().ascii_serialization();
+    let is_web = matches!(url.scheme(), "http" | "https");
+    if is_web && origin == text.trim_end_matches('/') {
+        Ok(origin)
+    } else {
+        Err(refuse())
+    }
+}
+
+/// Where a PostgreSQL is, with its password: a secret. `None` when not set.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PostgresUrl(pub Option<String>);
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "PostgresUrl(secret)"
+        } else {
+            "PostgresUrl(not set)"
+        })
+    }
+}
+
+impl Setting for PostgresUrl {
+    const KIND: &'static str = "postgres:// URL";
+    const SECRET: bool = true;
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let is_postgres =
+            url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        match is_postgres {
+            true => Ok(Self(Some(text.to_owned()))),
+            false => Err("expected postgres://user:password@host:port/database".into()),
+        }
+    }
+}
+
+/// The folder of the object store; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectUrl(pub Option<PathBuf>);
+
+impl Setting for ObjectUrl {
+    const KIND: &'static str = "file:// URL";
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let url = url::Url::parse(text).ok().filter(|url| url.scheme() == "file");
+        let path = url.and_then(|url| url.to_file_path().ok());
+        path.map(|path| Self(Some(path)))
+            .ok_or_else(|| "expected a folder as file:///path".into())
+    }
+}

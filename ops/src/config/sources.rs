@@ -1,0 +1,55 @@
+//! Where values come from: file, environment and flags, as they stand.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Variables named `ANNEAL_…` that are not keys, with what they are for.
+pub(super) const OTHER_VARIABLES: [(&str, &str); 3] = [
+    (
+        CONFIG_VARIABLE,
+        "the configuration file to read instead of `anneal.toml` in the data folder",
+    ),
+    (
+        "ANNEAL_PG_BIN",
+        "the folder of PostgreSQL's programs, instead of a search",
+    ),
+    ("ANNEAL_TEST_DIR", "where the tests put their database"),
+];
+/// The variable that names the file.
+pub(super) const CONFIG_VARIABLE: &str = "ANNEAL_CONFIG";
+/// Variables that other systems use for the same, and our keys.
+pub(super) const ALIASES: [(&str, &str); 3] = [
+    ("DATABASE_URL", "database.url"),
+    ("EVENT_STORE_URL", "events.url"),
+    ("OBJECT_STORE_URL", "objects.url"),
+];
+/// All our variables begin so.
+pub(super) const PREFIX: &str = "ANNEAL_";
+
+/// The three sources, before anything is checked. Built by hand in tests.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The file named by `--config`.
+    pub file: Option<PathBuf>,
+    /// Variables of the environment; those that are none of ours are skipped.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Key and value of each flag, the key as in the file: `("http.address", "[::]:80")`.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// This process's environment with the given `--config` and flags.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+        Self {
+            file,
+            environment: std::env::vars_os().collect(),
+            flags,
+        }
+    }
+}
+
+/// The variable of a key: `ANNEAL_HTTP_ADDRESS` for `http.address`.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}

@@ -1,0 +1,216 @@
+//! OP-5: what is accepted, what wins, and that mistakes are told all at once.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::keys::SECTIONS;
+use super::{Config, LogFormat, Problems, Sources, reference};
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    variables
+        .iter()
+        .map(|(name, text)| (OsString::from(name), OsString::from(text)))
+        .collect()
+}
+
+fn flags(flags: &[(&str, &str)]) -> Vec<(String, String)> {
+    flags
+        .iter()
+        .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
+        .collect()
+}
+
+/// Sources with a file of this content.
+fn with_file(folder: &Path, text: &str) -> Sources {
+    let file = folder.join("some.toml");
+    std::fs::write(&file, text).expect("written");
+    Sources {
+        file: Some(file),
+        ..Sources::default()
+    }
+}
+
+fn refused(sources: &Sources) -> Problems {
+    Config::load(sources).expect_err("it must be refused")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// OP-5
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let config = Config::load(&Sources::default()).expect("defaults are good");
+    assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.uploads.max_bytes, 10 << 30);
+    assert_eq!(config.database.url.0, None);
+    assert!(config.auth.self_registration && config.http.graphiql);
+}
+
+/// OP-5
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = folder();
+    let mut sources = with_file(
+        folder.path(),
+        "[http]\naddress = '1.1.1.1:1'\nbody_limit = 2048\n[log]\nformat = 'json'\n[auth]\nlanes = 3\n",
+    );
+    sources.environment = environment(&[("ANNEAL_HTTP_ADDRESS", "2.2.2.2:2"), ("ANNEAL_AUTH_LANES", "4")]);
+    sources.flags = flags(&[("http.address", "3.3.3.3:3")]);
+    let config = Config::load(&sources).expect("all good");
+    assert_eq!(config.http.address.to_string(), "3.3.3.3:3");
+    assert_eq!(config.auth.lanes, 4);
+    assert_eq!(config.http.body_limit, 2048);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+/// OP-5
+#[test]
+fn every_mistake_of_every_source_is_told_at_once() {
+    let folder = folder();
+    let mut sources = with_file(
+        folder.path(),
+        "colour = 'red'\n[http]\naddress = 'nowhere'\n[auth]\nlanes = 0\n[worker]\ncount = 1.5\n",
+    );
+    sources.environment = environment(&[("ANNEAL_HTTP_ADRESS", "x"), ("ANNEAL_LOG_LEVEL", "loud")]);
+    sources.flags = flags(&[("http.graphiql", "maybe"), ("nothing", "x")]);
+    let problems = refused(&sources).to_string();
+    for part in [
+        "8 mistakes",
+        "some.toml: colour is no key",
+        "some.toml: http.address = 'nowhere': expected an address",
+        "some.toml: auth.lanes = '0': expected 1 to 64",
+        "some.toml: worker.count: expected a text, a number",
+        "variable ANNEAL_HTTP_ADRESS: is no key",
+        "variable ANNEAL_LOG_LEVEL: log.level = 'loud'",
+        "flag --http-graphiql: http.graphiql = 'maybe'",
+        "flag --nothing: nothing is no key",
+    ] {
+        assert!(problems.contains(part), "'{part}' in\n{problems}");
+    }
+}
+
+/// OP-5
+#[test]
+fn a_secret_comes_by_environment_or_file_and_is_never_printed() {
+    const SECRET: &str = "postgres://anneal:hunter2@db/anneal";
+    let folder = folder();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, format!("{SECRET}\n")).expect("written");
+    let by_variable = Sources {
+        environment: environment(&[("DATABASE_URL", SECRET)]),
+        ..Sources::default()
+    };
+    let by_file = with_file(
+        folder.path(),
+        &format!("database.url_file = '{}'", file.display()),
+    );
+    for sources in [by_variable, by_file] {
+        let config = Config::load(&sources).expect("all good");
+        assert_eq!(config.database.url.0.as_deref(), Some(SECRET));
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    }
+    let mut sources = with_file(folder.path(), &format!("database.url = '{SECRET}'"));
+    sources.flags = flags(&[("database.url", SECRET)]);
+    sources.environment = environment(&[("ANNEAL_EVENTS_URL", "mysql://a:hunter2@b/c")]);
+    let problems = refused(&sources);
+    assert_eq!(problems.0.len(), 3, "{problems}");
+    assert!(
+        !format!("{problems} {problems:?}").contains("hunter2"),
+        "{problems}"
+    );
+    let broken = with_file(
+        folder.path(),
+        "[database]\nurl = \"postgres://a:hunter2@b\nx = 1\n",
+    );
+    let problems = refused(&broken).to_string();
+    assert!(
+        problems.contains("line 2 is not TOML") && !problems.contains("hunter2"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn the_file_in_the_data_folder_is_read_and_a_named_one_must_exist() {
+    let folder = folder();
+    std::fs::write(folder.path().join("anneal.toml"), "[metrics]\nenabled = false\n").expect("written");
+    let data = folder.path().to_str().expect("text");
+    let here = Sources {
+        flags: flags(&[("data_dir", data)]),
+        ..Sources::default()
+    };
+    assert!(!Config::load(&here).expect("all good").metrics.enabled);
+    let named = Sources {
+        file: Some(folder.path().join("none.toml")),
+        ..here.clone()
+    };
+    assert!(refused(&named).to_string().contains("none.toml: cannot be read"));
+    std::fs::write(folder.path().join("anneal.toml"), "data_dir = 'elsewhere'\n").expect("written");
+    assert!(
+        refused(&here)
+            .to_string()
+            .contains("data_dir cannot be set by the file in the data folder")
+    );
+}
+
+#[test]
+fn origins_are_origins() {
+    let load = |text: &str| {
+        let flags = flags(&[("http.allowed_origins", text)]);
+        Config::load(&Sources {
+            flags,
+            ..Sources::default()
+        })
+    };
+    let config = load("https://a.example, http://localhost:3000").expect("two origins");
+    assert_eq!(
+        config.http.allowed_origins.0,
+        ["https://a.example", "http://localhost:3000"]
+    );
+    for bad in [
+        "*",
+        "https://a.example/path",
+        "a.example",
+        "file:///x",
+        "https://u@a.example",
+    ] {
+        assert!(load(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn contradictions_between_keys_are_refused() {
+    let flags = flags(&[
+        ("auth.access_token_minutes", "1440"),
+        ("auth.refresh_token_days", "1"),
+    ]);
+    let problems = refused(&Sources {
+        flags,
+        ..Sources::default()
+    });
+    assert!(
+        problems.to_string().contains("must end before its session"),
+        "{problems}"
+    );
+}
+
+/// OP-5
+#[test]
+fn the_reference_names_every_key_with_a_meaning() {
+    let reference = reference();
+    for key in SECTIONS.iter().flat_map(|section| section.keys) {
+        assert!(reference.contains(&format!("| `{}` |", key.name)), "{}", key.name);
+        assert!(
+            key.doc.iter().any(|line| line.len() > 10),
+            "{} says what it means",
+            key.name
+        );
+    }
+    assert!(
+        reference
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .all(|line| line.ends_with('|'))
+    );
+}

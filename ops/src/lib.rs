@@ -1,0 +1,11 @@
+//! The binary `anneal`: what it is made of, for itself and for the tests.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod contracts;
+pub mod demo;
+pub mod doctor;
+pub mod postgres;
+pub mod system;
+pub mod telemetry;

@@ -1,0 +1,59 @@
+//! First start: built-in roles, and the token that makes the first administrator.
+
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use api::auth::secret::{Secret, fill_random};
+use domain::{
+    access::role::SeedRoles,
+    authz::Principal,
+    event_store::Metadata,
+    execute::{Ports, execute},
+};
+
+/// The file in the data folder that holds the set-up token while there is no administrator.
+pub const SETUP_TOKEN_FILE: &str = "setup-token";
+
+/// Where the development mailer puts mails.
+#[must_use]
+pub fn outbox(data_dir: &Path) -> PathBuf {
+    data_dir.join("outbox")
+}
+
+/// Defines the built-in roles that are not defined yet.
+pub(super) async fn seed_roles(ports: &Ports) -> anyhow::Result<()> {
+    let principal = Principal::System("setup");
+    let meta = Metadata { actor: principal.actor(), ..Metadata::default() };
+    execute(ports, &principal, &meta, &SeedRoles).await.context("cannot record the built-in roles")?;
+    Ok(())
+}
+
+/// The token for the first administrator: made once, kept in a private file, gone once there is one.
+pub(super) fn token(data_dir: &Path, is_set_up: bool) -> anyhow::Result<Option<Secret>> {
+    let path = data_dir.join(SETUP_TOKEN_FILE);
+    if is_set_up {
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        return Ok(None);
+    }
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(Some(Secret::new(text.trim().to_owned())));
+    }
+    let mut bytes = [0_u8; 16];
+    fill_random(&mut bytes)?;
+    let token = hex::encode(bytes);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    writeln!(file, "{token}").with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(Secret::new(token)))
+}

@@ -1,0 +1,108 @@
+//! Commands for those who change Anneal: `cargo xtask check | bless | licenses`.
+
+mod bless;
+mod licenses;
+mod spdx;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Maintenance of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that CI demands besides the tests.
+    Check,
+    /// Writes everything that outsiders rely on (schema/) anew from the source.
+    Bless {
+        /// Changes nothing; fails, and names the files, when something would change.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Fails when a dependency has a licence that is not allowed in .deny.toml.
+    Licenses,
+}
+
+fn main() -> ExitCode {
+    let task = Arguments::parse().task;
+    let done = root().and_then(|root| match task {
+        Task::Check => check(&root),
+        Task::Bless { check: false } => bless::write(&root),
+        Task::Bless { check: true } => bless::check(&root),
+        Task::Licenses => licenses::check(&root),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every check, also after one has failed, and then names those that did.
+fn check(root: &Path) -> Result<()> {
+    let lints: &[&str] = &[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("formatting", &|| cargo(root, &["fmt", "--all", "--check"])),
+        ("lints", &|| cargo(root, lints)),
+        ("contracts", &|| bless::check(root)),
+        ("licences", &|| licenses::check(root)),
+    ];
+    let mut failed = Vec::new();
+    for (name, run) in checks {
+        eprintln!("==> {name}");
+        if let Err(error) = run() {
+            eprintln!("error: {error:#}");
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() {
+        eprintln!("==> all checks passed");
+        return Ok(());
+    }
+    bail!("these checks failed: {}", failed.join(", "))
+}
+
+/// Runs cargo in the workspace, with its output shown.
+fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+    let status = command(root)
+        .args(arguments)
+        .status()
+        .context("cargo could not be run")?;
+    if !status.success() {
+        bail!("`cargo {}` failed ({status})", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The cargo that runs us.
+fn command(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// The folder of the workspace: two above this package.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).context("the package was moved")?;
+    Ok(root.to_owned())
+}

@@ -1,0 +1,91 @@
+//! Who holds which role: the `access_assignment` table.
+
+use domain::{
+    access::assignment::{AssignmentEvent, Assignments as Aggregated},
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::UserId,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+
+/// A role held, or once held, by a user.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AssignmentRow {
+    /// User and role.
+    pub id: String,
+    /// The user.
+    pub user_id: UserId,
+    /// The role's name.
+    pub role: String,
+    /// When it was granted last.
+    #[serde(with = "time::serde::rfc3339")]
+    pub granted_at: OffsetDateTime,
+    /// By whom.
+    pub granted_by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it is held now.
+    pub active: bool,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Assignments;
+
+fn key(user: UserId, role: &str) -> String {
+    format!("{user}/{role}")
+}
+
+impl ReadModel for Assignments {
+    type Row = AssignmentRow;
+    const NAME: &'static str = "access.assignment";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "access_assignment";
+    const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(match decode(event)? {
+            AssignmentEvent::Granted { user, role, .. } | AssignmentEvent::Removed { user, role, .. } => {
+                vec![key(user, &role)]
+            }
+        })
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<AssignmentRow>) -> Result<(), DecodeError> {
+        match decode(event)? {
+            AssignmentEvent::Granted { user, role, reason } => {
+                let id = key(user, &role);
+                let row = AssignmentRow {
+                    id: id.clone(),
+                    user_id: user,
+                    role,
+                    granted_at: event.at,
+                    granted_by: event.meta.actor.clone(),
+                    reason,
+                    active: true,
+                };
+                rows.put(id, row);
+            }
+            AssignmentEvent::Removed { user, role, .. } => {
+                rows.change(key(user, &role), |row| row.active = false);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The roles that these users hold now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_users(pool: &PgPool, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
+    let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from access_assignment t where user_id = any($1) and active order by role",
+    );
+    fetch(pool, query.bind(ids)).await
+}

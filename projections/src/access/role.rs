@@ -1,0 +1,44 @@
+//! Roles: the `access_role` table.
+
+use domain::{
+    access::role::{Role, RoleEvent},
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+};
+use sqlx::PgPool;
+
+use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+
+/// A role, as defined.
+pub type RoleRow = domain::access::role::RoleDefinition;
+
+/// The projection.
+#[derive(Default)]
+pub struct Roles;
+
+impl ReadModel for Roles {
+    type Row = RoleRow;
+    const NAME: &'static str = "access.role";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "access_role";
+    const KEY: &'static str = "name";
+    const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(vec![event.stream.key().to_owned()])
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<RoleRow>) -> Result<(), DecodeError> {
+        let RoleEvent::Defined(definition) = decode(event)?;
+        rows.put(definition.name.clone(), definition);
+        Ok(())
+    }
+}
+
+/// All roles, by name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(pool: &PgPool) -> Result<Vec<RoleRow>, ReadError> {
+    fetch(pool, sqlx::query("select to_jsonb(t)::text from access_role t order by name")).await
+}

@@ -1,0 +1,3 @@
+//! The audit log, as read: the event log with its metadata spread into columns.
+
+pub mod entry;

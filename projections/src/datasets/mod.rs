@@ -1,0 +1,4 @@
+//! Datasets and their versions, as read.
+
+pub mod dataset;
+pub mod version;

@@ -1,0 +1,91 @@
+//! Dataset versions: the `datasets_version` table. Who may see a dataset may see its versions; callers
+//! read the dataset first.
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    datasets::{
+        dataset::{Dataset, DatasetEvent},
+        format::{Format, Summary},
+    },
+    event_store::RecordedEvent,
+    id::DatasetId,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+
+/// A version of a dataset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VersionRow {
+    /// Dataset and number.
+    pub id: String,
+    /// The dataset.
+    pub dataset_id: DatasetId,
+    /// Its number, from 1.
+    pub version: i32,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: i64,
+    /// What its bytes are.
+    pub format: Format,
+    /// What the validation counted.
+    pub summary: Summary,
+    /// The file's name as uploaded.
+    pub file_name: String,
+    /// When it was added.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Versions;
+
+impl ReadModel for Versions {
+    type Row = VersionRow;
+    const NAME: &'static str = "datasets.version";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "datasets_version";
+    const CATEGORIES: &'static [&'static str] = &[Dataset::CATEGORY];
+
+    fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        // Versions never change, so there is nothing to load; a key keeps the page from being skipped.
+        Ok(vec![String::new()])
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<VersionRow>) -> Result<(), DecodeError> {
+        let Ok(dataset) = event.stream.key().parse::<DatasetId>() else { return Ok(()) };
+        if let DatasetEvent::VersionAdded(version) = decode(event)? {
+            let id = format!("{dataset}/{}", version.version);
+            let row = VersionRow {
+                id: id.clone(),
+                dataset_id: dataset,
+                version: i32::try_from(version.version).unwrap_or(i32::MAX),
+                sha256: version.sha256,
+                bytes: i64::try_from(version.bytes).unwrap_or(i64::MAX),
+                format: version.format,
+                summary: version.summary,
+                file_name: version.file_name,
+                created_at: event.at,
+            };
+            rows.put(id, row);
+        }
+        Ok(())
+    }
+}
+
+/// The versions of these datasets, the newest first; at most 100 of each.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_datasets(pool: &PgPool, datasets: &[DatasetId]) -> Result<Vec<VersionRow>, ReadError> {
+    let ids: Vec<uuid::Uuid> = datasets.iter().map(|dataset| dataset.0).collect();
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from datasets_version t join datasets_dataset d on d.id = t.dataset_id \
+         where t.dataset_id = any($1) and t.version > d.latest_version - 100 order by t.version desc",
+    );
+    fetch(pool, query.bind(ids)).await
+}

@@ -1,0 +1,4 @@
+//! Accounts and sessions, as read.
+
+pub mod session;
+pub mod user;

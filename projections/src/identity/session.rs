@@ -1,0 +1,89 @@
+//! Sessions: the `identity_session` table (SE-3).
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::{SessionId, UserId},
+    identity::session::{Session, SessionEvent},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use super::user::uuid_key;
+use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+
+/// A session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// The session.
+    pub id: SessionId,
+    /// Whose.
+    pub user_id: UserId,
+    /// What the client calls itself.
+    pub device: Option<String>,
+    /// Address of the login.
+    pub address: Option<String>,
+    /// Time of the login.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Time of the last refresh.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_seen_at: OffsetDateTime,
+    /// When it ends by itself.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// Whether it was ended.
+    pub revoked: bool,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Sessions;
+
+impl ReadModel for Sessions {
+    type Row = SessionRow;
+    const NAME: &'static str = "identity.session";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "identity_session";
+    const CATEGORIES: &'static [&'static str] = &[Session::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(uuid_key(event).into_iter().collect())
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<SessionRow>) -> Result<(), DecodeError> {
+        let Some(key) = uuid_key(event) else { return Ok(()) };
+        match decode::<SessionEvent>(event)? {
+            SessionEvent::Opened { session, user, expires_at, device, .. } => rows.put(
+                key,
+                SessionRow {
+                    id: session,
+                    user_id: user,
+                    device: device.or_else(|| event.meta.user_agent.clone()),
+                    address: event.meta.address.clone(),
+                    created_at: event.at,
+                    last_seen_at: event.at,
+                    expires_at,
+                    revoked: false,
+                },
+            ),
+            SessionEvent::Refreshed { .. } => rows.change(key, |row| row.last_seen_at = event.at),
+            SessionEvent::Revoked { .. } => rows.change(key, |row| row.revoked = true),
+            SessionEvent::Reused {} => {}
+        }
+        Ok(())
+    }
+}
+
+/// The open sessions of a user, the newest first; at most 100.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<SessionRow>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from identity_session t \
+         where user_id = $1 and not revoked and expires_at > $2 order by id desc limit 100",
+    );
+    fetch(pool, query.bind(user.0).bind(now)).await
+}

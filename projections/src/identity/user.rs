@@ -1,0 +1,126 @@
+//! Accounts: the `identity_user` table.
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::{OrganizationId, UserId},
+    identity::user::{User, UserEvent, UserKind},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::{
+    paging::{Page, PageRequest},
+    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+};
+
+/// An account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserRow {
+    /// The account.
+    pub id: UserId,
+    /// Unique name.
+    pub username: String,
+    /// Address.
+    pub email: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Organisation.
+    pub organization_id: Option<OrganizationId>,
+    /// Department.
+    pub department: Option<String>,
+    /// Local, external or service.
+    pub account: UserKind,
+    /// Whether the address is proven.
+    pub verified: bool,
+    /// Whether it is switched off.
+    pub deactivated: bool,
+    /// When it registered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Users;
+
+impl ReadModel for Users {
+    type Row = UserRow;
+    const NAME: &'static str = "identity.user";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "identity_user";
+    const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(uuid_key(event).into_iter().collect())
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<UserRow>) -> Result<(), DecodeError> {
+        let Some(key) = uuid_key(event) else { return Ok(()) };
+        match decode::<UserEvent>(event)? {
+            UserEvent::Registered { user, account, profile } => rows.put(
+                key,
+                UserRow {
+                    id: user,
+                    username: profile.username,
+                    email: profile.email,
+                    first_name: profile.first_name,
+                    last_name: profile.last_name,
+                    organization_id: profile.organization,
+                    department: profile.department,
+                    account,
+                    verified: false,
+                    deactivated: false,
+                    created_at: event.at,
+                },
+            ),
+            UserEvent::EmailVerified { .. } => rows.change(key, |row| row.verified = true),
+            UserEvent::Deactivated { .. } => rows.change(key, |row| row.deactivated = true),
+            UserEvent::Reactivated { .. } => rows.change(key, |row| row.deactivated = false),
+            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// The UUID that a stream's key (`usr_…`) names, in the form that the database prints.
+pub(crate) fn uuid_key(event: &RecordedEvent) -> Option<String> {
+    let (_, hex) = event.stream.key().split_once('_')?;
+    uuid::Uuid::try_parse(hex).ok().map(|id| id.to_string())
+}
+
+/// One account.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(pool: &PgPool, user: UserId) -> Result<Option<UserRow>, ReadError> {
+    let query = sqlx::query("select to_jsonb(t)::text from identity_user t where id = $1");
+    fetch_one(pool, query.bind(user.0)).await
+}
+
+/// Several accounts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_many(pool: &PgPool, users: &[UserId]) -> Result<Vec<UserRow>, ReadError> {
+    let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
+    let query = sqlx::query("select to_jsonb(t)::text from identity_user t where id = any($1)");
+    fetch(pool, query.bind(ids)).await
+}
+
+/// All accounts, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(pool: &PgPool, page: &PageRequest) -> Result<Page<UserRow>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from identity_user t where ($1::uuid is null or id < $1) \
+         order by id desc limit $2",
+    );
+    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let rows = fetch(pool, query.bind(after).bind(i64::from(page.first) + 1)).await?;
+    Ok(Page::from_overread(rows, page.first))
+}

@@ -1,0 +1,3 @@
+//! Jobs, as read.
+
+pub mod job;

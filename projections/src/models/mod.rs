@@ -1,0 +1,4 @@
+//! Models and their versions, as read.
+
+pub mod model;
+pub mod version;

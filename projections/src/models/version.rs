@@ -1,0 +1,101 @@
+//! Model versions: the `models_version` table. Who may see a model may see its versions; callers read the
+//! model first.
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::{JobId, ModelId},
+    models::model::{Lineage, Model, ModelEvent, ModelFile},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+
+/// A version of a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelVersionRow {
+    /// Model and number.
+    pub id: String,
+    /// The model.
+    pub model_id: ModelId,
+    /// Its number, from 1.
+    pub version: i32,
+    /// Hash over the names and hashes of its files.
+    pub sha256: String,
+    /// Where its files lie in the object store.
+    pub artifact: String,
+    /// Its files.
+    pub files: Vec<ModelFile>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+    /// The job that made it.
+    pub job_id: Option<JobId>,
+    /// When it was added.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Versions;
+
+impl ReadModel for Versions {
+    type Row = ModelVersionRow;
+    const NAME: &'static str = "models.version";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "models_version";
+    const CATEGORIES: &'static [&'static str] = &[Model::CATEGORY];
+
+    fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        // Versions never change, so there is nothing to load; a key keeps the page from being skipped.
+        Ok(vec![String::new()])
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<ModelVersionRow>) -> Result<(), DecodeError> {
+        let Ok(model) = event.stream.key().parse::<ModelId>() else { return Ok(()) };
+        if let ModelEvent::VersionAdded(version) = decode(event)? {
+            let id = format!("{model}/{}", version.version);
+            let job_id = match &version.lineage {
+                Lineage::Trained { job, .. } => Some(*job),
+                Lineage::Imported { .. } => None,
+            };
+            let row = ModelVersionRow {
+                id: id.clone(),
+                model_id: model,
+                version: i32::try_from(version.version).unwrap_or(i32::MAX),
+                sha256: version.sha256,
+                artifact: version.artifact,
+                files: version.files,
+                lineage: version.lineage,
+                job_id,
+                created_at: event.at,
+            };
+            rows.put(id, row);
+        }
+        Ok(())
+    }
+}
+
+/// The versions of these models, the newest first; at most 100 of each.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_models(pool: &PgPool, models: &[ModelId]) -> Result<Vec<ModelVersionRow>, ReadError> {
+    let ids: Vec<uuid::Uuid> = models.iter().map(|model| model.0).collect();
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from models_version t join models_model m on m.id = t.model_id \
+         where t.model_id = any($1) and t.version > m.latest_version - 100 order by t.version desc",
+    );
+    fetch(pool, query.bind(ids)).await
+}
+
+/// One version.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(pool: &PgPool, model: ModelId, version: u32) -> Result<Option<ModelVersionRow>, ReadError> {
+    let query = sqlx::query("select to_jsonb(t)::text from models_version t where id = $1");
+    crate::read_model::fetch_one(pool, query.bind(format!("{model}/{version}"))).await
+}

@@ -1,0 +1,102 @@
+//! Experiments: the `projects_experiment` table.
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::{ExperimentId, ProjectId, UserId},
+    projects::experiment::{Experiment, ExperimentEvent},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::{
+    paging::{Page, PageRequest, Viewer},
+    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+};
+
+/// An experiment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExperimentRow {
+    /// The experiment.
+    pub id: ExperimentId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Who created it.
+    pub created_by: UserId,
+    /// Its name.
+    pub name: String,
+    /// What is tried.
+    pub description: String,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Experiments;
+
+impl ReadModel for Experiments {
+    type Row = ExperimentRow;
+    const NAME: &'static str = "projects.experiment";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "projects_experiment";
+    const CATEGORIES: &'static [&'static str] = &[Experiment::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        let ExperimentEvent::Created { experiment, .. } = decode(event)?;
+        Ok(vec![experiment.0.to_string()])
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<ExperimentRow>) -> Result<(), DecodeError> {
+        let ExperimentEvent::Created { experiment, project, created_by, name, description } = decode(event)?;
+        let row = ExperimentRow {
+            id: experiment,
+            project_id: project,
+            created_by,
+            name,
+            description,
+            created_at: event.at,
+        };
+        rows.put(experiment.0, row);
+        Ok(())
+    }
+}
+
+/// One experiment in a project that `viewer` may see.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(
+    pool: &PgPool,
+    viewer: Viewer,
+    experiment: ExperimentId,
+) -> Result<Option<ExperimentRow>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from projects_experiment t join projects_project p on p.id = t.project_id \
+         where t.id = $1 and ($2::uuid is null or p.owner_id = $2)",
+    );
+    fetch_one(pool, query.bind(experiment.0).bind(viewer.parameter())).await
+}
+
+/// The experiments that `viewer` may see, of one project or of all, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    pool: &PgPool,
+    viewer: Viewer,
+    project: Option<ProjectId>,
+    page: &PageRequest,
+) -> Result<Page<ExperimentRow>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from projects_experiment t join projects_project p on p.id = t.project_id \
+         where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or t.project_id = $2) \
+         and ($3::uuid is null or t.id < $3) order by t.id desc limit $4",
+    );
+    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let project = project.map(|project| project.0);
+    let query = query.bind(viewer.parameter()).bind(project).bind(after).bind(i64::from(page.first) + 1);
+    Ok(Page::from_overread(fetch(pool, query).await?, page.first))
+}

@@ -1,0 +1,4 @@
+//! Projects and experiments, as read.
+
+pub mod experiment;
+pub mod project;

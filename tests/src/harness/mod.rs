@@ -1,0 +1,14 @@
+//! What every test stands on: a private PostgreSQL, a fresh database, the whole application, and real clients.
+
+pub mod app;
+pub mod client;
+pub mod cluster;
+
+pub use app::{TestApp, TestOptions};
+pub use client::{Answer, Client};
+pub use cluster::{Database, database_with};
+
+/// A fresh, migrated database.
+pub async fn database() -> Database {
+    database_with(async |url: &str| projections::database::migrate(url).await).await
+}

@@ -1,0 +1,3 @@
+//! Integration tests: the harness they share. The tests themselves are in `it/`, benchmarks in `benches/`.
+
+pub mod harness;

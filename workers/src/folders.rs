@@ -1,0 +1,199 @@
+//! Where jobs lie on the disk: `<jobs>/<job>/<attempt>/`, a folder of its own for each attempt.
+//!
+//! One rule: an attempt writes into its own folder only, so that one that should be dead cannot damage
+//! what a newer one works with.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use domain::{id::JobId, jobs::job::JobState};
+
+/// The folder of one attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptFolder {
+    jobs: PathBuf,
+    root: PathBuf,
+}
+
+impl AttemptFolder {
+    pub(crate) fn new(jobs: &Path, job: JobId, attempt: u32) -> Self {
+        Self { jobs: jobs.to_owned(), root: jobs.join(job.to_string()).join(attempt.to_string()) }
+    }
+
+    /// Makes it, empty.
+    pub(crate) fn create(&self) -> io::Result<()> {
+        remove(&self.root)?;
+        fs::create_dir_all(self.inputs())?;
+        fs::create_dir_all(self.checkpoints())
+    }
+
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What was fetched for the attempt.
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.root.join("inputs")
+    }
+
+    /// Its saved states.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// Its result.
+    pub(crate) fn artifact(&self) -> PathBuf {
+        self.root.join("artifact")
+    }
+
+    /// What the child is told.
+    pub(crate) fn job_file(&self) -> PathBuf {
+        self.root.join("job.json")
+    }
+
+    /// What the child says besides its messages.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.root.join("output.log")
+    }
+
+    /// A place in this attempt as the log records it: relative to the folder of jobs.
+    pub(crate) fn location(&self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(&self.jobs).ok()?;
+        relative.to_str().map(str::to_owned)
+    }
+
+    /// A recorded place, unless it leads out of the folder of jobs.
+    pub(crate) fn at(&self, location: &str) -> Option<PathBuf> {
+        let inside = Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
+        inside.then(|| self.jobs.join(location))
+    }
+
+    /// The folders with saved states of all attempts of this job before this one.
+    pub(crate) fn earlier(&self) -> Vec<PathBuf> {
+        let own = number(&self.root);
+        let siblings = self.root.parent().map(numbered).unwrap_or_default();
+        let earlier = siblings.into_iter().filter(|(attempt, _)| Some(*attempt) < own);
+        earlier.map(|(_, path)| path.join("checkpoints")).collect()
+    }
+}
+
+/// The jobs that have a folder here.
+pub(crate) fn jobs(folder: &Path) -> io::Result<Vec<JobId>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Removes what nobody needs of a job that has ended: everything of a completed one, everything but the
+/// newest checkpoint and what the child said of any other.
+pub(crate) fn tidy(folder: &Path, job: JobId, state: JobState) -> io::Result<()> {
+    let root = folder.join(job.to_string());
+    if state == JobState::Completed {
+        return remove(&root);
+    }
+    let mut kept = false;
+    for (_, attempt) in numbered(&root).into_iter().rev() {
+        remove(&attempt.join("inputs"))?;
+        remove(&attempt.join("artifact"))?;
+        let checkpoints = attempt.join("checkpoints");
+        for checkpoint in saved(&checkpoints).into_iter().rev() {
+            match kept {
+                true => remove(&checkpoint)?,
+                false => kept = true,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoints in a folder, oldest first; none when it cannot be read.
+pub(crate) fn saved(checkpoints: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        entries(checkpoints).into_iter().filter(|path| step(path).is_some()).collect();
+    found.sort_unstable();
+    found
+}
+
+/// The step of a checkpoint, by the name of its folder.
+pub(crate) fn step(checkpoint: &Path) -> Option<u32> {
+    checkpoint.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// The numbered folders in `folder`, lowest first.
+fn numbered(folder: &Path) -> Vec<(u32, PathBuf)> {
+    let mut found: Vec<(u32, PathBuf)> =
+        entries(folder).into_iter().filter_map(|path| number(&path).map(|number| (number, path))).collect();
+    found.sort_unstable();
+    found
+}
+
+fn number(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{id::JobId, jobs::job::JobState};
+    use uuid::Uuid;
+
+    use super::{AttemptFolder, jobs, saved, tidy};
+
+    fn job() -> JobId {
+        JobId(Uuid::from_u128(7))
+    }
+
+    fn save(attempt: &AttemptFolder, step: u32) {
+        std::fs::create_dir_all(attempt.checkpoints().join(format!("step-{step:08}"))).expect("a folder");
+    }
+
+    /// JB-3: a cancelled job keeps one usable checkpoint, the newest.
+    #[test]
+    fn of_a_cancelled_job_the_newest_checkpoint_stays() {
+        let room = tempfile::tempdir().expect("a folder");
+        let attempts = [2, 10].map(|number| AttemptFolder::new(room.path(), job(), number));
+        attempts.iter().for_each(|attempt| attempt.create().expect("created"));
+        save(&attempts[0], 5);
+        save(&attempts[1], 6);
+        save(&attempts[1], 12);
+        tidy(room.path(), job(), JobState::Cancelled).expect("tidied");
+        assert_eq!(saved(&attempts[0].checkpoints()), Vec::<std::path::PathBuf>::new());
+        assert_eq!(saved(&attempts[1].checkpoints()), [attempts[1].checkpoints().join("step-00000012")]);
+        assert!(!attempts[1].inputs().exists());
+    }
+
+    #[test]
+    fn nothing_stays_of_a_completed_job() {
+        let room = tempfile::tempdir().expect("a folder");
+        AttemptFolder::new(room.path(), job(), 1).create().expect("created");
+        assert_eq!(jobs(room.path()).expect("listed"), [job()]);
+        tidy(room.path(), job(), JobState::Completed).expect("tidied");
+        assert_eq!(jobs(room.path()).expect("listed"), []);
+    }
+
+    #[test]
+    fn a_recorded_place_cannot_lead_out_of_the_folder() {
+        let attempt = AttemptFolder::new(std::path::Path::new("/jobs"), job(), 3);
+        let inside = attempt.checkpoints().join("step-00000001");
+        let location = attempt.location(&inside).expect("inside");
+        assert_eq!(attempt.at(&location), Some(inside));
+        assert_eq!(attempt.at("../etc"), None);
+        assert_eq!(attempt.at("/etc"), None);
+    }
+}

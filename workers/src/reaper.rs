@@ -1,0 +1,114 @@
+//! Takes jobs from workers that are gone (JB-4).
+//!
+//! One rule: it acts on what the log says at that moment. Any number of reapers may run; what one was too
+//! late for is refused as stale.
+
+use std::{collections::HashMap, time::Duration};
+
+use domain::{
+    authz::Principal,
+    event_store::Metadata,
+    execute::{ExecuteError, Ports, execute},
+    id::JobId,
+    jobs::lease::InterruptJob,
+};
+use projections::jobs::job::JobRow;
+use sqlx::PgPool;
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::{self, Standing};
+
+/// Looks per lease time.
+const LOOKS: u32 = 3;
+/// The least and the most time between two looks.
+const PACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Looks for lost workers until `stop` is cancelled. `lease`: how long a worker may be silent.
+pub fn start(ports: Ports, pool: PgPool, lease: Duration, stop: CancellationToken) -> JoinHandle<()> {
+    let mut reaper = Reaper { ports, pool, lease, unleased: HashMap::new() };
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = reaper.look().await {
+                tracing::warn!(%error, "lost workers cannot be looked for, trying again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep((lease / LOOKS).clamp(PACE.0, PACE.1)) => {}
+            }
+        }
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReapError {
+    #[error(transparent)]
+    Read(#[from] projections::read_model::ReadError),
+    #[error(transparent)]
+    Queue(#[from] queue::QueueError),
+    #[error("job {0} could not be taken from its worker: {1}")]
+    Execute(JobId, String),
+}
+
+struct Reaper {
+    ports: Ports,
+    pool: PgPool,
+    lease: Duration,
+    /// Attempts that were seen without any lease, and since when: their worker is about to write one, or
+    /// died before it could.
+    unleased: HashMap<(JobId, u32), Instant>,
+}
+
+impl Reaper {
+    async fn look(&mut self) -> Result<(), ReapError> {
+        let under_way = projections::jobs::job::under_way(&self.pool).await?;
+        let jobs: Vec<JobId> = under_way.iter().map(|row| row.id).collect();
+        let leases = queue::standing(&self.pool, &jobs).await?;
+        let seen = std::mem::take(&mut self.unleased);
+        for row in &under_way {
+            let attempt = u32::try_from(row.attempt).unwrap_or_default();
+            match leases.get(&row.id) {
+                Some(standing) if standing.attempt > attempt => {}
+                Some(standing) if standing.attempt == attempt => {
+                    if !standing.alive {
+                        self.interrupt(row, attempt, &silent(standing)).await?;
+                    }
+                }
+                Some(_) | None => {
+                    let since = seen.get(&(row.id, attempt)).copied().unwrap_or_else(Instant::now);
+                    if since.elapsed() < self.lease {
+                        self.unleased.insert((row.id, attempt), since);
+                    } else {
+                        self.interrupt(row, attempt, "the worker was lost before it began").await?;
+                    }
+                }
+            }
+        }
+        queue::forget_expired(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn interrupt(&self, row: &JobRow, attempt: u32, cause: &str) -> Result<(), ReapError> {
+        let reaper = Principal::System("reaper");
+        let meta = Metadata {
+            actor: reaper.actor(),
+            correlation_id: Some(row.id.0),
+            ..Metadata::default()
+        };
+        let command = InterruptJob { job: row.id, attempt, cause: cause.to_owned(), counts: true };
+        match execute(&self.ports, &reaper, &meta, &command).await {
+            Ok(_) => {
+                tracing::warn!(job = %row.id, attempt, cause, "a job was taken from its worker");
+                metrics::counter!("worker_jobs_reaped_total").increment(1);
+            }
+            // Somebody was faster, or the read model is behind.
+            Err(ExecuteError::Refused(_)) => {}
+            Err(error) => return Err(ReapError::Execute(row.id, error.to_string())),
+        }
+        Ok(queue::release(&self.pool, row.id, attempt).await?)
+    }
+}
+
+fn silent(standing: &Standing) -> String {
+    format!("the worker {} was lost: its heart-beat stopped", standing.worker_name)
+}

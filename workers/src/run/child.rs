@@ -1,0 +1,149 @@
+//! The process that trains, from its start to its certain end.
+//!
+//! One rule: it never outlives its owner. It has a process group of its own, which is killed when this is
+//! dropped; should the worker itself die, its standard input closes and it ends by itself.
+
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{ChildStdin, ChildStdout, Command},
+};
+
+use super::{lines::Lines, output::Output};
+use crate::{folders::AttemptFolder, settings::WorkerSettings};
+
+/// What of the worker's environment the child gets; nothing in it is secret.
+const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"];
+/// How long a dead process may take to be gone.
+const REAP: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Child {
+    process: tokio::process::Child,
+    group: Option<Pid>,
+    input: Option<ChildStdin>,
+    /// Its messages.
+    pub(super) lines: Lines<ChildStdout>,
+    /// What else it says.
+    pub(super) output: Output,
+}
+
+impl Child {
+    /// Starts the training that the job file in `folder` describes.
+    pub(super) fn start(
+        settings: &WorkerSettings,
+        folder: &AttemptFolder,
+        environment: Vec<(&'static str, String)>,
+    ) -> io::Result<Self> {
+        let output = Output::create(&folder.output())?;
+        let inherited = ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
+        let mut process = Command::new(&settings.program)
+            .args(&settings.arguments)
+            .arg(folder.job_file())
+            .current_dir(folder.root())
+            .env_clear()
+            .envs(inherited)
+            .envs(environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let missing = || io::Error::other("the process has no standard streams");
+        let lines = Lines::new(process.stdout.take().ok_or_else(missing)?);
+        tokio::spawn(output.clone().drink(process.stderr.take().ok_or_else(missing)?));
+        let input = process.stdin.take();
+        Ok(Self { process, group, input, lines, output })
+    }
+
+    /// Asks it to save its state and end. One that does not listen is not waited for here.
+    pub(super) async fn ask_to_stop(&mut self) {
+        let Some(input) = &mut self.input else { return };
+        let asked = tokio::time::timeout(Duration::from_millis(200), input.write_all(b"stop\n")).await;
+        if !matches!(asked, Ok(Ok(()))) {
+            tracing::debug!("the training process does not listen any more");
+        }
+    }
+
+    /// Lets it end by itself for `grace`, then kills it. Returns when it is gone; `None` when the system
+    /// does not let it go.
+    pub(super) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
+        let gone = tokio::time::timeout(grace, self.swallow_until_gone()).await;
+        if let Ok(Ok(status)) = gone {
+            self.group = None;
+            return Some(status);
+        }
+        self.kill();
+        let gone = tokio::time::timeout(REAP, self.process.wait()).await;
+        match gone {
+            Ok(Ok(status)) => {
+                self.group = None;
+                Some(status)
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!("a killed training process is still there; is its disk stuck?");
+                None
+            }
+        }
+    }
+
+    /// Waits for its end, and takes what it still says, so that it does not wait for us.
+    async fn swallow_until_gone(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            tokio::select! {
+                status = self.process.wait() => return status,
+                line = self.lines.next() => {
+                    if !matches!(line, Ok(super::lines::Line::Text(_))) {
+                        return self.process.wait().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Kills it with all its own children.
+    fn kill(&mut self) {
+        let Some(group) = self.group.filter(|_| self.process.id().is_some()) else { return };
+        if let Err(error) = killpg(group, Signal::SIGKILL) {
+            tracing::debug!(%error, "a process group was gone already");
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How a process that said no last word ended, for people.
+pub(super) fn described(status: Option<ExitStatus>, last_words: &str) -> String {
+    let how = match status {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(9), _) => "by signal 9 (SIGKILL), usually because memory ran out".to_owned(),
+            (Some(signal), _) => {
+                let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
+                format!("by signal {signal} ({name})")
+            }
+            (None, Some(code)) => format!("with status {code} before it was done"),
+            (None, None) => "for an unknown reason".to_owned(),
+        },
+        None => "in a way that the system does not tell".to_owned(),
+    };
+    match last_words {
+        "" => format!("the training process ended {how}"),
+        words => format!("the training process ended {how}; it said last: {words}"),
+    }
+}

@@ -1,0 +1,141 @@
+//! Records what an attempt has to say.
+//!
+//! One rule: a report is repeated until it is known to be recorded or refused, and recorded once. Before a
+//! repetition the log is asked whether the first try landed after all.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use domain::{
+    authz::Principal,
+    event_store::{Metadata, StoreError},
+    execute::{Command, ExecuteError, Ports, execute},
+    id::{JobId, WorkerId},
+    jobs::{
+        job::{Job, JobState},
+        lease::InterruptJob,
+        progress::{Batch, ReportProgress},
+        report::{News, Report},
+    },
+};
+use uuid::Uuid;
+
+use crate::{end::End, history};
+
+/// Waits between tries: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// See the module.
+pub(super) struct Reporter {
+    ports: Ports,
+    principal: Principal,
+    meta: Metadata,
+    job: JobId,
+    attempt: u32,
+    batches: AtomicU32,
+}
+
+/// What became of one try.
+enum Tried {
+    Recorded,
+    Refused,
+    Unknown,
+}
+
+impl Reporter {
+    pub(super) fn new(ports: Ports, worker: WorkerId, job: JobId, attempt: u32) -> Self {
+        let principal = Principal::Worker(worker);
+        let meta = Metadata {
+            actor: principal.actor(),
+            correlation_id: Some(job.0),
+            ..Metadata::default()
+        };
+        Self { ports, principal, meta, job, attempt, batches: AtomicU32::new(0) }
+    }
+
+    /// Records a milestone.
+    ///
+    /// # Errors
+    /// [`End::TakenAway`] when this attempt is no longer under way.
+    pub(super) async fn report(&self, news: News) -> Result<(), End> {
+        let command = Report { job: self.job, attempt: self.attempt, news };
+        self.until_known(&command, |job| self.shows(job, &command.news)).await
+    }
+
+    /// Gives the job back.
+    ///
+    /// # Errors
+    /// [`End::TakenAway`] when somebody else has taken it already.
+    pub(super) async fn interrupt(&self, cause: String, counts: bool) -> Result<(), End> {
+        let command = InterruptJob { job: self.job, attempt: self.attempt, cause, counts };
+        self.until_known(&command, |_| false).await
+    }
+
+    /// Records a batch of progress; its id comes from its number, so that a repetition is no second one.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub(super) async fn progress(&self, batch: Batch) -> Result<(), End> {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        let id = batch_id(self.job, self.attempt, number);
+        let command = ReportProgress { job: self.job, attempt: self.attempt, id, batch };
+        self.until_known(&command, |_| false).await
+    }
+
+    async fn until_known<C: Command>(&self, command: &C, shown: impl Fn(&Job) -> bool) -> Result<(), End> {
+        let mut pause = PAUSE.0;
+        let mut unknown = false;
+        loop {
+            match self.once(command).await? {
+                Tried::Recorded => return Ok(()),
+                Tried::Refused if !unknown => return Err(End::TakenAway),
+                Tried::Refused | Tried::Unknown => unknown = true,
+            }
+            match history::job(self.ports.store.as_ref(), self.job).await {
+                Ok(recorded) if shown(&recorded.job) => return Ok(()),
+                Ok(recorded) if !self.holds(&recorded.job) => return Err(End::TakenAway),
+                Ok(_) => {}
+                Err(error) if error.passes() => {}
+                Err(error) => return Err(End::lost(format!("the job cannot be read: {error}"))),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn once<C: Command>(&self, command: &C) -> Result<Tried, End> {
+        match execute(&self.ports, &self.principal, &self.meta, command).await {
+            Ok(_) => Ok(Tried::Recorded),
+            Err(ExecuteError::Refused(_) | ExecuteError::Denied(_)) => Ok(Tried::Refused),
+            Err(ExecuteError::Busy) => Ok(Tried::Unknown),
+            Err(ExecuteError::Store(StoreError::Unavailable(reason))) => {
+                tracing::warn!(job = %self.job, reason, "a report waits for the event store");
+                Ok(Tried::Unknown)
+            }
+            Err(error) => Err(End::lost(format!("a report could not be recorded: {error}"))),
+        }
+    }
+
+    /// Whether this attempt is under way.
+    fn holds(&self, job: &Job) -> bool {
+        job.state.is_leased() && job.attempt == self.attempt
+    }
+
+    /// Whether the job already shows these news.
+    fn shows(&self, job: &Job, news: &News) -> bool {
+        job.attempt == self.attempt
+            && match news {
+                News::Started { .. } => job.state == JobState::Running,
+                News::Checkpoint(checkpoint) => job.checkpoint.as_ref() == Some(checkpoint),
+                News::Completed { .. } => job.state == JobState::Completed,
+                News::Failed { .. } => job.state == JobState::Failed,
+            }
+    }
+}
+
+/// The id of a batch: `UUIDv5` of attempt and number in the name space of the job.
+fn batch_id(job: JobId, attempt: u32, number: u32) -> Uuid {
+    Uuid::new_v5(&job.0, format!("{attempt}/{number}").as_bytes())
+}

@@ -1,0 +1,45 @@
+//! What a worker is made of.
+//!
+//! One rule: nothing here is read from the environment; the composition root hands it in.
+
+use std::{path::PathBuf, time::Duration};
+
+use domain::execute::Ports;
+use objects::Objects;
+use projections::{access::directory::Directory, feed::FeedHub};
+use sqlx::PgPool;
+
+/// The surroundings of a worker. Clones share them.
+#[derive(Clone)]
+pub struct WorkerParts {
+    /// The write path.
+    pub ports: Ports,
+    /// Read models and leases.
+    pub pool: PgPool,
+    /// Who owners of jobs are, and what they may do now.
+    pub directory: Directory,
+    /// The process's live feed.
+    pub feed: FeedHub,
+    /// Where datasets and base models come from and results go to.
+    pub objects: Objects,
+    /// See [`WorkerSettings`].
+    pub settings: WorkerSettings,
+}
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Where jobs have their folders: `<folder>/<job>/<attempt>/`. Workers that share it can go on from each
+    /// other's checkpoints. Created when missing.
+    pub folder: PathBuf,
+    /// Threads that a training computes with; `None` is all cores.
+    pub threads: Option<u32>,
+    /// How long a worker may be silent until it counts as lost. It beats three times as often.
+    pub lease: Duration,
+    /// The program that trains.
+    pub program: PathBuf,
+    /// What it is started with; the path of the job file follows.
+    pub arguments: Vec<String>,
+    /// The version of this build, for the lineage of models.
+    pub code_version: String,
+}
