@@ -10,6 +10,7 @@ pub mod access;
 pub mod aggregate;
 pub mod audit;
 pub mod authz;
+pub mod catalogue;
 pub mod clock;
 pub mod datasets;
 pub mod event_store;

@@ -6,7 +6,7 @@ use projections::audit::entry::{AuditFilter as Filter, EntryRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, at_least, require, unreadable, user},
+    context::{app, at_least, reach, require, unreadable, user},
     paging::{connect, page, weight},
     scalars::Long,
 };
@@ -137,6 +137,8 @@ impl AuditQuery {
         require(context, Action::AuditRead, "audit")?;
         let request = page(first, after.as_deref())?;
         at_least(context, min_position).await?;
+        // An auditor sees everything that was recorded when the question came.
+        reach(context, app(context)?.ports.store.known_head()).await?;
         let reader = user(context)?;
         let organization = match reader.permissions.contains(&Action::SystemAdmin) {
             true => None,

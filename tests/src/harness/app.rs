@@ -67,7 +67,7 @@ pub struct TestApp {
 }
 
 /// Password of everybody in tests.
-pub const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "Quartz-lamp under forty maples";
 
 /// The binary under test, which runs training jobs.
 #[must_use]
@@ -113,7 +113,6 @@ impl TestApp {
         let data_dir = folder.path().join("data");
         let mut flags = vec![
             ("data_dir".to_owned(), data_dir.display().to_string()),
-            ("database.url".to_owned(), database.url.clone()),
             ("http.address".to_owned(), "127.0.0.1:0".to_owned()),
             ("worker.count".to_owned(), options.workers.to_string()),
             ("worker.lease_seconds".to_owned(), "3".to_owned()),
@@ -122,7 +121,7 @@ impl TestApp {
             ("auth.argon2_iterations".to_owned(), "1".to_owned()),
         ];
         flags.extend(options.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        let sources = Sources { file: None, environment: Vec::new(), flags };
+        let sources = Sources { file: None, environment: vec![("DATABASE_URL".into(), database.url.clone().into())], flags };
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Arc::new(TestClock::default());
         let surroundings = Surroundings {

@@ -34,7 +34,6 @@ impl Answer {
     ///
     /// # Panics
     /// When the answer has errors or no data.
-    #[must_use]
     pub fn data(&self, field: &str) -> &Value {
         assert!(self.body.get("errors").is_none(), "unexpected errors: {}", self.body);
         let data = self.body.get("data").and_then(|data| data.get(field));

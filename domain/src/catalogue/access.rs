@@ -1,0 +1,61 @@
+//! Samples of access and audit.
+
+use super::{Sample, id, samples_of};
+use crate::{
+    access::{
+        assignment::{AdministratorsEvent, AssignmentEvent},
+        denial::DenialEvent,
+        quota::{LedgerEvent, Quota, Quotas},
+        role::{RoleDefinition, RoleEvent},
+    },
+    audit::sensitive_read::ReadEvent,
+    id::{DatasetId, ModelId, UserId},
+};
+
+const USER: UserId = UserId(id(1));
+
+pub(super) fn samples() -> Result<Vec<Sample>, String> {
+    let roles = samples_of!(RoleEvent { Defined => RoleEvent::Defined(role()) });
+    let assignments = samples_of!(AssignmentEvent {
+        Granted => AssignmentEvent::Granted { user: USER, role: "guest".into(), reason: "joins".into() },
+        Removed => AssignmentEvent::Removed { user: USER, role: "guest".into(), reason: "leaves".into() },
+    });
+    let administrators = samples_of!(AdministratorsEvent {
+        Joined => AdministratorsEvent::Joined { user: USER },
+        Left => AdministratorsEvent::Left { user: USER },
+    });
+    let ledger = samples_of!(LedgerEvent {
+        Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
+        Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
+        StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+    } also {
+        "projects" => LedgerEvent::Taken { quota: Quota::Projects, item: "prj_1".into() },
+        "datasets" => LedgerEvent::Taken { quota: Quota::Datasets, item: "dst_1".into() },
+    });
+    let denials = samples_of!(DenialEvent {
+        PermissionDenied => DenialEvent::PermissionDenied {
+            action: "models.export".into(),
+            resource: "models".into(),
+            rule: "role".into(),
+        },
+    });
+    let reads = samples_of!(ReadEvent {
+        DatasetDownloaded => ReadEvent::DatasetDownloaded { dataset: DatasetId(id(2)), version: 1 },
+        ModelDownloaded => ReadEvent::ModelDownloaded {
+            model: ModelId(id(3)),
+            version: 1,
+            file: "model.safetensors".into(),
+        },
+    });
+    roles.into_iter().chain(assignments).chain(administrators).chain(ledger).chain(denials).chain(reads).collect()
+}
+
+fn role() -> RoleDefinition {
+    RoleDefinition {
+        name: "guest".into(),
+        description: "Tries things out.".into(),
+        permissions: ["models.read".to_owned(), "training.create".to_owned()].into(),
+        quotas: Quotas { projects: Some(1), gpu_hours: Some(10), ..Quotas::UNLIMITED },
+        may_grant: ["guest".to_owned()].into(),
+    }
+}

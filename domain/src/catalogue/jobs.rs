@@ -1,0 +1,111 @@
+//! Samples of jobs.
+
+use super::{Sample, id, samples_of};
+use crate::{
+    datasets::format::Format,
+    id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
+    jobs::{
+        job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order},
+        progress::{Batch, Evaluation, LogLine, Point, ProgressEvent, Sample as Text},
+        spec::{Architecture, HyperParameters, Lora, Method, Schedule, TrainingSpec},
+    },
+    models::model::ModelVersionRef,
+};
+
+pub(super) fn samples() -> Result<Vec<Sample>, String> {
+    let progress = samples_of!(ProgressEvent {
+        Reported => ProgressEvent::Reported { attempt: 1, batch: batch() },
+    });
+    jobs().into_iter().chain(progress).collect()
+}
+
+fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
+    samples_of!(JobEvent {
+        Queued => JobEvent::Queued(Box::new(order(scratch(), None))),
+        Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into() },
+        Started => JobEvent::Started { attempt: 1, from_step: 0, total_steps: 200, trained_parameters: 1_000 },
+        CheckpointSaved => JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint() },
+        Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into() },
+        Completed => JobEvent::Completed {
+            attempt: 1,
+            model: ModelVersionRef { model: ModelId(id(3)), version: 1 },
+            metrics: [("loss".to_owned(), "1.25".to_owned())].into(),
+        },
+        Failed => JobEvent::Failed { attempt: 1, code: "ATTEMPTS_USED_UP".into(), message: "given up".into() },
+        Cancelled => JobEvent::Cancelled { attempt: 1, reason: "a typo".into() },
+    } also {
+        "lora" => JobEvent::Queued(Box::new(order(lora(), Some(base())))),
+    })
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint { step: 50, location: "job_1/50".into(), sha256: "9f86d081".into() }
+}
+
+fn scratch() -> Method {
+    Method::Scratch(Architecture { layers: 2, heads: 2, width: 64, context: 128, vocabulary: 512 })
+}
+
+fn lora() -> Method {
+    Method::Lora(Lora { rank: 8, alpha: 16.0, dropout: 0.05, target_modules: vec!["c_attn".into()] })
+}
+
+fn base() -> BaseUse {
+    let version = ModelVersionRef { model: ModelId(id(7)), version: 1 };
+    BaseUse { version, sha256: "60303ae2".into(), artifact: "models/base".into() }
+}
+
+fn order(method: Method, base: Option<BaseUse>) -> Order {
+    Order {
+        job: JobId(id(6)),
+        name: "Poet".into(),
+        owner: UserId(id(1)),
+        experiment: ExperimentId(id(5)),
+        project: ProjectId(id(4)),
+        dataset: DatasetUse {
+            dataset: DatasetId(id(2)),
+            version: 1,
+            sha256: "9f86d081".into(),
+            format: Format::PlainText,
+        },
+        base,
+        model: ModelId(id(3)),
+        spec: TrainingSpec { method, parameters: parameters() },
+        max_attempts: 3,
+    }
+}
+
+/// Spelt out: defaults may change, what was recorded does not.
+fn parameters() -> HyperParameters {
+    HyperParameters {
+        steps: 200,
+        batch_size: 8,
+        gradient_accumulation: 1,
+        learning_rate: 0.001,
+        schedule: Schedule::Cosine,
+        warmup_steps: 10,
+        weight_decay: 0.01,
+        clip_norm: 1.0,
+        sequence_length: 128,
+        evaluation_share: 0.05,
+        evaluate_every: 50,
+        checkpoint_every: 50,
+        seed: 1,
+        sample_prompt: "Tyger".into(),
+        sample_tokens: 64,
+    }
+}
+
+fn batch() -> Batch {
+    let point = Point { step: 7, loss: 3.5, learning_rate: 0.001, gradient_norm: 0.5, tokens_per_second: 900.0 };
+    Batch {
+        step: 7,
+        total_steps: 200,
+        eta_seconds: Some(60),
+        memory_bytes: Some(1 << 28),
+        points: vec![point],
+        evaluations: vec![Evaluation { step: 7, loss: 3.75 }],
+        samples: vec![Text { step: 7, prompt: "Tyger".into(), text: "Tyger, burning".into() }],
+        log: vec![LogLine { level: "info".into(), message: "begins".into() }],
+    }
+}

@@ -1,0 +1,118 @@
+//! Samples of projects, datasets and models.
+
+use super::{Sample, id, samples_of};
+use crate::{
+    authz::Visibility,
+    datasets::{
+        dataset::{DatasetEvent, Version},
+        format::{Format, Summary},
+    },
+    id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
+    models::model::{Lineage, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
+    projects::{experiment::ExperimentEvent, project::ProjectEvent},
+};
+
+const USER: UserId = UserId(id(1));
+const DATASET: DatasetId = DatasetId(id(2));
+const MODEL: ModelId = ModelId(id(3));
+const PROJECT: ProjectId = ProjectId(id(4));
+
+pub(super) fn samples() -> Result<Vec<Sample>, String> {
+    let projects = samples_of!(ProjectEvent {
+        Created => ProjectEvent::Created {
+            project: PROJECT,
+            owner: USER,
+            name: "Corpus".into(),
+            description: "Poems and prose.".into(),
+        },
+    });
+    let experiments = samples_of!(ExperimentEvent {
+        Created => ExperimentEvent::Created {
+            experiment: ExperimentId(id(5)),
+            project: PROJECT,
+            created_by: USER,
+            name: "First".into(),
+            description: String::new(),
+        },
+    });
+    let datasets = samples_of!(DatasetEvent {
+        Created => dataset(Visibility::Private),
+        VersionAdded => DatasetEvent::VersionAdded(version(Format::PlainText)),
+    } also {
+        "public" => dataset(Visibility::Public),
+        "chat" => DatasetEvent::VersionAdded(version(Format::Chat)),
+    });
+    let models = samples_of!(ModelEvent {
+        Registered => model(ModelKind::Full),
+        VersionAdded => ModelEvent::VersionAdded(model_version(imported())),
+    } also {
+        "adapter" => model(ModelKind::Adapter),
+        "trained" => ModelEvent::VersionAdded(model_version(trained())),
+    });
+    projects.into_iter().chain(experiments).chain(datasets).chain(models).collect()
+}
+
+fn dataset(visibility: Visibility) -> DatasetEvent {
+    let (name, description) = ("Poems".into(), "Old ones.".into());
+    DatasetEvent::Created { dataset: DATASET, owner: USER, name, description, visibility }
+}
+
+fn version(format: Format) -> Version {
+    Version {
+        version: 1,
+        sha256: "9f86d081".into(),
+        bytes: 1_234,
+        format,
+        summary: Summary {
+            samples: 3,
+            lines: 7,
+            bytes: 1_234,
+            characters: 1_200,
+            token_estimate: 308,
+            samples_with_other_keys: 0,
+            preview: vec!["Tyger Tyger, burning bright".into()],
+        },
+        file_name: "poems.txt".into(),
+    }
+}
+
+fn model(content: ModelKind) -> ModelEvent {
+    ModelEvent::Registered {
+        model: MODEL,
+        owner: USER,
+        name: "Poet".into(),
+        description: "Writes verse.".into(),
+        content,
+        visibility: Visibility::Private,
+    }
+}
+
+fn model_version(lineage: Lineage) -> ModelVersion {
+    let file = ModelFile { name: "model.safetensors".into(), sha256: "60303ae2".into(), bytes: 77 };
+    ModelVersion {
+        version: 1,
+        sha256: "9f86d081".into(),
+        artifact: "models/poet".into(),
+        files: vec![file],
+        lineage,
+    }
+}
+
+fn imported() -> Lineage {
+    Lineage::Imported { origin: "gpt2".into() }
+}
+
+fn trained() -> Lineage {
+    Lineage::Trained {
+        job: JobId(id(6)),
+        dataset: DATASET,
+        dataset_version: 1,
+        dataset_sha256: "9f86d081".into(),
+        base: Some(ModelVersionRef { model: MODEL, version: 1 }),
+        base_sha256: Some("60303ae2".into()),
+        seed: 1,
+        code_version: "0.1.0".into(),
+        worker: "host/cpu".into(),
+        metrics: [("loss".to_owned(), "1.25".to_owned())].into(),
+    }
+}

@@ -1,0 +1,86 @@
+//! Roles, from outside.
+
+use serde_json::{Value, json};
+use tests::harness::{Answer, Client, TestApp};
+
+async fn change(client: &Client, verb: &str, user: &str, role: &str) -> Answer {
+    let query = format!(
+        "mutation($i: RoleChangeInput!) {{ {verb}(input: $i) {{ user {{ roles {{ role reason }} }} userErrors {{ code }} }} }}"
+    );
+    client.run(&query, json!({ "i": { "userId": user, "role": role, "reason": "because" } })).await
+}
+
+async fn id_of(client: &Client) -> String {
+    let me = client.run("{ me { id } }", json!({})).await;
+    me.data("me")["id"].as_str().expect("an id").to_owned()
+}
+
+/// AC-2: a manager grants what the list allows, and nothing else; nobody changes their own roles.
+#[tokio::test]
+async fn grants_stay_within_the_granters_list() {
+    let app = TestApp::start().await;
+    let manager = app.person("mara", "manager").await;
+    let ada = app.person("ada", "guest").await;
+    let granted = change(&manager, "grantRole", &ada.user_id, "engineer_ii").await;
+    let roles = granted.data("grantRole")["user"]["roles"].as_array().cloned().unwrap_or_default();
+    assert!(roles.iter().any(|role| role["role"] == json!("engineer_ii") && role["reason"] == json!("because")));
+    let beyond = change(&manager, "grantRole", &ada.user_id, "admin").await;
+    assert_eq!(beyond.user_codes("grantRole"), ["BEYOND_OWN_GRANTS"]);
+    let own = change(&manager, "grantRole", &manager.user_id, "engineer_i").await;
+    assert_eq!(own.user_codes("grantRole"), ["OWN_ROLES"]);
+    let unknown = change(&manager, "grantRole", &ada.user_id, "emperor").await;
+    assert_eq!(unknown.user_codes("grantRole"), ["UNKNOWN_ROLE"]);
+    let engineer = change(&ada, "grantRole", &manager.user_id, "guest").await;
+    assert_eq!(engineer.code(), Some("FORBIDDEN"));
+    app.stop().await;
+}
+
+/// The last administrator stays.
+#[tokio::test]
+async fn the_last_administrator_cannot_be_removed() {
+    let app = TestApp::start().await;
+    let second = app.person("sue", "admin").await;
+    let root = id_of(&app.admin).await;
+    let first = change(&second, "removeRole", &root, "admin").await;
+    assert_eq!(first.data("removeRole")["userErrors"], json!([]));
+    // Root is no administrator any more, so it may not remove anybody either.
+    assert_eq!(change(&app.admin, "removeRole", &second.user_id, "admin").await.code(), Some("FORBIDDEN"));
+    app.stop().await;
+}
+
+/// A1: a removed role stops working for the next request.
+#[tokio::test]
+async fn a_removed_role_stops_working_at_once() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "manager").await;
+    assert_eq!(ada.run("{ users { nodes { id } } }", json!({})).await.code(), None);
+    change(&app.admin, "removeRole", &ada.user_id, "manager").await.data("removeRole");
+    assert_eq!(ada.run("{ users { nodes { id } } }", json!({})).await.code(), Some("FORBIDDEN"));
+    app.stop().await;
+}
+
+/// Denials are facts: who was refused what, by which rule.
+#[tokio::test]
+async fn a_denied_command_is_recorded() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "viewer").await;
+    change(&app.admin, "removeRole", &ada.user_id, "guest").await.data("removeRole");
+    let refused = ada.run("mutation { createProject(input: { name: \"x\" }) { userErrors { code } } }", json!({})).await;
+    assert_eq!(refused.code(), Some("FORBIDDEN"));
+    let log = app.admin.run("{ auditLog(filter: { kind: \"access.PermissionDenied\" }) { nodes { actor outcome data } } }", json!({})).await;
+    let entry: &Value = &log.data("auditLog")["nodes"][0];
+    assert_eq!(entry["actor"], json!(format!("user:{}", ada.user_id)));
+    assert_eq!(entry["data"]["action"], json!("projects.create"));
+    app.stop().await;
+}
+
+/// The catalogue and the built-in roles are served.
+#[tokio::test]
+async fn roles_and_permissions_are_listed() {
+    let app = TestApp::start().await;
+    let listed = app.admin.run("{ roles { name permissions quotas { projects } } permissions { name description } }", json!({})).await;
+    assert_eq!(listed.data("roles").as_array().map(Vec::len), Some(11));
+    let guest = listed.data("roles").as_array().and_then(|roles| roles.iter().find(|role| role["name"] == json!("guest"))).cloned();
+    assert_eq!(guest.expect("a guest")["quotas"]["projects"], json!(1));
+    app.stop().await;
+}
