@@ -113,6 +113,7 @@ pub struct System {
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
+    working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
 
@@ -210,8 +211,9 @@ impl System {
             ports: ports.clone(),
         };
         let app = App::from(parts);
-        let workers = worker::start(config, &surroundings, &app, &background).await?;
-        let names: Vec<String> = workers.iter().map(|worker| worker.name().to_owned()).collect();
+        let working = CancellationToken::new();
+        let workers = worker::start(config, &surroundings, &app, &working);
+        let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
         let probe = Probe { started_at: surroundings.clock.now(), workers: Arc::new(move || names.clone()) };
         let metrics_text: Option<api::http::routes::MetricsText> = config.metrics.enabled.then(|| {
             let text: api::http::routes::MetricsText = Arc::new(move || metrics.render());
@@ -245,6 +247,7 @@ impl System {
             background,
             server,
             projections,
+            working,
             workers,
         })
     }
@@ -288,8 +291,9 @@ impl System {
     /// When the embedded database does not stop by itself.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.token.cancel();
+        self.working.cancel();
         for worker in self.workers {
-            worker.stop().await;
+            worker.finished().await;
         }
         if let Ok(Err(error)) = self.server.await {
             tracing::warn!(%error, "the server ended with an error");

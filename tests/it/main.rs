@@ -2,9 +2,10 @@
 
 mod access;
 mod audit;
+mod crash;
 mod datasets;
 mod event_store;
 mod hostile;
 mod identity;
-//mod jobs;
+mod jobs;
 mod projects;

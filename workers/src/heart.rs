@@ -37,7 +37,7 @@ impl Heart {
     }
 
     /// Gives the lease back. When that fails it runs out by itself.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(&self) {
         self.task.abort();
         if let Err(error) = queue::release(&self.pool, self.lease.job, self.lease.attempt).await {
             tracing::warn!(job = %self.lease.job, %error, "a lease is left to run out");

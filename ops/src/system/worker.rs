@@ -1,13 +1,38 @@
 //! The workers of this process.
 
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
+
 use api::app::App;
+use tokio_util::sync::CancellationToken;
+use workers::{Worker, WorkerHandle, WorkerParts, WorkerSettings};
+
+use super::{Surroundings, VERSION, jobs_folder};
 use crate::config::Config;
-use super::Surroundings;
 
 /// The hidden verb that trains one job.
 pub const TRAIN_COMMAND: &str = "train-job";
 
-pub(super) async fn start(_: &Config, _: &Surroundings, _: &App, _: &CancellationToken) -> anyhow::Result<Vec<workers::WorkerHandle>> {
-    Ok(Vec::new())
+/// Starts as many workers as are configured.
+pub(super) fn start(
+    config: &Config,
+    surroundings: &Surroundings,
+    app: &App,
+    stop: &CancellationToken,
+) -> Vec<WorkerHandle> {
+    let parts = WorkerParts {
+        ports: app.ports.clone(),
+        pool: app.pool.clone(),
+        directory: app.directory.clone(),
+        feed: app.feed.clone(),
+        objects: app.objects.clone(),
+        settings: WorkerSettings {
+            folder: jobs_folder(&config.general.data_dir),
+            threads: Some(config.worker.threads).filter(|threads| *threads > 0),
+            lease: Duration::from_secs(config.worker.lease_seconds),
+            program: surroundings.program.clone(),
+            arguments: vec![TRAIN_COMMAND.to_owned()],
+            code_version: VERSION.to_owned(),
+        },
+    };
+    (0..config.worker.count).map(|_| Worker::start(parts.clone(), stop.child_token())).collect()
 }

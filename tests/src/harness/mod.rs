@@ -3,9 +3,11 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+pub mod feed;
 
 pub use app::{TestApp, TestOptions};
 pub use client::{Answer, Client};
+pub use feed::Feed;
 pub use cluster::{Database, database_with};
 
 /// A fresh, migrated database.

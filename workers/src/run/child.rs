@@ -17,6 +17,7 @@ use nix::{
 use tokio::{
     io::AsyncWriteExt,
     process::{ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
 };
 
 use super::{lines::Lines, output::Output};
@@ -26,6 +27,8 @@ use crate::{folders::AttemptFolder, settings::WorkerSettings};
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"];
 /// How long a dead process may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
+/// How long its last words may take to arrive.
+const LISTEN: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct Child {
@@ -36,6 +39,7 @@ pub(super) struct Child {
     pub(super) lines: Lines<ChildStdout>,
     /// What else it says.
     pub(super) output: Output,
+    complaints: JoinHandle<()>,
 }
 
 impl Child {
@@ -63,9 +67,9 @@ impl Child {
         let group = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let missing = || io::Error::other("the process has no standard streams");
         let lines = Lines::new(process.stdout.take().ok_or_else(missing)?);
-        tokio::spawn(output.clone().drink(process.stderr.take().ok_or_else(missing)?));
+        let complaints = tokio::spawn(output.clone().drink(process.stderr.take().ok_or_else(missing)?));
         let input = process.stdin.take();
-        Ok(Self { process, group, input, lines, output })
+        Ok(Self { process, group, input, lines, output, complaints })
     }
 
     /// Asks it to save its state and end. One that does not listen is not waited for here.
@@ -97,6 +101,13 @@ impl Child {
                 None
             }
         }
+    }
+
+    /// What it said last besides its messages; for when it is gone.
+    pub(super) async fn last_words(&mut self) -> String {
+        // Whoever still holds its standard error open is not waited for.
+        drop(tokio::time::timeout(LISTEN, &mut self.complaints).await);
+        self.output.last_words()
     }
 
     /// Waits for its end, and takes what it still says, so that it does not wait for us.

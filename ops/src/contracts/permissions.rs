@@ -1,0 +1,116 @@
+//! Who may do what, as a table to be read by people: `schema/permissions.txt` (AC-7).
+//!
+//! One rule: the second table is asked of the access decision itself, never computed beside it.
+
+use std::fmt::Write as _;
+
+use domain::{
+    access::{builtin, quota::Quotas, role::RoleDefinition},
+    authz::{self, AccountState, Action, Concealment, Principal, Resource, UserPrincipal, Visibility},
+    id::UserId,
+};
+use uuid::Uuid;
+
+const INTRODUCTION: &str = "\
+Permissions
+Generated from the source; `cargo xtask bless` writes it.
+
+";
+
+const MATRIX: &str = "\
+1. What each built-in role holds (x), and which roles its holders may grant
+";
+
+const RULES: &str = "
+2. What one's part in a thing adds to the permission
+   For an active account. Left: a role holds the permission; right: none does.
+   owner, member: one's part in the thing. public: none, but it is public. stranger: none at all.
+   nobody's: things without owners, and making new ones.
+   yes: allowed. no: refused. hidden: refused as if there were no such thing.
+   system.admin allows everything. Unverified accounts may only change their own profile and sessions;
+   deactivated ones and callers who are not signed in may do nothing.
+";
+
+const USER: UserId = UserId(Uuid::from_u128(1));
+const OTHER: UserId = UserId(Uuid::from_u128(2));
+
+/// Both tables.
+pub(super) fn table() -> String {
+    let mut out = String::from(INTRODUCTION);
+    matrix(&mut out, &builtin::roles());
+    rules(&mut out);
+    out
+}
+
+fn line(out: &mut String, head: &str, cells: &[String], widths: &[usize]) {
+    let cells = cells.iter().zip(widths).fold(String::new(), |mut row, (cell, width)| {
+        let _ = write!(row, "  {cell:<width$}");
+        row
+    });
+    let row = format!("{head:<28}{cells}");
+    let _ = writeln!(out, "{}", row.trim_end());
+}
+
+fn matrix(out: &mut String, roles: &[RoleDefinition]) {
+    out.push_str(MATRIX);
+    out.push('\n');
+    let names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
+    let widths: Vec<usize> = names.iter().map(String::len).collect();
+    let mark = |held: bool| if held { "x" } else { "." }.to_owned();
+    line(out, "", &names, &widths);
+    for action in Action::ALL {
+        let held: Vec<String> =
+            roles.iter().map(|role| mark(role.permissions.contains(action.name()))).collect();
+        line(out, action.name(), &held, &widths);
+    }
+    out.push('\n');
+    for name in &names {
+        let may: Vec<String> = roles.iter().map(|role| mark(role.may_grant.contains(name))).collect();
+        line(out, &format!("may grant {name}"), &may, &widths);
+    }
+}
+
+fn rules(out: &mut String) {
+    out.push_str(RULES);
+    out.push('\n');
+    let parts: [(&str, Resource); 5] = [
+        ("owner", Resource::of("thing", Some(USER))),
+        ("member", Resource::of("thing", Some(OTHER)).with_members([USER])),
+        ("public", Resource::of("thing", Some(OTHER)).seen_by(Visibility::Public)),
+        ("stranger", Resource::of("thing", Some(OTHER))),
+        ("nobody's", Resource::kind("things")),
+    ];
+    let titles: Vec<String> =
+        parts.iter().chain(&parts).enumerate().map(|(index, (title, _))| column(index, title)).collect();
+    let widths: Vec<usize> = titles.iter().map(|title| title.len().max(6)).collect();
+    line(out, "", &titles, &widths);
+    for action in Action::ALL {
+        let answers = [true, false].into_iter().flat_map(|held| parts.iter().map(move |(_, part)| (held, part)));
+        let answers: Vec<String> =
+            answers.enumerate().map(|(index, (held, part))| column(index, answer(*action, held, part))).collect();
+        line(out, action.name(), &answers, &widths);
+    }
+}
+
+/// The right half of the table begins with a bar.
+fn column(index: usize, text: &str) -> String {
+    if index == 5 { format!("| {text}") } else { text.to_owned() }
+}
+
+fn answer(action: Action, held: bool, part: &Resource) -> &'static str {
+    let principal = Principal::User(Box::new(UserPrincipal {
+        user: USER,
+        session: None,
+        organization: None,
+        account: AccountState::Active,
+        roles: ["role".to_owned()].into(),
+        permissions: held.then_some(action).into_iter().collect(),
+        may_grant: [].into(),
+        quotas: Quotas::NOTHING,
+    }));
+    match authz::decide(&principal, action, part).map_err(|denied| denied.concealment) {
+        Ok(_) => "yes",
+        Err(Concealment::NotFound) => "hidden",
+        Err(Concealment::Forbidden | Concealment::Unauthenticated) => "no",
+    }
+}

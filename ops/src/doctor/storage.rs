@@ -1,0 +1,132 @@
+//! Where things are kept: the data folder and the object store.
+
+use std::{
+    fs::{OpenOptions, TryLockError},
+    io::ErrorKind,
+    path::Path,
+    sync::Arc,
+};
+
+use domain::id::{Ids, SystemIds};
+use objects::Objects;
+
+use super::Check;
+use crate::{config::Config, postgres::free_bytes};
+
+/// Below this PostgreSQL does not start, in bytes.
+const LEAST: u64 = 256 << 20;
+/// Below this a training may run out of room, in bytes.
+const ADVISED: u64 = 2 << 30;
+
+/// The data folder: there and writable, with room, and who uses it.
+pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
+    let name = "data folder";
+    // The next folder that is there decides about one that is still to be made.
+    let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
+        return vec![Check::fail(name, format!("{} cannot be made", folder.display()), "choose another with --data")];
+    };
+    let probe = there.join(format!(".anneal-doctor-{}", SystemIds.next()));
+    let writable = OpenOptions::new().write(true).create_new(true).open(&probe);
+    let writable = writable.and_then(|_| std::fs::remove_file(&probe));
+    let first = match (writable, there == folder) {
+        (Ok(()), true) => Check::ok(name, format!("{} is writable", folder.display())),
+        (Ok(()), false) => Check::ok(name, format!("{} will be made at the first start", folder.display())),
+        (Err(error), _) => Check::fail(
+            name,
+            format!("{} is not writable: {error}", there.display()),
+            "give this user the right to write there, or choose another folder with --data",
+        ),
+    };
+    let mut checks = vec![first, room(there)];
+    if there == folder {
+        checks.push(holder(folder));
+    }
+    checks
+}
+
+fn room(folder: &Path) -> Check {
+    let name = "free space";
+    match free_bytes(folder) {
+        Ok(free) => {
+            let found = format!("{:.1} GiB", free as f64 / f64::from(1 << 30));
+            match free {
+                free if free < LEAST => Check::fail(name, found, "PostgreSQL needs 256 MiB; make room"),
+                free if free < ADVISED => Check::warn(name, found, "models and checkpoints need room; make some"),
+                _ => Check::ok(name, found),
+            }
+        }
+        Err(error) => Check::warn(name, format!("unknown: {error}"), "see that there are a few GiB"),
+    }
+}
+
+/// Who holds the lock of the folder; looking does not take it from anybody.
+fn holder(folder: &Path) -> Check {
+    let (name, path) = ("in use by", folder.join("lock"));
+    let file = match OpenOptions::new().read(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Check::ok(name, "nobody"),
+        Err(error) => {
+            let advice = "run this as the user that runs Anneal";
+            return Check::warn(name, format!("{} cannot be read: {error}", path.display()), advice);
+        }
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Check::ok(name, "nobody"),
+        Err(TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(&path).unwrap_or_default();
+            Check::ok(name, format!("process {}, a running Anneal", pid.trim()))
+        }
+        Err(TryLockError::Error(error)) => Check::warn(name, format!("unknown: {error}"), "use a local file system"),
+    }
+}
+
+/// The object store: takes bytes and lets them go again.
+pub(super) async fn objects(config: &Config) -> Check {
+    let name = "object store";
+    let folder = config.objects.url.0.clone().unwrap_or_else(|| config.general.data_dir.join("objects"));
+    if !folder.exists() {
+        return Check::ok(name, format!("{} will be made at the first start", folder.display()));
+    }
+    match probe(&folder).await {
+        Ok(()) => Check::ok(name, format!("{} takes bytes", folder.display())),
+        Err(error) => Check::fail(
+            name,
+            format!("{} does not take bytes: {error:#}", folder.display()),
+            "see that the folder is writable and has room, or set objects.url",
+        ),
+    }
+}
+
+async fn probe(folder: &Path) -> anyhow::Result<()> {
+    let folder = std::fs::canonicalize(folder)?;
+    let url = url::Url::from_file_path(&folder).map_err(|()| anyhow::anyhow!("it is no absolute path"))?;
+    let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
+    let mut staged = objects.stage().await?;
+    staged.write(b"anneal doctor").await?;
+    Ok(staged.abort().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{data_folder, holder};
+    use crate::{doctor::Verdict, postgres::DataFolder};
+
+    #[test]
+    fn the_holder_is_named_and_keeps_its_lock() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(holder(folder.path()).found, "nobody");
+        let held = DataFolder::open(folder.path()).expect("a fresh folder");
+        assert!(holder(folder.path()).found.contains(&std::process::id().to_string()));
+        assert!(DataFolder::open(folder.path()).is_err(), "it is still held");
+        drop(held);
+        assert_eq!(holder(folder.path()).found, "nobody");
+    }
+
+    #[test]
+    fn nothing_is_left_behind_by_looking() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let checks = data_folder(folder.path());
+        assert!(checks.iter().all(|check| check.verdict != Verdict::Fail), "{checks:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! Dataset files as they come.
+//!
+//! Rule: a file is read wholly or refused with the place of the first fault.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::chat::{self, Chat};
+use crate::failure::{Failure, FailureCode};
+
+/// A dataset file and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What is in it.
+    pub format: DatasetFormat,
+}
+
+/// What is in a dataset file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetFormat {
+    /// Plain text in UTF-8.
+    Text,
+    /// One conversation per line: `{"messages": [{"role": …, "content": …}, …]}`; empty lines are skipped.
+    Chat,
+}
+
+/// The content of a dataset file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A text.
+    Text(String),
+    /// Conversations.
+    Chat(Vec<Chat>),
+}
+
+impl Source {
+    /// Reads `file`; also returns its bytes' SHA-256.
+    ///
+    /// # Errors
+    /// [`FailureCode::DatasetUnreadable`] when it is missing, not UTF-8, or a line is no conversation.
+    pub fn read(file: &DatasetFile) -> Result<(Self, String), Failure> {
+        let code = FailureCode::DatasetUnreadable;
+        let bytes =
+            std::fs::read(&file.path).map_err(|error| Failure::io(code, "read", &file.path, &error))?;
+        let hash = crate::files::sha256(&bytes);
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let byte = error.utf8_error().valid_up_to();
+            Failure::new(
+                code,
+                format!("{} is not UTF-8 at byte {byte}; convert it", name(&file.path)),
+            )
+        })?;
+        let source = match file.format {
+            DatasetFormat::Text => Self::Text(text),
+            DatasetFormat::Chat => Self::Chat(read_chats(&text, &file.path)?),
+        };
+        Ok((source, hash))
+    }
+
+    /// All of its text, for the training of a tokenizer.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Text(text) => vec![text.clone()],
+            Self::Chat(chats) => chats.iter().map(chat::render).collect(),
+        }
+    }
+}
+
+fn read_chats(text: &str, path: &Path) -> Result<Vec<Chat>, Failure> {
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let parse = |(index, line): (usize, &str)| {
+        chat::parse(line).map_err(|reason| {
+            let place = format!("{}, line {}", name(path), index + 1);
+            Failure::new(FailureCode::DatasetUnreadable, format!("{place}: {reason}"))
+        })
+    };
+    lines.map(parse).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8], format: DatasetFormat) -> Result<(Source, String), Failure> {
+        let room = tempfile::tempdir().expect("a temporary folder");
+        let path = room.path().join("data.jsonl");
+        std::fs::write(&path, content).expect("written");
+        Source::read(&DatasetFile { path, format })
+    }
+
+    #[test]
+    fn faults_are_refused_with_their_place() {
+        let broken = read(b"fine\xff", DatasetFormat::Text).expect_err("refused");
+        assert!(broken.message.contains("byte 4"), "{broken}");
+        let good = r#"{"messages": [{"role": "user", "content": "a"}]}"#;
+        let chat = read(format!("{good}\n\n{{}}\n").as_bytes(), DatasetFormat::Chat).expect_err("refused");
+        assert_eq!(chat.code, FailureCode::DatasetUnreadable);
+        assert!(chat.message.contains("line 3"), "{chat}");
+    }
+}

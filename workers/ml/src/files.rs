@@ -1,0 +1,143 @@
+//! Files that are either wholly there or not there, and their hashes.
+//!
+//! Rule: nothing is visible under its final name before all its bytes are on the disk.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Failure, FailureCode};
+
+/// A file as it lies in a folder: what a later reader checks it against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Name inside its folder.
+    pub name: String,
+    /// SHA-256 of the content, lower-case hexadecimal.
+    pub sha256: String,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// SHA-256 of `bytes`, lower-case hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The entry of the file at `path`, read in pieces so that its size does not matter.
+///
+/// # Errors
+/// [`FailureCode::Internal`] when the file cannot be read.
+pub fn describe(path: &Path) -> Result<FileEntry, Failure> {
+    let refuse = |error: &_| Failure::io(FailureCode::Internal, "read", path, error);
+    let mut file = File::open(path).map_err(|error| refuse(&error))?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 20]);
+    loop {
+        let read = file.read(&mut buffer).map_err(|error| refuse(&error))?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(FileEntry {
+        name,
+        sha256: hex::encode(hash.finalize()),
+        bytes,
+    })
+}
+
+/// Makes `target` a folder of exactly `contents` (name → bytes), replacing what was there.
+///
+/// The folder is written beside its final place, flushed to the disk and renamed, so a crash at any moment
+/// leaves the old folder or the new one, never a mixture. Idempotent. Returns its entries in order of name.
+///
+/// # Errors
+/// [`FailureCode::DiskFull`], or [`FailureCode::Internal`] for any other refusal of the operating system.
+pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Result<Vec<FileEntry>, Failure> {
+    let staging = beside(target, ".new");
+    remove_folder(&staging)?;
+    fs::create_dir_all(&staging).map_err(|error| cannot("create", &staging, &error))?;
+    for (name, bytes) in contents {
+        let path = staging.join(name);
+        write_through(&path, bytes).map_err(|error| cannot("write", &path, &error))?;
+    }
+    sync_folder(&staging)?;
+    let replaced = beside(target, ".old");
+    remove_folder(&replaced)?;
+    if target.exists() {
+        fs::rename(target, &replaced).map_err(|error| cannot("replace", target, &error))?;
+    }
+    fs::rename(&staging, target).map_err(|error| cannot("create", target, &error))?;
+    sync_folder(target.parent().unwrap_or(Path::new(".")))?;
+    remove_folder(&replaced)?;
+    let entry = |(name, bytes): (&String, &Vec<u8>)| FileEntry {
+        name: name.clone(),
+        sha256: sha256(bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok(contents.iter().map(entry).collect())
+}
+
+/// Removes the folder `path` with all in it; already gone is success.
+///
+/// # Errors
+/// [`FailureCode::Internal`] when the operating system refuses.
+pub fn remove_folder(path: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> Result<(), Failure> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| cannot("flush", path, &error))
+}
+
+/// A hidden neighbour of `target`; checkpoints and artefacts never begin with a dot.
+fn beside(target: &Path, suffix: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}{suffix}"))
+}
+
+fn cannot(action: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::io(FailureCode::Internal, action, path, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let room = tempfile::tempdir().expect("a temporary folder");
+        let target = room.path().join("artefact");
+        let one = BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())]);
+        let two = BTreeMap::from([("a".to_owned(), b"3".to_vec())]);
+        write_folder(&target, &one).expect("written");
+        let entries = write_folder(&target, &two).expect("replaced");
+        assert_eq!(entries, vec![describe(&target.join("a")).expect("described")]);
+        assert!(!target.join("b").exists());
+        assert_eq!(fs::read_dir(room.path()).expect("listed").count(), 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! The job file: what a parent hands to the process that trains.
+//!
+//! Rule: it names files and folders only; there are no secrets and no addresses in it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::source::DatasetFile,
+    failure::{Failure, FailureCode},
+    spec::TrainingSpec,
+};
+
+/// A training to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobFile {
+    /// The job's id; only repeated in messages.
+    pub job_id: String,
+    /// What to train and how.
+    pub spec: TrainingSpec,
+    /// The dataset, in order.
+    pub dataset_files: Vec<DatasetFile>,
+    /// The base model's folder in the Hugging Face layout; demanded for method lora.
+    #[serde(default)]
+    pub base_model_dir: Option<PathBuf>,
+    /// The base model's name in the adapter's configuration and on the model card. Default `base`.
+    #[serde(default)]
+    pub base_model_name: Option<String>,
+    /// The title of the model card. Default `model`.
+    #[serde(default)]
+    pub model_name: Option<String>,
+    /// Where checkpoints (`checkpoints/`) and the result (`artifact/`) are written; made when missing.
+    pub work_dir: PathBuf,
+    /// The checkpoint to go on from. `None` starts anew and removes the checkpoints in `work_dir`.
+    #[serde(default)]
+    pub resume_from: Option<PathBuf>,
+    /// Threads to compute with; `None` is all cores. It takes effect through [`JobFile::environment`].
+    #[serde(default)]
+    pub threads: Option<u32>,
+}
+
+impl JobFile {
+    /// Reads and checks the job file at `path`.
+    ///
+    /// # Errors
+    /// [`FailureCode::SpecInvalid`] when it is none, or with every problem of its specification.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let code = FailureCode::SpecInvalid;
+        let bytes = std::fs::read(path).map_err(|error| Failure::io(code, "read", path, &error))?;
+        let job: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::new(code, format!("the job file cannot be read: {error}")))?;
+        job.check()?;
+        Ok(job)
+    }
+
+    /// Everything wrong with this job that shows without reading its files.
+    ///
+    /// # Errors
+    /// [`FailureCode::SpecInvalid`] with every problem.
+    pub fn check(&self) -> Result<(), Failure> {
+        let problems = self.spec.validate();
+        let mut problems: Vec<String> = problems
+            .into_iter()
+            .map(|problem| format!("{} {}", problem.field, problem.message))
+            .collect();
+        if self.spec.lora.is_some() && self.base_model_dir.is_none() {
+            problems.push("base_model_dir is missing; method lora needs a base model".to_owned());
+        }
+        if self.dataset_files.is_empty() {
+            problems.push("dataset_files is empty; name at least one file".to_owned());
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::new(FailureCode::SpecInvalid, problems.join("; ")))
+        }
+    }
+
+    /// What the parent sets in the environment of the process: the pool of threads is made before the job
+    /// file is read.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.threads
+            .map(|threads| ("RAYON_NUM_THREADS", threads.max(1).to_string()))
+            .into_iter()
+            .collect()
+    }
+
+    /// Where checkpoints are written.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.work_dir.join("checkpoints")
+    }
+
+    /// Where the result is written.
+    #[must_use]
+    pub fn artifact(&self) -> PathBuf {
+        self.work_dir.join("artifact")
+    }
+}

@@ -1,0 +1,34 @@
+//! The training engine: language models from scratch and LoRA adapters, on burn.
+//!
+//! It is handed a [`job::JobFile`], trains in a process of its own ([`child::run`]) and tells its parent what
+//! happens in [`message::ChildMessage`]s. Rule: this crate alone knows burn, and it knows nothing of the
+//! rest of the product: no database, no domain, no network.
+//!
+//! ```text
+//! job ──► data ──► training ──► artifact
+//!                   │  ├─ model, lora (the network)      inference (samples)
+//!                   │  └─ checkpoint (exact resume)
+//! ```
+
+pub mod artifact;
+pub mod child;
+pub mod data;
+pub mod failure;
+pub mod files;
+pub mod inference;
+pub mod job;
+pub mod lora;
+pub mod memory;
+pub mod message;
+pub mod model;
+pub mod parameters;
+pub mod random;
+pub mod spec;
+pub mod tensor_file;
+pub mod training;
+
+/// The backend that computes: burn's CPU backend. Its determinism does not depend on the number of threads.
+pub type Compute = burn_flex::Flex;
+
+/// The backend that also differentiates.
+pub type Differentiable = burn::backend::Autodiff<Compute>;

@@ -1,0 +1,97 @@
+//! How much memory a training needs, and whether it is there.
+//!
+//! Rule: an estimate from below. It refuses what cannot fit, before hours are spent; what it lets pass may
+//! still be killed by the system, which the parent sees as signal 9.
+
+use crate::{
+    failure::{Failure, FailureCode},
+    model::config::Gpt2Config,
+    spec::Hyperparameters,
+};
+
+/// Bytes of a number.
+const NUMBER: u64 = 4;
+
+/// Bytes that training needs at least: `trained` of the model's numbers with their gradients and the
+/// optimiser's two, the frozen ones, and what one micro-batch keeps for its gradients.
+#[must_use]
+pub fn needed(config: &Gpt2Config, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
+    let [width, layers, heads] = [config.width, config.layers, config.heads].map(|size| size as u64);
+    let length = u64::from(chosen.sequence_length);
+    let rows = u64::from(chosen.batch_size);
+    // Of a block: two norms with input and output, queries, keys and values, attention's output, the
+    // feed-forward layer's input, gate and output (4 widths each); and attention's weights.
+    let of_block = rows * length * (20 * width + heads * length);
+    NUMBER * (4 * trained + frozen + layers * of_block)
+}
+
+/// Refuses a training that needs more than `available` bytes.
+///
+/// # Errors
+/// [`FailureCode::OutOfMemory`].
+pub fn check(needed: u64, available: u64) -> Result<(), Failure> {
+    if needed <= available {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| bytes >> 20;
+    Err(Failure::new(
+        FailureCode::OutOfMemory,
+        format!(
+            "the training needs at least {} MiB of memory and {} MiB are free; lower batch_size (and raise \
+             gradient_accumulation instead), sequence_length or the model's size",
+            mebibytes(needed),
+            mebibytes(available)
+        ),
+    ))
+}
+
+/// Bytes the system could still give; `None` where it does not tell.
+#[must_use]
+pub fn available() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// Bytes this process holds in memory; `None` where the system does not tell.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+fn kilobytes(file: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Architecture;
+
+    #[test]
+    fn a_training_that_cannot_fit_is_refused_with_what_to_lower() {
+        let shape = Architecture {
+            layers: 48,
+            heads: 32,
+            width: 2048,
+            context: 4096,
+            vocab_size: 65_536,
+        };
+        let config = Gpt2Config::of(&shape, 65_536, None);
+        let chosen = Hyperparameters {
+            batch_size: 1024,
+            sequence_length: 4096,
+            ..Hyperparameters::default()
+        };
+        let needed = needed(&config, 2_500_000_000, 0, &chosen);
+        let failure = check(needed, 1 << 40).expect_err("refused");
+        assert_eq!(failure.code, FailureCode::OutOfMemory);
+        assert!(failure.message.contains("batch_size"), "{failure}");
+        assert_eq!(check(needed, needed), Ok(()));
+    }
+}

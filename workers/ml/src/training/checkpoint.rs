@@ -1,0 +1,251 @@
+//! Checkpoints: all that is needed to go on, in a folder that is whole or not there.
+//!
+//! Rule: a checkpoint is believed only if every byte of it has the hash its manifest gives; the last two are
+//! kept, so that a damaged one costs the steps between them and no more.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+use super::{optimizer::AdamW, session::Evaluation};
+use crate::{
+    data::tokenizer::Tokenizer,
+    failure::{Failure, FailureCode},
+    files::{self, FileEntry},
+    parameters::ParameterSet,
+    tensor_file::{self, Expected},
+};
+
+/// Checkpoints kept.
+const KEPT: usize = 2;
+const MANIFEST: &str = "manifest.json";
+const STATE: &str = "state.json";
+const TOKENIZER: &str = "tokenizer.json";
+const PARAMETERS: &str = "parameters.safetensors";
+const MEAN: &str = "optimizer_mean.safetensors";
+const SQUARE: &str = "optimizer_square.safetensors";
+
+/// Where a training stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u32,
+    /// Sequences drawn from the corpus so far: the position in the data.
+    pub sequences: u64,
+    /// Tokens seen so far.
+    pub tokens: u64,
+    /// The seed; with the step it is the state of every stream of random numbers.
+    pub seed: u64,
+    /// SHA-256 over the specification, the dataset and the base model.
+    pub fingerprint: String,
+    /// The loss of the last step; `None` before the first.
+    pub loss: Option<f64>,
+    /// All evaluations so far.
+    pub evaluations: Vec<Evaluation>,
+}
+
+/// A checkpoint in memory.
+#[derive(Clone, Debug)]
+pub struct Checkpoint<B: Backend> {
+    /// Where the training stands.
+    pub progress: Progress,
+    /// What is trained.
+    pub parameters: ParameterSet<B>,
+    /// The optimiser's memory.
+    pub optimizer: AdamW<B>,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+/// A checkpoint on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// SHA-256 of its manifest, and so of all of it.
+    pub sha256: String,
+}
+
+/// Writes `checkpoint` into a folder of its own in `folder` and removes all but the last ones. Idempotent.
+///
+/// # Errors
+/// [`FailureCode::DiskFull`] or an internal failure; what was there before is still whole.
+pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<Written, Failure> {
+    let json = |error| Failure::internal("encode a checkpoint", error);
+    let mut contents = BTreeMap::from([
+        (
+            STATE.to_owned(),
+            serde_json::to_vec_pretty(&checkpoint.progress).map_err(json)?,
+        ),
+        (TOKENIZER.to_owned(), checkpoint.tokenizer.to_bytes()?),
+        (
+            PARAMETERS.to_owned(),
+            tensor_file::encode(&checkpoint.parameters, "")?,
+        ),
+        (
+            MEAN.to_owned(),
+            tensor_file::encode(&checkpoint.optimizer.mean, "")?,
+        ),
+        (
+            SQUARE.to_owned(),
+            tensor_file::encode(&checkpoint.optimizer.square, "")?,
+        ),
+    ]);
+    let entries: Vec<FileEntry> = contents
+        .iter()
+        .map(|(name, bytes)| FileEntry {
+            name: name.clone(),
+            sha256: files::sha256(bytes),
+            bytes: bytes.len() as u64,
+        })
+        .collect();
+    let manifest = serde_json::to_vec_pretty(&entries).map_err(json)?;
+    let sha256 = files::sha256(&manifest);
+    contents.insert(MANIFEST.to_owned(), manifest);
+    let target = folder.join(format!("step-{:08}", checkpoint.progress.step));
+    files::write_folder(&target, &contents)?;
+    for outdated in list(folder)?.into_iter().rev().skip(KEPT) {
+        files::remove_folder(&outdated)?;
+    }
+    Ok(Written {
+        folder: target,
+        sha256,
+    })
+}
+
+/// The checkpoints in `folder`, oldest first; none when there is no such folder.
+///
+/// # Errors
+/// An internal failure when the operating system refuses.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::io(FailureCode::Internal, "list", folder, &error)),
+    };
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|error| Failure::io(FailureCode::Internal, "list", folder, &error))?;
+    paths.retain(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("step-"))
+    });
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// Reads the checkpoint in `folder`, whose tensors must be those of `expected`.
+///
+/// # Errors
+/// [`FailureCode::CheckpointCorrupt`] when a file is missing or not as it was written.
+pub fn read<B: Backend>(
+    folder: &Path,
+    expected: &[Expected],
+    device: &B::Device,
+) -> Result<Checkpoint<B>, Failure> {
+    verify(folder)?;
+    let load = |name: &str| read_file(folder, name);
+    let progress: Progress =
+        serde_json::from_slice(&load(STATE)?).map_err(|error| corrupt(folder, STATE, error))?;
+    let tensors = |name: &str| {
+        tensor_file::read(
+            &folder.join(name),
+            expected,
+            "",
+            |_| false,
+            FailureCode::CheckpointCorrupt,
+            device,
+        )
+    };
+    Ok(Checkpoint {
+        parameters: tensors(PARAMETERS)?,
+        optimizer: AdamW {
+            mean: tensors(MEAN)?,
+            square: tensors(SQUARE)?,
+            updates: progress.step,
+        },
+        tokenizer: read_tokenizer(folder)?,
+        progress,
+    })
+}
+
+/// The tokenizer alone, which a resumed training needs before it knows the shapes of the tensors.
+///
+/// # Errors
+/// [`FailureCode::CheckpointCorrupt`] when it is missing or damaged.
+pub fn read_tokenizer(folder: &Path) -> Result<Tokenizer, Failure> {
+    Tokenizer::from_bytes(&read_file(folder, TOKENIZER)?).map_err(|error| corrupt(folder, TOKENIZER, error))
+}
+
+/// `folder` if it is whole, else the newest older whole checkpoint beside it; with what was refused.
+///
+/// # Errors
+/// [`FailureCode::CheckpointCorrupt`] when there is none.
+pub fn newest_whole(folder: &Path) -> Result<(PathBuf, Vec<Failure>), Failure> {
+    let mut candidates = vec![folder.to_path_buf()];
+    let siblings = list(folder.parent().unwrap_or(Path::new(".")))?;
+    candidates.extend(
+        siblings
+            .into_iter()
+            .rev()
+            .filter(|sibling| sibling.file_name() < folder.file_name()),
+    );
+    let mut refused = Vec::new();
+    for candidate in candidates {
+        match verify(&candidate) {
+            Ok(()) => return Ok((candidate, refused)),
+            Err(failure) => refused.push(failure),
+        }
+    }
+    let reasons: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    Err(Failure::new(
+        FailureCode::CheckpointCorrupt,
+        format!(
+            "no checkpoint is usable; start the training anew ({})",
+            reasons.join("; ")
+        ),
+    ))
+}
+
+/// Removes from `folder` the checkpoints after `kept`: a training that goes on from there writes them anew, and
+/// until then they would count among those kept.
+///
+/// # Errors
+/// An internal failure when the operating system refuses.
+pub fn remove_newer(folder: &Path, kept: &Path) -> Result<(), Failure> {
+    for abandoned in list(folder)?
+        .into_iter()
+        .filter(|path| path.file_name() > kept.file_name())
+    {
+        files::remove_folder(&abandoned)?;
+    }
+    Ok(())
+}
+
+fn verify(folder: &Path) -> Result<(), Failure> {
+    let entries: Vec<FileEntry> = serde_json::from_slice(&read_file(folder, MANIFEST)?)
+        .map_err(|error| corrupt(folder, MANIFEST, error))?;
+    for name in [STATE, TOKENIZER, PARAMETERS, MEAN, SQUARE] {
+        let promised = entries.iter().find(|entry| entry.name == name);
+        let found = files::describe(&folder.join(name)).map_err(|error| corrupt(folder, name, error))?;
+        if promised != Some(&found) {
+            return Err(corrupt(folder, name, "its content is not what was written"));
+        }
+    }
+    Ok(())
+}
+
+fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(folder.join(name)).map_err(|error| corrupt(folder, name, error))
+}
+
+fn corrupt(folder: &Path, name: &str, reason: impl std::fmt::Display) -> Failure {
+    let checkpoint = folder.file_name().unwrap_or_default().display();
+    Failure::new(
+        FailureCode::CheckpointCorrupt,
+        format!("checkpoint {checkpoint}: {name}: {reason}"),
+    )
+}

@@ -1,0 +1,121 @@
+//! AdamW (Loshchilov and Hutter, arXiv:1711.05101) and the clipping of gradients, as PyTorch computes them.
+//!
+//! Rule: the order of operations is that of `torch.optim.AdamW`, which a test compares with.
+
+use burn::tensor::backend::Backend;
+
+use crate::{
+    failure::Failure,
+    parameters::{ParameterSet, values},
+};
+
+/// Decay of the running mean of gradients.
+const BETA_1: f64 = 0.9;
+/// Decay of the running mean of their squares.
+const BETA_2: f64 = 0.999;
+/// Added to the denominator.
+const EPSILON: f64 = 1e-8;
+
+/// The optimiser's memory.
+#[derive(Clone, Debug)]
+pub struct AdamW<B: Backend> {
+    /// Running mean of the gradients.
+    pub mean: ParameterSet<B>,
+    /// Running mean of the squared gradients.
+    pub square: ParameterSet<B>,
+    /// Updates done.
+    pub updates: u32,
+}
+
+impl<B: Backend> AdamW<B> {
+    /// Before the first update of `parameters`.
+    #[must_use]
+    pub fn new(parameters: &ParameterSet<B>) -> Self {
+        let mut zeros = ParameterSet::default();
+        for (name, tensor) in parameters.iter() {
+            zeros.insert(name, tensor.zeros_like());
+        }
+        Self {
+            mean: zeros.clone(),
+            square: zeros,
+            updates: 0,
+        }
+    }
+
+    /// One update of `parameters` along `gradients`; a parameter without gradient stays.
+    ///
+    /// Matrices decay, vectors (biases and norms) do not, as Hugging Face's `Trainer` does it.
+    pub fn update(
+        &mut self,
+        parameters: &mut ParameterSet<B>,
+        mut gradients: ParameterSet<B>,
+        learning_rate: f64,
+        weight_decay: f64,
+    ) {
+        self.updates += 1;
+        let updates = f64::from(self.updates);
+        let (mean_bias, square_bias) = (1.0 - BETA_1.powf(updates), 1.0 - BETA_2.powf(updates));
+        for name in parameters.names() {
+            // Taken out of the sets, the tensors are unshared and may be computed in place.
+            let taken = (
+                parameters.take(&name),
+                gradients.take(&name),
+                self.mean.take(&name),
+                self.square.take(&name),
+            );
+            let (Some(parameter), gradient, Some(mean), Some(square)) = taken else {
+                continue;
+            };
+            let Some(gradient) = gradient else {
+                parameters.insert(name.clone(), parameter);
+                self.mean.insert(name.clone(), mean);
+                self.square.insert(name, square);
+                continue;
+            };
+            let mean = mean.mul_scalar(BETA_1) + gradient.clone().mul_scalar(1.0 - BETA_1);
+            let square = square.mul_scalar(BETA_2) + (gradient.clone() * gradient).mul_scalar(1.0 - BETA_2);
+            let denominator = square
+                .clone()
+                .sqrt()
+                .mul_scalar(1.0 / square_bias.sqrt())
+                .add_scalar(EPSILON);
+            let step = (mean.clone() / denominator).mul_scalar(learning_rate / mean_bias);
+            let decay = if parameter.dims()[0] > 1 {
+                weight_decay
+            } else {
+                0.0
+            };
+            let kept = if decay > 0.0 {
+                parameter.mul_scalar(1.0 - learning_rate * decay)
+            } else {
+                parameter
+            };
+            parameters.insert(name.clone(), kept - step);
+            self.mean.insert(name.clone(), mean);
+            self.square.insert(name, square);
+        }
+    }
+}
+
+/// Scales `gradients` down to `limit` over all of them (`torch.nn.utils.clip_grad_norm_`); a limit of 0 leaves
+/// them. Returns the norm before.
+///
+/// # Errors
+/// An internal failure when a number cannot be read from the device.
+pub fn clip<B: Backend>(gradients: &mut ParameterSet<B>, limit: f64) -> Result<f64, Failure> {
+    let mut sum = 0.0;
+    for (_, gradient) in gradients.iter() {
+        let square = values((gradient.clone() * gradient.clone()).sum())?;
+        sum += f64::from(square.first().copied().unwrap_or(0.0));
+    }
+    let norm = sum.sqrt();
+    let factor = limit / (norm + 1e-6);
+    if limit > 0.0 && factor < 1.0 {
+        for name in gradients.names() {
+            if let Some(gradient) = gradients.take(&name) {
+                gradients.insert(name, gradient.mul_scalar(factor));
+            }
+        }
+    }
+    Ok(norm)
+}

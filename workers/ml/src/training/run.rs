@@ -1,0 +1,314 @@
+//! A job from its file to its artefact.
+//!
+//! Rule: the order of evaluation, checkpoint and stop after a step is fixed, so that a resumed job repeats
+//! none and misses none.
+
+use super::{
+    checkpoint::{self, Written},
+    session::{Evaluation, Session, StepReport},
+    task::{Task, TrainingBackend},
+};
+use crate::{
+    artifact::{self, Artifact},
+    data::{Corpus, chat, source::Source, tokenizer::Tokenizer},
+    failure::{Failure, FailureCode},
+    files,
+    job::JobFile,
+    lora, memory,
+    message::LogLevel,
+    model::{config::Gpt2Config, folder},
+    parameters::ParameterSet,
+    tensor_file::Expected,
+};
+
+/// Who looks on. Every method is called in the order things happen, from the thread that trains.
+pub trait Watcher {
+    /// All is loaded.
+    fn started(&mut self, facts: &Facts);
+    /// A step was done.
+    fn stepped(&mut self, report: &StepReport);
+    /// The held-out share was looked at.
+    fn evaluated(&mut self, evaluation: &Evaluation);
+    /// The model wrote `text` after `prompt`.
+    fn sampled(&mut self, step: u32, prompt: &str, text: &str);
+    /// A checkpoint was written.
+    fn saved(&mut self, step: u32, written: &Written);
+    /// Something for the log.
+    fn noted(&mut self, level: LogLevel, message: String);
+    /// Asked before each step: whether to write a checkpoint and stop.
+    fn wants_stop(&self) -> bool;
+}
+
+/// What is known when training begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Steps done by the checkpoint; 0 for a new training.
+    pub resumed_step: u32,
+    /// Tokens seen by those steps.
+    pub resumed_tokens: u64,
+    /// Numbers in the model.
+    pub parameters: u64,
+    /// Numbers that are trained.
+    pub trainable_parameters: u64,
+    /// Tokens to learn from.
+    pub train_tokens: u64,
+    /// Tokens held out.
+    pub evaluation_tokens: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All steps are done and the artefact is written.
+    Completed(Artifact),
+    /// It was asked to stop and has written a checkpoint.
+    Stopped {
+        /// Steps done.
+        step: u32,
+    },
+}
+
+/// Does `job` on `device`. Repeating it with the same inputs gives the same artefact, byte for byte.
+///
+/// # Errors
+/// What the [`FailureCode`] says; a checkpoint written before stays usable.
+pub fn run<B: TrainingBackend>(
+    job: &JobFile,
+    device: &<B::InnerBackend as burn::tensor::backend::BackendTypes>::Device,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, Failure> {
+    job.check()?;
+    let Prepared {
+        mut session,
+        prompt,
+        lineage,
+        facts,
+    } = prepare::<B>(job, device, watcher)?;
+    watcher.started(&facts);
+    let chosen = &job.spec.hyperparameters;
+    // A checkpoint is never older than these.
+    if job.resume_from.is_none() {
+        evaluate(&mut session, watcher)?;
+        sample(&session, prompt.as_deref(), watcher)?;
+    }
+    while !session.is_done() {
+        if watcher.wants_stop() {
+            save(&session, job, watcher)?;
+            return Ok(Outcome::Stopped {
+                step: session.progress().step,
+            });
+        }
+        let report = session.step()?;
+        watcher.stepped(&report);
+        let due = |every: u32| every > 0 && report.step % every == 0;
+        if due(chosen.eval_every) || session.is_done() {
+            evaluate(&mut session, watcher)?;
+        }
+        if due(chosen.checkpoint_every) || session.is_done() {
+            save(&session, job, watcher)?;
+        }
+    }
+    sample(&session, prompt.as_deref(), watcher)?;
+    artifact::write(job, &session, &lineage).map(Outcome::Completed)
+}
+
+struct Prepared<B: TrainingBackend> {
+    session: Session<B>,
+    prompt: Option<String>,
+    lineage: artifact::Lineage,
+    facts: Facts,
+}
+
+fn prepare<B: TrainingBackend>(
+    job: &JobFile,
+    device: &<B::InnerBackend as burn::tensor::backend::BackendTypes>::Device,
+    watcher: &mut dyn Watcher,
+) -> Result<Prepared<B>, Failure> {
+    let resumed = resumable(job, watcher)?;
+    let (sources, dataset_hashes) = read_sources(job)?;
+    let stored = resumed.as_deref().map(checkpoint::read_tokenizer).transpose()?;
+    let Basis {
+        task,
+        tokenizer,
+        parameters,
+        expected,
+        size,
+        base_hash,
+    } = Basis::<B>::of(job, &sources, stored, device)?;
+    let chosen = &job.spec.hyperparameters;
+    if let Some(available) = memory::available() {
+        let trained = parameters.count();
+        memory::check(
+            memory::needed(task.config(), trained, size - trained, chosen),
+            available,
+        )?;
+    }
+    let corpus = Corpus::new(&sources, &tokenizer, chosen)?;
+    if corpus.skipped > 0 {
+        let message = format!(
+            "{} conversations have no answer within the sequence length",
+            corpus.skipped
+        );
+        watcher.noted(LogLevel::Warn, message);
+    }
+    let lineage = artifact::Lineage {
+        dataset_hashes,
+        base_hash,
+    };
+    let prompt = prompt(job, &corpus);
+    let (train_tokens, evaluation_tokens) = (corpus.train_tokens(), corpus.evaluation_tokens());
+    let fingerprint = lineage.fingerprint(job)?;
+    let mut session = Session::new(chosen.clone(), task, parameters, tokenizer, corpus, fingerprint);
+    if let Some(folder) = resumed {
+        session.restore(checkpoint::read(&folder, &expected, device)?)?;
+        checkpoint::remove_newer(&job.checkpoints(), &folder)?;
+    }
+    let facts = Facts {
+        resumed_step: session.progress().step,
+        resumed_tokens: session.progress().tokens,
+        parameters: size,
+        trainable_parameters: session.parameters().count(),
+        train_tokens,
+        evaluation_tokens,
+    };
+    Ok(Prepared {
+        session,
+        prompt,
+        lineage,
+        facts,
+    })
+}
+
+/// The checkpoint to go on from. Without one, what an earlier attempt left behind is removed.
+fn resumable(job: &JobFile, watcher: &mut dyn Watcher) -> Result<Option<std::path::PathBuf>, Failure> {
+    let Some(wanted) = &job.resume_from else {
+        files::remove_folder(&job.checkpoints())?;
+        return Ok(None);
+    };
+    let (folder, refused) = checkpoint::newest_whole(wanted)?;
+    for failure in refused {
+        let name = folder.file_name().unwrap_or_default().display();
+        watcher.noted(LogLevel::Warn, format!("{failure}; going on from {name} instead"));
+    }
+    Ok(Some(folder))
+}
+
+fn read_sources(job: &JobFile) -> Result<(Vec<Source>, Vec<String>), Failure> {
+    let read: Result<Vec<_>, _> = job.dataset_files.iter().map(Source::read).collect();
+    Ok(read?.into_iter().unzip())
+}
+
+/// What is trained, before any data is tokenised.
+struct Basis<B: TrainingBackend> {
+    task: Task<B>,
+    tokenizer: Tokenizer,
+    parameters: ParameterSet<B::InnerBackend>,
+    expected: Vec<Expected>,
+    /// Numbers in the whole model.
+    size: u64,
+    base_hash: Option<String>,
+}
+
+impl<B: TrainingBackend> Basis<B> {
+    fn of(
+        job: &JobFile,
+        sources: &[Source],
+        stored: Option<Tokenizer>,
+        device: &<B::InnerBackend as burn::tensor::backend::BackendTypes>::Device,
+    ) -> Result<Self, Failure> {
+        let seed = job.spec.hyperparameters.seed;
+        let missing = || {
+            Failure::new(
+                FailureCode::SpecInvalid,
+                "the specification lacks the part of its method",
+            )
+        };
+        if let (Some(settings), Some(base)) = (&job.spec.lora, &job.base_model_dir) {
+            let base = folder::load::<B::InnerBackend>(base, device)?;
+            let length = job.spec.hyperparameters.sequence_length as usize;
+            if length > base.config.context {
+                return Err(Failure::new(
+                    FailureCode::SpecInvalid,
+                    format!(
+                        "sequence_length is {length}; the base model sees at most {} tokens",
+                        base.config.context
+                    ),
+                ));
+            }
+            let parameters = lora::initial(&base.config, settings, seed, device);
+            let size = base.parameters.count() + parameters.count();
+            return Ok(Self {
+                expected: lora::tensors(&base.config, settings),
+                task: Task::lora(base.config, settings.clone(), &base.parameters)?,
+                tokenizer: base.tokenizer,
+                parameters,
+                size,
+                base_hash: Some(base.sha256),
+            });
+        }
+        let shape = job.spec.architecture.as_ref().ok_or_else(missing)?;
+        let tokenizer = match stored {
+            Some(tokenizer) => tokenizer,
+            None => {
+                let texts: Vec<String> = sources.iter().flat_map(Source::texts).collect();
+                let lines = texts.iter().flat_map(|text| text.split_inclusive('\n'));
+                Tokenizer::train(lines, shape.vocab_size as usize)?
+            }
+        };
+        let config = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text());
+        let parameters = folder::initial(&config, seed, device);
+        Ok(Self {
+            expected: config.tensors(),
+            size: parameters.count(),
+            task: Task::Scratch { config },
+            tokenizer,
+            parameters,
+            base_hash: None,
+        })
+    }
+}
+
+/// What samples continue; `None` when none are asked for.
+fn prompt(job: &JobFile, corpus: &Corpus) -> Option<String> {
+    let chosen = &job.spec.hyperparameters;
+    if chosen.sample_prompt.is_empty() || chosen.sample_tokens == 0 {
+        return None;
+    }
+    let question = chat::Message {
+        role: "user".to_owned(),
+        content: chosen.sample_prompt.clone(),
+    };
+    Some(if corpus.is_chat() {
+        chat::prompt(&[question])
+    } else {
+        chosen.sample_prompt.clone()
+    })
+}
+
+fn evaluate<B: TrainingBackend>(session: &mut Session<B>, watcher: &mut dyn Watcher) -> Result<(), Failure> {
+    if session.can_evaluate() {
+        watcher.evaluated(&session.evaluate()?);
+    }
+    Ok(())
+}
+
+fn sample<B: TrainingBackend>(
+    session: &Session<B>,
+    prompt: Option<&str>,
+    watcher: &mut dyn Watcher,
+) -> Result<(), Failure> {
+    if let Some(prompt) = prompt {
+        watcher.sampled(session.progress().step, prompt, &session.sample(prompt)?);
+    }
+    Ok(())
+}
+
+fn save<B: TrainingBackend>(
+    session: &Session<B>,
+    job: &JobFile,
+    watcher: &mut dyn Watcher,
+) -> Result<(), Failure> {
+    let written = session.checkpoint(&job.checkpoints())?;
+    watcher.saved(session.progress().step, &written);
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The process that trains, and what it says (`examples/train.rs` is that process).
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use ml::{
+    child::ORPHANED,
+    failure::{Failure, FailureCode},
+    job::JobFile,
+    message::ChildMessage,
+};
+
+use crate::support::Room;
+
+/// A child with its ends.
+struct Training {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Training {
+    fn start(room: &Room, job: &JobFile) -> Self {
+        let path = room.path("job.json");
+        fs::write(&path, serde_json::to_vec(job).expect("JSON")).expect("written");
+        Self::of(path)
+    }
+
+    fn of(job: PathBuf) -> Self {
+        // Cargo puts examples beside the folder of test binaries.
+        let tests = std::env::current_exe().expect("a path");
+        let program = tests.ancestors().nth(2).expect("a folder").join("examples/train");
+        let mut process = Command::new(program)
+            .arg(job)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example is built with the tests");
+        let input = process.stdin.take();
+        let output = BufReader::new(process.stdout.take().expect("an output"));
+        Self {
+            process,
+            input,
+            output,
+        }
+    }
+
+    /// The next message; `None` at the end.
+    fn next(&mut self) -> Option<ChildMessage> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("readable");
+        (!line.is_empty()).then(|| serde_json::from_str(&line).expect("a message"))
+    }
+
+    fn rest(&mut self) -> Vec<ChildMessage> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        self.process.wait().expect("an end").code()
+    }
+}
+
+/// A job that takes longer than any test waits.
+fn endless(room: &Room) -> JobFile {
+    let mut job = room.scratch("endless");
+    job.spec.hyperparameters.steps = 1_000_000;
+    job.spec.hyperparameters.eval_every = 0;
+    job.spec.hyperparameters.checkpoint_every = 1_000_000;
+    job
+}
+
+/// JB-5
+#[test]
+fn a_job_speaks_in_lines_that_can_be_read_back_and_tells_each_step_once() {
+    let room = Room::new();
+    let mut training = Training::start(&room, &room.scratch("one"));
+    let messages = training.rest();
+    assert_eq!(training.status(), Some(0));
+    assert!(
+        matches!(&messages[0], ChildMessage::Started { job_id, total_steps: 12, .. } if job_id == "test")
+    );
+    let mut steps = Vec::new();
+    for message in &messages {
+        match message {
+            ChildMessage::Progress { points, step, .. } => {
+                steps.extend(points.iter().map(|point| point.step));
+                assert_eq!(steps.last(), Some(step));
+            }
+            ChildMessage::Checkpoint { step, dir, .. } => {
+                assert!(
+                    dir.join("manifest.json").exists() || *step == 4,
+                    "only the first is removed"
+                );
+                assert_eq!(
+                    steps.last(),
+                    Some(step),
+                    "the steps before a checkpoint are told before it"
+                );
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(steps, (1..=12).collect::<Vec<_>>());
+    let Some(ChildMessage::Completed {
+        artifact_dir,
+        files,
+        metrics,
+    }) = messages.last()
+    else {
+        panic!("{:?}", messages.last())
+    };
+    assert_eq!((metrics.steps, metrics.evaluation_loss.is_some()), (12, true));
+    for file in files {
+        assert_eq!(
+            &ml::files::describe(&artifact_dir.join(&file.name)).expect("a file"),
+            file
+        );
+    }
+}
+
+/// JB-3, JB-4
+#[test]
+fn asked_to_stop_a_job_leaves_a_checkpoint_from_which_it_can_go_on() {
+    let room = Room::new();
+    let mut job = endless(&room);
+    let mut training = Training::start(&room, &job);
+    while !matches!(training.next().expect("a message"), ChildMessage::Progress { .. }) {}
+    training
+        .input
+        .as_mut()
+        .expect("an input")
+        .write_all(b"stop\n")
+        .expect("heard");
+    let messages = training.rest();
+    assert_eq!(training.status(), Some(0));
+    let [
+        ..,
+        ChildMessage::Checkpoint { step, dir, .. },
+        ChildMessage::Stopped { step: last },
+    ] = &messages[..]
+    else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(step, last);
+    job.resume_from = Some(dir.clone());
+    let mut resumed = Training::start(&room, &job);
+    let first = resumed.next().expect("a message");
+    assert!(
+        matches!(first, ChildMessage::Started { resumed_step, .. } if resumed_step == *step),
+        "{first:?}"
+    );
+    drop(resumed.input.take());
+    resumed.rest();
+    assert_eq!(resumed.status(), Some(ORPHANED));
+}
+
+/// JB-4
+#[test]
+fn a_job_whose_parent_is_gone_ends_at_once() {
+    let room = Room::new();
+    let mut training = Training::start(&room, &endless(&room));
+    training.next().expect("a message");
+    let began = std::time::Instant::now();
+    drop(training.input.take());
+    assert_eq!(training.status(), Some(ORPHANED));
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_job_that_cannot_be_done_says_why() {
+    let room = Room::new();
+    let mut training = Training::of(room.path("nowhere.json"));
+    let messages = training.rest();
+    assert_eq!(training.status(), Some(1));
+    assert!(
+        matches!(
+            &messages[..],
+            [ChildMessage::Failed {
+                code: FailureCode::SpecInvalid,
+                ..
+            }]
+        ),
+        "{messages:?}"
+    );
+}
+
+/// What the operating system says on a full disk is told as such.
+#[test]
+fn a_full_disk_is_told_by_its_code() {
+    let mut full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("a device that is always full");
+    let error = full.write_all(b"x").expect_err("full");
+    let failure = Failure::io(FailureCode::Internal, "write", &PathBuf::from("weights"), &error);
+    assert_eq!(failure.code, FailureCode::DiskFull);
+}

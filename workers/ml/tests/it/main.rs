@@ -1,0 +1,7 @@
+//! Tests of the engine as its users see it; one binary, because linking takes longer than running.
+
+mod child;
+mod engine;
+mod files_refused;
+mod parity;
+mod support;

@@ -1,0 +1,205 @@
+//! What several tests of the engine need: small jobs, and a watcher that remembers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::{Tensor, TensorData};
+use ml::{
+    Compute,
+    data::source::DatasetFile,
+    inference::Network,
+    job::JobFile,
+    lora::{Adapter, AdapterPass},
+    message::LogLevel,
+    model::Gpt2,
+    parameters::values,
+    training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
+};
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::json;
+use tempfile::TempDir;
+
+pub const DEVICE: burn_flex::FlexDevice = burn_flex::FlexDevice;
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// A folder of its own for a test, with a small text in it.
+pub struct Room(TempDir);
+
+impl Room {
+    pub fn new() -> Self {
+        let room = Self(tempfile::tempdir().expect("a temporary folder"));
+        let animals = ["fox", "dog", "cat", "owl", "hen"];
+        let verbs = ["jumps over", "looks at", "runs to", "sleeps by"];
+        let text: String = (0..400)
+            .map(|n| {
+                format!(
+                    "The {} {} the {}.\n",
+                    animals[n % 5],
+                    verbs[n * 7 % 4],
+                    animals[(n * 3 + 1) % 5]
+                )
+            })
+            .collect();
+        room.dataset("text.txt", &text, "text");
+        room
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn dataset(&self, name: &str, content: &str, format: &str) -> DatasetFile {
+        fs::write(self.path(name), content).expect("written");
+        serde_json::from_value(json!({"path": self.path(name), "format": format})).expect("a file")
+    }
+
+    /// Twelve steps of a new model.
+    pub fn scratch(&self, name: &str) -> JobFile {
+        let architecture = json!({"layers": 2, "heads": 2, "width": 32, "context": 32, "vocab_size": 320});
+        self.job(
+            name,
+            &json!({"method": "scratch", "architecture": architecture}),
+            0.01,
+        )
+    }
+
+    /// Twelve steps of an adapter on the base of the fixtures.
+    pub fn lora(&self, name: &str) -> JobFile {
+        let lora = json!({"rank": 4, "alpha": 8.0, "dropout": 0.1, "target_modules": ["c_attn", "c_fc"]});
+        self.job(name, &json!({"method": "lora", "lora": lora}), 0.005)
+    }
+
+    fn job(&self, name: &str, spec: &serde_json::Value, learning_rate: f64) -> JobFile {
+        let mut spec = spec.clone();
+        spec["hyperparameters"] = json!({
+            "steps": 12, "batch_size": 2, "gradient_accumulation": 2, "learning_rate": learning_rate,
+            "warmup_steps": 2, "sequence_length": 24, "eval_every": 5, "checkpoint_every": 4, "seed": 1,
+            "sample_prompt": "The dog", "sample_tokens": 8,
+        });
+        let base = (spec["method"] == "lora").then(|| fixture("base"));
+        let job = json!({
+            "job_id": "test", "spec": spec, "base_model_dir": base, "work_dir": self.path(name),
+            "dataset_files": [{"path": self.path("text.txt"), "format": "text"}],
+        });
+        serde_json::from_value(job).expect("a job")
+    }
+
+    /// The base of the fixtures with embeddings no 32-bit product can hold.
+    pub fn exploding_base(&self) -> PathBuf {
+        let folder = self.path("exploding");
+        fs::create_dir(&folder).expect("made");
+        for name in ["config.json", "tokenizer.json"] {
+            fs::copy(fixture("base").join(name), folder.join(name)).expect("copied");
+        }
+        let bytes = fs::read(fixture("base/model.safetensors")).expect("weights");
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a file");
+        let huge: Vec<u8> = [3e38f32, -3e38]
+            .iter()
+            .cycle()
+            .take(300 * 32)
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let views = file.iter().map(|(name, view)| {
+            let data = if name.ends_with("wte.weight") {
+                &huge[..]
+            } else {
+                view.data()
+            };
+            (
+                name.to_owned(),
+                TensorView::new(view.dtype(), view.shape().to_vec(), data).expect("a view"),
+            )
+        });
+        let encoded = safetensors::serialize(views, None).expect("encoded");
+        fs::write(folder.join("model.safetensors"), encoded).expect("written");
+        folder
+    }
+}
+
+/// Remembers everything.
+#[derive(Default)]
+pub struct Seen {
+    pub stop_after: Option<u32>,
+    pub facts: Option<Facts>,
+    pub steps: Vec<StepReport>,
+    pub evaluations: Vec<Evaluation>,
+    pub samples: Vec<(u32, String)>,
+    pub prompts: Vec<String>,
+    pub saved: Vec<(u32, Written)>,
+    pub notes: Vec<String>,
+}
+
+impl Watcher for Seen {
+    fn started(&mut self, facts: &Facts) {
+        self.facts = Some(*facts);
+    }
+    fn stepped(&mut self, report: &StepReport) {
+        self.steps.push(*report);
+    }
+    fn evaluated(&mut self, evaluation: &Evaluation) {
+        self.evaluations.push(*evaluation);
+    }
+    fn sampled(&mut self, step: u32, prompt: &str, text: &str) {
+        self.samples.push((step, text.to_owned()));
+        self.prompts.push(prompt.to_owned());
+    }
+    fn saved(&mut self, step: u32, written: &Written) {
+        self.saved.push((step, written.clone()));
+    }
+    fn noted(&mut self, _: LogLevel, message: String) {
+        self.notes.push(message);
+    }
+    fn wants_stop(&self) -> bool {
+        self.stop_after
+            .is_some_and(|limit| self.steps.len() >= limit as usize)
+    }
+}
+
+/// Copies `artifact` to `target/adapter` and writes `target/logits.safetensors` for `check_peft.py`.
+pub fn export(target: &Path, artifact: &Path, model: Gpt2<Compute>, adapter: Adapter<Compute>) {
+    fs::create_dir_all(target.join("adapter")).expect("made");
+    for entry in fs::read_dir(artifact).expect("listed") {
+        let path = entry.expect("an entry").path();
+        fs::copy(
+            &path,
+            target.join("adapter").join(path.file_name().expect("a name")),
+        )
+        .expect("copied");
+    }
+    let ids: Vec<i32> = (0..40).map(|n| (n * 37 + 11) % 300).collect();
+    let network = Network {
+        model,
+        adapter: Some(adapter),
+    };
+    let input = Tensor::from_data(TensorData::new(ids.clone(), [2, 20]), &DEVICE);
+    let mut pass = network.adapter.as_ref().map(AdapterPass::exact);
+    let logits = values(
+        network
+            .model
+            .logits(network.model.hidden(input, pass.as_mut(), None)),
+    )
+    .expect("numbers");
+    let bytes = |words: Vec<[u8; 4]>| words.concat();
+    let ids = bytes(ids.iter().map(|id| id.to_le_bytes()).collect());
+    let logits = bytes(logits.iter().map(|value| value.to_le_bytes()).collect());
+    let views = [
+        (
+            "ids",
+            TensorView::new(Dtype::I32, vec![2, 20], &ids).expect("a view"),
+        ),
+        (
+            "logits",
+            TensorView::new(Dtype::F32, vec![40, 300], &logits).expect("a view"),
+        ),
+    ];
+    fs::write(
+        target.join("logits.safetensors"),
+        safetensors::serialize(views, None).expect("encoded"),
+    )
+    .expect("written");
+}

@@ -1,0 +1,258 @@
+//! One attempt at a job, from its lease to its end.
+//!
+//! One rule: whatever happens, the training process is gone before the attempt's end is recorded, and the
+//! lease is given back after it.
+
+pub(crate) mod artifact;
+mod batch;
+mod child;
+mod conversation;
+mod inputs;
+mod lines;
+mod orders;
+mod output;
+mod patience;
+mod prepare;
+mod reporter;
+mod resume;
+mod specification;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use domain::{
+    event_store::Position,
+    id::{JobId, WorkerId},
+    jobs::{
+        job::{Checkpoint, Order},
+        report::News,
+    },
+};
+use ml::{
+    failure::FailureCode,
+    files::FileEntry,
+    message::FinalMetrics,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    child::Child,
+    conversation::{Conversation, Last},
+    prepare::Prepared,
+    reporter::Reporter,
+};
+use crate::{end::End, folders::AttemptFolder, heart::Heart, queue::Lease, settings::WorkerParts};
+
+/// How long a process may take to end after it was told to because the attempt is over (JB-3: a second in all).
+const GRACE: Duration = Duration::from_millis(500);
+/// How long a process may take to end after its last word.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// An attempt that a worker has leased.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) job: JobId,
+    pub(crate) number: u32,
+    pub(crate) worker: WorkerId,
+    pub(crate) worker_name: String,
+    pub(crate) order: Order,
+    /// The newest recorded checkpoint.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Where in the log all this was read.
+    pub(crate) since: Position,
+}
+
+/// Works on `attempt` until it ends, and records how. `stop`: the worker shuts down.
+pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: CancellationToken) -> End {
+    let lease = Lease {
+        job: attempt.job,
+        attempt: attempt.number,
+        worker: attempt.worker,
+        worker_name: attempt.worker_name.clone(),
+    };
+    let heart = Heart::start(parts.pool.clone(), lease, parts.settings.lease);
+    let mut work = Work {
+        reporter: Reporter::new(parts.ports.clone(), attempt.worker, attempt.job, attempt.number),
+        folder: AttemptFolder::new(&parts.settings.folder, attempt.job, attempt.number),
+        parts: &parts,
+        attempt: &attempt,
+        child: None,
+    };
+    let over = async {
+        tokio::select! {
+            () = orders::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since) => {}
+            () = heart.lost() => {}
+        }
+    };
+    tokio::pin!(over);
+    let end = tokio::select! {
+        biased;
+        () = &mut over => End::TakenAway,
+        done = work.work(&stop) => done.err().unwrap_or(End::Completed),
+    };
+    work.dismiss().await;
+    let end = match end {
+        End::TakenAway => End::TakenAway,
+        end => tokio::select! {
+            biased;
+            () = &mut over => End::TakenAway,
+            end = work.record(end) => end,
+        },
+    };
+    heart.stop().await;
+    end
+}
+
+struct Work<'a> {
+    parts: &'a WorkerParts,
+    attempt: &'a Attempt,
+    reporter: Reporter,
+    folder: AttemptFolder,
+    child: Option<Child>,
+}
+
+impl Work<'_> {
+    /// From the folder to the recorded result.
+    async fn work(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        let mut refused = None;
+        loop {
+            let prepared = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(End::drained()),
+                prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
+            };
+            let Prepared { job, resumed, pending } = prepared;
+            let settings = &self.parts.settings;
+            let child = Child::start(settings, &self.folder, job.environment()).map_err(|error| {
+                let message = format!("the training program cannot be started: {error}; check the worker's set-up");
+                End::failed("TRAINER_UNAVAILABLE", message)
+            })?;
+            let child = self.child.insert(child);
+            let mut conversation = Conversation::new(&self.folder, child, &self.reporter, pending);
+            let last = conversation.follow(stop).await?;
+            match last {
+                Last::Failed { code: FailureCode::CheckpointCorrupt | FailureCode::CheckpointMismatch, message }
+                    if resumed && !conversation.started() =>
+                {
+                    self.farewell().await;
+                    refused = Some(message);
+                }
+                last => return self.conclude(last, stop.is_cancelled()).await,
+            }
+        }
+    }
+
+    async fn conclude(&mut self, last: Last, stopping: bool) -> Result<(), End> {
+        match last {
+            Last::Completed { files, metrics } => {
+                self.farewell().await;
+                self.complete(&files, &metrics).await
+            }
+            Last::Stopped if stopping => {
+                self.farewell().await;
+                Err(End::drained())
+            }
+            Last::Deaf => Err(End::drained()),
+            Last::Stopped => Err(End::lost("the training process stopped without being asked to")),
+            Last::Failed { code: FailureCode::OutOfMemory, message } => {
+                self.farewell().await;
+                Err(End::lost(message))
+            }
+            Last::Failed { code, message } => {
+                self.farewell().await;
+                Err(End::failed(&named(code), message))
+            }
+            Last::Nonsense(what) => Err(End::lost(format!("the training process cannot be understood: {what}"))),
+            Last::Nothing => {
+                let Some(mut child) = self.child.take() else { return Err(End::lost("there is no process")) };
+                let status = child.end(GRACE).await;
+                Err(End::lost(child::described(status, &child.last_words().await)))
+            }
+        }
+    }
+
+    /// Stores the result and records it. A result that nobody will refer to is deleted again.
+    async fn complete(&self, files: &[FileEntry], metrics: &FinalMetrics) -> Result<(), End> {
+        let objects = &self.parts.objects;
+        let stored =
+            artifact::store(objects, &self.folder, (self.attempt.job, self.attempt.number), files).await?;
+        let completed = News::Completed {
+            artifact: stored.location.clone(),
+            sha256: stored.sha256.clone(),
+            files: stored.files.clone(),
+            metrics: decimal(metrics),
+            code_version: self.parts.settings.code_version.clone(),
+            worker: self.attempt.worker_name.clone(),
+        };
+        let recorded = self.reporter.report(completed).await;
+        if recorded == Err(End::TakenAway) {
+            stored.take_back(objects).await;
+        }
+        recorded
+    }
+
+    /// Lets a process that has said its last word end by itself.
+    async fn farewell(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.end(FAREWELL).await;
+        }
+    }
+
+    /// Ends a process that is still at work.
+    async fn dismiss(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.ask_to_stop().await;
+            child.end(GRACE).await;
+        }
+    }
+
+    /// Records an end that is not recorded yet.
+    async fn record(&self, end: End) -> End {
+        let recorded = match &end {
+            End::Failed { code, message } => {
+                self.reporter.report(News::Failed { code: code.clone(), message: message.clone() }).await
+            }
+            End::Interrupted { cause, counts } => self.reporter.interrupt(cause.clone(), *counts).await,
+            End::Completed | End::TakenAway => Ok(()),
+        };
+        match recorded {
+            Ok(()) => end,
+            Err(other) => other,
+        }
+    }
+}
+
+/// The stable code of a failure: `DISK_FULL`.
+fn named(code: FailureCode) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(name)) => name.to_uppercase(),
+        _ => "INTERNAL".to_owned(),
+    }
+}
+
+fn decimal(metrics: &FinalMetrics) -> BTreeMap<String, String> {
+    let always = [
+        ("steps", metrics.steps.to_string()),
+        ("tokens", metrics.tokens.to_string()),
+        ("loss", metrics.loss.to_string()),
+        ("seconds", metrics.seconds.to_string()),
+        ("tokens_per_second", metrics.tokens_per_second.to_string()),
+    ];
+    let sometimes = [
+        ("initial_evaluation_loss", metrics.initial_evaluation_loss),
+        ("evaluation_loss", metrics.evaluation_loss),
+        ("perplexity", metrics.perplexity),
+    ];
+    let sometimes = sometimes.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
+    always.into_iter().chain(sometimes).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ml::failure::FailureCode;
+
+    #[test]
+    fn failures_have_codes_in_capitals() {
+        assert_eq!(super::named(FailureCode::DiskFull), "DISK_FULL");
+        assert_eq!(super::named(FailureCode::LossNotFinite), "LOSS_NOT_FINITE");
+    }
+}

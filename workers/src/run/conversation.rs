@@ -1,0 +1,216 @@
+//! Listens to the process that trains, and reports what it says.
+//!
+//! One rule: nothing it says is believed beyond its own attempt. Paths must be where the attempt writes,
+//! checkpoints are verified, lines and texts are bounded; at most one batch and one checkpoint a second are
+//! recorded (JB-5).
+
+use std::{path::Path, time::Duration};
+
+use domain::jobs::{
+    job::Checkpoint,
+    progress::{Evaluation, Point, Sample},
+    report::News,
+};
+use ml::{
+    failure::FailureCode,
+    files::FileEntry,
+    message::{ChildMessage, FinalMetrics, LogLevel},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    batch::{Pending, cut},
+    child::Child,
+    lines::Line,
+    reporter::Reporter,
+    resume,
+};
+use crate::{
+    end::End,
+    folders::{self, AttemptFolder},
+};
+
+/// Time between two reports.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a process may take to save its state when the worker shuts down.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Bytes of an error message at most.
+const MESSAGE: usize = 4_000;
+
+/// The last thing a process said.
+#[derive(Debug)]
+pub(super) enum Last {
+    /// It is done; these files lie in the attempt's folder for the artefact.
+    Completed { files: Vec<FileEntry>, metrics: FinalMetrics },
+    /// It has saved its state, as it was asked to.
+    Stopped,
+    /// It cannot be done.
+    Failed { code: FailureCode, message: String },
+    /// It went without a last word.
+    Nothing,
+    /// What it says makes no sense.
+    Nonsense(&'static str),
+    /// It was asked to stop and did not in time.
+    Deaf,
+}
+
+/// See the module.
+pub(super) struct Conversation<'a> {
+    folder: &'a AttemptFolder,
+    child: &'a mut Child,
+    reporter: &'a Reporter,
+    pending: Pending,
+    checkpoint: Option<Checkpoint>,
+    told: Instant,
+    started: bool,
+}
+
+impl<'a> Conversation<'a> {
+    /// `pending`: what the worker itself has to say first.
+    pub(super) fn new(
+        folder: &'a AttemptFolder,
+        child: &'a mut Child,
+        reporter: &'a Reporter,
+        pending: Pending,
+    ) -> Self {
+        Self { folder, child, reporter, pending, checkpoint: None, told: Instant::now(), started: false }
+    }
+
+    /// Whether training began.
+    pub(super) fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Listens to the end; all that was said is reported then. On `stop` the process is asked to save its
+    /// state.
+    ///
+    /// # Errors
+    /// When a report is refused: the attempt is over.
+    pub(super) async fn follow(&mut self, stop: &CancellationToken) -> Result<Last, End> {
+        let mut deadline: Option<Instant> = None;
+        let last = loop {
+            let waits = !self.pending.is_empty() || self.checkpoint.is_some();
+            tokio::select! {
+                line = self.child.lines.next() => match line {
+                    Ok(Line::Text(text)) => if let Some(last) = self.hear(&text).await? {
+                        break last;
+                    },
+                    Ok(Line::TooLong) => break Last::Nonsense("it wrote a line without an end"),
+                    Ok(Line::End) | Err(_) => break Last::Nothing,
+                },
+                () = tokio::time::sleep_until(self.told + INTERVAL), if waits => self.tell().await?,
+                () = stop.cancelled(), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + DRAIN);
+                    self.child.ask_to_stop().await;
+                }
+                () = until(deadline) => break Last::Deaf,
+            }
+        };
+        self.tell().await?;
+        Ok(last)
+    }
+
+    /// Reports what waits.
+    async fn tell(&mut self) -> Result<(), End> {
+        if !self.pending.is_empty() {
+            self.reporter.progress(self.pending.take()).await?;
+        }
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.reporter.report(News::Checkpoint(checkpoint)).await?;
+        }
+        self.told = Instant::now();
+        Ok(())
+    }
+
+    async fn hear(&mut self, text: &[u8]) -> Result<Option<Last>, End> {
+        let Ok(message) = serde_json::from_slice::<ChildMessage>(text) else {
+            self.child.output.add(text);
+            self.child.output.add(b"\n");
+            return Ok(None);
+        };
+        match message {
+            ChildMessage::Started { total_steps, resumed_step, trainable_parameters, .. } => {
+                self.begin(resumed_step, total_steps, trainable_parameters).await?;
+            }
+            ChildMessage::Checkpoint { step, dir, sha256 } => self.saved(step, &dir, sha256).await?,
+            ChildMessage::Completed { artifact_dir, files, metrics } => {
+                return Ok(Some(match artifact_dir == self.folder.artifact() {
+                    true => Last::Completed { files, metrics },
+                    false => Last::Nonsense("its result does not lie in its own folder"),
+                }));
+            }
+            ChildMessage::Stopped { .. } => return Ok(Some(Last::Stopped)),
+            ChildMessage::Failed { code, message } => {
+                return Ok(Some(Last::Failed { code, message: cut(message, MESSAGE) }));
+            }
+            other => self.note(other),
+        }
+        Ok(None)
+    }
+
+    async fn begin(&mut self, from_step: u32, total_steps: u32, trained_parameters: u64) -> Result<(), End> {
+        if std::mem::replace(&mut self.started, true) {
+            return Ok(());
+        }
+        self.pending.standing(from_step, total_steps);
+        self.reporter.report(News::Started { from_step, total_steps, trained_parameters }).await
+    }
+
+    /// What goes into the next batch.
+    fn note(&mut self, message: ChildMessage) {
+        match message {
+            ChildMessage::Progress { step, total_steps, eta_seconds, memory_bytes, points, .. } => {
+                self.pending.standing(step, total_steps);
+                self.pending.outlook(eta_seconds, memory_bytes);
+                for point in points {
+                    self.pending.point(Point {
+                        step: point.step,
+                        loss: point.loss,
+                        learning_rate: point.learning_rate,
+                        gradient_norm: point.grad_norm,
+                        tokens_per_second: point.tokens_per_second,
+                    });
+                }
+            }
+            ChildMessage::Evaluation { step, loss, .. } => self.pending.evaluation(Evaluation { step, loss }),
+            ChildMessage::Sample { step, prompt, text } => self.pending.sample(Sample { step, prompt, text }),
+            ChildMessage::Log { level, message } => self.pending.log(
+                match level {
+                    LogLevel::Info => "info",
+                    LogLevel::Warn => "warn",
+                },
+                message,
+            ),
+            _ => {}
+        }
+    }
+
+    /// Takes a checkpoint if it lies where it should and is whole; the newest waits for the next report.
+    async fn saved(&mut self, step: u32, place: &Path, sha256: String) -> Result<(), End> {
+        let own = place.parent() == Some(self.folder.checkpoints().as_path());
+        let location = self.folder.location(place).filter(|_| own && folders::step(place) == Some(step));
+        let Some(location) = location else {
+            self.pending.log("warn", format!("the checkpoint of step {step} does not lie where it should"));
+            return Ok(());
+        };
+        let owned = place.to_owned();
+        match tokio::task::spawn_blocking(move || resume::verify(&owned)).await? {
+            Ok(found) if found == sha256 => {
+                self.checkpoint = Some(Checkpoint { step, location, sha256 });
+            }
+            // A fast training has replaced it by a newer one, whose message follows.
+            _ if !place.exists() => {}
+            Ok(_) => self.pending.log("warn", format!("the checkpoint of step {step} is not the one that was saved")),
+            Err(reason) => self.pending.log("warn", format!("the checkpoint of step {step} is damaged: {reason}")),
+        }
+        Ok(())
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

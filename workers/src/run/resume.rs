@@ -1,0 +1,201 @@
+//! Finds the state to go on from (JB-4).
+//!
+//! One rule: a checkpoint is copied into the attempt's own folder first and believed only there, when every
+//! byte of the copy has the hash that its manifest gives; so nobody can change it any more.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use domain::jobs::job::Checkpoint;
+use ml::files::{self, FileEntry};
+
+use crate::{
+    end::End,
+    folders::{self, AttemptFolder},
+};
+
+/// The list of a checkpoint's files, among them.
+const MANIFEST: &str = "manifest.json";
+/// Bytes of a manifest at most.
+const MANIFEST_LIMIT: u64 = 1 << 20;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Resumable {
+    /// A whole checkpoint in the attempt's own folder, and its step; `None` to start anew.
+    pub(super) from: Option<(PathBuf, u32)>,
+    /// What was not usable, for the log of the job.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The newest whole checkpoint: of all that lie on this machine, and the `recorded` one. Blocks.
+///
+/// # Errors
+/// When the attempt's folder cannot be written.
+pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Result<Resumable, End> {
+    let mut found = Resumable::default();
+    let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
+    let mut candidates: Vec<PathBuf> =
+        folder.earlier().iter().rev().flat_map(|checkpoints| folders::saved(checkpoints)).collect();
+    candidates.extend(recorded_at.clone().filter(|at| !candidates.contains(at)));
+    // Stable, so that of two with the same step that of the later attempt comes first.
+    candidates.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
+    for candidate in candidates {
+        let Some(step) = folders::step(&candidate) else { continue };
+        let promised = recorded.filter(|_| recorded_at.as_ref() == Some(&candidate));
+        let copy = folder.checkpoints().join(format!("step-{step:08}"));
+        copy_folder(&candidate, &copy).map_err(|error| End::io("copy a checkpoint", &error))?;
+        match verify(&copy) {
+            Ok(sha256) if promised.is_none_or(|promised| promised.sha256 == sha256) => {
+                found.from = Some((copy, step));
+                return Ok(found);
+            }
+            Ok(_) => found.warnings.push(format!("the checkpoint of step {step} is not the recorded one")),
+            Err(reason) => found.warnings.push(format!("the checkpoint of step {step} is damaged: {reason}")),
+        }
+        fs::remove_dir_all(&copy).map_err(|error| End::io("remove a damaged checkpoint", &error))?;
+    }
+    if let Some(Checkpoint { step, .. }) = recorded {
+        found.warnings.push(format!(
+            "no checkpoint could be used (the last one was of step {step}); the training starts anew"
+        ));
+    }
+    Ok(found)
+}
+
+/// Checks every file of the checkpoint in `folder`; answers with the hash of its manifest, and so of all of
+/// it. Blocks.
+///
+/// # Errors
+/// What is missing or not as it was written.
+pub(super) fn verify(folder: &Path) -> Result<String, String> {
+    let path = folder.join(MANIFEST);
+    let size = fs::metadata(&path).map_err(|error| format!("its list of files: {error}"))?.len();
+    if size > MANIFEST_LIMIT {
+        return Err(format!("its list of files has {size} bytes"));
+    }
+    let manifest = fs::read(&path).map_err(|error| format!("its list of files: {error}"))?;
+    let entries: Vec<FileEntry> =
+        serde_json::from_slice(&manifest).map_err(|error| format!("its list of files: {error}"))?;
+    if entries.is_empty() {
+        return Err("its list of files is empty".to_owned());
+    }
+    for entry in &entries {
+        if !is_plain(&entry.name) {
+            return Err("its list of files names places outside of it".to_owned());
+        }
+        let found = files::describe(&folder.join(&entry.name)).map_err(|failure| failure.to_string())?;
+        if &found != entry {
+            return Err(format!("{} is not what was written", entry.name));
+        }
+    }
+    Ok(files::sha256(&manifest))
+}
+
+/// Whether `name` is that of a file, without folders.
+pub(super) fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
+}
+
+/// Copies the files of a folder; one that vanishes meanwhile is left out, and verification will tell.
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        match fs::copy(entry.path(), to.join(entry.file_name())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use domain::{id::JobId, jobs::job::Checkpoint};
+    use ml::files::{FileEntry, sha256};
+    use uuid::Uuid;
+
+    use super::{MANIFEST, find, is_plain, verify};
+    use crate::folders::AttemptFolder;
+
+    fn attempt(jobs: &Path, number: u32) -> AttemptFolder {
+        let folder = AttemptFolder::new(jobs, JobId(Uuid::from_u128(7)), number);
+        folder.create().expect("created");
+        folder
+    }
+
+    fn save(attempt: &AttemptFolder, step: u32, content: &str) -> (PathBuf, Checkpoint) {
+        let path = attempt.checkpoints().join(format!("step-{step:08}"));
+        std::fs::create_dir_all(&path).expect("a folder");
+        std::fs::write(path.join("state.json"), content).expect("written");
+        let entry = FileEntry {
+            name: "state.json".to_owned(),
+            sha256: sha256(content.as_bytes()),
+            bytes: content.len() as u64,
+        };
+        let manifest = serde_json::to_vec(&[entry]).expect("encoded");
+        std::fs::write(path.join(MANIFEST), &manifest).expect("written");
+        let location = attempt.location(&path).expect("inside");
+        let checkpoint = Checkpoint { step, location, sha256: sha256(&manifest) };
+        (path, checkpoint)
+    }
+
+    /// JB-4: newer than what the log knows is better, damaged is not believed.
+    #[test]
+    fn the_newest_whole_checkpoint_is_copied_whatever_the_log_knows() {
+        let room = tempfile::tempdir().expect("a folder");
+        let (first, second) = (attempt(room.path(), 1), attempt(room.path(), 2));
+        let (_, recorded) = save(&first, 10, "ten");
+        save(&first, 20, "twenty");
+        let (damaged, _) = save(&second, 30, "thirty");
+        std::fs::write(damaged.join("state.json"), "thirtY").expect("written");
+        let third = attempt(room.path(), 3);
+        let found = find(&third, Some(&recorded)).expect("found");
+        let (copy, step) = found.from.expect("one is whole");
+        assert_eq!(step, 20);
+        assert_eq!(copy, third.checkpoints().join("step-00000020"));
+        assert!(found.warnings[0].contains("step 30 is damaged"), "{:?}", found.warnings);
+        assert!(!third.checkpoints().join("step-00000030").exists());
+        std::fs::write(first.checkpoints().join("step-00000020/state.json"), "late").expect("written");
+        verify(&copy).expect("what an older attempt still writes does not reach the copy");
+    }
+
+    #[test]
+    fn a_whole_checkpoint_that_is_not_the_recorded_one_is_refused() {
+        let room = tempfile::tempdir().expect("a folder");
+        let first = attempt(room.path(), 1);
+        let (_, mut recorded) = save(&first, 10, "ten");
+        recorded.sha256 = sha256(b"another");
+        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
+        assert_eq!(found.from, None);
+        assert!(found.warnings.iter().any(|warning| warning.contains("starts anew")), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn without_any_checkpoint_nothing_is_warned_of() {
+        let room = tempfile::tempdir().expect("a folder");
+        let found = find(&attempt(room.path(), 1), None).expect("found");
+        assert_eq!((found.from, found.warnings), (None, Vec::new()));
+    }
+
+    #[test]
+    fn names_with_folders_are_not_plain() {
+        assert!(is_plain("adapter_model.safetensors"));
+        for name in ["", ".", "..", "a/b", "/a", "a/", "../a"] {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
+}
