@@ -1,5 +1,6 @@
 //! What stands behind every door: the ports, the read side, and who may come in.
 
+mod import;
 mod mail;
 mod settings;
 
@@ -16,6 +17,7 @@ use projections::{access::directory::Directory, feed::FeedHub, runner::Progress}
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+pub use import::{ImportError, ModelImporter};
 pub use mail::{Mail, MailError, Mailer, OutboxMailer};
 pub use settings::AppSettings;
 
@@ -60,6 +62,8 @@ pub struct AppParts {
     pub attempts: RateLimiter<AddressKey>,
     /// What sends mail.
     pub mailer: Arc<dyn Mailer>,
+    /// What brings base models in.
+    pub importer: Arc<dyn ModelImporter>,
     /// What can be set.
     pub settings: AppSettings,
 }

@@ -41,7 +41,10 @@ pub fn write(folder: &Path) -> Result<Vec<PathBuf>> {
     let broken = golden_differences(folder)?;
     if !broken.is_empty() {
         let list: Vec<String> = broken.iter().map(|one| format!("  {one}")).collect();
-        bail!("golden payloads may never change; nothing was written:\n{}", list.join("\n"));
+        bail!(
+            "golden payloads may never change; nothing was written:\n{}",
+            list.join("\n")
+        );
     }
     let mut written = Vec::new();
     for (file, content) in contracts()? {
@@ -73,7 +76,10 @@ pub fn check(folder: &Path) -> Result<Vec<Difference>> {
         } else {
             continue;
         };
-        differences.push(Difference { file, message: message.to_owned() });
+        differences.push(Difference {
+            file,
+            message: message.to_owned(),
+        });
     }
     Ok(differences)
 }
@@ -94,12 +100,17 @@ fn contracts() -> Result<BTreeMap<PathBuf, String>> {
 
 /// The golden payloads in `folder` that this build would write otherwise, or cannot read any more.
 fn golden_differences(folder: &Path) -> Result<Vec<Difference>> {
-    let current: BTreeMap<String, Value> =
-        samples()?.into_iter().map(|sample| (sample.file_name(), sample.payload)).collect();
+    let current: BTreeMap<String, Value> = samples()?
+        .into_iter()
+        .map(|sample| (sample.file_name(), sample.payload))
+        .collect();
     let mut differences = Vec::new();
     for (name, text) in golden_files(&folder.join(EVENTS))? {
         if let Err(message) = compare(&name, &text, current.get(&name)) {
-            differences.push(Difference { file: Path::new(EVENTS).join(name), message });
+            differences.push(Difference {
+                file: Path::new(EVENTS).join(name),
+                message,
+            });
         }
     }
     Ok(differences)
@@ -136,7 +147,10 @@ fn golden_files(folder: &Path) -> Result<BTreeMap<String, String>> {
     }
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
-        files.insert(entry.file_name().to_string_lossy().into_owned(), read(&entry.path())?);
+        files.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            read(&entry.path())?,
+        );
     }
     Ok(files)
 }

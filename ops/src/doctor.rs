@@ -42,15 +42,30 @@ pub struct Check {
 
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, found: found.into(), advice: None }
+        Self {
+            name,
+            verdict: Verdict::Ok,
+            found: found.into(),
+            advice: None,
+        }
     }
 
     fn warn(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
+        Self {
+            name,
+            verdict: Verdict::Warn,
+            found: found.into(),
+            advice: Some(advice.into()),
+        }
     }
 
     fn fail(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Fail, found: found.into(), advice: Some(advice.into()) }
+        Self {
+            name,
+            verdict: Verdict::Fail,
+            found: found.into(),
+            advice: Some(advice.into()),
+        }
     }
 }
 
@@ -67,15 +82,26 @@ pub struct Report {
 
 /// Looks at everything.
 pub async fn examine(config: &Config) -> Report {
-    let mut checks = vec![Check::ok("configuration", "every key is known and every value is good")];
+    let mut checks = vec![Check::ok(
+        "configuration",
+        "every key is known and every value is good",
+    )];
     checks.extend([machine::processor(), machine::memory(), machine::gpu()]);
     checks.extend(storage::data_folder(&config.general.data_dir));
     checks.push(storage::objects(config).await);
     let (listening, health) = network::address(config.http.address).await;
     checks.push(listening);
     checks.extend(database::all(config, health.as_ref()).await);
-    let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
-    Report { version: env!("CARGO_PKG_VERSION"), verdict, checks }
+    let verdict = checks
+        .iter()
+        .map(|check| check.verdict)
+        .max()
+        .unwrap_or(Verdict::Ok);
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        verdict,
+        checks,
+    }
 }
 
 /// Looks at everything and prints what was found, for people or as JSON. The exit code is 1 when something
@@ -102,7 +128,11 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     out.flush()?;
-    Ok(if report.verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if report.verdict == Verdict::Fail {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 #[cfg(test)]
@@ -115,8 +145,17 @@ mod tests {
             ("data_dir".to_owned(), folder.display().to_string()),
             ("http.address".to_owned(), "127.0.0.1:0".to_owned()),
         ];
-        flags.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        Config::load(&Sources { file: None, environment: Vec::new(), flags }).expect("a good configuration")
+        flags.extend(
+            extra
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
+        Config::load(&Sources {
+            file: None,
+            environment: Vec::new(),
+            flags,
+        })
+        .expect("a good configuration")
     }
 
     /// OP-4
@@ -126,7 +165,11 @@ mod tests {
         let folder = temporary.path().join("data");
         let report = examine(&config(&folder, &[])).await;
         assert!(!folder.exists());
-        let found = report.checks.iter().find(|check| check.name == "data folder").expect("it is looked at");
+        let found = report
+            .checks
+            .iter()
+            .find(|check| check.name == "data folder")
+            .expect("it is looked at");
         assert_eq!(found.verdict, Verdict::Ok, "{found:?}");
     }
 
@@ -137,8 +180,18 @@ mod tests {
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = other.local_addr().expect("bound").to_string();
         let report = examine(&config(temporary.path(), &[("http.address", address.clone())])).await;
-        let found = report.checks.iter().find(|check| check.name == "address").expect("it is looked at");
+        let found = report
+            .checks
+            .iter()
+            .find(|check| check.name == "address")
+            .expect("it is looked at");
         assert_eq!((found.verdict, report.verdict), (Verdict::Fail, Verdict::Fail));
-        assert!(found.advice.as_ref().is_some_and(|advice| advice.contains("--listen")), "{found:?}");
+        assert!(
+            found
+                .advice
+                .as_ref()
+                .is_some_and(|advice| advice.contains("--listen")),
+            "{found:?}"
+        );
     }
 }

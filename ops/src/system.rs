@@ -1,5 +1,6 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod import;
 mod setup;
 mod worker;
 
@@ -16,6 +17,7 @@ use api::{
     auth::{
         keys::{Pepper, SigningKeys},
         password::{HashingLane, HashingSettings},
+        secret::Secret,
         token::AccessTokens,
     },
     graphql::executor::SchemaExecutor,
@@ -45,6 +47,7 @@ use crate::{
     telemetry,
 };
 
+use import::FolderImporter;
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -181,6 +184,12 @@ impl System {
         let objects = objects(config, surroundings.ids.clone())?;
         objects.sweep_staging(surroundings.clock.now()).await.context("cannot clean up the object store")?;
         let keys = Arc::new(SigningKeys::open(data_dir.join("keys"))?);
+        let pepper = Pepper::open(&data_dir.join("keys").join("pepper.key"))?;
+        let hashing = HashingSettings {
+            memory_kib: config.auth.argon2_memory_kib,
+            iterations: config.auth.argon2_iterations,
+            lanes: usize::try_from(config.auth.lanes)?,
+        };
         let parts = AppParts {
             directory: directory.clone(),
             progress,
@@ -189,12 +198,9 @@ impl System {
             objects: objects.clone(),
             tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
             keys,
-            lane: HashingLane::new(HashingSettings {
-                memory_kib: config.auth.argon2_memory_kib,
-                iterations: config.auth.argon2_iterations,
-                lanes: usize::try_from(config.auth.lanes)?,
-            })?,
-            pepper: Pepper::open(&data_dir.join("keys").join("pepper.key"))?,
+            lane: HashingLane::new(hashing, &Secret::new(pepper.claim("key", "password hashes")))?,
+            pepper,
+            importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects.clone())),
             lockout: Lockout::new(LockoutSettings::default()),
             attempts: RateLimiter::new(Quota::new(surroundings.attempts_per_minute, Duration::from_secs(60))),
             mailer: Arc::new(OutboxMailer::new(outbox(&data_dir), surroundings.ids.clone())),

@@ -22,10 +22,17 @@ use futures::future::try_join_all;
 use serde_json::{Value, json, value::RawValue};
 use sqlx::{PgPool, Row as _};
 
+use crate::{
+    load::Load,
+    numbers::{median, milliseconds, percentile, rounded},
+};
+
 /// Callers that append at the same time, each waiting for its answer.
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
-/// How long each figure is measured.
-const MEASURE: Duration = Duration::from_secs(4);
+/// Turns of each side.
+const ROUNDS: usize = 3;
+/// How long a turn takes.
+const TURN: Duration = Duration::from_millis(1_300);
 /// Before anything counts: connections are made, pages are read.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Connections of the one-transaction-per-append side; more only queue on the head row.
@@ -33,16 +40,7 @@ const CONNECTIONS: u32 = 32;
 const META: &str = r#"{"actor":"user:bench"}"#;
 
 /// Measures on the migrated database at `url` and returns a table of figures.
-///
-/// # Panics
-/// With the reason, when the database fails: there are no figures then.
-pub async fn run(url: &str) -> Value {
-    measure(url)
-        .await
-        .unwrap_or_else(|error| panic!("appends cannot be measured: {error:#}"))
-}
-
-async fn measure(url: &str) -> Result<Value> {
+pub(crate) async fn run(url: &str) -> Result<Value> {
     let store = PostgresEventStore::start(address(url)?, Settings::default(), Arc::new(SystemClock)).await?;
     let pool = app_pool(url, CONNECTIONS).await?;
     // A process with another head in its cache pays a little more: each side runs warm and alone.
@@ -50,13 +48,21 @@ async fn measure(url: &str) -> Result<Value> {
     single(&pool, 16, WARM_UP).await?;
     let mut rows = Vec::new();
     for callers in CALLERS {
-        let one_each = single(&pool, callers, MEASURE).await?;
-        let group = grouped(&store, callers, MEASURE).await?;
+        let (mut one_each, mut group) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            one_each.add(single(&pool, callers, TURN).await?);
+            group.add(grouped(&store, callers, TURN).await?);
+        }
+        let ratios = group
+            .rates
+            .iter()
+            .zip(&one_each.rates)
+            .map(|(group, one_each)| group / one_each);
         rows.push(json!({
             "callers": callers,
             "group_commit": group.figures(),
             "transaction_per_append": one_each.figures(),
-            "ratio": round(group.rate() / one_each.rate()),
+            "ratio": rounded(median(ratios.collect())),
         }));
     }
     let verified = store.verify().await.context("the log verifies")?;
@@ -67,36 +73,42 @@ async fn measure(url: &str) -> Result<Value> {
     )
 }
 
-/// What one side did.
-struct Run {
+/// What one side did in a turn.
+pub(crate) struct Run {
     latencies: Vec<Duration>,
     took: Duration,
 }
 
-impl Run {
-    fn rate(&self) -> f64 {
-        self.latencies.len() as f64 / self.took.as_secs_f64()
+impl From<Run> for Load {
+    fn from(run: Run) -> Self {
+        Self {
+            latencies: run.latencies.into_iter().map(milliseconds).collect(),
+            took: run.took,
+        }
     }
+}
 
-    fn percentile(&self, part: f64) -> f64 {
-        let index =
-            ((self.latencies.len() as f64 * part) as usize).min(self.latencies.len().saturating_sub(1));
-        self.latencies
-            .get(index)
-            .map_or(0.0, |latency| round(latency.as_secs_f64() * 1_000.0))
+/// All turns of one side.
+#[derive(Default)]
+struct Side {
+    rates: Vec<f64>,
+    latencies: Vec<f64>,
+}
+
+impl Side {
+    fn add(&mut self, run: Run) {
+        let load = Load::from(run);
+        self.rates.push(load.rate());
+        self.latencies.extend(load.latencies);
     }
 
     fn figures(&self) -> Value {
         json!({
-            "appends_per_s": self.rate().round(),
-            "p50_ms": self.percentile(0.50),
-            "p99_ms": self.percentile(0.99),
+            "appends_per_s": rounded(median(self.rates.clone())),
+            "p50_ms": rounded(percentile(&self.latencies, 0.5)),
+            "p99_ms": rounded(percentile(&self.latencies, 0.99)),
         })
     }
-}
-
-fn round(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
 }
 
 /// Has `callers` callers append one after the other for `time`.
@@ -117,10 +129,11 @@ async fn drive<F: Future<Output = Result<()>>>(
         }
         anyhow::Ok(latencies)
     });
-    let mut latencies = try_join_all(callers).await?.concat();
-    let took = started.elapsed();
-    latencies.sort_unstable();
-    Ok(Run { latencies, took })
+    let latencies = try_join_all(callers).await?.concat();
+    Ok(Run {
+        latencies,
+        took: started.elapsed(),
+    })
 }
 
 fn payload(n: u64) -> String {
@@ -129,7 +142,8 @@ fn payload(n: u64) -> String {
     )
 }
 
-async fn grouped(store: &PostgresEventStore, callers: usize, time: Duration) -> Result<Run> {
+/// Has `callers` callers append to `store` for `time`, an event of some two hundred bytes each time.
+pub(crate) async fn grouped(store: &PostgresEventStore, callers: usize, time: Duration) -> Result<Run> {
     drive(callers, time, |stream, n| async move {
         let event = NewEvent {
             id: SystemIds.next(),

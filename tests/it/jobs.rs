@@ -96,7 +96,9 @@ async fn verify(app: &TestApp) {
 async fn the_whole_story_from_text_to_adapter_is_done_and_recorded() {
     let app = with_worker().await;
     let bench = bench(&app).await;
-    let (job, model) = bench.start(&bench.text, scratch(12)).await;
+    let mut base = scratch(12);
+    base["method"]["scratch"]["context"] = json!(256);
+    let (job, model) = bench.start(&bench.text, base).await;
     let items = Feed::of_job(&bench.engineer, &job, None).await.to_end().await;
     let last = items.last().expect("an end");
     assert_eq!((last["__typename"].as_str(), last["state"].as_str()), (Some("FeedEnd"), Some("COMPLETED")), "{items:#?}");
@@ -109,14 +111,15 @@ async fn the_whole_story_from_text_to_adapter_is_done_and_recorded() {
     let lora = json!({
         "name": "Adapter",
         "method": { "lora": { "baseModelId": model, "rank": 4, "alpha": 8.0, "targetModules": ["c_attn", "c_proj"] } },
-        "parameters": { "steps": 6, "batchSize": 2, "sequenceLength": 32, "warmupSteps": 1, "sampleTokens": 8 },
+        "parameters": { "steps": 6, "batchSize": 2, "sequenceLength": 256, "warmupSteps": 1, "sampleTokens": 8 },
     });
     let (job, model) = bench.start(&chats, lora).await;
     let items = Feed::of_job(&bench.engineer, &job, None).await.to_end().await;
     assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
 
-    let query = "query($id: ID!) { model(id: $id) { content versions { version files { name sha256 bytes downloadPath } lineage { jobId datasetVersion baseModelId seed worker metrics { name } } } } }";
-    let seen = bench.engineer.run(query, json!({ "id": model })).await;
+    let query = "query($id: ID!, $p: Long) { model(id: $id, minPosition: $p) { content versions { version files { name sha256 bytes downloadPath } lineage { jobId datasetVersion baseModelId seed worker metrics { name } } } } }";
+    let position = &items.last().expect("an end")["position"];
+    let seen = bench.engineer.run(query, json!({ "id": model, "p": position })).await;
     let version = &seen.data("model")["versions"][0];
     assert_eq!((&seen.data("model")["content"], &version["lineage"]["jobId"]), (&json!("ADAPTER"), &json!(job)));
     let files = version["files"].as_array().expect("files").clone();

@@ -31,17 +31,26 @@ pub(crate) enum End {
 
 impl End {
     pub(crate) fn failed(code: &str, message: impl Into<String>) -> Self {
-        Self::Failed { code: code.to_owned(), message: message.into() }
+        Self::Failed {
+            code: code.to_owned(),
+            message: message.into(),
+        }
     }
 
     /// An interruption that counts.
     pub(crate) fn lost(cause: impl Into<String>) -> Self {
-        Self::Interrupted { cause: cause.into(), counts: true }
+        Self::Interrupted {
+            cause: cause.into(),
+            counts: true,
+        }
     }
 
     /// The worker shuts down; no fault of the job.
     pub(crate) fn drained() -> Self {
-        Self::Interrupted { cause: "the worker is shutting down".to_owned(), counts: false }
+        Self::Interrupted {
+            cause: "the worker is shutting down".to_owned(),
+            counts: false,
+        }
     }
 
     /// The operating system's refusal to do `action`.
@@ -49,7 +58,9 @@ impl End {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::failed(
                 "DISK_FULL",
-                format!("cannot {action}: the disk of the worker is full; free space there and start the job again"),
+                format!(
+                    "cannot {action}: the disk of the worker is full; free space there and start the job again"
+                ),
             ),
             io::ErrorKind::Interrupted | io::ErrorKind::TimedOut => {
                 Self::lost(format!("cannot {action}: {error}"))
@@ -66,11 +77,15 @@ impl End {
         match error {
             ObjectsError::StorageFull => Self::failed(
                 "DISK_FULL",
-                format!("cannot {action}: the object store is full; free space there and start the job again"),
+                format!(
+                    "cannot {action}: the object store is full; free space there and start the job again"
+                ),
             ),
             ObjectsError::NotFound { .. } => Self::failed(
                 "INPUT_MISSING",
-                format!("cannot {action}: it is not in the object store; restore it, or start the job with another"),
+                format!(
+                    "cannot {action}: it is not in the object store; restore it, or start the job with another"
+                ),
             ),
             ObjectsError::File { source, .. } => Self::io(action, source),
             other => Self::lost(format!("cannot {action}: {other}")),

@@ -19,7 +19,10 @@ pub(crate) struct AttemptFolder {
 
 impl AttemptFolder {
     pub(crate) fn new(jobs: &Path, job: JobId, attempt: u32) -> Self {
-        Self { jobs: jobs.to_owned(), root: jobs.join(job.to_string()).join(attempt.to_string()) }
+        Self {
+            jobs: jobs.to_owned(),
+            root: jobs.join(job.to_string()).join(attempt.to_string()),
+        }
     }
 
     /// Makes it, empty.
@@ -67,7 +70,9 @@ impl AttemptFolder {
 
     /// A recorded place, unless it leads out of the folder of jobs.
     pub(crate) fn at(&self, location: &str) -> Option<PathBuf> {
-        let inside = Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside = Path::new(location)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         inside.then(|| self.jobs.join(location))
     }
 
@@ -86,7 +91,9 @@ pub(crate) fn jobs(folder: &Path) -> io::Result<Vec<JobId>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.parse().ok()).collect())
 }
 
@@ -114,21 +121,30 @@ pub(crate) fn tidy(folder: &Path, job: JobId, state: JobState) -> io::Result<()>
 
 /// The checkpoints in a folder, oldest first; none when it cannot be read.
 pub(crate) fn saved(checkpoints: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        entries(checkpoints).into_iter().filter(|path| step(path).is_some()).collect();
+    let mut found: Vec<PathBuf> = entries(checkpoints)
+        .into_iter()
+        .filter(|path| step(path).is_some())
+        .collect();
     found.sort_unstable();
     found
 }
 
 /// The step of a checkpoint, by the name of its folder.
 pub(crate) fn step(checkpoint: &Path) -> Option<u32> {
-    checkpoint.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+    checkpoint
+        .file_name()?
+        .to_str()?
+        .strip_prefix("step-")?
+        .parse()
+        .ok()
 }
 
 /// The numbered folders in `folder`, lowest first.
 fn numbered(folder: &Path) -> Vec<(u32, PathBuf)> {
-    let mut found: Vec<(u32, PathBuf)> =
-        entries(folder).into_iter().filter_map(|path| number(&path).map(|number| (number, path))).collect();
+    let mut found: Vec<(u32, PathBuf)> = entries(folder)
+        .into_iter()
+        .filter_map(|path| number(&path).map(|number| (number, path)))
+        .collect();
     found.sort_unstable();
     found
 }
@@ -138,7 +154,12 @@ fn number(path: &Path) -> Option<u32> {
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -168,20 +189,30 @@ mod tests {
     fn of_a_cancelled_job_the_newest_checkpoint_stays() {
         let room = tempfile::tempdir().expect("a folder");
         let attempts = [2, 10].map(|number| AttemptFolder::new(room.path(), job(), number));
-        attempts.iter().for_each(|attempt| attempt.create().expect("created"));
+        attempts
+            .iter()
+            .for_each(|attempt| attempt.create().expect("created"));
         save(&attempts[0], 5);
         save(&attempts[1], 6);
         save(&attempts[1], 12);
         tidy(room.path(), job(), JobState::Cancelled).expect("tidied");
-        assert_eq!(saved(&attempts[0].checkpoints()), Vec::<std::path::PathBuf>::new());
-        assert_eq!(saved(&attempts[1].checkpoints()), [attempts[1].checkpoints().join("step-00000012")]);
+        assert_eq!(
+            saved(&attempts[0].checkpoints()),
+            Vec::<std::path::PathBuf>::new()
+        );
+        assert_eq!(
+            saved(&attempts[1].checkpoints()),
+            [attempts[1].checkpoints().join("step-00000012")]
+        );
         assert!(!attempts[1].inputs().exists());
     }
 
     #[test]
     fn nothing_stays_of_a_completed_job() {
         let room = tempfile::tempdir().expect("a folder");
-        AttemptFolder::new(room.path(), job(), 1).create().expect("created");
+        AttemptFolder::new(room.path(), job(), 1)
+            .create()
+            .expect("created");
         assert_eq!(jobs(room.path()).expect("listed"), [job()]);
         tidy(room.path(), job(), JobState::Completed).expect("tidied");
         assert_eq!(jobs(room.path()).expect("listed"), []);

@@ -28,7 +28,12 @@ impl Heart {
     pub(crate) fn start(pool: PgPool, lease: Lease, time: Duration) -> Self {
         let lost = CancellationToken::new();
         let beating = beat(pool.clone(), lease.clone(), time, lost.clone());
-        Self { pool, lease, lost, task: tokio::spawn(beating) }
+        Self {
+            pool,
+            lease,
+            lost,
+            task: tokio::spawn(beating),
+        }
     }
 
     /// Waits until the lease is lost.

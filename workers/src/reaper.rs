@@ -26,7 +26,12 @@ const PACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 
 /// Looks for lost workers until `stop` is cancelled. `lease`: how long a worker may be silent.
 pub fn start(ports: Ports, pool: PgPool, lease: Duration, stop: CancellationToken) -> JoinHandle<()> {
-    let mut reaper = Reaper { ports, pool, lease, unleased: HashMap::new() };
+    let mut reaper = Reaper {
+        ports,
+        pool,
+        lease,
+        unleased: HashMap::new(),
+    };
     tokio::spawn(async move {
         loop {
             if let Err(error) = reaper.look().await {
@@ -79,7 +84,8 @@ impl Reaper {
                     if since.elapsed() < self.lease {
                         self.unleased.insert((row.id, attempt), since);
                     } else {
-                        self.interrupt(row, attempt, "the worker was lost before it began").await?;
+                        self.interrupt(row, attempt, "the worker was lost before it began")
+                            .await?;
                     }
                 }
             }
@@ -95,7 +101,12 @@ impl Reaper {
             correlation_id: Some(row.id.0),
             ..Metadata::default()
         };
-        let command = InterruptJob { job: row.id, attempt, cause: cause.to_owned(), counts: true };
+        let command = InterruptJob {
+            job: row.id,
+            attempt,
+            cause: cause.to_owned(),
+            counts: true,
+        };
         match execute(&self.ports, &reaper, &meta, &command).await {
             Ok(_) => {
                 tracing::warn!(job = %row.id, attempt, cause, "a job was taken from its worker");
@@ -110,5 +121,8 @@ impl Reaper {
 }
 
 fn silent(standing: &Standing) -> String {
-    format!("the worker {} was lost: its heart-beat stopped", standing.worker_name)
+    format!(
+        "the worker {} was lost: its heart-beat stopped",
+        standing.worker_name
+    )
 }

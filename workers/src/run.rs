@@ -27,11 +27,7 @@ use domain::{
         report::News,
     },
 };
-use ml::{
-    failure::FailureCode,
-    files::FileEntry,
-    message::FinalMetrics,
-};
+use ml::{failure::FailureCode, files::FileEntry, message::FinalMetrics};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -120,19 +116,25 @@ impl Work<'_> {
                 () = stop.cancelled() => return Err(End::drained()),
                 prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
             };
-            let Prepared { job, resumed, pending } = prepared;
+            let Prepared {
+                job,
+                resumed,
+                pending,
+            } = prepared;
             let settings = &self.parts.settings;
             let child = Child::start(settings, &self.folder, job.environment()).map_err(|error| {
-                let message = format!("the training program cannot be started: {error}; check the worker's set-up");
+                let message =
+                    format!("the training program cannot be started: {error}; check the worker's set-up");
                 End::failed("TRAINER_UNAVAILABLE", message)
             })?;
             let child = self.child.insert(child);
             let mut conversation = Conversation::new(&self.folder, child, &self.reporter, pending);
             let last = conversation.follow(stop).await?;
             match last {
-                Last::Failed { code: FailureCode::CheckpointCorrupt | FailureCode::CheckpointMismatch, message }
-                    if resumed && !conversation.started() =>
-                {
+                Last::Failed {
+                    code: FailureCode::CheckpointCorrupt | FailureCode::CheckpointMismatch,
+                    message,
+                } if resumed && !conversation.started() => {
                     self.farewell().await;
                     refused = Some(message);
                 }
@@ -153,7 +155,10 @@ impl Work<'_> {
             }
             Last::Deaf => Err(End::drained()),
             Last::Stopped => Err(End::lost("the training process stopped without being asked to")),
-            Last::Failed { code: FailureCode::OutOfMemory, message } => {
+            Last::Failed {
+                code: FailureCode::OutOfMemory,
+                message,
+            } => {
                 self.farewell().await;
                 Err(End::lost(message))
             }
@@ -161,9 +166,13 @@ impl Work<'_> {
                 self.farewell().await;
                 Err(End::failed(&named(code), message))
             }
-            Last::Nonsense(what) => Err(End::lost(format!("the training process cannot be understood: {what}"))),
+            Last::Nonsense(what) => Err(End::lost(format!(
+                "the training process cannot be understood: {what}"
+            ))),
             Last::Nothing => {
-                let Some(mut child) = self.child.take() else { return Err(End::lost("there is no process")) };
+                let Some(mut child) = self.child.take() else {
+                    return Err(End::lost("there is no process"));
+                };
                 let status = child.end(GRACE).await;
                 Err(End::lost(child::described(status, &child.last_words().await)))
             }
@@ -173,8 +182,13 @@ impl Work<'_> {
     /// Stores the result and records it. A result that nobody will refer to is deleted again.
     async fn complete(&self, files: &[FileEntry], metrics: &FinalMetrics) -> Result<(), End> {
         let objects = &self.parts.objects;
-        let stored =
-            artifact::store(objects, &self.folder, (self.attempt.job, self.attempt.number), files).await?;
+        let stored = artifact::store(
+            objects,
+            &self.folder,
+            (self.attempt.job, self.attempt.number),
+            files,
+        )
+        .await?;
         let completed = News::Completed {
             artifact: stored.location.clone(),
             sha256: stored.sha256.clone(),
@@ -209,7 +223,12 @@ impl Work<'_> {
     async fn record(&self, end: End) -> End {
         let recorded = match &end {
             End::Failed { code, message } => {
-                self.reporter.report(News::Failed { code: code.clone(), message: message.clone() }).await
+                self.reporter
+                    .report(News::Failed {
+                        code: code.clone(),
+                        message: message.clone(),
+                    })
+                    .await
             }
             End::Interrupted { cause, counts } => self.reporter.interrupt(cause.clone(), *counts).await,
             End::Completed | End::TakenAway => Ok(()),
@@ -242,8 +261,14 @@ fn decimal(metrics: &FinalMetrics) -> BTreeMap<String, String> {
         ("evaluation_loss", metrics.evaluation_loss),
         ("perplexity", metrics.perplexity),
     ];
-    let sometimes = sometimes.into_iter().filter_map(|(name, value)| Some((name, value?.to_string())));
-    always.into_iter().chain(sometimes).map(|(name, value)| (name.to_owned(), value)).collect()
+    let sometimes = sometimes
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.to_string())));
+    always
+        .into_iter()
+        .chain(sometimes)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use domain::{
+    aggregate::Aggregate,
     authz::Principal,
     event_store::{Filter, Metadata, RecordedEvent, StoreError},
     execute::{ExecuteError, execute},
@@ -14,7 +15,6 @@ use domain::{
         job::{Job, JobState},
         lease::LeaseJob,
     },
-    aggregate::Aggregate,
 };
 use projections::{access::directory::DirectoryError, feed::Follower, read_model::ReadError};
 use tokio::{task::JoinHandle, time::Instant};
@@ -92,10 +92,24 @@ impl Worker {
         }
         let id = WorkerId(parts.ports.ids.next());
         let name = format!("{}/cpu", host());
-        drop(reaper::start(parts.ports.clone(), parts.pool.clone(), parts.settings.lease, stop.clone()));
+        drop(reaper::start(
+            parts.ports.clone(),
+            parts.pool.clone(),
+            parts.settings.lease,
+            stop.clone(),
+        ));
         drop(tokio::spawn(sweep(parts.clone(), stop.clone())));
-        let worker = Self { id, name: name.clone(), parts, stop };
-        WorkerHandle { id, name, task: tokio::spawn(worker.work()) }
+        let worker = Self {
+            id,
+            name: name.clone(),
+            parts,
+            stop,
+        };
+        WorkerHandle {
+            id,
+            name,
+            task: tokio::spawn(worker.work()),
+        }
     }
 
     async fn work(self) {
@@ -164,17 +178,27 @@ impl Worker {
     async fn lease(&self, job: JobId) -> Result<Option<Attempt>, TakeError> {
         let store = self.parts.ports.store.as_ref();
         let recorded = history::job(store, job).await?.job;
-        let Some(order) = recorded.order.filter(|_| recorded.state == JobState::Queued) else { return Ok(None) };
+        let Some(order) = recorded.order.filter(|_| recorded.state == JobState::Queued) else {
+            return Ok(None);
+        };
         self.parts.directory.at_head(PATIENCE).await?;
         let command = LeaseJob {
             job,
             worker: self.id,
             worker_name: self.name.clone(),
             // An account that is not there may do nothing.
-            owner: self.parts.directory.user(order.owner).unwrap_or(Principal::Anonymous),
+            owner: self
+                .parts
+                .directory
+                .user(order.owner)
+                .unwrap_or(Principal::Anonymous),
         };
         let principal = Principal::Worker(self.id);
-        let meta = Metadata { actor: principal.actor(), correlation_id: Some(job.0), ..Metadata::default() };
+        let meta = Metadata {
+            actor: principal.actor(),
+            correlation_id: Some(job.0),
+            ..Metadata::default()
+        };
         let outcome = execute(&self.parts.ports, &principal, &meta, &command).await;
         // The log decides, whatever the answer was: it may have been lost on its way.
         let leased = history::job(store, job).await?;

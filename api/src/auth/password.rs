@@ -12,7 +12,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
-use super::secret::fill_random;
+use super::secret::{Secret, fill_random};
 
 /// The longest password that is hashed, in bytes (256 characters of UTF-8 always fit).
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
@@ -124,16 +124,22 @@ pub struct HashingLane {
 impl HashingLane {
     /// A lane with `settings.lanes` workers and [`MAX_WAITING`] waiting places.
     ///
+    /// `key` is Argon2's secret value (RFC 9106, 3.1): who has the hashes but not the key cannot even begin
+    /// to guess. Hashes made with one key never verify under another.
+    ///
     /// # Errors
     /// [`LaneError::Settings`] when Argon2 does not accept the parameters.
-    pub fn new(settings: HashingSettings) -> Result<Self, LaneError> {
+    pub fn new(settings: HashingSettings, key: &Secret) -> Result<Self, LaneError> {
         let params = Params::new(settings.memory_kib, settings.iterations, 1, None);
         let params = params.map_err(LaneError::Settings)?;
         let (memory, iterations) = (settings.memory_kib, settings.iterations);
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
         let lanes = settings.lanes.max(1);
+        // One key per process, alive as long as it: leaking it is what gives it that life.
+        let key: &'static [u8] = Box::leak(key.expose().as_bytes().into());
         Ok(Self {
-            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            argon2: Argon2::new_with_secret(key, Algorithm::Argon2id, Version::V0x13, params)
+                .map_err(LaneError::Settings)?,
             dummy: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
             places: Arc::new(Semaphore::new(lanes + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(lanes)),

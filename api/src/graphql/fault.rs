@@ -4,7 +4,7 @@ use async_graphql::{OutputType, SimpleObject};
 
 use super::{
     access::AccessErrorCode, datasets::DatasetsErrorCode, identity::IdentityErrorCode, jobs::JobsErrorCode,
-    projects::ProjectsErrorCode,
+    models::ModelsErrorCode, projects::ProjectsErrorCode,
 };
 
 /// One fault of an input.
@@ -13,6 +13,7 @@ use super::{
 #[graphql(concrete(name = "AccessUserError", params(AccessErrorCode)))]
 #[graphql(concrete(name = "ProjectsUserError", params(ProjectsErrorCode)))]
 #[graphql(concrete(name = "DatasetsUserError", params(DatasetsErrorCode)))]
+#[graphql(concrete(name = "ModelsUserError", params(ModelsErrorCode)))]
 #[graphql(concrete(name = "JobsUserError", params(JobsErrorCode)))]
 pub struct Fault<C: OutputType> {
     /// The input's field, as a path; empty when it is about the input as a whole.

@@ -42,6 +42,7 @@ pub struct Mutation(
     datasets::DatasetsMutation,
     identity::IdentityMutation,
     jobs::JobsMutation,
+    models::ModelsMutation,
     projects::ProjectsMutation,
 );
 

@@ -1,3 +1,5 @@
+//! RL-3 and SE-5: limits and lockouts.
+
 use std::net::IpAddr;
 use std::time::Duration;
 

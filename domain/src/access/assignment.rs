@@ -10,7 +10,6 @@ use crate::{
     authz::{Action, Principal, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
-    identity::user::User,
     world::{Changes, Reads, World},
 };
 
@@ -19,6 +18,8 @@ use crate::{
 pub struct Assignments {
     /// Names of the roles held.
     pub roles: BTreeSet<String>,
+    /// Whether there is such a user: every account gets a role in the append that registers it.
+    pub known: bool,
 }
 
 /// Facts about one user's roles.
@@ -53,6 +54,7 @@ impl Aggregate for Assignments {
     const CATEGORY: &'static str = "access.assignments";
     type Event = AssignmentEvent;
     fn evolve(&mut self, event: &AssignmentEvent) {
+        self.known = true;
         match event {
             AssignmentEvent::Granted { role, .. } => self.roles.insert(role.clone()),
             AssignmentEvent::Removed { role, .. } => self.roles.remove(role),
@@ -148,7 +150,6 @@ pub struct RemoveRole {
 
 fn reads(user: UserId, role: &str, reads: &mut Reads) {
     reads
-        .read::<User>(user)
         .read::<Assignments>(user)
         .read::<Role>(role)
         .read::<Administrators>(ADMINISTRATORS);
@@ -159,7 +160,7 @@ fn check(world: &World, principal: &Principal, user: UserId, role: &str, reason:
     if world.get::<Role>(role).definition.is_none() {
         return Err(GrantRefusal::UnknownRole(role.to_owned()));
     }
-    if world.get::<User>(user).profile.is_none() {
+    if !world.get::<Assignments>(user).known {
         return Err(GrantRefusal::UnknownUser);
     }
     if reason.trim().is_empty() || reason.chars().count() > 500 {

@@ -47,7 +47,14 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             file: "model.safetensors".into(),
         },
     });
-    roles.into_iter().chain(assignments).chain(administrators).chain(ledger).chain(denials).chain(reads).collect()
+    roles
+        .into_iter()
+        .chain(assignments)
+        .chain(administrators)
+        .chain(ledger)
+        .chain(denials)
+        .chain(reads)
+        .collect()
 }
 
 fn role() -> RoleDefinition {
@@ -55,7 +62,11 @@ fn role() -> RoleDefinition {
         name: "guest".into(),
         description: "Tries things out.".into(),
         permissions: ["models.read".to_owned(), "training.create".to_owned()].into(),
-        quotas: Quotas { projects: Some(1), gpu_hours: Some(10), ..Quotas::UNLIMITED },
+        quotas: Quotas {
+            projects: Some(1),
+            gpu_hours: Some(10),
+            ..Quotas::UNLIMITED
+        },
         may_grant: ["guest".to_owned()].into(),
     }
 }

@@ -46,7 +46,13 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
         Revoked => SessionEvent::Revoked { cause: "logout".into() },
     });
     let users = users();
-    claims.into_iter().chain(logins).chain(organizations).chain(sessions).chain(users).collect()
+    claims
+        .into_iter()
+        .chain(logins)
+        .chain(organizations)
+        .chain(sessions)
+        .chain(users)
+        .collect()
 }
 
 fn users() -> impl IntoIterator<Item = Result<Sample, String>> {

@@ -39,20 +39,42 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
 }
 
 fn checkpoint() -> Checkpoint {
-    Checkpoint { step: 50, location: "job_1/50".into(), sha256: "9f86d081".into() }
+    Checkpoint {
+        step: 50,
+        location: "job_1/50".into(),
+        sha256: "9f86d081".into(),
+    }
 }
 
 fn scratch() -> Method {
-    Method::Scratch(Architecture { layers: 2, heads: 2, width: 64, context: 128, vocabulary: 512 })
+    Method::Scratch(Architecture {
+        layers: 2,
+        heads: 2,
+        width: 64,
+        context: 128,
+        vocabulary: 512,
+    })
 }
 
 fn lora() -> Method {
-    Method::Lora(Lora { rank: 8, alpha: 16.0, dropout: 0.05, target_modules: vec!["c_attn".into()] })
+    Method::Lora(Lora {
+        rank: 8,
+        alpha: 16.0,
+        dropout: 0.05,
+        target_modules: vec!["c_attn".into()],
+    })
 }
 
 fn base() -> BaseUse {
-    let version = ModelVersionRef { model: ModelId(id(7)), version: 1 };
-    BaseUse { version, sha256: "60303ae2".into(), artifact: "models/base".into() }
+    let version = ModelVersionRef {
+        model: ModelId(id(7)),
+        version: 1,
+    };
+    BaseUse {
+        version,
+        sha256: "60303ae2".into(),
+        artifact: "models/base".into(),
+    }
 }
 
 fn order(method: Method, base: Option<BaseUse>) -> Order {
@@ -70,7 +92,10 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
         },
         base,
         model: ModelId(id(3)),
-        spec: TrainingSpec { method, parameters: parameters() },
+        spec: TrainingSpec {
+            method,
+            parameters: parameters(),
+        },
         max_attempts: 3,
     }
 }
@@ -97,7 +122,13 @@ fn parameters() -> HyperParameters {
 }
 
 fn batch() -> Batch {
-    let point = Point { step: 7, loss: 3.5, learning_rate: 0.001, gradient_norm: 0.5, tokens_per_second: 900.0 };
+    let point = Point {
+        step: 7,
+        loss: 3.5,
+        learning_rate: 0.001,
+        gradient_norm: 0.5,
+        tokens_per_second: 900.0,
+    };
     Batch {
         step: 7,
         total_steps: 200,
@@ -105,7 +136,14 @@ fn batch() -> Batch {
         memory_bytes: Some(1 << 28),
         points: vec![point],
         evaluations: vec![Evaluation { step: 7, loss: 3.75 }],
-        samples: vec![Text { step: 7, prompt: "Tyger".into(), text: "Tyger, burning".into() }],
-        log: vec![LogLine { level: "info".into(), message: "begins".into() }],
+        samples: vec![Text {
+            step: 7,
+            prompt: "Tyger".into(),
+            text: "Tyger, burning".into(),
+        }],
+        log: vec![LogLine {
+            level: "info".into(),
+            message: "begins".into(),
+        }],
     }
 }

@@ -46,7 +46,12 @@ impl Sample {
 /// # Errors
 /// When an event type cannot be written or read back: a defect of that type.
 pub fn samples() -> Result<Vec<Sample>, String> {
-    let lists = [access::samples()?, identity::samples()?, things::samples()?, jobs::samples()?];
+    let lists = [
+        access::samples()?,
+        identity::samples()?,
+        things::samples()?,
+        jobs::samples()?,
+    ];
     Ok(lists.into_iter().flatten().collect())
 }
 
@@ -89,7 +94,13 @@ fn reread_as<E: Event>(recorded: &RecordedEvent) -> Result<Value, String> {
 
 fn sample<E: Event>(case: Option<&'static str>, event: &E) -> Result<Sample, String> {
     let (kind, payload) = payload(event)?;
-    Ok(Sample { kind, schema_version: event.schema_version(), case, payload, reread: reread_as::<E> })
+    Ok(Sample {
+        kind,
+        schema_version: event.schema_version(),
+        case,
+        payload,
+        reread: reread_as::<E>,
+    })
 }
 
 /// The samples of one event type: one of each variant, and further ones where payloads take other shapes.

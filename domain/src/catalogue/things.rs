@@ -49,12 +49,23 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
         "adapter" => model(ModelKind::Adapter),
         "trained" => ModelEvent::VersionAdded(model_version(trained())),
     });
-    projects.into_iter().chain(experiments).chain(datasets).chain(models).collect()
+    projects
+        .into_iter()
+        .chain(experiments)
+        .chain(datasets)
+        .chain(models)
+        .collect()
 }
 
 fn dataset(visibility: Visibility) -> DatasetEvent {
     let (name, description) = ("Poems".into(), "Old ones.".into());
-    DatasetEvent::Created { dataset: DATASET, owner: USER, name, description, visibility }
+    DatasetEvent::Created {
+        dataset: DATASET,
+        owner: USER,
+        name,
+        description,
+        visibility,
+    }
 }
 
 fn version(format: Format) -> Version {
@@ -88,7 +99,11 @@ fn model(content: ModelKind) -> ModelEvent {
 }
 
 fn model_version(lineage: Lineage) -> ModelVersion {
-    let file = ModelFile { name: "model.safetensors".into(), sha256: "60303ae2".into(), bytes: 77 };
+    let file = ModelFile {
+        name: "model.safetensors".into(),
+        sha256: "60303ae2".into(),
+        bytes: 77,
+    };
     ModelVersion {
         version: 1,
         sha256: "9f86d081".into(),
@@ -99,7 +114,9 @@ fn model_version(lineage: Lineage) -> ModelVersion {
 }
 
 fn imported() -> Lineage {
-    Lineage::Imported { origin: "gpt2".into() }
+    Lineage::Imported {
+        origin: "gpt2".into(),
+    }
 }
 
 fn trained() -> Lineage {
@@ -108,7 +125,10 @@ fn trained() -> Lineage {
         dataset: DATASET,
         dataset_version: 1,
         dataset_sha256: "9f86d081".into(),
-        base: Some(ModelVersionRef { model: MODEL, version: 1 }),
+        base: Some(ModelVersionRef {
+            model: MODEL,
+            version: 1,
+        }),
         base_sha256: Some("60303ae2".into()),
         seed: 1,
         code_version: "0.1.0".into(),

@@ -8,86 +8,127 @@ use domain::{
 
 use crate::support::*;
 
-const DATASET_READ: DownloadDataset = DownloadDataset { dataset: DATASET, version: 1 };
+const DATASET_READ: DownloadDataset = DownloadDataset {
+    dataset: DATASET,
+    version: 1,
+};
 
 fn model_read() -> DownloadModelFile {
-    DownloadModelFile { model: BASE, version: 1, file: "config.json".into() }
+    DownloadModelFile {
+        model: BASE,
+        version: 1,
+        file: "config.json".into(),
+    }
 }
 
 /// AU-1
 #[test]
 fn a_download_of_a_dataset_is_recorded_under_its_reader() {
-    let read = ReadEvent::DatasetDownloaded { dataset: DATASET, version: 1 };
+    let read = ReadEvent::DatasetDownloaded {
+        dataset: DATASET,
+        version: 1,
+    };
     given()
         .a_workshop()
         .when(DATASET_READ)
         .by(ada())
-        .records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
+        .then_records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
 }
 
 /// AU-1, AC-4: an administrator who looks at the things of others leaves a trace.
 #[test]
 fn a_download_by_an_administrator_is_recorded_under_the_administrator() {
-    let read = ReadEvent::DatasetDownloaded { dataset: DATASET, version: 1 };
+    let read = ReadEvent::DatasetDownloaded {
+        dataset: DATASET,
+        version: 1,
+    };
     given()
         .a_workshop()
         .when(DATASET_READ)
         .by(root())
-        .records([fact::<SensitiveReads>(format!("user:{ROOT}"), &read)]);
+        .then_records([fact::<SensitiveReads>(format!("user:{ROOT}"), &read)]);
 }
 
 #[test]
 fn a_version_that_is_not_there_cannot_be_downloaded() {
     given()
         .a_workshop()
-        .when(DownloadDataset { dataset: DATASET, version: 2 })
+        .when(DownloadDataset {
+            dataset: DATASET,
+            version: 2,
+        })
         .by(ada())
-        .is_refused(NoSuchContent);
+        .then_refused(NoSuchContent);
 }
 
 #[test]
 fn a_private_dataset_is_not_found_by_strangers_and_closed_to_the_unproven() {
-    given().a_workshop().when(DATASET_READ).by(bob()).is_denied("stranger", Concealment::NotFound);
+    given()
+        .a_workshop()
+        .when(DATASET_READ)
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
     given()
         .a_workshop()
         .when(DATASET_READ)
         .by(Principal::Anonymous)
-        .is_denied("anonymous", Concealment::Unauthenticated);
+        .then_denied("anonymous", Concealment::Unauthenticated);
     given()
         .a_workshop()
         .when(DATASET_READ)
         .by(in_state(ada(), AccountState::Unverified))
-        .is_denied("unverified", Concealment::Forbidden);
+        .then_denied("unverified", Concealment::Forbidden);
 }
 
 #[test]
 fn everybody_downloads_a_public_dataset() {
     let version = DatasetEvent::VersionAdded(dataset_version(1, "first"));
-    let read = ReadEvent::DatasetDownloaded { dataset: DATASET, version: 1 };
+    let read = ReadEvent::DatasetDownloaded {
+        dataset: DATASET,
+        version: 1,
+    };
     given()
         .stream::<Dataset>(DATASET, [dataset_created(Visibility::Public), version])
         .when(DATASET_READ)
         .by(bob())
-        .records([fact::<SensitiveReads>(format!("user:{BOB}"), &read)]);
+        .then_records([fact::<SensitiveReads>(format!("user:{BOB}"), &read)]);
 }
 
 /// AU-1
 #[test]
 fn a_download_of_a_model_file_is_recorded_with_the_file() {
-    let read = ReadEvent::ModelDownloaded { model: BASE, version: 1, file: "config.json".into() };
+    let read = ReadEvent::ModelDownloaded {
+        model: BASE,
+        version: 1,
+        file: "config.json".into(),
+    };
     given()
         .a_workshop()
         .when(model_read())
         .by(ada())
-        .records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
+        .then_records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
 }
 
 #[test]
 fn files_and_versions_that_are_not_there_cannot_be_downloaded() {
-    let missing_file = DownloadModelFile { file: "../secret".into(), ..model_read() };
-    given().a_workshop().when(missing_file).by(ada()).is_refused(NoSuchContent);
-    let missing_version = DownloadModelFile { version: 9, ..model_read() };
-    given().a_workshop().when(missing_version).by(ada()).is_refused(NoSuchContent);
+    let missing_file = DownloadModelFile {
+        file: "../secret".into(),
+        ..model_read()
+    };
+    given()
+        .a_workshop()
+        .when(missing_file)
+        .by(ada())
+        .then_refused(NoSuchContent);
+    let missing_version = DownloadModelFile {
+        version: 9,
+        ..model_read()
+    };
+    given()
+        .a_workshop()
+        .when(missing_version)
+        .by(ada())
+        .then_refused(NoSuchContent);
 }
 
 /// Taking a model out of the house needs `models.export`, also of its owner.
@@ -97,5 +138,5 @@ fn a_guest_does_not_export_its_own_model() {
         .a_workshop()
         .when(model_read())
         .by(user(ADA, &["guest"]))
-        .is_denied("role", Concealment::Forbidden);
+        .then_denied("role", Concealment::Forbidden);
 }

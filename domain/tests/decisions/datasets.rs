@@ -27,19 +27,27 @@ fn add(sha256: &str) -> AddDatasetVersion {
         sha256: sha256.into(),
         bytes: 1_000,
         format: Format::PlainText,
-        summary: Summary { samples: 3, lines: 3, bytes: 1_000, ..Summary::default() },
+        summary: Summary {
+            samples: 3,
+            lines: 3,
+            bytes: 1_000,
+            ..Summary::default()
+        },
         file_name: "poems.txt".into(),
     }
 }
 
 fn stored(bytes: u64, item: &str) -> LedgerEvent {
-    LedgerEvent::StorageTaken { bytes, item: item.into() }
+    LedgerEvent::StorageTaken {
+        bytes,
+        item: item.into(),
+    }
 }
 
 /// QU-1
 #[test]
 fn a_dataset_begins_empty_and_takes_its_place_in_the_quota() {
-    given().when(create()).by(ada()).records([
+    given().when(create()).by(ada()).then_records([
         fact::<Dataset>(DATASET, &dataset_created(Visibility::Private)),
         fact::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
     ]);
@@ -52,29 +60,53 @@ fn a_guest_has_one_dataset_only() {
         .stream::<QuotaLedger>(ADA, [taken(Quota::Datasets, "another")])
         .when(create())
         .by(user(ADA, &["guest"]))
-        .is_refused(QuotaExceeded { quota: Quota::Datasets, limit: 1, used: 1 }.into());
+        .then_refused(
+            QuotaExceeded {
+                quota: Quota::Datasets,
+                limit: 1,
+                used: 1,
+            }
+            .into(),
+        );
 }
 
 #[test]
 fn an_id_names_one_dataset() {
-    given().a_workshop().when(create()).by(ada()).is_refused(DatasetRefusal::IdTaken);
+    given()
+        .a_workshop()
+        .when(create())
+        .by(ada())
+        .then_refused(DatasetRefusal::IdTaken);
 }
 
 #[test]
 fn a_dataset_needs_a_name() {
-    let outcome = given().log.run(&CreateDataset { name: "x".repeat(101), ..create() }, &ada(), NOW);
-    assert!(matches!(&outcome, Outcome::Refused(DatasetRefusal::Text(_), _)), "{outcome:?}");
+    let outcome = given().log.run(
+        &CreateDataset {
+            name: "x".repeat(101),
+            ..create()
+        },
+        &ada(),
+        NOW,
+    );
+    assert!(
+        matches!(&outcome, Outcome::Refused(DatasetRefusal::Text(_), _)),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn an_analyst_makes_no_dataset() {
-    given().when(create()).by(user(ADA, &["analyst"])).is_denied("role", Concealment::Forbidden);
+    given()
+        .when(create())
+        .by(user(ADA, &["analyst"]))
+        .then_denied("role", Concealment::Forbidden);
 }
 
 /// DS-2, DS-3
 #[test]
 fn a_version_gets_the_next_number_and_its_bytes_count() {
-    given().a_workshop().when(add("second")).by(ada()).records([
+    given().a_workshop().when(add("second")).by(ada()).then_records([
         fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
         fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
     ]);
@@ -83,22 +115,48 @@ fn a_version_gets_the_next_number_and_its_bytes_count() {
 /// DS-2: deduplicated; no bytes are counted twice.
 #[test]
 fn the_same_bytes_again_are_the_version_they_already_are() {
-    given().a_workshop().when(add("first")).by(ada()).is_already_so();
+    given()
+        .a_workshop()
+        .when(add("first"))
+        .by(ada())
+        .then_already_so();
 }
 
 /// DS-3
 #[test]
 fn the_last_byte_of_the_storage_quota_can_be_used_and_no_more() {
-    let one_gigabyte = || with_quotas(ada(), Quotas { storage_gb: Some(1), ..Quotas::UNLIMITED });
-    let nearly_full = || given().a_workshop().stream::<QuotaLedger>(ADA, [stored(999_999_000, "old")]);
-    nearly_full().when(add("second")).by(one_gigabyte()).records([
-        fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-        fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
-    ]);
+    let one_gigabyte = || {
+        with_quotas(
+            ada(),
+            Quotas {
+                storage_gb: Some(1),
+                ..Quotas::UNLIMITED
+            },
+        )
+    };
+    let nearly_full = || {
+        given()
+            .a_workshop()
+            .stream::<QuotaLedger>(ADA, [stored(999_999_000, "old")])
+    };
     nearly_full()
-        .when(AddDatasetVersion { bytes: 1_001, ..add("second") })
+        .when(add("second"))
         .by(one_gigabyte())
-        .is_refused(DatasetRefusal::StorageExceeded { limit: 1_000_000_000, used: 999_999_000, wanted: 1_001 });
+        .then_records([
+            fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
+            fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+        ]);
+    nearly_full()
+        .when(AddDatasetVersion {
+            bytes: 1_001,
+            ..add("second")
+        })
+        .by(one_gigabyte())
+        .then_refused(DatasetRefusal::StorageExceeded {
+            limit: 1_000_000_000,
+            used: 999_999_000,
+            wanted: 1_001,
+        });
 }
 
 /// DS-3: sizes near the end of the number range do not wrap around into the quota.
@@ -108,14 +166,34 @@ fn an_absurd_size_is_refused() {
         .a_workshop()
         .stream::<QuotaLedger>(ADA, [stored(10, "old")])
         .log
-        .run(&AddDatasetVersion { bytes: u64::MAX, ..add("second") }, &ada(), NOW);
-    assert!(matches!(&outcome, Outcome::Refused(DatasetRefusal::StorageExceeded { .. }, _)), "{outcome:?}");
+        .run(
+            &AddDatasetVersion {
+                bytes: u64::MAX,
+                ..add("second")
+            },
+            &ada(),
+            NOW,
+        );
+    assert!(
+        matches!(
+            &outcome,
+            Outcome::Refused(DatasetRefusal::StorageExceeded { .. }, _)
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn nobody_adds_to_the_dataset_of_others_or_to_none() {
-    given().a_workshop().when(add("second")).by(bob()).is_denied("stranger", Concealment::NotFound);
-    given().when(add("second")).by(ada()).is_denied("absent", Concealment::NotFound);
+    given()
+        .a_workshop()
+        .when(add("second"))
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
+    given()
+        .when(add("second"))
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
 }
 
 /// A public dataset is read by everybody and changed by its owner.
@@ -125,5 +203,5 @@ fn nobody_adds_to_a_public_dataset_of_others() {
         .stream::<Dataset>(DATASET, [dataset_created(Visibility::Public)])
         .when(add("first"))
         .by(bob())
-        .is_denied("role", Concealment::Forbidden);
+        .then_denied("role", Concealment::Forbidden);
 }

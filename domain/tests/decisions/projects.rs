@@ -12,7 +12,12 @@ use domain::{
 use crate::support::*;
 
 fn create_project() -> CreateProject {
-    CreateProject { project: PROJECT, owner: ADA, name: " Corpus ".into(), description: String::new() }
+    CreateProject {
+        project: PROJECT,
+        owner: ADA,
+        name: " Corpus ".into(),
+        description: String::new(),
+    }
 }
 
 fn create_experiment() -> CreateExperiment {
@@ -28,7 +33,7 @@ fn create_experiment() -> CreateExperiment {
 /// PR-1, QU-1
 #[test]
 fn founding_a_project_records_it_and_takes_its_place_in_the_quota() {
-    given().when(create_project()).by(ada()).records([
+    given().when(create_project()).by(ada()).then_records([
         fact::<Project>(PROJECT, &project_created()),
         fact::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
     ]);
@@ -41,18 +46,34 @@ fn a_guest_founds_one_project_only() {
         .stream::<QuotaLedger>(ADA, [taken(Quota::Projects, "another")])
         .when(create_project())
         .by(user(ADA, &["guest"]))
-        .is_refused(QuotaExceeded { quota: Quota::Projects, limit: 1, used: 1 }.into());
+        .then_refused(
+            QuotaExceeded {
+                quota: Quota::Projects,
+                limit: 1,
+                used: 1,
+            }
+            .into(),
+        );
 }
 
 /// QU-1
 #[test]
 fn a_place_that_was_given_back_can_be_taken_again() {
-    let given_back = LedgerEvent::Released { quota: Quota::Projects, item: "another".into() };
+    let given_back = LedgerEvent::Released {
+        quota: Quota::Projects,
+        item: "another".into(),
+    };
     given()
         .stream::<QuotaLedger>(ADA, [taken(Quota::Projects, "another"), given_back])
         .when(create_project())
-        .by(with_quotas(ada(), Quotas { projects: Some(1), ..Quotas::NOTHING }))
-        .records([
+        .by(with_quotas(
+            ada(),
+            Quotas {
+                projects: Some(1),
+                ..Quotas::NOTHING
+            },
+        ))
+        .then_records([
             fact::<Project>(PROJECT, &project_created()),
             fact::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
         ]);
@@ -64,24 +85,34 @@ fn an_id_names_one_project() {
         .stream::<Project>(PROJECT, [project_created()])
         .when(create_project())
         .by(ada())
-        .is_refused(CreateProjectRefusal::IdTaken);
+        .then_refused(CreateProjectRefusal::IdTaken);
 }
 
 #[test]
 fn a_project_needs_a_name_and_every_bad_text_is_named() {
-    let command = CreateProject { name: " ".into(), description: "x".repeat(2_001), ..create_project() };
+    let command = CreateProject {
+        name: " ".into(),
+        description: "x".repeat(2_001),
+        ..create_project()
+    };
     let mut log = given().log;
     let outcome = log.run(&command, &ada(), NOW);
     let crate::support::log::Outcome::Refused(CreateProjectRefusal::Text(problems), facts) = outcome else {
         panic!("both texts are bad: {outcome:?}");
     };
-    assert_eq!(problems.0.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["name", "description"]);
+    assert_eq!(
+        problems.0.iter().map(|problem| problem.field).collect::<Vec<_>>(),
+        ["name", "description"]
+    );
     assert_eq!(facts, []);
 }
 
 #[test]
 fn founding_needs_the_permission() {
-    given().when(create_project()).by(user(ADA, &["viewer"])).is_denied("role", Concealment::Forbidden);
+    given()
+        .when(create_project())
+        .by(user(ADA, &["viewer"]))
+        .then_denied("role", Concealment::Forbidden);
 }
 
 /// PR-2
@@ -91,7 +122,7 @@ fn an_experiment_begins_in_ones_own_project() {
         .stream::<Project>(PROJECT, [project_created()])
         .when(create_experiment())
         .by(ada())
-        .records([fact::<Experiment>(EXPERIMENT, &experiment_created())]);
+        .then_records([fact::<Experiment>(EXPERIMENT, &experiment_created())]);
 }
 
 /// Strangers are not told that the project exists.
@@ -101,8 +132,11 @@ fn a_strangers_project_and_a_missing_one_look_alike_but_for_the_recorded_rule() 
         .stream::<Project>(PROJECT, [project_created()])
         .when(create_experiment())
         .by(bob())
-        .is_denied("stranger", Concealment::NotFound);
-    given().when(create_experiment()).by(bob()).is_denied("absent", Concealment::NotFound);
+        .then_denied("stranger", Concealment::NotFound);
+    given()
+        .when(create_experiment())
+        .by(bob())
+        .then_denied("absent", Concealment::NotFound);
 }
 
 #[test]
@@ -111,7 +145,7 @@ fn owning_the_project_does_not_replace_the_permission_to_create() {
         .stream::<Project>(PROJECT, [project_created()])
         .when(create_experiment())
         .by(user(ADA, &["viewer"]))
-        .is_denied("role", Concealment::Forbidden);
+        .then_denied("role", Concealment::Forbidden);
 }
 
 #[test]
@@ -121,12 +155,15 @@ fn an_id_names_one_experiment() {
         .stream::<Experiment>(EXPERIMENT, [experiment_created()])
         .when(create_experiment())
         .by(ada())
-        .is_refused(CreateExperimentRefusal::IdTaken);
+        .then_refused(CreateExperimentRefusal::IdTaken);
 }
 
 #[test]
 fn an_experiment_needs_a_name() {
-    let command = CreateExperiment { name: "a\u{7}b".into(), ..create_experiment() };
+    let command = CreateExperiment {
+        name: "a\u{7}b".into(),
+        ..create_experiment()
+    };
     let mut log = given().stream::<Project>(PROJECT, [project_created()]).log;
     let outcome = log.run(&command, &ada(), NOW);
     assert!(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::setting::{LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
+use super::setting::{LogFilter, LogFormat, Folder, ObjectUrl, Origins, PostgresUrl, Setting};
 
 /// One declared key.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +135,12 @@ keys! {
     objects: Objects "objects" {
         /// A folder as `file:///path`. Empty: the folder `objects` in the data folder.
         url: ObjectUrl = "", "";
+    }
+
+    /// Base models from outside.
+    models: Models "models" {
+        /// A folder whose subfolders, each a model in Hugging Face layout, may be imported. Empty: none may.
+        folder: Folder = "", "";
     }
 
     /// Logging in.

@@ -163,6 +163,17 @@ impl Setting for PostgresUrl {
     }
 }
 
+/// A folder; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder(pub Option<PathBuf>);
+
+impl Setting for Folder {
+    const KIND: &'static str = "path";
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
 /// The folder of the object store; `None` when not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectUrl(pub Option<PathBuf>);

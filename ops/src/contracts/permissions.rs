@@ -43,10 +43,13 @@ pub(super) fn table() -> String {
 }
 
 fn line(out: &mut String, head: &str, cells: &[String], widths: &[usize]) {
-    let cells = cells.iter().zip(widths).fold(String::new(), |mut row, (cell, width)| {
-        let _ = write!(row, "  {cell:<width$}");
-        row
-    });
+    let cells = cells
+        .iter()
+        .zip(widths)
+        .fold(String::new(), |mut row, (cell, width)| {
+            let _ = write!(row, "  {cell:<width$}");
+            row
+        });
     let row = format!("{head:<28}{cells}");
     let _ = writeln!(out, "{}", row.trim_end());
 }
@@ -59,13 +62,18 @@ fn matrix(out: &mut String, roles: &[RoleDefinition]) {
     let mark = |held: bool| if held { "x" } else { "." }.to_owned();
     line(out, "", &names, &widths);
     for action in Action::ALL {
-        let held: Vec<String> =
-            roles.iter().map(|role| mark(role.permissions.contains(action.name()))).collect();
+        let held: Vec<String> = roles
+            .iter()
+            .map(|role| mark(role.permissions.contains(action.name())))
+            .collect();
         line(out, action.name(), &held, &widths);
     }
     out.push('\n');
     for name in &names {
-        let may: Vec<String> = roles.iter().map(|role| mark(role.may_grant.contains(name))).collect();
+        let may: Vec<String> = roles
+            .iter()
+            .map(|role| mark(role.may_grant.contains(name)))
+            .collect();
         line(out, &format!("may grant {name}"), &may, &widths);
     }
 }
@@ -76,25 +84,40 @@ fn rules(out: &mut String) {
     let parts: [(&str, Resource); 5] = [
         ("owner", Resource::of("thing", Some(USER))),
         ("member", Resource::of("thing", Some(OTHER)).with_members([USER])),
-        ("public", Resource::of("thing", Some(OTHER)).seen_by(Visibility::Public)),
+        (
+            "public",
+            Resource::of("thing", Some(OTHER)).seen_by(Visibility::Public),
+        ),
         ("stranger", Resource::of("thing", Some(OTHER))),
         ("nobody's", Resource::kind("things")),
     ];
-    let titles: Vec<String> =
-        parts.iter().chain(&parts).enumerate().map(|(index, (title, _))| column(index, title)).collect();
+    let titles: Vec<String> = parts
+        .iter()
+        .chain(&parts)
+        .enumerate()
+        .map(|(index, (title, _))| column(index, title))
+        .collect();
     let widths: Vec<usize> = titles.iter().map(|title| title.len().max(6)).collect();
     line(out, "", &titles, &widths);
     for action in Action::ALL {
-        let answers = [true, false].into_iter().flat_map(|held| parts.iter().map(move |(_, part)| (held, part)));
-        let answers: Vec<String> =
-            answers.enumerate().map(|(index, (held, part))| column(index, answer(*action, held, part))).collect();
+        let answers = [true, false]
+            .into_iter()
+            .flat_map(|held| parts.iter().map(move |(_, part)| (held, part)));
+        let answers: Vec<String> = answers
+            .enumerate()
+            .map(|(index, (held, part))| column(index, answer(*action, held, part)))
+            .collect();
         line(out, action.name(), &answers, &widths);
     }
 }
 
 /// The right half of the table begins with a bar.
 fn column(index: usize, text: &str) -> String {
-    if index == 5 { format!("| {text}") } else { text.to_owned() }
+    if index == 5 {
+        format!("| {text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn answer(action: Action, held: bool, part: &Resource) -> &'static str {

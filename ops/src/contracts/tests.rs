@@ -18,8 +18,15 @@ fn a_missing_and_a_changed_contract_are_named() {
     write(folder.path()).expect("written");
     std::fs::remove_file(folder.path().join("events/jobs.JobQueued.v1.json")).expect("removed");
     std::fs::write(folder.path().join("config.md"), "else").expect("changed");
-    let files: Vec<_> = check(folder.path()).expect("readable").into_iter().map(|one| one.file).collect();
-    assert_eq!(files, ["config.md", "events/jobs.JobQueued.v1.json"].map(std::path::PathBuf::from));
+    let files: Vec<_> = check(folder.path())
+        .expect("readable")
+        .into_iter()
+        .map(|one| one.file)
+        .collect();
+    assert_eq!(
+        files,
+        ["config.md", "events/jobs.JobQueued.v1.json"].map(std::path::PathBuf::from)
+    );
 }
 
 #[test]
@@ -33,7 +40,10 @@ fn a_golden_payload_is_never_overwritten() {
     let error = write(folder.path()).expect_err("it differs").to_string();
     assert!(error.contains("events/jobs.JobCancelled.v1.json"), "{error}");
     assert_eq!(std::fs::read_to_string(&golden).expect("readable"), other);
-    assert_eq!(std::fs::read_to_string(folder.path().join("config.md")).expect("readable"), "else");
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("config.md")).expect("readable"),
+        "else"
+    );
 }
 
 #[test]
@@ -48,9 +58,21 @@ fn an_old_payload_that_cannot_be_read_is_named() {
 
 #[test]
 fn names_of_golden_payloads_are_read() {
-    assert_eq!(kind_and_version("jobs.JobQueued.v12.json"), Some(("jobs.JobQueued", 12)));
-    assert_eq!(kind_and_version("jobs.JobQueued.v1.lora.json"), Some(("jobs.JobQueued", 1)));
-    for name in ["jobs.JobQueued.json", "jobs.JobQueued.1.json", "jobs.v1.json", "a.B.v1.c.d.json", "a.B.v1.txt"] {
+    assert_eq!(
+        kind_and_version("jobs.JobQueued.v12.json"),
+        Some(("jobs.JobQueued", 12))
+    );
+    assert_eq!(
+        kind_and_version("jobs.JobQueued.v1.lora.json"),
+        Some(("jobs.JobQueued", 1))
+    );
+    for name in [
+        "jobs.JobQueued.json",
+        "jobs.JobQueued.1.json",
+        "jobs.v1.json",
+        "a.B.v1.c.d.json",
+        "a.B.v1.txt",
+    ] {
         assert_eq!(kind_and_version(name), None, "{name}");
     }
 }

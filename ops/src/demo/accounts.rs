@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -78,55 +78,103 @@ pub(super) async fn ready(client: &Client, data_dir: &Path, show: &Show) -> anyh
     };
     if !server.set_up {
         create_administrator(client, data_dir, &credentials.administrator).await?;
-        show.line(&format!("  Administrator {} was created with the set-up token.", credentials.administrator.username))?;
+        show.line(&format!(
+            "  Administrator {} was created with the set-up token.",
+            credentials.administrator.username
+        ))?;
     }
     let administrator = sign_in(client, &credentials.administrator, &file).await?;
-    let wanted = &credentials.engineer;
-    let user = match find(&administrator, &wanted.username).await? {
-        Some(user) => user,
-        None if !server.self_registration => {
-            bail!("registration is switched off; switch it on for the demo: auth.self_registration = true")
-        }
-        None => {
-            let input = json!({
-                "username": wanted.username, "email": wanted.email, "password": wanted.password,
-                "firstName": "Demo", "lastName": "Engineer", "company": "Demonstration Ltd",
-            });
-            client.change::<Value>(None, REGISTER, input).await.context("registering the engineer")?;
-            let found = find(&administrator, &wanted.username).await?;
-            found.context("the engineer's account is not readable yet; run the demo again")?
-        }
-    };
+    let user = registered(
+        client,
+        &administrator,
+        &credentials.engineer,
+        server.self_registration,
+    )
+    .await?;
     if !user.verified {
-        let token = verification_token(&outbox(data_dir), &wanted.email)?;
-        let done = client.change::<Value>(None, VERIFY, json!({ "token": token })).await;
-        done.context("verifying the engineer's address")?;
-        show.line(&format!("  {} registered and proved its address with the token from the mail.", user.username))?;
+        verify(client, data_dir, &credentials.engineer).await?;
+        show.line(&format!(
+            "  {} registered and proved its address with the token from the mail.",
+            user.username
+        ))?;
     }
     if !user.roles.iter().any(|held| held.role == recipe::ROLE) {
         let reason = "trains the models of the demonstration";
         let input = json!({ "userId": user.id, "role": recipe::ROLE, "reason": reason });
-        administrator.change::<Value>(GRANT, input).await.context("granting the engineer's role")?;
-        show.line(&format!("  {} granted it the role {}.", administrator.username(), recipe::ROLE))?;
+        let granted = administrator.change::<Value>(GRANT, input).await;
+        granted.context("granting the engineer's role")?;
+        show.line(&format!(
+            "  {} granted it the role {}.",
+            administrator.username(),
+            recipe::ROLE
+        ))?;
     }
-    let engineer = sign_in(client, wanted, &file).await?;
-    show.line(&format!("  Signed in as {} and {}.", administrator.username(), engineer.username()))?;
+    let engineer = sign_in(client, &credentials.engineer, &file).await?;
+    show.line(&format!(
+        "  Signed in as {} and {}.",
+        administrator.username(),
+        engineer.username()
+    ))?;
     let users: Vec<User> = administrator.list(USERS, json!({})).await?;
     let names = users.into_iter().map(|user| (user.id, user.username)).collect();
-    Ok(People { administrator, engineer, names, file })
+    Ok(People {
+        administrator,
+        engineer,
+        names,
+        file,
+    })
+}
+
+/// The engineer's account, which is made if it is not there.
+async fn registered(
+    client: &Client,
+    administrator: &Session,
+    wanted: &Account,
+    open: bool,
+) -> anyhow::Result<User> {
+    if let Some(user) = find(administrator, &wanted.username).await? {
+        return Ok(user);
+    }
+    ensure!(
+        open,
+        "registration is switched off; switch it on for the demo: auth.self_registration = true"
+    );
+    let input = json!({
+        "username": wanted.username, "email": wanted.email, "password": wanted.password,
+        "firstName": "Demo", "lastName": "Engineer", "company": "Demonstration Ltd",
+    });
+    let done = client.change::<Value>(None, REGISTER, input).await;
+    done.context("registering the engineer")?;
+    let found = find(administrator, &wanted.username).await?;
+    found.context("the engineer's account is not readable yet; run the demo again")
+}
+
+async fn verify(client: &Client, data_dir: &Path, wanted: &Account) -> anyhow::Result<()> {
+    let token = verification_token(&outbox(data_dir), &wanted.email)?;
+    let done = client
+        .change::<Value>(None, VERIFY, json!({ "token": token }))
+        .await;
+    done.context("verifying the engineer's address")?;
+    Ok(())
 }
 
 async fn create_administrator(client: &Client, data_dir: &Path, account: &Account) -> anyhow::Result<()> {
     let path = data_dir.join(SETUP_TOKEN_FILE);
     let token = std::fs::read_to_string(&path).with_context(|| {
-        format!("cannot read the set-up token in {}; give the system's data folder with --data", path.display())
+        format!(
+            "cannot read the set-up token in {}; give the system's data folder with --data",
+            path.display()
+        )
     })?;
     let account = json!({
         "username": account.username, "email": account.email, "password": account.password,
         "firstName": "Demo", "lastName": "Administrator",
     });
     let input = json!({ "setupToken": token.trim(), "account": account });
-    client.change::<Value>(None, CREATE, input).await.context("creating the first administrator")?;
+    client
+        .change::<Value>(None, CREATE, input)
+        .await
+        .context("creating the first administrator")?;
     Ok(())
 }
 
@@ -151,7 +199,10 @@ async fn find(administrator: &Session, username: &str) -> Result<Option<User>, C
 /// The token in the newest mail to `address`: the line that is indented.
 fn verification_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
     let missing = || {
-        format!("no verification mail to {address} in {}; give the system's data folder with --data", outbox.display())
+        format!(
+            "no verification mail to {address} in {}; give the system's data folder with --data",
+            outbox.display()
+        )
     };
     let mut mails = Vec::new();
     for entry in std::fs::read_dir(outbox).with_context(missing)? {
@@ -160,10 +211,15 @@ fn verification_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
     // Mails are named by ids that ascend in time.
     mails.sort();
     for path in mails.iter().rev() {
-        let mail = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let token = mail.lines().find_map(|line| line.strip_prefix("    ").map(str::trim));
+        let mail =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = mail
+            .lines()
+            .find_map(|line| line.strip_prefix("    ").map(str::trim));
         match token.filter(|token| !token.is_empty()) {
-            Some(token) if mail.lines().next() == Some(&format!("To: {address}")) => return Ok(token.to_owned()),
+            Some(token) if mail.lines().next() == Some(&format!("To: {address}")) => {
+                return Ok(token.to_owned());
+            }
             _ => {}
         }
     }
@@ -178,13 +234,17 @@ mod tests {
     fn the_newest_mail_to_the_address_counts() {
         let outbox = tempfile::tempdir().expect("a temporary folder");
         let write = |name: &str, to: &str, token: &str| {
-            let mail = format!("To: {to}\nSubject: Verify\n\nWelcome.\n\nYour token:\n\n    {token}\n\nBye.\n");
+            let mail =
+                format!("To: {to}\nSubject: Verify\n\nWelcome.\n\nYour token:\n\n    {token}\n\nBye.\n");
             std::fs::write(outbox.path().join(name), mail).expect("written");
         };
         write("1.txt", "a@x.example", "old");
         write("2.txt", "a@x.example", "new");
         write("3.txt", "b@x.example", "other");
-        assert_eq!(verification_token(outbox.path(), "a@x.example").expect("found"), "new");
+        assert_eq!(
+            verification_token(outbox.path(), "a@x.example").expect("found"),
+            "new"
+        );
         let error = verification_token(outbox.path(), "c@x.example").expect_err("no such mail");
         assert!(error.to_string().contains("--data"), "{error}");
     }

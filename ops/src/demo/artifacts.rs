@@ -64,16 +64,26 @@ impl Fetched {
 ///
 /// # Errors
 /// When a file is refused, or is not what was recorded.
-pub(super) async fn fetch(session: &Session, trained: &Trained, folder: &Path) -> anyhow::Result<Vec<Fetched>> {
+pub(super) async fn fetch(
+    session: &Session,
+    trained: &Trained,
+    folder: &Path,
+) -> anyhow::Result<Vec<Fetched>> {
     let model: Option<Model> = session.query(MODEL, json!({ "id": trained.model })).await?;
     let model = model.context("the model is gone; was access to it withdrawn?")?;
     let made = |version: &Version| version.lineage.job_id.as_deref() == Some(trained.job.as_str());
-    let version = model.versions.into_iter().find(made).context("the model has no version of this job")?;
+    let version = model
+        .versions
+        .into_iter()
+        .find(made)
+        .context("the model has no version of this job")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut fetched = Vec::new();
     for file in version.files {
         let (name, sha256) = (file.name.clone(), file.sha256.clone());
-        let bytes = fetch_file(session, &file, folder).await.with_context(|| format!("downloading {name}"))?;
+        let bytes = fetch_file(session, &file, folder)
+            .await
+            .with_context(|| format!("downloading {name}"))?;
         fetched.push(Fetched { name, bytes, sha256 });
     }
     Ok(fetched)
@@ -95,10 +105,13 @@ async fn fetch_file(session: &Session, file: &Listed, folder: &Path) -> anyhow::
         return Ok(expected);
     }
     let token = session.token().await?;
-    let request = session.client().request(Method::GET, &file.download_path, Some(&token))?;
+    let request = session
+        .client()
+        .request(Method::GET, &file.download_path, Some(&token))?;
     let response = accepted(session.client().send(request).await?).await?;
     let fresh = folder.join(format!(".{}.part", file.name));
-    let mut target = std::fs::File::create(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
+    let mut target =
+        std::fs::File::create(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
     let (mut hash, mut length) = (Sha256::new(), 0_u64);
     let mut body = response.bytes_stream();
     while let Some(chunk) = body.next().await {
@@ -106,11 +119,16 @@ async fn fetch_file(session: &Session, file: &Listed, folder: &Path) -> anyhow::
         length += chunk.len() as u64;
         ensure!(length <= expected, "more than the recorded {expected} bytes came");
         hash.update(&chunk);
-        target.write_all(&chunk).with_context(|| format!("cannot write {}", fresh.display()))?;
+        target
+            .write_all(&chunk)
+            .with_context(|| format!("cannot write {}", fresh.display()))?;
     }
     let found = hex::encode(hash.finalize());
     if found != file.sha256 || length != expected {
-        bail!("SHA-256 {found} and {length} bytes came, {} and {expected} were recorded; try again", file.sha256);
+        bail!(
+            "SHA-256 {found} and {length} bytes came, {} and {expected} were recorded; try again",
+            file.sha256
+        );
     }
     std::fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(length)
@@ -124,7 +142,10 @@ mod tests {
     #[test]
     fn a_file_never_lands_outside_its_folder() {
         let folder = Path::new("/data/demo-adapter");
-        assert_eq!(place(folder, "adapter_config.json").expect("plain"), folder.join("adapter_config.json"));
+        assert_eq!(
+            place(folder, "adapter_config.json").expect("plain"),
+            folder.join("adapter_config.json")
+        );
         for name in ["", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\\b"] {
             assert!(place(folder, name).is_err(), "{name}");
         }

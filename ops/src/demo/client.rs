@@ -83,8 +83,16 @@ impl Answer {
     /// What `answer` holds.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> Result<T, CallError> {
         if let Some(error) = self.errors.into_iter().next() {
-            let code = error.extensions.get("code").and_then(Value::as_str).unwrap_or("INVALID").to_owned();
-            return Err(CallError::Refused { code, message: error.message });
+            let code = error
+                .extensions
+                .get("code")
+                .and_then(Value::as_str)
+                .unwrap_or("INVALID")
+                .to_owned();
+            return Err(CallError::Refused {
+                code,
+                message: error.message,
+            });
         }
         let answer = self.data.get_mut("answer").map(Value::take).unwrap_or_default();
         serde_json::from_value(answer).map_err(|error| CallError::Unreadable(error.to_string()))
@@ -117,7 +125,8 @@ pub(super) struct Client {
 impl Client {
     /// A client of the server at `url`; connects when first used.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let base = Url::parse(url).with_context(|| format!("{url} is no address; write it as http://127.0.0.1:8080"))?;
+        let base = Url::parse(url)
+            .with_context(|| format!("{url} is no address; write it as http://127.0.0.1:8080"))?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
@@ -129,8 +138,16 @@ impl Client {
     }
 
     /// A request to a path of the server, in the name of the bearer of `token`.
-    pub(super) fn request(&self, method: Method, path: &str, token: Option<&str>) -> anyhow::Result<RequestBuilder> {
-        let url = self.base.join(path).with_context(|| format!("{path} is no path"))?;
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+    ) -> anyhow::Result<RequestBuilder> {
+        let url = self
+            .base
+            .join(path)
+            .with_context(|| format!("{path} is no path"))?;
         let request = self.http.request(method, url);
         Ok(match token {
             Some(token) => request.bearer_auth(token),
@@ -150,7 +167,10 @@ impl Client {
             error if error.is_timeout() => "no answer in time".to_owned(),
             error => error.to_string(),
         };
-        CallError::Unreachable { url: self.base.to_string(), reason }
+        CallError::Unreachable {
+            url: self.base.to_string(),
+            reason,
+        }
     }
 
     /// Runs a document and reads what `answer` holds.
@@ -211,8 +231,17 @@ fn refusal(status: StatusCode, text: &str) -> CallError {
     let code = format!("HTTP {}", status.as_u16());
     let message = match serde_json::from_str::<Problem>(text) {
         Ok(problem) => {
-            let lines = problem.errors.iter().take(5).map(|line| format!("; {} {}", line.pointer, line.message));
-            format!("{}: {}{}", problem.title, problem.detail, lines.collect::<String>())
+            let lines = problem
+                .errors
+                .iter()
+                .take(5)
+                .map(|line| format!("; {} {}", line.pointer, line.message));
+            format!(
+                "{}: {}{}",
+                problem.title,
+                problem.detail,
+                lines.collect::<String>()
+            )
         }
         Err(_) => "the server refuses the request".to_owned(),
     };
@@ -237,7 +266,9 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_names_the_cure() {
-        let error = answer(r#"{"data":{"answer":"x"}}"#).read::<u32>().expect_err("no number");
+        let error = answer(r#"{"data":{"answer":"x"}}"#)
+            .read::<u32>()
+            .expect_err("no number");
         assert!(matches!(error, CallError::Unreadable(_)));
         assert!(error.to_string().contains("same version"));
     }
@@ -246,6 +277,9 @@ mod tests {
     fn a_problem_is_told_with_its_lines() {
         let text = r##"{"title":"Dataset refused","status":422,"detail":"2 lines are wrong","errors":[{"pointer":"#line=3","code":"X","message":"no JSON"}]}"##;
         let said = refusal(StatusCode::UNPROCESSABLE_ENTITY, text).to_string();
-        assert_eq!(said, "Dataset refused: 2 lines are wrong; #line=3 no JSON (HTTP 422)");
+        assert_eq!(
+            said,
+            "Dataset refused: 2 lines are wrong; #line=3 no JSON (HTTP 422)"
+        );
     }
 }

@@ -56,7 +56,12 @@ pub(super) fn load(data_dir: &Path) -> anyhow::Result<Option<Credentials>> {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             // The parser's own words could quote a password.
-            .map_err(|_| anyhow::anyhow!("{} is damaged; restore it, or use a fresh data folder", path.display())),
+            .map_err(|_| {
+                anyhow::anyhow!(
+                    "{} is damaged; restore it, or use a fresh data folder",
+                    path.display()
+                )
+            }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -64,7 +69,10 @@ pub(super) fn load(data_dir: &Path) -> anyhow::Result<Option<Credentials>> {
 
 /// Fresh ones, written down.
 pub(super) fn create(data_dir: &Path) -> anyhow::Result<Credentials> {
-    let credentials = Credentials { administrator: account("admin")?, engineer: account("engineer")? };
+    let credentials = Credentials {
+        administrator: account("admin")?,
+        engineer: account("engineer")?,
+    };
     let path = path(data_dir);
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
@@ -72,12 +80,21 @@ pub(super) fn create(data_dir: &Path) -> anyhow::Result<Credentials> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)?;
         file.write_all(&serde_json::to_vec_pretty(&credentials)?)?;
         file.sync_all()?;
         std::fs::rename(&fresh, &path)
     };
-    write().with_context(|| format!("cannot write {}; check that the data folder is writable", path.display()))?;
+    write().with_context(|| {
+        format!(
+            "cannot write {}; check that the data folder is writable",
+            path.display()
+        )
+    })?;
     Ok(credentials)
 }
 
@@ -91,7 +108,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert!(load(folder.path()).expect("readable").is_none());
         let made = create(folder.path()).expect("written");
-        let mode = path(folder.path()).metadata().expect("it exists").permissions().mode();
+        let mode = path(folder.path())
+            .metadata()
+            .expect("it exists")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         let found = load(folder.path()).expect("readable").expect("it was written");
         assert_eq!(found.engineer.password, made.engineer.password);

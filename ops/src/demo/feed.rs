@@ -17,7 +17,7 @@ const FEED: &str = "subscription($job: ID!, $after: Long) { answer: jobFeed(jobI
      ... on JobDelta { event message } \
      ... on JobMetricBatch { step totalSteps etaSeconds points { loss tokensPerSecond } evaluations { step loss } } \
      ... on JobLogChunk { lines { level message step prompt } } \
-     ... on FeedEnd { reason } } }";
+     ... on FeedEnd { position reason } } }";
 
 /// How often in a row a connection may bring nothing before we give up: about a minute.
 const FRUITLESS: u32 = 25;
@@ -69,21 +69,62 @@ pub(super) enum Item {
     Log { lines: Vec<Line> },
     /// Nothing more will come.
     #[serde(rename = "FeedEnd")]
-    End { reason: String },
+    End { position: String, reason: String },
     /// A heart-beat, a snapshot, or what a newer server knows.
     #[serde(other)]
     Other,
 }
 
+/// The end of a job.
+pub(super) struct End {
+    /// Position of its last event.
+    pub(super) position: String,
+    /// How it ended, in words.
+    pub(super) reason: String,
+}
+
+/// How far the feed was read. One event of the log may become several items with the same position, and a
+/// connection may break between them: so we go on from the position before, and skip what we have seen.
+#[derive(Default)]
+struct Place {
+    before: Option<String>,
+    at: Option<String>,
+    seen: u32,
+    skip: u32,
+}
+
+impl Place {
+    /// Begins another connection; returns the position to go on after.
+    fn resume(&mut self) -> Option<&str> {
+        self.skip = self.seen;
+        self.before.as_deref()
+    }
+
+    /// Whether the item at this position was not seen before.
+    fn is_new(&mut self, position: String) -> bool {
+        if self.at.as_ref() != Some(&position) {
+            self.before = self.at.replace(position);
+            (self.seen, self.skip) = (1, 0);
+            return true;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.seen += 1;
+        true
+    }
+}
+
 /// How a connection ended.
 enum Ended {
     /// The job is over.
-    Finished(String),
+    Finished(End),
     /// It broke off; `true` when it had brought something.
     Broken(bool),
 }
 
-/// Follows a job from its first event to its last and hands every item to `seen`. Returns the last words.
+/// Follows a job from its first event to its last and hands every item to `seen`. Returns its end.
 ///
 /// # Errors
 /// When the server refuses, or does not answer for about a minute.
@@ -91,16 +132,16 @@ pub(super) async fn follow(
     session: &Session,
     job: &str,
     mut seen: impl FnMut(&Item) -> anyhow::Result<()>,
-) -> anyhow::Result<String> {
-    let mut last = "0".to_owned();
+) -> anyhow::Result<End> {
+    let mut place = Place::default();
     let mut fruitless = 0;
     loop {
-        let outcome = match connect(session, job, &last).await {
-            Ok(response) => read(session, response, &mut last, &mut seen).await,
+        let outcome = match connect(session, job, place.resume()).await {
+            Ok(response) => read(session, response, &mut place, &mut seen).await,
             Err(error) => Err(error.into()),
         };
         let passing = match outcome {
-            Ok(Ended::Finished(reason)) => return Ok(reason),
+            Ok(Ended::Finished(end)) => return Ok(end),
             Ok(Ended::Broken(true)) => {
                 fruitless = 0;
                 None
@@ -125,32 +166,41 @@ pub(super) async fn follow(
     }
 }
 
-async fn connect(session: &Session, job: &str, last: &str) -> Result<Response, CallError> {
+async fn connect(session: &Session, job: &str, after: Option<&str>) -> Result<Response, CallError> {
     let token = session.token().await?;
     let request = session.client().request(Method::POST, "graphql", Some(&token));
     let request = request.map_err(|error| CallError::Unreadable(error.to_string()))?;
     let mut request = request
         .header(header::ACCEPT, "text/event-stream")
         .json(&json!({ "query": FEED, "variables": { "job": job, "after": "0" } }));
-    if last != "0" {
+    if let Some(after) = after {
         // Counts more than the variable: the same request goes on where the last one broke off.
-        request = request.header("Last-Event-ID", last);
+        request = request.header("Last-Event-ID", after);
     }
     let response = session.client().send(request).await?;
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
         return Ok(response);
     }
-    let bytes = response.bytes().await.map_err(|error| session.client().unreachable(&error))?;
-    let answer: Answer = serde_json::from_slice(&bytes).map_err(|error| CallError::Unreadable(error.to_string()))?;
+    let bytes = response
+        .bytes()
+        .await
+        .map_err(|error| session.client().unreachable(&error))?;
+    let answer: Answer =
+        serde_json::from_slice(&bytes).map_err(|error| CallError::Unreadable(error.to_string()))?;
     answer.read::<Value>()?;
-    Err(CallError::Unreadable("a stream of events was expected".to_owned()))
+    Err(CallError::Unreadable(
+        "a stream of events was expected".to_owned(),
+    ))
 }
 
 async fn read(
     session: &Session,
     response: Response,
-    last: &mut String,
+    place: &mut Place,
     seen: &mut impl FnMut(&Item) -> anyhow::Result<()>,
 ) -> anyhow::Result<Ended> {
     let mut parser = Parser::default();
@@ -169,13 +219,13 @@ async fn read(
             let answer: Answer =
                 serde_json::from_str(&data).map_err(|error| CallError::Unreadable(error.to_string()))?;
             let item: Item = answer.read()?;
+            if id.is_some_and(|id| !place.is_new(id)) {
+                continue;
+            }
             seen(&item)?;
             fruitful = true;
-            if let Some(id) = id {
-                *last = id;
-            }
-            if let Item::End { reason } = item {
-                return Ok(Ended::Finished(reason));
+            if let Item::End { position, reason } = item {
+                return Ok(Ended::Finished(End { position, reason }));
             }
         }
     }
@@ -184,15 +234,55 @@ async fn read(
 
 #[cfg(test)]
 mod tests {
-    use super::Item;
+    use super::{Item, Place};
+
+    /// GQ-4: a break between two items of one event neither loses nor repeats any.
+    #[test]
+    fn nothing_is_lost_or_repeated_wherever_the_feed_breaks() {
+        let recorded = [
+            (3, 'a'),
+            (4, 'b'),
+            (4, 'c'),
+            (4, 'd'),
+            (6, 'e'),
+            (6, 'f'),
+            (9, 'g'),
+        ];
+        for length in 1..=recorded.len() {
+            let (mut place, mut got) = (Place::default(), String::new());
+            while !got.ends_with('g') {
+                let after: u64 = place
+                    .resume()
+                    .map_or(0, |position| position.parse().expect("a number"));
+                let rest = recorded.iter().filter(|(position, _)| *position > after);
+                for (position, item) in rest.take(length + 2) {
+                    if place.is_new(position.to_string()) {
+                        got.push(*item);
+                    }
+                }
+            }
+            assert_eq!(got, "abcdefg", "when it breaks after {length} items");
+        }
+    }
 
     #[test]
     fn items_are_read_by_their_type_and_unknown_ones_pass() {
         let metrics = r#"{"__typename":"JobMetricBatch","step":5,"totalSteps":20,"etaSeconds":null,
             "points":[{"loss":7.5,"tokensPerSecond":900.0}],"evaluations":[]}"#;
         let item: Item = serde_json::from_str(metrics).expect("metrics");
-        assert!(matches!(item, Item::Metrics { step: 5, total_steps: 20, eta_seconds: None, .. }));
+        assert!(matches!(
+            item,
+            Item::Metrics {
+                step: 5,
+                total_steps: 20,
+                eta_seconds: None,
+                ..
+            }
+        ));
         let newer = r#"{"__typename":"JobPoem","lines":3}"#;
-        assert!(matches!(serde_json::from_str(newer).expect("anything"), Item::Other));
+        assert!(matches!(
+            serde_json::from_str(newer).expect("anything"),
+            Item::Other
+        ));
     }
 }

@@ -32,16 +32,33 @@ struct Run {
 pub(super) async fn print(people: &People, subjects: &[&str], show: &Show) -> anyhow::Result<()> {
     let mut entries: Vec<Raw> = Vec::new();
     for subject in subjects {
-        let found: Vec<Raw> = people.administrator.list(LOG, json!({ "subject": subject })).await?;
+        let found: Vec<Raw> = people
+            .administrator
+            .list(LOG, json!({ "subject": subject }))
+            .await?;
         entries.extend(found);
     }
-    show.line(&format!("  {:>11}  {:8}  {:<32} actor", "position", "time", "event"))?;
+    show.line(&format!(
+        "  {:>11}  {:8}  {:<32} actor",
+        "position", "time", "event"
+    ))?;
     for run in runs(entries)? {
-        let position = if run.first == run.last { run.first.to_string() } else { format!("{}–{}", run.first, run.last) };
-        let kind = if run.count == 1 { run.kind } else { format!("{} × {}", run.kind, run.count) };
+        let position = if run.first == run.last {
+            run.first.to_string()
+        } else {
+            format!("{}–{}", run.first, run.last)
+        };
+        let kind = if run.count == 1 {
+            run.kind
+        } else {
+            format!("{} × {}", run.kind, run.count)
+        };
         // RFC 3339: the time of day is what stands after the T.
         let time = run.at.get(11..19).unwrap_or(&run.at);
-        show.line(&format!("  {position:>11}  {time}  {kind:<32} {}", named(&run.actor, &people.names)))?;
+        show.line(&format!(
+            "  {position:>11}  {time}  {kind:<32} {}",
+            named(&run.actor, &people.names)
+        ))?;
     }
     Ok(())
 }
@@ -51,7 +68,10 @@ fn runs(mut entries: Vec<Raw>) -> anyhow::Result<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     for entry in entries {
         let position: u64 = entry.position.parse()?;
-        match runs.last_mut().filter(|run| run.kind == entry.kind && run.actor == entry.actor) {
+        match runs
+            .last_mut()
+            .filter(|run| run.kind == entry.kind && run.actor == entry.actor)
+        {
             Some(run) => {
                 run.last = position;
                 run.count += 1;
@@ -70,7 +90,9 @@ fn runs(mut entries: Vec<Raw>) -> anyhow::Result<Vec<Run>> {
 }
 
 fn named(actor: &str, names: &[(String, String)]) -> String {
-    let known = names.iter().find(|(id, _)| actor.strip_prefix("user:") == Some(id));
+    let known = names
+        .iter()
+        .find(|(id, _)| actor.strip_prefix("user:") == Some(id));
     known.map_or_else(|| actor.to_owned(), |(_, name)| format!("user:{name}"))
 }
 
@@ -79,14 +101,22 @@ mod tests {
     use super::{Raw, named, runs};
 
     fn entry(position: u64, kind: &str) -> Raw {
-        Raw { position: position.to_string(), at: String::new(), kind: kind.to_owned(), actor: "worker:w".to_owned() }
+        Raw {
+            position: position.to_string(),
+            at: String::new(),
+            kind: kind.to_owned(),
+            actor: "worker:w".to_owned(),
+        }
     }
 
     #[test]
     fn entries_are_in_order_and_equal_neighbours_are_one_line() {
         let entries = vec![entry(12, "c"), entry(9, "a"), entry(10, "b"), entry(11, "b")];
-        let found: Vec<(u64, u64, usize)> =
-            runs(entries).expect("numbers").iter().map(|run| (run.first, run.last, run.count)).collect();
+        let found: Vec<(u64, u64, usize)> = runs(entries)
+            .expect("numbers")
+            .iter()
+            .map(|run| (run.first, run.last, run.count))
+            .collect();
         assert_eq!(found, vec![(9, 9, 1), (10, 11, 2), (12, 12, 1)]);
     }
 

@@ -16,7 +16,7 @@ const JOBS: &str = "query($after: String) { \
      baseModelId } } pageInfo { hasNextPage endCursor } } }";
 const START: &str = "mutation($input: StartJobInput!) { answer: startJob(input: $input) \
      { job { id } userErrors { path message code } } }";
-const JOB: &str = "query($id: ID!) { answer: job(id: $id) { id state modelId step totalSteps attempt worker \
+const JOB: &str = "query($id: ID!, $at: Long) { answer: job(id: $id, minPosition: $at) { id state modelId attempt worker \
      metrics { name value } failureCode failureMessage } }";
 
 /// Longest line of generated text.
@@ -119,34 +119,58 @@ pub(super) async fn start(session: &Session, order: &Order<'_>) -> anyhow::Resul
 /// # Errors
 /// When the feed breaks for good, or the job did not end with a model.
 pub(super) async fn follow(session: &Session, job: &str, show: &Show) -> anyhow::Result<Trained> {
-    let mut view = View { progress: show.progress(1)?, samples: Vec::new(), evaluation: None };
-    view.progress.at(0, 1, "waiting for a worker")?;
-    let reason = feed::follow(session, job, |item| view.take(item)).await?;
+    let mut view = View {
+        progress: show.progress(1, "waiting for a worker")?,
+        samples: Vec::new(),
+    };
+    let end = feed::follow(session, job, |item| view.take(item)).await?;
     view.progress.finish()?;
     for sample in &view.samples {
         tell(sample, show)?;
     }
-    let ended: Option<Job> = session.query(JOB, json!({ "id": job })).await?;
+    let ended: Option<Job> = session
+        .query(JOB, json!({ "id": job, "at": end.position }))
+        .await?;
     let ended = ended.context("the job is gone; was access to it withdrawn?")?;
     if ended.state != "COMPLETED" {
         let code = ended.failure_code.unwrap_or_else(|| ended.state.to_lowercase());
-        let message = ended.failure_message.unwrap_or_else(|| "run the demo again to start a new one".to_owned());
-        bail!("{reason} ({code}): {message}");
+        let message = ended
+            .failure_message
+            .unwrap_or_else(|| "run the demo again to start a new one".to_owned());
+        bail!("{} ({code}): {message}", end.reason);
     }
-    let metrics: Vec<String> =
-        ended.metrics.iter().map(|metric| format!("{} {}", metric.name, show::tame(&metric.value, 12))).collect();
-    show.line(&format!("  Completed on {}: {}", ended.worker.as_deref().unwrap_or("a worker"), metrics.join(", ")))?;
+    let metrics: Vec<String> = ended
+        .metrics
+        .iter()
+        .map(|metric| {
+            format!(
+                "{} {}",
+                metric.name.replace('_', " "),
+                show::number(&metric.value)
+            )
+        })
+        .collect();
+    show.line(&format!(
+        "  Completed on {}: {}",
+        ended.worker.as_deref().unwrap_or("a worker"),
+        metrics.join(", ")
+    ))?;
     if ended.attempt > 1 {
-        show.line(&format!("  It took {} attempts; each went on from the last checkpoint.", ended.attempt))?;
+        show.line(&format!(
+            "  It took {} attempts; each went on from the last checkpoint.",
+            ended.attempt
+        ))?;
     }
-    Ok(Trained { job: job.to_owned(), model: ended.model_id })
+    Ok(Trained {
+        job: job.to_owned(),
+        model: ended.model_id,
+    })
 }
 
 /// What is on the screen while a job runs.
 struct View {
     progress: Progress,
     samples: Vec<(u32, String, String)>,
-    evaluation: Option<f64>,
 }
 
 impl View {
@@ -157,20 +181,31 @@ impl View {
                 "jobs.CheckpointSaved" => Ok(()),
                 _ => self.progress.note(&format!("  {}", show::tame(message, LINE))),
             },
-            Item::Metrics { step, total_steps, eta_seconds, points, evaluations } => {
+            Item::Metrics {
+                step,
+                total_steps,
+                eta_seconds,
+                points,
+                evaluations,
+            } => {
                 if let Some(evaluation) = evaluations.last() {
-                    self.evaluation = Some(evaluation.loss);
                     let (step, loss) = (evaluation.step, evaluation.loss);
-                    let words = format!("  held-out loss after {step} steps: {loss:.3} (perplexity {:.0})", loss.exp());
+                    let words = format!(
+                        "  held-out loss after {step} steps: {loss:.3} (perplexity {:.0})",
+                        loss.exp()
+                    );
                     self.progress.note(&words)?;
                 }
                 let Some(point) = points.last() else { return Ok(()) };
-                let left = eta_seconds.map(|left| format!("  {} left", show::seconds(left))).unwrap_or_default();
+                let left = eta_seconds
+                    .map(|left| format!("  {} left", show::seconds(left)))
+                    .unwrap_or_default();
                 let words = format!(
                     "step {step}/{total_steps}  loss {:.3}  {:.0} tokens/s{left}",
                     point.loss, point.tokens_per_second
                 );
-                self.progress.at(u64::from(*step), u64::from(*total_steps), &words)
+                self.progress
+                    .at(u64::from(*step), u64::from(*total_steps), &words)
             }
             Item::Log { lines } => lines.iter().try_for_each(|line| self.line(line)),
             Item::End { .. } | Item::Other => Ok(()),
@@ -185,14 +220,24 @@ impl View {
                 Ok(())
             }
             ("info", _) => Ok(()),
-            (level, _) => self.progress.note(&format!("  {level}: {}", show::tame(&line.message, 2 * LINE))),
+            (level, _) => self
+                .progress
+                .note(&format!("  {level}: {}", show::tame(&line.message, 2 * LINE))),
         }
     }
 }
 
 fn tell((step, prompt, text): &(u32, String, String), show: &Show) -> anyhow::Result<()> {
-    let when = if *step == 0 { "Before training".to_owned() } else { format!("After {step} steps") };
+    let when = if *step == 0 {
+        "Before training".to_owned()
+    } else {
+        format!("After {step} steps")
+    };
     // Samples may hold the prompt or go on after it.
     let text = text.strip_prefix(prompt.as_str()).unwrap_or(text);
-    show.line(&format!("  {when}: [{}] {}", show::tame(prompt, LINE), show::tame(text, 2 * LINE)))
+    show.line(&format!(
+        "  {when}: [{}] {}",
+        show::tame(prompt, LINE),
+        show::tame(text, 2 * LINE)
+    ))
 }

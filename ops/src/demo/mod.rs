@@ -18,7 +18,7 @@ mod show;
 mod sse;
 mod workspace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -78,21 +78,16 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let adapter = train(engineer, &order, &show).await?;
 
     show.heading("The result")?;
-    let base_folder = options.data_dir.join("demo-model");
-    let folder = options.data_dir.join("demo-adapter");
-    artifacts::fetch(engineer, &base, &base_folder).await?;
-    let files = artifacts::fetch(engineer, &adapter, &folder).await?;
-    for file in &files {
-        show.line(&format!("  {:<28} {:>11}  SHA-256 {}…", file.name, show::bytes(file.bytes), file.short_hash()))?;
-    }
-    show.line("  Every file was downloaded over HTTP and has the SHA-256 that the log recorded.")?;
-    show.line(&format!("  Adapter (Hugging Face PEFT): {}", folder.display()))?;
-    show.line(&format!("  Its base model (transformers): {}", base_folder.display()))?;
+    take_home(engineer, &base, &adapter, &options.data_dir, &show).await?;
 
     show.heading("The adapter's history, from the audit log")?;
     history::print(&people, &[&adapter.job, &adapter.model], &show).await?;
     show.line("")?;
-    show.line(&format!("  Log in as {} with the password in {}.", engineer.username(), people.file.display()))
+    show.line(&format!(
+        "  Log in as {} with the password in {}.",
+        engineer.username(),
+        people.file.display()
+    ))
 }
 
 /// Trains, or finds what was trained, and shows it either way.
@@ -104,9 +99,40 @@ async fn train(engineer: &Session, order: &Order<'_>, show: &Show) -> anyhow::Re
         }
         None => {
             let job = jobs::start(engineer, order).await?;
-            show.line(&format!("  Job {job} is queued; it goes on even if this program ends."))?;
+            show.line(&format!(
+                "  Job {job} is queued; it goes on even if this program ends."
+            ))?;
             job
         }
     };
-    jobs::follow(engineer, &job, show).await.with_context(|| format!("following the job {job}"))
+    jobs::follow(engineer, &job, show)
+        .await
+        .with_context(|| format!("following the job {job}"))
+}
+
+/// Fetches both models into the data folder.
+async fn take_home(
+    engineer: &Session,
+    base: &Trained,
+    adapter: &Trained,
+    data_dir: &Path,
+    show: &Show,
+) -> anyhow::Result<()> {
+    let base_folder = data_dir.join("demo-model");
+    let folder = data_dir.join("demo-adapter");
+    artifacts::fetch(engineer, base, &base_folder).await?;
+    for file in artifacts::fetch(engineer, adapter, &folder).await? {
+        let size = show::bytes(file.bytes);
+        show.line(&format!(
+            "  {:<28} {size:>11}  SHA-256 {}…",
+            file.name,
+            file.short_hash()
+        ))?;
+    }
+    show.line("  Every file was downloaded over HTTP and has the SHA-256 that the log recorded.")?;
+    show.line(&format!("  Adapter (Hugging Face PEFT): {}", folder.display()))?;
+    show.line(&format!(
+        "  Its base model (transformers): {}",
+        base_folder.display()
+    ))
 }

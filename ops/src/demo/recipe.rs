@@ -38,7 +38,11 @@ pub(super) const EXPERIMENT: &str = "From a text to an adapter";
 pub(super) const ROLE: &str = "engineer_i";
 
 fn named(name: &str, quick: bool) -> String {
-    if quick { format!("{name} (quick)") } else { name.to_owned() }
+    if quick {
+        format!("{name} (quick)")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Name of the first job and its model.

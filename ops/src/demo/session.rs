@@ -38,7 +38,11 @@ struct Tokens {
 impl From<Granted> for Tokens {
     fn from(granted: Granted) -> Self {
         let life = Duration::from_secs(granted.expires_in).saturating_sub(MARGIN);
-        Self { access: granted.access_token, refresh: granted.refresh_token, good_until: Instant::now() + life }
+        Self {
+            access: granted.access_token,
+            refresh: granted.refresh_token,
+            good_until: Instant::now() + life,
+        }
     }
 }
 
@@ -72,7 +76,11 @@ pub(super) struct Session {
 impl Session {
     /// Logs in.
     pub(super) async fn open(client: &Client, account: &Account) -> Result<Self, CallError> {
-        let session = Self { client: client.clone(), account: account.clone(), tokens: Mutex::new(None) };
+        let session = Self {
+            client: client.clone(),
+            account: account.clone(),
+            tokens: Mutex::new(None),
+        };
         session.token().await?;
         Ok(session)
     }
@@ -121,7 +129,11 @@ impl Session {
     }
 
     /// Asks; tries again while the server is not ready, and once with a new token.
-    pub(super) async fn query<T: DeserializeOwned>(&self, document: &str, variables: Value) -> Result<T, CallError> {
+    pub(super) async fn query<T: DeserializeOwned>(
+        &self,
+        document: &str,
+        variables: Value,
+    ) -> Result<T, CallError> {
         let mut tries = 0;
         loop {
             let token = self.token().await?;
@@ -141,7 +153,11 @@ impl Session {
     }
 
     /// Changes something; never tried twice, because the first try may have worked.
-    pub(super) async fn change<T: DeserializeOwned>(&self, document: &str, input: Value) -> Result<T, CallError> {
+    pub(super) async fn change<T: DeserializeOwned>(
+        &self,
+        document: &str,
+        input: Value,
+    ) -> Result<T, CallError> {
         let token = self.token().await?;
         self.client.change(Some(&token), document, input).await
     }

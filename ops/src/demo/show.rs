@@ -22,7 +22,9 @@ pub(super) struct Show {
 impl Show {
     /// For standard output as it is.
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal() }
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+        }
     }
 
     /// One line.
@@ -37,17 +39,22 @@ impl Show {
         self.line(&format!("\n{title}"))
     }
 
-    /// A measure of how far something of `total` parts is.
-    pub(super) fn progress(&self, total: u64) -> anyhow::Result<Progress> {
+    /// A measure of how far something of `total` parts is; `waiting` is what a terminal shows until then.
+    pub(super) fn progress(&self, total: u64, waiting: &str) -> anyhow::Result<Progress> {
         let bar = match self.terminal {
             true => {
                 let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stdout_with_hz(10));
                 bar.set_style(ProgressStyle::with_template(TEMPLATE)?.progress_chars("━╸─"));
+                bar.set_message(waiting.to_owned());
                 Some(bar)
             }
             false => None,
         };
-        Ok(Progress { bar, last_line: None, shown: String::new() })
+        Ok(Progress {
+            bar,
+            last_line: None,
+            shown: String::new(),
+        })
     }
 }
 
@@ -112,6 +119,15 @@ pub(super) fn bytes(count: u64) -> String {
     }
 }
 
+/// A number as a person would write it: three decimals, or none when it is large or whole.
+pub(super) fn number(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(value) if value.fract() == 0.0 || value.abs() >= 100.0 => format!("{value:.0}"),
+        Ok(value) => format!("{value:.3}"),
+        Err(_) => tame(text, 24),
+    }
+}
+
 /// A time in words: `1:05`.
 pub(super) fn seconds(count: u32) -> String {
     format!("{}:{:02}", count / 60, count % 60)
@@ -130,11 +146,18 @@ pub(super) fn tame(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, seconds, tame};
+    use super::{bytes, number, seconds, tame};
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!((bytes(12), bytes(738_760), bytes(4_300_000)), ("12 B".into(), "738.8 kB".into(), "4.3 MB".into()));
+        assert_eq!(
+            (bytes(12), bytes(738_760), bytes(4_300_000)),
+            ("12 B".into(), "738.8 kB".into(), "4.3 MB".into())
+        );
+        assert_eq!(
+            (number("6.6984745453"), number("8137.62"), number("20")),
+            ("6.698".into(), "8138".into(), "20".into())
+        );
         assert_eq!((seconds(5), seconds(65)), ("0:05".to_owned(), "1:05".to_owned()));
     }
 

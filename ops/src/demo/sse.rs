@@ -76,12 +76,21 @@ impl Parser {
 mod tests {
     use super::{Event, LONGEST, Parser, TooLong};
 
-    const STREAM: &str = ":\n\nevent: next\nid: 7\ndata: {\"a\":\ndata: 1}\n\nevent: complete\r\ndata: \r\n\r\n";
+    const STREAM: &str =
+        ":\n\nevent: next\nid: 7\ndata: {\"a\":\ndata: 1}\n\nevent: complete\r\ndata: \r\n\r\n";
 
     fn expected() -> Vec<Event> {
         vec![
-            Event { kind: "next".to_owned(), data: "{\"a\":\n1}".to_owned(), id: Some("7".to_owned()) },
-            Event { kind: "complete".to_owned(), data: String::new(), id: None },
+            Event {
+                kind: "next".to_owned(),
+                data: "{\"a\":\n1}".to_owned(),
+                id: Some("7".to_owned()),
+            },
+            Event {
+                kind: "complete".to_owned(),
+                data: String::new(),
+                id: None,
+            },
         ]
     }
 
@@ -91,7 +100,9 @@ mod tests {
         for size in 1..=STREAM.len() {
             let mut parser = Parser::default();
             let chunks = STREAM.as_bytes().chunks(size);
-            let events: Vec<Event> = chunks.flat_map(|chunk| parser.push(chunk).expect("short")).collect();
+            let events: Vec<Event> = chunks
+                .flat_map(|chunk| parser.push(chunk).expect("short"))
+                .collect();
             assert_eq!(events, expected(), "in chunks of {size}");
         }
     }

@@ -107,26 +107,38 @@ pub(super) struct Data {
 pub(super) async fn experiment(session: &Session, show: &Show) -> anyhow::Result<String> {
     let me: Me = session.query(ME, Value::Null).await?;
     let projects: Vec<Owned> = session.list(PROJECTS, json!({})).await?;
-    let found = projects.into_iter().find(|project| project.name == PROJECT && project.owner_id == me.id);
+    let found = projects
+        .into_iter()
+        .find(|project| project.name == PROJECT && project.owner_id == me.id);
     let project = match found {
         Some(project) => project.id,
         None => {
             let input = json!({ "name": PROJECT, "description": "Made by the demonstration." });
-            let made: Created<Id> = session.change(CREATE_PROJECT, input).await.context("creating the project")?;
+            let made: Created<Id> = session
+                .change(CREATE_PROJECT, input)
+                .await
+                .context("creating the project")?;
             made.created.id
         }
     };
     let experiments: Vec<Experiment> = session.list(EXPERIMENTS, json!({})).await?;
-    let found = experiments.into_iter().find(|known| known.name == EXPERIMENT && known.project_id == project);
+    let found = experiments
+        .into_iter()
+        .find(|known| known.name == EXPERIMENT && known.project_id == project);
     let experiment = match found {
         Some(experiment) => experiment.id,
         None => {
             let input = json!({ "projectId": project, "name": EXPERIMENT });
-            let made: Created<Id> = session.change(CREATE_EXPERIMENT, input).await.context("creating the experiment")?;
+            let made: Created<Id> = session
+                .change(CREATE_EXPERIMENT, input)
+                .await
+                .context("creating the experiment")?;
             made.created.id
         }
     };
-    show.line(&format!("  Project “{PROJECT}” with the experiment “{EXPERIMENT}”."))?;
+    show.line(&format!(
+        "  Project “{PROJECT}” with the experiment “{EXPERIMENT}”."
+    ))?;
     Ok(experiment)
 }
 
@@ -135,19 +147,29 @@ pub(super) async fn dataset(session: &Session, shipped: &Shipped, show: &Show) -
     let me: Me = session.query(ME, Value::Null).await?;
     let sha256 = hex::encode(Sha256::digest(shipped.bytes));
     let datasets: Vec<Dataset> = session.list(DATASETS, json!({})).await?;
-    let found = datasets.into_iter().find(|known| known.name == shipped.name && known.owner_id == me.id);
+    let found = datasets
+        .into_iter()
+        .find(|known| known.name == shipped.name && known.owner_id == me.id);
     let (id, path) = match found {
         Some(known) => {
             if let Some(same) = known.versions.iter().find(|version| version.sha256 == sha256) {
-                show.line(&format!("  “{}” is there as version {}.", shipped.name, same.version))?;
-                return Ok(Data { id: known.id, version: same.version });
+                show.line(&format!(
+                    "  “{}” is there as version {}.",
+                    shipped.name, same.version
+                ))?;
+                return Ok(Data {
+                    id: known.id,
+                    version: same.version,
+                });
             }
             (known.id, known.upload_path)
         }
         None => {
             let input = json!({ "name": shipped.name, "description": shipped.description });
-            let made: Created<NewDataset> =
-                session.change(CREATE_DATASET, input).await.context("creating the dataset")?;
+            let made: Created<NewDataset> = session
+                .change(CREATE_DATASET, input)
+                .await
+                .context("creating the dataset")?;
             (made.created.id, made.created.upload_path)
         }
     };
@@ -161,7 +183,10 @@ pub(super) async fn dataset(session: &Session, shipped: &Shipped, show: &Show) -
         uploaded.token_estimate,
         show::tame(&uploaded.sha256, 12).trim_end_matches('…'),
     ))?;
-    Ok(Data { id, version: uploaded.version })
+    Ok(Data {
+        id,
+        version: uploaded.version,
+    })
 }
 
 async fn upload(
@@ -172,7 +197,7 @@ async fn upload(
     show: &Show,
 ) -> anyhow::Result<Uploaded> {
     let total = shipped.bytes.len() as u64;
-    let mut progress = show.progress(total)?;
+    let mut progress = show.progress(total, shipped.file)?;
     let (sent, mut sending) = tokio::sync::watch::channel(0_u64);
     let chunks = shipped.bytes.chunks(CHUNK).map(move |chunk| {
         sent.send_modify(|sent| *sent += chunk.len() as u64);
@@ -186,7 +211,14 @@ async fn upload(
         .header(header::CONTENT_LENGTH, total)
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .body(reqwest::Body::wrap_stream(stream::iter(chunks)));
-    let work = async { Ok::<_, anyhow::Error>(accepted(session.client().send(request).await?).await?.json().await?) };
+    let work = async {
+        Ok::<_, anyhow::Error>(
+            accepted(session.client().send(request).await?)
+                .await?
+                .json()
+                .await?,
+        )
+    };
     tokio::pin!(work);
     loop {
         tokio::select! {

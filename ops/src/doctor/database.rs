@@ -23,7 +23,10 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         let mut checks = vec![programs()];
         checks.push(match health {
             Some(health) => told("event log", "eventStore", health),
-            None => Check::ok("event log", "lies in the embedded database; `anneal audit verify` checks it whole"),
+            None => Check::ok(
+                "event log",
+                "lies in the embedded database; `anneal audit verify` checks it whole",
+            ),
         });
         return checks;
     };
@@ -34,8 +37,16 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
             checks.push(clock(&pool).await);
             pool.close().await;
         }
-        Ok(Err(error)) => checks.push(Check::fail("database", error.to_string(), "see database.url (DATABASE_URL)")),
-        Err(_) => checks.push(Check::fail("database", "no answer in 10 s", "see that the server runs and is reachable")),
+        Ok(Err(error)) => checks.push(Check::fail(
+            "database",
+            error.to_string(),
+            "see database.url (DATABASE_URL)",
+        )),
+        Err(_) => checks.push(Check::fail(
+            "database",
+            "no answer in 10 s",
+            "see that the server runs and is reachable",
+        )),
     }
     checks.push(log(config.events.url.0.as_deref().unwrap_or(url)).await);
     checks
@@ -43,7 +54,10 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
 
 fn programs() -> Check {
     match Programs::find() {
-        Ok(found) => Check::ok("PostgreSQL", format!("version {} at {}", found.major(), found.postgres().display())),
+        Ok(found) => Check::ok(
+            "PostgreSQL",
+            format!("version {} at {}", found.major(), found.postgres().display()),
+        ),
         Err(missing) => Check::fail("PostgreSQL", "not found", missing.to_string()),
     }
 }
@@ -52,8 +66,16 @@ fn programs() -> Check {
 fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
     match health.dependencies.iter().find(|known| known.name == dependency) {
         Some(known) if known.ok => Check::ok(name, "works, says the running system"),
-        Some(_) => Check::fail(name, "does not work, says the running system", "see the log of that process"),
-        None => Check::warn(name, "the running system does not mention it", "use the program of the same version"),
+        Some(_) => Check::fail(
+            name,
+            "does not work, says the running system",
+            "see the log of that process",
+        ),
+        None => Check::warn(
+            name,
+            "the running system does not mention it",
+            "use the program of the same version",
+        ),
     }
 }
 
@@ -61,8 +83,16 @@ async fn server(pool: &PgPool) -> Check {
     let work = sqlx::query_scalar::<_, String>("select current_setting('server_version')").fetch_one(pool);
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(Ok(version)) => Check::ok("database", format!("PostgreSQL {version} answers")),
-        Ok(Err(error)) => Check::fail("database", error.to_string(), "see the log of the database server"),
-        Err(_) => Check::fail("database", "no answer in 10 s", "see what the server is busy with"),
+        Ok(Err(error)) => Check::fail(
+            "database",
+            error.to_string(),
+            "see the log of the database server",
+        ),
+        Err(_) => Check::fail(
+            "database",
+            "no answer in 10 s",
+            "see what the server is busy with",
+        ),
     }
 }
 
@@ -71,7 +101,11 @@ async fn clock(pool: &PgPool) -> Check {
     let before = SystemClock.now();
     let work = sqlx::query_scalar::<_, OffsetDateTime>("select clock_timestamp()").fetch_one(pool);
     let Ok(Ok(theirs)) = tokio::time::timeout(DEADLINE, work).await else {
-        return Check::warn(name, "the database did not tell its time", "see the checks of the database");
+        return Check::warn(
+            name,
+            "the database did not tell its time",
+            "see the checks of the database",
+        );
     };
     let skew = apart(before, SystemClock.now(), theirs);
     let found = format!("{:.3} s apart from the database's", skew.as_secs_f64());
@@ -83,7 +117,11 @@ async fn clock(pool: &PgPool) -> Check {
 
 /// How far `theirs` lies outside of the span in which it was asked for.
 fn apart(before: OffsetDateTime, after: OffsetDateTime, theirs: OffsetDateTime) -> Duration {
-    let outside = if theirs < before { before - theirs } else { theirs - after };
+    let outside = if theirs < before {
+        before - theirs
+    } else {
+        theirs - after
+    };
     Duration::try_from(outside).unwrap_or_default()
 }
 
@@ -94,7 +132,10 @@ async fn log(url: &str) -> Check {
         Ok(options) => options,
         Err(error) => return Check::fail(name, error.to_string(), "see events.url"),
     };
-    let settings = Settings { readers: 1, ..Settings::default() };
+    let settings = Settings {
+        readers: 1,
+        ..Settings::default()
+    };
     let store = match PostgresEventStore::start(options, settings, Arc::new(SystemClock)).await {
         Ok(store) => store,
         Err(StartError::NotMigrated) => return Check::ok(name, "not there yet; the first start makes it"),
@@ -104,12 +145,22 @@ async fn log(url: &str) -> Check {
     let closed = store.close(DEADLINE).await;
     match verified {
         Ok(Ok(tip)) if closed => Check::ok(name, format!("{} events, unbroken to the last", tip.position)),
-        Ok(Ok(tip)) => Check::warn(name, format!("{} events, unbroken; closing took long", tip.position), "try again"),
-        Ok(Err(VerifyError::Fault(fault))) => {
-            Check::fail(name, fault.to_string(), "keep everything as it is and restore the log from a backup")
-        }
+        Ok(Ok(tip)) => Check::warn(
+            name,
+            format!("{} events, unbroken; closing took long", tip.position),
+            "try again",
+        ),
+        Ok(Err(VerifyError::Fault(fault))) => Check::fail(
+            name,
+            fault.to_string(),
+            "keep everything as it is and restore the log from a backup",
+        ),
         Ok(Err(error)) => Check::fail(name, error.to_string(), "see the checks of the database"),
-        Err(_) => Check::warn(name, "starts; too long to verify now", "verify it with: anneal audit verify"),
+        Err(_) => Check::warn(
+            name,
+            "starts; too long to verify now",
+            "verify it with: anneal audit verify",
+        ),
     }
 }
 

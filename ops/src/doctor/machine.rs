@@ -9,8 +9,16 @@ const NEEDED: u64 = 2 << 30;
 pub(super) fn processor() -> Check {
     match std::thread::available_parallelism() {
         Ok(cores) if cores.get() > 1 => Check::ok("processor", format!("{cores} cores")),
-        Ok(_) => Check::warn("processor", "1 core", "training and answering share it; give the machine a second one"),
-        Err(error) => Check::warn("processor", format!("unknown: {error}"), "set worker.threads by hand"),
+        Ok(_) => Check::warn(
+            "processor",
+            "1 core",
+            "training and answering share it; give the machine a second one",
+        ),
+        Err(error) => Check::warn(
+            "processor",
+            format!("unknown: {error}"),
+            "set worker.threads by hand",
+        ),
     }
 }
 
@@ -25,7 +33,11 @@ pub(super) fn memory() -> Check {
             let found = format!("{:.1} of {:.1} GiB available", gib(free), gib(all));
             match free >= NEEDED {
                 true => Check::ok("memory", found),
-                false => Check::warn("memory", found, "2 GiB are advised; end other programs, or train smaller models"),
+                false => Check::warn(
+                    "memory",
+                    found,
+                    "2 GiB are advised; end other programs, or train smaller models",
+                ),
             }
         }
         _ => Check::ok("memory", "not told by this system"),
@@ -34,7 +46,12 @@ pub(super) fn memory() -> Check {
 
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    line.trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// Whether there is an accelerator, and whether it can be used.
@@ -53,6 +70,9 @@ mod tests {
     #[test]
     fn memory_is_read_as_the_kernel_writes_it() {
         let text = "MemTotal:        2000 kB\nMemAvailable:    1500 kB\n";
-        assert_eq!((kib(text, "MemAvailable:"), kib(text, "SwapFree:")), (Some(1_536_000), None));
+        assert_eq!(
+            (kib(text, "MemAvailable:"), kib(text, "SwapFree:")),
+            (Some(1_536_000), None)
+        );
     }
 }

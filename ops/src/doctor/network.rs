@@ -38,12 +38,18 @@ pub(super) async fn address(address: SocketAddr) -> (Check, Option<Health>) {
             Ok(health) => (running(address, &health), Some(health)),
             Err(_) => {
                 let found = format!("another program listens on {address}");
-                (Check::fail(name, found, "end it, or choose another address with --listen"), None)
+                (
+                    Check::fail(name, found, "end it, or choose another address with --listen"),
+                    None,
+                )
             }
         },
         Err(error) => {
             let found = format!("{address} cannot be listened on: {error}");
-            (Check::fail(name, found, "choose an address of this machine with --listen"), None)
+            (
+                Check::fail(name, found, "choose an address of this machine with --listen"),
+                None,
+            )
         }
     }
 }
@@ -59,7 +65,11 @@ fn running(address: SocketAddr, health: &Health) -> Check {
     );
     match health.status.as_str() {
         "ready" => Check::ok("address", found),
-        _ => Check::fail("address", found, "see which dependency below fails, and the log of that process"),
+        _ => Check::fail(
+            "address",
+            found,
+            "see which dependency below fails, and the log of that process",
+        ),
     }
 }
 
@@ -69,5 +79,10 @@ async fn health(address: SocketAddr) -> Result<Health, reqwest::Error> {
         false => address,
     };
     let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build()?;
-    client.get(format!("http://{reached}/api/health")).send().await?.json().await
+    client
+        .get(format!("http://{reached}/api/health"))
+        .send()
+        .await?
+        .json()
+        .await
 }

@@ -23,14 +23,21 @@ pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
     let name = "data folder";
     // The next folder that is there decides about one that is still to be made.
     let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
-        return vec![Check::fail(name, format!("{} cannot be made", folder.display()), "choose another with --data")];
+        return vec![Check::fail(
+            name,
+            format!("{} cannot be made", folder.display()),
+            "choose another with --data",
+        )];
     };
     let probe = there.join(format!(".anneal-doctor-{}", SystemIds.next()));
     let writable = OpenOptions::new().write(true).create_new(true).open(&probe);
     let writable = writable.and_then(|_| std::fs::remove_file(&probe));
     let first = match (writable, there == folder) {
         (Ok(()), true) => Check::ok(name, format!("{} is writable", folder.display())),
-        (Ok(()), false) => Check::ok(name, format!("{} will be made at the first start", folder.display())),
+        (Ok(()), false) => Check::ok(
+            name,
+            format!("{} will be made at the first start", folder.display()),
+        ),
         (Err(error), _) => Check::fail(
             name,
             format!("{} is not writable: {error}", there.display()),
@@ -51,7 +58,9 @@ fn room(folder: &Path) -> Check {
             let found = format!("{:.1} GiB", free as f64 / f64::from(1 << 30));
             match free {
                 free if free < LEAST => Check::fail(name, found, "PostgreSQL needs 256 MiB; make room"),
-                free if free < ADVISED => Check::warn(name, found, "models and checkpoints need room; make some"),
+                free if free < ADVISED => {
+                    Check::warn(name, found, "models and checkpoints need room; make some")
+                }
                 _ => Check::ok(name, found),
             }
         }
@@ -67,7 +76,11 @@ fn holder(folder: &Path) -> Check {
         Err(error) if error.kind() == ErrorKind::NotFound => return Check::ok(name, "nobody"),
         Err(error) => {
             let advice = "run this as the user that runs Anneal";
-            return Check::warn(name, format!("{} cannot be read: {error}", path.display()), advice);
+            return Check::warn(
+                name,
+                format!("{} cannot be read: {error}", path.display()),
+                advice,
+            );
         }
     };
     match file.try_lock_shared() {
@@ -76,16 +89,26 @@ fn holder(folder: &Path) -> Check {
             let pid = std::fs::read_to_string(&path).unwrap_or_default();
             Check::ok(name, format!("process {}, a running Anneal", pid.trim()))
         }
-        Err(TryLockError::Error(error)) => Check::warn(name, format!("unknown: {error}"), "use a local file system"),
+        Err(TryLockError::Error(error)) => {
+            Check::warn(name, format!("unknown: {error}"), "use a local file system")
+        }
     }
 }
 
 /// The object store: takes bytes and lets them go again.
 pub(super) async fn objects(config: &Config) -> Check {
     let name = "object store";
-    let folder = config.objects.url.0.clone().unwrap_or_else(|| config.general.data_dir.join("objects"));
+    let folder = config
+        .objects
+        .url
+        .0
+        .clone()
+        .unwrap_or_else(|| config.general.data_dir.join("objects"));
     if !folder.exists() {
-        return Check::ok(name, format!("{} will be made at the first start", folder.display()));
+        return Check::ok(
+            name,
+            format!("{} will be made at the first start", folder.display()),
+        );
     }
     match probe(&folder).await {
         Ok(()) => Check::ok(name, format!("{} takes bytes", folder.display())),
@@ -116,7 +139,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert_eq!(holder(folder.path()).found, "nobody");
         let held = DataFolder::open(folder.path()).expect("a fresh folder");
-        assert!(holder(folder.path()).found.contains(&std::process::id().to_string()));
+        assert!(
+            holder(folder.path())
+                .found
+                .contains(&std::process::id().to_string())
+        );
         assert!(DataFolder::open(folder.path()).is_err(), "it is still held");
         drop(held);
         assert_eq!(holder(folder.path()).found, "nobody");
@@ -126,7 +153,10 @@ mod tests {
     fn nothing_is_left_behind_by_looking() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let checks = data_folder(folder.path());
-        assert!(checks.iter().all(|check| check.verdict != Verdict::Fail), "{checks:?}");
+        assert!(
+            checks.iter().all(|check| check.verdict != Verdict::Fail),
+            "{checks:?}"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
     }
 }

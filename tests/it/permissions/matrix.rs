@@ -43,7 +43,11 @@ const PARTS: [Part; 10] = [
     Part::OwnAccount,
 ];
 
-const STATES: [AccountState; 3] = [AccountState::Active, AccountState::Unverified, AccountState::Deactivated];
+const STATES: [AccountState; 3] = [
+    AccountState::Active,
+    AccountState::Unverified,
+    AccountState::Deactivated,
+];
 
 fn resource(part: Part) -> Resource {
     let of = |owner: UserId| Resource::of("thing", Some(owner));
@@ -56,7 +60,10 @@ fn resource(part: Part) -> Resource {
         Part::Stranger => of(OTHER).with_members([UserId(Uuid::from_u128(3))]),
         Part::Nobodys => Resource::kind("things"),
         Part::Absent => Resource::of("thing", None),
-        Part::AbsentOfNobody => Resource { exists: false, ..Resource::kind("things") },
+        Part::AbsentOfNobody => Resource {
+            exists: false,
+            ..Resource::kind("things")
+        },
         Part::OwnAccount => Resource::of(USER, Some(USER)),
     }
 }
@@ -88,8 +95,10 @@ fn oracle(held: &BTreeSet<String>, action: &str, part: Part, state: AccountState
         return Answer::Yes;
     }
     let permitted = held.contains(action);
-    let (reading, changing) =
-        (action.ends_with(".read"), action.ends_with(".update") || action.ends_with(".delete"));
+    let (reading, changing) = (
+        action.ends_with(".read"),
+        action.ends_with(".update") || action.ends_with(".delete"),
+    );
     let allowed = match part {
         Part::Nobodys => permitted,
         // AC-4: owning gives access without the permission; making new things and taking them out does not.
@@ -109,12 +118,21 @@ fn oracle(held: &BTreeSet<String>, action: &str, part: Part, state: AccountState
 fn answer(principal: &Principal, action: Action, resource: &Resource) -> Answer {
     match decide(principal, action, resource) {
         Ok(allowed) => {
-            assert!(!allowed.rule.is_empty() && !allowed.reason.is_empty(), "a decision has rule and reason");
+            assert!(
+                !allowed.rule.is_empty() && !allowed.reason.is_empty(),
+                "a decision has rule and reason"
+            );
             Answer::Yes
         }
         Err(denied) => {
-            assert!(!denied.rule.is_empty() && !denied.reason.is_empty(), "a decision has rule and reason");
-            assert_eq!((denied.action, denied.resource.as_str()), (action, resource.name.as_str()));
+            assert!(
+                !denied.rule.is_empty() && !denied.reason.is_empty(),
+                "a decision has rule and reason"
+            );
+            assert_eq!(
+                (denied.action, denied.resource.as_str()),
+                (action, resource.name.as_str())
+            );
             match denied.concealment {
                 Concealment::NotFound => Answer::Hidden,
                 Concealment::Forbidden => Answer::Forbidden,
@@ -131,7 +149,10 @@ fn principal(role: &str, held: &BTreeSet<String>, account: AccountState) -> Prin
         organization: None,
         account,
         roles: [role.to_owned()].into(),
-        permissions: held.iter().map(|name| Action::named(name).expect("in the catalogue")).collect(),
+        permissions: held
+            .iter()
+            .map(|name| Action::named(name).expect("in the catalogue"))
+            .collect(),
         may_grant: BTreeSet::new(),
         quotas: Quotas::NOTHING,
     }))
@@ -140,8 +161,10 @@ fn principal(role: &str, held: &BTreeSet<String>, account: AccountState) -> Prin
 /// AC-3, AC-7, A3
 #[test]
 fn every_decision_is_the_oracles() {
-    let mut roles: Vec<(String, BTreeSet<String>)> =
-        builtin::roles().into_iter().map(|role| (role.name, role.permissions)).collect();
+    let mut roles: Vec<(String, BTreeSet<String>)> = builtin::roles()
+        .into_iter()
+        .map(|role| (role.name, role.permissions))
+        .collect();
     roles.push(("none".to_owned(), BTreeSet::new()));
     let mut cases = 0;
     for (role, held) in &roles {
@@ -149,8 +172,10 @@ fn every_decision_is_the_oracles() {
             let principal = principal(role, held, state);
             for action in Action::ALL {
                 for part in PARTS {
-                    let (found, expected) =
-                        (answer(&principal, *action, &resource(part)), oracle(held, action.name(), part, state));
+                    let (found, expected) = (
+                        answer(&principal, *action, &resource(part)),
+                        oracle(held, action.name(), part, state),
+                    );
                     assert_eq!(found, expected, "{role}, {state:?}, {action}, {part:?}");
                     cases += 1;
                 }
@@ -168,14 +193,22 @@ fn two_roles_may_do_what_either_may() {
         for other in &roles {
             let both: BTreeSet<String> = one.permissions.union(&other.permissions).cloned().collect();
             let together = principal("both", &both, AccountState::Active);
-            let alone = [&one.permissions, &other.permissions].map(|held| principal("one", held, AccountState::Active));
+            let alone = [&one.permissions, &other.permissions]
+                .map(|held| principal("one", held, AccountState::Active));
             for action in Action::ALL {
                 for part in PARTS {
                     let resource = resource(part);
-                    let either = alone.iter().any(|one| answer(one, *action, &resource) == Answer::Yes);
+                    let either = alone
+                        .iter()
+                        .any(|one| answer(one, *action, &resource) == Answer::Yes);
                     let administrator = both.contains("system.admin");
                     let allowed = answer(&together, *action, &resource) == Answer::Yes;
-                    assert!(allowed == either || administrator, "{} + {}: {action}, {part:?}", one.name, other.name);
+                    assert!(
+                        allowed == either || administrator,
+                        "{} + {}: {action}, {part:?}",
+                        one.name,
+                        other.name
+                    );
                 }
             }
         }
@@ -186,7 +219,11 @@ fn two_roles_may_do_what_either_may() {
 fn who_is_not_signed_in_may_do_nothing() {
     for action in Action::ALL {
         for part in PARTS {
-            assert_eq!(answer(&Principal::Anonymous, *action, &resource(part)), Answer::SignIn, "{action}, {part:?}");
+            assert_eq!(
+                answer(&Principal::Anonymous, *action, &resource(part)),
+                Answer::SignIn,
+                "{action}, {part:?}"
+            );
         }
     }
 }
@@ -203,7 +240,11 @@ fn a_worker_acts_only_on_the_job_that_it_leases() {
                     true => Answer::Yes,
                     false => Answer::Forbidden,
                 };
-                assert_eq!(answer(&Principal::Worker(own), *action, &leased), expected, "{action}, {part:?}, {holder:?}");
+                assert_eq!(
+                    answer(&Principal::Worker(own), *action, &leased),
+                    expected,
+                    "{action}, {part:?}, {holder:?}"
+                );
             }
         }
     }

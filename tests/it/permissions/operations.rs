@@ -9,7 +9,15 @@ use serde_json::{Value, json};
 use tests::harness::{Client, TestApp};
 
 /// What needs no sign-in. It may only shrink.
-const OPEN: [&str; 7] = ["createFirstAdministrator", "register", "verifyEmail", "login", "refresh", "version", "server"];
+const OPEN: [&str; 7] = [
+    "createFirstAdministrator",
+    "register",
+    "verifyEmail",
+    "login",
+    "refresh",
+    "version",
+    "server",
+];
 
 const INTROSPECTION: &str = "{ __schema {
     queryType { name } mutationType { name } subscriptionType { name }
@@ -38,7 +46,11 @@ fn text(value: &Value) -> &str {
 
 impl Schema {
     async fn of_this_build() -> Self {
-        let answer = api::graphql::builder().limit_complexity(100_000).finish().execute(INTROSPECTION).await;
+        let answer = api::graphql::builder()
+            .limit_complexity(100_000)
+            .finish()
+            .execute(INTROSPECTION)
+            .await;
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         let schema = answer.data.into_json().expect("JSON")["__schema"].take();
         let root = |name: &str| text(&schema[name]["name"]).to_owned();
@@ -47,8 +59,13 @@ impl Schema {
             ("mutation", root("mutationType")),
             ("subscription", root("subscriptionType")),
         ];
-        let types = list(&schema["types"]).iter().map(|one| (text(&one["name"]).to_owned(), one.clone()));
-        Self { types: types.collect(), roots }
+        let types = list(&schema["types"])
+            .iter()
+            .map(|one| (text(&one["name"]).to_owned(), one.clone()));
+        Self {
+            types: types.collect(),
+            roots,
+        }
     }
 
     /// A value of that type, as GraphQL writes it: the least that is accepted.
@@ -72,8 +89,10 @@ impl Schema {
             Some(true) => fields.iter().take(1).collect(),
             _ => fields.iter().filter(|field| needed(field)).collect(),
         };
-        let fields: Vec<String> =
-            chosen.iter().map(|field| format!("{}: {}", text(&field["name"]), self.value(&field["type"]))).collect();
+        let fields: Vec<String> = chosen
+            .iter()
+            .map(|field| format!("{}: {}", text(&field["name"]), self.value(&field["type"])))
+            .collect();
         format!("{{ {} }}", fields.join(", "))
     }
 
@@ -84,7 +103,11 @@ impl Schema {
             .filter(|argument| needed(argument))
             .map(|argument| format!("{}: {}", text(&argument["name"]), self.value(&argument["type"])))
             .collect();
-        let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+        let arguments = if arguments.is_empty() {
+            String::new()
+        } else {
+            format!("({})", arguments.join(", "))
+        };
         let mut result = &field["type"];
         while result["ofType"].is_object() {
             result = &result["ofType"];
@@ -102,7 +125,9 @@ impl Schema {
         for (operation, root) in &self.roots {
             let fields = list(&self.types[root]["fields"]);
             assert!(!fields.is_empty(), "no {operation} was found");
-            let documents = fields.iter().map(|field| (text(&field["name"]).to_owned(), self.document(operation, field)));
+            let documents = fields
+                .iter()
+                .map(|field| (text(&field["name"]).to_owned(), self.document(operation, field)));
             all.extend(documents);
         }
         all
@@ -125,17 +150,28 @@ fn scalar(name: &str) -> &'static str {
 
 /// The code of the first error that `client` gets; subscriptions come as server-sent events.
 async fn refusal(client: &Client, document: &str) -> Option<String> {
-    let accept = if document.starts_with("subscription") { "text/event-stream" } else { "application/json" };
-    let request = client.request(reqwest::Method::POST, "/graphql").header("accept", accept);
+    let accept = if document.starts_with("subscription") {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    let request = client
+        .request(reqwest::Method::POST, "/graphql")
+        .header("accept", accept);
     let answer = client.send(request.json(&json!({ "query": document }))).await;
     let body = match answer.body {
         Value::String(events) => {
-            let data = events.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or_default();
+            let data = events
+                .lines()
+                .find_map(|line| line.strip_prefix("data:"))
+                .unwrap_or_default();
             serde_json::from_str(data.trim()).unwrap_or_else(|_| panic!("{document}: {events}"))
         }
         body => body,
     };
-    body["errors"][0]["extensions"]["code"].as_str().map(str::to_owned)
+    body["errors"][0]["extensions"]["code"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// AC-3, A3: an operation that forgets to ask who calls fails here.
@@ -153,7 +189,11 @@ async fn every_operation_demands_a_sign_in() {
             wrong.push(format!("{document}: {code:?}"));
         }
     }
-    assert!(wrong.is_empty(), "these answer otherwise than they should:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these answer otherwise than they should:\n{}",
+        wrong.join("\n")
+    );
     app.stop().await;
 }
 
@@ -162,6 +202,9 @@ async fn every_operation_demands_a_sign_in() {
 async fn what_is_open_exists() {
     let operations = Schema::of_this_build().await.operations();
     for name in OPEN {
-        assert!(operations.iter().any(|(operation, _)| operation == name), "{name} is no operation; take it out");
+        assert!(
+            operations.iter().any(|(operation, _)| operation == name),
+            "{name} is no operation; take it out"
+        );
     }
 }

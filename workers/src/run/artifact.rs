@@ -4,10 +4,7 @@
 
 use std::path::PathBuf;
 
-use domain::{
-    id::JobId,
-    models::model::ModelFile,
-};
+use domain::{id::JobId, models::model::ModelFile};
 use ml::files::FileEntry;
 use objects::{Key, Objects, StoredFile};
 use sha2::{Digest, Sha256};
@@ -54,7 +51,9 @@ pub(super) async fn store(
     listed: &[FileEntry],
 ) -> Result<Stored, End> {
     if listed.is_empty() || listed.len() > FILES || !listed.iter().all(|file| is_plain(&file.name)) {
-        return Err(End::lost("the training process gave no usable list of its result's files"));
+        return Err(End::lost(
+            "the training process gave no usable list of its result's files",
+        ));
     }
     let prefix = Key::artifact(&format!("{job}/{attempt}")).map_err(|error| End::objects(STORE, &error))?;
     let at = |file: &FileEntry| (file.name.clone(), folder.artifact().join(&file.name));
@@ -67,12 +66,23 @@ pub(super) async fn store(
     let whole = stored.iter().zip(listed).all(same);
     let files = stored
         .into_iter()
-        .map(|StoredFile { name, sha256, bytes, .. }| ModelFile { name, sha256, bytes })
+        .map(
+            |StoredFile {
+                 name, sha256, bytes, ..
+             }| ModelFile { name, sha256, bytes },
+        )
         .collect::<Vec<_>>();
-    let result = Stored { location: prefix.to_string(), sha256: folder_sha256(&files), files, keys };
+    let result = Stored {
+        location: prefix.to_string(),
+        sha256: folder_sha256(&files),
+        files,
+        keys,
+    };
     if !whole {
         result.take_back(objects).await;
-        return Err(End::lost("the files of the result are not what the training process wrote"));
+        return Err(End::lost(
+            "the files of the result are not what the training process wrote",
+        ));
     }
     Ok(result)
 }
@@ -80,7 +90,11 @@ pub(super) async fn store(
 async fn put(objects: &Objects, prefix: &Key, paths: &[(String, PathBuf)]) -> Result<Vec<StoredFile>, End> {
     let mut patience = Patience::default();
     loop {
-        match objects.put_dir(prefix, paths).await.map_err(|error| End::objects(STORE, &error)) {
+        match objects
+            .put_dir(prefix, paths)
+            .await
+            .map_err(|error| End::objects(STORE, &error))
+        {
             Err(end) if patience.again(&end).await => {}
             stored => return stored,
         }
@@ -113,6 +127,9 @@ mod tests {
         };
         let hash = folder_sha256(&[file("b", "2"), file("a", "1")]);
         assert_eq!(hash, folder_sha256(&[file("a", "1"), file("b", "2")]));
-        assert_eq!(hash, "7365ea48c8a3989cf164ca67f5d934c9a11269a628308b0fe529b6e4bc1c694d");
+        assert_eq!(
+            hash,
+            "7365ea48c8a3989cf164ca67f5d934c9a11269a628308b0fe529b6e4bc1c694d"
+        );
     }
 }

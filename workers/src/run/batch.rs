@@ -29,7 +29,14 @@ pub(super) struct Pending {
 impl Pending {
     /// Nothing yet, of a training that stands at `step` of `total_steps`.
     pub(super) fn new(step: u32, total_steps: u32) -> Self {
-        Self { batch: Batch { step, total_steps, ..Batch::default() }, ..Self::default() }
+        Self {
+            batch: Batch {
+                step,
+                total_steps,
+                ..Batch::default()
+            },
+            ..Self::default()
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,7 +51,9 @@ impl Pending {
 
     /// How it goes on: seconds to the end, and resident bytes (0: unknown).
     pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64) {
-        let eta = eta_seconds.is_finite().then(|| eta_seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32);
+        let eta = eta_seconds
+            .is_finite()
+            .then(|| eta_seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32);
         self.batch.eta_seconds = eta;
         self.batch.memory_bytes = (memory_bytes > 0).then_some(memory_bytes);
         self.any = true;
@@ -71,7 +80,11 @@ impl Pending {
     pub(super) fn sample(&mut self, sample: Sample) {
         if self.batch.samples.len() < SAMPLES {
             let (prompt, text) = (cut(sample.prompt, SHORT), cut(sample.text, LONG));
-            self.batch.samples.push(Sample { prompt, text, ..sample });
+            self.batch.samples.push(Sample {
+                prompt,
+                text,
+                ..sample
+            });
         } else {
             self.left_out += 1;
         }
@@ -82,7 +95,10 @@ impl Pending {
     pub(super) fn log(&mut self, level: &str, message: impl Into<String>) {
         if self.batch.log.len() < LINES {
             let message = cut(message.into(), SHORT);
-            self.batch.log.push(LogLine { level: level.to_owned(), message });
+            self.batch.log.push(LogLine {
+                level: level.to_owned(),
+                message,
+            });
         } else {
             self.left_out += 1;
         }
@@ -96,7 +112,10 @@ impl Pending {
         thin(&mut batch.points, POINTS);
         if left_out > 0 {
             let message = format!("{left_out} more messages came in the same second and were left out");
-            batch.log.push(LogLine { level: "warn".to_owned(), message });
+            batch.log.push(LogLine {
+                level: "warn".to_owned(),
+                message,
+            });
         }
         *self = Self::new(batch.step, batch.total_steps);
         self.batch.eta_seconds = batch.eta_seconds;
@@ -129,7 +148,13 @@ mod tests {
     use super::Pending;
 
     fn point(step: u32) -> Point {
-        Point { step, loss: 1.25, learning_rate: 1e-3, gradient_norm: 0.5, tokens_per_second: 1234.5 }
+        Point {
+            step,
+            loss: 1.25,
+            learning_rate: 1e-3,
+            gradient_norm: 0.5,
+            tokens_per_second: 1234.5,
+        }
     }
 
     /// JB-5
@@ -141,18 +166,31 @@ mod tests {
             pending.point(point(step));
             pending.evaluation(Evaluation { step, loss: 1.0 });
             pending.log("info", "\u{1}".repeat(5_000));
-            pending.sample(Sample { step, prompt: "\u{1}".repeat(5_000), text: "\u{1}".repeat(50_000) });
+            pending.sample(Sample {
+                step,
+                prompt: "\u{1}".repeat(5_000),
+                text: "\u{1}".repeat(50_000),
+            });
         }
         let batch = pending.take();
         assert_eq!(batch.step, 10_000);
         assert!(batch.points.len() <= 200);
         assert_eq!(batch.points.last().map(|point| point.step), Some(10_000));
         assert!(batch.points.is_sorted_by_key(|point| point.step));
-        assert!(batch.log.last().is_some_and(|line| line.message.contains("were left out")));
+        assert!(
+            batch
+                .log
+                .last()
+                .is_some_and(|line| line.message.contains("were left out"))
+        );
         let size = serde_json::to_vec(&batch).expect("encoded").len();
         assert!(size < 700_000, "{size} bytes");
         assert!(pending.is_empty());
-        assert_eq!(pending.take().step, 10_000, "the next batch begins where this one ended");
+        assert_eq!(
+            pending.take().step,
+            10_000,
+            "the next batch begins where this one ended"
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::{lines::Lines, output::Output};
 use crate::{folders::AttemptFolder, settings::WorkerSettings};
 
 /// What of the worker's environment the child gets; nothing in it is secret.
-const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"];
+const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
 /// How long a dead process may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
 /// How long its last words may take to arrive.
@@ -50,7 +50,9 @@ impl Child {
         environment: Vec<(&'static str, String)>,
     ) -> io::Result<Self> {
         let output = Output::create(&folder.output())?;
-        let inherited = ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
+        let inherited = ENVIRONMENT
+            .iter()
+            .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
         let mut process = Command::new(&settings.program)
             .args(&settings.arguments)
             .arg(folder.job_file())
@@ -64,12 +66,22 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let group = process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let group = process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .map(Pid::from_raw);
         let missing = || io::Error::other("the process has no standard streams");
         let lines = Lines::new(process.stdout.take().ok_or_else(missing)?);
         let complaints = tokio::spawn(output.clone().drink(process.stderr.take().ok_or_else(missing)?));
         let input = process.stdin.take();
-        Ok(Self { process, group, input, lines, output, complaints })
+        Ok(Self {
+            process,
+            group,
+            input,
+            lines,
+            output,
+            complaints,
+        })
     }
 
     /// Asks it to save its state and end. One that does not listen is not waited for here.
@@ -81,26 +93,21 @@ impl Child {
         }
     }
 
-    /// Lets it end by itself for `grace`, then kills it. Returns when it is gone; `None` when the system
-    /// does not let it go.
+    /// Lets it end by itself for `grace`, then kills it. Returns when it is gone; `None` when it had to be
+    /// killed.
     pub(super) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
-        let gone = tokio::time::timeout(grace, self.swallow_until_gone()).await;
-        if let Ok(Ok(status)) = gone {
+        if let Ok(Ok(status)) = tokio::time::timeout(grace, self.swallow_until_gone()).await {
             self.group = None;
             return Some(status);
         }
         self.kill();
-        let gone = tokio::time::timeout(REAP, self.process.wait()).await;
-        match gone {
-            Ok(Ok(status)) => {
-                self.group = None;
-                Some(status)
-            }
+        match tokio::time::timeout(REAP, self.process.wait()).await {
+            Ok(Ok(_)) => self.group = None,
             Ok(Err(_)) | Err(_) => {
                 tracing::error!("a killed training process is still there; is its disk stuck?");
-                None
             }
         }
+        None
     }
 
     /// What it said last besides its messages; for when it is gone.
@@ -126,7 +133,9 @@ impl Child {
 
     /// Kills it with all its own children.
     fn kill(&mut self) {
-        let Some(group) = self.group.filter(|_| self.process.id().is_some()) else { return };
+        let Some(group) = self.group.filter(|_| self.process.id().is_some()) else {
+            return;
+        };
         if let Err(error) = killpg(group, Signal::SIGKILL) {
             tracing::debug!(%error, "a process group was gone already");
         }
@@ -151,7 +160,7 @@ pub(super) fn described(status: Option<ExitStatus>, last_words: &str) -> String 
             (None, Some(code)) => format!("with status {code} before it was done"),
             (None, None) => "for an unknown reason".to_owned(),
         },
-        None => "in a way that the system does not tell".to_owned(),
+        None => "its output but not itself, and was killed".to_owned(),
     };
     match last_words {
         "" => format!("the training process ended {how}"),

@@ -42,7 +42,10 @@ const MESSAGE: usize = 4_000;
 #[derive(Debug)]
 pub(super) enum Last {
     /// It is done; these files lie in the attempt's folder for the artefact.
-    Completed { files: Vec<FileEntry>, metrics: FinalMetrics },
+    Completed {
+        files: Vec<FileEntry>,
+        metrics: FinalMetrics,
+    },
     /// It has saved its state, as it was asked to.
     Stopped,
     /// It cannot be done.
@@ -74,7 +77,15 @@ impl<'a> Conversation<'a> {
         reporter: &'a Reporter,
         pending: Pending,
     ) -> Self {
-        Self { folder, child, reporter, pending, checkpoint: None, told: Instant::now(), started: false }
+        Self {
+            folder,
+            child,
+            reporter,
+            pending,
+            checkpoint: None,
+            told: Instant::now(),
+            started: false,
+        }
     }
 
     /// Whether training began.
@@ -130,11 +141,21 @@ impl<'a> Conversation<'a> {
             return Ok(None);
         };
         match message {
-            ChildMessage::Started { total_steps, resumed_step, trainable_parameters, .. } => {
-                self.begin(resumed_step, total_steps, trainable_parameters).await?;
+            ChildMessage::Started {
+                total_steps,
+                resumed_step,
+                trainable_parameters,
+                ..
+            } => {
+                self.begin(resumed_step, total_steps, trainable_parameters)
+                    .await?;
             }
             ChildMessage::Checkpoint { step, dir, sha256 } => self.saved(step, &dir, sha256).await?,
-            ChildMessage::Completed { artifact_dir, files, metrics } => {
+            ChildMessage::Completed {
+                artifact_dir,
+                files,
+                metrics,
+            } => {
                 return Ok(Some(match artifact_dir == self.folder.artifact() {
                     true => Last::Completed { files, metrics },
                     false => Last::Nonsense("its result does not lie in its own folder"),
@@ -142,7 +163,10 @@ impl<'a> Conversation<'a> {
             }
             ChildMessage::Stopped { .. } => return Ok(Some(Last::Stopped)),
             ChildMessage::Failed { code, message } => {
-                return Ok(Some(Last::Failed { code, message: cut(message, MESSAGE) }));
+                return Ok(Some(Last::Failed {
+                    code,
+                    message: cut(message, MESSAGE),
+                }));
             }
             other => self.note(other),
         }
@@ -154,13 +178,26 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         self.pending.standing(from_step, total_steps);
-        self.reporter.report(News::Started { from_step, total_steps, trained_parameters }).await
+        self.reporter
+            .report(News::Started {
+                from_step,
+                total_steps,
+                trained_parameters,
+            })
+            .await
     }
 
     /// What goes into the next batch.
     fn note(&mut self, message: ChildMessage) {
         match message {
-            ChildMessage::Progress { step, total_steps, eta_seconds, memory_bytes, points, .. } => {
+            ChildMessage::Progress {
+                step,
+                total_steps,
+                eta_seconds,
+                memory_bytes,
+                points,
+                ..
+            } => {
                 self.pending.standing(step, total_steps);
                 self.pending.outlook(eta_seconds, memory_bytes);
                 for point in points {
@@ -189,20 +226,36 @@ impl<'a> Conversation<'a> {
     /// Takes a checkpoint if it lies where it should and is whole; the newest waits for the next report.
     async fn saved(&mut self, step: u32, place: &Path, sha256: String) -> Result<(), End> {
         let own = place.parent() == Some(self.folder.checkpoints().as_path());
-        let location = self.folder.location(place).filter(|_| own && folders::step(place) == Some(step));
+        let location = self
+            .folder
+            .location(place)
+            .filter(|_| own && folders::step(place) == Some(step));
         let Some(location) = location else {
-            self.pending.log("warn", format!("the checkpoint of step {step} does not lie where it should"));
+            self.pending.log(
+                "warn",
+                format!("the checkpoint of step {step} does not lie where it should"),
+            );
             return Ok(());
         };
         let owned = place.to_owned();
         match tokio::task::spawn_blocking(move || resume::verify(&owned)).await? {
             Ok(found) if found == sha256 => {
-                self.checkpoint = Some(Checkpoint { step, location, sha256 });
+                self.checkpoint = Some(Checkpoint {
+                    step,
+                    location,
+                    sha256,
+                });
             }
             // A fast training has replaced it by a newer one, whose message follows.
             _ if !place.exists() => {}
-            Ok(_) => self.pending.log("warn", format!("the checkpoint of step {step} is not the one that was saved")),
-            Err(reason) => self.pending.log("warn", format!("the checkpoint of step {step} is damaged: {reason}")),
+            Ok(_) => self.pending.log(
+                "warn",
+                format!("the checkpoint of step {step} is not the one that was saved"),
+            ),
+            Err(reason) => self.pending.log(
+                "warn",
+                format!("the checkpoint of step {step} is damaged: {reason}"),
+            ),
         }
         Ok(())
     }

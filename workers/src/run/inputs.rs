@@ -30,7 +30,13 @@ pub(super) async fn dataset(
 ) -> Result<DatasetFile, End> {
     let format = specification::format(wanted.format)?;
     let key = Key::dataset(&wanted.sha256).map_err(|error| End::objects("find the dataset", &error))?;
-    let path = file(objects, &key, &folder.inputs().join("dataset"), "read the dataset").await?;
+    let path = file(
+        objects,
+        &key,
+        &folder.inputs().join("dataset"),
+        "read the dataset",
+    )
+    .await?;
     matches(&path, &wanted.sha256, "the dataset").await?;
     Ok(DatasetFile { path, format })
 }
@@ -43,7 +49,12 @@ pub(super) async fn base(
     wanted: &BaseUse,
 ) -> Result<Base, End> {
     const READ: &str = "read the base model";
-    let unknown = || End::failed("INPUT_MISSING", "the base model is not recorded; start the job with another one");
+    let unknown = || {
+        End::failed(
+            "INPUT_MISSING",
+            "the base model is not recorded; start the job with another one",
+        )
+    };
     let (model, name) = history::model(store, wanted.version.model)
         .await
         .map_err(|error| End::lost(format!("cannot {READ}: {error}")))?;
@@ -53,7 +64,9 @@ pub(super) async fn base(
     std::fs::create_dir_all(&copies).map_err(|error| End::io("make a folder for the base model", &error))?;
     let mut found = copies.clone();
     for entry in &version.files {
-        let key = prefix.join(&entry.name).map_err(|error| End::objects(READ, &error))?;
+        let key = prefix
+            .join(&entry.name)
+            .map_err(|error| End::objects(READ, &error))?;
         let path = file(objects, &key, &copies.join(&entry.name), READ).await?;
         matches(&path, &entry.sha256, "the base model").await?;
         if let Some(parent) = path.parent() {
@@ -85,7 +98,10 @@ async fn file(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result
 async fn there(objects: &Objects, key: &Key, action: &str) -> Result<(), End> {
     match objects.size(key).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(End::objects(action, &ObjectsError::NotFound { key: key.to_string() })),
+        Ok(None) => Err(End::objects(
+            action,
+            &ObjectsError::NotFound { key: key.to_string() },
+        )),
         Err(error) => Err(End::objects(action, &error)),
     }
 }
@@ -93,8 +109,14 @@ async fn there(objects: &Objects, key: &Key, action: &str) -> Result<(), End> {
 async fn fetch(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<(), End> {
     let refused = |error: &ObjectsError| End::objects(action, error);
     let unwritable = |error: &std::io::Error| End::io("copy what the job trains on", error);
-    let mut body = objects.read(key, None).await.map_err(|error| refused(&error))?.body;
-    let mut file = tokio::fs::File::create(copy).await.map_err(|error| unwritable(&error))?;
+    let mut body = objects
+        .read(key, None)
+        .await
+        .map_err(|error| refused(&error))?
+        .body;
+    let mut file = tokio::fs::File::create(copy)
+        .await
+        .map_err(|error| unwritable(&error))?;
     while let Some(piece) = body.try_next().await.map_err(|error| refused(&error))? {
         file.write_all(&piece).await.map_err(|error| unwritable(&error))?;
     }
@@ -108,9 +130,14 @@ async fn matches(path: &Path, sha256: &str, what: &str) -> Result<(), End> {
         Ok(found) if found.sha256 == sha256 => Ok(()),
         Ok(_) => Err(End::failed(
             "INPUT_DAMAGED",
-            format!("{what} in the object store is not what was stored there; restore it from a backup, or upload it again"),
+            format!(
+                "{what} in the object store is not what was stored there; restore it from a backup, or upload it again"
+            ),
         )),
-        Err(failure) => Err(End::failed("INPUT_MISSING", format!("{what} cannot be read: {failure}"))),
+        Err(failure) => Err(End::failed(
+            "INPUT_MISSING",
+            format!("{what} cannot be read: {failure}"),
+        )),
     }
 }
 
@@ -121,7 +148,10 @@ mod tests {
     #[test]
     fn an_artefact_is_found_with_and_without_its_first_folder() {
         for name in ["artifacts/mdl_1/1", "mdl_1/1"] {
-            assert_eq!(artifact_key(name).expect("a key").to_string(), "artifacts/mdl_1/1");
+            assert_eq!(
+                artifact_key(name).expect("a key").to_string(),
+                "artifacts/mdl_1/1"
+            );
         }
     }
 }

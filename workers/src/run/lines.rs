@@ -29,7 +29,11 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader: BufReader::new(reader), line: Vec::new(), longest: LONGEST }
+        Self {
+            reader: BufReader::new(reader),
+            line: Vec::new(),
+            longest: LONGEST,
+        }
     }
 
     /// The next line. Dropping the future loses nothing.
@@ -63,7 +67,10 @@ mod tests {
     #[tokio::test]
     async fn lines_come_whole_and_an_endless_one_is_refused() {
         let text: &[u8] = b"one\n\ntwo\nendless and endless";
-        let mut lines = Lines { longest: 10, ..Lines::new(text) };
+        let mut lines = Lines {
+            longest: 10,
+            ..Lines::new(text)
+        };
         assert_eq!(lines.next().await.expect("read"), Line::Text(b"one".to_vec()));
         assert_eq!(lines.next().await.expect("read"), Line::Text(Vec::new()));
         assert_eq!(lines.next().await.expect("read"), Line::Text(b"two".to_vec()));

@@ -19,7 +19,10 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Waits until `attempt` of `job`, as it stood at `since`, is cancelled or taken away.
 pub(super) async fn taken_away(feed: &FeedHub, job: JobId, attempt: u32, since: Position) {
     let stream = Job::stream(job).as_str().to_owned();
-    let filter = Filter { stream_prefixes: vec![stream], kind_prefixes: Vec::new() };
+    let filter = Filter {
+        stream_prefixes: vec![stream],
+        kind_prefixes: Vec::new(),
+    };
     let mut events = feed.follow(since, filter);
     loop {
         let event = match events.next().await {

@@ -30,7 +30,11 @@ struct State {
 impl Output {
     pub(super) fn create(path: &Path) -> std::io::Result<Self> {
         let file = Some(File::create(path)?);
-        Ok(Self(Arc::new(Mutex::new(State { file, room: KEPT, last: VecDeque::new() }))))
+        Ok(Self(Arc::new(Mutex::new(State {
+            file,
+            room: KEPT,
+            last: VecDeque::new(),
+        }))))
     }
 
     /// Takes a piece.
@@ -62,7 +66,10 @@ impl Output {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = state.last.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        text.split_whitespace().map(printable).collect::<Vec<_>>().join(" ")
+        text.split_whitespace()
+            .map(printable)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 

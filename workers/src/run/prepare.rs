@@ -40,9 +40,7 @@ pub(super) async fn prepare(
     let found = resumable(attempt, folder, refused).await?;
     let dataset = inputs::dataset(&parts.objects, folder, &order.dataset).await?;
     let base = match &order.base {
-        Some(base) => {
-            Some(inputs::base(parts.ports.store.as_ref(), &parts.objects, folder, base).await?)
-        }
+        Some(base) => Some(inputs::base(parts.ports.store.as_ref(), &parts.objects, folder, base).await?),
         None => None,
     };
     let (base_model_dir, base_model_name) = base.map(|base| (base.folder, base.name)).unzip();
@@ -59,13 +57,21 @@ pub(super) async fn prepare(
         threads: parts.settings.threads,
     };
     let mut pending = Pending::new(step, order.spec.parameters.steps);
-    found.warnings.into_iter().for_each(|warning| pending.log("warn", warning));
+    found
+        .warnings
+        .into_iter()
+        .for_each(|warning| pending.log("warn", warning));
     if job.resume_from.is_some() {
         pending.log("info", format!("going on from the checkpoint of step {step}"));
     }
-    let text = serde_json::to_vec_pretty(&job).map_err(|error| End::lost(format!("the job file: {error}")))?;
+    let text =
+        serde_json::to_vec_pretty(&job).map_err(|error| End::lost(format!("the job file: {error}")))?;
     write(&folder.job_file(), &text).map_err(|error| End::io("write the job file", &error))?;
-    Ok(Prepared { resumed: job.resume_from.is_some(), job, pending })
+    Ok(Prepared {
+        resumed: job.resume_from.is_some(),
+        job,
+        pending,
+    })
 }
 
 async fn resumable(
@@ -75,12 +81,16 @@ async fn resumable(
 ) -> Result<Resumable, End> {
     let (folder, recorded) = (folder.clone(), attempt.checkpoint.clone());
     let find = move || {
-        folder.create().map_err(|error| End::io("make a folder for the job", &error))?;
+        folder
+            .create()
+            .map_err(|error| End::io("make a folder for the job", &error))?;
         match refused {
             None => resume::find(&folder, recorded.as_ref()),
             Some(reason) => Ok(Resumable {
                 from: None,
-                warnings: vec![format!("the checkpoint cannot be used ({reason}); the training starts anew")],
+                warnings: vec![format!(
+                    "the checkpoint cannot be used ({reason}); the training starts anew"
+                )],
             }),
         }
     };

@@ -52,7 +52,14 @@ impl Reporter {
             correlation_id: Some(job.0),
             ..Metadata::default()
         };
-        Self { ports, principal, meta, job, attempt, batches: AtomicU32::new(0) }
+        Self {
+            ports,
+            principal,
+            meta,
+            job,
+            attempt,
+            batches: AtomicU32::new(0),
+        }
     }
 
     /// Records a milestone.
@@ -60,8 +67,13 @@ impl Reporter {
     /// # Errors
     /// [`End::TakenAway`] when this attempt is no longer under way.
     pub(super) async fn report(&self, news: News) -> Result<(), End> {
-        let command = Report { job: self.job, attempt: self.attempt, news };
-        self.until_known(&command, |job| self.shows(job, &command.news)).await
+        let command = Report {
+            job: self.job,
+            attempt: self.attempt,
+            news,
+        };
+        self.until_known(&command, |job| self.shows(job, &command.news))
+            .await
     }
 
     /// Gives the job back.
@@ -69,7 +81,12 @@ impl Reporter {
     /// # Errors
     /// [`End::TakenAway`] when somebody else has taken it already.
     pub(super) async fn interrupt(&self, cause: String, counts: bool) -> Result<(), End> {
-        let command = InterruptJob { job: self.job, attempt: self.attempt, cause, counts };
+        let command = InterruptJob {
+            job: self.job,
+            attempt: self.attempt,
+            cause,
+            counts,
+        };
         self.until_known(&command, |_| false).await
     }
 
@@ -80,7 +97,12 @@ impl Reporter {
     pub(super) async fn progress(&self, batch: Batch) -> Result<(), End> {
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
         let id = batch_id(self.job, self.attempt, number);
-        let command = ReportProgress { job: self.job, attempt: self.attempt, id, batch };
+        let command = ReportProgress {
+            job: self.job,
+            attempt: self.attempt,
+            id,
+            batch,
+        };
         self.until_known(&command, |_| false).await
     }
 

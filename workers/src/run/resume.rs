@@ -37,13 +37,19 @@ pub(super) struct Resumable {
 pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Result<Resumable, End> {
     let mut found = Resumable::default();
     let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
-    let mut candidates: Vec<PathBuf> =
-        folder.earlier().iter().rev().flat_map(|checkpoints| folders::saved(checkpoints)).collect();
+    let mut candidates: Vec<PathBuf> = folder
+        .earlier()
+        .iter()
+        .rev()
+        .flat_map(|checkpoints| folders::saved(checkpoints))
+        .collect();
     candidates.extend(recorded_at.clone().filter(|at| !candidates.contains(at)));
     // Stable, so that of two with the same step that of the later attempt comes first.
     candidates.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
     for candidate in candidates {
-        let Some(step) = folders::step(&candidate) else { continue };
+        let Some(step) = folders::step(&candidate) else {
+            continue;
+        };
         let promised = recorded.filter(|_| recorded_at.as_ref() == Some(&candidate));
         let copy = folder.checkpoints().join(format!("step-{step:08}"));
         copy_folder(&candidate, &copy).map_err(|error| End::io("copy a checkpoint", &error))?;
@@ -52,8 +58,12 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
                 found.from = Some((copy, step));
                 return Ok(found);
             }
-            Ok(_) => found.warnings.push(format!("the checkpoint of step {step} is not the recorded one")),
-            Err(reason) => found.warnings.push(format!("the checkpoint of step {step} is damaged: {reason}")),
+            Ok(_) => found
+                .warnings
+                .push(format!("the checkpoint of step {step} is not the recorded one")),
+            Err(reason) => found
+                .warnings
+                .push(format!("the checkpoint of step {step} is damaged: {reason}")),
         }
         fs::remove_dir_all(&copy).map_err(|error| End::io("remove a damaged checkpoint", &error))?;
     }
@@ -72,7 +82,9 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
 /// What is missing or not as it was written.
 pub(super) fn verify(folder: &Path) -> Result<String, String> {
     let path = folder.join(MANIFEST);
-    let size = fs::metadata(&path).map_err(|error| format!("its list of files: {error}"))?.len();
+    let size = fs::metadata(&path)
+        .map_err(|error| format!("its list of files: {error}"))?
+        .len();
     if size > MANIFEST_LIMIT {
         return Err(format!("its list of files has {size} bytes"));
     }
@@ -149,7 +161,11 @@ mod tests {
         let manifest = serde_json::to_vec(&[entry]).expect("encoded");
         std::fs::write(path.join(MANIFEST), &manifest).expect("written");
         let location = attempt.location(&path).expect("inside");
-        let checkpoint = Checkpoint { step, location, sha256: sha256(&manifest) };
+        let checkpoint = Checkpoint {
+            step,
+            location,
+            sha256: sha256(&manifest),
+        };
         (path, checkpoint)
     }
 
@@ -167,7 +183,11 @@ mod tests {
         let (copy, step) = found.from.expect("one is whole");
         assert_eq!(step, 20);
         assert_eq!(copy, third.checkpoints().join("step-00000020"));
-        assert!(found.warnings[0].contains("step 30 is damaged"), "{:?}", found.warnings);
+        assert!(
+            found.warnings[0].contains("step 30 is damaged"),
+            "{:?}",
+            found.warnings
+        );
         assert!(!third.checkpoints().join("step-00000030").exists());
         std::fs::write(first.checkpoints().join("step-00000020/state.json"), "late").expect("written");
         verify(&copy).expect("what an older attempt still writes does not reach the copy");
@@ -181,7 +201,14 @@ mod tests {
         recorded.sha256 = sha256(b"another");
         let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
         assert_eq!(found.from, None);
-        assert!(found.warnings.iter().any(|warning| warning.contains("starts anew")), "{:?}", found.warnings);
+        assert!(
+            found
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("starts anew")),
+            "{:?}",
+            found.warnings
+        );
     }
 
     #[test]

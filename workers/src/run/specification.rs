@@ -6,10 +6,7 @@ use domain::{
     datasets::format::Format,
     jobs::spec::{Architecture, HyperParameters, Lora, Method, Schedule, TrainingSpec},
 };
-use ml::{
-    data::source::DatasetFormat,
-    spec as engine,
-};
+use ml::{data::source::DatasetFormat, spec as engine};
 
 use crate::end::End;
 
@@ -19,7 +16,12 @@ pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
         Method::Scratch(shape) => (engine::Method::Scratch, Some(shaped(shape)), None),
         Method::Lora(lora) => (engine::Method::Lora, None, Some(adapted(lora))),
     };
-    engine::TrainingSpec { method, architecture, lora, hyperparameters: tuned(&spec.parameters) }
+    engine::TrainingSpec {
+        method,
+        architecture,
+        lora,
+        hyperparameters: tuned(&spec.parameters),
+    }
 }
 
 /// The engine's word for a dataset's format.
@@ -32,19 +34,44 @@ pub(super) fn format(format: Format) -> Result<DatasetFormat, End> {
         Format::Chat => Ok(DatasetFormat::Chat),
         other => Err(End::failed(
             "FORMAT_UNSUPPORTED",
-            format!("datasets in the format {} cannot be trained on; upload the data as text or chat", other.name()),
+            format!(
+                "datasets in the format {} cannot be trained on; upload the data as text or chat",
+                other.name()
+            ),
         )),
     }
 }
 
 fn shaped(shape: &Architecture) -> engine::Architecture {
-    let Architecture { layers, heads, width, context, vocabulary } = *shape;
-    engine::Architecture { layers, heads, width, context, vocab_size: vocabulary }
+    let Architecture {
+        layers,
+        heads,
+        width,
+        context,
+        vocabulary,
+    } = *shape;
+    engine::Architecture {
+        layers,
+        heads,
+        width,
+        context,
+        vocab_size: vocabulary,
+    }
 }
 
 fn adapted(lora: &Lora) -> engine::LoraSettings {
-    let Lora { rank, alpha, dropout, target_modules } = lora.clone();
-    engine::LoraSettings { rank, alpha, dropout, target_modules }
+    let Lora {
+        rank,
+        alpha,
+        dropout,
+        target_modules,
+    } = lora.clone();
+    engine::LoraSettings {
+        rank,
+        alpha,
+        dropout,
+        target_modules,
+    }
 }
 
 fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
@@ -97,13 +124,34 @@ mod tests {
     /// JB-1: what the domain accepts by default, the engine accepts.
     #[test]
     fn default_settings_are_valid_on_both_sides() {
-        let shape = Architecture { layers: 2, heads: 2, width: 64, context: 128, vocabulary: 512 };
-        let lora = Lora { rank: 8, alpha: 16.0, dropout: 0.0, target_modules: vec!["c_attn".to_owned()] };
+        let shape = Architecture {
+            layers: 2,
+            heads: 2,
+            width: 64,
+            context: 128,
+            vocabulary: 512,
+        };
+        let lora = Lora {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            target_modules: vec!["c_attn".to_owned()],
+        };
         for method in [Method::Scratch(shape), Method::Lora(lora)] {
-            let spec = TrainingSpec { method, parameters: HyperParameters::default() };
+            let spec = TrainingSpec {
+                method,
+                parameters: HyperParameters::default(),
+            };
             assert_eq!(spec.validate(), Ok(()));
             let problems = translated(&spec).validate();
-            assert!(problems.is_empty(), "{:?}", problems.iter().map(|problem| problem.field.clone()).collect::<Vec<_>>());
+            assert!(
+                problems.is_empty(),
+                "{:?}",
+                problems
+                    .iter()
+                    .map(|problem| problem.field.clone())
+                    .collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -1,3 +1,5 @@
+//! SE-9: keys, their files and their rotation.
+
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

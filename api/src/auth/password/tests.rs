@@ -1,3 +1,5 @@
+//! SE-4: hashing, its lane and what a flood does to it.
+
 use std::time::{Duration, Instant};
 
 use super::{HashingLane, HashingSettings, LaneError, MAX_PASSWORD_BYTES, Password, Verdict};
@@ -9,7 +11,7 @@ const SMALL: HashingSettings = HashingSettings {
 };
 
 fn lane(settings: HashingSettings) -> HashingLane {
-    HashingLane::new(settings).expect("valid parameters")
+    HashingLane::new(settings, &key("one")).expect("valid parameters")
 }
 
 fn password(text: &str) -> Password {
@@ -170,7 +172,7 @@ fn parameters_that_argon2_refuses_are_refused_at_the_start() {
         },
     ] {
         assert!(
-            matches!(HashingLane::new(bad), Err(LaneError::Settings(_))),
+            matches!(HashingLane::new(bad, &key("one")), Err(LaneError::Settings(_))),
             "{bad:?}"
         );
     }
@@ -245,4 +247,20 @@ async fn a_caller_that_goes_away_does_not_leak_its_place() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(lane.places.available_permits(), 17);
+}
+
+fn key(name: &str) -> Secret {
+    Secret::new(format!("a key of some length, number {name}"))
+}
+
+/// A stolen hash is of no use without the key.
+#[tokio::test]
+async fn a_hash_verifies_under_its_own_key_only() {
+    let settings = HashingSettings { memory_kib: 8_192, iterations: 1, lanes: 1 };
+    let one = HashingLane::new(settings, &key("one")).expect("a lane");
+    let two = HashingLane::new(settings, &key("two")).expect("a lane");
+    let typed = || Password::new("Quartz-lamp under forty maples".to_owned()).expect("short enough");
+    let hash = one.hash(typed()).await.expect("hashed");
+    assert!(matches!(one.verify(typed(), Some(&hash)).await, Ok(Verdict::Match { .. })));
+    assert!(matches!(two.verify(typed(), Some(&hash)).await, Ok(Verdict::Mismatch)));
 }

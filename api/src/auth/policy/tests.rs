@@ -1,3 +1,5 @@
+//! SE-6 and ID-1: what names, addresses and passwords may look like.
+
 use super::{COMMON, FieldProblem, email, password, registration, username};
 
 fn codes<T: std::fmt::Debug>(result: Result<T, Vec<FieldProblem>>) -> Vec<&'static str> {

@@ -14,17 +14,29 @@ use crate::support::*;
 
 fn unverified() -> Vec<UserEvent> {
     vec![
-        UserEvent::Registered { user: ADA, account: UserKind::Local, profile: profile("ada") },
-        UserEvent::VerificationRequested { token_hash: "token".into(), expires_at: NOW },
+        UserEvent::Registered {
+            user: ADA,
+            account: UserKind::Local,
+            profile: profile("ada"),
+        },
+        UserEvent::VerificationRequested {
+            token_hash: "token".into(),
+            expires_at: NOW,
+        },
     ]
 }
 
 fn verify(token: &str) -> VerifyEmail {
-    VerifyEmail { user: ADA, token_hash: token.into() }
+    VerifyEmail {
+        user: ADA,
+        token_hash: token.into(),
+    }
 }
 
 fn verified() -> UserEvent {
-    UserEvent::EmailVerified { email: "ada@example.org".into() }
+    UserEvent::EmailVerified {
+        email: "ada@example.org".into(),
+    }
 }
 
 /// ID-3
@@ -35,7 +47,7 @@ fn the_token_proves_the_address() {
         .when(verify("token"))
         .by(Principal::Anonymous)
         .at(NOW - Duration::SECOND)
-        .records([fact::<User>(ADA, &verified())]);
+        .then_records([fact::<User>(ADA, &verified())]);
 }
 
 /// ID-3: at its end the token is over, not a moment later.
@@ -46,7 +58,7 @@ fn an_old_token_is_refused() {
         .when(verify("token"))
         .by(Principal::Anonymous)
         .at(NOW)
-        .is_refused(VerifyRefusal::Expired);
+        .then_refused(VerifyRefusal::Expired);
 }
 
 /// ID-3: single use.
@@ -59,21 +71,30 @@ fn wrong_used_replaced_and_unknown_tokens_look_alike() {
             .when(verify(token))
             .by(Principal::Anonymous)
             .at(early)
-            .is_refused(VerifyRefusal::InvalidToken);
+            .then_refused(VerifyRefusal::InvalidToken);
     };
     refused(unverified(), "wrong");
     refused([unverified(), vec![verified()]].concat(), "token");
-    let newer = UserEvent::VerificationRequested { token_hash: "newer".into(), expires_at: NOW };
+    let newer = UserEvent::VerificationRequested {
+        token_hash: "newer".into(),
+        expires_at: NOW,
+    };
     refused([unverified(), vec![newer]].concat(), "token");
     refused(Vec::new(), "token");
 }
 
 fn switch(active: bool) -> SetUserActive {
-    SetUserActive { user: ADA, active, reason: "left the company".into() }
+    SetUserActive {
+        user: ADA,
+        active,
+        reason: "left the company".into(),
+    }
 }
 
 fn deactivated() -> UserEvent {
-    UserEvent::Deactivated { reason: "left the company".into() }
+    UserEvent::Deactivated {
+        reason: "left the company".into(),
+    }
 }
 
 /// ID-5
@@ -83,25 +104,41 @@ fn an_account_is_switched_off_and_on_with_a_reason() {
         .stream::<User>(ADA, registered(ADA, "ada"))
         .when(switch(false))
         .by(root())
-        .records([fact::<User>(ADA, &deactivated())]);
-    let reactivated = UserEvent::Reactivated { reason: "left the company".into() };
-    after.when(switch(true)).by(root()).records([fact::<User>(ADA, &reactivated)]);
+        .then_records([fact::<User>(ADA, &deactivated())]);
+    let reactivated = UserEvent::Reactivated {
+        reason: "left the company".into(),
+    };
+    after
+        .when(switch(true))
+        .by(root())
+        .then_records([fact::<User>(ADA, &reactivated)]);
 }
 
 #[test]
 fn switching_an_account_to_what_it_is_changes_nothing() {
-    given().stream::<User>(ADA, registered(ADA, "ada")).when(switch(true)).by(root()).is_already_so();
+    given()
+        .stream::<User>(ADA, registered(ADA, "ada"))
+        .when(switch(true))
+        .by(root())
+        .then_already_so();
     let off = [registered(ADA, "ada"), vec![deactivated()]].concat();
-    given().stream::<User>(ADA, off).when(switch(false)).by(root()).is_already_so();
+    given()
+        .stream::<User>(ADA, off)
+        .when(switch(false))
+        .by(root())
+        .then_already_so();
 }
 
 #[test]
 fn nobody_switches_their_own_account_off() {
     given()
         .stream::<User>(ROOT, registered(ROOT, "root"))
-        .when(SetUserActive { user: ROOT, ..switch(false) })
+        .when(SetUserActive {
+            user: ROOT,
+            ..switch(false)
+        })
         .by(root())
-        .is_refused(AccountRefusal::OwnAccount);
+        .then_refused(AccountRefusal::OwnAccount);
 }
 
 #[test]
@@ -109,9 +146,12 @@ fn switching_an_account_needs_a_reason_of_sensible_length() {
     for reason in [" ".to_owned(), "x".repeat(501)] {
         given()
             .stream::<User>(ADA, registered(ADA, "ada"))
-            .when(SetUserActive { reason, ..switch(false) })
+            .when(SetUserActive {
+                reason,
+                ..switch(false)
+            })
             .by(root())
-            .is_refused(AccountRefusal::ReasonMissing);
+            .then_refused(AccountRefusal::ReasonMissing);
     }
 }
 
@@ -121,19 +161,33 @@ fn switching_accounts_is_for_those_who_may_change_accounts() {
         .stream::<User>(ADA, registered(ADA, "ada"))
         .when(switch(false))
         .by(user(BOB, &["manager"]))
-        .is_denied("role", Concealment::Forbidden);
-    given().when(switch(false)).by(root()).is_denied("absent", Concealment::NotFound);
+        .then_denied("role", Concealment::Forbidden);
+    given()
+        .when(switch(false))
+        .by(root())
+        .then_denied("absent", Concealment::NotFound);
 }
 
 /// SE-5, A6: a failed attempt is recorded although its command fails, also for a name that is nobody's.
 #[test]
 fn a_failed_login_is_recorded_and_always_refused_alike() {
-    for (account, cause) in [(Some(ADA), "wrong_credentials"), (Some(ADA), "locked"), (None, "wrong_credentials")] {
+    for (account, cause) in [
+        (Some(ADA), "wrong_credentials"),
+        (Some(ADA), "locked"),
+        (None, "wrong_credentials"),
+    ] {
         let name = ClaimKey("hash".into());
-        let failed = LoginEvent::Failed { user: account, cause: cause.into() };
+        let failed = LoginEvent::Failed {
+            user: account,
+            cause: cause.into(),
+        };
         given()
-            .when(RecordFailedLogin { name: name.clone(), user: account, cause })
+            .when(RecordFailedLogin {
+                name: name.clone(),
+                user: account,
+                cause,
+            })
             .by(Principal::Anonymous)
-            .is_refused_recording(LoginRefused, [fact::<LoginAttempts>(name, &failed)]);
+            .then_refused_recording(LoginRefused, [fact::<LoginAttempts>(name, &failed)]);
     }
 }

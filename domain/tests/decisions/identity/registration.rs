@@ -35,21 +35,44 @@ fn account() -> NewAccount {
 }
 
 fn register() -> Register {
-    Register { account: account(), verification_hash: "token".into(), open: true }
+    Register {
+        account: account(),
+        verification_hash: "token".into(),
+        open: true,
+    }
 }
 
 fn claimed(user: domain::id::UserId, scope: &str) -> ClaimEvent {
-    ClaimEvent::Taken { user, scope: scope.into() }
+    ClaimEvent::Taken {
+        user,
+        scope: scope.into(),
+    }
 }
 
 /// What every new account comes with.
 fn account_facts(role: &str, reason: &str, profile: Profile) -> Vec<Fact> {
-    let granted = AssignmentEvent::Granted { user: ADA, role: role.into(), reason: reason.into() };
+    let granted = AssignmentEvent::Granted {
+        user: ADA,
+        role: role.into(),
+        reason: reason.into(),
+    };
     vec![
         fact::<Claim>(key("ada"), &claimed(ADA, "username")),
         fact::<Claim>(key("ada@example.org"), &claimed(ADA, "email")),
-        fact::<User>(ADA, &UserEvent::Registered { user: ADA, account: UserKind::Local, profile }),
-        fact::<User>(ADA, &UserEvent::PasswordSet { verifier: "$argon2id$now".into() }),
+        fact::<User>(
+            ADA,
+            &UserEvent::Registered {
+                user: ADA,
+                account: UserKind::Local,
+                profile,
+            },
+        ),
+        fact::<User>(
+            ADA,
+            &UserEvent::PasswordSet {
+                verifier: "$argon2id$now".into(),
+            },
+        ),
         fact::<Assignments>(ADA, &granted),
     ]
 }
@@ -77,16 +100,22 @@ fn registering_makes_an_unverified_guest() {
         .administrators(&[ROOT])
         .when(register())
         .by(Principal::Anonymous)
-        .records(by_stream(facts));
+        .then_records(by_stream(facts));
 }
 
 /// ID-1: company and division are found or created.
 #[test]
 fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
     let at_acme = || {
-        let account =
-            NewAccount { company: Some(" Acme ".into()), division: Some("Labs".into()), ..account() };
-        Register { account, ..register() }
+        let account = NewAccount {
+            company: Some(" Acme ".into()),
+            division: Some("Labs".into()),
+            ..account()
+        };
+        Register {
+            account,
+            ..register()
+        }
     };
     let id = organization::id_of("acme", Some("labs"));
     let created = OrganizationEvent::Created {
@@ -97,7 +126,12 @@ fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
     let mut log = given().administrators(&[ROOT]).log;
     log.run(&at_acme(), &Principal::Anonymous, NOW);
     assert_eq!(log.events::<Organization>(id), [created]);
-    assert_eq!(log.state::<User>(ADA).profile.and_then(|profile| profile.organization), Some(id));
+    assert_eq!(
+        log.state::<User>(ADA)
+            .profile
+            .and_then(|profile| profile.organization),
+        Some(id)
+    );
     let second = Register {
         account: NewAccount {
             user: BOB,
@@ -109,7 +143,12 @@ fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
     };
     log.run(&second, &Principal::Anonymous, NOW);
     assert_eq!(log.events::<Organization>(id).len(), 1);
-    assert_eq!(log.state::<User>(BOB).profile.and_then(|profile| profile.organization), Some(id));
+    assert_eq!(
+        log.state::<User>(BOB)
+            .profile
+            .and_then(|profile| profile.organization),
+        Some(id)
+    );
 }
 
 /// ID-2
@@ -120,13 +159,13 @@ fn a_taken_username_or_address_is_refused() {
         .stream::<Claim>(key("ada"), [claimed(BOB, "username")])
         .when(register())
         .by(Principal::Anonymous)
-        .is_refused(RegisterRefusal::UsernameTaken);
+        .then_refused(RegisterRefusal::UsernameTaken);
     given()
         .administrators(&[ROOT])
         .stream::<Claim>(key("ada@example.org"), [claimed(BOB, "email")])
         .when(register())
         .by(Principal::Anonymous)
-        .is_refused(RegisterRefusal::EmailTaken);
+        .then_refused(RegisterRefusal::EmailTaken);
 }
 
 /// ID-2: of two registrations that both saw the name free, one is recorded and the other told to look again.
@@ -134,13 +173,21 @@ fn a_taken_username_or_address_is_refused() {
 fn of_two_registrations_at_once_one_wins() {
     let mut log = given().administrators(&[ROOT]).log;
     let other = Register {
-        account: NewAccount { user: BOB, email_claim: key("bob@example.org"), ..account() },
+        account: NewAccount {
+            user: BOB,
+            email_claim: key("bob@example.org"),
+            ..account()
+        },
         ..register()
     };
     let (seen_by_one, seen_by_other) = (log.load(&register()), log.load(&other));
-    log.run_on(&seen_by_one, &register(), &Principal::Anonymous, NOW).expect("the first is recorded");
+    log.run_on(&seen_by_one, &register(), &Principal::Anonymous, NOW)
+        .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &Principal::Anonymous, NOW);
-    assert_eq!(conflict.expect_err("the name has moved on").as_str(), "identity.claim-hash-of-ada");
+    assert_eq!(
+        conflict.expect_err("the name has moved on").as_str(),
+        "identity.claim-hash-of-ada"
+    );
     assert!(log.events::<User>(BOB).is_empty());
 }
 
@@ -149,27 +196,41 @@ fn of_two_registrations_at_once_one_wins() {
 fn closed_registration_refuses() {
     given()
         .administrators(&[ROOT])
-        .when(Register { open: false, ..register() })
+        .when(Register {
+            open: false,
+            ..register()
+        })
         .by(Principal::Anonymous)
-        .is_refused(RegisterRefusal::RegistrationClosed);
+        .then_refused(RegisterRefusal::RegistrationClosed);
 }
 
 /// SS-4
 #[test]
 fn nobody_registers_before_there_is_an_administrator() {
-    given().when(register()).by(Principal::Anonymous).is_refused(RegisterRefusal::SetupRequired);
+    given()
+        .when(register())
+        .by(Principal::Anonymous)
+        .then_refused(RegisterRefusal::SetupRequired);
 }
 
 /// SS-4: the operator typed the address, so it counts as proven.
 #[test]
 fn the_first_administrator_is_active_at_once() {
     let mut facts = account_facts("admin", "first administrator", profile("ada"));
-    facts.push(fact::<User>(ADA, &UserEvent::EmailVerified { email: "ada@example.org".into() }));
-    facts.push(fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user: ADA }));
+    facts.push(fact::<User>(
+        ADA,
+        &UserEvent::EmailVerified {
+            email: "ada@example.org".into(),
+        },
+    ));
+    facts.push(fact::<Administrators>(
+        ADMINISTRATORS,
+        &AdministratorsEvent::Joined { user: ADA },
+    ));
     given()
         .when(CreateFirstAdministrator { account: account() })
         .by(Principal::Anonymous)
-        .records(by_stream(facts));
+        .then_records(by_stream(facts));
 }
 
 /// SS-4
@@ -179,7 +240,7 @@ fn the_set_up_works_once() {
         .administrators(&[ROOT])
         .when(CreateFirstAdministrator { account: account() })
         .by(Principal::Anonymous)
-        .is_refused(RegisterRefusal::AlreadySetUp);
+        .then_refused(RegisterRefusal::AlreadySetUp);
 }
 
 /// SS-4: two set-ups at once make one administrator.
@@ -196,9 +257,13 @@ fn of_two_set_ups_at_once_one_wins() {
         },
     };
     let (seen_by_one, seen_by_other) = (log.load(&first), log.load(&other));
-    log.run_on(&seen_by_one, &first, &Principal::Anonymous, NOW).expect("the first is recorded");
+    log.run_on(&seen_by_one, &first, &Principal::Anonymous, NOW)
+        .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &Principal::Anonymous, NOW);
-    assert_eq!(conflict.expect_err("somebody was first").as_str(), "access.administrators-all");
+    assert_eq!(
+        conflict.expect_err("somebody was first").as_str(),
+        "access.administrators-all"
+    );
 }
 
 /// ID-2
@@ -208,5 +273,5 @@ fn the_set_up_does_not_take_over_a_claimed_name() {
         .stream::<Claim>(key("ada"), [claimed(BOB, "username")])
         .when(CreateFirstAdministrator { account: account() })
         .by(Principal::Anonymous)
-        .is_refused(RegisterRefusal::UsernameTaken);
+        .then_refused(RegisterRefusal::UsernameTaken);
 }

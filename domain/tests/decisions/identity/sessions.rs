@@ -37,11 +37,17 @@ fn opened() -> SessionEvent {
 }
 
 fn refresh(presented: &str, next: &str) -> RefreshSession {
-    RefreshSession { session: SESSION, presented_hash: presented.into(), next_hash: next.into() }
+    RefreshSession {
+        session: SESSION,
+        presented_hash: presented.into(),
+        next_hash: next.into(),
+    }
 }
 
 fn refreshed(hash: &str) -> SessionEvent {
-    SessionEvent::Refreshed { refresh_hash: hash.into() }
+    SessionEvent::Refreshed {
+        refresh_hash: hash.into(),
+    }
 }
 
 fn revoked(cause: &str) -> SessionEvent {
@@ -50,9 +56,10 @@ fn revoked(cause: &str) -> SessionEvent {
 
 fn signed_in(more: impl IntoIterator<Item = SessionEvent>) -> sentence::Given {
     let events = std::iter::once(opened()).chain(more);
-    given().stream::<User>(ADA, registered(ADA, "ada")).stream::<Session>(SESSION, events)
+    given()
+        .stream::<User>(ADA, registered(ADA, "ada"))
+        .stream::<Session>(SESSION, events)
 }
-
 
 /// SE-1
 #[test]
@@ -61,7 +68,7 @@ fn a_proven_password_opens_a_session() {
         .stream::<User>(ADA, registered(ADA, "ada"))
         .when(open())
         .by(Principal::Anonymous)
-        .records([fact::<Session>(SESSION, &opened())]);
+        .then_records([fact::<Session>(SESSION, &opened())]);
 }
 
 /// SE-4: a verifier of older parameters is replaced in the same append.
@@ -69,25 +76,38 @@ fn a_proven_password_opens_a_session() {
 fn a_weaker_verifier_is_replaced_at_login() {
     given()
         .stream::<User>(ADA, registered(ADA, "ada"))
-        .when(OpenSession { rehashed: Some("$argon2id$stronger".into()), ..open() })
+        .when(OpenSession {
+            rehashed: Some("$argon2id$stronger".into()),
+            ..open()
+        })
         .by(Principal::Anonymous)
-        .records([
+        .then_records([
             fact::<Session>(SESSION, &opened()),
-            fact::<User>(ADA, &UserEvent::PasswordSet { verifier: "$argon2id$stronger".into() }),
+            fact::<User>(
+                ADA,
+                &UserEvent::PasswordSet {
+                    verifier: "$argon2id$stronger".into(),
+                },
+            ),
         ]);
 }
 
 /// SE-6: a password that was changed between proof and opening opens nothing.
 #[test]
 fn a_password_that_has_changed_since_opens_nothing() {
-    let changed = UserEvent::PasswordSet { verifier: "$argon2id$new".into() };
+    let changed = UserEvent::PasswordSet {
+        verifier: "$argon2id$new".into(),
+    };
     given()
         .stream::<User>(ADA, registered(ADA, "ada"))
         .stream::<User>(ADA, [changed])
         .when(open())
         .by(Principal::Anonymous)
-        .is_refused(LoginRefused);
-    given().when(open()).by(Principal::Anonymous).is_refused(LoginRefused);
+        .then_refused(LoginRefused);
+    given()
+        .when(open())
+        .by(Principal::Anonymous)
+        .then_refused(LoginRefused);
 }
 
 /// ID-5
@@ -95,10 +115,15 @@ fn a_password_that_has_changed_since_opens_nothing() {
 fn a_deactivated_account_opens_nothing() {
     given()
         .stream::<User>(ADA, registered(ADA, "ada"))
-        .stream::<User>(ADA, [UserEvent::Deactivated { reason: "left".into() }])
+        .stream::<User>(
+            ADA,
+            [UserEvent::Deactivated {
+                reason: "left".into(),
+            }],
+        )
         .when(open())
         .by(Principal::Anonymous)
-        .is_refused(LoginRefused);
+        .then_refused(LoginRefused);
 }
 
 /// SE-2
@@ -107,10 +132,10 @@ fn a_refresh_rotates_the_token() {
     signed_in([])
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
-        .records([fact::<Session>(SESSION, &refreshed("second"))])
+        .then_records([fact::<Session>(SESSION, &refreshed("second"))])
         .when(refresh("second", "third"))
         .by(Principal::Anonymous)
-        .records([fact::<Session>(SESSION, &refreshed("third"))]);
+        .then_records([fact::<Session>(SESSION, &refreshed("third"))]);
 }
 
 /// SE-2: a used token ends the whole session, on record; then nothing works any more.
@@ -119,18 +144,26 @@ fn a_used_token_ends_the_session_and_is_recorded() {
     let after = signed_in([refreshed("second"), refreshed("third")])
         .when(refresh("first", "stolen"))
         .by(Principal::Anonymous)
-        .is_refused_recording(
+        .then_refused_recording(
             RefreshRefusal::Reused,
-            [fact::<Session>(SESSION, &SessionEvent::Reused {}), fact::<Session>(SESSION, &revoked("reuse"))],
+            [
+                fact::<Session>(SESSION, &SessionEvent::Reused {}),
+                fact::<Session>(SESSION, &revoked("reuse")),
+            ],
         );
-    after.when(refresh("third", "fourth")).by(Principal::Anonymous).is_refused(RefreshRefusal::Invalid);
+    after
+        .when(refresh("third", "fourth"))
+        .by(Principal::Anonymous)
+        .then_refused(RefreshRefusal::Invalid);
 }
 
 /// SE-2, A4: of fifty exchanges that saw the same token good, one succeeds.
 #[test]
 fn of_fifty_exchanges_at_once_one_wins() {
     let mut log = signed_in([]).log;
-    let attempts: Vec<_> = (0..50).map(|index| refresh("first", &format!("next-{index}"))).collect();
+    let attempts: Vec<_> = (0..50)
+        .map(|index| refresh("first", &format!("next-{index}")))
+        .collect();
     let seen: Vec<_> = attempts.iter().map(|attempt| log.load(attempt)).collect();
     let mut landed = 0;
     for (attempt, world) in attempts.iter().zip(&seen) {
@@ -142,15 +175,24 @@ fn of_fifty_exchanges_at_once_one_wins() {
     }
     assert_eq!(landed, 1);
     let again = log.run(&attempts[1], &Principal::Anonymous, NOW);
-    assert!(matches!(again, Outcome::Refused(RefreshRefusal::Reused, _)), "{again:?}");
+    assert!(
+        matches!(again, Outcome::Refused(RefreshRefusal::Reused, _)),
+        "{again:?}"
+    );
     assert!(log.state::<Session>(SESSION).revoked);
 }
 
 /// SE-2: what was never a token of this session does not end it.
 #[test]
 fn a_foreign_token_is_refused_and_ends_nothing() {
-    signed_in([]).when(refresh("guessed", "next")).by(Principal::Anonymous).is_refused(RefreshRefusal::Invalid);
-    given().when(refresh("first", "next")).by(Principal::Anonymous).is_refused(RefreshRefusal::Invalid);
+    signed_in([])
+        .when(refresh("guessed", "next"))
+        .by(Principal::Anonymous)
+        .then_refused(RefreshRefusal::Invalid);
+    given()
+        .when(refresh("first", "next"))
+        .by(Principal::Anonymous)
+        .then_refused(RefreshRefusal::Invalid);
 }
 
 /// SE-1: at its end the session is over, not a moment later.
@@ -160,26 +202,37 @@ fn an_expired_session_is_not_carried_on() {
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
         .at(ENDS)
-        .is_refused(RefreshRefusal::Invalid);
+        .then_refused(RefreshRefusal::Invalid);
 }
 
 /// ID-5: deactivation ends every session immediately.
 #[test]
 fn a_deactivated_account_is_not_carried_on() {
     signed_in([])
-        .stream::<User>(ADA, [UserEvent::Deactivated { reason: "left".into() }])
+        .stream::<User>(
+            ADA,
+            [UserEvent::Deactivated {
+                reason: "left".into(),
+            }],
+        )
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
-        .is_refused(RefreshRefusal::Invalid);
+        .then_refused(RefreshRefusal::Invalid);
 }
 
-const END: EndSession = EndSession { session: SESSION, cause: "logout" };
+const END: EndSession = EndSession {
+    session: SESSION,
+    cause: "logout",
+};
 
 /// SE-3
 #[test]
 fn a_session_is_ended_by_its_owner_once() {
-    let after = signed_in([]).when(END).by(ada()).records([fact::<Session>(SESSION, &revoked("logout"))]);
-    after.when(END).by(ada()).is_already_so();
+    let after = signed_in([])
+        .when(END)
+        .by(ada())
+        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
+    after.when(END).by(ada()).then_already_so();
 }
 
 /// SE-3
@@ -188,7 +241,7 @@ fn an_ended_session_is_not_carried_on() {
     signed_in([revoked("logout")])
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
-        .is_refused(RefreshRefusal::Invalid);
+        .then_refused(RefreshRefusal::Invalid);
 }
 
 /// ID-3: sessions belong to the profile, which an unverified account has.
@@ -197,17 +250,29 @@ fn an_unverified_account_ends_its_own_session() {
     signed_in([])
         .when(END)
         .by(in_state(ada(), AccountState::Unverified))
-        .records([fact::<Session>(SESSION, &revoked("logout"))]);
+        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
 }
 
 #[test]
 fn the_session_of_others_is_not_found() {
-    signed_in([]).when(END).by(bob()).is_denied("stranger", Concealment::NotFound);
-    given().when(END).by(ada()).is_denied("absent", Concealment::NotFound);
-    signed_in([]).when(END).by(Principal::Anonymous).is_denied("anonymous", Concealment::Unauthenticated);
+    signed_in([])
+        .when(END)
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
+    given()
+        .when(END)
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
+    signed_in([])
+        .when(END)
+        .by(Principal::Anonymous)
+        .then_denied("anonymous", Concealment::Unauthenticated);
 }
 
 #[test]
 fn an_administrator_ends_the_session_of_others() {
-    signed_in([]).when(END).by(root()).records([fact::<Session>(SESSION, &revoked("logout"))]);
+    signed_in([])
+        .when(END)
+        .by(root())
+        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
 }

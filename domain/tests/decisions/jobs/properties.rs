@@ -69,8 +69,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => by.clone().prop_map(|(attempt, worker)| Act::Fail { attempt, worker }),
         2 => by.prop_map(|(attempt, worker)| Act::Complete { attempt, worker }),
     ];
-    let step = (0..JOBS, act, prop::bool::weighted(0.3))
-        .prop_map(|(job, act, outdated)| Step { job, act, outdated });
+    let step = (0..JOBS, act, prop::bool::weighted(0.3)).prop_map(|(job, act, outdated)| Step {
+        job,
+        act,
+        outdated,
+    });
     prop::collection::vec(step, 1..80)
 }
 
@@ -94,7 +97,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { log: given().a_workshop().log, batches: 0 }
+        Self {
+            log: given().a_workshop().log,
+            batches: 0,
+        }
     }
 
     /// Runs `command`, perhaps after somebody else has moved the job on between look and append.
@@ -105,46 +111,91 @@ impl Scene {
         }
         // A conflict records nothing: the actor would look again. Refusals and denials are fine too.
         if let Ok(Outcome::Refused(reason, facts)) = self.log.run_on(&seen, command, principal, NOW) {
-            assert!(facts.is_empty() || reason.to_string().contains("failed"), "{reason} recorded {facts:?}");
+            assert!(
+                facts.is_empty() || reason.to_string().contains("failed"),
+                "{reason} recorded {facts:?}"
+            );
         }
     }
 
     /// Somebody else is quicker: the reaper ends whatever attempt is under way.
     fn interfere(&mut self, job: u8) {
         let attempt = self.log.state::<Job>(job_id(job)).attempt;
-        let command = InterruptJob { job: job_id(job), attempt, cause: "quicker".into(), counts: true };
+        let command = InterruptJob {
+            job: job_id(job),
+            attempt,
+            cause: "quicker".into(),
+            counts: true,
+        };
         self.log.run(&command, &Principal::System("reaper"), NOW);
     }
 
     fn take(&mut self, step: Step) {
-        let quotas = Quotas { concurrent_jobs: Some(LIMIT), ..Quotas::UNLIMITED };
+        let quotas = Quotas {
+            concurrent_jobs: Some(LIMIT),
+            ..Quotas::UNLIMITED
+        };
         let owner = with_quotas(ada(), quotas);
         let job = job_id(step.job);
         let by = |worker: u8| Principal::Worker(worker_id(worker));
         match step.act {
             Act::Start => {
-                let command = StartJob { job, model: model_id(step.job), ..start() };
+                let command = StartJob {
+                    job,
+                    model: model_id(step.job),
+                    ..start()
+                };
                 self.run(step, &command, &owner);
             }
-            Act::Cancel => self.run(step, &CancelJob { job, reason: String::new() }, &owner),
+            Act::Cancel => self.run(
+                step,
+                &CancelJob {
+                    job,
+                    reason: String::new(),
+                },
+                &owner,
+            ),
             Act::Lease { worker, owner_active } => {
-                let state = if owner_active { AccountState::Active } else { AccountState::Deactivated };
+                let state = if owner_active {
+                    AccountState::Active
+                } else {
+                    AccountState::Deactivated
+                };
                 let (owner, worker_name) = (in_state(owner, state), "host/cpu".into());
-                let command = LeaseJob { job, worker: worker_id(worker), worker_name, owner };
+                let command = LeaseJob {
+                    job,
+                    worker: worker_id(worker),
+                    worker_name,
+                    owner,
+                };
                 self.run(step, &command, &by(worker));
             }
             Act::Interrupt { attempt, counts } => {
-                let command = InterruptJob { job, attempt, cause: "silent".into(), counts };
+                let command = InterruptJob {
+                    job,
+                    attempt,
+                    cause: "silent".into(),
+                    counts,
+                };
                 self.run(step, &command, &Principal::System("reaper"));
             }
             Act::Progress { attempt, worker } => {
                 self.batches += 1;
                 let id = Uuid::from_u128(u128::from(self.batches) << 64);
-                let command = ReportProgress { job, attempt, id, batch: Batch::default() };
+                let command = ReportProgress {
+                    job,
+                    attempt,
+                    id,
+                    batch: Batch::default(),
+                };
                 self.run(step, &command, &by(worker));
             }
             Act::Begin { attempt, worker } => {
-                let news = News::Started { from_step: 0, total_steps: 1, trained_parameters: 1 };
+                let news = News::Started {
+                    from_step: 0,
+                    total_steps: 1,
+                    trained_parameters: 1,
+                };
                 self.run(step, &Report { job, attempt, news }, &by(worker));
             }
             Act::Save { attempt, worker } => {
@@ -152,11 +203,22 @@ impl Scene {
                 self.run(step, &Report { job, attempt, news }, &by(worker));
             }
             Act::Fail { attempt, worker } => {
-                let news = News::Failed { code: "X".into(), message: "x".into() };
+                let news = News::Failed {
+                    code: "X".into(),
+                    message: "x".into(),
+                };
                 self.run(step, &Report { job, attempt, news }, &by(worker));
             }
             Act::Complete { attempt, worker } => {
-                self.run(step, &Report { job, attempt, news: completion() }, &by(worker));
+                self.run(
+                    step,
+                    &Report {
+                        job,
+                        attempt,
+                        news: completion(),
+                    },
+                    &by(worker),
+                );
             }
         }
     }
@@ -170,7 +232,11 @@ impl Scene {
             state.order.is_some() && !state.state.is_final()
         });
         let open = u32::try_from(open.count()).expect("few jobs");
-        assert_eq!(ledger.used(Quota::ConcurrentJobs), open, "exactly the jobs that are not over hold places");
+        assert_eq!(
+            ledger.used(Quota::ConcurrentJobs),
+            open,
+            "exactly the jobs that are not over hold places"
+        );
         for job in 0..JOBS {
             self.check_history(&self.log.events::<Job>(job_id(job)));
             self.check_model(job);
@@ -182,7 +248,11 @@ impl Scene {
         let (mut under_way, mut last, mut ended) = (None, 0, false);
         for (index, event) in history.iter().enumerate() {
             assert!(!ended, "nothing happens to a job that is over: {event:?}");
-            assert_eq!(matches!(event, JobEvent::Queued(_)), index == 0, "{event:?} at {index}");
+            assert_eq!(
+                matches!(event, JobEvent::Queued(_)),
+                index == 0,
+                "{event:?} at {index}"
+            );
             match event {
                 JobEvent::Queued(_) => {}
                 JobEvent::Leased { attempt, .. } => {
@@ -211,8 +281,11 @@ impl Scene {
 
     /// A model exists exactly when its job completed, once, with one version.
     fn check_model(&self, job: u8) {
-        let completed =
-            self.log.events::<Job>(job_id(job)).iter().any(|event| matches!(event, JobEvent::Completed { .. }));
+        let completed = self
+            .log
+            .events::<Job>(job_id(job))
+            .iter()
+            .any(|event| matches!(event, JobEvent::Completed { .. }));
         let history = self.log.events::<Model>(model_id(job));
         let expected = if completed { 2 } else { 0 };
         assert_eq!(history.len(), expected, "{history:?}");

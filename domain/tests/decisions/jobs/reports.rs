@@ -16,7 +16,11 @@ use super::scene::*;
 use crate::support::*;
 
 fn start_news() -> News {
-    News::Started { from_step: 0, total_steps: 200, trained_parameters: 1_000 }
+    News::Started {
+        from_step: 0,
+        total_steps: 200,
+        trained_parameters: 1_000,
+    }
 }
 
 fn under_way() -> Vec<JobEvent> {
@@ -28,7 +32,7 @@ fn training_begins() {
     a_job([leased(1)])
         .when(report(1, start_news()))
         .by(worker())
-        .records([job_fact(&started(1))]);
+        .then_records([job_fact(&started(1))]);
 }
 
 /// JB-4
@@ -37,16 +41,28 @@ fn a_checkpoint_is_recorded_and_kept() {
     let after = a_job(under_way())
         .when(report(1, News::Checkpoint(checkpoint(50))))
         .by(worker())
-        .records([job_fact(&JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint(50) })]);
+        .then_records([job_fact(&JobEvent::CheckpointSaved {
+            attempt: 1,
+            checkpoint: checkpoint(50),
+        })]);
     assert_eq!(after.log.state::<Job>(JOB).checkpoint, Some(checkpoint(50)));
 }
 
 #[test]
 fn a_failure_ends_the_job_and_frees_its_place() {
     a_job(under_way())
-        .when(report(1, News::Failed { code: "DATASET_TOO_SMALL".into(), message: "add lines".into() }))
+        .when(report(
+            1,
+            News::Failed {
+                code: "DATASET_TOO_SMALL".into(),
+                message: "add lines".into(),
+            },
+        ))
         .by(worker())
-        .records([job_fact(&failed(1, "DATASET_TOO_SMALL", "add lines")), place_released()]);
+        .then_records([
+            job_fact(&failed(1, "DATASET_TOO_SMALL", "add lines")),
+            place_released(),
+        ]);
 }
 
 fn trained(lineage_base: Option<ModelVersionRef>) -> ModelVersion {
@@ -54,7 +70,11 @@ fn trained(lineage_base: Option<ModelVersionRef>) -> ModelVersion {
         version: 1,
         sha256: "poet-hash".into(),
         artifact: "models/poet".into(),
-        files: vec![ModelFile { name: "model.safetensors".into(), sha256: "f0".into(), bytes: 77 }],
+        files: vec![ModelFile {
+            name: "model.safetensors".into(),
+            sha256: "f0".into(),
+            bytes: 77,
+        }],
         lineage: Lineage::Trained {
             job: JOB,
             dataset: DATASET,
@@ -86,70 +106,106 @@ fn model_registered(content: ModelKind) -> ModelEvent {
 fn completion_registers_the_model_and_frees_the_place() {
     let completed = JobEvent::Completed {
         attempt: 1,
-        model: ModelVersionRef { model: MODEL, version: 1 },
+        model: ModelVersionRef {
+            model: MODEL,
+            version: 1,
+        },
         metrics: [("loss".to_owned(), "1.25".to_owned())].into(),
     };
-    let after = a_job(under_way()).when(report(1, completion())).by(worker()).records([
-        job_fact(&completed),
-        fact::<Model>(MODEL, &model_registered(ModelKind::Full)),
-        fact::<Model>(MODEL, &ModelEvent::VersionAdded(trained(None))),
-        place_released(),
-    ]);
+    let after = a_job(under_way())
+        .when(report(1, completion()))
+        .by(worker())
+        .then_records([
+            job_fact(&completed),
+            fact::<Model>(MODEL, &model_registered(ModelKind::Full)),
+            fact::<Model>(MODEL, &ModelEvent::VersionAdded(trained(None))),
+            place_released(),
+        ]);
     assert_eq!(after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs), 0);
 }
 
 /// MO-2, MO-3: what is trained on a base is an adapter, and says which base.
 #[test]
 fn completion_on_a_base_registers_an_adapter() {
-    let base = ModelVersionRef { model: BASE, version: 1 };
+    let base = ModelVersionRef {
+        model: BASE,
+        version: 1,
+    };
     let mut log = given()
         .a_workshop()
-        .stream::<Job>(JOB, [JobEvent::Queued(Box::new(order_lora())), leased(1), started(1)])
+        .stream::<Job>(
+            JOB,
+            [JobEvent::Queued(Box::new(order_lora())), leased(1), started(1)],
+        )
         .log;
     log.run(&report(1, completion()), &worker(), NOW);
     assert_eq!(
         log.events::<Model>(MODEL),
-        [model_registered(ModelKind::Adapter), ModelEvent::VersionAdded(trained(Some(base)))]
+        [
+            model_registered(ModelKind::Adapter),
+            ModelEvent::VersionAdded(trained(Some(base)))
+        ]
     );
 }
 
 fn every_news() -> Vec<News> {
-    let failure = News::Failed { code: "X".into(), message: "x".into() };
-    vec![start_news(), News::Checkpoint(checkpoint(50)), failure, completion()]
+    let failure = News::Failed {
+        code: "X".into(),
+        message: "x".into(),
+    };
+    vec![
+        start_news(),
+        News::Checkpoint(checkpoint(50)),
+        failure,
+        completion(),
+    ]
 }
 
 /// JB-4: a worker that stalls and comes back cannot write, whichever worker has the job now.
 #[test]
 fn a_stale_attempt_reports_nothing() {
-    let lost = JobEvent::Interrupted { attempt: 1, cause: "lost".into() };
+    let lost = JobEvent::Interrupted {
+        attempt: 1,
+        cause: "lost".into(),
+    };
     for news in every_news() {
         a_job([leased(1), lost.clone(), leased(2)])
             .when(report(1, news.clone()))
             .by(worker())
-            .is_refused(ReportRefusal::StaleAttempt);
+            .then_refused(ReportRefusal::StaleAttempt);
         a_job([leased(1), lost.clone(), leased_by(2, OTHER_WORKER)])
             .when(report(1, news.clone()))
             .by(worker())
-            .is_denied("lease", Concealment::Forbidden);
+            .then_denied("lease", Concealment::Forbidden);
         a_job([leased(1), lost.clone(), leased(2)])
             .when(report(3, news))
             .by(worker())
-            .is_refused(ReportRefusal::StaleAttempt);
+            .then_refused(ReportRefusal::StaleAttempt);
     }
 }
 
 /// JB-3, JB-4: nor one whose job is waiting again or over, even for the system itself.
 #[test]
 fn a_job_that_is_not_under_way_takes_no_reports() {
-    let lost = JobEvent::Interrupted { attempt: 1, cause: "lost".into() };
+    let lost = JobEvent::Interrupted {
+        attempt: 1,
+        cause: "lost".into(),
+    };
     for news in every_news() {
-        for since in [vec![], vec![leased(1), lost.clone()], vec![leased(1), cancelled(1)], vec![leased(1), failed(1, "X", "x")]] {
+        for since in [
+            vec![],
+            vec![leased(1), lost.clone()],
+            vec![leased(1), cancelled(1)],
+            vec![leased(1), failed(1, "X", "x")],
+        ] {
             a_job(since)
                 .when(report(1, news.clone()))
                 .by(Principal::System("test"))
-                .is_refused(ReportRefusal::StaleAttempt);
+                .then_refused(ReportRefusal::StaleAttempt);
         }
-        given().when(report(1, news)).is_refused(ReportRefusal::StaleAttempt);
+        given()
+            .when(report(1, news))
+            .then_refused(ReportRefusal::StaleAttempt);
     }
 }
 
@@ -158,36 +214,63 @@ fn another_worker_does_not_report() {
     a_job(under_way())
         .when(report(1, completion()))
         .by(Principal::Worker(OTHER_WORKER))
-        .is_denied("lease", Concealment::Forbidden);
+        .then_denied("lease", Concealment::Forbidden);
 }
 
 fn batch() -> Batch {
-    let point = Point { step: 7, loss: 3.5, learning_rate: 1e-3, gradient_norm: 0.5, tokens_per_second: 900.0 };
-    Batch { step: 7, total_steps: 200, points: vec![point], ..Batch::default() }
+    let point = Point {
+        step: 7,
+        loss: 3.5,
+        learning_rate: 1e-3,
+        gradient_norm: 0.5,
+        tokens_per_second: 900.0,
+    };
+    Batch {
+        step: 7,
+        total_steps: 200,
+        points: vec![point],
+        ..Batch::default()
+    }
 }
 
 fn progress(attempt: u32) -> ReportProgress {
-    ReportProgress { job: JOB, attempt, id: Uuid::from_u128(0x7e57), batch: batch() }
+    ReportProgress {
+        job: JOB,
+        attempt,
+        id: Uuid::from_u128(0x7e57),
+        batch: batch(),
+    }
 }
 
 /// JB-5: beside the job's own stream, in batches.
 #[test]
 fn progress_goes_to_its_own_stream() {
-    let reported = ProgressEvent::Reported { attempt: 1, batch: batch() };
+    let reported = ProgressEvent::Reported {
+        attempt: 1,
+        batch: batch(),
+    };
     a_job(under_way())
         .when(progress(1))
         .by(worker())
-        .records([fact::<Progress>(JOB, &reported)]);
+        .then_records([fact::<Progress>(JOB, &reported)]);
 }
 
 /// JB-4
 #[test]
 fn a_stale_attempt_reports_no_progress() {
-    let lost = JobEvent::Interrupted { attempt: 1, cause: "lost".into() };
+    let lost = JobEvent::Interrupted {
+        attempt: 1,
+        cause: "lost".into(),
+    };
     let stale = ReportRefusal::StaleAttempt;
-    a_job([leased(1), lost, leased(2)]).when(progress(1)).by(worker()).is_refused(stale);
-    a_job([leased(1), cancelled(1)]).when(progress(1)).is_refused(stale);
-    given().when(progress(1)).is_refused(stale);
+    a_job([leased(1), lost, leased(2)])
+        .when(progress(1))
+        .by(worker())
+        .then_refused(stale);
+    a_job([leased(1), cancelled(1)])
+        .when(progress(1))
+        .then_refused(stale);
+    given().when(progress(1)).then_refused(stale);
 }
 
 /// JB-4: progress that was decided on before the lease passed on is not recorded after it.
@@ -195,7 +278,13 @@ fn a_stale_attempt_reports_no_progress() {
 fn progress_of_a_lease_that_passed_on_meanwhile_is_not_recorded() {
     let mut log = a_job(under_way()).log;
     let seen = log.load(&progress(1));
-    log.record::<Job>(JOB, &[JobEvent::Interrupted { attempt: 1, cause: "lost".into() }]);
+    log.record::<Job>(
+        JOB,
+        &[JobEvent::Interrupted {
+            attempt: 1,
+            cause: "lost".into(),
+        }],
+    );
     let conflict = log.run_on(&seen, &progress(1), &worker(), NOW);
     assert_eq!(conflict.expect_err("the job has moved on").category(), "jobs.job");
     assert!(log.events::<Progress>(JOB).is_empty());

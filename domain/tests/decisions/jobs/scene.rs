@@ -17,13 +17,30 @@ use domain::{
 use crate::support::{log::Fact, sentence::Given, *};
 
 pub(crate) fn scratch() -> TrainingSpec {
-    let shape = Architecture { layers: 2, heads: 2, width: 64, context: 128, vocabulary: 512 };
-    TrainingSpec { method: Method::Scratch(shape), parameters: HyperParameters::default() }
+    let shape = Architecture {
+        layers: 2,
+        heads: 2,
+        width: 64,
+        context: 128,
+        vocabulary: 512,
+    };
+    TrainingSpec {
+        method: Method::Scratch(shape),
+        parameters: HyperParameters::default(),
+    }
 }
 
 pub(crate) fn lora() -> TrainingSpec {
-    let lora = Lora { rank: 8, alpha: 16.0, dropout: 0.0, target_modules: vec!["c_attn".into()] };
-    TrainingSpec { method: Method::Lora(lora), parameters: HyperParameters::default() }
+    let lora = Lora {
+        rank: 8,
+        alpha: 16.0,
+        dropout: 0.0,
+        target_modules: vec!["c_attn".into()],
+    };
+    TrainingSpec {
+        method: Method::Lora(lora),
+        parameters: HyperParameters::default(),
+    }
 }
 
 /// Ada starts a job from scratch.
@@ -43,7 +60,11 @@ pub(crate) fn start() -> StartJob {
 
 /// Ada starts a job on her base.
 pub(crate) fn start_lora() -> StartJob {
-    StartJob { base: Some((BASE, None)), spec: lora(), ..start() }
+    StartJob {
+        base: Some((BASE, None)),
+        spec: lora(),
+        ..start()
+    }
 }
 
 pub(crate) fn order() -> Order {
@@ -67,9 +88,20 @@ pub(crate) fn order() -> Order {
 }
 
 pub(crate) fn order_lora() -> Order {
-    let version = ModelVersionRef { model: BASE, version: 1 };
-    let base = BaseUse { version, sha256: "base-hash".into(), artifact: "models/base".into() };
-    Order { base: Some(base), spec: lora(), ..order() }
+    let version = ModelVersionRef {
+        model: BASE,
+        version: 1,
+    };
+    let base = BaseUse {
+        version,
+        sha256: "base-hash".into(),
+        artifact: "models/base".into(),
+    };
+    Order {
+        base: Some(base),
+        spec: lora(),
+        ..order()
+    }
 }
 
 pub(crate) fn queued() -> JobEvent {
@@ -81,29 +113,55 @@ pub(crate) fn leased(attempt: u32) -> JobEvent {
 }
 
 pub(crate) fn leased_by(attempt: u32, worker: WorkerId) -> JobEvent {
-    JobEvent::Leased { attempt, worker, worker_name: "host/cpu".into() }
+    JobEvent::Leased {
+        attempt,
+        worker,
+        worker_name: "host/cpu".into(),
+    }
 }
 
 pub(crate) fn started(attempt: u32) -> JobEvent {
-    JobEvent::Started { attempt, from_step: 0, total_steps: 200, trained_parameters: 1_000 }
+    JobEvent::Started {
+        attempt,
+        from_step: 0,
+        total_steps: 200,
+        trained_parameters: 1_000,
+    }
 }
 
 pub(crate) fn failed(attempt: u32, code: &str, message: &str) -> JobEvent {
-    JobEvent::Failed { attempt, code: code.into(), message: message.into() }
+    JobEvent::Failed {
+        attempt,
+        code: code.into(),
+        message: message.into(),
+    }
 }
 
 pub(crate) fn cancelled(attempt: u32) -> JobEvent {
-    JobEvent::Cancelled { attempt, reason: "a typo".into() }
+    JobEvent::Cancelled {
+        attempt,
+        reason: "a typo".into(),
+    }
 }
 
 pub(crate) fn checkpoint(step: u32) -> Checkpoint {
-    Checkpoint { step, location: format!("{JOB}/{step}"), sha256: format!("hash-{step}") }
+    Checkpoint {
+        step,
+        location: format!("{JOB}/{step}"),
+        sha256: format!("hash-{step}"),
+    }
 }
 
 /// Ada's place among the concurrent jobs is given back.
 pub(crate) fn place_released() -> Fact {
     let item = JOB.to_string();
-    fact::<QuotaLedger>(ADA, &LedgerEvent::Released { quota: Quota::ConcurrentJobs, item })
+    fact::<QuotaLedger>(
+        ADA,
+        &LedgerEvent::Released {
+            quota: Quota::ConcurrentJobs,
+            item,
+        },
+    )
 }
 
 pub(crate) fn job_fact(event: &JobEvent) -> Fact {
@@ -123,14 +181,22 @@ pub(crate) fn worker() -> Principal {
 }
 
 pub(crate) fn report(attempt: u32, news: News) -> Report {
-    Report { job: JOB, attempt, news }
+    Report {
+        job: JOB,
+        attempt,
+        news,
+    }
 }
 
 pub(crate) fn completion() -> News {
     News::Completed {
         artifact: "models/poet".into(),
         sha256: "poet-hash".into(),
-        files: vec![ModelFile { name: "model.safetensors".into(), sha256: "f0".into(), bytes: 77 }],
+        files: vec![ModelFile {
+            name: "model.safetensors".into(),
+            sha256: "f0".into(),
+            bytes: 77,
+        }],
         metrics: [("loss".to_owned(), "1.25".to_owned())].into(),
         code_version: "0.1.0".into(),
         worker: "host/cpu".into(),

@@ -18,55 +18,83 @@ use crate::support::{log::Outcome, *};
 /// JB-1, QU-1: what was ordered is fixed, and a place among the concurrent jobs is taken.
 #[test]
 fn a_job_from_scratch_is_queued() {
-    given()
-        .a_workshop()
-        .when(start())
-        .by(ada())
-        .records([job_fact(&queued()), fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB))]);
+    given().a_workshop().when(start()).by(ada()).then_records([
+        job_fact(&queued()),
+        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+    ]);
 }
 
 /// JB-1
 #[test]
 fn a_job_on_a_base_fixes_the_newest_version_of_both() {
     let queued = JobEvent::Queued(Box::new(order_lora()));
-    given()
-        .a_workshop()
-        .when(start_lora())
-        .by(ada())
-        .records([job_fact(&queued), fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB))]);
+    given().a_workshop().when(start_lora()).by(ada()).then_records([
+        job_fact(&queued),
+        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+    ]);
 }
 
 /// DS-2: old versions stay usable.
 #[test]
 fn an_older_version_of_the_dataset_can_be_named() {
-    let command = StartJob { dataset: (DATASET, Some(1)), ..start() };
+    let command = StartJob {
+        dataset: (DATASET, Some(1)),
+        ..start()
+    };
     given()
         .a_workshop()
-        .stream::<Dataset>(DATASET, [DatasetEvent::VersionAdded(dataset_version(2, "second"))])
+        .stream::<Dataset>(
+            DATASET,
+            [DatasetEvent::VersionAdded(dataset_version(2, "second"))],
+        )
         .when(command)
         .by(ada())
-        .records([job_fact(&queued()), fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB))]);
+        .then_records([
+            job_fact(&queued()),
+            fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+        ]);
 }
 
 /// AC-6: project, dataset, base model and the permission to train are each needed.
 #[test]
 fn each_thing_that_a_job_uses_must_be_accessible() {
-    given().a_workshop().when(start()).by(bob()).is_denied("stranger", Concealment::NotFound);
-    given().a_workshop().when(start()).by(user(ADA, &["analyst"])).is_denied("role", Concealment::Forbidden);
+    given()
+        .a_workshop()
+        .when(start())
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
+    given()
+        .a_workshop()
+        .when(start())
+        .by(user(ADA, &["analyst"]))
+        .then_denied("role", Concealment::Forbidden);
     given()
         .a_workshop()
         .when(start())
         .by(Principal::Anonymous)
-        .is_denied("anonymous", Concealment::Unauthenticated);
-    given().when(start()).by(ada()).is_denied("absent", Concealment::NotFound);
+        .then_denied("anonymous", Concealment::Unauthenticated);
+    given()
+        .when(start())
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
     let project_and_experiment = || {
         given()
             .stream::<Project>(PROJECT, [project_created()])
             .stream::<Experiment>(EXPERIMENT, [experiment_created()])
     };
-    project_and_experiment().when(start()).by(ada()).is_denied("absent", Concealment::NotFound);
-    let no_base = StartJob { base: Some((MODEL, None)), ..start_lora() };
-    given().a_workshop().when(no_base).by(ada()).is_denied("absent", Concealment::NotFound);
+    project_and_experiment()
+        .when(start())
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
+    let no_base = StartJob {
+        base: Some((MODEL, None)),
+        ..start_lora()
+    };
+    given()
+        .a_workshop()
+        .when(no_base)
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
 }
 
 /// AC-6: Ada's project does not open Bob's dataset or base to her.
@@ -85,10 +113,13 @@ fn a_dataset_or_base_of_others_is_not_found() {
             .stream::<Experiment>(EXPERIMENT, [experiment_created()])
     };
     place()
-        .stream::<Dataset>(DATASET, [of_bob, DatasetEvent::VersionAdded(dataset_version(1, "first"))])
+        .stream::<Dataset>(
+            DATASET,
+            [of_bob, DatasetEvent::VersionAdded(dataset_version(1, "first"))],
+        )
         .when(start())
         .by(ada())
-        .is_denied("stranger", Concealment::NotFound);
+        .then_denied("stranger", Concealment::NotFound);
     let base_of_bob = ModelEvent::Registered {
         model: BASE,
         owner: BOB,
@@ -108,39 +139,67 @@ fn a_dataset_or_base_of_others_is_not_found() {
         .stream::<Model>(BASE, [base_of_bob, ModelEvent::VersionAdded(imported())])
         .when(start_lora())
         .by(ada())
-        .is_denied("stranger", Concealment::NotFound);
+        .then_denied("stranger", Concealment::NotFound);
 }
 
 /// JB-1: the dataset must have something to train on.
 #[test]
 fn a_dataset_without_the_version_is_refused() {
-    let missing = StartJob { dataset: (DATASET, Some(9)), ..start() };
-    given().a_workshop().when(missing).by(ada()).is_refused(StartJobRefusal::NoDatasetVersion);
+    let missing = StartJob {
+        dataset: (DATASET, Some(9)),
+        ..start()
+    };
+    given()
+        .a_workshop()
+        .when(missing)
+        .by(ada())
+        .then_refused(StartJobRefusal::NoDatasetVersion);
     given()
         .stream::<Project>(PROJECT, [project_created()])
         .stream::<Experiment>(EXPERIMENT, [experiment_created()])
         .stream::<Dataset>(DATASET, [dataset_created(Visibility::Private)])
         .when(start())
         .by(ada())
-        .is_refused(StartJobRefusal::NoDatasetVersion);
+        .then_refused(StartJobRefusal::NoDatasetVersion);
 }
 
 /// JB-1: method and base fit each other.
 #[test]
 fn the_base_must_fit_the_method() {
-    let without = StartJob { base: None, ..start_lora() };
-    given().a_workshop().when(without).by(ada()).is_refused(StartJobRefusal::BaseMissing);
-    let unwanted = StartJob { base: Some((BASE, None)), ..start() };
-    given().a_workshop().when(unwanted).by(ada()).is_refused(StartJobRefusal::BaseUnwanted);
-    let missing = StartJob { base: Some((BASE, Some(2))), ..start_lora() };
-    given().a_workshop().when(missing).by(ada()).is_refused(StartJobRefusal::NoBaseVersion);
+    let without = StartJob {
+        base: None,
+        ..start_lora()
+    };
+    given()
+        .a_workshop()
+        .when(without)
+        .by(ada())
+        .then_refused(StartJobRefusal::BaseMissing);
+    let unwanted = StartJob {
+        base: Some((BASE, None)),
+        ..start()
+    };
+    given()
+        .a_workshop()
+        .when(unwanted)
+        .by(ada())
+        .then_refused(StartJobRefusal::BaseUnwanted);
+    let missing = StartJob {
+        base: Some((BASE, Some(2))),
+        ..start_lora()
+    };
+    given()
+        .a_workshop()
+        .when(missing)
+        .by(ada())
+        .then_refused(StartJobRefusal::NoBaseVersion);
     let adapter = base_registered(ModelKind::Adapter, Visibility::Private);
     given()
         .a_workshop()
         .stream::<Model>(BASE, [adapter])
         .when(start_lora())
         .by(ada())
-        .is_refused(StartJobRefusal::BaseIsAdapter);
+        .then_refused(StartJobRefusal::BaseIsAdapter);
 }
 
 /// JB-1: validated completely before it is queued, with every problem at once.
@@ -154,14 +213,31 @@ fn a_bad_specification_is_refused_with_every_problem() {
         panic!("two settings are wrong: {outcome:?}");
     };
     let fields: Vec<_> = problems.0.iter().map(|problem| problem.field).collect();
-    assert_eq!(fields, ["parameters.steps", "parameters.batchSize", "parameters.warmupSteps"]);
+    assert_eq!(
+        fields,
+        [
+            "parameters.steps",
+            "parameters.batchSize",
+            "parameters.warmupSteps"
+        ]
+    );
     assert_eq!(facts, []);
 }
 
 #[test]
 fn a_job_needs_a_name() {
-    let outcome = given().a_workshop().log.run(&StartJob { name: " ".into(), ..start() }, &ada(), NOW);
-    assert!(matches!(&outcome, Outcome::Refused(StartJobRefusal::Name(_), _)), "{outcome:?}");
+    let outcome = given().a_workshop().log.run(
+        &StartJob {
+            name: " ".into(),
+            ..start()
+        },
+        &ada(),
+        NOW,
+    );
+    assert!(
+        matches!(&outcome, Outcome::Refused(StartJobRefusal::Name(_), _)),
+        "{outcome:?}"
+    );
 }
 
 /// QU-1
@@ -172,74 +248,117 @@ fn a_guest_has_one_job_at_a_time() {
         .stream::<QuotaLedger>(ADA, [taken(Quota::ConcurrentJobs, "another")])
         .when(start())
         .by(user(ADA, &["guest"]))
-        .is_refused(QuotaExceeded { quota: Quota::ConcurrentJobs, limit: 1, used: 1 }.into());
+        .then_refused(
+            QuotaExceeded {
+                quota: Quota::ConcurrentJobs,
+                limit: 1,
+                used: 1,
+            }
+            .into(),
+        );
 }
 
 /// QU-1: two starts that both saw the last place free cannot both have it.
 #[test]
 fn concurrent_starts_do_not_pass_the_quota() {
     let mut log = given().a_workshop().log;
-    let other = StartJob { job: domain::id::JobId(uuid::Uuid::from_u128(0x10c)), ..start() };
+    let other = StartJob {
+        job: domain::id::JobId(uuid::Uuid::from_u128(0x10c)),
+        ..start()
+    };
     let (seen_by_one, seen_by_other) = (log.load(&start()), log.load(&other));
     let guest = user(ADA, &["guest"]);
-    log.run_on(&seen_by_one, &start(), &guest, NOW).expect("the first is recorded");
+    log.run_on(&seen_by_one, &start(), &guest, NOW)
+        .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &guest, NOW);
-    assert_eq!(conflict.expect_err("the ledger has moved on").category(), "access.ledger");
-    assert!(matches!(log.run(&other, &guest, NOW), Outcome::Refused(StartJobRefusal::Quota(_), _)));
+    assert_eq!(
+        conflict.expect_err("the ledger has moved on").category(),
+        "access.ledger"
+    );
+    assert!(matches!(
+        log.run(&other, &guest, NOW),
+        Outcome::Refused(StartJobRefusal::Quota(_), _)
+    ));
 }
 
 #[test]
 fn an_id_names_one_job() {
-    a_job([]).when(start()).by(ada()).is_refused(StartJobRefusal::IdTaken);
+    a_job([])
+        .when(start())
+        .by(ada())
+        .then_refused(StartJobRefusal::IdTaken);
 }
 
 fn cancel() -> CancelJob {
-    CancelJob { job: JOB, reason: " a typo ".into() }
+    CancelJob {
+        job: JOB,
+        reason: " a typo ".into(),
+    }
 }
 
 /// JB-3, QU-1
 #[test]
 fn a_job_is_cancelled_in_every_state_before_its_end() {
-    let interrupted = JobEvent::Interrupted { attempt: 1, cause: "lost".into() };
+    let interrupted = JobEvent::Interrupted {
+        attempt: 1,
+        cause: "lost".into(),
+    };
     for (since, attempt) in [
         (vec![], 0),
         (vec![leased(1)], 1),
         (vec![leased(1), started(1)], 1),
         (vec![leased(1), interrupted], 1),
     ] {
-        let after =
-            a_job(since).when(cancel()).by(ada()).records([job_fact(&cancelled(attempt)), place_released()]);
+        let after = a_job(since)
+            .when(cancel())
+            .by(ada())
+            .then_records([job_fact(&cancelled(attempt)), place_released()]);
         assert_eq!(after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs), 0);
-        after.when(cancel()).by(ada()).is_already_so();
+        after.when(cancel()).by(ada()).then_already_so();
     }
 }
 
 /// JB-3: the last checkpoint stays usable.
 #[test]
 fn a_cancelled_job_keeps_its_checkpoint() {
-    let saved = JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint(50) };
+    let saved = JobEvent::CheckpointSaved {
+        attempt: 1,
+        checkpoint: checkpoint(50),
+    };
     let after = a_job([leased(1), started(1), saved])
         .when(cancel())
         .by(ada())
-        .records([job_fact(&cancelled(1)), place_released()]);
+        .then_records([job_fact(&cancelled(1)), place_released()]);
     assert_eq!(after.log.state::<Job>(JOB).checkpoint, Some(checkpoint(50)));
 }
 
 #[test]
 fn a_job_that_has_ended_is_not_cancelled() {
-    a_job([failed(0, "ACCESS_LOST", "gone")]).when(cancel()).by(ada()).is_refused(CancelRefusal::AlreadyEnded);
+    a_job([failed(0, "ACCESS_LOST", "gone")])
+        .when(cancel())
+        .by(ada())
+        .then_refused(CancelRefusal::AlreadyEnded);
 }
 
 #[test]
 fn the_reason_of_a_cancellation_has_a_limit() {
     a_job([])
-        .when(CancelJob { reason: "x".repeat(501), ..cancel() })
+        .when(CancelJob {
+            reason: "x".repeat(501),
+            ..cancel()
+        })
         .by(ada())
-        .is_refused(CancelRefusal::ReasonTooLong);
+        .then_refused(CancelRefusal::ReasonTooLong);
 }
 
 #[test]
 fn the_job_of_others_is_not_found() {
-    a_job([]).when(cancel()).by(bob()).is_denied("stranger", Concealment::NotFound);
-    given().when(cancel()).by(ada()).is_denied("absent", Concealment::NotFound);
+    a_job([])
+        .when(cancel())
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
+    given()
+        .when(cancel())
+        .by(ada())
+        .then_denied("absent", Concealment::NotFound);
 }

@@ -13,24 +13,42 @@ use super::scene::*;
 use crate::support::{log::Outcome, *};
 
 fn lease(owner: Principal) -> LeaseJob {
-    LeaseJob { job: JOB, worker: WORKER, worker_name: "host/cpu".into(), owner }
+    LeaseJob {
+        job: JOB,
+        worker: WORKER,
+        worker_name: "host/cpu".into(),
+        owner,
+    }
 }
 
 /// JB-4: attempts are numbered from 1; the number is the fencing token.
 #[test]
 fn a_waiting_job_is_leased_under_the_next_number() {
-    a_job([]).when(lease(ada())).by(worker()).records([job_fact(&leased(1))]);
-    let interrupted = JobEvent::Interrupted { attempt: 1, cause: "lost".into() };
-    a_job([leased(1), interrupted]).when(lease(ada())).by(worker()).records([job_fact(&leased(2))]);
+    a_job([])
+        .when(lease(ada()))
+        .by(worker())
+        .then_records([job_fact(&leased(1))]);
+    let interrupted = JobEvent::Interrupted {
+        attempt: 1,
+        cause: "lost".into(),
+    };
+    a_job([leased(1), interrupted])
+        .when(lease(ada()))
+        .by(worker())
+        .then_records([job_fact(&leased(2))]);
 }
 
 /// JB-4: of two workers that both saw it waiting, one has it.
 #[test]
 fn of_two_leases_at_once_one_wins() {
     let mut log = a_job([]).log;
-    let other = LeaseJob { worker: OTHER_WORKER, ..lease(ada()) };
+    let other = LeaseJob {
+        worker: OTHER_WORKER,
+        ..lease(ada())
+    };
     let (seen_by_one, seen_by_other) = (log.load(&lease(ada())), log.load(&other));
-    log.run_on(&seen_by_one, &lease(ada()), &worker(), NOW).expect("the first is recorded");
+    log.run_on(&seen_by_one, &lease(ada()), &worker(), NOW)
+        .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &Principal::Worker(OTHER_WORKER), NOW);
     assert_eq!(conflict.expect_err("the job has moved on").category(), "jobs.job");
     assert_eq!(log.state::<Job>(JOB).worker, Some(WORKER));
@@ -38,10 +56,21 @@ fn of_two_leases_at_once_one_wins() {
 
 #[test]
 fn a_job_that_does_not_wait_is_not_leased() {
-    for since in [vec![leased(1)], vec![leased(1), started(1)], vec![cancelled(0)], vec![failed(0, "X", "x")]] {
-        a_job(since).when(lease(ada())).by(worker()).is_refused(LeaseRefusal::NotWaiting);
+    for since in [
+        vec![leased(1)],
+        vec![leased(1), started(1)],
+        vec![cancelled(0)],
+        vec![failed(0, "X", "x")],
+    ] {
+        a_job(since)
+            .when(lease(ada()))
+            .by(worker())
+            .then_refused(LeaseRefusal::NotWaiting);
     }
-    given().when(lease(ada())).by(worker()).is_refused(LeaseRefusal::NotWaiting);
+    given()
+        .when(lease(ada()))
+        .by(worker())
+        .then_refused(LeaseRefusal::NotWaiting);
 }
 
 /// AC-6: access is checked again when a worker starts; lost access fails the job and frees its place.
@@ -51,7 +80,10 @@ fn a_job_whose_owner_lost_access_is_failed() {
     for owner in [deactivated, user(ADA, &["analyst"])] {
         let mut log = a_job([]).log;
         let outcome = log.run(&lease(owner), &worker(), NOW);
-        assert!(matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, facts) if facts.len() == 2), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, facts) if facts.len() == 2),
+            "{outcome:?}"
+        );
         let job: Job = log.state(JOB);
         assert_eq!((job.state, job.attempt), (JobState::Failed, 0));
         assert!(matches!(
@@ -64,27 +96,44 @@ fn a_job_whose_owner_lost_access_is_failed() {
 
 #[test]
 fn people_do_not_lease() {
-    a_job([]).when(lease(ada())).by(ada()).is_denied("system_only", Concealment::Forbidden);
+    a_job([])
+        .when(lease(ada()))
+        .by(ada())
+        .then_denied("system_only", Concealment::Forbidden);
 }
 
 fn interrupt(attempt: u32) -> InterruptJob {
-    InterruptJob { job: JOB, attempt, cause: "the worker is silent".into(), counts: true }
+    InterruptJob {
+        job: JOB,
+        attempt,
+        cause: "the worker is silent".into(),
+        counts: true,
+    }
 }
 
 fn interrupted(attempt: u32) -> JobEvent {
-    JobEvent::Interrupted { attempt, cause: "the worker is silent".into() }
+    JobEvent::Interrupted {
+        attempt,
+        cause: "the worker is silent".into(),
+    }
 }
 
 /// JB-4: back into the queue, with its checkpoint, and still holding its place.
 #[test]
 fn a_lost_worker_sends_the_job_back_with_its_checkpoint() {
-    let saved = JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint(50) };
+    let saved = JobEvent::CheckpointSaved {
+        attempt: 1,
+        checkpoint: checkpoint(50),
+    };
     let after = a_job([leased(1), started(1), saved])
         .when(interrupt(1))
         .by(Principal::System("reaper"))
-        .records([job_fact(&interrupted(1))]);
+        .then_records([job_fact(&interrupted(1))]);
     let job: Job = after.log.state(JOB);
-    assert_eq!((job.state, job.worker, job.checkpoint), (JobState::Queued, None, Some(checkpoint(50))));
+    assert_eq!(
+        (job.state, job.worker, job.checkpoint),
+        (JobState::Queued, None, Some(checkpoint(50)))
+    );
     assert_eq!(after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs), 1);
 }
 
@@ -92,12 +141,15 @@ fn a_lost_worker_sends_the_job_back_with_its_checkpoint() {
 #[test]
 fn a_job_is_given_up_when_its_attempts_are_used_up() {
     let history = [leased(1), interrupted(1), leased(2), interrupted(2), leased(3)];
-    let given_up =
-        failed(3, "ATTEMPTS_USED_UP", "given up after 3 attempts; the last one ended: the worker is silent");
+    let given_up = failed(
+        3,
+        "ATTEMPTS_USED_UP",
+        "given up after 3 attempts; the last one ended: the worker is silent",
+    );
     a_job(history)
         .when(interrupt(3))
         .by(Principal::System("reaper"))
-        .records([job_fact(&interrupted(3)), job_fact(&given_up), place_released()]);
+        .then_records([job_fact(&interrupted(3)), job_fact(&given_up), place_released()]);
 }
 
 /// WK-2: a worker that drains costs its job nothing.
@@ -105,23 +157,38 @@ fn a_job_is_given_up_when_its_attempts_are_used_up() {
 fn draining_does_not_use_up_the_last_attempt() {
     let history = [leased(1), interrupted(1), leased(2), interrupted(2), leased(3)];
     a_job(history)
-        .when(InterruptJob { counts: false, ..interrupt(3) })
+        .when(InterruptJob {
+            counts: false,
+            ..interrupt(3)
+        })
         .by(worker())
-        .records([job_fact(&interrupted(3))]);
+        .then_records([job_fact(&interrupted(3))]);
 }
 
 /// JB-4: what is said of an older attempt does not touch the newer one.
 #[test]
 fn a_stale_or_idle_attempt_is_not_interrupted() {
     let stale = InterruptRefusal::StaleAttempt;
-    a_job([leased(1), interrupted(1), leased(2)]).when(interrupt(1)).by(worker()).is_refused(stale);
-    a_job([leased(1), interrupted(1)]).when(interrupt(1)).by(worker()).is_refused(stale);
-    a_job([leased(1), cancelled(1)]).when(interrupt(1)).by(worker()).is_refused(stale);
-    a_job([]).when(interrupt(0)).by(worker()).is_refused(stale);
-    given().when(interrupt(1)).by(worker()).is_refused(stale);
+    a_job([leased(1), interrupted(1), leased(2)])
+        .when(interrupt(1))
+        .by(worker())
+        .then_refused(stale);
+    a_job([leased(1), interrupted(1)])
+        .when(interrupt(1))
+        .by(worker())
+        .then_refused(stale);
+    a_job([leased(1), cancelled(1)])
+        .when(interrupt(1))
+        .by(worker())
+        .then_refused(stale);
+    a_job([]).when(interrupt(0)).by(worker()).then_refused(stale);
+    given().when(interrupt(1)).by(worker()).then_refused(stale);
 }
 
 #[test]
 fn people_do_not_interrupt() {
-    a_job([leased(1)]).when(interrupt(1)).by(root()).is_denied("system_only", Concealment::Forbidden);
+    a_job([leased(1)])
+        .when(interrupt(1))
+        .by(root())
+        .then_denied("system_only", Concealment::Forbidden);
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use domain::{
     access::{
-        assignment::{Administrators, AdministratorsEvent, ADMINISTRATORS, AssignmentEvent},
+        assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent},
         builtin,
         quota::{LedgerEvent, Quota, Quotas},
     },
     authz::{AccountState, Action, Principal, UserPrincipal, Visibility},
-    datasets::{dataset::{DatasetEvent, Version}, format::{Format, Summary}},
+    datasets::{
+        dataset::{DatasetEvent, Version},
+        format::{Format, Summary},
+    },
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, SessionId, UserId, WorkerId},
     identity::user::{Profile, UserEvent, UserKind},
     models::model::{Lineage, ModelEvent, ModelFile, ModelKind, ModelVersion},
@@ -39,7 +42,10 @@ pub(crate) const OTHER_WORKER: WorkerId = WorkerId(Uuid::from_u128(0x32));
 /// A signed-in, active user with these built-in roles.
 pub(crate) fn user(user: UserId, roles: &[&str]) -> Principal {
     let held = |name: &str| roles.contains(&name);
-    let definitions: Vec<_> = builtin::roles().into_iter().filter(|role| held(&role.name)).collect();
+    let definitions: Vec<_> = builtin::roles()
+        .into_iter()
+        .filter(|role| held(&role.name))
+        .collect();
     assert_eq!(definitions.len(), roles.len(), "unknown role among {roles:?}");
     let permissions = definitions.iter().flat_map(|role| &role.permissions);
     Principal::User(Box::new(UserPrincipal {
@@ -49,8 +55,13 @@ pub(crate) fn user(user: UserId, roles: &[&str]) -> Principal {
         account: AccountState::Active,
         roles: roles.iter().map(|name| (*name).to_owned()).collect(),
         permissions: permissions.filter_map(|name| Action::named(name)).collect(),
-        may_grant: definitions.iter().flat_map(|role| role.may_grant.clone()).collect::<BTreeSet<_>>(),
-        quotas: definitions.iter().fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
+        may_grant: definitions
+            .iter()
+            .flat_map(|role| role.may_grant.clone())
+            .collect::<BTreeSet<_>>(),
+        quotas: definitions
+            .iter()
+            .fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
     }))
 }
 
@@ -99,18 +110,33 @@ pub(crate) fn profile(name: &str) -> Profile {
 /// An account with a password and a proven address.
 pub(crate) fn registered(user: UserId, name: &str) -> Vec<UserEvent> {
     vec![
-        UserEvent::Registered { user, account: UserKind::Local, profile: profile(name) },
-        UserEvent::PasswordSet { verifier: "$argon2id$now".to_owned() },
-        UserEvent::EmailVerified { email: format!("{name}@example.org") },
+        UserEvent::Registered {
+            user,
+            account: UserKind::Local,
+            profile: profile(name),
+        },
+        UserEvent::PasswordSet {
+            verifier: "$argon2id$now".to_owned(),
+        },
+        UserEvent::EmailVerified {
+            email: format!("{name}@example.org"),
+        },
     ]
 }
 
 pub(crate) fn granted(user: UserId, role: &str) -> AssignmentEvent {
-    AssignmentEvent::Granted { user, role: role.to_owned(), reason: "joins the team".to_owned() }
+    AssignmentEvent::Granted {
+        user,
+        role: role.to_owned(),
+        reason: "joins the team".to_owned(),
+    }
 }
 
 pub(crate) fn taken(quota: Quota, item: impl std::fmt::Display) -> LedgerEvent {
-    LedgerEvent::Taken { quota, item: item.to_string() }
+    LedgerEvent::Taken {
+        quota,
+        item: item.to_string(),
+    }
 }
 
 pub(crate) fn project_created() -> ProjectEvent {
@@ -148,7 +174,12 @@ pub(crate) fn dataset_version(version: u32, sha256: &str) -> Version {
         sha256: sha256.to_owned(),
         bytes: 1_000,
         format: Format::PlainText,
-        summary: Summary { samples: 3, lines: 3, bytes: 1_000, ..Summary::default() },
+        summary: Summary {
+            samples: 3,
+            lines: 3,
+            bytes: 1_000,
+            ..Summary::default()
+        },
         file_name: "poems.txt".to_owned(),
     }
 }
@@ -169,8 +200,14 @@ pub(crate) fn imported() -> ModelVersion {
         version: 1,
         sha256: "base-hash".to_owned(),
         artifact: "models/base".to_owned(),
-        files: vec![ModelFile { name: "config.json".to_owned(), sha256: "c0".to_owned(), bytes: 10 }],
-        lineage: Lineage::Imported { origin: "gpt2".to_owned() },
+        files: vec![ModelFile {
+            name: "config.json".to_owned(),
+            sha256: "c0".to_owned(),
+            bytes: 10,
+        }],
+        lineage: Lineage::Imported {
+            origin: "gpt2".to_owned(),
+        },
     }
 }
 
@@ -197,7 +234,9 @@ impl Given {
 
     /// These are the administrators.
     pub(crate) fn administrators(self, members: &[UserId]) -> Self {
-        let joined = members.iter().map(|user| AdministratorsEvent::Joined { user: *user });
+        let joined = members
+            .iter()
+            .map(|user| AdministratorsEvent::Joined { user: *user });
         self.stream::<Administrators>(ADMINISTRATORS, joined)
     }
 }

@@ -82,15 +82,20 @@ impl Log {
     /// The facts of one stream, read back.
     pub(crate) fn events<A: Aggregate>(&self, key: impl std::fmt::Display) -> Vec<A::Event> {
         let history = self.streams.get(&A::stream(key)).map_or(&[][..], Vec::as_slice);
-        history.iter().map(|event| decode(event).expect("a recorded event can be read")).collect()
+        history
+            .iter()
+            .map(|event| decode(event).expect("a recorded event can be read"))
+            .collect()
     }
 
     /// The state of one aggregate.
     pub(crate) fn state<A: Aggregate>(&self, key: impl std::fmt::Display) -> A {
-        self.events::<A>(key).iter().fold(A::default(), |mut state, event| {
-            state.evolve(event);
-            state
-        })
+        self.events::<A>(key)
+            .iter()
+            .fold(A::default(), |mut state, event| {
+                state.evolve(event);
+                state
+            })
     }
 
     /// Loads what `command` names until it names nothing new: what it will decide on.
@@ -106,7 +111,9 @@ impl Log {
             }
             for stream in missing {
                 let history = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
-                world.load(&reads, stream, history).expect("every recorded event can be read");
+                world
+                    .load(&reads, stream, history)
+                    .expect("every recorded event can be read");
             }
         }
     }
@@ -121,7 +128,8 @@ impl Log {
         now: OffsetDateTime,
     ) -> Outcome<C::Refusal> {
         let world = self.load(command);
-        self.run_on(&world, command, principal, now).expect("nobody else writes in between")
+        self.run_on(&world, command, principal, now)
+            .expect("nobody else writes in between")
     }
 
     /// Decides on `world`, which may be outdated, and records unless another writer was first.
@@ -136,12 +144,20 @@ impl Log {
         now: OffsetDateTime,
     ) -> Result<Outcome<C::Refusal>, StreamId> {
         let permitted = authz::permit(principal, &command.requires(world));
-        assert_eq!(world.take_undeclared(), None, "requires() looks at a stream that reads() does not name");
+        assert_eq!(
+            world.take_undeclared(),
+            None,
+            "requires() looks at a stream that reads() does not name"
+        );
         if let Err(denied) = permitted {
             return Ok(Outcome::Denied(denied));
         }
         let decision = command.decide(world, &Context { now, principal });
-        assert_eq!(world.take_undeclared(), None, "decide() looks at a stream that reads() does not name");
+        assert_eq!(
+            world.take_undeclared(),
+            None,
+            "decide() looks at a stream that reads() does not name"
+        );
         let (changes, refusal) = match decision {
             Ok(changes) => (changes, None),
             Err(Refused { reason, record }) => (record, Some(reason)),
@@ -150,13 +166,20 @@ impl Log {
         let mut facts = Vec::new();
         if !changes.is_empty() {
             let writes = world.writes(changes, &self.ids);
-            if let Some(moved) = writes.iter().find(|write| !self.stands(&write.stream, write.expected)) {
+            if let Some(moved) = writes
+                .iter()
+                .find(|write| !self.stands(&write.stream, write.expected))
+            {
                 return Err(moved.stream.clone());
             }
             for write in writes {
                 for event in write.events {
                     let data = serde_json::from_str(event.data.get()).expect("payloads are JSON");
-                    facts.push(Fact { stream: write.stream.clone(), kind: event.kind.clone(), data });
+                    facts.push(Fact {
+                        stream: write.stream.clone(),
+                        kind: event.kind.clone(),
+                        data,
+                    });
                     self.push(&write.stream, event);
                 }
             }
@@ -168,7 +191,11 @@ impl Log {
     }
 
     fn stands(&self, stream: &StreamId, expected: Expected) -> bool {
-        let last = self.streams.get(stream).and_then(|history| history.last()).map(|event| event.revision);
+        let last = self
+            .streams
+            .get(stream)
+            .and_then(|history| history.last())
+            .map(|event| event.revision);
         expected == Expected::Any || expected == Expected::after(last)
     }
 }

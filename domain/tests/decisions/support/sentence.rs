@@ -1,5 +1,5 @@
 //! The sentence in which a test is written:
-//! `given().stream::<Job>(JOB, [queued()]).when(command).by(ada()).records([…])`.
+//! `given().stream::<Job>(JOB, [queued()]).when(command).by(ada()).then_records([…])`.
 
 use domain::{
     aggregate::{Aggregate, encode},
@@ -23,7 +23,11 @@ pub(crate) fn given() -> Given {
 pub(crate) fn fact<A: Aggregate>(key: impl std::fmt::Display, event: &A::Event) -> Fact {
     let encoded = encode(Uuid::nil(), event).expect("an event can be written");
     let data = serde_json::from_str(encoded.data.get()).expect("payloads are JSON");
-    Fact { stream: A::stream(key), kind: encoded.kind, data }
+    Fact {
+        stream: A::stream(key),
+        kind: encoded.kind,
+        data,
+    }
 }
 
 /// What has happened.
@@ -45,7 +49,12 @@ impl Given {
 
     /// This is asked; by a part of the system, at [`NOW`], unless said otherwise.
     pub(crate) fn when<C: Command>(self, command: C) -> When<C> {
-        When { log: self.log, command, principal: Principal::System("test"), now: NOW }
+        When {
+            log: self.log,
+            command,
+            principal: Principal::System("test"),
+            now: NOW,
+        }
     }
 }
 
@@ -69,7 +78,7 @@ impl<C: Command> When<C> {
     }
 
     /// Then exactly these facts are recorded, in this order. Answers with the log that results.
-    pub(crate) fn records(mut self, expected: impl IntoIterator<Item = Fact>) -> Given {
+    pub(crate) fn then_records(mut self, expected: impl IntoIterator<Item = Fact>) -> Given {
         match self.log.run(&self.command, &self.principal, self.now) {
             Outcome::Done(facts) => assert_eq!(facts, expected.into_iter().collect::<Vec<_>>()),
             Outcome::Refused(reason, _) => panic!("refused: {reason}"),
@@ -79,20 +88,21 @@ impl<C: Command> When<C> {
     }
 
     /// Then it succeeds, and nothing is recorded: it is already so.
-    pub(crate) fn is_already_so(self) -> Given {
-        self.records([])
+    pub(crate) fn then_already_so(self) -> Given {
+        self.then_records([])
     }
 
     /// Then it is refused for this reason, and nothing is recorded.
-    pub(crate) fn is_refused(self, expected: C::Refusal)
+    pub(crate) fn then_refused(self, expected: C::Refusal)
     where
         C::Refusal: PartialEq,
     {
-        self.is_refused_recording(expected, []);
+        self.then_refused_recording(expected, []);
     }
 
     /// Then it is refused for this reason, and exactly these facts are recorded about it.
-    pub(crate) fn is_refused_recording(
+    #[expect(clippy::needless_pass_by_value, reason = "it reads as a sentence")]
+    pub(crate) fn then_refused_recording(
         mut self,
         expected: C::Refusal,
         record: impl IntoIterator<Item = Fact>,
@@ -112,7 +122,7 @@ impl<C: Command> When<C> {
     }
 
     /// Then the principal may not, by that rule, worded that way.
-    pub(crate) fn is_denied(mut self, rule: &str, concealment: Concealment) {
+    pub(crate) fn then_denied(mut self, rule: &str, concealment: Concealment) {
         match self.log.run(&self.command, &self.principal, self.now) {
             Outcome::Denied(denied) => assert_eq!((denied.rule, denied.concealment), (rule, concealment)),
             Outcome::Done(facts) => panic!("not denied, but recorded {facts:?}"),

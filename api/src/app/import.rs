@@ -1,0 +1,46 @@
+//! How base models come in (MO-1). What a model is, only the training engine knows; so the composition root
+//! hands an importer in.
+
+use async_trait::async_trait;
+use domain::{id::ModelId, models::model::ModelVersion};
+
+use crate::graphql::models::ModelsErrorCode;
+
+/// Why nothing was brought in; nothing is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// Switched off.
+    #[error("importing is switched off; an administrator sets models.folder in the configuration")]
+    Off,
+    /// Not a plain name, or no such folder.
+    #[error("there is no folder of this name in the import folder")]
+    NoFolder,
+    /// Its files are no model that can be trained on.
+    #[error("{0}")]
+    NotAModel(String),
+    /// The store failed.
+    #[error("the files could not be stored; try again, or ask the operator")]
+    Storage,
+}
+
+impl ImportError {
+    /// The code that clients see.
+    #[must_use]
+    pub fn code(&self) -> ModelsErrorCode {
+        match self {
+            Self::Off | Self::NoFolder | Self::Storage => ModelsErrorCode::NotFound,
+            Self::NotAModel(_) => ModelsErrorCode::NotAModel,
+        }
+    }
+}
+
+/// Brings models in.
+#[async_trait]
+pub trait ModelImporter: Send + Sync {
+    /// Checks the model in the subfolder `folder` whole, stores its files under `model`, and describes them
+    /// as version 1.
+    ///
+    /// # Errors
+    /// See [`ImportError`].
+    async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError>;
+}

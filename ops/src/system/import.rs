@@ -1,0 +1,89 @@
+//! Imports base models from a folder of this machine, checked by the training engine itself.
+
+use std::path::{Component, Path, PathBuf};
+
+use api::app::{ImportError, ModelImporter};
+use async_trait::async_trait;
+use domain::{
+    id::ModelId,
+    models::model::{Lineage, ModelFile, ModelVersion},
+};
+use objects::{Key, Objects};
+
+/// Files of the Hugging Face layout that are taken over; anything else stays where it is.
+const KNOWN: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
+/// See the module.
+pub(super) struct FolderImporter {
+    root: Option<PathBuf>,
+    objects: Objects,
+}
+
+impl FolderImporter {
+    /// Imports from subfolders of `root`; without one, importing is off.
+    pub(super) fn new(root: Option<PathBuf>, objects: Objects) -> Self {
+        Self { root, objects }
+    }
+
+    /// The subfolder, if `name` is one: a single name, and no way out by a link.
+    fn subfolder(&self, name: &str) -> Result<PathBuf, ImportError> {
+        let root = self.root.as_ref().ok_or(ImportError::Off)?;
+        let mut parts = Path::new(name).components();
+        let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+            return Err(ImportError::NoFolder);
+        };
+        let root = root.canonicalize().map_err(|_| ImportError::NoFolder)?;
+        let folder = root.join(name).canonicalize().map_err(|_| ImportError::NoFolder)?;
+        match folder.parent() == Some(root.as_path()) && folder.is_dir() {
+            true => Ok(folder),
+            false => Err(ImportError::NoFolder),
+        }
+    }
+}
+
+/// Loads the model as a training would. Blocks.
+fn inspect(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
+    let loaded = ml::model::folder::load::<ml::Compute>(folder, &Default::default());
+    loaded.map_err(|failure| ImportError::NotAModel(failure.message))?;
+    let files = KNOWN.iter().map(|name| ((*name).to_owned(), folder.join(name)));
+    Ok(files.filter(|(_, path)| path.is_file()).collect())
+}
+
+#[async_trait]
+impl ModelImporter for FolderImporter {
+    async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError> {
+        let path = self.subfolder(folder)?;
+        let inspected = tokio::task::spawn_blocking(move || inspect(&path)).await;
+        let files = inspected.map_err(|error| {
+            tracing::error!(%error, "the check of a model broke off");
+            ImportError::NotAModel("the files could not be checked; they may be damaged".to_owned())
+        })??;
+        let failed = |error: objects::ObjectsError| {
+            tracing::error!(%error, "a model could not be stored");
+            ImportError::Storage
+        };
+        let place = format!("imported/{model}/1");
+        let key = Key::artifact(&place).map_err(failed)?;
+        let stored = self.objects.put_dir(&key, &files).await.map_err(failed)?;
+        let files: Vec<ModelFile> = stored
+            .into_iter()
+            .map(|file| ModelFile { name: file.name, sha256: file.sha256, bytes: file.bytes })
+            .collect();
+        Ok(ModelVersion {
+            version: 1,
+            sha256: workers::folder_sha256(&files),
+            artifact: format!("artifacts/{place}"),
+            files,
+            lineage: Lineage::Imported { origin: folder.to_owned() },
+        })
+    }
+}

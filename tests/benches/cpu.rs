@@ -1,0 +1,68 @@
+//! Who used the processor: the client, the application, or its PostgreSQL.
+//!
+//! They share the machine, and the first two share the process; threads are told apart by their names.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{SERVER, memory::descendants, numbers::rounded};
+
+/// Processor time used so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    client: Duration,
+    server: Duration,
+    postgres: Duration,
+}
+
+impl Cpu {
+    /// The time used up to now by this process and its PostgreSQL.
+    pub(crate) fn now() -> Result<Self> {
+        let mut cpu = Self::default();
+        for thread in std::fs::read_dir("/proc/self/task")? {
+            let folder = thread?.path();
+            // A thread may end while we look.
+            let (Ok(name), Ok(used)) = (std::fs::read_to_string(folder.join("comm")), used(&folder)) else {
+                continue;
+            };
+            *(if name.trim() == SERVER {
+                &mut cpu.server
+            } else {
+                &mut cpu.client
+            }) += used;
+        }
+        for process in descendants(std::process::id())? {
+            let folder = process.folder();
+            if process.name == "postgres" {
+                cpu.postgres += used(&folder).unwrap_or_default();
+            }
+        }
+        Ok(cpu)
+    }
+
+    /// What was used since `earlier`, in microseconds for each of `requests`.
+    pub(crate) fn per_request(self, earlier: Self, requests: usize) -> [f64; 3] {
+        let each = |now: Duration, then: Duration| {
+            now.saturating_sub(then).as_secs_f64() * 1e6 / requests.max(1) as f64
+        };
+        [
+            each(self.client, earlier.client),
+            each(self.server, earlier.server),
+            each(self.postgres, earlier.postgres),
+        ]
+    }
+}
+
+/// Names for the numbers of [`Cpu::per_request`].
+pub(crate) fn named([client, server, postgres]: [f64; 3]) -> Value {
+    json!({ "client": rounded(client), "server": rounded(server), "postgres": rounded(postgres) })
+}
+
+/// Time on the processor, from the scheduler (`schedstat`: nanoseconds run, nanoseconds waited, turns).
+fn used(folder: &Path) -> Result<Duration> {
+    let text = std::fs::read_to_string(folder.join("schedstat"))?;
+    let nanoseconds = text.split(' ').next().context("schedstat is empty")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
+}

@@ -1,0 +1,128 @@
+//! The figures of Anneal, measured on this machine: `cargo bench -p tests --bench figures [-- name…]`.
+//!
+//! One rule: a figure stands beside its yardstick, measured in turns with it in the same run, so that a slow or
+//! busy machine slows both. Standard output carries one JSON object, standard error a short table.
+
+mod appends;
+mod cpu;
+mod feed;
+mod load;
+mod machine;
+mod memory;
+mod numbers;
+mod program;
+mod requests;
+mod start;
+mod table;
+mod training;
+
+use std::{
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
+use tests::harness::{TestApp, database};
+use tokio::runtime::{Builder, Runtime};
+
+/// Everything that can be measured, in the order in which it is.
+const NAMES: [&str; 5] = ["appends", "requests", "feed", "training", "start"];
+/// Where the harness puts its PostgreSQL. Tests like memory; here flushing to disk has to cost what it costs.
+pub(crate) const PLACE: &str = "ANNEAL_TEST_DIR";
+/// Name of the threads that the application under test runs on.
+pub(crate) const SERVER: &str = "server";
+/// Name of the threads that ask it.
+const CLIENT: &str = "client";
+
+fn main() -> ExitCode {
+    if std::env::var_os(PLACE).is_none() {
+        return again_on_disk();
+    }
+    match figures() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the figures cannot be measured: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs this program again with its databases in the temporary folder; comes back only with a failure.
+fn again_on_disk() -> ExitCode {
+    let error = std::env::current_exe().map(|own| {
+        Command::new(own)
+            .args(std::env::args_os().skip(1))
+            .env(PLACE, std::env::temp_dir())
+            .exec()
+    });
+    eprintln!("cannot start again with {PLACE}: {error:?}");
+    ExitCode::FAILURE
+}
+
+fn figures() -> Result<()> {
+    let wanted = wanted(std::env::args().skip(1))?;
+    if wanted
+        .iter()
+        .any(|name| matches!(name.as_str(), "training" | "start"))
+    {
+        program::build()?;
+    }
+    let (server, client) = (runtime(SERVER)?, runtime(CLIENT)?);
+    let mut report = Map::new();
+    report.insert("machine".to_owned(), machine::describe()?);
+    let begun = Instant::now();
+    for name in &wanted {
+        eprintln!("measuring {name} …");
+        let figure = client
+            .block_on(measure(name, &server))
+            .with_context(|| name.clone())?;
+        report.insert(name.clone(), figure);
+    }
+    report.insert("seconds".to_owned(), json!(begun.elapsed().as_secs()));
+    let report = Value::Object(report);
+    table::print(&report);
+    writeln!(std::io::stdout(), "{report:#}")?;
+    Ok(())
+}
+
+/// The figures that the arguments name; all without any. Cargo itself adds flags, which are not for us.
+fn wanted(arguments: impl Iterator<Item = String>) -> Result<Vec<String>> {
+    let named: Vec<String> = arguments.filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = named.iter().find(|name| !NAMES.contains(&name.as_str())) {
+        anyhow::bail!("there is no figure '{unknown}'; there are {}", NAMES.join(", "));
+    }
+    let all = NAMES.iter().map(|name| (*name).to_owned());
+    Ok(all
+        .filter(|name| named.is_empty() || named.contains(name))
+        .collect())
+}
+
+fn runtime(name: &'static str) -> Result<Runtime> {
+    let built = Builder::new_multi_thread().thread_name(name).enable_all().build();
+    built.with_context(|| format!("the threads of the {name}"))
+}
+
+/// A fresh application whose tasks run on `server`, with an administrator and without workers.
+pub(crate) async fn application(server: &Runtime) -> Result<TestApp> {
+    let server = server.handle().clone();
+    Ok(tokio::task::spawn_blocking(move || server.block_on(TestApp::start())).await?)
+}
+
+async fn measure(name: &str, server: &Runtime) -> Result<Value> {
+    match name {
+        "appends" => {
+            let url = database().await.url;
+            server.spawn(async move { appends::run(&url).await }).await?
+        }
+        "requests" => requests::run(server).await,
+        "feed" => feed::run(server).await,
+        "training" => training::run().await,
+        other => {
+            ensure!(other == "start", "there is no figure '{other}'");
+            start::run().await
+        }
+    }
+}

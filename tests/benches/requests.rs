@@ -1,0 +1,187 @@
+//! Requests per second: a static route, scalar and list queries, mutations, and the bare event store, in turns.
+//!
+//! Queries are compared with the static route, mutations with appends to the bare event store by as many
+//! callers. The client runs on the same cores and is part of all figures of HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use domain::clock::SystemClock;
+use event_store::postgres::{PostgresEventStore, Settings, address};
+use serde_json::{Value, json};
+use tests::harness::{Client, database};
+use tokio::runtime::Runtime;
+
+use crate::{
+    appends, application,
+    cpu::{self, Cpu},
+    load::{Load, Question, clients, drive},
+    numbers::{median, percentile, rounded},
+};
+
+/// Connections that ask at the same time.
+const CONNECTIONS: [usize; 2] = [16, 64];
+/// Rounds; in each, everything has its turn.
+const ROUNDS: usize = 3;
+/// How long a turn takes.
+const TURN: Duration = Duration::from_millis(1_500);
+/// Before anything counts.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Rows of the list; there are at least as many.
+const ROWS: usize = 25;
+
+const STATIC: &str = "static route";
+const APPENDS: &str = "bare appends";
+
+/// Measures on an application of its own.
+pub(crate) async fn run(server: &Runtime) -> Result<Value> {
+    let app = application(server).await?;
+    let engineer = app.person("ada", "engineer_i").await;
+    let questions = questions(&app.url, &engineer).await?;
+    let url = database().await.url;
+    let store = server
+        .spawn(async move {
+            PostgresEventStore::start(address(&url)?, Settings::default(), Arc::new(SystemClock))
+                .await
+                .map_err(anyhow::Error::from)
+        })
+        .await??;
+    let mut rows = Vec::new();
+    for connections in CONNECTIONS {
+        rows.extend(compare(server, connections, &questions, &store).await?);
+    }
+    server
+        .spawn(async move { store.close(Duration::from_secs(10)).await })
+        .await?;
+    server.spawn(app.stop()).await?;
+    Ok(
+        json!({ "unit": "requests/s; latency in ms; processor time in microseconds per request", "rows": rows }),
+    )
+}
+
+async fn questions(url: &str, engineer: &Client) -> Result<Vec<Arc<Question>>> {
+    let created = engineer
+        .run(
+            "mutation { createProject(input: { name: \"Load\" }) { project { id } userErrors { message } } }",
+            json!({}),
+        )
+        .await;
+    let project = created.data("createProject")["project"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let create = format!(
+        "mutation {{ createExperiment(input: {{ projectId: \"{project}\", name: \"One of many\" }}) \
+         {{ experiment {{ id name createdAt }} position userErrors {{ message }} }} }}"
+    );
+    for _ in 0..ROWS {
+        engineer.run(&create, json!({})).await.data("createExperiment");
+    }
+    let list = format!(
+        "{{ experiments(first: {ROWS}) {{ nodes {{ id name createdAt }} pageInfo {{ endCursor }} }} }}"
+    );
+    let all = [
+        Question::plain(STATIC, &format!("{url}/healthz"), "ok")?,
+        Question::graphql("scalar query", engineer, "{ version }", "\"version\"")?,
+        Question::graphql("one row", engineer, "{ me { id username } }", "\"ada\"")?,
+        Question::graphql("list of 25", engineer, &list, "\"nodes\":[{")?,
+        Question::graphql("mutation", engineer, &create, "\"userErrors\":[]")?,
+    ];
+    Ok(all.into_iter().map(Arc::new).collect())
+}
+
+/// The rounds of one thing.
+#[derive(Default)]
+struct Series {
+    rates: Vec<f64>,
+    latencies: Vec<f64>,
+    cpu: Vec<[f64; 3]>,
+}
+
+impl Series {
+    fn add(&mut self, load: Load, before: Cpu) -> Result<()> {
+        self.cpu
+            .push(Cpu::now()?.per_request(before, load.latencies.len()));
+        self.rates.push(load.rate());
+        self.latencies.extend(load.latencies);
+        Ok(())
+    }
+
+    /// The median over the rounds of this rate divided by `yardstick`'s in the same round.
+    fn ratio(&self, yardstick: &Self) -> f64 {
+        median(
+            self.rates
+                .iter()
+                .zip(&yardstick.rates)
+                .map(|(own, other)| own / other)
+                .collect(),
+        )
+    }
+
+    fn row(&self, name: &str, connections: usize, yardstick: Option<(&str, &Self)>) -> Value {
+        let part = |index: usize| median(self.cpu.iter().map(|round| round[index]).collect());
+        let mut row = json!({
+            "what": name,
+            "connections": connections,
+            "per_s": rounded(median(self.rates.clone())),
+            "p50_ms": rounded(percentile(&self.latencies, 0.5)),
+            "p99_ms": rounded(percentile(&self.latencies, 0.99)),
+            "cpu_us": cpu::named([part(0), part(1), part(2)]),
+        });
+        if let Some((against, yardstick)) = yardstick {
+            row["against"] = json!(against);
+            row["ratio"] = json!(rounded(self.ratio(yardstick)));
+        }
+        row
+    }
+}
+
+async fn compare(
+    server: &Runtime,
+    connections: usize,
+    questions: &[Arc<Question>],
+    store: &Arc<PostgresEventStore>,
+) -> Result<Vec<Value>> {
+    let clients = clients(connections)?;
+    for question in questions {
+        drive(&clients, WARM_UP, question).await?;
+    }
+    bare(server, store, connections, WARM_UP).await?;
+    let mut asked: Vec<Series> = questions.iter().map(|_| Series::default()).collect();
+    let mut appended = Series::default();
+    for _ in 0..ROUNDS {
+        for (question, series) in questions.iter().zip(&mut asked) {
+            let before = Cpu::now()?;
+            series.add(drive(&clients, TURN, question).await?, before)?;
+        }
+        let before = Cpu::now()?;
+        appended.add(bare(server, store, connections, TURN).await?, before)?;
+    }
+    let unasked = Series::default();
+    let yardstick = questions.iter().position(|question| question.name == STATIC);
+    let yardstick = yardstick.map_or(&unasked, |index| &asked[index]);
+    let mut rows = vec![appended.row(APPENDS, connections, None)];
+    for (question, series) in questions.iter().zip(&asked) {
+        let against = match question.name {
+            STATIC => None,
+            "mutation" => Some((APPENDS, &appended)),
+            _ => Some((STATIC, yardstick)),
+        };
+        rows.push(series.row(question.name, connections, against));
+    }
+    Ok(rows)
+}
+
+/// Appends by `callers` to a log that nothing else follows.
+async fn bare(
+    server: &Runtime,
+    store: &Arc<PostgresEventStore>,
+    callers: usize,
+    time: Duration,
+) -> Result<Load> {
+    let store = Arc::clone(store);
+    let run = server
+        .spawn(async move { appends::grouped(&store, callers, time).await })
+        .await??;
+    Ok(run.into())
+}

@@ -1,0 +1,70 @@
+//! Base models from outside: imported, trained on, or refused by name.
+
+use serde_json::json;
+use tests::harness::{Answer, Client, Feed, TestApp, TestOptions};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
+
+async fn import(client: &Client, folder: &str) -> Answer {
+    let query = "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id content versions { version files { name } lineage { importedFrom } } } userErrors { code path message } } }";
+    client.run(query, json!({ "i": { "name": "Base", "folder": folder } })).await
+}
+
+async fn app(folder: &str, workers: u32) -> TestApp {
+    let settings = vec![("models.folder", folder.to_owned()), ("worker.threads", "1".to_owned())];
+    TestApp::start_with(TestOptions { workers, settings }).await
+}
+
+/// MO-1: a Hugging Face folder made by transformers comes in and carries an adapter.
+#[tokio::test]
+async fn a_hugging_face_folder_is_imported_and_trained_on() {
+    let app = app(FIXTURES, 1).await;
+    let ada = app.person("ada", "engineer_i").await;
+    let imported = import(&ada, "base").await;
+    let model = imported.data("importModel")["model"].clone();
+    assert_eq!(model["versions"][0]["lineage"]["importedFrom"], "base", "{imported:?}");
+    let (dataset, experiment) = (ada.dataset("Text").await, ada.experiment().await);
+    let text = "the quick brown fox jumps over the lazy dog\n\n".repeat(200).into_bytes();
+    assert_eq!(ada.upload(&dataset, "t.txt", text).await.status, 201);
+    let start = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { message } } }";
+    let input = json!({
+        "name": "On a fixture", "experimentId": experiment, "datasetId": dataset,
+        "method": { "lora": { "baseModelId": model["id"], "rank": 2 } },
+        "parameters": { "steps": 3, "batchSize": 1, "sequenceLength": 8, "warmupSteps": 0, "sampleTokens": 0 },
+    });
+    let started = ada.run(start, json!({ "i": input })).await;
+    let job = started.data("startJob")["job"]["id"].as_str().unwrap_or_else(|| panic!("{started:?}")).to_owned();
+    let items = Feed::of_job(&ada, &job, None).await.to_end().await;
+    assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
+    app.stop().await;
+}
+
+/// Names that lead out of the folder, and folders that are no model, are refused with a reason.
+#[tokio::test]
+async fn what_is_no_model_in_the_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken = folder.path().join("broken");
+    std::fs::create_dir(&broken).expect("a folder");
+    std::fs::write(broken.join("config.json"), r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama"}"#).expect("written");
+    std::os::unix::fs::symlink("/etc", folder.path().join("escape")).expect("a link");
+    let app = app(&folder.path().display().to_string(), 0).await;
+    let ada = app.person("ada", "engineer_i").await;
+    for name in ["..", "a/b", "", "missing", "escape", "/etc"] {
+        assert_eq!(import(&ada, name).await.user_codes("importModel"), ["NOT_FOUND"], "{name}");
+    }
+    let refused = import(&ada, "broken").await;
+    assert_eq!(refused.user_codes("importModel"), ["NOT_A_MODEL"]);
+    assert!(refused.body.to_string().to_lowercase().contains("llama"), "the architecture is named: {refused:?}");
+    let viewer = app.person("vic", "guest").await;
+    assert_eq!(import(&viewer, "broken").await.code(), Some("FORBIDDEN"));
+    app.stop().await;
+}
+
+/// Importing is off unless an operator has named a folder.
+#[tokio::test]
+async fn importing_is_off_by_default() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    assert_eq!(import(&ada, "base").await.user_codes("importModel"), ["NOT_FOUND"]);
+    app.stop().await;
+}

@@ -1,0 +1,143 @@
+//! One process of the system, as far as workers need it; several on one database are several machines.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use domain::{
+    authz::Principal,
+    clock::SystemClock,
+    event_store::{EventStore, Metadata, Position},
+    execute::{Command, ExecuteError, Ports, execute},
+    id::SystemIds,
+};
+use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use projections::{access::directory::Directory, feed::FeedHub};
+use sqlx::PgPool;
+use tests::harness::Database;
+use tokio_util::sync::CancellationToken;
+use workers::{Worker, WorkerHandle, WorkerParts, WorkerSettings};
+
+use super::ground::Ground;
+
+/// How long a worker may be silent in these tests.
+const LEASE: Duration = Duration::from_millis(1_500);
+
+/// What works on the jobs of a process.
+pub(crate) enum Training {
+    /// The training engine.
+    Real,
+    /// A shell script; see [`super::misbehaviour`].
+    Script(PathBuf),
+}
+
+/// One process of the system.
+pub(crate) struct Process {
+    pub(super) ports: Ports,
+    pub(super) pool: PgPool,
+    pub(super) directory: Directory,
+    feed: FeedHub,
+    stop: CancellationToken,
+    workers: CancellationToken,
+}
+
+impl Process {
+    pub(crate) async fn start(ground: &Ground) -> Self {
+        Self::on(&ground.database).await
+    }
+
+    pub(super) async fn on(database: &Database) -> Self {
+        let stop = CancellationToken::new();
+        let options = address(&database.url).expect("the harness gives a URL");
+        let store = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock))
+            .await
+            .expect("the store starts");
+        let pool = app_pool(&database.url, 6).await.expect("a pool");
+        let projectors = projections::all();
+        drop(projections::runner::start(
+            store.clone(),
+            pool.clone(),
+            projectors,
+            stop.clone(),
+        ));
+        let directory = Directory::start(store.clone(), stop.clone())
+            .await
+            .expect("the directory starts");
+        let feed = FeedHub::start(store.clone(), stop.clone());
+        let ports = Ports {
+            store,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+        };
+        Self {
+            ports,
+            pool,
+            directory,
+            feed,
+            workers: stop.child_token(),
+            stop,
+        }
+    }
+
+    pub(crate) fn worker(&self, ground: &Ground, training: Training) -> WorkerHandle {
+        let (program, arguments) = match training {
+            Training::Script(path) => (path, Vec::new()),
+            Training::Real => {
+                let own = std::env::current_exe().expect("the test knows its own file");
+                // One thread would print the name of the test in front of the first message.
+                let arguments = [
+                    "--nocapture",
+                    "--test-threads=2",
+                    "--exact",
+                    "workers::training_process",
+                ];
+                (own, arguments.map(str::to_owned).to_vec())
+            }
+        };
+        let parts = WorkerParts {
+            ports: self.ports.clone(),
+            pool: self.pool.clone(),
+            directory: self.directory.clone(),
+            feed: self.feed.clone(),
+            objects: ground.objects.clone(),
+            settings: WorkerSettings {
+                folder: ground.jobs(),
+                threads: Some(1),
+                lease: LEASE,
+                program,
+                arguments,
+                code_version: "test".to_owned(),
+            },
+        };
+        Worker::start(parts, self.workers.clone())
+    }
+
+    /// Shuts the workers of the process down.
+    pub(crate) fn drain(&self) {
+        self.workers.cancel();
+    }
+
+    pub(crate) async fn execute<C: Command>(
+        &self,
+        principal: &Principal,
+        command: &C,
+    ) -> Result<Position, ExecuteError<C::Refusal>> {
+        let meta = Metadata {
+            actor: principal.actor(),
+            ..Metadata::default()
+        };
+        execute(&self.ports, principal, &meta, command).await
+    }
+}
+
+impl Process {
+    /// The same process with another way to the log.
+    pub(crate) fn through(mut self, door: impl FnOnce(Arc<dyn EventStore>) -> Arc<dyn EventStore>) -> Self {
+        self.ports.store = door(self.ports.store.clone());
+        self
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
