@@ -128,7 +128,9 @@ impl App {
     /// When the credentials do not hold, or rights are not up to date.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller, AuthError> {
         if credentials.api_key.is_some() {
-            return Err(AuthError::Unauthenticated("service API keys are not accepted; send an access token".into()));
+            return Err(AuthError::Unauthenticated(
+                "service API keys are not accepted; send an access token".into(),
+            ));
         }
         let mut meta = Metadata {
             actor: Principal::Anonymous.actor(),
@@ -140,7 +142,12 @@ impl App {
         };
         let address = credentials.peer;
         let Some(token) = &credentials.bearer else {
-            return Ok(Caller { principal: Principal::Anonymous, expires_at: None, meta, address });
+            return Ok(Caller {
+                principal: Principal::Anonymous,
+                expires_at: None,
+                meta,
+                address,
+            });
         };
         let now = self.now();
         let claims = self
@@ -151,15 +158,26 @@ impl App {
             tracing::error!(%error, "access rights are behind");
             return Err(AuthError::Unavailable);
         }
-        let Some(user) = self.directory.session(claims.session, now).filter(|user| user.user == claims.user) else {
-            return Err(AuthError::Unauthenticated("the session has ended; log in again".into()));
+        let Some(user) = self
+            .directory
+            .session(claims.session, now)
+            .filter(|user| user.user == claims.user)
+        else {
+            return Err(AuthError::Unauthenticated(
+                "the session has ended; log in again".into(),
+            ));
         };
         meta.session = Some(claims.session.to_string());
         meta.organization = user.organization.map(|organization| organization.to_string());
         let principal = Principal::User(Box::new(user));
         meta.actor = principal.actor();
         let expires_at = OffsetDateTime::from_unix_timestamp(claims.expires_at).ok();
-        Ok(Caller { principal, expires_at, meta, address })
+        Ok(Caller {
+            principal,
+            expires_at,
+            meta,
+            address,
+        })
     }
 
     /// The caller with its rights as of the head of the log now: for what changes things.
@@ -171,10 +189,17 @@ impl App {
             tracing::error!(%error, "access rights are behind");
             return Err(AuthError::Unavailable);
         }
-        let Some(session) = caller.session() else { return Ok(caller.clone()) };
+        let Some(session) = caller.session() else {
+            return Ok(caller.clone());
+        };
         match self.directory.session(session, self.now()) {
-            Some(user) => Ok(Caller { principal: Principal::User(Box::new(user)), ..caller.clone() }),
-            None => Err(AuthError::Unauthenticated("the session has ended; log in again".into())),
+            Some(user) => Ok(Caller {
+                principal: Principal::User(Box::new(user)),
+                ..caller.clone()
+            }),
+            None => Err(AuthError::Unauthenticated(
+                "the session has ended; log in again".into(),
+            )),
         }
     }
 
@@ -190,7 +215,9 @@ impl App {
         let work = execute(&self.ports, &caller.principal, &caller.meta, command);
         tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
             let message = "the command was not recorded in time; its outcome is unknown".to_owned();
-            Err(ExecuteError::Store(domain::event_store::StoreError::Unavailable(message)))
+            Err(ExecuteError::Store(domain::event_store::StoreError::Unavailable(
+                message,
+            )))
         })
     }
 }

@@ -91,7 +91,9 @@ pub fn claim(app: &App, scope: &str, normalised: &str) -> ClaimKey {
 /// # Errors
 /// When it was too often.
 pub fn admit(app: &App, caller: &Caller) -> Result<(), SessionError> {
-    let Some(address) = caller.address else { return Ok(()) };
+    let Some(address) = caller.address else {
+        return Ok(());
+    };
     match app.attempts.check(&AddressKey::from(address), app.now()) {
         Ok(_) => Ok(()),
         Err(limited) => Err(SessionError::RateLimited(limited.retry_after)),
@@ -110,7 +112,10 @@ pub async fn hash(app: &App, password: String) -> Result<String, SessionError> {
 /// Whether `presented` is the set-up token.
 #[must_use]
 pub fn setup_token_matches(app: &App, presented: &str) -> bool {
-    app.settings.setup_token.as_ref().is_some_and(|token| crate::auth::secret::same(token.expose(), presented.trim()))
+    app.settings
+        .setup_token
+        .as_ref()
+        .is_some_and(|token| crate::auth::secret::same(token.expose(), presented.trim()))
 }
 
 /// A fresh verification token for `user`, and its hash.
@@ -119,14 +124,20 @@ pub fn setup_token_matches(app: &App, presented: &str) -> bool {
 /// When the machine gives no randomness.
 pub fn verification_token(user: UserId) -> Result<(Secret, String), SessionError> {
     let token = OpaqueToken::generate(OpaqueKind::Verification).map_err(|error| unavailable(&error))?;
-    Ok((Secret::new(format!("{user}.{}", token.secret.expose())), token.hash))
+    Ok((
+        Secret::new(format!("{user}.{}", token.secret.expose())),
+        token.hash,
+    ))
 }
 
 /// Takes a verification token apart: whose, and its hash.
 #[must_use]
 pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
     let (user, secret) = presented.trim().split_once('.')?;
-    Some((user.parse().ok()?, OpaqueToken::hash(OpaqueKind::Verification, secret)?))
+    Some((
+        user.parse().ok()?,
+        OpaqueToken::hash(OpaqueKind::Verification, secret)?,
+    ))
 }
 
 /// Sends a verification token. A mail that is not handed over does not undo the registration; the log says
@@ -137,7 +148,11 @@ pub async fn mail_verification(app: &App, email: &str, token: &Secret) {
          Give it to the mutation verifyEmail.",
         token.expose()
     );
-    let mail = Mail { to: email.to_owned(), subject: "Verify your e-mail address".to_owned(), body };
+    let mail = Mail {
+        to: email.to_owned(),
+        subject: "Verify your e-mail address".to_owned(),
+        body,
+    };
     if let Err(error) = app.mailer.send(mail).await {
         tracing::error!(%error, "a verification mail was not sent");
     }
@@ -157,10 +172,20 @@ pub struct Attempt {
 async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, SessionError> {
     for scope in ["username", "email"] {
         let stream = Claim::stream(claim(app, scope, login));
-        let events = app.ports.store.load(&stream, 0).await.map_err(|error| unavailable(&error))?;
+        let events = app
+            .ports
+            .store
+            .load(&stream, 0)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let Some(event) = events.last() else { continue };
         let ClaimEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))?;
-        let events = app.ports.store.load(&User::stream(user), 0).await.map_err(|error| unavailable(&error))?;
+        let events = app
+            .ports
+            .store
+            .load(&User::stream(user), 0)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let mut state = User::default();
         for event in &events {
             state.evolve(&decode(event).map_err(|error| unavailable(&error))?);
@@ -179,7 +204,9 @@ pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Toke
     admit(app, caller)?;
     let typed = attempt.login.trim().to_lowercase();
     if typed.is_empty() || typed.len() > 254 {
-        return Err(SessionError::Refused(domain::identity::login::LoginRefused.to_string()));
+        return Err(SessionError::Refused(
+            domain::identity::login::LoginRefused.to_string(),
+        ));
     }
     let found = account(app, &typed).await?;
     let name = match &found {
@@ -187,7 +214,9 @@ pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Toke
         None => claim(app, "login", &typed),
     };
     let user = found.as_ref().map(|(user, _)| *user);
-    let address = caller.address.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let address = caller
+        .address
+        .unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     let Ok(permit) = app.lockout.reserve(&GuessKey::new(&name.0, address), app.now()) else {
         return Err(failed(app, caller, name, user, "locked").await);
     };
@@ -234,7 +263,10 @@ async fn failed(
     user: Option<UserId>,
     cause: &'static str,
 ) -> SessionError {
-    match app.execute(caller, &RecordFailedLogin { name, user, cause }).await {
+    match app
+        .execute(caller, &RecordFailedLogin { name, user, cause })
+        .await
+    {
         Err(ExecuteError::Refused(reason)) => SessionError::Refused(reason.to_string()),
         Ok(_) => SessionError::Refused(domain::identity::login::LoginRefused.to_string()),
         Err(error) => unavailable(&error),
@@ -250,7 +282,13 @@ async fn open(
 ) -> Result<(Tokens, Position), SessionError> {
     let session = SessionId(app.ports.ids.next());
     let token = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
-    let device = device.map(|device| device.chars().filter(|letter| !letter.is_control()).take(100).collect());
+    let device = device.map(|device| {
+        device
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(100)
+            .collect()
+    });
     let command = OpenSession {
         session,
         user,
@@ -277,26 +315,48 @@ fn on_behalf(caller: &Caller, user: UserId) -> Caller {
 
 fn tokens(app: &App, user: UserId, session: SessionId, secret: &str) -> Tokens {
     let life = app.settings.access_token_life;
-    let access = app.tokens.issue(app.now(), user, session, app.ports.ids.next(), life);
-    Tokens { access, expires_in: life, refresh: Secret::new(format!("{session}.{secret}")), session }
+    let access = app
+        .tokens
+        .issue(app.now(), user, session, app.ports.ids.next(), life);
+    Tokens {
+        access,
+        expires_in: life,
+        refresh: Secret::new(format!("{session}.{secret}")),
+        session,
+    }
 }
 
 /// Exchanges a refresh token (SE-2).
 ///
 /// # Errors
 /// [`SessionError::Refused`] when it is not good, or was used before, which ends its session.
-pub async fn refresh(app: &App, caller: &Caller, presented: &str) -> Result<(Tokens, Position), SessionError> {
+pub async fn refresh(
+    app: &App,
+    caller: &Caller,
+    presented: &str,
+) -> Result<(Tokens, Position), SessionError> {
     admit(app, caller)?;
     let invalid = || SessionError::Refused(domain::identity::session::RefreshRefusal::Invalid.to_string());
     let (session, secret) = presented.trim().split_once('.').ok_or_else(invalid)?;
     let session: SessionId = session.parse().map_err(|_| invalid())?;
     let presented_hash = OpaqueToken::hash(OpaqueKind::Refresh, secret).ok_or_else(invalid)?;
     let next = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
-    let command = RefreshSession { session, presented_hash, next_hash: next.hash };
+    let command = RefreshSession {
+        session,
+        presented_hash,
+        next_hash: next.hash,
+    };
     match app.execute(caller, &command).await {
         Ok(position) => {
-            app.directory.at_least(position, crate::app::PATIENCE).await.map_err(|error| unavailable(&error))?;
-            let user = app.directory.session(session, app.now()).ok_or_else(invalid)?.user;
+            app.directory
+                .at_least(position, crate::app::PATIENCE)
+                .await
+                .map_err(|error| unavailable(&error))?;
+            let user = app
+                .directory
+                .session(session, app.now())
+                .ok_or_else(invalid)?
+                .user;
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
         Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),

@@ -44,7 +44,12 @@ pub fn encode<E: Event>(id: Uuid, event: &E) -> Result<NewEvent, serde_json::Err
         Some(data) => data,
         None => RawValue::from_string("{}".to_owned())?,
     };
-    Ok(NewEvent { id, kind: split.kind, schema_version: event.schema_version(), data })
+    Ok(NewEvent {
+        id,
+        kind: split.kind,
+        schema_version: event.schema_version(),
+        data,
+    })
 }
 
 /// Reads a recorded fact back.

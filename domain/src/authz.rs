@@ -274,7 +274,10 @@ impl Resource {
     /// With these members.
     #[must_use]
     pub fn with_members(self, members: impl IntoIterator<Item = UserId>) -> Self {
-        Self { members: members.into_iter().collect(), ..self }
+        Self {
+            members: members.into_iter().collect(),
+            ..self
+        }
     }
 
     /// Seen by `visibility`.
@@ -286,7 +289,10 @@ impl Resource {
     /// Leased to `worker`.
     #[must_use]
     pub fn leased_to(self, worker: Option<WorkerId>) -> Self {
-        Self { leased_to: worker, ..self }
+        Self {
+            leased_to: worker,
+            ..self
+        }
     }
 }
 
@@ -297,8 +303,10 @@ pub enum Requirement {
     Open(&'static str),
     /// Only the named parts of the system itself.
     System,
-    /// Any worker, and the system.
-    Workforce,
+    /// This worker, and the system.
+    Worker(WorkerId),
+    /// The worker that holds the lease of this job, and the system; not its owner: people do not report.
+    LeaseOf(Resource),
     /// All of these.
     All(Vec<(Action, Resource)>),
 }
@@ -349,7 +357,10 @@ pub struct Allowed {
 
 impl Allowed {
     fn by(rule: &'static str, reason: impl Into<String>) -> Self {
-        Self { rule, reason: reason.into() }
+        Self {
+            rule,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -361,17 +372,23 @@ pub fn permit(principal: &Principal, requirement: &Requirement) -> Result<(), De
     match requirement {
         Requirement::Open(_) => Ok(()),
         Requirement::System if matches!(principal, Principal::System(_)) => Ok(()),
-        Requirement::Workforce if matches!(principal, Principal::System(_) | Principal::Worker(_)) => Ok(()),
-        Requirement::System | Requirement::Workforce => Err(Denied {
+        Requirement::Worker(_) | Requirement::LeaseOf(_) if matches!(principal, Principal::System(_)) => {
+            Ok(())
+        }
+        Requirement::Worker(worker) if matches!(principal, Principal::Worker(own) if own == worker) => Ok(()),
+        Requirement::LeaseOf(job) if matches!(principal, Principal::Worker(_)) => {
+            decide(principal, Action::TrainingUpdate, job).map(|_| ())
+        }
+        Requirement::System | Requirement::Worker(_) | Requirement::LeaseOf(_) => Err(Denied {
             action: Action::SystemAdmin,
             resource: "system".to_owned(),
             rule: "system_only",
             reason: "only the system itself does this".to_owned(),
             concealment: Concealment::Forbidden,
         }),
-        Requirement::All(list) => {
-            list.iter().try_for_each(|(action, resource)| decide(principal, *action, resource).map(|_| ()))
-        }
+        Requirement::All(list) => list
+            .iter()
+            .try_for_each(|(action, resource)| decide(principal, *action, resource).map(|_| ())),
     }
 }
 
@@ -381,15 +398,30 @@ pub fn permit(principal: &Principal, requirement: &Requirement) -> Result<(), De
 /// The denial, with the rule and the reason.
 pub fn decide(principal: &Principal, action: Action, resource: &Resource) -> Result<Allowed, Denied> {
     let no = |rule, reason: &str, concealment| {
-        Err(Denied { action, resource: resource.name.clone(), rule, reason: reason.to_owned(), concealment })
+        Err(Denied {
+            action,
+            resource: resource.name.clone(),
+            rule,
+            reason: reason.to_owned(),
+            concealment,
+        })
     };
     let user = match principal {
+        Principal::System(_) if !resource.exists => {
+            return no("absent", "there is no such thing", Concealment::NotFound);
+        }
         Principal::System(part) => return Ok(Allowed::by("system", format!("done by the system's {part}"))),
-        Principal::Worker(worker) if action == Action::TrainingUpdate && resource.leased_to == Some(*worker) => {
+        Principal::Worker(worker)
+            if action == Action::TrainingUpdate && resource.leased_to == Some(*worker) =>
+        {
             return Ok(Allowed::by("lease", "the worker holds the lease of this job"));
         }
         Principal::Worker(_) => {
-            return no("lease", "a worker acts only on the job that it leases", Concealment::Forbidden);
+            return no(
+                "lease",
+                "a worker acts only on the job that it leases",
+                Concealment::Forbidden,
+            );
         }
         Principal::Anonymous => return no("anonymous", "sign in first", Concealment::Unauthenticated),
         Principal::User(user) => user,
@@ -404,7 +436,11 @@ fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) ->
     match user.account {
         AccountState::Active => {}
         AccountState::Deactivated => {
-            return Err(("deactivated", "the account is deactivated".to_owned(), Concealment::Unauthenticated));
+            return Err((
+                "deactivated",
+                "the account is deactivated".to_owned(),
+                Concealment::Unauthenticated,
+            ));
         }
         AccountState::Unverified if owner && resource.name == user.user.to_string() => {}
         AccountState::Unverified => {
@@ -413,26 +449,36 @@ fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) ->
         }
     }
     if !resource.exists {
-        return Err(("absent", "there is no such thing".to_owned(), Concealment::NotFound));
+        return Err((
+            "absent",
+            "there is no such thing".to_owned(),
+            Concealment::NotFound,
+        ));
     }
     let held = user.permissions.contains(&action);
+    if owner && (held || action.comes_with_ownership()) {
+        return Ok(Allowed::by("owner", "the user owns it"));
+    }
+    // After ownership, so that this rule says: an administrator at what belongs to others (AC-4).
     if user.permissions.contains(&Action::SystemAdmin) {
-        return Ok(Allowed::by("administrator", "the system.admin permission allows everything"));
+        return Ok(Allowed::by(
+            "administrator",
+            "the system.admin permission allows everything",
+        ));
     }
     if !resource.owned {
         return match held {
             true => Ok(Allowed::by("role", format!("a role of the user holds {action}"))),
-            false => {
-                Err(("role", format!("none of the user's roles holds {action}"), Concealment::Forbidden))
-            }
+            false => Err((
+                "role",
+                format!("none of the user's roles holds {action}"),
+                Concealment::Forbidden,
+            )),
         };
     }
     let member = resource.members.contains(&user.user);
     let public = resource.visibility == Visibility::Public;
     let reads = action.verb() == "read";
-    if owner && (held || action.comes_with_ownership()) {
-        return Ok(Allowed::by("owner", "the user owns it"));
-    }
     if member && (held || reads) {
         return Ok(Allowed::by("member", "the user is a member of it"));
     }
@@ -440,8 +486,15 @@ fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) ->
         return Ok(Allowed::by("public", "it is public"));
     }
     if owner || member || public {
-        let why = format!("the user sees it, but none of their roles holds {action}");
+        let why = match held {
+            true => format!("the user sees it, but {action} is for its owner and members"),
+            false => format!("the user sees it, but none of their roles holds {action}"),
+        };
         return Err(("role", why, Concealment::Forbidden));
     }
-    Err(("stranger", "the user has no part in it".to_owned(), Concealment::NotFound))
+    Err((
+        "stranger",
+        "the user has no part in it".to_owned(),
+        Concealment::NotFound,
+    ))
 }

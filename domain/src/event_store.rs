@@ -67,7 +67,9 @@ impl StreamId {
     /// What stands before the first `-`.
     #[must_use]
     pub fn category(&self) -> &str {
-        self.0.split_once('-').map_or(self.0.as_str(), |(category, _)| category)
+        self.0
+            .split_once('-')
+            .map_or(self.0.as_str(), |(category, _)| category)
     }
 
     /// What stands after the first `-`.

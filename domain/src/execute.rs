@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::{
-    access::denial::{Denials, DenialEvent},
+    access::denial::{DenialEvent, Denials},
     aggregate::DecodeError,
     authz::{self, Denied, Principal, Requirement},
     clock::Clock,
@@ -43,7 +43,10 @@ pub struct Refused<R> {
 
 impl<R> From<R> for Refused<R> {
     fn from(reason: R) -> Self {
-        Self { reason, record: Changes::none() }
+        Self {
+            reason,
+            record: Changes::none(),
+        }
     }
 }
 
@@ -72,7 +75,7 @@ pub trait Command: Send + Sync {
 /// Why a command brought nothing about.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<R> {
-    /// The principal may not. Recorded.
+    /// The principal may not. Recorded when it is a user.
     #[error(transparent)]
     Denied(Denied),
     /// The business rule said no.
@@ -109,7 +112,7 @@ pub struct Ports {
 /// nothing to record: who waits for that position sees the wanted state.
 ///
 /// # Errors
-/// See [`ExecuteError`]. A denial is itself recorded.
+/// See [`ExecuteError`]. A user's denial is itself recorded.
 pub async fn execute<C: Command>(
     ports: &Ports,
     principal: &Principal,
@@ -118,12 +121,25 @@ pub async fn execute<C: Command>(
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
         let world = load(ports, command).await?;
-        if let Err(denied) = authz::permit(principal, &command.requires(&world)) {
-            record_denial(ports, principal, meta, &denied).await?;
+        drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
+        let required = command.requires(&world);
+        if let Some(stream) = world.take_undeclared() {
+            return Err(ExecuteError::Defect(format!(
+                "is permitted by {stream} without naming it"
+            )));
+        }
+        if let Err(denied) = authz::permit(principal, &required) {
+            // What people and their programs were refused matters to an auditor. Strangers are turned away at
+            // the doors; a worker that lost a race for a lease has done nothing wrong.
+            if principal.user().is_some() {
+                record_denial(ports, principal, meta, &denied).await?;
+            }
             return Err(ExecuteError::Denied(denied));
         }
-        drop(world.take_undeclared());
-        let context = Context { now: ports.clock.now(), principal };
+        let context = Context {
+            now: ports.clock.now(),
+            principal,
+        };
         let decision = command.decide(&world, &context);
         if let Some(stream) = world.take_undeclared() {
             return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
@@ -139,14 +155,24 @@ pub async fn execute<C: Command>(
             true => Ok(None),
             false => {
                 let writes = world.writes(changes, ports.ids.as_ref());
-                append(ports, Append { writes, meta: meta.clone() }).await.map(Some)
+                append(
+                    ports,
+                    Append {
+                        writes,
+                        meta: meta.clone(),
+                    },
+                )
+                .await
+                .map(Some)
             }
         };
         match landed {
             Ok(appended) => {
                 return match refusal {
                     Some(reason) => Err(ExecuteError::Refused(reason)),
-                    None => Ok(appended.map_or_else(|| ports.store.known_head(), |appended| appended.position)),
+                    None => {
+                        Ok(appended.map_or_else(|| ports.store.known_head(), |appended| appended.position))
+                    }
                 };
             }
             Err(AppendError::Conflict { .. }) => backoff(attempt).await,
@@ -198,9 +224,19 @@ async fn record_denial<R>(
         resource: denied.resource.clone(),
         rule: denied.rule.to_owned(),
     };
-    let writes = World::default()
-        .writes(Changes::record::<Denials>(principal.actor(), &event), ports.ids.as_ref());
-    match append(ports, Append { writes, meta: meta.clone() }).await {
+    let writes = World::default().writes(
+        Changes::record::<Denials>(principal.actor(), &event),
+        ports.ids.as_ref(),
+    );
+    match append(
+        ports,
+        Append {
+            writes,
+            meta: meta.clone(),
+        },
+    )
+    .await
+    {
         Ok(_) => Ok(()),
         Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
         Err(AppendError::Overloaded) => Err(ExecuteError::Busy),

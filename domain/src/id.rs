@@ -111,7 +111,11 @@ mod tests {
 
     #[test]
     fn other_spellings_of_a_uuid_are_refused() {
-        assert!("job_{00000000-0000-0000-0000-000000000007}".parse::<JobId>().is_err());
+        assert!(
+            "job_{00000000-0000-0000-0000-000000000007}"
+                .parse::<JobId>()
+                .is_err()
+        );
         assert!("job_".parse::<JobId>().is_err());
         assert!("".parse::<JobId>().is_err());
     }

@@ -43,7 +43,9 @@ impl Label {
     pub fn try_new(given_name: &str, given_description: &str) -> Result<Self, TextProblems> {
         match (name(given_name), description(given_description)) {
             (Ok(name), Ok(description)) => Ok(Self { name, description }),
-            (name, description) => Err(TextProblems([name.err(), description.err()].into_iter().flatten().collect())),
+            (name, description) => Err(TextProblems(
+                [name.err(), description.err()].into_iter().flatten().collect(),
+            )),
         }
     }
 }
@@ -68,13 +70,19 @@ fn fit(field: &'static str, text: &str, min: usize, max: usize, lines: bool) -> 
     let text = text.trim();
     let length = text.chars().count();
     if length < min {
-        return Err(TextProblem { field, message: format!("the {field} must not be empty") });
+        return Err(TextProblem {
+            field,
+            message: format!("the {field} must not be empty"),
+        });
     }
     if length > max {
         let message = format!("the {field} has {length} characters; at most {max} are allowed");
         return Err(TextProblem { field, message });
     }
-    if text.chars().any(|letter| letter.is_control() && !(lines && matches!(letter, '\n' | '\r' | '\t'))) {
+    if text
+        .chars()
+        .any(|letter| letter.is_control() && !(lines && matches!(letter, '\n' | '\r' | '\t')))
+    {
         let message = format!("the {field} contains control characters");
         return Err(TextProblem { field, message });
     }

@@ -58,7 +58,11 @@ impl World {
     #[must_use]
     pub fn get<A: Aggregate>(&self, key: impl std::fmt::Display) -> A {
         let stream = A::stream(key);
-        match self.streams.get(&stream).and_then(|loaded| loaded.state.downcast_ref::<A>()) {
+        match self
+            .streams
+            .get(&stream)
+            .and_then(|loaded| loaded.state.downcast_ref::<A>())
+        {
             Some(state) => state.clone(),
             None => {
                 if let Ok(mut undeclared) = self.undeclared.lock() {
@@ -71,13 +75,21 @@ impl World {
 
     /// A stream that was read without being asked for since the last call.
     pub fn take_undeclared(&self) -> Option<StreamId> {
-        self.undeclared.lock().ok().and_then(|mut undeclared| undeclared.take())
+        self.undeclared
+            .lock()
+            .ok()
+            .and_then(|mut undeclared| undeclared.take())
     }
 
     /// Which of `reads` are not loaded yet.
     #[must_use]
     pub fn missing(&self, reads: &Reads) -> Vec<StreamId> {
-        reads.0.keys().filter(|stream| !self.streams.contains_key(*stream)).cloned().collect()
+        reads
+            .0
+            .keys()
+            .filter(|stream| !self.streams.contains_key(*stream))
+            .cloned()
+            .collect()
     }
 
     /// Folds the history of one stream that was asked for; of any other stream nothing is kept.
@@ -91,7 +103,10 @@ impl World {
         events: &[RecordedEvent],
     ) -> Result<(), DecodeError> {
         if let Some(fold) = reads.0.get(&stream) {
-            let loaded = Loaded { revision: events.last().map(|event| event.revision), state: fold(events)? };
+            let loaded = Loaded {
+                revision: events.last().map(|event| event.revision),
+                state: fold(events)?,
+            };
             self.streams.insert(stream, loaded);
         }
         Ok(())
@@ -112,7 +127,13 @@ impl World {
             state.evolve(event);
         }
         let revision = (events.len() as u64).checked_sub(1);
-        self.streams.insert(A::stream(key), Loaded { revision, state: Box::new(state) });
+        self.streams.insert(
+            A::stream(key),
+            Loaded {
+                revision,
+                state: Box::new(state),
+            },
+        );
         Ok(self)
     }
 
@@ -135,12 +156,20 @@ impl World {
                 .streams
                 .get(&change.stream)
                 .map_or(Expected::Any, |loaded| Expected::after(loaded.revision));
-            writes.push(StreamWrite { stream: change.stream, expected, events: vec![event] });
+            writes.push(StreamWrite {
+                stream: change.stream,
+                expected,
+                events: vec![event],
+            });
         }
         for (stream, loaded) in &self.streams {
             if !writes.iter().any(|write| &write.stream == stream) {
                 let expected = Expected::after(loaded.revision);
-                writes.push(StreamWrite { stream: stream.clone(), expected, events: Vec::new() });
+                writes.push(StreamWrite {
+                    stream: stream.clone(),
+                    expected,
+                    events: Vec::new(),
+                });
             }
         }
         writes
@@ -200,10 +229,28 @@ impl Changes {
         event: &A::Event,
     ) -> Self {
         match encode(uuid::Uuid::nil(), event) {
-            Ok(NewEvent { kind, schema_version, data, .. }) => {
-                self.list.push(Change { stream: A::stream(key), id, kind, schema_version, data });
+            Ok(NewEvent {
+                kind,
+                schema_version,
+                data,
+                ..
+            }) => {
+                let change = Change {
+                    stream: A::stream(key),
+                    id,
+                    kind,
+                    schema_version,
+                    data,
+                };
+                // A number that is none is written as `null` and would stop every reader of the log for good.
+                if let Err(error) = from_change::<A::Event>(&change) {
+                    self.defect = Some(format!("{} cannot be read back: {error}", change.kind));
+                }
+                self.list.push(change);
             }
-            Err(error) => self.defect = Some(format!("an event of {} cannot be encoded: {error}", A::CATEGORY)),
+            Err(error) => {
+                self.defect = Some(format!("an event of {} cannot be encoded: {error}", A::CATEGORY))
+            }
         }
         self
     }
@@ -231,10 +278,16 @@ impl Changes {
     pub fn of<A: Aggregate>(&self, key: impl std::fmt::Display) -> Vec<A::Event> {
         let stream = A::stream(key);
         let events = self.list.iter().filter(|change| change.stream == stream);
-        events.filter_map(|change| from_change::<A::Event>(change).ok()).collect()
+        events
+            .filter_map(|change| from_change::<A::Event>(change).ok())
+            .collect()
     }
 }
 
 fn from_change<E: Event>(change: &Change) -> Result<E, serde_json::Error> {
-    serde_json::from_str(&format!(r#"{{"kind":"{}","data":{}}}"#, change.kind, change.data.get()))
+    serde_json::from_str(&format!(
+        r#"{{"kind":"{}","data":{}}}"#,
+        change.kind,
+        change.data.get()
+    ))
 }

@@ -27,17 +27,27 @@ pub fn run(cli: Cli) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "anneal", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Up { config, demo, once, quick } => {
-            with_config(config, |config| up::run(config, up::Wish { demo, once, quick }))
+        Command::Up {
+            config,
+            demo,
+            once,
+            quick,
+        } => with_config(config, |config| up::run(config, up::Wish { demo, once, quick })),
+        Command::Doctor { config, json } => {
+            with_config(
+                config,
+                move |config| async move { doctor::run(&config, json).await },
+            )
         }
-        Command::Doctor { config, json } => with_config(config, move |config| async move {
-            doctor::run(&config, json).await
-        }),
-        Command::Audit { command: AuditCommand::Verify { config, json } } => {
-            with_config(config, move |config| audit::verify(config, json))
-        }
+        Command::Audit {
+            command: AuditCommand::Verify { config, json },
+        } => with_config(config, move |config| audit::verify(config, json)),
         Command::Demo { url, data, quick } => finish(block_on(async move {
-            let options = demo::DemoOptions { url, data_dir: data, quick };
+            let options = demo::DemoOptions {
+                url,
+                data_dir: data,
+                quick,
+            };
             tokio::select! {
                 done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
                 () = up::interrupted() => Ok(ExitCode::from(130)),
@@ -56,16 +66,22 @@ fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {
 /// Reads the configuration; every problem of it is printed at once.
 fn read_config(args: ConfigArgs) -> Result<Config, String> {
     let mut flags = Vec::new();
-    flags.extend(args.data.map(|folder| ("data_dir".to_owned(), folder.display().to_string())));
+    flags.extend(
+        args.data
+            .map(|folder| ("data_dir".to_owned(), folder.display().to_string())),
+    );
     flags.extend(args.listen.map(|address| ("http.address".to_owned(), address)));
     for pair in args.set {
-        let (key, value) = pair.split_once('=').ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
         flags.push((key.trim().to_owned(), value.trim().to_owned()));
     }
-    let mut config = Config::load(&Sources::of_process(args.config, flags)).map_err(|problems| problems.to_string())?;
+    let mut config =
+        Config::load(&Sources::of_process(args.config, flags)).map_err(|problems| problems.to_string())?;
     // The folder is handed to other processes, so it must not depend on the current folder.
-    config.general.data_dir = std::path::absolute(&config.general.data_dir)
-        .map_err(|error| format!("data_dir: {error}"))?;
+    config.general.data_dir =
+        std::path::absolute(&config.general.data_dir).map_err(|error| format!("data_dir: {error}"))?;
     Ok(config)
 }
 

@@ -132,9 +132,15 @@ async fn open_home(config: &Config) -> anyhow::Result<(Home, String)> {
 }
 
 fn objects(config: &Config, ids: Arc<dyn Ids>) -> anyhow::Result<Objects> {
-    let folder = config.objects.url.0.clone().unwrap_or_else(|| config.general.data_dir.join("objects"));
+    let folder = config
+        .objects
+        .url
+        .0
+        .clone()
+        .unwrap_or_else(|| config.general.data_dir.join("objects"));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let folder = std::fs::canonicalize(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    let folder =
+        std::fs::canonicalize(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
     let url = url::Url::from_file_path(&folder)
         .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
     Ok(Objects::open(url.as_str(), ids)?)
@@ -170,19 +176,27 @@ impl System {
             projections::database::migrate(&events).await?;
         }
         let store =
-            PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone()).await?;
+            PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
+                .await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
         let port: Arc<dyn EventStore> = store.clone();
-        let ports = Ports { store: port.clone(), clock: surroundings.clock.clone(), ids: surroundings.ids.clone() };
+        let ports = Ports {
+            store: port.clone(),
+            clock: surroundings.clock.clone(),
+            ids: surroundings.ids.clone(),
+        };
         setup::seed_roles(&ports).await?;
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =
             projections::runner::start(port.clone(), pool.clone(), projections::all(), background.clone());
         let feed = FeedHub::start(port, background.clone());
         let objects = objects(config, surroundings.ids.clone())?;
-        objects.sweep_staging(surroundings.clock.now()).await.context("cannot clean up the object store")?;
+        objects
+            .sweep_staging(surroundings.clock.now())
+            .await
+            .context("cannot clean up the object store")?;
         let keys = Arc::new(SigningKeys::open(data_dir.join("keys"))?);
         let pepper = Pepper::open(&data_dir.join("keys").join("pepper.key"))?;
         let hashing = HashingSettings {
@@ -200,9 +214,15 @@ impl System {
             keys,
             lane: HashingLane::new(hashing, &Secret::new(pepper.claim("key", "password hashes")))?,
             pepper,
-            importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects.clone())),
+            importer: Arc::new(FolderImporter::new(
+                config.models.folder.0.clone(),
+                objects.clone(),
+            )),
             lockout: Lockout::new(LockoutSettings::default()),
-            attempts: RateLimiter::new(Quota::new(surroundings.attempts_per_minute, Duration::from_secs(60))),
+            attempts: RateLimiter::new(Quota::new(
+                surroundings.attempts_per_minute,
+                Duration::from_secs(60),
+            )),
             mailer: Arc::new(OutboxMailer::new(outbox(&data_dir), surroundings.ids.clone())),
             settings: AppSettings {
                 version: VERSION,
@@ -220,14 +240,26 @@ impl System {
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
-        let probe = Probe { started_at: surroundings.clock.now(), workers: Arc::new(move || names.clone()) };
+        let probe = Probe {
+            started_at: surroundings.clock.now(),
+            workers: Arc::new(move || names.clone()),
+        };
         let metrics_text: Option<api::http::routes::MetricsText> = config.metrics.enabled.then(|| {
             let text: api::http::routes::MetricsText = Arc::new(move || metrics.render());
             text
         });
-        let options = DoorOptions { allowed_origins: config.http.allowed_origins.0.clone(), ..DoorOptions::default() };
+        let options = DoorOptions {
+            allowed_origins: config.http.allowed_origins.0.clone(),
+            ..DoorOptions::default()
+        };
         let door = Door::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
-        let origins = config.http.allowed_origins.0.iter().map(|origin| origin.parse()).collect::<Result<_, _>>();
+        let origins = config
+            .http
+            .allowed_origins
+            .0
+            .iter()
+            .map(|origin| origin.parse())
+            .collect::<Result<_, _>>();
         let layers = LayerOptions {
             ids: surroundings.ids.clone(),
             cors_origins: origins.context("http.allowed_origins is not fit for a header")?,
@@ -238,9 +270,11 @@ impl System {
         let router = with_common_layers(routes.merge(door.router()), layers);
         let ending = shutdown.clone();
         let server = tokio::spawn(async move {
-            serve(listener, router, ServerOptions::default(), &ending).await.map(|drained| {
-                tracing::info!(?drained, "requests have ended");
-            })
+            serve(listener, router, ServerOptions::default(), &ending)
+                .await
+                .map(|drained| {
+                    tracing::info!(?drained, "requests have ended");
+                })
         });
         Ok(Self {
             address: bound,

@@ -3,7 +3,10 @@
 use std::process::{Command, Output};
 
 fn anneal(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_anneal")).args(arguments).output().expect("it runs")
+    Command::new(env!("CARGO_BIN_EXE_anneal"))
+        .args(arguments)
+        .output()
+        .expect("it runs")
 }
 
 #[test]

@@ -44,5 +44,7 @@ pub async fn migrate(url: &str) -> Result<(), MigrateError> {
             other => MigrateError::Failed(other),
         })
     };
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or(Err(MigrateError::TimedOut))
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .unwrap_or(Err(MigrateError::TimedOut))
 }

@@ -39,7 +39,10 @@ impl FeedHub {
                 };
                 match page {
                     // Nobody listening is no failure.
-                    Ok(page) => page.events.into_iter().for_each(|event| drop(reader.live.send(Arc::new(event)))),
+                    Ok(page) => page
+                        .events
+                        .into_iter()
+                        .for_each(|event| drop(reader.live.send(Arc::new(event)))),
                     Err(error) => {
                         tracing::warn!(%error, "the live feed paused, trying again");
                         tokio::time::sleep(RETRY).await;

@@ -114,7 +114,10 @@ pub trait Projector: Send + Sync {
 pub struct Table<M>(PhantomData<M>);
 
 fn misfit<M: ReadModel>(error: &serde_json::Error) -> ProjectError {
-    ProjectError::Row { table: M::TABLE, reason: error.to_string() }
+    ProjectError::Row {
+        table: M::TABLE,
+        reason: error.to_string(),
+    }
 }
 
 async fn load<M: ReadModel>(
@@ -127,11 +130,17 @@ async fn load<M: ReadModel>(
         key = M::KEY,
         table = M::TABLE
     );
-    let found = sqlx::query(AssertSqlSafe(statement)).bind(&keys).fetch_all(connection).await?;
+    let found = sqlx::query(AssertSqlSafe(statement))
+        .bind(&keys)
+        .fetch_all(connection)
+        .await?;
     let mut rows = BTreeMap::new();
     for row in found {
         let (key, json): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        rows.insert(key, serde_json::from_str(&json).map_err(|error| misfit::<M>(&error))?);
+        rows.insert(
+            key,
+            serde_json::from_str(&json).map_err(|error| misfit::<M>(&error))?,
+        );
     }
     Ok(rows)
 }
@@ -139,8 +148,10 @@ async fn load<M: ReadModel>(
 async fn save<M: ReadModel>(connection: &mut PgConnection, rows: &[&M::Row]) -> Result<(), ProjectError> {
     let Some(first) = rows.first() else { return Ok(()) };
     let shape = serde_json::to_value(first).map_err(|error| misfit::<M>(&error))?;
-    let columns: Vec<&str> =
-        shape.as_object().map(|object| object.keys().map(String::as_str).collect()).unwrap_or_default();
+    let columns: Vec<&str> = shape
+        .as_object()
+        .map(|object| object.keys().map(String::as_str).collect())
+        .unwrap_or_default();
     let list = columns.join(", ");
     let updates: Vec<String> = columns
         .iter()
@@ -155,7 +166,10 @@ async fn save<M: ReadModel>(connection: &mut PgConnection, rows: &[&M::Row]) -> 
         updates = updates.join(", "),
     );
     let json = serde_json::to_string(rows).map_err(|error| misfit::<M>(&error))?;
-    sqlx::query(AssertSqlSafe(statement)).bind(without_nul(json)).execute(connection).await?;
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(without_nul(json))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -206,8 +220,10 @@ impl<M: ReadModel> Projector for Table<M> {
             if keys.is_empty() {
                 return Ok(());
             }
-            let mut rows =
-                Rows { rows: load::<M>(&mut *connection, &keys).await?, changed: BTreeSet::new() };
+            let mut rows = Rows {
+                rows: load::<M>(&mut *connection, &keys).await?,
+                changed: BTreeSet::new(),
+            };
             for event in events {
                 M::fold(event, &mut rows)?;
             }
@@ -247,7 +263,10 @@ pub(crate) async fn fetch<R: DeserializeOwned>(pool: &PgPool, query: Query<'_>) 
     let found = tokio::time::timeout(READ_DEADLINE, query.fetch_all(pool))
         .await
         .map_err(|_| ReadError::TimedOut)??;
-    found.iter().map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?)).collect()
+    found
+        .iter()
+        .map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?))
+        .collect()
 }
 
 /// Reads at most one row.

@@ -90,7 +90,10 @@ impl Progress {
     async fn reach_elsewhere(&self, wanted: Position) -> bool {
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            if stored_minimum(&self.pool).await.is_ok_and(|reached| reached >= wanted) {
+            if stored_minimum(&self.pool)
+                .await
+                .is_ok_and(|reached| reached >= wanted)
+            {
                 return true;
             }
         }
@@ -98,8 +101,12 @@ impl Progress {
 }
 
 async fn stored_minimum(pool: &PgPool) -> Result<Position, sqlx::Error> {
-    let row = sqlx::query("select coalesce(min(position), 0) from projection_checkpoint").fetch_one(pool).await?;
-    Ok(Position(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default()))
+    let row = sqlx::query("select coalesce(min(position), 0) from projection_checkpoint")
+        .fetch_one(pool)
+        .await?;
+    Ok(Position(
+        u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default(),
+    ))
 }
 
 /// Starts following the log with `projectors`; ends when `stop` is cancelled.
@@ -113,9 +120,18 @@ pub fn start(
     let (sender, position) = watch::channel(Position::START);
     let followers = projectors
         .into_iter()
-        .map(|projector| Follower { projector, checkpoint: Position::START, stopped: false })
+        .map(|projector| Follower {
+            projector,
+            checkpoint: Position::START,
+            stopped: false,
+        })
         .collect();
-    let mut runner = Runner { store, pool: pool.clone(), followers, reached: sender };
+    let mut runner = Runner {
+        store,
+        pool: pool.clone(),
+        followers,
+        reached: sender,
+    };
     let task = tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -173,16 +189,29 @@ impl Runner {
     /// The position that every projection has reached that is not stopped.
     fn reached(&self) -> Position {
         let going = self.followers.iter().filter(|follower| !follower.stopped);
-        going.map(|follower| follower.checkpoint).min().unwrap_or_default()
+        going
+            .map(|follower| follower.checkpoint)
+            .min()
+            .unwrap_or_default()
     }
 
     fn behind(&self) -> bool {
-        let positions = || self.followers.iter().filter(|follower| !follower.stopped).map(|f| f.checkpoint);
+        let positions = || {
+            self.followers
+                .iter()
+                .filter(|follower| !follower.stopped)
+                .map(|f| f.checkpoint)
+        };
         positions().min() != positions().max()
     }
 
     fn publish(&self) {
-        let all = self.followers.iter().map(|follower| follower.checkpoint).min().unwrap_or_default();
+        let all = self
+            .followers
+            .iter()
+            .map(|follower| follower.checkpoint)
+            .min()
+            .unwrap_or_default();
         self.reached.send_replace(all);
         let lag = self.store.known_head().0.saturating_sub(all.0);
         metrics::gauge!("projection_lag_events").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
@@ -252,7 +281,8 @@ impl Runner {
             }
             moved.push(index);
         }
-        self.store_checkpoints(&mut transaction, &moved, page.next).await?;
+        self.store_checkpoints(&mut transaction, &moved, page.next)
+            .await?;
         transaction.commit().await?;
         for index in moved {
             self.followers[index].checkpoint = page.next;
@@ -266,8 +296,14 @@ impl Runner {
         moved: &[usize],
         next: Position,
     ) -> Result<(), RunError> {
-        let names: Vec<&str> = moved.iter().map(|index| self.followers[*index].projector.name()).collect();
-        let from: Vec<i64> = moved.iter().map(|index| stored(self.followers[*index].checkpoint)).collect();
+        let names: Vec<&str> = moved
+            .iter()
+            .map(|index| self.followers[*index].projector.name())
+            .collect();
+        let from: Vec<i64> = moved
+            .iter()
+            .map(|index| stored(self.followers[*index].checkpoint))
+            .collect();
         let done = sqlx::query(
             "update projection_checkpoint c set position = $3 from unnest($1::text[], $2::bigint[]) as m(name, position) \
              where c.name = m.name and c.position = m.position",
@@ -280,7 +316,9 @@ impl Runner {
         match done.rows_affected() == moved.len() as u64 {
             true => Ok(()),
             false => Err(RunError::Overtaken(
-                moved.first().map_or("no projection", |index| self.followers[*index].projector.name()),
+                moved
+                    .first()
+                    .map_or("no projection", |index| self.followers[*index].projector.name()),
             )),
         }
     }

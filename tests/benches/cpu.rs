@@ -2,7 +2,7 @@
 //!
 //! They share the machine, and the first two share the process; threads are told apart by their names.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use crate::{SERVER, memory::descendants, numbers::rounded};
 
 /// Processor time used so far.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Cpu {
     client: Duration,
     server: Duration,
-    postgres: Duration,
+    /// By process: they come and go with their connections.
+    postgres: HashMap<u32, Duration>,
 }
 
 impl Cpu {
@@ -27,30 +28,32 @@ impl Cpu {
             let (Ok(name), Ok(used)) = (std::fs::read_to_string(folder.join("comm")), used(&folder)) else {
                 continue;
             };
-            *(if name.trim() == SERVER {
+            let side = if name.trim() == SERVER {
                 &mut cpu.server
             } else {
                 &mut cpu.client
-            }) += used;
+            };
+            *side += used;
         }
-        for process in descendants(std::process::id())? {
-            let folder = process.folder();
-            if process.name == "postgres" {
-                cpu.postgres += used(&folder).unwrap_or_default();
-            }
-        }
+        let processes = descendants(std::process::id())?
+            .into_iter()
+            .filter(|process| process.name == "postgres");
+        cpu.postgres = processes
+            .filter_map(|process| Some((process.id, used(&process.folder()).ok()?)))
+            .collect();
         Ok(cpu)
     }
 
     /// What was used since `earlier`, in microseconds for each of `requests`.
-    pub(crate) fn per_request(self, earlier: Self, requests: usize) -> [f64; 3] {
-        let each = |now: Duration, then: Duration| {
-            now.saturating_sub(then).as_secs_f64() * 1e6 / requests.max(1) as f64
-        };
+    pub(crate) fn per_request(&self, earlier: &Self, requests: usize) -> [f64; 3] {
+        let postgres = self.postgres.iter().map(|(process, used)| {
+            used.saturating_sub(earlier.postgres.get(process).copied().unwrap_or_default())
+        });
+        let each = |used: Duration| used.as_secs_f64() * 1e6 / requests.max(1) as f64;
         [
-            each(self.client, earlier.client),
-            each(self.server, earlier.server),
-            each(self.postgres, earlier.postgres),
+            each(self.client.saturating_sub(earlier.client)),
+            each(self.server.saturating_sub(earlier.server)),
+            each(postgres.sum()),
         ]
     }
 }

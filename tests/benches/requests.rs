@@ -27,17 +27,21 @@ const ROUNDS: usize = 3;
 const TURN: Duration = Duration::from_millis(1_500);
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Rows of the list; there are at least as many.
+/// Rows of the lists.
 const ROWS: usize = 25;
 
 const STATIC: &str = "static route";
+const MUTATION: &str = "mutation";
 const APPENDS: &str = "bare appends";
 
 /// Measures on an application of its own.
 pub(crate) async fn run(server: &Runtime) -> Result<Value> {
     let app = application(server).await?;
-    let engineer = app.person("ada", "engineer_i").await;
-    let questions = questions(&app.url, &engineer).await?;
+    let (ada, bob) = (
+        app.person("ada", "engineer_i").await,
+        app.person("bob", "engineer_i").await,
+    );
+    let questions = questions(&app.url, &ada, &bob).await?;
     let url = database().await.url;
     let store = server
         .spawn(async move {
@@ -59,35 +63,40 @@ pub(crate) async fn run(server: &Runtime) -> Result<Value> {
     )
 }
 
-async fn questions(url: &str, engineer: &Client) -> Result<Vec<Arc<Question>>> {
-    let created = engineer
-        .run(
-            "mutation { createProject(input: { name: \"Load\" }) { project { id } userErrors { message } } }",
-            json!({}),
-        )
-        .await;
-    let project = created.data("createProject")["project"]["id"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let create = format!(
-        "mutation {{ createExperiment(input: {{ projectId: \"{project}\", name: \"One of many\" }}) \
-         {{ experiment {{ id name createdAt }} position userErrors {{ message }} }} }}"
-    );
+/// All questions. Ada makes experiments all the time; Bob has as many as one page shows.
+async fn questions(url: &str, ada: &Client, bob: &Client) -> Result<Vec<Arc<Question>>> {
+    let (create, create_bobs) = (creation(ada).await, creation(bob).await);
+    ada.run(&create, json!({})).await.data("createExperiment");
     for _ in 0..ROWS {
-        engineer.run(&create, json!({})).await.data("createExperiment");
+        bob.run(&create_bobs, json!({})).await.data("createExperiment");
     }
     let list = format!(
         "{{ experiments(first: {ROWS}) {{ nodes {{ id name createdAt }} pageInfo {{ endCursor }} }} }}"
     );
     let all = [
         Question::plain(STATIC, &format!("{url}/healthz"), "ok")?,
-        Question::graphql("scalar query", engineer, "{ version }", "\"version\"")?,
-        Question::graphql("one row", engineer, "{ me { id username } }", "\"ada\"")?,
-        Question::graphql("list of 25", engineer, &list, "\"nodes\":[{")?,
-        Question::graphql("mutation", engineer, &create, "\"userErrors\":[]")?,
+        Question::graphql("scalar query", ada, "{ version }", "\"version\"")?,
+        Question::graphql("one row", ada, "{ me { id username } }", "\"ada\"")?,
+        Question::graphql("list of 25", bob, &list, "\"nodes\":[{")?,
+        Question::graphql("newest 25 of thousands", ada, &list, "\"nodes\":[{")?,
+        Question::graphql(MUTATION, ada, &create, "\"userErrors\":[]")?,
     ];
     Ok(all.into_iter().map(Arc::new).collect())
+}
+
+/// A mutation that creates an experiment, in a fresh project of `engineer`.
+async fn creation(engineer: &Client) -> String {
+    let found =
+        "mutation { createProject(input: { name: \"Load\" }) { project { id } userErrors { message } } }";
+    let created = engineer.run(found, json!({})).await;
+    let project = created.data("createProject")["project"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    format!(
+        "mutation {{ createExperiment(input: {{ projectId: \"{project}\", name: \"One of many\" }}) \
+         {{ experiment {{ id name createdAt }} position userErrors {{ message }} }} }}"
+    )
 }
 
 /// The rounds of one thing.
@@ -99,7 +108,7 @@ struct Series {
 }
 
 impl Series {
-    fn add(&mut self, load: Load, before: Cpu) -> Result<()> {
+    fn add(&mut self, load: Load, before: &Cpu) -> Result<()> {
         self.cpu
             .push(Cpu::now()?.per_request(before, load.latencies.len()));
         self.rates.push(load.rate());
@@ -152,10 +161,10 @@ async fn compare(
     for _ in 0..ROUNDS {
         for (question, series) in questions.iter().zip(&mut asked) {
             let before = Cpu::now()?;
-            series.add(drive(&clients, TURN, question).await?, before)?;
+            series.add(drive(&clients, TURN, question).await?, &before)?;
         }
         let before = Cpu::now()?;
-        appended.add(bare(server, store, connections, TURN).await?, before)?;
+        appended.add(bare(server, store, connections, TURN).await?, &before)?;
     }
     let unasked = Series::default();
     let yardstick = questions.iter().position(|question| question.name == STATIC);
@@ -164,7 +173,7 @@ async fn compare(
     for (question, series) in questions.iter().zip(&asked) {
         let against = match question.name {
             STATIC => None,
-            "mutation" => Some((APPENDS, &appended)),
+            MUTATION => Some((APPENDS, &appended)),
             _ => Some((STATIC, yardstick)),
         };
         rows.push(series.row(question.name, connections, against));

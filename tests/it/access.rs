@@ -7,7 +7,12 @@ async fn change(client: &Client, verb: &str, user: &str, role: &str) -> Answer {
     let query = format!(
         "mutation($i: RoleChangeInput!) {{ {verb}(input: $i) {{ user {{ roles {{ role reason }} }} userErrors {{ code }} }} }}"
     );
-    client.run(&query, json!({ "i": { "userId": user, "role": role, "reason": "because" } })).await
+    client
+        .run(
+            &query,
+            json!({ "i": { "userId": user, "role": role, "reason": "because" } }),
+        )
+        .await
 }
 
 async fn id_of(client: &Client) -> String {
@@ -22,8 +27,15 @@ async fn grants_stay_within_the_granters_list() {
     let manager = app.person("mara", "manager").await;
     let ada = app.person("ada", "guest").await;
     let granted = change(&manager, "grantRole", &ada.user_id, "engineer_ii").await;
-    let roles = granted.data("grantRole")["user"]["roles"].as_array().cloned().unwrap_or_default();
-    assert!(roles.iter().any(|role| role["role"] == json!("engineer_ii") && role["reason"] == json!("because")));
+    let roles = granted.data("grantRole")["user"]["roles"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    assert!(
+        roles
+            .iter()
+            .any(|role| role["role"] == json!("engineer_ii") && role["reason"] == json!("because"))
+    );
     let beyond = change(&manager, "grantRole", &ada.user_id, "admin").await;
     assert_eq!(beyond.user_codes("grantRole"), ["BEYOND_OWN_GRANTS"]);
     let own = change(&manager, "grantRole", &manager.user_id, "engineer_i").await;
@@ -44,7 +56,12 @@ async fn the_last_administrator_cannot_be_removed() {
     let first = change(&second, "removeRole", &root, "admin").await;
     assert_eq!(first.data("removeRole")["userErrors"], json!([]));
     // Root is no administrator any more, so it may not remove anybody either.
-    assert_eq!(change(&app.admin, "removeRole", &second.user_id, "admin").await.code(), Some("FORBIDDEN"));
+    assert_eq!(
+        change(&app.admin, "removeRole", &second.user_id, "admin")
+            .await
+            .code(),
+        Some("FORBIDDEN")
+    );
     app.stop().await;
 }
 
@@ -53,9 +70,17 @@ async fn the_last_administrator_cannot_be_removed() {
 async fn a_removed_role_stops_working_at_once() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "manager").await;
-    assert_eq!(ada.run("{ users { nodes { id } } }", json!({})).await.code(), None);
-    change(&app.admin, "removeRole", &ada.user_id, "manager").await.data("removeRole");
-    assert_eq!(ada.run("{ users { nodes { id } } }", json!({})).await.code(), Some("FORBIDDEN"));
+    assert_eq!(
+        ada.run("{ users { nodes { id } } }", json!({})).await.code(),
+        None
+    );
+    change(&app.admin, "removeRole", &ada.user_id, "manager")
+        .await
+        .data("removeRole");
+    assert_eq!(
+        ada.run("{ users { nodes { id } } }", json!({})).await.code(),
+        Some("FORBIDDEN")
+    );
     app.stop().await;
 }
 
@@ -64,10 +89,23 @@ async fn a_removed_role_stops_working_at_once() {
 async fn a_denied_command_is_recorded() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "viewer").await;
-    change(&app.admin, "removeRole", &ada.user_id, "guest").await.data("removeRole");
-    let refused = ada.run("mutation { createProject(input: { name: \"x\" }) { userErrors { code } } }", json!({})).await;
+    change(&app.admin, "removeRole", &ada.user_id, "guest")
+        .await
+        .data("removeRole");
+    let refused = ada
+        .run(
+            "mutation { createProject(input: { name: \"x\" }) { userErrors { code } } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(refused.code(), Some("FORBIDDEN"));
-    let log = app.admin.run("{ auditLog(filter: { kind: \"access.PermissionDenied\" }) { nodes { actor outcome data } } }", json!({})).await;
+    let log = app
+        .admin
+        .run(
+            "{ auditLog(filter: { kind: \"access.PermissionDenied\" }) { nodes { actor outcome data } } }",
+            json!({}),
+        )
+        .await;
     let entry: &Value = &log.data("auditLog")["nodes"][0];
     assert_eq!(entry["actor"], json!(format!("user:{}", ada.user_id)));
     assert_eq!(entry["data"]["action"], json!("projects.create"));
@@ -78,9 +116,19 @@ async fn a_denied_command_is_recorded() {
 #[tokio::test]
 async fn roles_and_permissions_are_listed() {
     let app = TestApp::start().await;
-    let listed = app.admin.run("{ roles { name permissions quotas { projects } } permissions { name description } }", json!({})).await;
+    let listed = app
+        .admin
+        .run(
+            "{ roles { name permissions quotas { projects } } permissions { name description } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(listed.data("roles").as_array().map(Vec::len), Some(11));
-    let guest = listed.data("roles").as_array().and_then(|roles| roles.iter().find(|role| role["name"] == json!("guest"))).cloned();
+    let guest = listed
+        .data("roles")
+        .as_array()
+        .and_then(|roles| roles.iter().find(|role| role["name"] == json!("guest")))
+        .cloned();
     assert_eq!(guest.expect("a guest")["quotas"]["projects"], json!(1));
     app.stop().await;
 }

@@ -21,10 +21,23 @@ async fn the_log_tells_the_story_with_actors_and_positions() {
             break;
         }
     }
-    let kinds: Vec<&str> = entries.iter().filter_map(|entry| entry["kind"].as_str()).collect();
+    let kinds: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry["kind"].as_str())
+        .collect();
     assert!(kinds.contains(&"identity.SessionOpened"), "{kinds:?}");
-    assert!(kinds.ends_with(&["projects.ProjectCreated", "access.QuotaTaken", "projects.ExperimentCreated"]), "{kinds:?}");
-    let positions: Vec<u64> = entries.iter().filter_map(|entry| entry["position"].as_str()?.parse().ok()).collect();
+    assert!(
+        kinds.ends_with(&[
+            "projects.ProjectCreated",
+            "access.QuotaTaken",
+            "projects.ExperimentCreated"
+        ]),
+        "{kinds:?}"
+    );
+    let positions: Vec<u64> = entries
+        .iter()
+        .filter_map(|entry| entry["position"].as_str()?.parse().ok())
+        .collect();
     assert!(positions.windows(2).all(|pair| pair[0] < pair[1]));
     let last = entries.last().expect("entries");
     assert!(last["requestId"].is_string() && last["session"].is_string());
@@ -38,11 +51,30 @@ async fn a_manager_reads_the_log_of_the_own_organisation_only() {
     let mara = app.person("mara", "manager").await;
     let ada = app.person("ada", "engineer_i").await;
     ada.experiment().await;
-    let log = mara.run("{ auditLog(first: 100) { nodes { actor kind } } }", json!({})).await;
-    let entries = log.data("auditLog")["nodes"].as_array().cloned().expect("entries");
-    assert!(entries.iter().any(|entry| entry["kind"] == json!("projects.ProjectCreated")));
-    let root = app.admin.run("{ me { id } }", json!({})).await.data("me")["id"].as_str().expect("an id").to_owned();
-    assert!(entries.iter().all(|entry| entry["actor"] != json!(format!("user:{root}"))));
-    assert_eq!(ada.run("{ auditLog { nodes { kind } } }", json!({})).await.code(), Some("FORBIDDEN"));
+    let log = mara
+        .run("{ auditLog(first: 100) { nodes { actor kind } } }", json!({}))
+        .await;
+    let entries = log.data("auditLog")["nodes"]
+        .as_array()
+        .cloned()
+        .expect("entries");
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry["kind"] == json!("projects.ProjectCreated"))
+    );
+    let root = app.admin.run("{ me { id } }", json!({})).await.data("me")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry["actor"] != json!(format!("user:{root}")))
+    );
+    assert_eq!(
+        ada.run("{ auditLog { nodes { kind } } }", json!({})).await.code(),
+        Some("FORBIDDEN")
+    );
     app.stop().await;
 }

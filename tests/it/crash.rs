@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests::harness::{Client, Feed, app::{PASSWORD, program}};
+use tests::harness::{
+    Client, Feed,
+    app::{PASSWORD, program},
+};
 
 /// A running `anneal up`.
 struct Anneal {
@@ -20,7 +23,14 @@ fn start(data: &Path) -> Anneal {
     let mut process = Command::new(program())
         .args(["up", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
-        .args(["--set", "worker.lease_seconds=3", "--set", "worker.threads=1", "--set", "log.level=warn"])
+        .args([
+            "--set",
+            "worker.lease_seconds=3",
+            "--set",
+            "worker.threads=1",
+            "--set",
+            "log.level=warn",
+        ])
         .args(["--set", "auth.argon2_memory_kib=8192"])
         .env_remove("DATABASE_URL")
         .stdout(Stdio::piped())
@@ -36,7 +46,9 @@ fn start(data: &Path) -> Anneal {
             }
         }
     });
-    let url = receiver.recv_timeout(Duration::from_secs(90)).expect("it says where it is");
+    let url = receiver
+        .recv_timeout(Duration::from_secs(90))
+        .expect("it says where it is");
     Anneal { process, url }
 }
 
@@ -57,7 +69,10 @@ impl Anneal {
 
 fn verify(data: &Path) -> std::process::Output {
     let mut command = Command::new(program());
-    command.args(["audit", "verify", "--json", "--data"]).arg(data).env_remove("DATABASE_URL");
+    command
+        .args(["audit", "verify", "--json", "--data"])
+        .arg(data)
+        .env_remove("DATABASE_URL");
     command.output().expect("it runs")
 }
 
@@ -68,7 +83,10 @@ async fn engineer(url: &str, data: &Path) -> Client {
         "account": { "username": "root", "email": "root@example.org", "password": PASSWORD },
     });
     let query = "mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { userErrors { message } } }";
-    Client::new(url.to_owned()).run(query, json!({ "i": input })).await.data("createFirstAdministrator");
+    Client::new(url.to_owned())
+        .run(query, json!({ "i": input }))
+        .await
+        .data("createFirstAdministrator");
     Client::new(url.to_owned()).login("root").await
 }
 
@@ -80,16 +98,27 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
     let anneal = start(&data);
     let client = engineer(&anneal.url, &data).await;
     let (dataset, experiment) = (client.dataset("Text").await, client.experiment().await);
-    let corpus = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/demo/corpus.txt")).expect("it ships");
-    assert_eq!(client.upload(&dataset, "corpus.txt", corpus[..40_000].to_vec()).await.status, 201);
+    let corpus =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/demo/corpus.txt")).expect("it ships");
+    assert_eq!(
+        client
+            .upload(&dataset, "corpus.txt", corpus[..40_000].to_vec())
+            .await
+            .status,
+        201
+    );
     let input = json!({
         "name": "Survivor", "experimentId": experiment, "datasetId": dataset,
         "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
         "parameters": { "steps": 900, "batchSize": 4, "sequenceLength": 32, "checkpointEvery": 20, "sampleTokens": 4 },
     });
-    let query = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } position userErrors { message } } }";
+    let query =
+        "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } position userErrors { message } } }";
     let started = client.run(query, json!({ "i": input })).await;
-    let job = started.data("startJob")["job"]["id"].as_str().unwrap_or_else(|| panic!("{started:?}")).to_owned();
+    let job = started.data("startJob")["job"]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{started:?}"))
+        .to_owned();
 
     let mut running = anneal;
     for _ in 0..2 {
@@ -103,14 +132,33 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
     Feed::of_job(&client, &job, None).await.to_end().await;
     let whole = Feed::of_job(&client, &job, Some("0")).await.to_end().await;
     let events: Vec<&str> = whole.iter().filter_map(|item| item["event"].as_str()).collect();
-    assert_eq!(events.iter().filter(|event| **event == "jobs.JobQueued").count(), 1);
-    assert_eq!(events.iter().filter(|event| **event == "jobs.JobCompleted").count(), 1, "{events:?}");
-    assert_eq!(events.iter().filter(|event| **event == "jobs.JobLeased").count(), 3, "{events:?}");
+    assert_eq!(
+        events.iter().filter(|event| **event == "jobs.JobQueued").count(),
+        1
+    );
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| **event == "jobs.JobCompleted")
+            .count(),
+        1,
+        "{events:?}"
+    );
+    assert_eq!(
+        events.iter().filter(|event| **event == "jobs.JobLeased").count(),
+        3,
+        "{events:?}"
+    );
     let steps: Vec<u64> = whole.iter().filter_map(|item| item["step"].as_u64()).collect();
     assert_eq!(steps.last(), Some(&900));
 
     // A second start on the same folder is refused by name while this one runs.
-    let second = Command::new(program()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data).env_remove("DATABASE_URL").output().expect("it runs");
+    let second = Command::new(program())
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .env_remove("DATABASE_URL")
+        .output()
+        .expect("it runs");
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains(&running.process.id().to_string()), "{said}");
@@ -118,7 +166,11 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
     assert!(running.stop().success(), "Ctrl-C ends it in order");
     let verified = verify(&data);
     let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
-    assert_eq!((verified.status.code(), &report["ok"]), (Some(0), &json!(true)), "{report}");
+    assert_eq!(
+        (verified.status.code(), &report["ok"]),
+        (Some(0), &json!(true)),
+        "{report}"
+    );
 }
 
 /// A port in use is named, with what to do.
@@ -135,14 +187,26 @@ async fn a_port_in_use_is_said_plainly() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&holder.local_addr().expect("an address").port().to_string()) && said.contains("another port"), "{said}");
+    assert!(
+        said.contains(&holder.local_addr().expect("an address").port().to_string())
+            && said.contains("another port"),
+        "{said}"
+    );
 }
 
 /// OP-5: unknown keys and bad values are refused at start, all at once.
 #[tokio::test]
 async fn a_bad_configuration_is_refused_whole() {
     let output = Command::new(program())
-        .args(["up", "--set", "http.adress=1", "--set", "worker.count=many", "--set", "auth.lanes=0"])
+        .args([
+            "up",
+            "--set",
+            "http.adress=1",
+            "--set",
+            "worker.count=many",
+            "--set",
+            "auth.lanes=0",
+        ])
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(2));
@@ -165,5 +229,8 @@ async fn a_missing_postgresql_is_said_with_what_to_install() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("ANNEAL_PG_BIN") && said.contains("postgres"), "{said}");
+    assert!(
+        said.contains("ANNEAL_PG_BIN") && said.contains("postgres"),
+        "{said}"
+    );
 }

@@ -7,7 +7,11 @@ const TEXT: &[u8] = b"A first paragraph.\n\nA second one.\n";
 
 async fn versions(client: &tests::harness::Client, dataset: &str) -> Value {
     let query = "query($id: ID!) { dataset(id: $id) { latestVersion versions { version sha256 samples format preview } } }";
-    client.run(query, json!({ "id": dataset })).await.data("dataset").clone()
+    client
+        .run(query, json!({ "id": dataset }))
+        .await
+        .data("dataset")
+        .clone()
 }
 
 /// DS-1, DS-2: an upload becomes a version with its content's address; the same bytes again do not.
@@ -17,7 +21,11 @@ async fn an_upload_becomes_a_version_and_can_be_had_back() {
     let ada = app.person("ada", "engineer_i").await;
     let dataset = ada.dataset("Texts").await;
     let first = ada.upload(&dataset, "a.txt", TEXT.to_vec()).await;
-    assert_eq!((first.status, first.body["version"].as_u64()), (201, Some(1)), "{first:?}");
+    assert_eq!(
+        (first.status, first.body["version"].as_u64()),
+        (201, Some(1)),
+        "{first:?}"
+    );
     let again = ada.upload(&dataset, "b.txt", TEXT.to_vec()).await;
     assert_eq!(again.body["version"], json!(1));
     let seen = versions(&ada, &dataset).await;
@@ -25,10 +33,24 @@ async fn an_upload_becomes_a_version_and_can_be_had_back() {
     assert_eq!(seen["versions"][0]["samples"], json!("2"));
     let content = format!("/api/datasets/{dataset}/versions/1/content");
     let whole = ada.send(ada.request(reqwest::Method::GET, &content)).await;
-    assert_eq!(whole.body, Value::String(String::from_utf8_lossy(TEXT).into_owned()));
-    let part = ada.send(ada.request(reqwest::Method::GET, &content).header("range", "bytes=2-6")).await;
+    assert_eq!(
+        whole.body,
+        Value::String(String::from_utf8_lossy(TEXT).into_owned())
+    );
+    let part = ada
+        .send(
+            ada.request(reqwest::Method::GET, &content)
+                .header("range", "bytes=2-6"),
+        )
+        .await;
     assert_eq!((part.status, part.body), (206, Value::String("first".to_owned())));
-    let log = app.admin.run("{ auditLog(filter: { kind: \"audit.DatasetDownloaded\" }) { nodes { actor } } }", json!({})).await;
+    let log = app
+        .admin
+        .run(
+            "{ auditLog(filter: { kind: \"audit.DatasetDownloaded\" }) { nodes { actor } } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(log.data("auditLog")["nodes"].as_array().map(Vec::len), Some(2));
     app.stop().await;
 }
@@ -46,7 +68,12 @@ async fn bad_files_are_refused_with_their_lines_and_leave_nothing() {
     );
     let broken = ada.upload(&dataset, "c.jsonl", lines.as_bytes().to_vec()).await;
     assert_eq!(broken.status, 422);
-    let places: Vec<&str> = broken.body["errors"].as_array().expect("lines").iter().filter_map(|e| e["pointer"].as_str()).collect();
+    let places: Vec<&str> = broken.body["errors"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .filter_map(|e| e["pointer"].as_str())
+        .collect();
     assert_eq!(places, ["#line=2", "#line=3"]);
     let cases: [(&str, Vec<u8>, u16); 4] = [
         ("empty.txt", Vec::new(), 422),
@@ -57,11 +84,19 @@ async fn bad_files_are_refused_with_their_lines_and_leave_nothing() {
     for (name, bytes, status) in cases {
         let refused = ada.upload(&dataset, name, bytes).await;
         assert_eq!(refused.status, status, "{name}: {refused:?}");
-        assert!(refused.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{name}");
+        assert!(
+            refused.body["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty()),
+            "{name}"
+        );
     }
     assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
     let staged = app.data_dir.join("objects").join("staging");
-    assert!(!staged.exists() || std::fs::read_dir(staged).expect("a folder").next().is_none(), "staging is not empty");
+    assert!(
+        !staged.exists() || std::fs::read_dir(staged).expect("a folder").next().is_none(),
+        "staging is not empty"
+    );
     app.stop().await;
 }
 
@@ -69,13 +104,28 @@ async fn bad_files_are_refused_with_their_lines_and_leave_nothing() {
 #[tokio::test]
 async fn strangers_can_neither_read_nor_write() {
     let app = TestApp::start().await;
-    let (ada, eve) = (app.person("ada", "engineer_i").await, app.person("eve", "engineer_i").await);
+    let (ada, eve) = (
+        app.person("ada", "engineer_i").await,
+        app.person("eve", "engineer_i").await,
+    );
     let dataset = ada.dataset("Private").await;
     ada.upload(&dataset, "a.txt", TEXT.to_vec()).await;
-    assert_eq!(eve.upload(&dataset, "b.txt", b"other\n".to_vec()).await.status, 404);
+    assert_eq!(
+        eve.upload(&dataset, "b.txt", b"other\n".to_vec()).await.status,
+        404
+    );
     let content = format!("/api/datasets/{dataset}/versions/1/content");
-    assert_eq!(eve.send(eve.request(reqwest::Method::GET, &content)).await.status, 404);
-    assert_eq!(app.client().send(app.client().request(reqwest::Method::GET, &content)).await.status, 401);
+    assert_eq!(
+        eve.send(eve.request(reqwest::Method::GET, &content)).await.status,
+        404
+    );
+    assert_eq!(
+        app.client()
+            .send(app.client().request(reqwest::Method::GET, &content))
+            .await
+            .status,
+        401
+    );
     assert!(versions(&eve, &dataset).await.is_null());
     app.stop().await;
 }
@@ -90,7 +140,9 @@ async fn a_bomb_is_refused() {
     .await;
     let ada = app.person("ada", "engineer_i").await;
     let dataset = ada.dataset("Bomb").await;
-    let big = "a long line of text that repeats itself\n".repeat(200_000).into_bytes();
+    let big = "a long line of text that repeats itself\n"
+        .repeat(200_000)
+        .into_bytes();
     let refused = ada.upload(&dataset, "big.txt", big).await;
     assert_eq!(refused.status, 413, "{refused:?}");
     app.stop().await;

@@ -4,12 +4,13 @@ use serde_json::json;
 use tests::harness::{Client, TestApp, TestOptions, app::PASSWORD};
 use time::Duration;
 
-const REGISTER: &str =
-    "mutation($i: RegisterInput!) { register(input: $i) { user { id username verified initials } userErrors { code path message } } }";
+const REGISTER: &str = "mutation($i: RegisterInput!) { register(input: $i) { user { id username verified initials } userErrors { code path message } } }";
 
 async fn try_login(client: &Client, name: &str, password: &str) -> tests::harness::Answer {
     let query = "mutation($i: LoginInput!) { login(input: $i) { accessToken refreshToken userErrors { code message } } }";
-    client.run(query, json!({ "i": { "login": name, "password": password } })).await
+    client
+        .run(query, json!({ "i": { "login": name, "password": password } }))
+        .await
 }
 
 /// SS-4
@@ -20,7 +21,10 @@ async fn nothing_but_the_set_up_works_before_there_is_an_administrator() {
     let refused = app.client().run(REGISTER, json!({ "i": input })).await;
     assert_eq!(refused.user_codes("register"), ["SETUP_REQUIRED"]);
     let query = "mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { user { id } userErrors { code } } }";
-    let wrong = app.client().run(query, json!({ "i": { "setupToken": "guess", "account": input } })).await;
+    let wrong = app
+        .client()
+        .run(query, json!({ "i": { "setupToken": "guess", "account": input } }))
+        .await;
     assert_eq!(wrong.user_codes("createFirstAdministrator"), ["INVALID_TOKEN"]);
     app.stop().await;
 }
@@ -31,8 +35,17 @@ async fn a_second_first_administrator_is_refused() {
     let app = TestApp::start().await;
     let query = "mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { user { id } userErrors { code } } }";
     let input = json!({ "username": "eve", "email": "eve@example.org", "password": PASSWORD });
-    let token = app.system.app.settings.setup_token.as_ref().map(|token| token.expose().to_owned());
-    let again = app.client().run(query, json!({ "i": { "setupToken": token, "account": input } })).await;
+    let token = app
+        .system
+        .app
+        .settings
+        .setup_token
+        .as_ref()
+        .map(|token| token.expose().to_owned());
+    let again = app
+        .client()
+        .run(query, json!({ "i": { "setupToken": token, "account": input } }))
+        .await;
     assert_eq!(again.user_codes("createFirstAdministrator"), ["ALREADY_SET_UP"]);
     app.stop().await;
 }
@@ -47,10 +60,19 @@ async fn registration_verification_and_login_work_from_outside() {
     });
     let registered = app.client().run(REGISTER, json!({ "i": input })).await;
     let user = &registered.data("register")["user"];
-    assert_eq!((user["username"].as_str(), user["initials"].as_str()), (Some("ada.l"), Some("AL")), "{registered:?}");
+    assert_eq!(
+        (user["username"].as_str(), user["initials"].as_str()),
+        (Some("ada.l"), Some("AL")),
+        "{registered:?}"
+    );
     let ada = app.client().login("ada@example.org").await;
-    let me = ada.run("{ me { username verified roles { role } } }", json!({})).await;
-    assert_eq!(me.data("me"), &json!({ "username": "ada.l", "verified": false, "roles": [{ "role": "guest" }] }));
+    let me = ada
+        .run("{ me { username verified roles { role } } }", json!({}))
+        .await;
+    assert_eq!(
+        me.data("me"),
+        &json!({ "username": "ada.l", "verified": false, "roles": [{ "role": "guest" }] })
+    );
     let early = ada.run("{ projects { nodes { id } } }", json!({})).await;
     assert_eq!(early.code(), Some("FORBIDDEN"));
 
@@ -73,7 +95,10 @@ async fn a_verification_token_works_for_a_day() {
     app.client().run(REGISTER, json!({ "i": input })).await;
     app.clock.advance(Duration::hours(25));
     let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
-    let late = app.client().run(verify, json!({ "t": app.mailed_token("late@example.org") })).await;
+    let late = app
+        .client()
+        .run(verify, json!({ "t": app.mailed_token("late@example.org") }))
+        .await;
     assert_eq!(late.user_codes("verifyEmail"), ["TOKEN_EXPIRED"]);
     app.stop().await;
 }
@@ -84,8 +109,14 @@ async fn all_faults_of_a_registration_come_together() {
     let app = TestApp::start().await;
     let input = json!({ "username": "x", "email": "nobody", "password": "short", "firstName": "a\u{7}" });
     let refused = app.client().run(REGISTER, json!({ "i": input })).await;
-    let errors = refused.data("register")["userErrors"].as_array().cloned().unwrap_or_default();
-    let mut paths: Vec<String> = errors.iter().map(|error| error["path"][0].as_str().unwrap_or_default().to_owned()).collect();
+    let errors = refused.data("register")["userErrors"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut paths: Vec<String> = errors
+        .iter()
+        .map(|error| error["path"][0].as_str().unwrap_or_default().to_owned())
+        .collect();
     paths.sort();
     paths.dedup();
     assert_eq!(paths, ["email", "firstName", "password", "username"]);
@@ -104,12 +135,20 @@ async fn concurrent_registrations_of_one_name_leave_one_account() {
         }
     });
     let answers = futures::future::join_all(attempts).await;
-    let won = answers.iter().filter(|answer| answer.body["data"]["register"]["user"]["id"].is_string()).count();
+    let won = answers
+        .iter()
+        .filter(|answer| answer.body["data"]["register"]["user"]["id"].is_string())
+        .count();
     assert_eq!(won, 1);
-    let others = answers.iter().filter(|answer| answer.body["data"]["register"]["user"].is_null());
+    let others = answers
+        .iter()
+        .filter(|answer| answer.body["data"]["register"]["user"].is_null());
     for answer in others {
         let shed = answer.code() == Some("RATE_LIMITED");
-        assert!(shed || answer.user_codes("register") == ["USERNAME_TAKEN"], "{answer:?}");
+        assert!(
+            shed || answer.user_codes("register") == ["USERNAME_TAKEN"],
+            "{answer:?}"
+        );
     }
     app.stop().await;
 }
@@ -121,13 +160,25 @@ async fn a_reused_refresh_token_ends_the_session() {
     let ada = app.person("ada", "engineer_i").await;
     let refresh = "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken refreshToken userErrors { code } } }";
     let first = app.client().run(refresh, json!({ "t": ada.refresh })).await;
-    let fresh = first.data("refresh")["accessToken"].as_str().expect("a token").to_owned();
+    let fresh = first.data("refresh")["accessToken"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
     let reused = app.client().run(refresh, json!({ "t": ada.refresh })).await;
     assert_eq!(reused.user_codes("refresh"), ["LOGIN_FAILED"]);
     let mut thief = app.client();
     thief.token = Some(fresh);
-    assert_eq!(thief.run("{ me { id } }", json!({})).await.code(), Some("UNAUTHENTICATED"));
-    let log = app.admin.run("{ auditLog(filter: { kind: \"identity.RefreshTokenReused\" }) { nodes { outcome } } }", json!({})).await;
+    assert_eq!(
+        thief.run("{ me { id } }", json!({})).await.code(),
+        Some("UNAUTHENTICATED")
+    );
+    let log = app
+        .admin
+        .run(
+            "{ auditLog(filter: { kind: \"identity.RefreshTokenReused\" }) { nodes { outcome } } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(log.data("auditLog")["nodes"], json!([{ "outcome": "FAILURE" }]));
     app.stop().await;
 }
@@ -137,15 +188,28 @@ async fn a_reused_refresh_token_ends_the_session() {
 async fn fifty_uses_of_one_refresh_token_give_one_session() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
-    let refresh = "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken userErrors { code } } }";
+    let refresh =
+        "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken userErrors { code } } }";
     let tries = (0..50).map(|_| {
         let (client, token) = (app.client(), ada.refresh.clone());
         async move { client.run(refresh, json!({ "t": token })).await }
     });
     let answers = futures::future::join_all(tries).await;
-    let recorded = app.admin.run("{ auditLog(filter: { kind: \"identity.SessionRefreshed\" }) { nodes { id } } }", json!({})).await;
-    assert_eq!(recorded.data("auditLog")["nodes"].as_array().map(Vec::len), Some(1));
-    let won = answers.iter().filter(|answer| answer.body["data"]["refresh"]["accessToken"].is_string()).count();
+    let recorded = app
+        .admin
+        .run(
+            "{ auditLog(filter: { kind: \"identity.SessionRefreshed\" }) { nodes { id } } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(
+        recorded.data("auditLog")["nodes"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let won = answers
+        .iter()
+        .filter(|answer| answer.body["data"]["refresh"]["accessToken"].is_string())
+        .count();
     assert!(won <= 1, "{won} tokens were given out");
     app.stop().await;
 }
@@ -158,9 +222,19 @@ async fn logout_works_for_the_next_request() {
     let other = app.client().login("ada").await;
     let sessions = ada.run("{ sessions { id current } }", json!({})).await;
     let open = sessions.data("sessions").as_array().expect("a list").clone();
-    assert_eq!(open.iter().filter(|session| session["current"] == json!(true)).count(), 1);
-    ada.run("mutation { logout { userErrors { code } } }", json!({})).await.data("logout");
-    assert_eq!(ada.run("{ me { id } }", json!({})).await.code(), Some("UNAUTHENTICATED"));
+    assert_eq!(
+        open.iter()
+            .filter(|session| session["current"] == json!(true))
+            .count(),
+        1
+    );
+    ada.run("mutation { logout { userErrors { code } } }", json!({}))
+        .await
+        .data("logout");
+    assert_eq!(
+        ada.run("{ me { id } }", json!({})).await.code(),
+        Some("UNAUTHENTICATED")
+    );
     other.run("{ me { id } }", json!({})).await.data("me");
     app.stop().await;
 }
@@ -171,9 +245,18 @@ async fn a_deactivated_account_is_out_at_once() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
     let query = "mutation($i: SetUserActiveInput!) { setUserActive(input: $i) { user { deactivated } userErrors { code } } }";
-    let off = app.admin.run(query, json!({ "i": { "userId": ada.user_id, "active": false, "reason": "left" } })).await;
+    let off = app
+        .admin
+        .run(
+            query,
+            json!({ "i": { "userId": ada.user_id, "active": false, "reason": "left" } }),
+        )
+        .await;
     assert_eq!(off.data("setUserActive")["user"]["deactivated"], json!(true));
-    assert_eq!(ada.run("{ me { id } }", json!({})).await.code(), Some("UNAUTHENTICATED"));
+    assert_eq!(
+        ada.run("{ me { id } }", json!({})).await.code(),
+        Some("UNAUTHENTICATED")
+    );
     let login = try_login(&app.client(), "ada", PASSWORD).await;
     assert_eq!(login.user_codes("login"), ["LOGIN_FAILED"]);
     app.stop().await;
@@ -211,7 +294,8 @@ async fn an_expired_access_token_is_refused_and_the_refresh_token_still_works() 
     app.clock.advance(Duration::minutes(16));
     let expired = ada.run("{ me { id } }", json!({})).await;
     assert_eq!((expired.status, expired.code()), (401, Some("UNAUTHENTICATED")));
-    let refresh = "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken userErrors { code } } }";
+    let refresh =
+        "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken userErrors { code } } }";
     let renewed = app.client().run(refresh, json!({ "t": ada.refresh })).await;
     assert!(renewed.data("refresh")["accessToken"].is_string());
     app.stop().await;
@@ -222,10 +306,18 @@ async fn an_expired_access_token_is_refused_and_the_refresh_token_still_works() 
 async fn the_audit_log_shows_no_verifiers() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
-    let log = app.admin.run("{ auditLog(first: 100) { nodes { kind data } } }", json!({})).await;
+    let log = app
+        .admin
+        .run("{ auditLog(first: 100) { nodes { kind data } } }", json!({}))
+        .await;
     let text = log.data("auditLog").to_string();
     assert!(text.contains("identity.PasswordSet"));
-    for secret in ["argon2", PASSWORD, ada.token.as_deref().unwrap_or("-"), ada.refresh.as_deref().unwrap_or("-")] {
+    for secret in [
+        "argon2",
+        PASSWORD,
+        ada.token.as_deref().unwrap_or("-"),
+        ada.refresh.as_deref().unwrap_or("-"),
+    ] {
         assert!(!text.contains(secret), "the audit log shows {secret}");
     }
     app.stop().await;

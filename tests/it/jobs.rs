@@ -19,7 +19,11 @@ fn corpus(bytes: usize) -> Vec<u8> {
 fn chat(samples: usize) -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/demo/chat.jsonl");
     let text = std::fs::read_to_string(path).expect("the chat data ships");
-    text.lines().take(samples).flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
+    text.lines()
+        .take(samples)
+        .flat_map(|line| [line, "\n"])
+        .collect::<String>()
+        .into_bytes()
 }
 
 async fn with_worker() -> TestApp {
@@ -50,7 +54,11 @@ async fn bench(app: &TestApp) -> Bench {
     let (text, experiment) = (engineer.dataset("Text").await, engineer.experiment().await);
     let uploaded = engineer.upload(&text, "corpus.txt", corpus(40_000)).await;
     assert_eq!(uploaded.status, 201, "{uploaded:?}");
-    Bench { engineer, experiment, text }
+    Bench {
+        engineer,
+        experiment,
+        text,
+    }
 }
 
 impl Bench {
@@ -64,13 +72,22 @@ impl Bench {
     async fn start(&self, dataset: &str, input: Value) -> (String, String) {
         let started = self.try_start(dataset, input).await;
         let job = &started.data("startJob")["job"];
-        let text = |field: &str| job[field].as_str().unwrap_or_else(|| panic!("{started:?}")).to_owned();
+        let text = |field: &str| {
+            job[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("{started:?}"))
+                .to_owned()
+        };
         (text("id"), text("modelId"))
     }
 
     async fn job(&self, id: &str) -> Value {
         let query = "query($id: ID!) { job(id: $id) { state attempt step failureCode failureMessage metrics { name value } } }";
-        self.engineer.run(query, json!({ "id": id })).await.data("job").clone()
+        self.engineer
+            .run(query, json!({ "id": id }))
+            .await
+            .data("job")
+            .clone()
     }
 }
 
@@ -79,14 +96,19 @@ fn kinds(items: &[Value]) -> Vec<&str> {
 }
 
 fn positions(items: &[Value]) -> Vec<u64> {
-    items.iter().filter_map(|item| item["position"].as_str()?.parse().ok()).collect()
+    items
+        .iter()
+        .filter_map(|item| item["position"].as_str()?.parse().ok())
+        .collect()
 }
 
 async fn verify(app: &TestApp) {
     let options = event_store::postgres::address(&app.database_url).expect("a URL");
     let clock = std::sync::Arc::new(domain::clock::SystemClock);
     let settings = event_store::postgres::Settings::default();
-    let store = event_store::postgres::PostgresEventStore::start(options, settings, clock).await.expect("it starts");
+    let store = event_store::postgres::PostgresEventStore::start(options, settings, clock)
+        .await
+        .expect("it starts");
     store.verify().await.expect("the log is whole");
     store.close(Duration::from_secs(5)).await;
 }
@@ -101,13 +123,28 @@ async fn the_whole_story_from_text_to_adapter_is_done_and_recorded() {
     let (job, model) = bench.start(&bench.text, base).await;
     let items = Feed::of_job(&bench.engineer, &job, None).await.to_end().await;
     let last = items.last().expect("an end");
-    assert_eq!((last["__typename"].as_str(), last["state"].as_str()), (Some("FeedEnd"), Some("COMPLETED")), "{items:#?}");
-    assert!(items.iter().any(|item| item["__typename"] == "JobMetricBatch" && item["points"] != json!([])));
+    assert_eq!(
+        (last["__typename"].as_str(), last["state"].as_str()),
+        (Some("FeedEnd"), Some("COMPLETED")),
+        "{items:#?}"
+    );
+    assert!(
+        items
+            .iter()
+            .any(|item| item["__typename"] == "JobMetricBatch" && item["points"] != json!([]))
+    );
     let samples = items.iter().filter_map(|item| item["lines"].as_array()).flatten();
-    assert_eq!(samples.filter(|line| line["level"] == "sample").count(), 2, "one before and one after");
+    assert_eq!(
+        samples.filter(|line| line["level"] == "sample").count(),
+        2,
+        "one before and one after"
+    );
 
     let chats = bench.engineer.dataset("Chat").await;
-    assert_eq!(bench.engineer.upload(&chats, "chat.jsonl", chat(60)).await.status, 201);
+    assert_eq!(
+        bench.engineer.upload(&chats, "chat.jsonl", chat(60)).await.status,
+        201
+    );
     let lora = json!({
         "name": "Adapter",
         "method": { "lora": { "baseModelId": model, "rank": 4, "alpha": 8.0, "targetModules": ["c_attn", "c_proj"] } },
@@ -119,25 +156,59 @@ async fn the_whole_story_from_text_to_adapter_is_done_and_recorded() {
 
     let query = "query($id: ID!, $p: Long) { model(id: $id, minPosition: $p) { content versions { version files { name sha256 bytes downloadPath } lineage { jobId datasetVersion baseModelId seed worker metrics { name } } } } }";
     let position = &items.last().expect("an end")["position"];
-    let seen = bench.engineer.run(query, json!({ "id": model, "p": position })).await;
+    let seen = bench
+        .engineer
+        .run(query, json!({ "id": model, "p": position }))
+        .await;
     let version = &seen.data("model")["versions"][0];
-    assert_eq!((&seen.data("model")["content"], &version["lineage"]["jobId"]), (&json!("ADAPTER"), &json!(job)));
+    assert_eq!(
+        (&seen.data("model")["content"], &version["lineage"]["jobId"]),
+        (&json!("ADAPTER"), &json!(job))
+    );
     let files = version["files"].as_array().expect("files").clone();
     let names: Vec<&str> = files.iter().filter_map(|file| file["name"].as_str()).collect();
-    assert!(names.contains(&"adapter_config.json") && names.contains(&"adapter_model.safetensors"), "{names:?}");
+    assert!(
+        names.contains(&"adapter_config.json") && names.contains(&"adapter_model.safetensors"),
+        "{names:?}"
+    );
     for file in &files {
         let path = file["downloadPath"].as_str().expect("a path");
-        let response = bench.engineer.request(reqwest::Method::GET, path).bearer_auth(bench.engineer.token.clone().expect("a token"));
-        let bytes = response.send().await.expect("an answer").bytes().await.expect("bytes");
-        let hash = { use sha2::Digest; hex::encode(sha2::Sha256::digest(&bytes)) };
+        let response = bench
+            .engineer
+            .request(reqwest::Method::GET, path)
+            .bearer_auth(bench.engineer.token.clone().expect("a token"));
+        let bytes = response
+            .send()
+            .await
+            .expect("an answer")
+            .bytes()
+            .await
+            .expect("bytes");
+        let hash = {
+            use sha2::Digest;
+            hex::encode(sha2::Sha256::digest(&bytes))
+        };
         assert_eq!(file["sha256"], json!(hash), "{path}");
     }
     let log = "query($s: String!) { auditLog(filter: { subject: $s, kind: \"jobs.Job\" }, order: OLDEST_FIRST, first: 100) { nodes { kind actor } } }";
     let story = app.admin.run(log, json!({ "s": job })).await;
-    let told: Vec<(String, bool)> = story.data("auditLog")["nodes"].as_array().expect("entries").iter()
-        .map(|entry| (entry["kind"].as_str().unwrap_or_default().to_owned(), entry["actor"].as_str().unwrap_or_default().starts_with("worker:")))
+    let told: Vec<(String, bool)> = story.data("auditLog")["nodes"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .map(|entry| {
+            (
+                entry["kind"].as_str().unwrap_or_default().to_owned(),
+                entry["actor"].as_str().unwrap_or_default().starts_with("worker:"),
+            )
+        })
         .collect();
-    let expected = [("jobs.JobQueued", false), ("jobs.JobLeased", true), ("jobs.JobStarted", true), ("jobs.JobCompleted", true)];
+    let expected = [
+        ("jobs.JobQueued", false),
+        ("jobs.JobLeased", true),
+        ("jobs.JobStarted", true),
+        ("jobs.JobCompleted", true),
+    ];
     assert_eq!(told, expected.map(|(kind, worker)| (kind.to_owned(), worker)));
     verify(&app).await;
     app.stop().await;
@@ -152,9 +223,31 @@ async fn all_faults_of_a_job_come_together() {
     input["parameters"]["learningRate"] = json!(7.0);
     input["method"]["scratch"]["heads"] = json!(3);
     let refused = bench.try_start(&bench.text, input).await;
-    let errors = refused.data("startJob")["userErrors"].as_array().cloned().unwrap_or_default();
-    let paths: Vec<String> = errors.iter().map(|error| error["path"].as_array().expect("a path").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(".")).collect();
-    assert_eq!(paths, ["method.scratch.heads", "parameters.steps", "parameters.learningRate", "parameters.warmupSteps"]);
+    let errors = refused.data("startJob")["userErrors"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let paths: Vec<String> = errors
+        .iter()
+        .map(|error| {
+            error["path"]
+                .as_array()
+                .expect("a path")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(".")
+        })
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "method.scratch.heads",
+            "parameters.steps",
+            "parameters.learningRate",
+            "parameters.warmupSteps"
+        ]
+    );
     let jobs = bench.engineer.run("{ jobs { nodes { id } } }", json!({})).await;
     assert_eq!(jobs.data("jobs")["nodes"], json!([]));
     app.stop().await;
@@ -168,11 +261,16 @@ async fn a_job_on_foreign_data_is_refused_like_one_on_no_data() {
     let eve = app.person("eve", "engineer_i").await;
     let foreign = eve.dataset("Hers").await;
     let refused = bench.try_start(&foreign, scratch(5)).await;
-    let absent = bench.try_start("dst_00000000000000000000000000000001", scratch(5)).await;
+    let absent = bench
+        .try_start("dst_00000000000000000000000000000001", scratch(5))
+        .await;
     assert_eq!(refused.user_codes("startJob"), ["NOT_FOUND"]);
     assert_eq!(refused.body, absent.body);
     let empty = bench.engineer.dataset("Empty").await;
-    assert_eq!(bench.try_start(&empty, scratch(5)).await.user_codes("startJob"), ["NOT_FOUND"]);
+    assert_eq!(
+        bench.try_start(&empty, scratch(5)).await.user_codes("startJob"),
+        ["NOT_FOUND"]
+    );
     app.stop().await;
 }
 
@@ -185,12 +283,23 @@ async fn the_quota_of_concurrent_jobs_is_given_back() {
     for _ in 0..3 {
         jobs.push(bench.start(&bench.text, scratch(5)).await.0);
     }
-    assert_eq!(bench.try_start(&bench.text, scratch(5)).await.user_codes("startJob"), ["QUOTA_EXCEEDED"]);
-    let cancel = "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { job { state } userErrors { code } } }";
+    assert_eq!(
+        bench
+            .try_start(&bench.text, scratch(5))
+            .await
+            .user_codes("startJob"),
+        ["QUOTA_EXCEEDED"]
+    );
+    let cancel =
+        "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { job { state } userErrors { code } } }";
     let cancelled = bench.engineer.run(cancel, json!({ "id": jobs[0] })).await;
     assert_eq!(cancelled.data("cancelJob")["job"]["state"], "CANCELLED");
     let again = bench.engineer.run(cancel, json!({ "id": jobs[0] })).await;
-    assert_eq!(again.data("cancelJob")["userErrors"], json!([]), "cancelling twice is one cancellation");
+    assert_eq!(
+        again.data("cancelJob")["userErrors"],
+        json!([]),
+        "cancelling twice is one cancellation"
+    );
     bench.start(&bench.text, scratch(5)).await;
     app.stop().await;
 }
@@ -205,12 +314,20 @@ async fn a_running_job_is_cancelled_within_a_second() {
     feed.until(|item| item["__typename"] == "JobMetricBatch").await;
     assert!(!children_of(&job).is_empty(), "the child runs");
     let begun = Instant::now();
-    let cancel = "mutation($id: ID!) { cancelJob(input: { jobId: $id, reason: \"enough\" }) { userErrors { code } } }";
-    bench.engineer.run(cancel, json!({ "id": job })).await.data("cancelJob");
+    let cancel =
+        "mutation($id: ID!) { cancelJob(input: { jobId: $id, reason: \"enough\" }) { userErrors { code } } }";
+    bench
+        .engineer
+        .run(cancel, json!({ "id": job }))
+        .await
+        .data("cancelJob");
     let end = feed.to_end().await;
     assert_eq!(end.last().expect("an end")["state"], "CANCELLED");
     while !children_of(&job).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the child outlives its job");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "the child outlives its job"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     app.stop().await;
@@ -226,16 +343,34 @@ async fn a_feed_resumes_without_gap_or_duplicate() {
     let seen = first.until(|item| item["event"] == "jobs.JobStarted").await;
     drop(first);
     let position = seen["position"].as_str().expect("a position").to_owned();
-    let rest = Feed::of_job(&bench.engineer, &job, Some(&position)).await.to_end().await;
+    let rest = Feed::of_job(&bench.engineer, &job, Some(&position))
+        .await
+        .to_end()
+        .await;
     assert!(rest.iter().all(|item| item["__typename"] != "JobSnapshot"));
-    let whole = Feed::of_job(&bench.engineer, &job, Some("0")).await.to_end().await;
+    let whole = Feed::of_job(&bench.engineer, &job, Some("0"))
+        .await
+        .to_end()
+        .await;
     let from: u64 = position.parse().expect("a number");
-    let expected: Vec<&Value> = whole.iter().filter(|item| item["position"].as_str().and_then(|p| p.parse::<u64>().ok()) > Some(from)).collect();
-    let got: Vec<&Value> = rest.iter().filter(|item| item["__typename"] != "FeedHeartbeat").collect();
+    let expected: Vec<&Value> = whole
+        .iter()
+        .filter(|item| item["position"].as_str().and_then(|p| p.parse::<u64>().ok()) > Some(from))
+        .collect();
+    let got: Vec<&Value> = rest
+        .iter()
+        .filter(|item| item["__typename"] != "FeedHeartbeat")
+        .collect();
     assert_eq!(got, expected);
     assert!(positions(&whole).windows(2).all(|pair| pair[0] <= pair[1]));
-    let gap = Feed::of_job(&bench.engineer, &job, Some("999999999")).await.to_end().await;
-    let names: Vec<&str> = gap.iter().filter_map(|item| item["__typename"].as_str()).collect();
+    let gap = Feed::of_job(&bench.engineer, &job, Some("999999999"))
+        .await
+        .to_end()
+        .await;
+    let names: Vec<&str> = gap
+        .iter()
+        .filter_map(|item| item["__typename"].as_str())
+        .collect();
     assert_eq!(names, ["FeedGap", "JobSnapshot", "FeedEnd"]);
     app.stop().await;
 }
@@ -247,14 +382,25 @@ async fn a_feed_is_for_who_may_see_the_job() {
     let bench = bench(&app).await;
     let (job, _) = bench.start(&bench.text, scratch(100_000)).await;
     let eve = app.person("eve", "engineer_i").await;
-    let refused = Feed::of_job(&eve, &job, None).await.next().await.expect("an answer");
+    let refused = Feed::of_job(&eve, &job, None)
+        .await
+        .next()
+        .await
+        .expect("an answer");
     assert!(refused.is_err_and(|error| error.to_string().contains("NOT_FOUND")));
     let mut feed = Feed::of_job(&bench.engineer, &job, None).await;
     feed.until(|item| item["__typename"] == "JobMetricBatch").await;
-    bench.engineer.run("mutation { logout { userErrors { code } } }", json!({})).await.data("logout");
+    bench
+        .engineer
+        .run("mutation { logout { userErrors { code } } }", json!({}))
+        .await
+        .data("logout");
     let begun = Instant::now();
     while let Some(Ok(_)) = feed.next().await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the feed goes on after logout");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the feed goes on after logout"
+        );
     }
     app.stop().await;
 }
@@ -271,12 +417,37 @@ async fn a_killed_child_costs_an_attempt_and_no_more() {
         nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).expect("killed");
     }
     feed.to_end().await;
-    let whole = Feed::of_job(&bench.engineer, &job, Some("0")).await.to_end().await;
+    let whole = Feed::of_job(&bench.engineer, &job, Some("0"))
+        .await
+        .to_end()
+        .await;
     let happened = kinds(&whole);
-    assert_eq!(happened.iter().filter(|kind| **kind == "jobs.JobCompleted").count(), 1, "{happened:?}");
-    assert_eq!(happened.iter().filter(|kind| **kind == "jobs.JobInterrupted").count(), 1, "{happened:?}");
-    let resumed = whole.iter().rfind(|item| item["event"] == "jobs.JobStarted").expect("a second start");
-    assert!(resumed["message"].as_str().is_some_and(|message| message.contains("goes on from step")), "{resumed}");
+    assert_eq!(
+        happened
+            .iter()
+            .filter(|kind| **kind == "jobs.JobCompleted")
+            .count(),
+        1,
+        "{happened:?}"
+    );
+    assert_eq!(
+        happened
+            .iter()
+            .filter(|kind| **kind == "jobs.JobInterrupted")
+            .count(),
+        1,
+        "{happened:?}"
+    );
+    let resumed = whole
+        .iter()
+        .rfind(|item| item["event"] == "jobs.JobStarted")
+        .expect("a second start");
+    assert!(
+        resumed["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("goes on from step")),
+        "{resumed}"
+    );
     assert_eq!(bench.job(&job).await["attempt"], 2);
     verify(&app).await;
     app.stop().await;

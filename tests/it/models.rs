@@ -7,11 +7,16 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtu
 
 async fn import(client: &Client, folder: &str) -> Answer {
     let query = "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id content versions { version files { name } lineage { importedFrom } } } userErrors { code path message } } }";
-    client.run(query, json!({ "i": { "name": "Base", "folder": folder } })).await
+    client
+        .run(query, json!({ "i": { "name": "Base", "folder": folder } }))
+        .await
 }
 
 async fn app(folder: &str, workers: u32) -> TestApp {
-    let settings = vec![("models.folder", folder.to_owned()), ("worker.threads", "1".to_owned())];
+    let settings = vec![
+        ("models.folder", folder.to_owned()),
+        ("worker.threads", "1".to_owned()),
+    ];
     TestApp::start_with(TestOptions { workers, settings }).await
 }
 
@@ -22,9 +27,14 @@ async fn a_hugging_face_folder_is_imported_and_trained_on() {
     let ada = app.person("ada", "engineer_i").await;
     let imported = import(&ada, "base").await;
     let model = imported.data("importModel")["model"].clone();
-    assert_eq!(model["versions"][0]["lineage"]["importedFrom"], "base", "{imported:?}");
+    assert_eq!(
+        model["versions"][0]["lineage"]["importedFrom"], "base",
+        "{imported:?}"
+    );
     let (dataset, experiment) = (ada.dataset("Text").await, ada.experiment().await);
-    let text = "the quick brown fox jumps over the lazy dog\n\n".repeat(200).into_bytes();
+    let text = "the quick brown fox jumps over the lazy dog\n\n"
+        .repeat(200)
+        .into_bytes();
     assert_eq!(ada.upload(&dataset, "t.txt", text).await.status, 201);
     let start = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { message } } }";
     let input = json!({
@@ -33,7 +43,10 @@ async fn a_hugging_face_folder_is_imported_and_trained_on() {
         "parameters": { "steps": 3, "batchSize": 1, "sequenceLength": 8, "warmupSteps": 0, "sampleTokens": 0 },
     });
     let started = ada.run(start, json!({ "i": input })).await;
-    let job = started.data("startJob")["job"]["id"].as_str().unwrap_or_else(|| panic!("{started:?}")).to_owned();
+    let job = started.data("startJob")["job"]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{started:?}"))
+        .to_owned();
     let items = Feed::of_job(&ada, &job, None).await.to_end().await;
     assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
     app.stop().await;
@@ -45,16 +58,27 @@ async fn what_is_no_model_in_the_folder_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let broken = folder.path().join("broken");
     std::fs::create_dir(&broken).expect("a folder");
-    std::fs::write(broken.join("config.json"), r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama"}"#).expect("written");
+    std::fs::write(
+        broken.join("config.json"),
+        r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama"}"#,
+    )
+    .expect("written");
     std::os::unix::fs::symlink("/etc", folder.path().join("escape")).expect("a link");
     let app = app(&folder.path().display().to_string(), 0).await;
     let ada = app.person("ada", "engineer_i").await;
     for name in ["..", "a/b", "", "missing", "escape", "/etc"] {
-        assert_eq!(import(&ada, name).await.user_codes("importModel"), ["NOT_FOUND"], "{name}");
+        assert_eq!(
+            import(&ada, name).await.user_codes("importModel"),
+            ["NOT_FOUND"],
+            "{name}"
+        );
     }
     let refused = import(&ada, "broken").await;
     assert_eq!(refused.user_codes("importModel"), ["NOT_A_MODEL"]);
-    assert!(refused.body.to_string().to_lowercase().contains("llama"), "the architecture is named: {refused:?}");
+    assert!(
+        refused.body.to_string().to_lowercase().contains("llama"),
+        "the architecture is named: {refused:?}"
+    );
     let viewer = app.person("vic", "guest").await;
     assert_eq!(import(&viewer, "broken").await.code(), Some("FORBIDDEN"));
     app.stop().await;
@@ -65,6 +89,9 @@ async fn what_is_no_model_in_the_folder_is_refused() {
 async fn importing_is_off_by_default() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
-    assert_eq!(import(&ada, "base").await.user_codes("importModel"), ["NOT_FOUND"]);
+    assert_eq!(
+        import(&ada, "base").await.user_codes("importModel"),
+        ["NOT_FOUND"]
+    );
     app.stop().await;
 }

@@ -11,7 +11,10 @@ async fn create(client: &Client, name: &str) -> Answer {
 #[tokio::test]
 async fn a_project_with_experiments_is_seen_by_its_owner_and_not_by_strangers() {
     let app = TestApp::start().await;
-    let (ada, eve) = (app.person("ada", "engineer_i").await, app.person("eve", "engineer_i").await);
+    let (ada, eve) = (
+        app.person("ada", "engineer_i").await,
+        app.person("eve", "engineer_i").await,
+    );
     let made = create(&ada, " First ").await;
     let project = made.data("createProject")["project"].clone();
     assert_eq!(project["name"], json!("First"));
@@ -22,12 +25,21 @@ async fn a_project_with_experiments_is_seen_by_its_owner_and_not_by_strangers() 
     let foreign = eve.run(query, input).await;
     assert_eq!(foreign.user_codes("createExperiment"), ["NOT_FOUND"]);
     let absent = eve
-        .run(query, json!({ "i": { "projectId": "prj_00000000000000000000000000000001", "name": "One" } }))
+        .run(
+            query,
+            json!({ "i": { "projectId": "prj_00000000000000000000000000000001", "name": "One" } }),
+        )
         .await;
-    assert_eq!(foreign.body["data"], absent.body["data"], "foreign and absent are told apart");
+    assert_eq!(
+        foreign.body["data"], absent.body["data"],
+        "foreign and absent are told apart"
+    );
     let seen = "query($id: ID!) { project(id: $id) { name experimentCount experiments { nodes { name } } } node(id: $id) { __typename } }";
     let own = ada.run(seen, json!({ "id": id })).await;
-    assert_eq!(own.data("project")["experiments"]["nodes"], json!([{ "name": "One" }]));
+    assert_eq!(
+        own.data("project")["experiments"]["nodes"],
+        json!([{ "name": "One" }])
+    );
     assert_eq!(own.data("node")["__typename"], json!("Project"));
     let other = eve.run(seen, json!({ "id": id })).await;
     assert!(other.data("project").is_null() && other.data("node").is_null());
@@ -44,9 +56,15 @@ async fn a_quota_holds_under_concurrency() {
         async move { create(&guest, &format!("P{number}")).await }
     }))
     .await;
-    let made = answers.iter().filter(|answer| answer.body["data"]["createProject"]["project"]["id"].is_string()).count();
+    let made = answers
+        .iter()
+        .filter(|answer| answer.body["data"]["createProject"]["project"]["id"].is_string())
+        .count();
     assert_eq!(made, 1);
-    let refused = answers.iter().find(|answer| answer.body["data"]["createProject"]["project"].is_null()).expect("seven");
+    let refused = answers
+        .iter()
+        .find(|answer| answer.body["data"]["createProject"]["project"].is_null())
+        .expect("seven");
     assert_eq!(refused.user_codes("createProject"), ["QUOTA_EXCEEDED"]);
     app.stop().await;
 }
@@ -64,15 +82,27 @@ async fn lists_are_paged_by_cursor() {
     loop {
         let page = ada.run(query, json!({ "n": 2, "a": after })).await;
         let projects = page.data("projects").clone();
-        names.extend(projects["nodes"].as_array().expect("rows").iter().map(|node| node["name"].as_str().unwrap_or_default().to_owned()));
+        names.extend(
+            projects["nodes"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .map(|node| node["name"].as_str().unwrap_or_default().to_owned()),
+        );
         after = projects["pageInfo"]["endCursor"].clone();
         if projects["pageInfo"]["hasNextPage"] == json!(false) {
             break;
         }
     }
     assert_eq!(names, ["P4", "P3", "P2", "P1", "P0"]);
-    assert_eq!(ada.run(query, json!({ "n": 101 })).await.code(), Some("BAD_USER_INPUT"));
-    assert_eq!(ada.run(query, json!({ "n": 2, "a": "bm9wZQ" })).await.code(), Some("BAD_USER_INPUT"));
+    assert_eq!(
+        ada.run(query, json!({ "n": 101 })).await.code(),
+        Some("BAD_USER_INPUT")
+    );
+    assert_eq!(
+        ada.run(query, json!({ "n": 2, "a": "bm9wZQ" })).await.code(),
+        Some("BAD_USER_INPUT")
+    );
     app.stop().await;
 }
 
@@ -81,7 +111,12 @@ async fn all_faults_of_a_project_come_together() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
     let query = "mutation($i: CreateProjectInput!) { createProject(input: $i) { userErrors { path code } } }";
-    let refused = ada.run(query, json!({ "i": { "name": "  ", "description": "x".repeat(2001) } })).await;
+    let refused = ada
+        .run(
+            query,
+            json!({ "i": { "name": "  ", "description": "x".repeat(2001) } }),
+        )
+        .await;
     assert_eq!(refused.user_codes("createProject"), ["INVALID", "INVALID"]);
     app.stop().await;
 }
@@ -96,6 +131,9 @@ async fn a_query_waits_for_its_minimal_position() {
     let query = "query($p: Long) { projects(minPosition: $p) { nodes { name } } }";
     let seen = ada.run(query, json!({ "p": position })).await;
     assert_eq!(seen.data("projects")["nodes"], json!([{ "name": "P" }]));
-    assert_eq!(ada.run(query, json!({ "p": "999999999" })).await.code(), Some("BAD_USER_INPUT"));
+    assert_eq!(
+        ada.run(query, json!({ "p": "999999999" })).await.code(),
+        Some("BAD_USER_INPUT")
+    );
     app.stop().await;
 }

@@ -146,7 +146,11 @@ pub struct RoleChangePayload {
 
 impl RoleChangePayload {
     fn wrong(fault: Fault<AccessErrorCode>) -> Self {
-        Self { user: None, position: None, user_errors: vec![fault] }
+        Self {
+            user: None,
+            position: None,
+            user_errors: vec![fault],
+        }
     }
 }
 
@@ -172,8 +176,14 @@ async fn change<C: Command<Refusal = GrantRefusal>>(
         Outcome::Done(position) => {
             reach(context, position).await?;
             let pool = &app(context)?.pool;
-            let row = projections::identity::user::find(pool, target).await.map_err(|e| unreadable(&e))?;
-            Ok(RoleChangePayload { user: row.map(User), position: Some(position.into()), user_errors: Vec::new() })
+            let row = projections::identity::user::find(pool, target)
+                .await
+                .map_err(|e| unreadable(&e))?;
+            Ok(RoleChangePayload {
+                user: row.map(User),
+                position: Some(position.into()),
+                user_errors: Vec::new(),
+            })
         }
         Outcome::Refused(reason) => Ok(RoleChangePayload::wrong(fault(&reason))),
         Outcome::NotFound => Ok(RoleChangePayload::wrong(fault(&GrantRefusal::UnknownUser))),
@@ -190,11 +200,15 @@ impl AccessQuery {
     async fn roles(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Vec<Role>> {
         require(context, Action::RolesRead, "roles")?;
         at_least(context, min_position).await?;
-        let rows = projections::access::role::list(&app(context)?.pool).await.map_err(|e| unreadable(&e))?;
+        let rows = projections::access::role::list(&app(context)?.pool)
+            .await
+            .map_err(|e| unreadable(&e))?;
         Ok(rows.into_iter().map(Role).collect())
     }
 
@@ -202,12 +216,21 @@ impl AccessQuery {
     async fn permissions(&self, context: &Context<'_>) -> Result<Vec<Permission>> {
         user(context)?;
         let all = Action::ALL.iter();
-        Ok(all.map(|action| Permission { name: action.name(), description: action.description() }).collect())
+        Ok(all
+            .map(|action| Permission {
+                name: action.name(),
+                description: action.description(),
+            })
+            .collect())
     }
 
     /// The signed-in user's own permissions, by name.
     async fn my_permissions(&self, context: &Context<'_>) -> Result<Vec<&'static str>> {
-        Ok(user(context)?.permissions.iter().map(|action| action.name()).collect())
+        Ok(user(context)?
+            .permissions
+            .iter()
+            .map(|action| action.name())
+            .collect())
     }
 }
 
@@ -224,10 +247,25 @@ impl AccessMutation {
         #[graphql(desc = "User, role and reason.")] input: RoleChangeInput,
     ) -> Result<RoleChangePayload> {
         match input.user_id.parse::<UserId>() {
-            Ok(user) => change(context, user, GrantRole { user, role: input.role, reason: input.reason }).await,
+            Ok(user) => {
+                change(
+                    context,
+                    user,
+                    GrantRole {
+                        user,
+                        role: input.role,
+                        reason: input.reason,
+                    },
+                )
+                .await
+            }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of("userId", error.to_string(), AccessErrorCode::Invalid)))
+                Ok(RoleChangePayload::wrong(Fault::of(
+                    "userId",
+                    error.to_string(),
+                    AccessErrorCode::Invalid,
+                )))
             }
         }
     }
@@ -239,10 +277,25 @@ impl AccessMutation {
         #[graphql(desc = "User, role and reason.")] input: RoleChangeInput,
     ) -> Result<RoleChangePayload> {
         match input.user_id.parse::<UserId>() {
-            Ok(user) => change(context, user, RemoveRole { user, role: input.role, reason: input.reason }).await,
+            Ok(user) => {
+                change(
+                    context,
+                    user,
+                    RemoveRole {
+                        user,
+                        role: input.role,
+                        reason: input.reason,
+                    },
+                )
+                .await
+            }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of("userId", error.to_string(), AccessErrorCode::Invalid)))
+                Ok(RoleChangePayload::wrong(Fault::of(
+                    "userId",
+                    error.to_string(),
+                    AccessErrorCode::Invalid,
+                )))
             }
         }
     }

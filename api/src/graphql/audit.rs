@@ -55,7 +55,11 @@ impl AuditEntry {
     }
     /// Whether it records a success or a refusal or failure.
     async fn outcome(&self) -> AuditOutcome {
-        if self.0.outcome == "failure" { AuditOutcome::Failure } else { AuditOutcome::Success }
+        if self.0.outcome == "failure" {
+            AuditOutcome::Failure
+        } else {
+            AuditOutcome::Success
+        }
     }
     /// The session of the request.
     async fn session(&self) -> Option<&str> {
@@ -132,7 +136,9 @@ impl AuditQuery {
         #[graphql(desc = "From which end.", default_with = "AuditOrder::NewestFirst")] order: AuditOrder,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, AuditEntry>> {
         require(context, Action::AuditRead, "audit")?;
         let request = page(first, after.as_deref())?;
@@ -143,7 +149,12 @@ impl AuditQuery {
         let organization = match reader.permissions.contains(&Action::SystemAdmin) {
             true => None,
             // Who belongs to no organisation reads that of nobody.
-            false => Some(reader.organization.map(|organization| organization.to_string()).unwrap_or_default()),
+            false => Some(
+                reader
+                    .organization
+                    .map(|organization| organization.to_string())
+                    .unwrap_or_default(),
+            ),
         };
         let given = filter.unwrap_or_default();
         let filter = Filter {
@@ -160,8 +171,11 @@ impl AuditQuery {
             organization,
         };
         let oldest_first = order == AuditOrder::OldestFirst;
-        let rows = projections::audit::entry::list(&app(context)?.pool, &filter, oldest_first, &request).await;
+        let rows =
+            projections::audit::entry::list(&app(context)?.pool, &filter, oldest_first, &request).await;
         let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect(rows, after.as_deref(), |row| (row.position.to_string(), AuditEntry(row))))
+        Ok(connect(rows, after.as_deref(), |row| {
+            (row.position.to_string(), AuditEntry(row))
+        }))
     }
 }

@@ -38,7 +38,9 @@ pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller> {
 /// # Errors
 /// `UNAUTHENTICATED` when nobody is signed in.
 pub fn user<'a>(context: &Context<'a>) -> Result<&'a UserPrincipal> {
-    caller(context)?.user().ok_or_else(|| coded("UNAUTHENTICATED", "sign in first"))
+    caller(context)?
+        .user()
+        .ok_or_else(|| coded("UNAUTHENTICATED", "sign in first"))
 }
 
 /// Whose things the signed-in user may see. Accounts that are not verified see no list but their own
@@ -49,7 +51,11 @@ pub fn user<'a>(context: &Context<'a>) -> Result<&'a UserPrincipal> {
 pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
     let user = user(context)?;
     let own = Resource::of("things of one's own", Some(user.user));
-    permit(&caller(context)?.principal, &Requirement::one(Action::ProjectsRead, own)).map_err(|d| denied(&d))?;
+    permit(
+        &caller(context)?.principal,
+        &Requirement::one(Action::ProjectsRead, own),
+    )
+    .map_err(|d| denied(&d))?;
     Ok(match user.permissions.contains(&Action::SystemAdmin) {
         true => Viewer::Everything,
         false => Viewer::User(user.user),
@@ -103,14 +109,17 @@ pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outco
             Ok(Outcome::NotFound)
         }
         Err(ExecuteError::Denied(refusal)) => Err(denied(&refusal)),
-        Err(ExecuteError::Busy) => {
-            Err(coded("UNAVAILABLE", "too many changes to the same things at once, try again"))
-        }
+        Err(ExecuteError::Busy) => Err(coded(
+            "UNAVAILABLE",
+            "too many changes to the same things at once, try again",
+        )),
         Err(ExecuteError::Store(error)) => {
             tracing::error!(%error, "a command met a failing event store");
             Err(coded("UNAVAILABLE", "the event store does not answer, try again"))
         }
-        Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => Err(Error::new(error.to_string())),
+        Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => {
+            Err(Error::new(error.to_string()))
+        }
     }
 }
 
@@ -134,9 +143,17 @@ pub async fn at_least(context: &Context<'_>, position: Option<Long>) -> Result<(
     let Some(position) = position else { return Ok(()) };
     let position = Position(position.0);
     if position > app(context)?.ports.store.known_head() {
-        let head = app(context)?.ports.store.head().await.map_err(|error| Error::new(error.to_string()))?;
+        let head = app(context)?
+            .ports
+            .store
+            .head()
+            .await
+            .map_err(|error| Error::new(error.to_string()))?;
         if position > head {
-            return Err(coded("BAD_USER_INPUT", format!("minPosition {position} is beyond the log's head {head}")));
+            return Err(coded(
+                "BAD_USER_INPUT",
+                format!("minPosition {position} is beyond the log's head {head}"),
+            ));
         }
     }
     reach(context, position).await

@@ -1,6 +1,9 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader};
+use async_graphql::{
+    Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection,
+    dataloader::DataLoader,
+};
 use domain::{
     authz,
     datasets::dataset::{CreateDataset, DatasetRefusal},
@@ -94,8 +97,15 @@ impl Dataset {
     }
     /// Its versions, the newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<DatasetVersion>> {
-        let loaded = context.data::<DataLoader<DatasetVersionsLoader>>()?.load_one(self.0.id).await?;
-        Ok(loaded.unwrap_or_default().into_iter().map(DatasetVersion).collect())
+        let loaded = context
+            .data::<DataLoader<DatasetVersionsLoader>>()?
+            .load_one(self.0.id)
+            .await?;
+        Ok(loaded
+            .unwrap_or_default()
+            .into_iter()
+            .map(DatasetVersion)
+            .collect())
     }
 }
 
@@ -184,13 +194,17 @@ impl DatasetsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, Dataset>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
         at_least(context, min_position).await?;
         let rows = projections::datasets::dataset::list(&app(context)?.pool, viewer, &request).await;
         let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Dataset(row))))
+        Ok(connect(rows, after.as_deref(), |row| {
+            (row.id.0.to_string(), Dataset(row))
+        }))
     }
 
     /// One dataset.
@@ -198,11 +212,15 @@ impl DatasetsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The dataset.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Dataset>> {
         let viewer = viewer(context)?;
         at_least(context, min_position).await?;
-        let Ok(id) = id_or_not_found::<DatasetId>(&id) else { return Ok(None) };
+        let Ok(id) = id_or_not_found::<DatasetId>(&id) else {
+            return Ok(None);
+        };
         let row = projections::datasets::dataset::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Dataset))
     }
@@ -229,7 +247,13 @@ impl DatasetsMutation {
             description: input.description,
             visibility: input.visibility.into(),
         };
-        let wrong = |user_errors| Ok(CreateDatasetPayload { dataset: None, position: None, user_errors });
+        let wrong = |user_errors| {
+            Ok(CreateDatasetPayload {
+                dataset: None,
+                position: None,
+                user_errors,
+            })
+        };
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(DatasetRefusal::Text(problems)) => {
@@ -239,13 +263,20 @@ impl DatasetsMutation {
                 return wrong(problems.0.into_iter().map(fault).collect());
             }
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(reason.to_string(), DatasetsErrorCode::QuotaExceeded)]);
+                return wrong(vec![Fault::whole(
+                    reason.to_string(),
+                    DatasetsErrorCode::QuotaExceeded,
+                )]);
             }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
         };
         reach(context, position).await?;
         let row = projections::datasets::dataset::find(&app(context)?.pool, viewer(context)?, dataset).await;
         let dataset = row.map_err(|error| unreadable(&error))?.map(Dataset);
-        Ok(CreateDatasetPayload { dataset, position: Some(position.into()), user_errors: Vec::new() })
+        Ok(CreateDatasetPayload {
+            dataset,
+            position: Some(position.into()),
+            user_errors: Vec::new(),
+        })
     }
 }

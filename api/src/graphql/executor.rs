@@ -27,7 +27,10 @@ impl SchemaExecutor {
         if !app.settings.graphiql {
             builder = builder.disable_introspection().disable_suggestions();
         }
-        Self { schema: builder.finish(), app }
+        Self {
+            schema: builder.finish(),
+            app,
+        }
     }
 
     fn prepare(&self, caller: Caller, request: Request) -> Request {
@@ -38,7 +41,9 @@ impl SchemaExecutor {
 /// Whether the request runs a mutation.
 fn mutates(request: &mut Request) -> bool {
     let name = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else { return false };
+    let Ok(document) = request.parsed_query() else {
+        return false;
+    };
     let mut operations = document.operations.iter();
     let chosen = match name {
         Some(name) => operations.find(|(given, _)| given.is_some_and(|given| given.as_str() == name)),
@@ -88,7 +93,9 @@ impl Executor for SchemaExecutor {
             .map(move |mut response| {
                 let position = last.0.load(Ordering::Relaxed);
                 if response.errors.is_empty() && position > 0 {
-                    response.extensions.insert("position".to_owned(), Value::from(position.to_string()));
+                    response
+                        .extensions
+                        .insert("position".to_owned(), Value::from(position.to_string()));
                 }
                 response
             })
@@ -96,9 +103,14 @@ impl Executor for SchemaExecutor {
     }
 
     async fn session_end(&self, caller: &Caller) -> SessionEnd {
-        let Some(session) = caller.session() else { return std::future::pending().await };
+        let Some(session) = caller.session() else {
+            return std::future::pending().await;
+        };
         let mut changes = self.app.directory.changes();
-        let left = caller.expires_at.map(|at| at - self.app.now()).and_then(|left| left.try_into().ok());
+        let left = caller
+            .expires_at
+            .map(|at| at - self.app.now())
+            .and_then(|left| left.try_into().ok());
         let expiry = tokio::time::sleep(left.unwrap_or_default());
         tokio::pin!(expiry);
         loop {

@@ -27,11 +27,19 @@ pub struct Fault<C: OutputType> {
 impl<C: OutputType> Fault<C> {
     /// A fault of one field.
     pub fn of(path: &str, message: impl Into<String>, code: C) -> Self {
-        Self { path: path.split('.').map(str::to_owned).collect(), message: message.into(), code }
+        Self {
+            path: path.split('.').map(str::to_owned).collect(),
+            message: message.into(),
+            code,
+        }
     }
 
     /// A fault of the input as a whole.
     pub fn whole(message: impl Into<String>, code: C) -> Self {
-        Self { path: Vec::new(), message: message.into(), code }
+        Self {
+            path: Vec::new(),
+            message: message.into(),
+            code,
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Accounts and sessions.
 
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader::DataLoader};
+use async_graphql::{
+    ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader::DataLoader,
+};
 use domain::{
     authz::Action,
     id::{SessionId, UserId},
@@ -86,7 +88,11 @@ impl User {
     }
     /// One or two letters for a badge.
     async fn initials(&self) -> String {
-        badge::initials(self.0.first_name.as_deref(), self.0.last_name.as_deref(), &self.0.email)
+        badge::initials(
+            self.0.first_name.as_deref(),
+            self.0.last_name.as_deref(),
+            &self.0.email,
+        )
     }
     /// Colour of the badge; always the same for the same person.
     async fn badge_color(&self) -> &str {
@@ -114,8 +120,15 @@ impl User {
     }
     /// The roles it holds.
     async fn roles(&self, context: &Context<'_>) -> Result<Vec<RoleAssignment>> {
-        let loaded = context.data::<DataLoader<RolesLoader>>()?.load_one(self.0.id).await?;
-        Ok(loaded.unwrap_or_default().into_iter().map(RoleAssignment).collect())
+        let loaded = context
+            .data::<DataLoader<RolesLoader>>()?
+            .load_one(self.0.id)
+            .await?;
+        Ok(loaded
+            .unwrap_or_default()
+            .into_iter()
+            .map(RoleAssignment)
+            .collect())
     }
 }
 
@@ -246,7 +259,9 @@ impl SessionPayload {
     }
     /// Seconds until the access token runs out.
     async fn expires_in(&self) -> Option<i32> {
-        self.tokens.as_ref().map(|tokens| i32::try_from(tokens.expires_in.as_secs()).unwrap_or(i32::MAX))
+        self.tokens
+            .as_ref()
+            .map(|tokens| i32::try_from(tokens.expires_in.as_secs()).unwrap_or(i32::MAX))
     }
     /// Exchange it once by `refresh` for new tokens; keep it secret.
     async fn refresh_token(&self) -> Option<&str> {
@@ -254,7 +269,9 @@ impl SessionPayload {
     }
     /// The session, by id.
     async fn session_id(&self) -> Option<ID> {
-        self.tokens.as_ref().map(|tokens| tokens.session.to_string().into())
+        self.tokens
+            .as_ref()
+            .map(|tokens| tokens.session.to_string().into())
     }
 }
 
@@ -286,7 +303,11 @@ pub struct SetUserActiveInput {
 }
 
 fn problem(found: FieldProblem) -> Fault<IdentityErrorCode> {
-    let code = if found.path == "password" { IdentityErrorCode::WeakPassword } else { IdentityErrorCode::Invalid };
+    let code = if found.path == "password" {
+        IdentityErrorCode::WeakPassword
+    } else {
+        IdentityErrorCode::Invalid
+    };
     Fault::of(&found.path, found.message, code)
 }
 
@@ -331,7 +352,9 @@ async fn new_account(context: &Context<'_>, input: RegisterInput) -> Result<Resu
         }
     };
     let app = app(context)?;
-    let password = sessions::hash(app, input.password).await.map_err(|error| coded(error.code(), error.to_string()))?;
+    let password = sessions::hash(app, input.password)
+        .await
+        .map_err(|error| coded(error.code(), error.to_string()))?;
     Ok(Ok(NewAccount {
         user: UserId(app.ports.ids.next()),
         username_claim: sessions::claim(app, "username", &normalised.username),
@@ -347,24 +370,42 @@ async fn new_account(context: &Context<'_>, input: RegisterInput) -> Result<Resu
     }))
 }
 
-async fn account_payload(context: &Context<'_>, user: UserId, outcome: Outcome<RegisterRefusal>) -> Result<AccountPayload> {
+async fn account_payload(
+    context: &Context<'_>,
+    user: UserId,
+    outcome: Outcome<RegisterRefusal>,
+) -> Result<AccountPayload> {
     let position = match outcome {
         Outcome::Done(position) => position,
         Outcome::Refused(reason) => {
-            return Ok(AccountPayload { user: None, position: None, user_errors: vec![refused(reason)] });
+            return Ok(AccountPayload {
+                user: None,
+                position: None,
+                user_errors: vec![refused(reason)],
+            });
         }
         Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
     };
     reach(context, position).await?;
-    let row = projections::identity::user::find(&app(context)?.pool, user).await.map_err(|e| unreadable(&e))?;
-    Ok(AccountPayload { user: row.map(User), position: Some(position.into()), user_errors: Vec::new() })
+    let row = projections::identity::user::find(&app(context)?.pool, user)
+        .await
+        .map_err(|e| unreadable(&e))?;
+    Ok(AccountPayload {
+        user: row.map(User),
+        position: Some(position.into()),
+        user_errors: Vec::new(),
+    })
 }
 
-fn session_payload(outcome: Result<(Tokens, domain::event_store::Position), SessionError>) -> Result<SessionPayload> {
+fn session_payload(
+    outcome: Result<(Tokens, domain::event_store::Position), SessionError>,
+) -> Result<SessionPayload> {
     match outcome {
-        Ok((tokens, position)) => {
-            Ok(SessionPayload { tokens: Some(tokens), position: Some(position.into()), user_errors: Vec::new() })
-        }
+        Ok((tokens, position)) => Ok(SessionPayload {
+            tokens: Some(tokens),
+            position: Some(position.into()),
+            user_errors: Vec::new(),
+        }),
         Err(SessionError::Refused(message)) => Ok(SessionPayload {
             tokens: None,
             position: None,
@@ -384,19 +425,26 @@ impl IdentityQuery {
     async fn me(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<User> {
         at_least(context, min_position).await?;
         let id = user(context)?.user;
-        let row = projections::identity::user::find(&app(context)?.pool, id).await.map_err(|e| unreadable(&e))?;
-        row.map(User).ok_or_else(|| coded("UNAVAILABLE", "the account is not readable yet, try again"))
+        let row = projections::identity::user::find(&app(context)?.pool, id)
+            .await
+            .map_err(|e| unreadable(&e))?;
+        row.map(User)
+            .ok_or_else(|| coded("UNAVAILABLE", "the account is not readable yet, try again"))
     }
 
     /// One's own open sessions, the newest first; at most 100.
     async fn sessions(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Vec<Session>> {
         at_least(context, min_position).await?;
         let (app, user) = (app(context)?, user(context)?);
@@ -418,13 +466,19 @@ impl IdentityQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<async_graphql::connection::Connection<String, User>> {
         require(context, Action::UsersRead, "users")?;
         let request = page(first, after.as_deref())?;
         at_least(context, min_position).await?;
-        let rows = projections::identity::user::list(&app(context)?.pool, &request).await.map_err(|e| unreadable(&e))?;
-        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), User(row))))
+        let rows = projections::identity::user::list(&app(context)?.pool, &request)
+            .await
+            .map_err(|e| unreadable(&e))?;
+        Ok(connect(rows, after.as_deref(), |row| {
+            (row.id.0.to_string(), User(row))
+        }))
     }
 }
 
@@ -440,14 +494,29 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Token and account.")] input: CreateFirstAdministratorInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(|error| coded(error.code(), error.to_string()))?;
+        sessions::admit(app(context)?, caller(context)?)
+            .map_err(|error| coded(error.code(), error.to_string()))?;
         if !sessions::setup_token_matches(app(context)?, &input.setup_token) {
-            let fault = Fault::of("setupToken", "this is not the set-up token", IdentityErrorCode::InvalidToken);
-            return Ok(AccountPayload { user: None, position: None, user_errors: vec![fault] });
+            let fault = Fault::of(
+                "setupToken",
+                "this is not the set-up token",
+                IdentityErrorCode::InvalidToken,
+            );
+            return Ok(AccountPayload {
+                user: None,
+                position: None,
+                user_errors: vec![fault],
+            });
         }
         let account = match new_account(context, input.account).await? {
             Ok(account) => account,
-            Err(user_errors) => return Ok(AccountPayload { user: None, position: None, user_errors }),
+            Err(user_errors) => {
+                return Ok(AccountPayload {
+                    user: None,
+                    position: None,
+                    user_errors,
+                });
+            }
         };
         let user = account.user;
         let outcome = run(context, &CreateFirstAdministrator { account }).await?;
@@ -460,16 +529,32 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "The account.")] input: RegisterInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(|error| coded(error.code(), error.to_string()))?;
+        sessions::admit(app(context)?, caller(context)?)
+            .map_err(|error| coded(error.code(), error.to_string()))?;
         let account = match new_account(context, input).await? {
             Ok(account) => account,
-            Err(user_errors) => return Ok(AccountPayload { user: None, position: None, user_errors }),
+            Err(user_errors) => {
+                return Ok(AccountPayload {
+                    user: None,
+                    position: None,
+                    user_errors,
+                });
+            }
         };
         let app = app(context)?;
         let (user, email) = (account.user, account.email.clone());
-        let (token, verification_hash) = sessions::verification_token(user).map_err(|e| coded(e.code(), e.to_string()))?;
+        let (token, verification_hash) =
+            sessions::verification_token(user).map_err(|e| coded(e.code(), e.to_string()))?;
         let open = app.settings.self_registration;
-        let outcome = run(context, &Register { account, verification_hash, open }).await?;
+        let outcome = run(
+            context,
+            &Register {
+                account,
+                verification_hash,
+                open,
+            },
+        )
+        .await?;
         if matches!(outcome, Outcome::Done(_)) {
             sessions::mail_verification(app, &email, &token).await;
         }
@@ -482,17 +567,27 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> Result<IdentityPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(|error| coded(error.code(), error.to_string()))?;
+        sessions::admit(app(context)?, caller(context)?)
+            .map_err(|error| coded(error.code(), error.to_string()))?;
         let refuse = |message: String, code| {
-            Ok(IdentityPayload { position: None, user_errors: vec![Fault::of("token", message, code)] })
+            Ok(IdentityPayload {
+                position: None,
+                user_errors: vec![Fault::of("token", message, code)],
+            })
         };
         let Some((user, token_hash)) = sessions::read_verification_token(&input.token) else {
-            return refuse("this is not a verification token".to_owned(), IdentityErrorCode::InvalidToken);
+            return refuse(
+                "this is not a verification token".to_owned(),
+                IdentityErrorCode::InvalidToken,
+            );
         };
         match run(context, &VerifyEmail { user, token_hash }).await? {
             Outcome::Done(position) => {
                 reach(context, position).await?;
-                Ok(IdentityPayload { position: Some(position.into()), user_errors: Vec::new() })
+                Ok(IdentityPayload {
+                    position: Some(position.into()),
+                    user_errors: Vec::new(),
+                })
             }
             Outcome::Refused(reason @ domain::identity::user::VerifyRefusal::Expired) => {
                 refuse(reason.to_string(), IdentityErrorCode::TokenExpired)
@@ -508,7 +603,11 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Name and password.")] input: LoginInput,
     ) -> Result<SessionPayload> {
-        let attempt = sessions::Attempt { login: input.login, password: input.password, device: input.device };
+        let attempt = sessions::Attempt {
+            login: input.login,
+            password: input.password,
+            device: input.device,
+        };
         session_payload(sessions::login(app(context)?, caller(context)?, attempt).await)
     }
 
@@ -523,7 +622,9 @@ impl IdentityMutation {
 
     /// Ends the session of this request.
     async fn logout(&self, context: &Context<'_>) -> Result<IdentityPayload> {
-        let session = user(context)?.session.ok_or_else(|| coded("UNAUTHENTICATED", "there is no session"))?;
+        let session = user(context)?
+            .session
+            .ok_or_else(|| coded("UNAUTHENTICATED", "there is no session"))?;
         end(context, session, "logout").await
     }
 
@@ -538,7 +639,10 @@ impl IdentityMutation {
             Ok(session) => end(context, session, "revoked").await,
             Err(error) => {
                 let fault = Fault::of("sessionId", error.to_string(), IdentityErrorCode::Invalid);
-                Ok(IdentityPayload { position: None, user_errors: vec![fault] })
+                Ok(IdentityPayload {
+                    position: None,
+                    user_errors: vec![fault],
+                })
             }
         }
     }
@@ -551,20 +655,32 @@ impl IdentityMutation {
     ) -> Result<AccountPayload> {
         user(context)?;
         let refuse = |path: &str, message: String, code| {
-            Ok(AccountPayload { user: None, position: None, user_errors: vec![Fault::of(path, message, code)] })
+            Ok(AccountPayload {
+                user: None,
+                position: None,
+                user_errors: vec![Fault::of(path, message, code)],
+            })
         };
         let id = match input.user_id.parse::<UserId>() {
             Ok(id) => id,
             Err(error) => return refuse("userId", error.to_string(), IdentityErrorCode::Invalid),
         };
-        let command = SetUserActive { user: id, active: input.active, reason: input.reason };
+        let command = SetUserActive {
+            user: id,
+            active: input.active,
+            reason: input.reason,
+        };
         match run(context, &command).await? {
             Outcome::Done(position) => account_payload(context, id, Outcome::Done(position)).await,
             Outcome::Refused(reason @ AccountRefusal::OwnAccount) => {
                 refuse("userId", reason.to_string(), IdentityErrorCode::OwnAccount)
             }
             Outcome::Refused(reason) => refuse("reason", reason.to_string(), IdentityErrorCode::Invalid),
-            Outcome::NotFound => refuse("userId", "there is no such user".to_owned(), IdentityErrorCode::NotFound),
+            Outcome::NotFound => refuse(
+                "userId",
+                "there is no such user".to_owned(),
+                IdentityErrorCode::NotFound,
+            ),
         }
     }
 }
@@ -573,12 +689,22 @@ async fn end(context: &Context<'_>, session: SessionId, cause: &'static str) -> 
     match run(context, &EndSession { session, cause }).await? {
         Outcome::Done(position) => {
             reach(context, position).await?;
-            Ok(IdentityPayload { position: Some(position.into()), user_errors: Vec::new() })
+            Ok(IdentityPayload {
+                position: Some(position.into()),
+                user_errors: Vec::new(),
+            })
         }
         Outcome::Refused(never) => match never {},
         Outcome::NotFound => {
-            let fault = Fault::of("sessionId", "there is no such session", IdentityErrorCode::NotFound);
-            Ok(IdentityPayload { position: None, user_errors: vec![fault] })
+            let fault = Fault::of(
+                "sessionId",
+                "there is no such session",
+                IdentityErrorCode::NotFound,
+            );
+            Ok(IdentityPayload {
+                position: None,
+                user_errors: vec![fault],
+            })
         }
     }
 }

@@ -16,7 +16,7 @@ use domain::{
     aggregate::{Aggregate, decode},
     authz::{Action, Principal, Requirement, permit},
     event_store::{Filter, Position, RecordedEvent},
-    id::JobId,
+    id::{JobId, UserId},
     jobs::{
         job::{Job as JobAggregate, JobEvent},
         progress::{Progress, ProgressEvent},
@@ -217,6 +217,7 @@ struct Feed {
     app: App,
     caller: Caller,
     job: JobId,
+    owner: UserId,
     include: Vec<JobFeedKind>,
     last: LastPosition,
     position: Position,
@@ -244,11 +245,24 @@ impl JobFeedSubscription {
         user(context)?;
         let app = app(context)?.clone();
         let job = id_or_not_found::<JobId>(&job_id)?;
-        let resumed = context.data_opt::<ResumeFrom>().and_then(|from| from.0.parse::<u64>().ok()).map(Long);
+        let resumed = context
+            .data_opt::<ResumeFrom>()
+            .and_then(|from| from.0.parse::<u64>().ok())
+            .map(Long);
         let after = resumed.or(after).map(|after| Position(after.0));
-        let include = include.unwrap_or_else(|| vec![JobFeedKind::State, JobFeedKind::Metrics, JobFeedKind::Log]);
+        let include =
+            include.unwrap_or_else(|| vec![JobFeedKind::State, JobFeedKind::Metrics, JobFeedKind::Log]);
         let last = context.data_opt::<LastPosition>().cloned().unwrap_or_default();
-        let feed = Feed::open(app, caller(context)?.clone(), viewer(context)?, job, after, include, last).await?;
+        let feed = Feed::open(
+            app,
+            caller(context)?.clone(),
+            viewer(context)?,
+            job,
+            after,
+            include,
+            last,
+        )
+        .await?;
         Ok(futures::stream::unfold(feed, |mut feed| async move {
             let item = feed.next().await?;
             if let Ok(item) = &item {
@@ -271,8 +285,13 @@ impl Feed {
     ) -> Result<Self> {
         // The row has to exist before a stranger can be told from a latecomer.
         let head = app.ports.store.known_head();
-        app.progress.reach(head, PATIENCE).await.map_err(|error| coded("UNAVAILABLE", error.to_string()))?;
-        let row = projections::jobs::job::find(&app.pool, viewer, job).await.map_err(|e| unreadable(&e))?;
+        app.progress
+            .reach(head, PATIENCE)
+            .await
+            .map_err(|error| coded("UNAVAILABLE", error.to_string()))?;
+        let row = projections::jobs::job::find(&app.pool, viewer, job)
+            .await
+            .map_err(|e| unreadable(&e))?;
         let row = row.ok_or_else(|| coded("NOT_FOUND", "not found"))?;
         let shown = Position(u64::try_from(row.position).unwrap_or_default());
         let mut pending = std::collections::VecDeque::new();
@@ -280,12 +299,21 @@ impl Feed {
             Some(after) if after <= head => after,
             Some(_) => {
                 let reason = "this position lies beyond the head of the log".to_owned();
-                pending.push_back(JobFeedItem::Gap(FeedGap { position: shown.into(), reason }));
-                pending.push_back(JobFeedItem::Snapshot(JobSnapshot { position: shown.into(), job: Job(row.clone()) }));
+                pending.push_back(JobFeedItem::Gap(FeedGap {
+                    position: shown.into(),
+                    reason,
+                }));
+                pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
+                    position: shown.into(),
+                    job: Job(row.clone()),
+                }));
                 shown
             }
             None => {
-                pending.push_back(JobFeedItem::Snapshot(JobSnapshot { position: shown.into(), job: Job(row.clone()) }));
+                pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
+                    position: shown.into(),
+                    job: Job(row.clone()),
+                }));
                 shown
             }
         };
@@ -295,11 +323,25 @@ impl Feed {
             ended = true;
         }
         let filter = Filter {
-            stream_prefixes: vec![JobAggregate::stream(job).to_string(), Progress::stream(job).to_string()],
+            stream_prefixes: vec![
+                JobAggregate::stream(job).to_string(),
+                Progress::stream(job).to_string(),
+            ],
             kind_prefixes: Vec::new(),
         };
         let follower = app.feed.follow(position, filter);
-        Ok(Self { app, caller, job, include, last, position, follower, pending, ended })
+        Ok(Self {
+            app,
+            caller,
+            job,
+            owner: row.owner_id,
+            include,
+            last,
+            position,
+            follower,
+            pending,
+            ended,
+        })
     }
 
     /// The next item; `None` when the feed is over.
@@ -316,11 +358,15 @@ impl Feed {
                 Ok(Err(error)) => {
                     tracing::warn!(%error, job = %self.job, "a job feed ended");
                     self.ended = true;
-                    return Some(Err(coded("UNAVAILABLE", "the log cannot be read at present; resume later")));
+                    return Some(Err(coded(
+                        "UNAVAILABLE",
+                        "the log cannot be read at present; resume later",
+                    )));
                 }
                 Err(_) => {
                     let position = self.app.feed.head().into();
-                    self.pending.push_back(JobFeedItem::Heartbeat(FeedHeartbeat { position }));
+                    self.pending
+                        .push_back(JobFeedItem::Heartbeat(FeedHeartbeat { position }));
                     if let Err(error) = self.check_access() {
                         return Some(self.end_with(error));
                     }
@@ -347,11 +393,15 @@ impl Feed {
     fn check_access(&self) -> Result<()> {
         let gone = || coded("FORBIDDEN", "the session has ended or access was withdrawn");
         let session = self.caller.session().ok_or_else(gone)?;
-        let user = self.app.directory.session(session, self.app.now()).ok_or_else(gone)?;
-        let owner = user.permissions.contains(&Action::SystemAdmin) || self.caller.user().is_some_and(|u| u.user == user.user);
-        let resource = domain::authz::Resource::of(self.job, owner.then_some(user.user));
+        let user = self
+            .app
+            .directory
+            .session(session, self.app.now())
+            .ok_or_else(gone)?;
+        let resource = domain::authz::Resource::of(self.job, Some(self.owner));
         let principal = Principal::User(Box::new(user));
-        permit(&principal, &Requirement::one(Action::TrainingRead, resource)).map_err(|refusal| denied(&refusal))
+        permit(&principal, &Requirement::one(Action::TrainingRead, resource))
+            .map_err(|refusal| denied(&refusal))
     }
 
     fn translate(&mut self, event: &RecordedEvent) -> Result<()> {
@@ -386,35 +436,67 @@ fn end_of(position: Position, state: JobState) -> JobFeedItem {
         JobState::Failed => "the job has failed",
         _ => "the job was cancelled",
     };
-    JobFeedItem::End(FeedEnd { position: position.into(), state, reason: reason.to_owned() })
+    JobFeedItem::End(FeedEnd {
+        position: position.into(),
+        state,
+        reason: reason.to_owned(),
+    })
 }
 
 fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
     match event {
         JobEvent::Queued(order) => (Some(JobState::Queued), 0, format!("'{}' is queued", order.name)),
-        JobEvent::Leased { attempt, worker_name, .. } => {
-            (Some(JobState::Starting), *attempt, format!("{worker_name} took the job"))
-        }
-        JobEvent::Started { attempt, from_step: 0, total_steps, trained_parameters } => {
+        JobEvent::Leased {
+            attempt, worker_name, ..
+        } => (
+            Some(JobState::Starting),
+            *attempt,
+            format!("{worker_name} took the job"),
+        ),
+        JobEvent::Started {
+            attempt,
+            from_step: 0,
+            total_steps,
+            trained_parameters,
+        } => {
             let message = format!("training {trained_parameters} parameters for {total_steps} steps");
             (Some(JobState::Running), *attempt, message)
         }
-        JobEvent::Started { attempt, from_step, total_steps, .. } => {
+        JobEvent::Started {
+            attempt,
+            from_step,
+            total_steps,
+            ..
+        } => {
             let message = format!("training goes on from step {from_step} of {total_steps}");
             (Some(JobState::Running), *attempt, message)
         }
-        JobEvent::CheckpointSaved { attempt, checkpoint } => {
-            (None, *attempt, format!("checkpoint after step {}", checkpoint.step))
+        JobEvent::CheckpointSaved { attempt, checkpoint } => (
+            None,
+            *attempt,
+            format!("checkpoint after step {}", checkpoint.step),
+        ),
+        JobEvent::Interrupted { attempt, cause, .. } => {
+            (Some(JobState::Queued), *attempt, format!("interrupted: {cause}"))
         }
-        JobEvent::Interrupted { attempt, cause } => (Some(JobState::Queued), *attempt, format!("interrupted: {cause}")),
-        JobEvent::Completed { attempt, model, .. } => {
-            (Some(JobState::Completed), *attempt, format!("completed as {} version {}", model.model, model.version))
-        }
-        JobEvent::Failed { attempt, code, message } => (Some(JobState::Failed), *attempt, format!("{code}: {message}")),
+        JobEvent::Completed { attempt, model, .. } => (
+            Some(JobState::Completed),
+            *attempt,
+            format!("completed as {} version {}", model.model, model.version),
+        ),
+        JobEvent::Failed {
+            attempt,
+            code,
+            message,
+        } => (Some(JobState::Failed), *attempt, format!("{code}: {message}")),
         JobEvent::Cancelled { attempt, reason } if reason.is_empty() => {
             (Some(JobState::Cancelled), *attempt, "cancelled".to_owned())
         }
-        JobEvent::Cancelled { attempt, reason } => (Some(JobState::Cancelled), *attempt, format!("cancelled: {reason}")),
+        JobEvent::Cancelled { attempt, reason } => (
+            Some(JobState::Cancelled),
+            *attempt,
+            format!("cancelled: {reason}"),
+        ),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Training jobs.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject, connection::Connection};
+use async_graphql::{
+    Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject, connection::Connection,
+};
 use domain::{
     id::{DatasetId, ExperimentId, JobId, ModelId},
     jobs::{
@@ -187,7 +189,9 @@ impl Job {
             return Ok(None);
         }
         let before = projections::jobs::job::queue_position(&app(context)?.pool, self.0.id).await;
-        Ok(Some(i32::try_from(before.map_err(|error| unreadable(&error))?).unwrap_or(i32::MAX)))
+        Ok(Some(
+            i32::try_from(before.map_err(|error| unreadable(&error))?).unwrap_or(i32::MAX),
+        ))
     }
     /// When it was queued.
     async fn queued_at(&self) -> OffsetDateTime {
@@ -309,7 +313,9 @@ impl From<HyperParametersInput> for HyperParameters {
         Self {
             steps: given.steps.unwrap_or(default.steps),
             batch_size: given.batch_size.unwrap_or(default.batch_size),
-            gradient_accumulation: given.gradient_accumulation.unwrap_or(default.gradient_accumulation),
+            gradient_accumulation: given
+                .gradient_accumulation
+                .unwrap_or(default.gradient_accumulation),
             learning_rate: given.learning_rate.unwrap_or(default.learning_rate),
             schedule: match given.schedule {
                 Some(Schedule::Constant) => spec::Schedule::Constant,
@@ -372,7 +378,11 @@ pub struct JobPayload {
 
 impl JobPayload {
     fn wrong(user_errors: Vec<Fault<JobsErrorCode>>) -> Self {
-        Self { job: None, position: None, user_errors }
+        Self {
+            job: None,
+            position: None,
+            user_errors,
+        }
     }
 }
 
@@ -390,9 +400,15 @@ fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
             problems.0.into_iter().map(fault).collect()
         }
         StartJobRefusal::Name(_) => vec![Fault::of("name", message, JobsErrorCode::Invalid)],
-        StartJobRefusal::NoDatasetVersion => vec![Fault::of("datasetVersion", message, JobsErrorCode::NotFound)],
+        StartJobRefusal::NoDatasetVersion => {
+            vec![Fault::of("datasetVersion", message, JobsErrorCode::NotFound)]
+        }
         StartJobRefusal::NoBaseVersion => {
-            vec![Fault::of("method.lora.baseModelVersion", message, JobsErrorCode::NotFound)]
+            vec![Fault::of(
+                "method.lora.baseModelVersion",
+                message,
+                JobsErrorCode::NotFound,
+            )]
         }
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
             vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
@@ -403,21 +419,33 @@ fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
 }
 
 /// The ids of an input, or every one of them that is none.
-fn start_ids(input: &StartJobInput) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<Fault<JobsErrorCode>>> {
-    let fault = |path: &str, error: &domain::id::IdError| Fault::of(path, error.to_string(), JobsErrorCode::Invalid);
-    let experiment = input.experiment_id.parse::<ExperimentId>().map_err(|error| fault("experimentId", &error));
-    let dataset = input.dataset_id.parse::<DatasetId>().map_err(|error| fault("datasetId", &error));
+fn start_ids(
+    input: &StartJobInput,
+) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<Fault<JobsErrorCode>>> {
+    let fault =
+        |path: &str, error: &domain::id::IdError| Fault::of(path, error.to_string(), JobsErrorCode::Invalid);
+    let experiment = input
+        .experiment_id
+        .parse::<ExperimentId>()
+        .map_err(|error| fault("experimentId", &error));
+    let dataset = input
+        .dataset_id
+        .parse::<DatasetId>()
+        .map_err(|error| fault("datasetId", &error));
     let base = match &input.method {
         MethodInput::Scratch(_) => Ok(None),
-        MethodInput::Lora(lora) => {
-            lora.base_model_id.parse().map(Some).map_err(|error| fault("method.lora.baseModelId", &error))
-        }
+        MethodInput::Lora(lora) => lora
+            .base_model_id
+            .parse()
+            .map(Some)
+            .map_err(|error| fault("method.lora.baseModelId", &error)),
     };
     match (experiment, dataset, base) {
         (Ok(experiment), Ok(dataset), Ok(base)) => Ok((experiment, dataset, base)),
-        (experiment, dataset, base) => {
-            Err([experiment.err(), dataset.err(), base.err()].into_iter().flatten().collect())
-        }
+        (experiment, dataset, base) => Err([experiment.err(), dataset.err(), base.err()]
+            .into_iter()
+            .flatten()
+            .collect()),
     }
 }
 
@@ -460,7 +488,9 @@ pub async fn list(
     let state = state.map(State::from);
     let rows = projections::jobs::job::list(&app(context)?.pool, viewer, experiment, state, &request).await;
     let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Job(row))))
+    Ok(connect(rows, after.as_deref(), |row| {
+        (row.id.0.to_string(), Job(row))
+    }))
 }
 
 /// Queries about jobs.
@@ -477,7 +507,9 @@ impl JobsQuery {
         #[graphql(desc = "Only jobs in this state.")] state: Option<JobState>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, Job>> {
         at_least(context, min_position).await?;
         list(context, None, state, first, after).await
@@ -488,21 +520,33 @@ impl JobsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Job>> {
         let viewer = viewer(context)?;
         at_least(context, min_position).await?;
-        let Ok(id) = id_or_not_found::<JobId>(&id) else { return Ok(None) };
+        let Ok(id) = id_or_not_found::<JobId>(&id) else {
+            return Ok(None);
+        };
         let row = projections::jobs::job::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Job))
     }
 }
 
-async fn payload(context: &Context<'_>, job: JobId, position: domain::event_store::Position) -> Result<JobPayload> {
+async fn payload(
+    context: &Context<'_>,
+    job: JobId,
+    position: domain::event_store::Position,
+) -> Result<JobPayload> {
     reach(context, position).await?;
     let row = projections::jobs::job::find(&app(context)?.pool, viewer(context)?, job).await;
     let job = row.map_err(|error| unreadable(&error))?.map(Job);
-    Ok(JobPayload { job, position: Some(position.into()), user_errors: Vec::new() })
+    Ok(JobPayload {
+        job,
+        position: Some(position.into()),
+        user_errors: Vec::new(),
+    })
 }
 
 /// Changes of jobs.
@@ -532,7 +576,10 @@ impl JobsMutation {
             experiment,
             dataset: (dataset, input.dataset_version),
             base: base.map(|base| (base, base_version)),
-            spec: TrainingSpec { method, parameters: input.parameters.into() },
+            spec: TrainingSpec {
+                method,
+                parameters: input.parameters.into(),
+            },
             max_attempts: app.settings.job_attempts,
         };
         match run(context, &command).await? {
@@ -540,7 +587,10 @@ impl JobsMutation {
             Outcome::Refused(reason) => Ok(JobPayload::wrong(refused(reason))),
             Outcome::NotFound => {
                 let message = "the experiment, the dataset or the base model does not exist";
-                Ok(JobPayload::wrong(vec![Fault::whole(message, JobsErrorCode::NotFound)]))
+                Ok(JobPayload::wrong(vec![Fault::whole(
+                    message,
+                    JobsErrorCode::NotFound,
+                )]))
             }
         }
     }
@@ -552,16 +602,36 @@ impl JobsMutation {
         #[graphql(desc = "The job, and why.")] input: CancelJobInput,
     ) -> Result<JobPayload> {
         user(context)?;
-        let unknown = || JobPayload::wrong(vec![Fault::of("jobId", "there is no such job", JobsErrorCode::NotFound)]);
-        let Ok(job) = input.job_id.parse::<JobId>() else { return Ok(unknown()) };
-        match run(context, &CancelJob { job, reason: input.reason }).await? {
+        let unknown = || {
+            JobPayload::wrong(vec![Fault::of(
+                "jobId",
+                "there is no such job",
+                JobsErrorCode::NotFound,
+            )])
+        };
+        let Ok(job) = input.job_id.parse::<JobId>() else {
+            return Ok(unknown());
+        };
+        match run(
+            context,
+            &CancelJob {
+                job,
+                reason: input.reason,
+            },
+        )
+        .await?
+        {
             Outcome::Done(position) => payload(context, job, position).await,
-            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => {
-                Ok(JobPayload::wrong(vec![Fault::of("jobId", reason.to_string(), JobsErrorCode::AlreadyEnded)]))
-            }
-            Outcome::Refused(reason) => {
-                Ok(JobPayload::wrong(vec![Fault::of("reason", reason.to_string(), JobsErrorCode::Invalid)]))
-            }
+            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => Ok(JobPayload::wrong(vec![Fault::of(
+                "jobId",
+                reason.to_string(),
+                JobsErrorCode::AlreadyEnded,
+            )])),
+            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![Fault::of(
+                "reason",
+                reason.to_string(),
+                JobsErrorCode::Invalid,
+            )])),
             Outcome::NotFound => Ok(unknown()),
         }
     }

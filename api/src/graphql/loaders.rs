@@ -28,7 +28,9 @@ impl Loader<UserId> for RolesLoader {
     type Value = Vec<AssignmentRow>;
     type Error = Arc<ReadError>;
     async fn load(&self, keys: &[UserId]) -> Result<HashMap<UserId, Self::Value>, Self::Error> {
-        Ok(group(assignment::of_users(&self.0, keys).await?, |row| row.user_id))
+        Ok(group(assignment::of_users(&self.0, keys).await?, |row| {
+            row.user_id
+        }))
     }
 }
 
@@ -39,7 +41,9 @@ impl Loader<DatasetId> for DatasetVersionsLoader {
     type Value = Vec<VersionRow>;
     type Error = Arc<ReadError>;
     async fn load(&self, keys: &[DatasetId]) -> Result<HashMap<DatasetId, Self::Value>, Self::Error> {
-        Ok(group(version::of_datasets(&self.0, keys).await?, |row| row.dataset_id))
+        Ok(group(version::of_datasets(&self.0, keys).await?, |row| {
+            row.dataset_id
+        }))
     }
 }
 
@@ -50,7 +54,9 @@ impl Loader<ModelId> for ModelVersionsLoader {
     type Value = Vec<ModelVersionRow>;
     type Error = Arc<ReadError>;
     async fn load(&self, keys: &[ModelId]) -> Result<HashMap<ModelId, Self::Value>, Self::Error> {
-        Ok(group(model_version::of_models(&self.0, keys).await?, |row| row.model_id))
+        Ok(group(model_version::of_models(&self.0, keys).await?, |row| {
+            row.model_id
+        }))
     }
 }
 

@@ -57,15 +57,23 @@ const DEPTH: usize = 16;
 /// The schema without anything behind it.
 #[must_use]
 pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription> {
-    Schema::build(Query::default(), Mutation::default(), job_feed::JobFeedSubscription)
-        .limit_complexity(COMPLEXITY)
-        .limit_depth(DEPTH)
-        .limit_recursive_depth(32)
-        .limit_directives(5)
+    Schema::build(
+        Query::default(),
+        Mutation::default(),
+        job_feed::JobFeedSubscription,
+    )
+    .limit_complexity(COMPLEXITY)
+    .limit_depth(DEPTH)
+    .limit_recursive_depth(32)
+    .limit_directives(5)
 }
 
 /// The schema in the schema definition language, as committed in `schema/schema.graphql`.
 #[must_use]
 pub fn sdl() -> String {
-    builder().finish().sdl_with_options(async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items())
+    builder().finish().sdl_with_options(
+        async_graphql::SDLExportOptions::new()
+            .sorted_fields()
+            .sorted_enum_items(),
+    )
 }

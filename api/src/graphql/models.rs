@@ -1,9 +1,12 @@
 //! Models, their versions and where those come from. Files are downloaded by plain HTTP.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader};
+use async_graphql::{
+    Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection,
+    dataloader::DataLoader,
+};
 use domain::{
-    id::ModelId,
     authz::Action,
+    id::ModelId,
     models::model::{Lineage as Recorded, ModelKind, RegisterModel, RegisterModelRefusal},
 };
 use projections::models::{model::ModelRow, version::ModelVersionRow};
@@ -67,7 +70,10 @@ impl Model {
     }
     /// Its versions, the newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<ModelVersion>> {
-        let loaded = context.data::<DataLoader<ModelVersionsLoader>>()?.load_one(self.0.id).await?;
+        let loaded = context
+            .data::<DataLoader<ModelVersionsLoader>>()?
+            .load_one(self.0.id)
+            .await?;
         Ok(loaded.unwrap_or_default().into_iter().map(ModelVersion).collect())
     }
 }
@@ -89,7 +95,10 @@ impl ModelVersion {
     /// Its files.
     async fn files(&self) -> Vec<ModelFile> {
         let path = |name: &str| {
-            format!("/api/models/{}/versions/{}/files/{name}", self.0.model_id, self.0.version)
+            format!(
+                "/api/models/{}/versions/{}/files/{name}",
+                self.0.model_id, self.0.version
+            )
         };
         let files = self.0.files.iter();
         files
@@ -135,7 +144,12 @@ pub struct Metric {
 
 /// Metrics as a list, by name.
 pub fn metrics(map: &std::collections::BTreeMap<String, String>) -> Vec<Metric> {
-    map.iter().map(|(name, value)| Metric { name: name.clone(), value: value.clone() }).collect()
+    map.iter()
+        .map(|(name, value)| Metric {
+            name: name.clone(),
+            value: value.clone(),
+        })
+        .collect()
 }
 
 /// Where a version comes from: enough to make it again. Fields are null for imported models.
@@ -170,7 +184,10 @@ pub struct Lineage {
 impl From<&Recorded> for Lineage {
     fn from(recorded: &Recorded) -> Self {
         match recorded {
-            Recorded::Imported { origin } => Self { imported_from: Some(origin.clone()), ..Self::default() },
+            Recorded::Imported { origin } => Self {
+                imported_from: Some(origin.clone()),
+                ..Self::default()
+            },
             Recorded::Trained {
                 job,
                 dataset,
@@ -213,13 +230,17 @@ impl ModelsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, Model>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
         at_least(context, min_position).await?;
         let rows = projections::models::model::list(&app(context)?.pool, viewer, &request).await;
         let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Model(row))))
+        Ok(connect(rows, after.as_deref(), |row| {
+            (row.id.0.to_string(), Model(row))
+        }))
     }
 
     /// One model.
@@ -227,11 +248,15 @@ impl ModelsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The model.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Model>> {
         let viewer = viewer(context)?;
         at_least(context, min_position).await?;
-        let Ok(id) = id_or_not_found::<ModelId>(&id) else { return Ok(None) };
+        let Ok(id) = id_or_not_found::<ModelId>(&id) else {
+            return Ok(None);
+        };
         let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Model))
     }
@@ -289,7 +314,13 @@ impl ModelsMutation {
     ) -> Result<ImportModelPayload> {
         let owner = user(context)?.user;
         require(context, Action::ModelsCreate, "models")?;
-        let wrong = |user_errors| Ok(ImportModelPayload { model: None, position: None, user_errors });
+        let wrong = |user_errors| {
+            Ok(ImportModelPayload {
+                model: None,
+                position: None,
+                user_errors,
+            })
+        };
         let app = app(context)?;
         let model = ModelId(app.ports.ids.next());
         let version = match app.importer.import(model, &input.folder).await {
@@ -297,7 +328,14 @@ impl ModelsMutation {
             Err(error) => return wrong(vec![Fault::of("folder", error.to_string(), error.code())]),
         };
         let (name, description, visibility) = (input.name, input.description, input.visibility.into());
-        let command = RegisterModel { model, owner, name, description, visibility, version };
+        let command = RegisterModel {
+            model,
+            owner,
+            name,
+            description,
+            visibility,
+            version,
+        };
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(RegisterModelRefusal::Text(problems)) => {
@@ -306,12 +344,18 @@ impl ModelsMutation {
                 };
                 return wrong(problems.0.into_iter().map(fault).collect());
             }
-            Outcome::Refused(reason) => return wrong(vec![Fault::whole(reason.to_string(), ModelsErrorCode::Invalid)]),
+            Outcome::Refused(reason) => {
+                return wrong(vec![Fault::whole(reason.to_string(), ModelsErrorCode::Invalid)]);
+            }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
         };
         reach(context, position).await?;
         let row = projections::models::model::find(&app.pool, viewer(context)?, model).await;
         let model = row.map_err(|error| unreadable(&error))?.map(Model);
-        Ok(ImportModelPayload { model, position: Some(position.into()), user_errors: Vec::new() })
+        Ok(ImportModelPayload {
+            model,
+            position: Some(position.into()),
+            user_errors: Vec::new(),
+        })
     }
 }

@@ -22,18 +22,32 @@ const PREFIX: &str = "after:";
 pub fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest> {
     let first = first.unwrap_or(DEFAULT);
     if !(1..=MAX).contains(&first) {
-        return Err(coded("BAD_USER_INPUT", format!("first must be within 1 to {MAX}, not {first}")));
+        return Err(coded(
+            "BAD_USER_INPUT",
+            format!("first must be within 1 to {MAX}, not {first}"),
+        ));
     }
     let after = after.map(key_of).transpose()?;
-    Ok(PageRequest { first: u32::try_from(first).unwrap_or_default(), after })
+    Ok(PageRequest {
+        first: u32::try_from(first).unwrap_or_default(),
+        after,
+    })
 }
 
 fn key_of(cursor: &str) -> Result<String> {
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = BASE64_URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     decoded
         .and_then(|text| text.strip_prefix(PREFIX).map(str::to_owned))
         .filter(|key| !key.is_empty() && key.len() <= 64)
-        .ok_or_else(|| coded("BAD_USER_INPUT", "this cursor was not made by this list; start without one"))
+        .ok_or_else(|| {
+            coded(
+                "BAD_USER_INPUT",
+                "this cursor was not made by this list; start without one",
+            )
+        })
 }
 
 /// Makes a connection of a page.

@@ -176,7 +176,9 @@ async fn experiments(
     let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
     let rows = projections::projects::experiment::list(&app(context)?.pool, viewer, project, &request).await;
     let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Experiment(row))))
+    Ok(connect(rows, after.as_deref(), |row| {
+        (row.id.0.to_string(), Experiment(row))
+    }))
 }
 
 /// Queries about projects.
@@ -192,13 +194,17 @@ impl ProjectsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, Project>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
         at_least(context, min_position).await?;
         let rows = projections::projects::project::list(&app(context)?.pool, viewer, &request).await;
         let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect(rows, after.as_deref(), |row| (row.id.0.to_string(), Project(row))))
+        Ok(connect(rows, after.as_deref(), |row| {
+            (row.id.0.to_string(), Project(row))
+        }))
     }
 
     /// One project.
@@ -206,11 +212,15 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The project.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Project>> {
         let viewer = viewer(context)?;
         at_least(context, min_position).await?;
-        let Ok(id) = id_or_not_found::<ProjectId>(&id) else { return Ok(None) };
+        let Ok(id) = id_or_not_found::<ProjectId>(&id) else {
+            return Ok(None);
+        };
         let row = projections::projects::project::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Project))
     }
@@ -222,7 +232,9 @@ impl ProjectsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Connection<String, Experiment>> {
         at_least(context, min_position).await?;
         experiments(context, None, first, after).await
@@ -233,11 +245,15 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The experiment.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Experiment>> {
         let viewer = viewer(context)?;
         at_least(context, min_position).await?;
-        let Ok(id) = id_or_not_found::<ExperimentId>(&id) else { return Ok(None) };
+        let Ok(id) = id_or_not_found::<ExperimentId>(&id) else {
+            return Ok(None);
+        };
         let row = projections::projects::experiment::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Experiment))
     }
@@ -257,20 +273,38 @@ impl ProjectsMutation {
     ) -> Result<CreateProjectPayload> {
         let owner = user(context)?.user;
         let project = ProjectId(app(context)?.ports.ids.next());
-        let command = CreateProject { project, owner, name: input.name, description: input.description };
-        let wrong = |user_errors| Ok(CreateProjectPayload { project: None, position: None, user_errors });
+        let command = CreateProject {
+            project,
+            owner,
+            name: input.name,
+            description: input.description,
+        };
+        let wrong = |user_errors| {
+            Ok(CreateProjectPayload {
+                project: None,
+                position: None,
+                user_errors,
+            })
+        };
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(reason.to_string(), ProjectsErrorCode::QuotaExceeded)]);
+                return wrong(vec![Fault::whole(
+                    reason.to_string(),
+                    ProjectsErrorCode::QuotaExceeded,
+                )]);
             }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
         };
         reach(context, position).await?;
         let row = projections::projects::project::find(&app(context)?.pool, viewer(context)?, project).await;
         let project = row.map_err(|error| unreadable(&error))?.map(Project);
-        Ok(CreateProjectPayload { project, position: Some(position.into()), user_errors: Vec::new() })
+        Ok(CreateProjectPayload {
+            project,
+            position: Some(position.into()),
+            user_errors: Vec::new(),
+        })
     }
 
     /// Creates an experiment in a project. Needs `experiments.create` and a part in the project.
@@ -280,12 +314,32 @@ impl ProjectsMutation {
         #[graphql(desc = "The experiment.")] input: CreateExperimentInput,
     ) -> Result<CreateExperimentPayload> {
         let created_by = user(context)?.user;
-        let wrong = |user_errors| Ok(CreateExperimentPayload { experiment: None, position: None, user_errors });
-        let unknown = || Fault::of("projectId", "there is no such project", ProjectsErrorCode::NotFound);
-        let Ok(project) = input.project_id.parse::<ProjectId>() else { return wrong(vec![unknown()]) };
+        let wrong = |user_errors| {
+            Ok(CreateExperimentPayload {
+                experiment: None,
+                position: None,
+                user_errors,
+            })
+        };
+        let unknown = || {
+            Fault::of(
+                "projectId",
+                "there is no such project",
+                ProjectsErrorCode::NotFound,
+            )
+        };
+        let Ok(project) = input.project_id.parse::<ProjectId>() else {
+            return wrong(vec![unknown()]);
+        };
         let experiment = ExperimentId(app(context)?.ports.ids.next());
         let (name, description) = (input.name, input.description);
-        let command = CreateExperiment { experiment, project, created_by, name, description };
+        let command = CreateExperiment {
+            experiment,
+            project,
+            created_by,
+            name,
+            description,
+        };
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
@@ -295,8 +349,13 @@ impl ProjectsMutation {
             Outcome::NotFound => return wrong(vec![unknown()]),
         };
         reach(context, position).await?;
-        let row = projections::projects::experiment::find(&app(context)?.pool, viewer(context)?, experiment).await;
+        let row =
+            projections::projects::experiment::find(&app(context)?.pool, viewer(context)?, experiment).await;
         let experiment = row.map_err(|error| unreadable(&error))?.map(Experiment);
-        Ok(CreateExperimentPayload { experiment, position: Some(position.into()), user_errors: Vec::new() })
+        Ok(CreateExperimentPayload {
+            experiment,
+            position: Some(position.into()),
+            user_errors: Vec::new(),
+        })
     }
 }

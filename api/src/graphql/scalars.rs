@@ -13,7 +13,9 @@ impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
             Value::Number(number) => number.as_u64().map(Self),
-            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Self),
+            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok().map(Self)
+            }
             _ => None,
         }
         .ok_or_else(|| InputValueError::custom("expected a whole number from 0 to 18446744073709551615"))

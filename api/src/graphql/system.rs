@@ -65,21 +65,31 @@ impl SystemQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The id.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<Long>,
+        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
+            Long,
+        >,
     ) -> Result<Option<Node>> {
         let (viewer, pool) = (viewer(context)?, &app(context)?.pool);
         at_least(context, min_position).await?;
         let node = if let Ok(id) = id.parse::<ProjectId>() {
-            projections::projects::project::find(pool, viewer, id).await.map(|row| row.map(|row| Node::Project(Project(row))))
+            projections::projects::project::find(pool, viewer, id)
+                .await
+                .map(|row| row.map(|row| Node::Project(Project(row))))
         } else if let Ok(id) = id.parse::<ExperimentId>() {
             let row = projections::projects::experiment::find(pool, viewer, id).await;
             row.map(|row| row.map(|row| Node::Experiment(Experiment(row))))
         } else if let Ok(id) = id.parse::<DatasetId>() {
-            projections::datasets::dataset::find(pool, viewer, id).await.map(|row| row.map(|row| Node::Dataset(Dataset(row))))
+            projections::datasets::dataset::find(pool, viewer, id)
+                .await
+                .map(|row| row.map(|row| Node::Dataset(Dataset(row))))
         } else if let Ok(id) = id.parse::<ModelId>() {
-            projections::models::model::find(pool, viewer, id).await.map(|row| row.map(|row| Node::Model(Model(row))))
+            projections::models::model::find(pool, viewer, id)
+                .await
+                .map(|row| row.map(|row| Node::Model(Model(row))))
         } else if let Ok(id) = id.parse::<JobId>() {
-            projections::jobs::job::find(pool, viewer, id).await.map(|row| row.map(|row| Node::Job(Job(row))))
+            projections::jobs::job::find(pool, viewer, id)
+                .await
+                .map(|row| row.map(|row| Node::Job(Job(row))))
         } else {
             Ok(None)
         };

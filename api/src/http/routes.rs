@@ -53,22 +53,37 @@ impl Routes {
             .route("/metrics", get(metrics_text))
             .route("/.well-known/jwks.json", get(jwks))
             .route("/api/datasets/{dataset}/versions", post(datasets::upload))
-            .route("/api/datasets/{dataset}/versions/{version}/content", get(datasets::download))
-            .route("/api/models/{model}/versions/{version}/files/{file}", get(models::download))
+            .route(
+                "/api/datasets/{dataset}/versions/{version}/content",
+                get(datasets::download),
+            )
+            .route(
+                "/api/models/{model}/versions/{version}/files/{file}",
+                get(models::download),
+            )
             .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
             .with_state(self)
     }
 }
 
 async fn front(State(routes): State<Routes>) -> Response {
-    let console = if routes.app.settings.graphiql { "Explore it at /graphiql." } else { "" };
-    let text = format!("Anneal {}: GraphQL at /graphql. {console}\n", routes.app.settings.version);
+    let console = if routes.app.settings.graphiql {
+        "Explore it at /graphiql."
+    } else {
+        ""
+    };
+    let text = format!(
+        "Anneal {}: GraphQL at /graphql. {console}\n",
+        routes.app.settings.version
+    );
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn graphiql(State(routes): State<Routes>) -> Response {
     if !routes.app.settings.graphiql {
-        return Problem::new(StatusCode::NOT_FOUND).detail("GraphiQL is switched off (http.graphiql)").into_response();
+        return Problem::new(StatusCode::NOT_FOUND)
+            .detail("GraphiQL is switched off (http.graphiql)")
+            .into_response();
     }
     let page = async_graphql::http::GraphiQLSource::build()
         .endpoint("/graphql")
@@ -85,8 +100,14 @@ async fn jwks(State(routes): State<Routes>) -> Response {
 
 async fn metrics_text(State(routes): State<Routes>) -> Response {
     match &routes.metrics {
-        Some(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text()).into_response(),
-        None => Problem::new(StatusCode::NOT_FOUND).detail("metrics are switched off (metrics.enabled)").into_response(),
+        Some(text) => (
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            text(),
+        )
+            .into_response(),
+        None => Problem::new(StatusCode::NOT_FOUND)
+            .detail("metrics are switched off (metrics.enabled)")
+            .into_response(),
     }
 }
 
@@ -100,11 +121,21 @@ impl FromRequestParts<Routes> for SignedIn {
         let id = parts.extensions.get::<RequestId>().cloned();
         let id = id.unwrap_or_else(|| RequestId::fresh(routes.app.ports.ids.as_ref()));
         let credentials = Credentials::of(parts, id, Transport::Http).map_err(|error| refused(&error))?;
-        let caller = routes.app.authenticate(&credentials).await.map_err(|error| refused(&error))?;
+        let caller = routes
+            .app
+            .authenticate(&credentials)
+            .await
+            .map_err(|error| refused(&error))?;
         if caller.user().is_none() {
-            return Err(Problem::new(StatusCode::UNAUTHORIZED).detail("send an access token: Authorization: Bearer …"));
+            return Err(Problem::new(StatusCode::UNAUTHORIZED)
+                .detail("send an access token: Authorization: Bearer …"));
         }
-        routes.app.refresh(&caller).await.map(Self).map_err(|error| refused(&error))
+        routes
+            .app
+            .refresh(&caller)
+            .await
+            .map(Self)
+            .map_err(|error| refused(&error))
     }
 }
 
@@ -132,7 +163,8 @@ async fn run<C: Command>(
             Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
         }),
         ExecuteError::Busy | ExecuteError::Store(_) => Failed::Other(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the event store is busy or not reachable, try again"),
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("the event store is busy or not reachable, try again"),
         ),
         error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)) => {
             tracing::error!(%error, "a command failed");

@@ -156,7 +156,13 @@ fn reads(user: UserId, role: &str, reads: &mut Reads) {
 }
 
 /// The checks that granting and removing have in common.
-fn check(world: &World, principal: &Principal, user: UserId, role: &str, reason: &str) -> Result<(), GrantRefusal> {
+fn check(
+    world: &World,
+    principal: &Principal,
+    user: UserId,
+    role: &str,
+    reason: &str,
+) -> Result<(), GrantRefusal> {
     if world.get::<Role>(role).definition.is_none() {
         return Err(GrantRefusal::UnknownRole(role.to_owned()));
     }
@@ -198,7 +204,8 @@ impl Command for GrantRole {
             return Ok(Changes::none());
         }
         let Self { user, role, reason } = self.clone();
-        let changes = Changes::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
+        let changes =
+            Changes::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user })
         } else {
@@ -228,7 +235,8 @@ impl Command for RemoveRole {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();
-        let changes = Changes::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
+        let changes =
+            Changes::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user })
         } else {

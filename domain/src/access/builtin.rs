@@ -12,33 +12,107 @@ pub const ADMIN: &str = "admin";
 pub const GUEST: &str = "guest";
 
 const GUEST_GETS: &[&str] = &[
-    "projects.create", "projects.read", "projects.update", "projects.delete", "experiments.create",
-    "experiments.read", "experiments.update", "experiments.delete", "datasets.create", "datasets.read",
-    "datasets.update", "datasets.delete", "models.read", "training.create", "training.read", "training.update",
+    "projects.create",
+    "projects.read",
+    "projects.update",
+    "projects.delete",
+    "experiments.create",
+    "experiments.read",
+    "experiments.update",
+    "experiments.delete",
+    "datasets.create",
+    "datasets.read",
+    "datasets.update",
+    "datasets.delete",
+    "models.read",
+    "training.create",
+    "training.read",
+    "training.update",
 ];
 const ENGINEER_I_GETS: &[&str] = &[
-    "projects.", "experiments.", "datasets.", "models.", "training.create", "training.read", "training.update",
-    "training.delete", "hybrid_training.", "external_apis.create", "external_apis.read", "external_apis.update",
-    "external_apis.delete", "api.",
+    "projects.",
+    "experiments.",
+    "datasets.",
+    "models.",
+    "training.create",
+    "training.read",
+    "training.update",
+    "training.delete",
+    "hybrid_training.",
+    "external_apis.create",
+    "external_apis.read",
+    "external_apis.update",
+    "external_apis.delete",
+    "api.",
 ];
 const ENGINEER_II_GETS: &[&str] = &["training.advanced", "training.distributed", "hpo."];
-const MANAGER_GETS: &[&str] =
-    &["users.read", "users.invite", "roles.read", "roles.grant", "organizations.read", "organizations.stats", "audit.read"];
+const MANAGER_GETS: &[&str] = &[
+    "users.read",
+    "users.invite",
+    "roles.read",
+    "roles.grant",
+    "organizations.read",
+    "organizations.stats",
+    "audit.read",
+];
 const PREMIUM_GETS: &[&str] = &[
-    "models.", "training.", "external_apis.create", "external_apis.read", "external_apis.update", "datasets.create",
-    "datasets.read", "datasets.update", "hybrid_training.create", "hybrid_training.read", "hybrid_training.update",
+    "models.",
+    "training.",
+    "external_apis.create",
+    "external_apis.read",
+    "external_apis.update",
+    "datasets.create",
+    "datasets.read",
+    "datasets.update",
+    "hybrid_training.create",
+    "hybrid_training.read",
+    "hybrid_training.update",
 ];
 const DEVELOPER_GETS: &[&str] = &[
-    "models.create", "models.read", "models.update", "training.create", "training.read", "training.update",
-    "external_apis.create", "external_apis.read", "external_apis.update", "datasets.create", "datasets.read",
-    "datasets.update", "api.access", "api.key_management",
+    "models.create",
+    "models.read",
+    "models.update",
+    "training.create",
+    "training.read",
+    "training.update",
+    "external_apis.create",
+    "external_apis.read",
+    "external_apis.update",
+    "datasets.create",
+    "datasets.read",
+    "datasets.update",
+    "api.access",
+    "api.key_management",
 ];
-const USER_GETS: &[&str] = &["models.read", "models.create", "training.create", "training.read", "datasets.read"];
+const USER_GETS: &[&str] = &[
+    "models.read",
+    "models.create",
+    "training.create",
+    "training.read",
+    "datasets.read",
+];
 const POWER_USER_GETS: &[&str] = &[
-    "projects.create", "projects.read", "experiments.create", "experiments.read", "datasets.create", "datasets.read",
-    "models.create", "models.read", "models.export", "training.create", "training.read", "training.update", "hpo.",
+    "projects.create",
+    "projects.read",
+    "experiments.create",
+    "experiments.read",
+    "datasets.create",
+    "datasets.read",
+    "models.create",
+    "models.read",
+    "models.export",
+    "training.create",
+    "training.read",
+    "training.update",
+    "hpo.",
 ];
-const ANALYST_GETS: &[&str] = &["projects.read", "experiments.read", "models.read", "training.read", "datasets.read"];
+const ANALYST_GETS: &[&str] = &[
+    "projects.read",
+    "experiments.read",
+    "models.read",
+    "training.read",
+    "datasets.read",
+];
 const VIEWER_GETS: &[&str] = &["projects.read", "experiments.read", "training.read"];
 
 const GUEST_QUOTAS: Quotas = limits(1, 1, 1, 10, 10);
@@ -71,7 +145,12 @@ fn permissions(patterns: &[&[&str]]) -> BTreeSet<String> {
             .flatten()
             .any(|pattern| *pattern == name || (pattern.ends_with('.') && name.starts_with(pattern)))
     };
-    Action::ALL.iter().map(|action| action.name()).filter(|name| wanted(name)).map(str::to_owned).collect()
+    Action::ALL
+        .iter()
+        .map(|action| action.name())
+        .filter(|name| wanted(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn role(
@@ -92,8 +171,17 @@ fn role(
 
 /// Names of all built-in roles.
 pub const NAMES: [&str; 11] = [
-    ADMIN, "manager", "engineer_ii", "engineer_i", GUEST, "premium_user", "developer", "user", "power_user",
-    "analyst", "viewer",
+    ADMIN,
+    "manager",
+    "engineer_ii",
+    "engineer_i",
+    GUEST,
+    "premium_user",
+    "developer",
+    "user",
+    "power_user",
+    "analyst",
+    "viewer",
 ];
 
 /// The definitions of all built-in roles.
@@ -103,17 +191,83 @@ pub fn roles() -> Vec<RoleDefinition> {
     let (one, two) = (ENGINEER_I_GETS, ENGINEER_II_GETS);
     let granted_by_managers = [GUEST, "engineer_i", "engineer_ii"];
     vec![
-        role(ADMIN, "Administers everything.", &[&everything], Quotas::UNLIMITED, &NAMES),
-        role("manager", "Leads a team.", &[one, two, MANAGER_GETS], MANAGER_QUOTAS, &granted_by_managers),
-        role("engineer_ii", "Trains with every setting.", &[one, two], ENGINEER_II_QUOTAS, &[]),
-        role("engineer_i", "Trains and shares models.", &[one], ENGINEER_I_QUOTAS, &[]),
-        role(GUEST, "Tries things out: one project, one dataset.", &[GUEST_GETS], GUEST_QUOTAS, &[]),
-        role("premium_user", "Trains and shares models, without projects.", &[PREMIUM_GETS], ENGINEER_II_QUOTAS, &[]),
-        role("developer", "Builds on the API.", &[DEVELOPER_GETS], ENGINEER_I_QUOTAS, &[]),
-        role("user", "Trains on given datasets.", &[USER_GETS], ENGINEER_I_QUOTAS, &[]),
-        role("power_user", "Trains, searches and exports.", &[POWER_USER_GETS], ENGINEER_II_QUOTAS, &[]),
-        role("analyst", "Reads experiments and runs inference; never trains.", &[ANALYST_GETS], ENGINEER_I_QUOTAS, &[]),
-        role("viewer", "Reads dashboards only.", &[VIEWER_GETS], Quotas::NOTHING, &[]),
+        role(
+            ADMIN,
+            "Administers everything.",
+            &[&everything],
+            Quotas::UNLIMITED,
+            &NAMES,
+        ),
+        role(
+            "manager",
+            "Leads a team.",
+            &[one, two, MANAGER_GETS],
+            MANAGER_QUOTAS,
+            &granted_by_managers,
+        ),
+        role(
+            "engineer_ii",
+            "Trains with every setting.",
+            &[one, two],
+            ENGINEER_II_QUOTAS,
+            &[],
+        ),
+        role(
+            "engineer_i",
+            "Trains and shares models.",
+            &[one],
+            ENGINEER_I_QUOTAS,
+            &[],
+        ),
+        role(
+            GUEST,
+            "Tries things out: one project, one dataset.",
+            &[GUEST_GETS],
+            GUEST_QUOTAS,
+            &[],
+        ),
+        role(
+            "premium_user",
+            "Trains and shares models, without projects.",
+            &[PREMIUM_GETS],
+            ENGINEER_II_QUOTAS,
+            &[],
+        ),
+        role(
+            "developer",
+            "Builds on the API.",
+            &[DEVELOPER_GETS],
+            ENGINEER_I_QUOTAS,
+            &[],
+        ),
+        role(
+            "user",
+            "Trains on given datasets.",
+            &[USER_GETS],
+            ENGINEER_I_QUOTAS,
+            &[],
+        ),
+        role(
+            "power_user",
+            "Trains, searches and exports.",
+            &[POWER_USER_GETS],
+            ENGINEER_II_QUOTAS,
+            &[],
+        ),
+        role(
+            "analyst",
+            "Reads experiments and runs inference; never trains.",
+            &[ANALYST_GETS],
+            ENGINEER_I_QUOTAS,
+            &[],
+        ),
+        role(
+            "viewer",
+            "Reads dashboards only.",
+            &[VIEWER_GETS],
+            Quotas::NOTHING,
+            &[],
+        ),
     ]
 }
 
@@ -130,7 +284,12 @@ mod tests {
 
     #[test]
     fn every_pattern_names_at_least_one_permission() {
-        for list in [super::GUEST_GETS, super::ENGINEER_I_GETS, super::ENGINEER_II_GETS, super::MANAGER_GETS] {
+        for list in [
+            super::GUEST_GETS,
+            super::ENGINEER_I_GETS,
+            super::ENGINEER_II_GETS,
+            super::MANAGER_GETS,
+        ] {
             for pattern in list {
                 assert!(!permissions(&[&[pattern]]).is_empty(), "{pattern} names nothing");
             }
@@ -139,7 +298,10 @@ mod tests {
 
     #[test]
     fn an_analyst_never_trains() {
-        let analyst = roles().into_iter().find(|role| role.name == "analyst").expect("built in");
+        let analyst = roles()
+            .into_iter()
+            .find(|role| role.name == "analyst")
+            .expect("built in");
         assert!(!analyst.permissions.contains(Action::TrainingCreate.name()));
     }
 }

@@ -48,8 +48,13 @@ pub struct Quotas {
 
 impl Quotas {
     /// No limits.
-    pub const UNLIMITED: Self =
-        Self { projects: None, datasets: None, concurrent_jobs: None, storage_gb: None, gpu_hours: None };
+    pub const UNLIMITED: Self = Self {
+        projects: None,
+        datasets: None,
+        concurrent_jobs: None,
+        storage_gb: None,
+        gpu_hours: None,
+    };
     /// Nothing at all: what an account without roles has.
     pub const NOTHING: Self = Self {
         projects: Some(0),
@@ -148,7 +153,7 @@ impl Aggregate for QuotaLedger {
                     items.remove(item);
                 }
             }
-            LedgerEvent::StorageTaken { bytes, .. } => self.bytes += bytes,
+            LedgerEvent::StorageTaken { bytes, .. } => self.bytes = self.bytes.saturating_add(*bytes),
         }
     }
 }
@@ -157,7 +162,9 @@ impl QuotaLedger {
     /// How much of `quota` is taken.
     #[must_use]
     pub fn used(&self, quota: Quota) -> u32 {
-        self.taken.get(&quota).map_or(0, |items| u32::try_from(items.len()).unwrap_or(u32::MAX))
+        self.taken
+            .get(&quota)
+            .map_or(0, |items| u32::try_from(items.len()).unwrap_or(u32::MAX))
     }
 
     /// Bytes stored.
@@ -194,19 +201,38 @@ mod tests {
     /// QU-1: the refusal says which quota, its limit and the use.
     #[test]
     fn the_last_unit_can_be_taken_and_no_more() {
-        let quotas = Quotas { projects: Some(1), ..Quotas::UNLIMITED };
+        let quotas = Quotas {
+            projects: Some(1),
+            ..Quotas::UNLIMITED
+        };
         let mut ledger = QuotaLedger::default();
-        ledger.evolve(&ledger.take(&quotas, Quota::Projects, "a".into()).expect("one is free"));
-        let refused = ledger.take(&quotas, Quota::Projects, "b".into()).expect_err("used up");
+        ledger.evolve(
+            &ledger
+                .take(&quotas, Quota::Projects, "a".into())
+                .expect("one is free"),
+        );
+        let refused = ledger
+            .take(&quotas, Quota::Projects, "b".into())
+            .expect_err("used up");
         assert_eq!((refused.limit, refused.used), (1, 1));
-        ledger.evolve(&LedgerEvent::Released { quota: Quota::Projects, item: "a".into() });
+        ledger.evolve(&LedgerEvent::Released {
+            quota: Quota::Projects,
+            item: "a".into(),
+        });
         assert!(ledger.take(&quotas, Quota::Projects, "b".into()).is_ok());
     }
 
     /// AC-1: quotas take the most generous.
     #[test]
     fn unlimited_beats_every_limit() {
-        let sum = Quotas { projects: Some(3), ..Quotas::NOTHING }.or(Quotas { projects: None, ..Quotas::NOTHING });
+        let sum = Quotas {
+            projects: Some(3),
+            ..Quotas::NOTHING
+        }
+        .or(Quotas {
+            projects: None,
+            ..Quotas::NOTHING
+        });
         assert_eq!(sum.projects, None);
         assert_eq!(sum.datasets, Some(0));
     }

@@ -79,8 +79,14 @@ impl Command for DownloadDataset {
         if dataset.version(Some(self.version)).is_none() {
             return Err(NoSuchContent.into());
         }
-        let event = ReadEvent::DatasetDownloaded { dataset: self.dataset, version: self.version };
-        Ok(Changes::record::<SensitiveReads>(context.principal.actor(), &event))
+        let event = ReadEvent::DatasetDownloaded {
+            dataset: self.dataset,
+            version: self.version,
+        };
+        Ok(Changes::record::<SensitiveReads>(
+            context.principal.actor(),
+            &event,
+        ))
     }
 }
 
@@ -105,7 +111,10 @@ impl Command for DownloadModelFile {
     fn requires(&self, world: &World) -> Requirement {
         let model: Model = world.get(self.model);
         let resource: Resource = model.resource(self.model);
-        Requirement::All(vec![(Action::ModelsRead, resource), (Action::ModelsExport, Resource::kind("models"))])
+        Requirement::All(vec![
+            (Action::ModelsRead, resource),
+            (Action::ModelsExport, Resource::kind("models")),
+        ])
     }
 
     fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
@@ -114,8 +123,14 @@ impl Command for DownloadModelFile {
         if !version.files.iter().any(|file| file.name == self.file) {
             return Err(NoSuchContent.into());
         }
-        let event =
-            ReadEvent::ModelDownloaded { model: self.model, version: self.version, file: self.file.clone() };
-        Ok(Changes::record::<SensitiveReads>(context.principal.actor(), &event))
+        let event = ReadEvent::ModelDownloaded {
+            model: self.model,
+            version: self.version,
+            file: self.file.clone(),
+        };
+        Ok(Changes::record::<SensitiveReads>(
+            context.principal.actor(),
+            &event,
+        ))
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             refresh_hash: "9f86d081".into(),
             expires_at: LATER,
             device: Some("Firefox".into()),
+            deactivations: 0,
         },
         Refreshed => SessionEvent::Refreshed { refresh_hash: "60303ae2".into() },
         Reused => SessionEvent::Reused {},

@@ -25,7 +25,7 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into() },
         Started => JobEvent::Started { attempt: 1, from_step: 0, total_steps: 200, trained_parameters: 1_000 },
         CheckpointSaved => JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint() },
-        Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into() },
+        Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into(), counts: true },
         Completed => JobEvent::Completed {
             attempt: 1,
             model: ModelVersionRef { model: ModelId(id(3)), version: 1 },

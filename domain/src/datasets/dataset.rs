@@ -71,7 +71,9 @@ impl Aggregate for Dataset {
     type Event = DatasetEvent;
     fn evolve(&mut self, event: &DatasetEvent) {
         match event {
-            DatasetEvent::Created { owner, visibility, .. } => {
+            DatasetEvent::Created {
+                owner, visibility, ..
+            } => {
                 self.owner = Some(*owner);
                 self.visibility = *visibility;
             }
@@ -140,7 +142,9 @@ impl Command for CreateDataset {
     type Refusal = DatasetRefusal;
 
     fn reads(&self, _: &World, reads: &mut Reads) {
-        reads.read::<Dataset>(self.dataset).read::<QuotaLedger>(self.owner);
+        reads
+            .read::<Dataset>(self.dataset)
+            .read::<QuotaLedger>(self.owner);
     }
 
     fn requires(&self, _: &World) -> Requirement {
@@ -155,7 +159,11 @@ impl Command for CreateDataset {
             Label::try_new(&self.name, &self.description).map_err(DatasetRefusal::Text)?;
         let ledger: QuotaLedger = world.get(self.owner);
         let taken = ledger
-            .take(&context.principal.quotas(), Quota::Datasets, self.dataset.to_string())
+            .take(
+                &context.principal.quotas(),
+                Quota::Datasets,
+                self.dataset.to_string(),
+            )
             .map_err(DatasetRefusal::Quota)?;
         let created = DatasetEvent::Created {
             dataset: self.dataset,
@@ -203,13 +211,24 @@ impl Command for AddDatasetVersion {
 
     fn decide(&self, world: &World, context: &Context<'_>) -> Decision<DatasetRefusal> {
         let dataset: Dataset = world.get(self.dataset);
-        let Some(owner) = dataset.owner else { return Ok(Changes::none()) };
-        if dataset.versions.iter().any(|version| version.sha256 == self.sha256) {
+        let Some(owner) = dataset.owner else {
+            return Ok(Changes::none());
+        };
+        if dataset
+            .versions
+            .iter()
+            .any(|one| one.sha256 == self.sha256 && one.format == self.format)
+        {
             return Ok(Changes::none());
         }
         let ledger: QuotaLedger = world.get(owner);
         if let Some((limit, used)) = ledger.storage_exceeded(&context.principal.quotas(), self.bytes) {
-            return Err(DatasetRefusal::StorageExceeded { limit, used, wanted: self.bytes }.into());
+            return Err(DatasetRefusal::StorageExceeded {
+                limit,
+                used,
+                wanted: self.bytes,
+            }
+            .into());
         }
         let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
         let added = DatasetEvent::VersionAdded(Version {
@@ -221,7 +240,10 @@ impl Command for AddDatasetVersion {
             file_name: self.file_name.clone(),
         });
         let item = format!("{}/{number}", self.dataset);
-        let taken = LedgerEvent::StorageTaken { bytes: self.bytes, item };
+        let taken = LedgerEvent::StorageTaken {
+            bytes: self.bytes,
+            item,
+        };
         Ok(Changes::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken))
     }
 }

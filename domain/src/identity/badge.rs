@@ -1,13 +1,18 @@
 //! Initials and badge colour, derived from name and e-mail: always the same for the same person (ID-1).
 
 /// The badge colours, as names for a style sheet.
-pub const COLORS: [&str; 8] = ["red", "orange", "amber", "green", "teal", "blue", "violet", "pink"];
+pub const COLORS: [&str; 8] = [
+    "red", "orange", "amber", "green", "teal", "blue", "violet", "pink",
+];
 
 /// One or two capital letters: of first and last name, else of what stands before the `@`.
 #[must_use]
 pub fn initials(first_name: Option<&str>, last_name: Option<&str>, email: &str) -> String {
     let first = |text: Option<&str>| text.and_then(|text| text.trim().chars().next());
-    let mut letters: Vec<char> = [first(first_name), first(last_name)].into_iter().flatten().collect();
+    let mut letters: Vec<char> = [first(first_name), first(last_name)]
+        .into_iter()
+        .flatten()
+        .collect();
     if letters.is_empty() {
         letters.extend(email.chars().find(|letter| letter.is_alphanumeric()));
     }
@@ -17,9 +22,12 @@ pub fn initials(first_name: Option<&str>, last_name: Option<&str>, email: &str) 
 /// One of [`COLORS`], by the FNV-1a hash of the lower-case address.
 #[must_use]
 pub fn color(email: &str) -> &'static str {
-    let hash = email.to_lowercase().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = email
+        .to_lowercase()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     COLORS[usize::try_from(hash >> 61).unwrap_or_default() % COLORS.len()]
 }
 

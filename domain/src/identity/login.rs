@@ -63,7 +63,13 @@ impl Command for RecordFailedLogin {
     }
 
     fn decide(&self, _: &World, _: &Context<'_>) -> Decision<LoginRefused> {
-        let event = LoginEvent::Failed { user: self.user, cause: self.cause.to_owned() };
-        Err(Refused { reason: LoginRefused, record: Changes::record::<LoginAttempts>(&self.name, &event) })
+        let event = LoginEvent::Failed {
+            user: self.user,
+            cause: self.cause.to_owned(),
+        };
+        Err(Refused {
+            reason: LoginRefused,
+            record: Changes::record::<LoginAttempts>(&self.name, &event),
+        })
     }
 }

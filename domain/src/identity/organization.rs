@@ -49,7 +49,11 @@ impl Aggregate for Organization {
 #[must_use]
 pub fn id_of(company: &str, division: Option<&str>) -> OrganizationId {
     let fold = |text: &str| text.trim().to_lowercase();
-    let name = format!("{}\u{1f}{}", fold(company), division.map(fold).unwrap_or_default());
+    let name = format!(
+        "{}\u{1f}{}",
+        fold(company),
+        division.map(fold).unwrap_or_default()
+    );
     OrganizationId(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
 }
 

@@ -100,7 +100,11 @@ impl NewAccount {
             organization = Some(id);
             if !world.get::<Organization>(id).exists {
                 let (company, division) = (company.trim().to_owned(), self.division.clone());
-                let created = OrganizationEvent::Created { organization: id, company, division };
+                let created = OrganizationEvent::Created {
+                    organization: id,
+                    company,
+                    division,
+                };
                 changes = changes.and::<Organization>(id, &created);
             }
         }
@@ -112,14 +116,32 @@ impl NewAccount {
             organization,
             department: self.department.clone(),
         };
-        let taken = |scope: &str| ClaimEvent::Taken { user, scope: scope.to_owned() };
-        let granted =
-            AssignmentEvent::Granted { user, role: role.to_owned(), reason: reason.to_owned() };
+        let taken = |scope: &str| ClaimEvent::Taken {
+            user,
+            scope: scope.to_owned(),
+        };
+        let granted = AssignmentEvent::Granted {
+            user,
+            role: role.to_owned(),
+            reason: reason.to_owned(),
+        };
         changes
             .and::<Claim>(&self.username_claim, &taken("username"))
             .and::<Claim>(&self.email_claim, &taken("email"))
-            .and::<User>(user, &UserEvent::Registered { user, account: UserKind::Local, profile })
-            .and::<User>(user, &UserEvent::PasswordSet { verifier: self.password.clone() })
+            .and::<User>(
+                user,
+                &UserEvent::Registered {
+                    user,
+                    account: UserKind::Local,
+                    profile,
+                },
+            )
+            .and::<User>(
+                user,
+                &UserEvent::PasswordSet {
+                    verifier: self.password.clone(),
+                },
+            )
             .and::<Assignments>(user, &granted)
     }
 }
@@ -155,8 +177,10 @@ impl Command for Register {
         }
         self.account.check(world)?;
         let expires_at: OffsetDateTime = context.now + VERIFICATION_LIFETIME;
-        let requested =
-            UserEvent::VerificationRequested { token_hash: self.verification_hash.clone(), expires_at };
+        let requested = UserEvent::VerificationRequested {
+            token_hash: self.verification_hash.clone(),
+            expires_at,
+        };
         Ok(self
             .account
             .record(world, GUEST, "role of new accounts")

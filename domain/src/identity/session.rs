@@ -23,6 +23,8 @@ pub struct Session {
     pub used: Vec<String>,
     /// When it ends by itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// How often its account had been switched off when it was opened.
+    pub deactivations: u32,
     /// Whether it was ended.
     pub revoked: bool,
 }
@@ -45,6 +47,8 @@ pub enum SessionEvent {
         expires_at: OffsetDateTime,
         /// What the client calls itself.
         device: Option<String>,
+        /// How often the account had been switched off before.
+        deactivations: u32,
     },
     /// The refresh token was exchanged for a new one.
     #[serde(rename = "identity.SessionRefreshed")]
@@ -71,7 +75,14 @@ impl Aggregate for Session {
 
     fn evolve(&mut self, event: &SessionEvent) {
         match event {
-            SessionEvent::Opened { user, refresh_hash, expires_at, .. } => {
+            SessionEvent::Opened {
+                user,
+                refresh_hash,
+                expires_at,
+                deactivations,
+                ..
+            } => {
+                self.deactivations = *deactivations;
                 self.user = Some(*user);
                 self.refresh_hash.clone_from(refresh_hash);
                 self.expires_at = Some(*expires_at);
@@ -127,12 +138,15 @@ impl Command for OpenSession {
             refresh_hash: self.refresh_hash.clone(),
             expires_at: self.expires_at,
             device: self.device.clone(),
+            deactivations: user.deactivations,
         };
         let changes = Changes::record::<Session>(self.session, &opened);
         Ok(match &self.rehashed {
             Some(verifier) => changes.and::<User>(
                 self.user,
-                &super::user::UserEvent::PasswordSet { verifier: verifier.clone() },
+                &super::user::UserEvent::PasswordSet {
+                    verifier: verifier.clone(),
+                },
             ),
             None => changes,
         })
@@ -181,19 +195,31 @@ impl Command for RefreshSession {
         let Some((user, expires_at)) = session.user.zip(session.expires_at) else {
             return Err(RefreshRefusal::Invalid.into());
         };
-        if session.revoked || expires_at <= context.now || world.get::<User>(user).deactivated {
+        let account: User = world.get(user);
+        let ended = session.revoked || session.deactivations != account.deactivations;
+        if ended || expires_at <= context.now || account.deactivated {
             return Err(RefreshRefusal::Invalid.into());
         }
         if session.used.contains(&self.presented_hash) {
-            let record = Changes::record::<Session>(self.session, &SessionEvent::Reused {})
-                .and::<Session>(self.session, &SessionEvent::Revoked { cause: "reuse".to_owned() });
-            return Err(Refused { reason: RefreshRefusal::Reused, record });
+            let record = Changes::record::<Session>(self.session, &SessionEvent::Reused {}).and::<Session>(
+                self.session,
+                &SessionEvent::Revoked {
+                    cause: "reuse".to_owned(),
+                },
+            );
+            return Err(Refused {
+                reason: RefreshRefusal::Reused,
+                record,
+            });
         }
         if session.refresh_hash != self.presented_hash {
             return Err(RefreshRefusal::Invalid.into());
         }
         let refresh_hash = self.next_hash.clone();
-        Ok(Changes::record::<Session>(self.session, &SessionEvent::Refreshed { refresh_hash }))
+        Ok(Changes::record::<Session>(
+            self.session,
+            &SessionEvent::Refreshed { refresh_hash },
+        ))
     }
 }
 
@@ -232,7 +258,9 @@ impl Command for EndSession {
         if session.revoked || session.user.is_none() {
             return Ok(Changes::none());
         }
-        let event = SessionEvent::Revoked { cause: self.cause.to_owned() };
+        let event = SessionEvent::Revoked {
+            cause: self.cause.to_owned(),
+        };
         Ok(Changes::record::<Session>(self.session, &event))
     }
 }

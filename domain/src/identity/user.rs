@@ -49,6 +49,8 @@ pub struct User {
     pub verified: bool,
     /// Whether it may act at all.
     pub deactivated: bool,
+    /// How often it was switched off: sessions from before stay ended when it is switched on again.
+    pub deactivations: u32,
     /// Password verifier, a PHC string of Argon2id keyed with the server's pepper.
     pub password: Option<String>,
     /// Hash and end of life of the open verification token.
@@ -114,14 +116,20 @@ impl Aggregate for User {
         match event {
             UserEvent::Registered { profile, .. } => self.profile = Some(profile.clone()),
             UserEvent::PasswordSet { verifier } => self.password = Some(verifier.clone()),
-            UserEvent::VerificationRequested { token_hash, expires_at } => {
+            UserEvent::VerificationRequested {
+                token_hash,
+                expires_at,
+            } => {
                 self.verification = Some((token_hash.clone(), *expires_at));
             }
             UserEvent::EmailVerified { .. } => {
                 self.verified = true;
                 self.verification = None;
             }
-            UserEvent::Deactivated { .. } => self.deactivated = true,
+            UserEvent::Deactivated { .. } => {
+                self.deactivated = true;
+                self.deactivations += 1;
+            }
             UserEvent::Reactivated { .. } => self.deactivated = false,
         }
     }
@@ -178,7 +186,10 @@ impl Command for VerifyEmail {
                     return Err(VerifyRefusal::Expired.into());
                 }
                 let email = profile.email.clone();
-                Ok(Changes::record::<User>(self.user, &UserEvent::EmailVerified { email }))
+                Ok(Changes::record::<User>(
+                    self.user,
+                    &UserEvent::EmailVerified { email },
+                ))
             }
             _ => Err(VerifyRefusal::InvalidToken.into()),
         }
@@ -216,7 +227,10 @@ impl Command for SetUserActive {
 
     fn requires(&self, world: &World) -> Requirement {
         let exists = world.get::<User>(self.user).profile.is_some();
-        let resource = Resource { exists, ..Resource::kind(&self.user.to_string()) };
+        let resource = Resource {
+            exists,
+            ..Resource::kind(&self.user.to_string())
+        };
         Requirement::one(Action::UsersUpdate, resource)
     }
 

@@ -122,6 +122,8 @@ pub struct Job {
     pub attempt: u32,
     /// The worker of the latest attempt.
     pub worker: Option<WorkerId>,
+    /// How many attempts ended in a way that counts against the job.
+    pub losses: u32,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -171,6 +173,8 @@ pub enum JobEvent {
         attempt: u32,
         /// Why.
         cause: String,
+        /// Whether it counts against the attempts: not when a worker drains.
+        counts: bool,
     },
     /// It ended with a model.
     #[serde(rename = "jobs.JobCompleted")]
@@ -218,9 +222,10 @@ impl Aggregate for Job {
             }
             JobEvent::Started { .. } => self.state = JobState::Running,
             JobEvent::CheckpointSaved { checkpoint, .. } => self.checkpoint = Some(checkpoint.clone()),
-            JobEvent::Interrupted { .. } => {
+            JobEvent::Interrupted { counts, .. } => {
                 self.state = JobState::Queued;
                 self.worker = None;
+                self.losses += u32::from(*counts);
             }
             JobEvent::Completed { .. } => self.state = JobState::Completed,
             JobEvent::Failed { .. } => self.state = JobState::Failed,

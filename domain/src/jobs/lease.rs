@@ -42,6 +42,9 @@ pub struct LeaseJob {
 impl LeaseJob {
     fn access_lost(&self, world: &World, job: &Job) -> Option<String> {
         let order = job.order.as_ref()?;
+        if self.owner.user() != Some(order.owner) {
+            return Some("the owner of the job has no account any more".to_owned());
+        }
         let project: Project = world.get(order.project);
         let dataset: Dataset = world.get(order.dataset.dataset);
         let mut needed = vec![
@@ -53,7 +56,9 @@ impl LeaseJob {
             let model: Model = world.get(base.version.model);
             needed.push((Action::ModelsRead, model.resource(base.version.model)));
         }
-        authz::permit(&self.owner, &Requirement::All(needed)).err().map(|denied| denied.to_string())
+        authz::permit(&self.owner, &Requirement::All(needed))
+            .err()
+            .map(|denied| denied.to_string())
     }
 }
 
@@ -74,20 +79,28 @@ impl Command for LeaseJob {
     }
 
     fn requires(&self, _: &World) -> Requirement {
-        Requirement::Workforce
+        Requirement::Worker(self.worker)
     }
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<LeaseRefusal> {
         let job: Job = world.get(self.job);
-        let Some(order) = &job.order else { return Err(LeaseRefusal::NotWaiting.into()) };
+        let Some(order) = &job.order else {
+            return Err(LeaseRefusal::NotWaiting.into());
+        };
         if job.state != JobState::Queued {
             return Err(LeaseRefusal::NotWaiting.into());
         }
         if let Some(why) = self.access_lost(world, &job) {
-            let failed =
-                JobEvent::Failed { attempt: job.attempt, code: "ACCESS_LOST".to_owned(), message: why };
+            let failed = JobEvent::Failed {
+                attempt: job.attempt,
+                code: "ACCESS_LOST".to_owned(),
+                message: why,
+            };
             let record = release(Changes::record::<Job>(self.job, &failed), order);
-            return Err(crate::execute::Refused { reason: LeaseRefusal::AccessLost, record });
+            return Err(crate::execute::Refused {
+                reason: LeaseRefusal::AccessLost,
+                record,
+            });
         }
         let leased = JobEvent::Leased {
             attempt: job.attempt + 1,
@@ -130,25 +143,35 @@ impl Command for InterruptJob {
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
-        Requirement::Workforce
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
     }
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<InterruptRefusal> {
         let job: Job = world.get(self.job);
-        let Some(order) = &job.order else { return Err(InterruptRefusal::StaleAttempt.into()) };
+        let Some(order) = &job.order else {
+            return Err(InterruptRefusal::StaleAttempt.into());
+        };
         if !job.state.is_leased() || job.attempt != self.attempt {
             return Err(InterruptRefusal::StaleAttempt.into());
         }
-        let interrupted = JobEvent::Interrupted { attempt: self.attempt, cause: self.cause.clone() };
+        let interrupted = JobEvent::Interrupted {
+            attempt: self.attempt,
+            cause: self.cause.clone(),
+            counts: self.counts,
+        };
         let changes = Changes::record::<Job>(self.job, &interrupted);
-        if !self.counts || job.attempt < order.max_attempts {
+        let losses = job.losses + u32::from(self.counts);
+        if !self.counts || losses < order.max_attempts {
             return Ok(changes);
         }
         let failed = JobEvent::Failed {
             attempt: self.attempt,
             code: "ATTEMPTS_USED_UP".to_owned(),
-            message: format!("given up after {} attempts; the last one ended: {}", job.attempt, self.cause),
+            message: format!(
+                "given up after {losses} attempts; the last one ended: {}",
+                self.cause
+            ),
         };
         Ok(release(changes.and::<Job>(self.job, &failed), order))
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{job::Job, report::ReportRefusal};
 use crate::{
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement},
+    authz::Requirement,
     execute::{Command, Context, Decision},
     id::JobId,
     world::{Changes, Reads, World},
@@ -126,12 +126,15 @@ impl Command for ReportProgress {
     }
 
     fn requires(&self, world: &World) -> Requirement {
-        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
     }
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
         super::report::under_way(&world.get::<Job>(self.job), self.attempt)?;
-        let event = ProgressEvent::Reported { attempt: self.attempt, batch: self.batch.clone() };
+        let event = ProgressEvent::Reported {
+            attempt: self.attempt,
+            batch: self.batch.clone(),
+        };
         Ok(Changes::none().and_once::<Progress>(self.job, self.id, &event))
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     access::quota::QuotaLedger,
-    authz::{Action, Requirement, Visibility},
+    authz::{Requirement, Visibility},
     execute::{Command, Context, Decision},
     id::JobId,
     models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
@@ -92,7 +92,7 @@ impl Command for Report {
     }
 
     fn requires(&self, world: &World) -> Requirement {
-        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
     }
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
@@ -100,7 +100,11 @@ impl Command for Report {
         let order = under_way(&job, self.attempt)?;
         let attempt = self.attempt;
         Ok(match &self.news {
-            News::Started { from_step, total_steps, trained_parameters } => {
+            News::Started {
+                from_step,
+                total_steps,
+                trained_parameters,
+            } => {
                 let event = JobEvent::Started {
                     attempt,
                     from_step: *from_step,
@@ -110,14 +114,28 @@ impl Command for Report {
                 Changes::record::<Job>(self.job, &event)
             }
             News::Checkpoint(checkpoint) => {
-                let event = JobEvent::CheckpointSaved { attempt, checkpoint: checkpoint.clone() };
+                let event = JobEvent::CheckpointSaved {
+                    attempt,
+                    checkpoint: checkpoint.clone(),
+                };
                 Changes::record::<Job>(self.job, &event)
             }
             News::Failed { code, message } => {
-                let event = JobEvent::Failed { attempt, code: code.clone(), message: message.clone() };
+                let event = JobEvent::Failed {
+                    attempt,
+                    code: code.clone(),
+                    message: message.clone(),
+                };
                 release(Changes::record::<Job>(self.job, &event), order)
             }
-            News::Completed { artifact, sha256, files, metrics, code_version, worker } => {
+            News::Completed {
+                artifact,
+                sha256,
+                files,
+                metrics,
+                code_version,
+                worker,
+            } => {
                 let version = ModelVersion {
                     version: 1,
                     sha256: sha256.clone(),
@@ -125,8 +143,15 @@ impl Command for Report {
                     files: files.clone(),
                     lineage: lineage(order, metrics, code_version, worker),
                 };
-                let model = ModelVersionRef { model: order.model, version: 1 };
-                let completed = JobEvent::Completed { attempt, model, metrics: metrics.clone() };
+                let model = ModelVersionRef {
+                    model: order.model,
+                    version: 1,
+                };
+                let completed = JobEvent::Completed {
+                    attempt,
+                    model,
+                    metrics: metrics.clone(),
+                };
                 let changes = Changes::record::<Job>(self.job, &completed)
                     .and::<Model>(order.model, &registered(order))
                     .and::<Model>(order.model, &ModelEvent::VersionAdded(version));

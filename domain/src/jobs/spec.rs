@@ -165,19 +165,26 @@ struct Checks(Vec<SpecProblem>);
 impl Checks {
     fn that(&mut self, holds: bool, field: &'static str, message: impl FnOnce() -> String) {
         if !holds {
-            self.0.push(SpecProblem { field, message: message() });
+            self.0.push(SpecProblem {
+                field,
+                message: message(),
+            });
         }
     }
 
     fn whole(&mut self, field: &'static str, value: u32, min: u32, max: u32) {
-        self.that((min..=max).contains(&value), field, || format!("{value} is not within {min} to {max}"));
+        self.that((min..=max).contains(&value), field, || {
+            format!("{value} is not within {min} to {max}")
+        });
     }
 
     /// `open`: the lower bound itself does not count.
     fn real(&mut self, field: &'static str, value: f64, min: f64, max: f64, open: bool) {
         let low = if open { value > min } else { value >= min };
         let bound = if open { "above" } else { "at least" };
-        self.that(low && value <= max, field, || format!("{value} is not {bound} {min} and at most {max}"));
+        self.that(low && value <= max, field, || {
+            format!("{value} is not {bound} {min} and at most {max}")
+        });
     }
 }
 
@@ -193,7 +200,11 @@ impl TrainingSpec {
             Method::Lora(lora) => check_lora(lora, &mut checks),
         }
         self.check_parameters(&mut checks);
-        if checks.0.is_empty() { Ok(()) } else { Err(SpecProblems(checks.0)) }
+        if checks.0.is_empty() {
+            Ok(())
+        } else {
+            Err(SpecProblems(checks.0))
+        }
     }
 
     fn check_architecture(&self, shape: &Architecture, checks: &mut Checks) {
@@ -202,9 +213,11 @@ impl TrainingSpec {
         checks.whole("architecture.width", shape.width, 16, 4_096);
         checks.whole("architecture.context", shape.context, 16, 4_096);
         checks.whole("architecture.vocabulary", shape.vocabulary, 260, 65_536);
-        checks.that(shape.heads != 0 && shape.width.is_multiple_of(shape.heads), "architecture.heads", || {
-            format!("{} heads do not divide a width of {}", shape.heads, shape.width)
-        });
+        checks.that(
+            shape.heads != 0 && shape.width.is_multiple_of(shape.heads),
+            "architecture.heads",
+            || format!("{} heads do not divide a width of {}", shape.heads, shape.width),
+        );
         let length = self.parameters.sequence_length;
         checks.that(length <= shape.context, "parameters.sequenceLength", || {
             format!("{length} tokens do not fit a context of {}", shape.context)
@@ -215,17 +228,33 @@ impl TrainingSpec {
         let given = &self.parameters;
         checks.whole("parameters.steps", given.steps, 1, 10_000_000);
         checks.whole("parameters.batchSize", given.batch_size, 1, 1_024);
-        checks.whole("parameters.gradientAccumulation", given.gradient_accumulation, 1, 1_024);
+        checks.whole(
+            "parameters.gradientAccumulation",
+            given.gradient_accumulation,
+            1,
+            1_024,
+        );
         checks.real("parameters.learningRate", given.learning_rate, 0.0, 1.0, true);
         checks.that(given.warmup_steps < given.steps, "parameters.warmupSteps", || {
-            format!("{} steps of warm-up are not fewer than {} steps", given.warmup_steps, given.steps)
+            format!(
+                "{} steps of warm-up are not fewer than {} steps",
+                given.warmup_steps, given.steps
+            )
         });
         checks.real("parameters.weightDecay", given.weight_decay, 0.0, 1.0, false);
         checks.real("parameters.clipNorm", given.clip_norm, 0.0, 1e6, true);
         checks.whole("parameters.sequenceLength", given.sequence_length, 8, 4_096);
-        checks.real("parameters.evaluationShare", given.evaluation_share, 0.0, 0.5, false);
+        checks.real(
+            "parameters.evaluationShare",
+            given.evaluation_share,
+            0.0,
+            0.5,
+            false,
+        );
         checks.whole("parameters.checkpointEvery", given.checkpoint_every, 1, u32::MAX);
-        checks.that(given.seed < 1 << 53, "parameters.seed", || "must be below 2^53".to_owned());
+        checks.that(given.seed < 1 << 53, "parameters.seed", || {
+            "must be below 2^53".to_owned()
+        });
         let prompt = given.sample_prompt.chars().count();
         checks.that(prompt <= 1_000, "parameters.samplePrompt", || {
             format!("{prompt} characters; at most 1000 are allowed")
@@ -244,9 +273,11 @@ fn check_lora(lora: &Lora, checks: &mut Checks) {
         format!("name at least one of {}", TARGET_MODULES.join(", "))
     });
     for module in &lora.target_modules {
-        checks.that(TARGET_MODULES.contains(&module.as_str()), "lora.targetModules", || {
-            format!("'{module}' is not one of {}", TARGET_MODULES.join(", "))
-        });
+        checks.that(
+            TARGET_MODULES.contains(&module.as_str()),
+            "lora.targetModules",
+            || format!("'{module}' is not one of {}", TARGET_MODULES.join(", ")),
+        );
     }
 }
 
@@ -255,8 +286,17 @@ mod tests {
     use super::{Architecture, HyperParameters, Lora, Method, TrainingSpec};
 
     fn scratch() -> TrainingSpec {
-        let shape = Architecture { layers: 2, heads: 2, width: 64, context: 128, vocabulary: 512 };
-        TrainingSpec { method: Method::Scratch(shape), parameters: HyperParameters::default() }
+        let shape = Architecture {
+            layers: 2,
+            heads: 2,
+            width: 64,
+            context: 128,
+            vocabulary: 512,
+        };
+        TrainingSpec {
+            method: Method::Scratch(shape),
+            parameters: HyperParameters::default(),
+        }
     }
 
     #[test]
@@ -267,14 +307,23 @@ mod tests {
     /// JB-1: every problem at once.
     #[test]
     fn all_problems_are_named_together() {
-        let shape = Architecture { layers: 0, heads: 3, width: 64, context: 64, vocabulary: 1 };
+        let shape = Architecture {
+            layers: 0,
+            heads: 3,
+            width: 64,
+            context: 64,
+            vocabulary: 1,
+        };
         let parameters = HyperParameters {
             steps: 0,
             learning_rate: f64::NAN,
             clip_norm: -1.0,
             ..HyperParameters::default()
         };
-        let spec = TrainingSpec { method: Method::Scratch(shape), parameters };
+        let spec = TrainingSpec {
+            method: Method::Scratch(shape),
+            parameters,
+        };
         let problems = spec.validate().expect_err("much is wrong").0;
         let fields: Vec<&str> = problems.iter().map(|problem| problem.field).collect();
         assert_eq!(
@@ -294,8 +343,16 @@ mod tests {
 
     #[test]
     fn an_adapter_needs_layers_that_exist() {
-        let lora = Lora { rank: 257, alpha: 0.0, dropout: 1.0, target_modules: vec!["q_proj".into()] };
-        let spec = TrainingSpec { method: Method::Lora(lora), parameters: HyperParameters::default() };
+        let lora = Lora {
+            rank: 257,
+            alpha: 0.0,
+            dropout: 1.0,
+            target_modules: vec!["q_proj".into()],
+        };
+        let spec = TrainingSpec {
+            method: Method::Lora(lora),
+            parameters: HyperParameters::default(),
+        };
         assert_eq!(spec.validate().expect_err("all four are wrong").0.len(), 4);
     }
 }

@@ -84,7 +84,10 @@ impl StartJob {
                 }
                 let version = base.version(number).ok_or(StartJobRefusal::NoBaseVersion)?;
                 Ok(Some(BaseUse {
-                    version: ModelVersionRef { model, version: version.version },
+                    version: ModelVersionRef {
+                        model,
+                        version: version.version,
+                    },
                     sha256: version.sha256.clone(),
                     artifact: version.artifact.clone(),
                 }))
@@ -95,7 +98,9 @@ impl StartJob {
     fn dataset(&self, world: &World) -> Result<DatasetUse, StartJobRefusal> {
         let (dataset, number) = self.dataset;
         let recorded: Dataset = world.get(dataset);
-        let version = recorded.version(number).ok_or(StartJobRefusal::NoDatasetVersion)?;
+        let version = recorded
+            .version(number)
+            .ok_or(StartJobRefusal::NoDatasetVersion)?;
         Ok(DatasetUse {
             dataset,
             version: version.version,
@@ -111,6 +116,7 @@ impl Command for StartJob {
     fn reads(&self, world: &World, reads: &mut Reads) {
         reads
             .read::<Job>(self.job)
+            .read::<Model>(self.model)
             .read::<QuotaLedger>(self.owner)
             .read::<Experiment>(self.experiment)
             .read::<Dataset>(self.dataset.0);
@@ -144,12 +150,15 @@ impl Command for StartJob {
     }
 
     fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
-        if world.get::<Job>(self.job).order.is_some() {
+        let model_taken = world.get::<Model>(self.model).owner.is_some();
+        if model_taken || world.get::<Job>(self.job).order.is_some() {
             return Err(StartJobRefusal::IdTaken.into());
         }
         self.spec.validate().map_err(StartJobRefusal::Spec)?;
         let experiment: Experiment = world.get(self.experiment);
-        let Some(project) = experiment.project else { return Ok(Changes::none()) };
+        let Some(project) = experiment.project else {
+            return Ok(Changes::none());
+        };
         let order = Order {
             job: self.job,
             name: text::name(&self.name).map_err(StartJobRefusal::Name)?,
@@ -164,17 +173,29 @@ impl Command for StartJob {
         };
         let ledger: QuotaLedger = world.get(self.owner);
         let taken = ledger
-            .take(&context.principal.quotas(), Quota::ConcurrentJobs, self.job.to_string())
+            .take(
+                &context.principal.quotas(),
+                Quota::ConcurrentJobs,
+                self.job.to_string(),
+            )
             .map_err(StartJobRefusal::Quota)?;
-        Ok(Changes::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
-            .and::<QuotaLedger>(self.owner, &taken))
+        Ok(
+            Changes::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
+                .and::<QuotaLedger>(self.owner, &taken),
+        )
     }
 }
 
 /// Gives the owner's place among the concurrent jobs back.
 pub(super) fn release(changes: Changes, order: &Order) -> Changes {
     let item = order.job.to_string();
-    changes.and::<QuotaLedger>(order.owner, &LedgerEvent::Released { quota: Quota::ConcurrentJobs, item })
+    changes.and::<QuotaLedger>(
+        order.owner,
+        &LedgerEvent::Released {
+            quota: Quota::ConcurrentJobs,
+            item,
+        },
+    )
 }
 
 /// Why a job cannot be cancelled.
@@ -208,7 +229,10 @@ impl Command for CancelJob {
     }
 
     fn requires(&self, world: &World) -> Requirement {
-        Requirement::one(Action::TrainingUpdate, world.get::<Job>(self.job).resource(self.job))
+        Requirement::one(
+            Action::TrainingUpdate,
+            world.get::<Job>(self.job).resource(self.job),
+        )
     }
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<CancelRefusal> {
@@ -218,7 +242,10 @@ impl Command for CancelJob {
             (state, _) if state.is_final() => Err(CancelRefusal::AlreadyEnded.into()),
             _ if self.reason.chars().count() > 500 => Err(CancelRefusal::ReasonTooLong.into()),
             (_, Some(order)) => {
-                let event = JobEvent::Cancelled { attempt: job.attempt, reason: self.reason.trim().to_owned() };
+                let event = JobEvent::Cancelled {
+                    attempt: job.attempt,
+                    reason: self.reason.trim().to_owned(),
+                };
                 Ok(release(Changes::record::<Job>(self.job, &event), &order))
             }
         }

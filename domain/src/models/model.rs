@@ -135,7 +135,12 @@ impl Aggregate for Model {
     type Event = ModelEvent;
     fn evolve(&mut self, event: &ModelEvent) {
         match event {
-            ModelEvent::Registered { owner, content, visibility, .. } => {
+            ModelEvent::Registered {
+                owner,
+                content,
+                visibility,
+                ..
+            } => {
                 self.owner = Some(*owner);
                 self.kind = Some(*content);
                 self.visibility = *visibility;

@@ -47,7 +47,9 @@ impl Aggregate for Experiment {
     const CATEGORY: &'static str = "projects.experiment";
     type Event = ExperimentEvent;
     fn evolve(&mut self, event: &ExperimentEvent) {
-        let ExperimentEvent::Created { project, created_by, .. } = event;
+        let ExperimentEvent::Created {
+            project, created_by, ..
+        } = event;
         self.project = Some(*project);
         self.created_by = Some(*created_by);
     }
@@ -83,7 +85,9 @@ impl Command for CreateExperiment {
     type Refusal = CreateExperimentRefusal;
 
     fn reads(&self, _: &World, reads: &mut Reads) {
-        reads.read::<Experiment>(self.experiment).read::<Project>(self.project);
+        reads
+            .read::<Experiment>(self.experiment)
+            .read::<Project>(self.project);
     }
 
     fn requires(&self, world: &World) -> Requirement {

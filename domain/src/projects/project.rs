@@ -90,7 +90,9 @@ impl Command for CreateProject {
     type Refusal = CreateProjectRefusal;
 
     fn reads(&self, _: &World, reads: &mut Reads) {
-        reads.read::<Project>(self.project).read::<QuotaLedger>(self.owner);
+        reads
+            .read::<Project>(self.project)
+            .read::<QuotaLedger>(self.owner);
     }
 
     fn requires(&self, _: &World) -> Requirement {
@@ -105,9 +107,18 @@ impl Command for CreateProject {
             Label::try_new(&self.name, &self.description).map_err(CreateProjectRefusal::Text)?;
         let ledger: QuotaLedger = world.get(self.owner);
         let taken = ledger
-            .take(&context.principal.quotas(), Quota::Projects, self.project.to_string())
+            .take(
+                &context.principal.quotas(),
+                Quota::Projects,
+                self.project.to_string(),
+            )
             .map_err(CreateProjectRefusal::Quota)?;
-        let created = ProjectEvent::Created { project: self.project, owner: self.owner, name, description };
+        let created = ProjectEvent::Created {
+            project: self.project,
+            owner: self.owner,
+            name,
+            description,
+        };
         Ok(Changes::record::<Project>(self.project, &created).and::<QuotaLedger>(self.owner, &taken))
     }
 }

@@ -4,7 +4,7 @@ use domain::{
     access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, Quotas},
     authz::{Concealment, Visibility},
     datasets::{
-        dataset::{AddDatasetVersion, CreateDataset, Dataset, DatasetEvent, DatasetRefusal},
+        dataset::{AddDatasetVersion, CreateDataset, Dataset, DatasetEvent, DatasetRefusal, Version},
         format::{Format, Summary},
     },
 };
@@ -120,6 +120,26 @@ fn the_same_bytes_again_are_the_version_they_already_are() {
         .when(add("first"))
         .by(ada())
         .then_already_so();
+}
+
+/// DS-1: the same bytes read another way are another version.
+#[test]
+fn the_same_bytes_in_another_format_are_a_new_version() {
+    let chat = Version {
+        format: Format::Chat,
+        ..dataset_version(2, "first")
+    };
+    given()
+        .a_workshop()
+        .when(AddDatasetVersion {
+            format: Format::Chat,
+            ..add("first")
+        })
+        .by(ada())
+        .then_records([
+            fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(chat)),
+            fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+        ]);
 }
 
 /// DS-3

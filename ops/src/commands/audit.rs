@@ -16,7 +16,12 @@ const DAMAGED: u8 = 3;
 /// Checks the hash chain of the whole log. Uses the database of the configuration, or the embedded one
 /// while the system is down.
 pub async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
-    let configured = config.events.url.0.clone().or_else(|| config.database.url.0.clone());
+    let configured = config
+        .events
+        .url
+        .0
+        .clone()
+        .or_else(|| config.database.url.0.clone());
     let (cluster, url) = match configured {
         Some(url) => (None, url),
         None => {
@@ -44,15 +49,24 @@ pub async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
         Ok(tip) => {
             let hash = hex::encode(tip.hash);
             match json {
-                true => println!(r#"{{"ok":true,"events":{},"hash":"{hash}","seconds":{seconds:.3}}}"#, tip.position),
-                false => println!("The log is whole: {} events, last hash {hash} ({seconds:.1} s).", tip.position),
+                true => println!(
+                    r#"{{"ok":true,"events":{},"hash":"{hash}","seconds":{seconds:.3}}}"#,
+                    tip.position
+                ),
+                false => println!(
+                    "The log is whole: {} events, last hash {hash} ({seconds:.1} s).",
+                    tip.position
+                ),
             }
             ExitCode::SUCCESS
         }
         Err(VerifyError::Store(error)) => return Err(error.into()),
         Err(VerifyError::Fault(error)) => {
             match json {
-                true => println!("{}", serde_json::json!({ "ok": false, "error": error.to_string() })),
+                true => println!(
+                    "{}",
+                    serde_json::json!({ "ok": false, "error": error.to_string() })
+                ),
                 false => println!("THE LOG IS DAMAGED: {error}"),
             }
             ExitCode::from(DAMAGED)

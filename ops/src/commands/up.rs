@@ -24,7 +24,8 @@ pub struct Wish {
 
 /// Comes back at Ctrl-C or SIGTERM.
 pub async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         // Without handlers the signals end the process by themselves.
         return std::future::pending().await;
@@ -66,7 +67,11 @@ pub async fn run(config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
 
 fn greet(system: &System, elapsed: std::time::Duration) {
     let url = system.url();
-    println!("Anneal {} is ready after {:.1} s.", crate::system::VERSION, elapsed.as_secs_f64());
+    println!(
+        "Anneal {} is ready after {:.1} s.",
+        crate::system::VERSION,
+        elapsed.as_secs_f64()
+    );
     println!("  GraphQL   {url}/graphql");
     if system.app.settings.graphiql {
         println!("  GraphiQL  {url}/graphiql");
@@ -75,7 +80,10 @@ fn greet(system: &System, elapsed: std::time::Duration) {
     if !system.app.directory.is_set_up() {
         println!();
         println!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
-        println!("its set-up token is in {}", system.data_dir.join(SETUP_TOKEN_FILE).display());
+        println!(
+            "its set-up token is in {}",
+            system.data_dir.join(SETUP_TOKEN_FILE).display()
+        );
     }
     println!();
 }
@@ -83,8 +91,11 @@ fn greet(system: &System, elapsed: std::time::Duration) {
 /// The demo, if wished for; then, unless wished otherwise, nothing for ever.
 async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
     if wish.demo {
-        let options =
-            demo::DemoOptions { url: system.url(), data_dir: system.data_dir.clone(), quick: wish.quick };
+        let options = demo::DemoOptions {
+            url: system.url(),
+            data_dir: system.data_dir.clone(),
+            quick: wish.quick,
+        };
         demo::run(options).await?;
     }
     if wish.demo && wish.once {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::setting::{LogFilter, LogFormat, Folder, ObjectUrl, Origins, PostgresUrl, Setting};
+use super::setting::{Folder, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
 
 /// One declared key.
 #[derive(Clone, Copy, Debug)]

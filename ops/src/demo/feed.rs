@@ -255,7 +255,7 @@ mod tests {
                     .resume()
                     .map_or(0, |position| position.parse().expect("a number"));
                 let rest = recorded.iter().filter(|(position, _)| *position > after);
-                for (position, item) in rest.take(length + 2) {
+                for (position, item) in rest.take(length + 3) {
                     if place.is_new(position.to_string()) {
                         got.push(*item);
                     }

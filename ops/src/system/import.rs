@@ -42,7 +42,10 @@ impl FolderImporter {
             return Err(ImportError::NoFolder);
         };
         let root = root.canonicalize().map_err(|_| ImportError::NoFolder)?;
-        let folder = root.join(name).canonicalize().map_err(|_| ImportError::NoFolder)?;
+        let folder = root
+            .join(name)
+            .canonicalize()
+            .map_err(|_| ImportError::NoFolder)?;
         match folder.parent() == Some(root.as_path()) && folder.is_dir() {
             true => Ok(folder),
             false => Err(ImportError::NoFolder),
@@ -76,14 +79,20 @@ impl ModelImporter for FolderImporter {
         let stored = self.objects.put_dir(&key, &files).await.map_err(failed)?;
         let files: Vec<ModelFile> = stored
             .into_iter()
-            .map(|file| ModelFile { name: file.name, sha256: file.sha256, bytes: file.bytes })
+            .map(|file| ModelFile {
+                name: file.name,
+                sha256: file.sha256,
+                bytes: file.bytes,
+            })
             .collect();
         Ok(ModelVersion {
             version: 1,
             sha256: workers::folder_sha256(&files),
             artifact: format!("artifacts/{place}"),
             files,
-            lineage: Lineage::Imported { origin: folder.to_owned() },
+            lineage: Lineage::Imported {
+                origin: folder.to_owned(),
+            },
         })
     }
 }

@@ -27,8 +27,13 @@ pub fn outbox(data_dir: &Path) -> PathBuf {
 /// Defines the built-in roles that are not defined yet.
 pub(super) async fn seed_roles(ports: &Ports) -> anyhow::Result<()> {
     let principal = Principal::System("setup");
-    let meta = Metadata { actor: principal.actor(), ..Metadata::default() };
-    execute(ports, &principal, &meta, &SeedRoles).await.context("cannot record the built-in roles")?;
+    let meta = Metadata {
+        actor: principal.actor(),
+        ..Metadata::default()
+    };
+    execute(ports, &principal, &meta, &SeedRoles)
+        .await
+        .context("cannot record the built-in roles")?;
     Ok(())
 }
 

@@ -34,5 +34,7 @@ pub(super) fn start(
             code_version: VERSION.to_owned(),
         },
     };
-    (0..config.worker.count).map(|_| Worker::start(parts.clone(), stop.child_token())).collect()
+    (0..config.worker.count)
+        .map(|_| Worker::start(parts.clone(), stop.child_token()))
+        .collect()
 }

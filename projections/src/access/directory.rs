@@ -76,8 +76,13 @@ pub struct Directory {
 }
 
 fn filter() -> Filter {
-    let categories =
-        [User::CATEGORY, Session::CATEGORY, Role::CATEGORY, Assignments::CATEGORY, Administrators::CATEGORY];
+    let categories = [
+        User::CATEGORY,
+        Session::CATEGORY,
+        Role::CATEGORY,
+        Assignments::CATEGORY,
+        Administrators::CATEGORY,
+    ];
     Filter {
         stream_prefixes: categories.iter().map(|category| format!("{category}-")).collect(),
         kind_prefixes: Vec::new(),
@@ -91,7 +96,11 @@ impl Directory {
     /// When the log cannot be read at the start.
     pub async fn start(store: Arc<dyn EventStore>, stop: CancellationToken) -> Result<Self, DirectoryError> {
         let (sender, folded) = watch::channel(Position::START);
-        let directory = Self { state: Arc::default(), folded, store };
+        let directory = Self {
+            state: Arc::default(),
+            folded,
+            store,
+        };
         let head = directory.store.head().await?;
         let mut position = Position::START;
         while position < head {
@@ -114,7 +123,10 @@ impl Directory {
         let mut subscription = self.store.subscribe(position, Filter::all());
         loop {
             let folded = match subscription.next().await {
-                Ok(page) => self.fold(&page.events).map(|()| page.next).map_err(DirectoryError::from),
+                Ok(page) => self
+                    .fold(&page.events)
+                    .map(|()| page.next)
+                    .map_err(DirectoryError::from),
                 Err(error) => Err(error.into()),
             };
             match folded {
@@ -186,7 +198,10 @@ impl Directory {
     #[must_use]
     pub fn session(&self, session: SessionId, now: OffsetDateTime) -> Option<UserPrincipal> {
         let state = self.read();
-        let open = state.sessions.get(&session).filter(|open| open.expires_at > now)?;
+        let open = state
+            .sessions
+            .get(&session)
+            .filter(|open| open.expires_at > now)?;
         let principal = state.principal(open.user, Some(session))?;
         (principal.account != AccountState::Deactivated).then_some(principal)
     }
@@ -194,7 +209,9 @@ impl Directory {
     /// The principal of an account, outside of any session.
     #[must_use]
     pub fn user(&self, user: UserId) -> Option<Principal> {
-        self.read().principal(user, None).map(|principal| Principal::User(Box::new(principal)))
+        self.read()
+            .principal(user, None)
+            .map(|principal| Principal::User(Box::new(principal)))
     }
 
     /// The definition of a role.
@@ -257,7 +274,9 @@ impl State {
     }
 
     fn fold_user(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
-        let Ok(user) = event.stream.key().parse::<UserId>() else { return Ok(()) };
+        let Ok(user) = event.stream.key().parse::<UserId>() else {
+            return Ok(());
+        };
         let account = self.accounts.entry(user).or_default();
         match decode::<UserEvent>(event)? {
             UserEvent::Registered { profile, .. } => account.organization = profile.organization,
@@ -267,9 +286,17 @@ impl State {
                     account.state = AccountState::Active;
                 }
             }
-            UserEvent::Deactivated { .. } => account.state = AccountState::Deactivated,
+            UserEvent::Deactivated { .. } => {
+                account.state = AccountState::Deactivated;
+                // They stay ended when the account is switched on again (ID-5).
+                self.sessions.retain(|_, open| open.user != user);
+            }
             UserEvent::Reactivated { .. } => {
-                account.state = if account.verified { AccountState::Active } else { AccountState::Unverified };
+                account.state = if account.verified {
+                    AccountState::Active
+                } else {
+                    AccountState::Unverified
+                };
             }
             UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
         }
@@ -278,7 +305,12 @@ impl State {
 
     fn fold_session(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         match decode::<SessionEvent>(event)? {
-            SessionEvent::Opened { session, user, expires_at, .. } => {
+            SessionEvent::Opened {
+                session,
+                user,
+                expires_at,
+                ..
+            } => {
                 self.sessions.insert(session, OpenSession { user, expires_at });
             }
             SessionEvent::Revoked { .. } => {

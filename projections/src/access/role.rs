@@ -40,5 +40,9 @@ impl ReadModel for Roles {
 /// # Errors
 /// When the database fails.
 pub async fn list(pool: &PgPool) -> Result<Vec<RoleRow>, ReadError> {
-    fetch(pool, sqlx::query("select to_jsonb(t)::text from access_role t order by name")).await
+    fetch(
+        pool,
+        sqlx::query("select to_jsonb(t)::text from access_role t order by name"),
+    )
+    .await
 }

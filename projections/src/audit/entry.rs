@@ -15,8 +15,12 @@ use crate::{
 /// Fields of payloads that verify secrets; an auditor sees that they are there, not what they are.
 const MASKED: &[&str] = &["verifier", "refresh_hash", "token_hash"];
 /// Kinds whose recording is itself the trace of a refusal.
-const REFUSALS: &[&str] =
-    &["access.PermissionDenied", "identity.LoginFailed", "identity.RefreshTokenReused", "jobs.JobFailed"];
+const REFUSALS: &[&str] = &[
+    "access.PermissionDenied",
+    "identity.LoginFailed",
+    "identity.RefreshTokenReused",
+    "jobs.JobFailed",
+];
 
 /// One entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,7 +98,12 @@ impl ReadModel for Entries {
             context: event.kind.split('.').next().unwrap_or_default().to_owned(),
             stream: event.stream.to_string(),
             revision: i64::try_from(event.revision).unwrap_or(i64::MAX),
-            outcome: if REFUSALS.contains(&event.kind.as_str()) { "failure" } else { "success" }.to_owned(),
+            outcome: if REFUSALS.contains(&event.kind.as_str()) {
+                "failure"
+            } else {
+                "success"
+            }
+            .to_owned(),
             actor: event.meta.actor.clone(),
             organization: event.meta.organization.clone(),
             session: event.meta.session.clone(),
@@ -149,7 +158,8 @@ pub async fn list(
         true => "and ($9::bigint is null or position > $9) order by position",
         false => "and ($9::bigint is null or position < $9) order by position desc",
     };
-    let statement = format!("select to_jsonb(t)::text from audit_entry t where {CONDITIONS} {order} limit $10");
+    let statement =
+        format!("select to_jsonb(t)::text from audit_entry t where {CONDITIONS} {order} limit $10");
     let after = page.after.as_deref().and_then(|key| key.parse::<i64>().ok());
     let query = sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(filter.from)

@@ -55,7 +55,13 @@ impl ReadModel for Datasets {
     fn fold(event: &RecordedEvent, rows: &mut Rows<DatasetRow>) -> Result<(), DecodeError> {
         let Some(key) = uuid_key(event) else { return Ok(()) };
         match decode(event)? {
-            DatasetEvent::Created { dataset, owner, name, description, visibility } => rows.put(
+            DatasetEvent::Created {
+                dataset,
+                owner,
+                name,
+                description,
+                visibility,
+            } => rows.put(
                 key,
                 DatasetRow {
                     id: dataset,
@@ -79,7 +85,11 @@ impl ReadModel for Datasets {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, viewer: Viewer, dataset: DatasetId) -> Result<Option<DatasetRow>, ReadError> {
+pub async fn find(
+    pool: &PgPool,
+    viewer: Viewer,
+    dataset: DatasetId,
+) -> Result<Option<DatasetRow>, ReadError> {
     let query = sqlx::query(
         "select to_jsonb(t)::text from datasets_dataset t \
          where id = $1 and ($2::uuid is null or owner_id = $2 or visibility = 'public')",
@@ -97,7 +107,17 @@ pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<P
          where ($1::uuid is null or owner_id = $1 or visibility = 'public') and ($2::uuid is null or id < $2) \
          order by id desc limit $3",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let rows = fetch(pool, query.bind(viewer.parameter()).bind(after).bind(i64::from(page.first) + 1)).await?;
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let rows = fetch(
+        pool,
+        query
+            .bind(viewer.parameter())
+            .bind(after)
+            .bind(i64::from(page.first) + 1),
+    )
+    .await?;
     Ok(Page::from_overread(rows, page.first))
 }

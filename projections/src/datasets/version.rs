@@ -57,7 +57,9 @@ impl ReadModel for Versions {
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<VersionRow>) -> Result<(), DecodeError> {
-        let Ok(dataset) = event.stream.key().parse::<DatasetId>() else { return Ok(()) };
+        let Ok(dataset) = event.stream.key().parse::<DatasetId>() else {
+            return Ok(());
+        };
         if let DatasetEvent::VersionAdded(version) = decode(event)? {
             let id = format!("{dataset}/{}", version.version);
             let row = VersionRow {

@@ -55,7 +55,13 @@ impl ReadModel for Sessions {
     fn fold(event: &RecordedEvent, rows: &mut Rows<SessionRow>) -> Result<(), DecodeError> {
         let Some(key) = uuid_key(event) else { return Ok(()) };
         match decode::<SessionEvent>(event)? {
-            SessionEvent::Opened { session, user, expires_at, device, .. } => rows.put(
+            SessionEvent::Opened {
+                session,
+                user,
+                expires_at,
+                device,
+                ..
+            } => rows.put(
                 key,
                 SessionRow {
                     id: session,

@@ -61,7 +61,11 @@ impl ReadModel for Users {
     fn fold(event: &RecordedEvent, rows: &mut Rows<UserRow>) -> Result<(), DecodeError> {
         let Some(key) = uuid_key(event) else { return Ok(()) };
         match decode::<UserEvent>(event)? {
-            UserEvent::Registered { user, account, profile } => rows.put(
+            UserEvent::Registered {
+                user,
+                account,
+                profile,
+            } => rows.put(
                 key,
                 UserRow {
                     id: user,
@@ -120,7 +124,10 @@ pub async fn list(pool: &PgPool, page: &PageRequest) -> Result<Page<UserRow>, Re
         "select to_jsonb(t)::text from identity_user t where ($1::uuid is null or id < $1) \
          order by id desc limit $2",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
     let rows = fetch(pool, query.bind(after).bind(i64::from(page.first) + 1)).await?;
     Ok(Page::from_overread(rows, page.first))
 }

@@ -174,19 +174,29 @@ impl JobRow {
         self.position = position;
         match event {
             JobEvent::Queued(_) => {}
-            JobEvent::Leased { attempt, worker, worker_name } => {
+            JobEvent::Leased {
+                attempt,
+                worker,
+                worker_name,
+            } => {
                 self.state = JobState::Starting;
                 self.attempt = whole(*attempt);
                 self.worker_id = Some(*worker);
                 self.worker_name = Some(worker_name.clone());
             }
-            JobEvent::Started { from_step, total_steps, .. } => {
+            JobEvent::Started {
+                from_step,
+                total_steps,
+                ..
+            } => {
                 self.state = JobState::Running;
                 self.step = whole(*from_step);
                 self.total_steps = whole(*total_steps);
                 self.started_at = self.started_at.or(Some(at));
             }
-            JobEvent::CheckpointSaved { checkpoint, .. } => self.checkpoint_step = Some(whole(checkpoint.step)),
+            JobEvent::CheckpointSaved { checkpoint, .. } => {
+                self.checkpoint_step = Some(whole(checkpoint.step))
+            }
             JobEvent::Interrupted { .. } => {
                 self.state = JobState::Queued;
                 self.worker_id = None;
@@ -248,8 +258,11 @@ pub async fn list(
          and ($2::uuid is null or experiment_id = $2) and ($3::text is null or state = $3) \
          and ($4::uuid is null or id < $4) order by id desc limit $5",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let state = state.map(|state| serde_json::to_value(state)).transpose()?;
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let state = state.map(serde_json::to_value).transpose()?;
     let query = query
         .bind(viewer.parameter())
         .bind(experiment.map(|experiment| experiment.0))

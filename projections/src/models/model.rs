@@ -57,7 +57,14 @@ impl ReadModel for Models {
     fn fold(event: &RecordedEvent, rows: &mut Rows<ModelRow>) -> Result<(), DecodeError> {
         let Some(key) = uuid_key(event) else { return Ok(()) };
         match decode(event)? {
-            ModelEvent::Registered { model, owner, name, description, content, visibility } => rows.put(
+            ModelEvent::Registered {
+                model,
+                owner,
+                name,
+                description,
+                content,
+                visibility,
+            } => rows.put(
                 key,
                 ModelRow {
                     id: model,
@@ -100,7 +107,17 @@ pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<P
          where ($1::uuid is null or owner_id = $1 or visibility = 'public') and ($2::uuid is null or id < $2) \
          order by id desc limit $3",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let rows = fetch(pool, query.bind(viewer.parameter()).bind(after).bind(i64::from(page.first) + 1)).await?;
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let rows = fetch(
+        pool,
+        query
+            .bind(viewer.parameter())
+            .bind(after)
+            .bind(i64::from(page.first) + 1),
+    )
+    .await?;
     Ok(Page::from_overread(rows, page.first))
 }

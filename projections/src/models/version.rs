@@ -54,7 +54,9 @@ impl ReadModel for Versions {
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<ModelVersionRow>) -> Result<(), DecodeError> {
-        let Ok(model) = event.stream.key().parse::<ModelId>() else { return Ok(()) };
+        let Ok(model) = event.stream.key().parse::<ModelId>() else {
+            return Ok(());
+        };
         if let ModelEvent::VersionAdded(version) = decode(event)? {
             let id = format!("{model}/{}", version.version);
             let job_id = match &version.lineage {

@@ -50,7 +50,13 @@ impl ReadModel for Experiments {
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<ExperimentRow>) -> Result<(), DecodeError> {
-        let ExperimentEvent::Created { experiment, project, created_by, name, description } = decode(event)?;
+        let ExperimentEvent::Created {
+            experiment,
+            project,
+            created_by,
+            name,
+            description,
+        } = decode(event)?;
         let row = ExperimentRow {
             id: experiment,
             project_id: project,
@@ -95,8 +101,15 @@ pub async fn list(
          where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or t.project_id = $2) \
          and ($3::uuid is null or t.id < $3) order by t.id desc limit $4",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
     let project = project.map(|project| project.0);
-    let query = query.bind(viewer.parameter()).bind(project).bind(after).bind(i64::from(page.first) + 1);
+    let query = query
+        .bind(viewer.parameter())
+        .bind(project)
+        .bind(after)
+        .bind(i64::from(page.first) + 1);
     Ok(Page::from_overread(fetch(pool, query).await?, page.first))
 }

@@ -63,9 +63,20 @@ impl ReadModel for Projects {
             rows.change(project.0, |row| row.experiments += 1);
             return Ok(());
         }
-        let ProjectEvent::Created { project, owner, name, description } = decode(event)?;
-        let row =
-            ProjectRow { id: project, owner_id: owner, name, description, created_at: event.at, experiments: 0 };
+        let ProjectEvent::Created {
+            project,
+            owner,
+            name,
+            description,
+        } = decode(event)?;
+        let row = ProjectRow {
+            id: project,
+            owner_id: owner,
+            name,
+            description,
+            created_at: event.at,
+            experiments: 0,
+        };
         rows.put(project.0, row);
         Ok(())
     }
@@ -75,7 +86,11 @@ impl ReadModel for Projects {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, viewer: Viewer, project: ProjectId) -> Result<Option<ProjectRow>, ReadError> {
+pub async fn find(
+    pool: &PgPool,
+    viewer: Viewer,
+    project: ProjectId,
+) -> Result<Option<ProjectRow>, ReadError> {
     let query = sqlx::query(
         "select to_jsonb(t)::text from projects_project t where id = $1 and ($2::uuid is null or owner_id = $2)",
     );
@@ -91,8 +106,18 @@ pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<P
         "select to_jsonb(t)::text from projects_project t \
          where ($1::uuid is null or owner_id = $1) and ($2::uuid is null or id < $2) order by id desc limit $3",
     );
-    let after = page.after.as_deref().and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let rows = fetch(pool, query.bind(viewer.parameter()).bind(after).bind(i64::from(page.first) + 1)).await?;
+    let after = page
+        .after
+        .as_deref()
+        .and_then(|key| uuid::Uuid::try_parse(key).ok());
+    let rows = fetch(
+        pool,
+        query
+            .bind(viewer.parameter())
+            .bind(after)
+            .bind(i64::from(page.first) + 1),
+    )
+    .await?;
     Ok(Page::from_overread(rows, page.first))
 }
 
@@ -101,6 +126,7 @@ pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<P
 /// # Errors
 /// When the database fails.
 pub async fn count(pool: &PgPool, viewer: Viewer) -> Result<i64, ReadError> {
-    let query = sqlx::query("select count(*) from projects_project where ($1::uuid is null or owner_id = $1)");
+    let query =
+        sqlx::query("select count(*) from projects_project where ($1::uuid is null or owner_id = $1)");
     crate::read_model::count(pool, query.bind(viewer.parameter())).await
 }

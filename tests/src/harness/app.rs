@@ -16,18 +16,12 @@ use time::{Duration, OffsetDateTime};
 use super::{Client, database};
 
 /// What a test may want to be different.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TestOptions {
     /// Workers in the process.
     pub workers: u32,
     /// More settings, as flags would give them.
     pub settings: Vec<(&'static str, String)>,
-}
-
-impl Default for TestOptions {
-    fn default() -> Self {
-        Self { workers: 0, settings: Vec::new() }
-    }
 }
 
 /// The machine's clock, moved by hand.
@@ -73,7 +67,10 @@ pub const PASSWORD: &str = "Quartz-lamp under forty maples";
 #[must_use]
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("the test knows its own file");
-    let folder = own.parent().and_then(std::path::Path::parent).expect("target/<profile>/deps");
+    let folder = own
+        .parent()
+        .and_then(std::path::Path::parent)
+        .expect("target/<profile>/deps");
     folder.join("anneal")
 }
 
@@ -98,7 +95,11 @@ impl TestApp {
             .client()
             .run("mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { user { id } userErrors { message } } }", json!({ "i": input }))
             .await;
-        assert_eq!(created.data("createFirstAdministrator")["userErrors"], json!([]), "{created:?}");
+        assert_eq!(
+            created.data("createFirstAdministrator")["userErrors"],
+            json!([]),
+            "{created:?}"
+        );
         app.admin = app.client().login("root").await;
         app
     }
@@ -120,8 +121,17 @@ impl TestApp {
             ("auth.argon2_memory_kib".to_owned(), "8192".to_owned()),
             ("auth.argon2_iterations".to_owned(), "1".to_owned()),
         ];
-        flags.extend(options.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        let sources = Sources { file: None, environment: vec![("DATABASE_URL".into(), database.url.clone().into())], flags };
+        flags.extend(
+            options
+                .settings
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
+        let sources = Sources {
+            file: None,
+            environment: vec![("DATABASE_URL".into(), database.url.clone().into())],
+            flags,
+        };
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Arc::new(TestClock::default());
         let surroundings = Surroundings {
@@ -130,7 +140,9 @@ impl TestApp {
             program: program(),
             attempts_per_minute: 10_000,
         };
-        let system = System::start(&config, surroundings).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let system = System::start(&config, surroundings)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
         let url = system.url();
         Self {
             admin: Client::new(url.clone()),
@@ -162,7 +174,10 @@ impl TestApp {
                 json!({ "i": { "username": name, "email": email, "password": PASSWORD, "company": "Example" } }),
             )
             .await;
-        let user = registered.data("register")["user"]["id"].as_str().unwrap_or_else(|| panic!("{registered:?}")).to_owned();
+        let user = registered.data("register")["user"]["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{registered:?}"))
+            .to_owned();
         let verified = self
             .client()
             .run(
@@ -170,7 +185,11 @@ impl TestApp {
                 json!({ "t": self.mailed_token(&email) }),
             )
             .await;
-        assert_eq!(verified.data("verifyEmail")["userErrors"], json!([]), "{verified:?}");
+        assert_eq!(
+            verified.data("verifyEmail")["userErrors"],
+            json!([]),
+            "{verified:?}"
+        );
         if role != "guest" {
             let granted = self
                 .admin
@@ -195,9 +214,18 @@ impl TestApp {
         let folder = std::fs::read_dir(self.data_dir.join("outbox")).expect("an outbox");
         let mut mails: Vec<PathBuf> = folder.map(|entry| entry.expect("a mail").path()).collect();
         mails.sort();
-        let texts = mails.iter().rev().map(|path| std::fs::read_to_string(path).expect("a readable mail"));
-        let mail = texts.into_iter().find(|text| text.starts_with(&format!("To: {email}\n"))).expect("a mail");
-        let line = mail.lines().find(|line| line.starts_with("    ")).expect("a token");
+        let texts = mails
+            .iter()
+            .rev()
+            .map(|path| std::fs::read_to_string(path).expect("a readable mail"));
+        let mail = texts
+            .into_iter()
+            .find(|text| text.starts_with(&format!("To: {email}\n")))
+            .expect("a mail");
+        let line = mail
+            .lines()
+            .find(|line| line.starts_with("    "))
+            .expect("a token");
         line.trim().to_owned()
     }
 

@@ -35,7 +35,11 @@ impl Answer {
     /// # Panics
     /// When the answer has errors or no data.
     pub fn data(&self, field: &str) -> &Value {
-        assert!(self.body.get("errors").is_none(), "unexpected errors: {}", self.body);
+        assert!(
+            self.body.get("errors").is_none(),
+            "unexpected errors: {}",
+            self.body
+        );
         let data = self.body.get("data").and_then(|data| data.get(field));
         data.unwrap_or_else(|| panic!("no data.{field}: {}", self.body))
     }
@@ -49,8 +53,14 @@ impl Answer {
     /// The codes of the user errors of a payload.
     #[must_use]
     pub fn user_codes(&self, field: &str) -> Vec<String> {
-        let errors = self.data(field)["userErrors"].as_array().cloned().unwrap_or_default();
-        errors.iter().map(|error| error["code"].as_str().unwrap_or_default().to_owned()).collect()
+        let errors = self.data(field)["userErrors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| error["code"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 }
 
@@ -61,8 +71,17 @@ impl Client {
     /// When no HTTP client can be made.
     #[must_use]
     pub fn new(url: String) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
-        Self { url, token: None, refresh: None, user_id: String::new(), http: http.expect("a client") }
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .no_proxy()
+            .build();
+        Self {
+            url,
+            token: None,
+            refresh: None,
+            user_id: String::new(),
+            http: http.expect("a client"),
+        }
     }
 
     /// Signs in with everybody's password.
@@ -77,7 +96,12 @@ impl Client {
             )
             .await;
         let payload = answer.data("login").clone();
-        self.token = Some(payload["accessToken"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned());
+        self.token = Some(
+            payload["accessToken"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{answer:?}"))
+                .to_owned(),
+        );
         self.refresh = payload["refreshToken"].as_str().map(str::to_owned);
         self
     }
@@ -104,11 +128,13 @@ impl Client {
         let response = request.send().await.expect("an answer");
         let status = response.status().as_u16();
         let text = response.text().await.expect("a body");
-        Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        Answer {
+            status,
+            body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        }
     }
 
     /// A request to a path.
-    #[must_use]
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
@@ -116,7 +142,8 @@ impl Client {
     /// Uploads bytes as a version of a dataset.
     pub async fn upload(&self, dataset: &str, file_name: &str, bytes: Vec<u8>) -> Answer {
         let path = format!("/api/datasets/{dataset}/versions?fileName={file_name}");
-        self.send(self.request(reqwest::Method::POST, &path).body(bytes)).await
+        self.send(self.request(reqwest::Method::POST, &path).body(bytes))
+            .await
     }
 
     /// Creates a dataset and returns its id.
@@ -130,7 +157,10 @@ impl Client {
                 json!({ "i": { "name": name } }),
             )
             .await;
-        answer.data("createDataset")["dataset"]["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+        answer.data("createDataset")["dataset"]["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer:?}"))
+            .to_owned()
     }
 
     /// Creates a project with an experiment and returns the experiment's id.
@@ -141,13 +171,18 @@ impl Client {
         let answer = self
             .run("mutation { createProject(input: { name: \"P\" }) { project { id } userErrors { message } } }", json!({}))
             .await;
-        let project = answer.data("createProject")["project"]["id"].as_str().unwrap_or_else(|| panic!("{answer:?}"));
+        let project = answer.data("createProject")["project"]["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer:?}"));
         let answer = self
             .run(
                 "mutation($i: CreateExperimentInput!) { createExperiment(input: $i) { experiment { id } userErrors { message } } }",
                 json!({ "i": { "projectId": project, "name": "E" } }),
             )
             .await;
-        answer.data("createExperiment")["experiment"]["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+        answer.data("createExperiment")["experiment"]["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer:?}"))
+            .to_owned()
     }
 }

@@ -40,13 +40,18 @@ impl Feed {
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (mut socket, _) = connect_async(request).await.expect("a socket");
         let token = client.token.clone().unwrap_or_default();
-        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
+        let init =
+            json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } });
         socket.send(Message::text(init.to_string())).await.expect("sent");
         let mut feed = Self { socket };
         let ack = feed.message().await.expect("an acknowledgement");
         assert_eq!(ack["type"], "connection_ack", "{ack}");
-        let subscribe = json!({ "id": "1", "type": "subscribe", "payload": { "query": query, "variables": variables } });
-        feed.socket.send(Message::text(subscribe.to_string())).await.expect("sent");
+        let subscribe =
+            json!({ "id": "1", "type": "subscribe", "payload": { "query": query, "variables": variables } });
+        feed.socket
+            .send(Message::text(subscribe.to_string()))
+            .await
+            .expect("sent");
         feed
     }
 
@@ -57,7 +62,9 @@ impl Feed {
 
     async fn message(&mut self) -> Option<Value> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
+            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("a message in time");
             match message {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("JSON")),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
@@ -73,7 +80,9 @@ impl Feed {
     pub async fn next(&mut self) -> Option<Result<Value, Value>> {
         let message = self.message().await?;
         match message["type"].as_str() {
-            Some("next") if message["payload"].get("errors").is_some() => Some(Err(message["payload"]["errors"].clone())),
+            Some("next") if message["payload"].get("errors").is_some() => {
+                Some(Err(message["payload"]["errors"].clone()))
+            }
             Some("next") => Some(Ok(message["payload"]["data"]["jobFeed"].clone())),
             Some("error") => Some(Err(message["payload"].clone())),
             _ => None,
@@ -98,7 +107,11 @@ impl Feed {
     /// When the feed ends before.
     pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let item = self.next().await.expect("the feed goes on").unwrap_or_else(|error| panic!("{error}"));
+            let item = self
+                .next()
+                .await
+                .expect("the feed goes on")
+                .unwrap_or_else(|error| panic!("{error}"));
             if wanted(&item) {
                 return item;
             }

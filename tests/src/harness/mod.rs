@@ -7,8 +7,8 @@ pub mod feed;
 
 pub use app::{TestApp, TestOptions};
 pub use client::{Answer, Client};
-pub use feed::Feed;
 pub use cluster::{Database, database_with};
+pub use feed::Feed;
 
 /// A fresh, migrated database.
 pub async fn database() -> Database {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{HashingLane, HashingSettings, LaneError, MAX_PASSWORD_BYTES, Password, Verdict};
+use crate::auth::secret::Secret;
 
 const SMALL: HashingSettings = HashingSettings {
     memory_kib: 64,
@@ -256,11 +257,21 @@ fn key(name: &str) -> Secret {
 /// A stolen hash is of no use without the key.
 #[tokio::test]
 async fn a_hash_verifies_under_its_own_key_only() {
-    let settings = HashingSettings { memory_kib: 8_192, iterations: 1, lanes: 1 };
+    let settings = HashingSettings {
+        memory_kib: 8_192,
+        iterations: 1,
+        lanes: 1,
+    };
     let one = HashingLane::new(settings, &key("one")).expect("a lane");
     let two = HashingLane::new(settings, &key("two")).expect("a lane");
     let typed = || Password::new("Quartz-lamp under forty maples".to_owned()).expect("short enough");
     let hash = one.hash(typed()).await.expect("hashed");
-    assert!(matches!(one.verify(typed(), Some(&hash)).await, Ok(Verdict::Match { .. })));
-    assert!(matches!(two.verify(typed(), Some(&hash)).await, Ok(Verdict::Mismatch)));
+    assert!(matches!(
+        one.verify(typed(), Some(&hash)).await,
+        Ok(Verdict::Match { .. })
+    ));
+    assert!(matches!(
+        two.verify(typed(), Some(&hash)).await,
+        Ok(Verdict::Mismatch)
+    ));
 }

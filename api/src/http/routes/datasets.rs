@@ -10,13 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
+    aggregate::{Aggregate, decode},
     audit::sensitive_read::DownloadDataset,
     authz::{Action, Requirement, permit},
     datasets::{
         dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
         format::{Format, Problem as LineProblem},
     },
-    aggregate::{Aggregate, decode},
     id::DatasetId,
 };
 use futures::TryStreamExt;
@@ -65,7 +65,12 @@ async fn load(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
         tracing::error!(%error, "a dataset could not be loaded");
         Problem::internal()
     };
-    let events = app.ports.store.load(&Dataset::stream(dataset), 0).await.map_err(|error| failed(&error))?;
+    let events = app
+        .ports
+        .store
+        .load(&Dataset::stream(dataset), 0)
+        .await
+        .map_err(|error| failed(&error))?;
     let mut state = Dataset::default();
     for event in &events {
         state.evolve(&decode(event).map_err(|error| failed(&error))?);
@@ -97,8 +102,15 @@ pub async fn upload(
     admit(app, &caller, dataset).await?;
     let format = query.format.map(|text| text.parse::<Format>()).transpose();
     let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
-    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let file_name: String = query.file_name.chars().filter(|letter| !letter.is_control()).take(255).collect();
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    let file_name: String = query
+        .file_name
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(255)
+        .collect();
     let declared = Declared {
         file_name: file_name.clone(),
         content_encoding: encoding.map(str::to_owned),
@@ -106,8 +118,9 @@ pub async fn upload(
         expected_sha256: query.sha256,
     };
     let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
-    let ingested =
-        ingest(reader, declared, app.settings.uploads.clone(), &app.objects).await.map_err(|error| refused(&error))?;
+    let ingested = ingest(reader, declared, app.settings.uploads.clone(), &app.objects)
+        .await
+        .map_err(|error| refused(&error))?;
     let command = AddDatasetVersion {
         dataset,
         sha256: ingested.sha256.clone(),
@@ -126,7 +139,10 @@ pub async fn upload(
         tracing::warn!(%error, "read models are behind after an upload");
     }
     let recorded = load(app, dataset).await?;
-    let version = recorded.versions.iter().find(|version| version.sha256 == ingested.sha256);
+    let version = recorded
+        .versions
+        .iter()
+        .find(|version| version.sha256 == ingested.sha256);
     let uploaded = Uploaded {
         dataset_id: dataset.to_string(),
         version: version.map_or(0, |version| version.version),
@@ -141,7 +157,9 @@ pub async fn upload(
 }
 
 fn over_quota(reason: &DatasetRefusal) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN).kind("quota-exceeded", "Quota exceeded").detail(reason.to_string())
+    Problem::new(StatusCode::FORBIDDEN)
+        .kind("quota-exceeded", "Quota exceeded")
+        .detail(reason.to_string())
 }
 
 fn refused(error: &IngestError) -> Problem {
@@ -149,10 +167,17 @@ fn refused(error: &IngestError) -> Problem {
         tracing::error!(error = %source, "an upload met a failing object store");
     }
     let kind = error.code().to_lowercase().replace('_', "-");
-    let problem = Problem::new(error.status()).kind(kind, "Dataset refused").detail(error.to_string());
-    let lines = error.report().map(|report| report.problems.as_slice()).unwrap_or_default();
+    let problem = Problem::new(error.status())
+        .kind(kind, "Dataset refused")
+        .detail(error.to_string());
+    let lines = error
+        .report()
+        .map(|report| report.problems.as_slice())
+        .unwrap_or_default();
     lines.iter().fold(problem, |problem, line: &LineProblem| {
-        let place = line.line.map_or_else(|| "#".to_owned(), |number| format!("#line={number}"));
+        let place = line
+            .line
+            .map_or_else(|| "#".to_owned(), |number| format!("#line={number}"));
         problem.error(place, line.code.name(), line.message.clone())
     })
 }
@@ -179,25 +204,41 @@ pub async fn download(
 
 fn broken(error: &objects::ObjectsError) -> Problem {
     tracing::error!(%error, "a stored object could not be served");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the storage does not work at the moment; try again later")
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+        .detail("the storage does not work at the moment; try again later")
 }
 
 /// Serves an object whole or in one range (RFC 9110, 14), with its hash as entity tag.
-pub(super) async fn serve(app: &App, key: &Key, sha256: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let size = app.objects.size(key).await.map_err(|error| broken(&error))?.ok_or_else(not_found)?;
+pub(super) async fn serve(
+    app: &App,
+    key: &Key,
+    sha256: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let size = app
+        .objects
+        .size(key)
+        .await
+        .map_err(|error| broken(&error))?
+        .ok_or_else(not_found)?;
     let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
         Some(text) => match parse_range(text, size) {
             Some(range) => Some(range),
             None => {
-                let refusal = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE)
-                    .detail(format!("the file has {size} bytes; ask for one range inside of it"));
+                let refusal = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE).detail(format!(
+                    "the file has {size} bytes; ask for one range inside of it"
+                ));
                 return Err(refusal);
             }
         },
         None => None,
     };
     let partial = range.clone();
-    let download = app.objects.read(key, range).await.map_err(|error| broken(&error))?;
+    let download = app
+        .objects
+        .read(key, range)
+        .await
+        .map_err(|error| broken(&error))?;
     let body = Body::from_stream(download.body.map_ok(Bytes::from).map_err(io::Error::other));
     let mut response = Response::new(body);
     let length = partial.as_ref().map_or(size, |range| range.end - range.start);
@@ -243,7 +284,14 @@ mod tests {
         assert_eq!(parse_range("bytes=-3", 10), Some(7..10));
         assert_eq!(parse_range("bytes=-30", 10), Some(0..10));
         assert_eq!(parse_range("bytes=2-99", 10), Some(2..10));
-        for bad in ["bytes=10-", "bytes=5-4", "bytes=a-b", "lines=1-2", "bytes=-0", "bytes=0-1,3-4"] {
+        for bad in [
+            "bytes=10-",
+            "bytes=5-4",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes=-0",
+            "bytes=0-1,3-4",
+        ] {
             assert_eq!(parse_range(bad, 10), None, "{bad}");
         }
     }

@@ -57,7 +57,10 @@ pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-async fn check<E: std::fmt::Display>(name: &'static str, work: impl Future<Output = Result<(), E>>) -> Dependency {
+async fn check<E: std::fmt::Display>(
+    name: &'static str,
+    work: impl Future<Output = Result<(), E>>,
+) -> Dependency {
     let begun = Instant::now();
     let detail = match timeout(DEADLINE, work).await {
         Ok(Ok(())) => None,
@@ -67,12 +70,19 @@ async fn check<E: std::fmt::Display>(name: &'static str, work: impl Future<Outpu
         }
         Err(_) => Some(format!("no answer within {} s", DEADLINE.as_secs())),
     };
-    Dependency { name, ok: detail.is_none(), latency_ms: begun.elapsed().as_secs_f64() * 1e3, detail }
+    Dependency {
+        name,
+        ok: detail.is_none(),
+        latency_ms: begun.elapsed().as_secs_f64() * 1e3,
+        detail,
+    }
 }
 
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
-    let database = check("database", async { sqlx::query("select 1").execute(&app.pool).await.map(|_| ()) });
+    let database = check("database", async {
+        sqlx::query("select 1").execute(&app.pool).await.map(|_| ())
+    });
     let log = check("eventStore", async { app.ports.store.head().await.map(|_| ()) });
     let objects = check("objectStore", async {
         // A key that is never there: the store has to look.
@@ -107,6 +117,10 @@ pub async fn report(State(routes): State<Routes>) -> Response {
 }
 
 fn respond(report: Report) -> Response {
-    let status = if report.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if report.status == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(report)).into_response()
 }

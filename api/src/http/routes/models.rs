@@ -20,7 +20,11 @@ pub async fn download(
 ) -> Result<Response, Problem> {
     let app = &routes.app;
     let model: ModelId = model.parse().map_err(|_| not_found())?;
-    let command = DownloadModelFile { model, version, file: file.clone() };
+    let command = DownloadModelFile {
+        model,
+        version,
+        file: file.clone(),
+    };
     let position = match run(app, &caller, &command).await {
         Ok(position) => position,
         Err(Failed::Other(problem)) => return Err(problem),
@@ -30,12 +34,22 @@ pub async fn download(
         tracing::error!(%error, "a model could not be read");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the read models are behind, try again")
     };
-    app.progress.reach(position, crate::app::PATIENCE).await.map_err(|error| behind(&error))?;
-    let found = projections::models::version::find(&app.pool, model, version).await.map_err(|error| behind(&error))?;
+    app.progress
+        .reach(position, crate::app::PATIENCE)
+        .await
+        .map_err(|error| behind(&error))?;
+    let found = projections::models::version::find(&app.pool, model, version)
+        .await
+        .map_err(|error| behind(&error))?;
     let found = found.ok_or_else(not_found)?;
-    let sha256 = found.files.iter().find(|known| known.name == file).map(|known| known.sha256.clone());
+    let sha256 = found
+        .files
+        .iter()
+        .find(|known| known.name == file)
+        .map(|known| known.sha256.clone());
     let sha256 = sha256.ok_or_else(not_found)?;
-    let key = Key::artifact(found.artifact.trim_start_matches("artifacts/")).and_then(|folder| folder.join(&file));
+    let key =
+        Key::artifact(found.artifact.trim_start_matches("artifacts/")).and_then(|folder| folder.join(&file));
     let key = key.map_err(|error| behind(&error))?;
     serve(app, &key, &sha256, &headers).await
 }

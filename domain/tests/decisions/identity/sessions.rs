@@ -33,6 +33,7 @@ fn opened() -> SessionEvent {
         refresh_hash: "first".into(),
         expires_at: ENDS,
         device: Some("Firefox".into()),
+        deactivations: 0,
     }
 }
 
@@ -215,6 +216,24 @@ fn a_deactivated_account_is_not_carried_on() {
                 reason: "left".into(),
             }],
         )
+        .when(refresh("first", "second"))
+        .by(Principal::Anonymous)
+        .then_refused(RefreshRefusal::Invalid);
+}
+
+/// ID-5: and stays ended when the account is switched on again.
+#[test]
+fn a_session_from_before_a_deactivation_stays_ended() {
+    let off_and_on = [
+        UserEvent::Deactivated {
+            reason: "lost laptop".into(),
+        },
+        UserEvent::Reactivated {
+            reason: "new one".into(),
+        },
+    ];
+    signed_in([])
+        .stream::<User>(ADA, off_and_on)
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
         .then_refused(RefreshRefusal::Invalid);

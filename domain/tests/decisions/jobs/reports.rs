@@ -3,6 +3,7 @@
 use domain::{
     access::quota::{Quota, QuotaLedger},
     authz::{Concealment, Principal, Visibility},
+    execute::{Command, Context},
     jobs::{
         job::{Job, JobEvent},
         progress::{Batch, Point, Progress, ProgressEvent, ReportProgress},
@@ -167,6 +168,7 @@ fn a_stale_attempt_reports_nothing() {
     let lost = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
+        counts: true,
     };
     for news in every_news() {
         a_job([leased(1), lost.clone(), leased(2)])
@@ -190,6 +192,7 @@ fn a_job_that_is_not_under_way_takes_no_reports() {
     let lost = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
+        counts: true,
     };
     for news in every_news() {
         for since in [
@@ -215,6 +218,41 @@ fn another_worker_does_not_report() {
         .when(report(1, completion()))
         .by(Principal::Worker(OTHER_WORKER))
         .then_denied("lease", Concealment::Forbidden);
+}
+
+/// People do not report, not even on their own jobs.
+#[test]
+fn the_owner_of_a_job_does_not_report_on_it() {
+    a_job(under_way())
+        .when(report(1, completion()))
+        .by(ada())
+        .then_denied("system_only", Concealment::Forbidden);
+    a_job(under_way())
+        .when(progress(1))
+        .by(ada())
+        .then_denied("system_only", Concealment::Forbidden);
+}
+
+/// JSON has no word for it, and no reader could go on after it.
+#[test]
+fn a_number_that_is_none_is_not_recorded() {
+    let mut report = progress(1);
+    report.batch.points[0].loss = f64::NAN;
+    let log = a_job(under_way()).log;
+    let world = log.load(&report);
+    let decision = report.decide(
+        &world,
+        &Context {
+            now: NOW,
+            principal: &worker(),
+        },
+    );
+    let changes = decision.expect("the attempt is under way");
+    assert!(
+        changes
+            .defect()
+            .is_some_and(|defect| defect.contains("jobs.ProgressReported"))
+    );
 }
 
 fn batch() -> Batch {
@@ -261,6 +299,7 @@ fn a_stale_attempt_reports_no_progress() {
     let lost = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
+        counts: true,
     };
     let stale = ReportRefusal::StaleAttempt;
     a_job([leased(1), lost, leased(2)])
@@ -283,6 +322,7 @@ fn progress_of_a_lease_that_passed_on_meanwhile_is_not_recorded() {
         &[JobEvent::Interrupted {
             attempt: 1,
             cause: "lost".into(),
+            counts: true,
         }],
     );
     let conflict = log.run_on(&seen, &progress(1), &worker(), NOW);

@@ -289,6 +289,19 @@ fn an_id_names_one_job() {
         .then_refused(StartJobRefusal::IdTaken);
 }
 
+/// The model that will come of it must not be somebody's already.
+#[test]
+fn the_model_of_a_job_is_a_new_one() {
+    given()
+        .a_workshop()
+        .when(StartJob {
+            model: BASE,
+            ..start()
+        })
+        .by(ada())
+        .then_refused(StartJobRefusal::IdTaken);
+}
+
 fn cancel() -> CancelJob {
     CancelJob {
         job: JOB,
@@ -302,6 +315,7 @@ fn a_job_is_cancelled_in_every_state_before_its_end() {
     let interrupted = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
+        counts: true,
     };
     for (since, attempt) in [
         (vec![], 0),

@@ -31,6 +31,7 @@ fn a_waiting_job_is_leased_under_the_next_number() {
     let interrupted = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
+        counts: true,
     };
     a_job([leased(1), interrupted])
         .when(lease(ada()))
@@ -115,6 +116,7 @@ fn interrupted(attempt: u32) -> JobEvent {
     JobEvent::Interrupted {
         attempt,
         cause: "the worker is silent".into(),
+        counts: true,
     }
 }
 
@@ -162,7 +164,51 @@ fn draining_does_not_use_up_the_last_attempt() {
             ..interrupt(3)
         })
         .by(worker())
+        .then_records([job_fact(&drained(3))]);
+}
+
+fn drained(attempt: u32) -> JobEvent {
+    JobEvent::Interrupted {
+        attempt,
+        cause: "the worker is silent".into(),
+        counts: false,
+    }
+}
+
+/// WK-2, JB-6: attempts that were drained do not bring the end nearer.
+#[test]
+fn drained_attempts_leave_the_whole_budget() {
+    let history = [leased(1), drained(1), leased(2), drained(2), leased(3)];
+    a_job(history)
+        .when(interrupt(3))
+        .by(Principal::System("reaper"))
         .then_records([job_fact(&interrupted(3))]);
+}
+
+/// JB-4: a worker neither takes a job for another worker nor takes one from it.
+#[test]
+fn a_worker_speaks_for_itself_only() {
+    let other = || Principal::Worker(OTHER_WORKER);
+    a_job([])
+        .when(lease(ada()))
+        .by(other())
+        .then_denied("system_only", Concealment::Forbidden);
+    a_job([leased(1)])
+        .when(interrupt(1))
+        .by(other())
+        .then_denied("lease", Concealment::Forbidden);
+}
+
+/// AC-6: access is checked of the job's owner, not of whoever the caller names.
+#[test]
+fn somebody_elses_access_does_not_start_a_job() {
+    for owner in [bob(), Principal::System("test"), Principal::Anonymous] {
+        let outcome = a_job([]).log.run(&lease(owner), &worker(), NOW);
+        assert!(
+            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, _)),
+            "{outcome:?}"
+        );
+    }
 }
 
 /// JB-4: what is said of an older attempt does not touch the newer one.
@@ -171,18 +217,15 @@ fn a_stale_or_idle_attempt_is_not_interrupted() {
     let stale = InterruptRefusal::StaleAttempt;
     a_job([leased(1), interrupted(1), leased(2)])
         .when(interrupt(1))
-        .by(worker())
         .then_refused(stale);
     a_job([leased(1), interrupted(1)])
         .when(interrupt(1))
-        .by(worker())
         .then_refused(stale);
     a_job([leased(1), cancelled(1)])
         .when(interrupt(1))
-        .by(worker())
         .then_refused(stale);
-    a_job([]).when(interrupt(0)).by(worker()).then_refused(stale);
-    given().when(interrupt(1)).by(worker()).then_refused(stale);
+    a_job([]).when(interrupt(0)).then_refused(stale);
+    given().when(interrupt(1)).then_refused(stale);
 }
 
 #[test]
