@@ -87,7 +87,14 @@ async fn a_hash_from_older_parameters_matches_and_asks_for_a_new_one() {
 async fn a_hash_of_another_variant_asks_for_a_new_one() {
     let lane = lane(SMALL);
     let params = argon2::Params::new(64, 1, 1, None).expect("valid");
-    let argon2i = argon2::Argon2::new(argon2::Algorithm::Argon2i, argon2::Version::V0x13, params);
+    let secret = key("one");
+    let argon2i = argon2::Argon2::new_with_secret(
+        secret.expose().as_bytes(),
+        argon2::Algorithm::Argon2i,
+        argon2::Version::V0x13,
+        params,
+    )
+    .expect("a short key");
     let phc: argon2::password_hash::phc::PasswordHash =
         argon2::PasswordHasher::hash_password_with_salt(&argon2i, b"correct horse battery", &[7; 16])
             .expect("hashed");
