@@ -375,6 +375,57 @@ async fn a_feed_resumes_without_gap_or_duplicate() {
     app.stop().await;
 }
 
+/// Reads a whole event stream: the ids of its events, and the items they carry.
+async fn event_stream(client: &Client, job: &str, last: Option<&str>) -> (Vec<String>, Vec<Value>) {
+    let body = json!({ "query": tests::harness::feed::JOB_FEED, "variables": { "id": job } });
+    let request = client
+        .request(reqwest::Method::POST, "/graphql")
+        .header("accept", "text/event-stream")
+        .json(&body);
+    let request = match last {
+        Some(last) => request.header("last-event-id", last),
+        None => request,
+    };
+    let answer = client.send(request).await;
+    let text = answer
+        .body
+        .as_str()
+        .unwrap_or_else(|| panic!("no event stream: {answer:?}"))
+        .to_owned();
+    let mut ids = Vec::new();
+    let mut items = Vec::new();
+    for line in text.lines() {
+        if let Some(id) = line.strip_prefix("id:") {
+            ids.push(id.trim().to_owned());
+        }
+        if let Some(data) = line.strip_prefix("data:").filter(|data| !data.trim().is_empty()) {
+            let event: Value = serde_json::from_str(data).expect("JSON");
+            items.push(event["data"]["jobFeed"].clone());
+        }
+    }
+    (ids, items)
+}
+
+/// GQ-4, GQ-5: server-sent events carry positions as ids, and `Last-Event-ID` goes on after one.
+#[tokio::test]
+async fn a_feed_over_server_sent_events_resumes_by_its_last_id() {
+    let app = with_worker().await;
+    let bench = bench(&app).await;
+    let (job, _) = bench.start(&bench.text, scratch(30)).await;
+    let (ids, items) = event_stream(&bench.engineer, &job, None).await;
+    assert_eq!(items.last().expect("an end")["state"], "COMPLETED");
+    assert_eq!(ids.len(), items.len(), "every item can be resumed after");
+    let middle = ids[ids.len() / 2].clone();
+    let (_, rest) = event_stream(&bench.engineer, &job, Some(&middle)).await;
+    let from: u64 = middle.parse().expect("a position");
+    assert!(
+        rest.iter()
+            .all(|item| item["position"].as_str().and_then(|p| p.parse::<u64>().ok()) > Some(from))
+    );
+    assert_eq!(rest.last().expect("an end")["__typename"], "FeedEnd");
+    app.stop().await;
+}
+
 /// GQ-4: strangers get no feed; a reader who loses access is put out.
 #[tokio::test]
 async fn a_feed_is_for_who_may_see_the_job() {

@@ -240,24 +240,3 @@ fn fixture_once() -> &'static Fixture {
     static ONCE: std::sync::OnceLock<Fixture> = std::sync::OnceLock::new();
     ONCE.get_or_init(fixture)
 }
-
-/// What the cache is for. Run by hand: `cargo test -p api --lib -- --ignored --nocapture cost_of`.
-#[test]
-#[ignore = "prints times; proves nothing"]
-fn the_cost_of_a_check_fresh_and_cached() {
-    let f = fixture();
-    let token = f.issue();
-    let keys = f.keys.current();
-    let measure = |what: &str, work: &dyn Fn()| {
-        let start = std::time::Instant::now();
-        (0..2_000).for_each(|_| work());
-        println!("{what}: {:.2} µs", start.elapsed().as_secs_f64() * 1e6 / 2_000.0);
-    };
-    measure("issue", &|| drop(f.issue()));
-    measure("fresh", &|| {
-        assert!(f.tokens.verify_anew(&keys, token.expose()).is_ok());
-    });
-    measure("cached", &|| {
-        assert!(f.tokens.verify(NOW, token.expose()).is_ok());
-    });
-}
