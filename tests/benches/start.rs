@@ -57,7 +57,7 @@ pub(crate) async fn run() -> Result<Value> {
                 memory = occupied(&running, folder.path()).await?;
             }
             running.stop().await?;
-            later.postgres.push(postgres(folder.path()).await?);
+            later.postgres.push(postgres(&folder.path().join("data")).await?);
         }
     }
     let rows = [first.row("first"), later.row("later")];

@@ -19,7 +19,7 @@ use domain::{
     id::{JobId, UserId},
     jobs::{
         job::{Job as JobAggregate, JobEvent},
-        progress::{Progress, ProgressEvent},
+        progress::{Evaluation, LogLine, Point, Progress, ProgressEvent, Sample},
     },
 };
 use futures::Stream;
@@ -168,7 +168,7 @@ pub struct FeedHeartbeat {
     pub position: Long,
 }
 
-/// Nothing more will happen.
+/// Nothing more will happen. A query sees the end from this position on: give it as `minPosition`.
 #[derive(SimpleObject)]
 pub struct FeedEnd {
     /// Position of the last event.
@@ -406,8 +406,8 @@ impl Feed {
 
     fn translate(&mut self, event: &RecordedEvent) -> Result<()> {
         if event.stream.category() == Progress::CATEGORY {
-            let ProgressEvent::Reported { batch, .. } = decode(event)?;
-            self.pending.extend(progress_items(event, batch, &self.include));
+            self.pending
+                .extend(progress_item(event, decode(event)?, &self.include));
             return Ok(());
         }
         let decoded = decode::<JobEvent>(event)?;
@@ -500,52 +500,76 @@ fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
     }
 }
 
-fn progress_items(
-    event: &RecordedEvent,
-    batch: domain::jobs::progress::Batch,
-    include: &[JobFeedKind],
-) -> Vec<JobFeedItem> {
+/// One event is one item, so that a feed can go on after any position.
+fn progress_item(event: &RecordedEvent, news: ProgressEvent, include: &[JobFeedKind]) -> Option<JobFeedItem> {
     let (position, at) = (event.position.into(), event.at);
-    let mut items = Vec::new();
-    if include.contains(&JobFeedKind::Metrics) {
-        let point = |point: domain::jobs::progress::Point| MetricPoint {
+    match news {
+        ProgressEvent::Reported { metrics, .. } if include.contains(&JobFeedKind::Metrics) => {
+            Some(JobFeedItem::Metrics(JobMetricBatch {
+                position,
+                at,
+                step: metrics.step,
+                total_steps: metrics.total_steps,
+                eta_seconds: metrics.eta_seconds,
+                memory_bytes: metrics.memory_bytes.map(Long),
+                points: metrics.points.into_iter().map(MetricPoint::from).collect(),
+                evaluations: metrics
+                    .evaluations
+                    .into_iter()
+                    .map(EvaluationPoint::from)
+                    .collect(),
+            }))
+        }
+        ProgressEvent::Logged { samples, log, .. } if include.contains(&JobFeedKind::Log) => {
+            let lines = log.into_iter().map(JobLogLine::from);
+            let lines = lines.chain(samples.into_iter().map(JobLogLine::from)).collect();
+            Some(JobFeedItem::Log(JobLogChunk { position, at, lines }))
+        }
+        ProgressEvent::Reported { .. } | ProgressEvent::Logged { .. } => None,
+    }
+}
+
+impl From<Point> for MetricPoint {
+    fn from(point: Point) -> Self {
+        Self {
             step: point.step,
             loss: point.loss,
             learning_rate: point.learning_rate,
             gradient_norm: point.gradient_norm,
             tokens_per_second: point.tokens_per_second,
-        };
-        let evaluation = |evaluation: domain::jobs::progress::Evaluation| EvaluationPoint {
+        }
+    }
+}
+
+impl From<Evaluation> for EvaluationPoint {
+    fn from(evaluation: Evaluation) -> Self {
+        Self {
             step: evaluation.step,
             loss: evaluation.loss,
             perplexity: evaluation.loss.exp(),
-        };
-        items.push(JobFeedItem::Metrics(JobMetricBatch {
-            position,
-            at,
-            step: batch.step,
-            total_steps: batch.total_steps,
-            eta_seconds: batch.eta_seconds,
-            memory_bytes: batch.memory_bytes.map(Long),
-            points: batch.points.into_iter().map(point).collect(),
-            evaluations: batch.evaluations.into_iter().map(evaluation).collect(),
-        }));
+        }
     }
-    let samples = batch.samples.into_iter().map(|sample| JobLogLine {
-        level: "sample".to_owned(),
-        message: sample.text,
-        step: Some(sample.step),
-        prompt: Some(sample.prompt),
-    });
-    let log = batch.log.into_iter().map(|line| JobLogLine {
-        level: line.level,
-        message: line.message,
-        step: None,
-        prompt: None,
-    });
-    let lines: Vec<JobLogLine> = log.chain(samples).collect();
-    if include.contains(&JobFeedKind::Log) && !lines.is_empty() {
-        items.push(JobFeedItem::Log(JobLogChunk { position, at, lines }));
+}
+
+impl From<LogLine> for JobLogLine {
+    fn from(line: LogLine) -> Self {
+        Self {
+            level: line.level,
+            message: line.message,
+            step: None,
+            prompt: None,
+        }
     }
-    items
+}
+
+impl From<Sample> for JobLogLine {
+    fn from(sample: Sample) -> Self {
+        let (step, prompt) = (Some(sample.step), Some(sample.prompt));
+        Self {
+            level: "sample".to_owned(),
+            message: sample.text,
+            step,
+            prompt,
+        }
+    }
 }

@@ -14,7 +14,8 @@ use crate::{
 
 pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let progress = samples_of!(ProgressEvent {
-        Reported => ProgressEvent::Reported { attempt: 1, batch: batch() },
+        Reported => ProgressEvent::Reported { attempt: 1, metrics: batch().metrics() },
+        Logged => ProgressEvent::Logged { attempt: 1, step: 7, samples: batch().samples, log: batch().log },
     });
     jobs().into_iter().chain(progress).collect()
 }

@@ -56,8 +56,7 @@ pub struct LogLine {
 }
 
 /// What happened since the last report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Steps done in all.
     pub step: u32,
@@ -77,6 +76,46 @@ pub struct Batch {
     pub log: Vec<LogLine>,
 }
 
+impl Batch {
+    /// The numbers of the batch.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            step: self.step,
+            total_steps: self.total_steps,
+            eta_seconds: self.eta_seconds,
+            memory_bytes: self.memory_bytes,
+            points: self.points.clone(),
+            evaluations: self.evaluations.clone(),
+        }
+    }
+
+    fn has_words(&self) -> bool {
+        !self.samples.is_empty() || !self.log.is_empty()
+    }
+
+    fn has_numbers(&self) -> bool {
+        !self.points.is_empty() || !self.evaluations.is_empty()
+    }
+}
+
+/// The numbers of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Steps done in all.
+    pub step: u32,
+    /// Steps to do in all.
+    pub total_steps: u32,
+    /// Estimated seconds to the end, once known.
+    pub eta_seconds: Option<u32>,
+    /// Resident memory of the training process, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Measurements.
+    pub points: Vec<Point>,
+    /// Evaluations.
+    pub evaluations: Vec<Evaluation>,
+}
+
 /// The progress of one job. Keeps nothing: it is there to be followed in the log.
 #[derive(Clone, Debug, Default)]
 pub struct Progress;
@@ -85,15 +124,39 @@ pub struct Progress;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "data")]
 pub enum ProgressEvent {
-    /// A batch of news, at most about one a second.
+    /// The numbers of a batch, at most about one a second.
     #[serde(rename = "jobs.ProgressReported")]
     Reported {
         /// The attempt.
         attempt: u32,
-        /// The news.
+        /// The numbers.
         #[serde(flatten)]
-        batch: Batch,
+        metrics: Metrics,
     },
+    /// The words of a batch. A fact of its own, so that a feed has one item for each position and can go on
+    /// after any of them.
+    #[serde(rename = "jobs.LogAppended")]
+    Logged {
+        /// The attempt.
+        attempt: u32,
+        /// Steps done in all.
+        step: u32,
+        /// Generated texts.
+        samples: Vec<Sample>,
+        /// Log lines.
+        log: Vec<LogLine>,
+    },
+}
+
+impl ProgressEvent {
+    /// The attempt, and the steps done in all.
+    #[must_use]
+    pub fn place(&self) -> (u32, u32) {
+        match self {
+            Self::Reported { attempt, metrics } => (*attempt, metrics.step),
+            Self::Logged { attempt, step, .. } => (*attempt, *step),
+        }
+    }
 }
 
 impl Event for ProgressEvent {}
@@ -131,10 +194,26 @@ impl Command for ReportProgress {
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
         super::report::under_way(&world.get::<Job>(self.job), self.attempt)?;
-        let event = ProgressEvent::Reported {
-            attempt: self.attempt,
-            batch: self.batch.clone(),
-        };
-        Ok(Changes::none().and_once::<Progress>(self.job, self.id, &event))
+        let (attempt, batch) = (self.attempt, &self.batch);
+        let mut changes = Changes::none();
+        if batch.has_numbers() || !batch.has_words() {
+            let reported = ProgressEvent::Reported {
+                attempt,
+                metrics: batch.metrics(),
+            };
+            changes = changes.and_once::<Progress>(self.job, self.id, &reported);
+        }
+        if batch.has_words() {
+            let (samples, log) = (batch.samples.clone(), batch.log.clone());
+            let logged = ProgressEvent::Logged {
+                attempt,
+                step: batch.step,
+                samples,
+                log,
+            };
+            let id = uuid::Uuid::new_v5(&self.id, b"words");
+            changes = changes.and_once::<Progress>(self.job, id, &logged);
+        }
+        Ok(changes)
     }
 }

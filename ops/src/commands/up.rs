@@ -1,11 +1,11 @@
 //! `anneal up`: the whole system in one process, until Ctrl-C.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    config::Config,
+    config::{Config, LogFilter},
     demo,
     system::{SETUP_TOKEN_FILE, Surroundings, System},
     telemetry,
@@ -37,7 +37,11 @@ pub async fn interrupted() {
 }
 
 /// Starts the system, says where it is, and stops it in order.
-pub async fn run(config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
+pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
+    if wish.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
+        // The demo draws on the terminal; what goes well need not be written over it.
+        config.log.level = LogFilter("warn".to_owned());
+    }
     telemetry::init_log(&config.log)?;
     println!("Starting Anneal in {} …", config.general.data_dir.display());
     let begun = std::time::Instant::now();

@@ -91,6 +91,11 @@ impl Setting for LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(pub String);
 
+impl LogFilter {
+    /// What is written unless something else is set.
+    pub const USUAL: &str = "info,sqlx=warn";
+}
+
 impl Setting for LogFilter {
     const KIND: &'static str = "levels";
     fn read(text: &str) -> Result<Self, String> {

@@ -217,15 +217,17 @@ impl JobRow {
     }
 
     fn progress(&mut self, event: &ProgressEvent, position: i64) {
-        let ProgressEvent::Reported { batch, .. } = event;
         self.position = position;
-        self.step = whole(batch.step);
-        self.eta_seconds = batch.eta_seconds.map(whole);
-        if let Some(point) = batch.points.last() {
+        let ProgressEvent::Reported { metrics, .. } = event else {
+            return;
+        };
+        self.step = whole(metrics.step);
+        self.eta_seconds = metrics.eta_seconds.map(whole);
+        if let Some(point) = metrics.points.last() {
             self.loss = Some(point.loss);
             self.tokens_per_second = Some(point.tokens_per_second);
         }
-        if let Some(evaluation) = batch.evaluations.last() {
+        if let Some(evaluation) = metrics.evaluations.last() {
             self.evaluation_loss = Some(evaluation.loss);
         }
     }

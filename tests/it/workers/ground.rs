@@ -283,10 +283,7 @@ impl Ground {
     /// JB-5: each attempt's batches follow each other, and none of an older one comes after a newer one's.
     pub(crate) async fn assert_progress_in_order(&self, job: JobId) {
         let all = self.progress(job).await;
-        let places: Vec<(u32, u32)> = all
-            .iter()
-            .map(|ProgressEvent::Reported { attempt, batch }| (*attempt, batch.step))
-            .collect();
+        let places: Vec<(u32, u32)> = all.iter().map(ProgressEvent::place).collect();
         assert!(!places.is_empty() && places.is_sorted(), "{places:?}");
     }
 

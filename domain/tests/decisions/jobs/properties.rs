@@ -13,7 +13,7 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         lease::{InterruptJob, LeaseJob},
-        progress::{Batch, Progress, ProgressEvent, ReportProgress},
+        progress::{Batch, Progress, ReportProgress},
         report::{News, Report},
         start::{CancelJob, StartJob},
     },
@@ -295,7 +295,8 @@ impl Scene {
     /// How much progress each attempt of `job` has recorded.
     fn progress(&self, job: u8) -> BTreeMap<u32, usize> {
         let mut counts = BTreeMap::new();
-        for ProgressEvent::Reported { attempt, .. } in self.log.events::<Progress>(job_id(job)) {
+        for event in self.log.events::<Progress>(job_id(job)) {
+            let (attempt, _) = event.place();
             *counts.entry(attempt).or_default() += 1;
         }
         counts

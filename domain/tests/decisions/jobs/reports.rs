@@ -6,7 +6,7 @@ use domain::{
     execute::{Command, Context},
     jobs::{
         job::{Job, JobEvent},
-        progress::{Batch, Point, Progress, ProgressEvent, ReportProgress},
+        progress::{Batch, LogLine, Point, Progress, ProgressEvent, ReportProgress},
         report::{News, ReportRefusal},
     },
     models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
@@ -285,12 +285,42 @@ fn progress(attempt: u32) -> ReportProgress {
 fn progress_goes_to_its_own_stream() {
     let reported = ProgressEvent::Reported {
         attempt: 1,
-        batch: batch(),
+        metrics: batch().metrics(),
     };
     a_job(under_way())
         .when(progress(1))
         .by(worker())
         .then_records([fact::<Progress>(JOB, &reported)]);
+}
+
+/// GQ-4: numbers and words are two facts, so that a feed can go on after either.
+#[test]
+fn numbers_and_words_of_a_batch_are_two_facts() {
+    let line = LogLine {
+        level: "info".into(),
+        message: "half way".into(),
+    };
+    let mut report = progress(1);
+    report.batch.log.push(line.clone());
+    let reported = ProgressEvent::Reported {
+        attempt: 1,
+        metrics: batch().metrics(),
+    };
+    let logged = ProgressEvent::Logged {
+        attempt: 1,
+        step: 7,
+        samples: Vec::new(),
+        log: vec![line],
+    };
+    a_job(under_way())
+        .when(report.clone())
+        .by(worker())
+        .then_records([fact::<Progress>(JOB, &reported), fact::<Progress>(JOB, &logged)]);
+    report.batch.points.clear();
+    a_job(under_way())
+        .when(report)
+        .by(worker())
+        .then_records([fact::<Progress>(JOB, &logged)]);
 }
 
 /// JB-4
