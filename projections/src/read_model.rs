@@ -54,12 +54,16 @@ pub trait ReadModel: Default + Send + Sync + 'static {
     const VERSION: i32;
     /// The table.
     const TABLE: &'static str;
-    /// The column that identifies a row; compared as text.
+    /// The column that identifies a row.
     const KEY: &'static str = "id";
+    /// The type of that column.
+    const KEY_TYPE: &'static str = "uuid";
+    /// Whether rows are only ever put, never changed: then none are read before they are written.
+    const APPEND_ONLY: bool = false;
     /// The categories of streams that it folds; empty: all.
     const CATEGORIES: &'static [&'static str];
 
-    /// The keys of the rows that `event` may touch.
+    /// The keys of the rows that `event` may change; none for tables that are only added to.
     ///
     /// # Errors
     /// When this build cannot read the event.
@@ -124,10 +128,15 @@ async fn load<M: ReadModel>(
     connection: &mut PgConnection,
     keys: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, M::Row>, ProjectError> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    // The keys take on the column's type, not the column the keys': so the index is used.
     let statement = format!(
-        "select {key}::text, to_jsonb(t)::text from {table} t where {key}::text = any($1)",
+        "select {key}::text, to_jsonb(t)::text from {table} t where {key} = any($1::text[]::{kind}[])",
         key = M::KEY,
+        kind = M::KEY_TYPE,
         table = M::TABLE
     );
     let found = sqlx::query(AssertSqlSafe(statement))
@@ -217,7 +226,7 @@ impl<M: ReadModel> Projector for Table<M> {
             for event in events {
                 keys.extend(M::keys(event)?);
             }
-            if keys.is_empty() {
+            if keys.is_empty() && !M::APPEND_ONLY {
                 return Ok(());
             }
             let mut rows = Rows {

@@ -110,7 +110,7 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
     let input = json!({
         "name": "Survivor", "experimentId": experiment, "datasetId": dataset,
         "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
-        "parameters": { "steps": 900, "batchSize": 4, "sequenceLength": 32, "checkpointEvery": 20, "sampleTokens": 4 },
+        "parameters": { "steps": 6000, "batchSize": 4, "sequenceLength": 32, "checkpointEvery": 200, "sampleTokens": 4 },
     });
     let query =
         "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } position userErrors { message } } }";
@@ -150,7 +150,7 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
         "{events:?}"
     );
     let steps: Vec<u64> = whole.iter().filter_map(|item| item["step"].as_u64()).collect();
-    assert_eq!(steps.last(), Some(&900));
+    assert_eq!(steps.last(), Some(&6000));
 
     // A second start on the same folder is refused by name while this one runs.
     let second = Command::new(program())

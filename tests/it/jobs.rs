@@ -461,7 +461,10 @@ async fn a_feed_is_for_who_may_see_the_job() {
 async fn a_killed_child_costs_an_attempt_and_no_more() {
     let app = with_worker().await;
     let bench = bench(&app).await;
-    let (job, _) = bench.start(&bench.text, scratch(400)).await;
+    // Long enough that the kill comes in the middle, also on a fast machine.
+    let mut long = scratch(4_000);
+    long["parameters"]["checkpointEvery"] = json!(100);
+    let (job, _) = bench.start(&bench.text, long).await;
     let mut feed = Feed::of_job(&bench.engineer, &job, None).await;
     feed.until(|item| item["event"] == "jobs.CheckpointSaved").await;
     for child in children_of(&job) {

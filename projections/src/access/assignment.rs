@@ -45,6 +45,7 @@ impl ReadModel for Assignments {
     const NAME: &'static str = "access.assignment";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_assignment";
+    const KEY_TYPE: &'static str = "text";
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -22,6 +22,7 @@ impl ReadModel for Roles {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_role";
     const KEY: &'static str = "name";
+    const KEY_TYPE: &'static str = "text";
     const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

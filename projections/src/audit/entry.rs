@@ -81,11 +81,12 @@ impl ReadModel for Entries {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "audit_entry";
     const KEY: &'static str = "position";
+    const KEY_TYPE: &'static str = "bigint";
+    const APPEND_ONLY: bool = true;
     const CATEGORIES: &'static [&'static str] = &[];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        // Entries never change, so there is nothing to load; a key keeps the page from being skipped.
-        Ok(vec![String::new()])
+        Ok(Vec::new())
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<EntryRow>) -> Result<(), DecodeError> {

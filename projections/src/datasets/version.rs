@@ -49,11 +49,12 @@ impl ReadModel for Versions {
     const NAME: &'static str = "datasets.version";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "datasets_version";
+    const KEY_TYPE: &'static str = "text";
+    const APPEND_ONLY: bool = true;
     const CATEGORIES: &'static [&'static str] = &[Dataset::CATEGORY];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        // Versions never change, so there is nothing to load; a key keeps the page from being skipped.
-        Ok(vec![String::new()])
+        Ok(Vec::new())
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<VersionRow>) -> Result<(), DecodeError> {

@@ -96,10 +96,13 @@ pub async fn list(
     project: Option<ProjectId>,
     page: &PageRequest,
 ) -> Result<Page<ExperimentRow>, ReadError> {
+    // Project by project along its own index; a join would walk through everybody's experiments.
     let query = sqlx::query(
-        "select to_jsonb(t)::text from projects_experiment t join projects_project p on p.id = t.project_id \
-         where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or t.project_id = $2) \
-         and ($3::uuid is null or t.id < $3) order by t.id desc limit $4",
+        "select to_jsonb(t)::text from projects_project p cross join lateral \
+         (select * from projects_experiment e where e.project_id = p.id \
+          and e.id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) order by e.id desc limit $4) t \
+         where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or p.id = $2) \
+         order by t.id desc limit $4",
     );
     let after = page
         .after

@@ -6,7 +6,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgConnection, PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -15,6 +15,8 @@ use super::failure::{describe, within};
 /// The role of the running system, made by the migration of the log.
 pub const APP_ROLE: &str = "anneal_app";
 
+/// How long a connection may have been idle and still be lent unasked.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long making a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -43,9 +45,24 @@ pub fn address(url: &str) -> Result<PgConnectOptions, ConnectError> {
 /// after 30 s, on a lock after 5 s, and are ended by the server after 30 s of idling in a transaction.
 #[must_use]
 pub fn as_app_role(options: PgPoolOptions) -> PgPoolOptions {
-    options
+    checked_when_idle(options)
         .acquire_timeout(CONNECT_WITHIN)
         .after_connect(|connection, _| Box::pin(become_app_role(connection, "30s", Plans::Auto)))
+}
+
+/// A connection that was in use a moment ago is taken to be alive: asking each time would cost every
+/// statement a second round trip. One that was idle longer is asked before it is lent.
+fn checked_when_idle(options: PgPoolOptions) -> PgPoolOptions {
+    options
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// A pool for everything but migrations, see [`as_app_role`]. `max`: connections at most.
@@ -82,7 +99,7 @@ pub async fn admin_pool(url: &str, max: u32) -> Result<PgPool, ConnectError> {
 
 /// As [`as_app_role`], for the log's own readers.
 pub(super) fn for_log(options: PgPoolOptions) -> PgPoolOptions {
-    options
+    checked_when_idle(options)
         .acquire_timeout(CONNECT_WITHIN)
         .after_connect(|connection, _| Box::pin(become_app_role(connection, "30s", Plans::Fresh)))
 }
