@@ -249,7 +249,7 @@ impl Changes {
                 self.list.push(change);
             }
             Err(error) => {
-                self.defect = Some(format!("an event of {} cannot be encoded: {error}", A::CATEGORY))
+                self.defect = Some(format!("an event of {} cannot be encoded: {error}", A::CATEGORY));
             }
         }
         self

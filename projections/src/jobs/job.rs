@@ -195,7 +195,7 @@ impl JobRow {
                 self.started_at = self.started_at.or(Some(at));
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => {
-                self.checkpoint_step = Some(whole(checkpoint.step))
+                self.checkpoint_step = Some(whole(checkpoint.step));
             }
             JobEvent::Interrupted { .. } => {
                 self.state = JobState::Queued;
