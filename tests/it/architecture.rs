@@ -369,7 +369,7 @@ fn every_folder_of_the_domain_is_a_context() {
         .collect();
     let known: BTreeSet<String> = CONTEXTS
         .iter()
-        .chain(&["catalogue"])
+        .chain(&["authz", "catalogue"])
         .map(|name| (*name).to_owned())
         .collect();
     assert_eq!(folders, known);

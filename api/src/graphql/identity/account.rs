@@ -1,0 +1,88 @@
+//! From what a client typed to an account that can be decided on: every fault at once, the password hashed.
+
+use async_graphql::{Context, Result};
+use domain::{
+    id::UserId,
+    identity::registration::{NewAccount, RegisterRefusal},
+};
+
+use super::types::{Errors, IdentityErrorCode, RegisterInput};
+use crate::{
+    auth::policy::{self, FieldProblem},
+    graphql::{
+        context::{app, coded},
+        fault::Fault,
+    },
+    sessions,
+};
+
+fn problem(found: FieldProblem) -> Fault<IdentityErrorCode> {
+    let code = if found.path == "password" {
+        IdentityErrorCode::WeakPassword
+    } else {
+        IdentityErrorCode::Invalid
+    };
+    Fault::of(&found.path, found.message, code)
+}
+
+pub(super) fn refused(reason: RegisterRefusal) -> Fault<IdentityErrorCode> {
+    let (path, code) = match reason {
+        RegisterRefusal::UsernameTaken => ("username", IdentityErrorCode::UsernameTaken),
+        RegisterRefusal::EmailTaken => ("email", IdentityErrorCode::EmailTaken),
+        RegisterRefusal::RegistrationClosed => ("", IdentityErrorCode::RegistrationClosed),
+        RegisterRefusal::SetupRequired => ("", IdentityErrorCode::SetupRequired),
+        RegisterRefusal::AlreadySetUp => ("", IdentityErrorCode::AlreadySetUp),
+    };
+    match path {
+        "" => Fault::whole(reason.to_string(), code),
+        path => Fault::of(path, reason.to_string(), code),
+    }
+}
+
+fn optional_text(path: &'static str, text: Option<&String>, errors: &mut Errors) -> Option<String> {
+    let text = text.map(|text| text.trim()).filter(|text| !text.is_empty())?;
+    if text.chars().count() > 100 || text.chars().any(char::is_control) {
+        let message = "at most 100 characters, none of them control characters";
+        errors.push(Fault::of(path, message, IdentityErrorCode::Invalid));
+    }
+    Some(text.to_owned())
+}
+
+/// Checks the form of a new account and hashes its password.
+pub(super) async fn new_account(
+    context: &Context<'_>,
+    input: RegisterInput,
+) -> Result<Result<NewAccount, Errors>> {
+    let mut errors: Errors = Vec::new();
+    let normalised = policy::registration(&input.username, &input.email, &input.password);
+    let first_name = optional_text("firstName", input.first_name.as_ref(), &mut errors);
+    let last_name = optional_text("lastName", input.last_name.as_ref(), &mut errors);
+    let company = optional_text("company", input.company.as_ref(), &mut errors);
+    let division = optional_text("division", input.division.as_ref(), &mut errors);
+    let department = optional_text("department", input.department.as_ref(), &mut errors);
+    let normalised = match normalised {
+        Ok(normalised) if errors.is_empty() => normalised,
+        Ok(_) => return Ok(Err(errors)),
+        Err(found) => {
+            errors.extend(found.into_iter().map(problem));
+            return Ok(Err(errors));
+        }
+    };
+    let app = app(context)?;
+    let password = sessions::hash(app, input.password)
+        .await
+        .map_err(|error| coded(error.code(), error.to_string()))?;
+    Ok(Ok(NewAccount {
+        user: UserId(app.ports.ids.next()),
+        username_claim: sessions::claim(app, "username", &normalised.username),
+        email_claim: sessions::claim(app, "email", &normalised.email),
+        username: normalised.username,
+        email: input.email.trim().to_owned(),
+        password,
+        first_name,
+        last_name,
+        company,
+        division,
+        department,
+    }))
+}

@@ -1,0 +1,333 @@
+//! What a job's feed carries: one item for each position, so that it can go on after any of them.
+
+use async_graphql::{Enum, SimpleObject, Union};
+use domain::{
+    event_store::{Position, RecordedEvent},
+    jobs::{
+        job::JobEvent,
+        progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
+    },
+};
+use time::OffsetDateTime;
+
+use crate::graphql::{
+    jobs::{Job, JobState},
+    scalars::Long,
+};
+
+/// What a feed carries besides its snapshot, heart-beats and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum JobFeedKind {
+    /// Changes of state.
+    State,
+    /// Measurements.
+    Metrics,
+    /// Log lines and generated samples.
+    Log,
+}
+
+/// The job as it stands, first of all.
+#[derive(SimpleObject)]
+pub struct JobSnapshot {
+    /// Everything up to this position is in it.
+    pub position: Long,
+    /// The job.
+    pub job: Job,
+}
+
+/// Something happened to the job.
+#[derive(SimpleObject)]
+pub struct JobDelta {
+    /// Position of the event.
+    pub position: Long,
+    /// When it was recorded.
+    pub at: OffsetDateTime,
+    /// What happened, as in the audit log: `jobs.JobLeased`, `jobs.CheckpointSaved`, … The list may grow.
+    pub event: String,
+    /// Where the job stands after it; null when it stays where it is.
+    pub state: Option<JobState>,
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// In words.
+    pub message: String,
+}
+
+/// One step's measurements.
+#[derive(SimpleObject)]
+pub struct MetricPoint {
+    /// The step, from 1.
+    pub step: u32,
+    /// Training loss, in nats per token.
+    pub loss: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Global norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Tokens per second.
+    pub tokens_per_second: f64,
+}
+
+/// One evaluation.
+#[derive(SimpleObject)]
+pub struct EvaluationPoint {
+    /// After this step.
+    pub step: u32,
+    /// Loss on the held-out share, in nats per token.
+    pub loss: f64,
+    /// Exponential of the loss.
+    pub perplexity: f64,
+}
+
+/// Measurements since the last batch.
+#[derive(SimpleObject)]
+pub struct JobMetricBatch {
+    /// Position of the event.
+    pub position: Long,
+    /// When it was recorded.
+    pub at: OffsetDateTime,
+    /// Steps done.
+    pub step: u32,
+    /// Steps to do in all.
+    pub total_steps: u32,
+    /// Estimated seconds to the end.
+    pub eta_seconds: Option<u32>,
+    /// Resident memory of the training process in bytes.
+    pub memory_bytes: Option<Long>,
+    /// One for each step, thinned out when there are many.
+    pub points: Vec<MetricPoint>,
+    /// Evaluations.
+    pub evaluations: Vec<EvaluationPoint>,
+}
+
+/// A log line or a sample.
+#[derive(SimpleObject)]
+pub struct JobLogLine {
+    /// `info`, `warn`, `error` or `sample`.
+    pub level: String,
+    /// The text.
+    pub message: String,
+    /// For samples: after this step; 0 is before training.
+    pub step: Option<u32>,
+    /// For samples: what the model was given.
+    pub prompt: Option<String>,
+}
+
+/// Log lines and samples since the last chunk.
+#[derive(SimpleObject)]
+pub struct JobLogChunk {
+    /// Position of the event.
+    pub position: Long,
+    /// When it was recorded.
+    pub at: OffsetDateTime,
+    /// The lines.
+    pub lines: Vec<JobLogLine>,
+}
+
+/// What was asked for cannot be continued from: a snapshot follows.
+#[derive(SimpleObject)]
+pub struct FeedGap {
+    /// Where the feed goes on.
+    pub position: Long,
+    /// Why.
+    pub reason: String,
+}
+
+/// Nothing happened, and the feed is alive.
+#[derive(SimpleObject)]
+pub struct FeedHeartbeat {
+    /// Head of the log: everything up to here has been looked at.
+    pub position: Long,
+}
+
+/// Nothing more will happen. A query sees the end from this position on: give it as `minPosition`.
+#[derive(SimpleObject)]
+pub struct FeedEnd {
+    /// Position of the last event.
+    pub position: Long,
+    /// Where the job ended.
+    pub state: JobState,
+    /// In words.
+    pub reason: String,
+}
+
+/// What a job's feed carries.
+#[derive(Union)]
+#[expect(clippy::large_enum_variant, reason = "one item at a time is alive")]
+pub enum JobFeedItem {
+    /// The job as it stands.
+    Snapshot(JobSnapshot),
+    /// Something happened.
+    Delta(JobDelta),
+    /// Measurements.
+    Metrics(JobMetricBatch),
+    /// Log lines and samples.
+    Log(JobLogChunk),
+    /// The feed could not go on where it was asked to.
+    Gap(FeedGap),
+    /// The feed is alive.
+    Heartbeat(FeedHeartbeat),
+    /// Nothing more will come.
+    End(FeedEnd),
+}
+
+impl JobFeedItem {
+    pub(super) fn position(&self) -> u64 {
+        match self {
+            Self::Snapshot(item) => item.position.0,
+            Self::Delta(item) => item.position.0,
+            Self::Metrics(item) => item.position.0,
+            Self::Log(item) => item.position.0,
+            Self::Gap(item) => item.position.0,
+            Self::Heartbeat(item) => item.position.0,
+            Self::End(item) => item.position.0,
+        }
+    }
+}
+
+pub(super) fn end_of(position: Position, state: JobState) -> JobFeedItem {
+    let reason = match state {
+        JobState::Completed => "the job is completed",
+        JobState::Failed => "the job has failed",
+        _ => "the job was cancelled",
+    };
+    JobFeedItem::End(FeedEnd {
+        position: position.into(),
+        state,
+        reason: reason.to_owned(),
+    })
+}
+
+pub(super) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
+    match event {
+        JobEvent::Queued(order) => (Some(JobState::Queued), 0, format!("'{}' is queued", order.name)),
+        JobEvent::Leased {
+            attempt, worker_name, ..
+        } => (
+            Some(JobState::Starting),
+            *attempt,
+            format!("{worker_name} took the job"),
+        ),
+        JobEvent::Started {
+            attempt,
+            from_step: 0,
+            total_steps,
+            trained_parameters,
+        } => {
+            let message = format!("training {trained_parameters} parameters for {total_steps} steps");
+            (Some(JobState::Running), *attempt, message)
+        }
+        JobEvent::Started {
+            attempt,
+            from_step,
+            total_steps,
+            ..
+        } => {
+            let message = format!("training goes on from step {from_step} of {total_steps}");
+            (Some(JobState::Running), *attempt, message)
+        }
+        JobEvent::CheckpointSaved { attempt, checkpoint } => (
+            None,
+            *attempt,
+            format!("checkpoint after step {}", checkpoint.step),
+        ),
+        JobEvent::Interrupted { attempt, cause, .. } => {
+            (Some(JobState::Queued), *attempt, format!("interrupted: {cause}"))
+        }
+        JobEvent::Completed { attempt, model, .. } => (
+            Some(JobState::Completed),
+            *attempt,
+            format!("completed as {} version {}", model.model, model.version),
+        ),
+        JobEvent::Failed {
+            attempt,
+            code,
+            message,
+        } => (Some(JobState::Failed), *attempt, format!("{code}: {message}")),
+        JobEvent::Cancelled { attempt, reason } if reason.is_empty() => {
+            (Some(JobState::Cancelled), *attempt, "cancelled".to_owned())
+        }
+        JobEvent::Cancelled { attempt, reason } => (
+            Some(JobState::Cancelled),
+            *attempt,
+            format!("cancelled: {reason}"),
+        ),
+    }
+}
+
+/// One event is one item, so that a feed can go on after any position.
+pub(super) fn progress_item(
+    event: &RecordedEvent,
+    news: ProgressEvent,
+    include: &[JobFeedKind],
+) -> Option<JobFeedItem> {
+    let (position, at) = (event.position.into(), event.at);
+    match news {
+        ProgressEvent::Reported { metrics, .. } if include.contains(&JobFeedKind::Metrics) => {
+            Some(JobFeedItem::Metrics(JobMetricBatch {
+                position,
+                at,
+                step: metrics.step,
+                total_steps: metrics.total_steps,
+                eta_seconds: metrics.eta_seconds,
+                memory_bytes: metrics.memory_bytes.map(Long),
+                points: metrics.points.into_iter().map(MetricPoint::from).collect(),
+                evaluations: metrics
+                    .evaluations
+                    .into_iter()
+                    .map(EvaluationPoint::from)
+                    .collect(),
+            }))
+        }
+        ProgressEvent::Logged { samples, log, .. } if include.contains(&JobFeedKind::Log) => {
+            let lines = log.into_iter().map(JobLogLine::from);
+            let lines = lines.chain(samples.into_iter().map(JobLogLine::from)).collect();
+            Some(JobFeedItem::Log(JobLogChunk { position, at, lines }))
+        }
+        ProgressEvent::Reported { .. } | ProgressEvent::Logged { .. } => None,
+    }
+}
+
+impl From<Point> for MetricPoint {
+    fn from(point: Point) -> Self {
+        Self {
+            step: point.step,
+            loss: point.loss,
+            learning_rate: point.learning_rate,
+            gradient_norm: point.gradient_norm,
+            tokens_per_second: point.tokens_per_second,
+        }
+    }
+}
+
+impl From<Evaluation> for EvaluationPoint {
+    fn from(evaluation: Evaluation) -> Self {
+        Self {
+            step: evaluation.step,
+            loss: evaluation.loss,
+            perplexity: evaluation.loss.exp(),
+        }
+    }
+}
+
+impl From<LogLine> for JobLogLine {
+    fn from(line: LogLine) -> Self {
+        Self {
+            level: line.level,
+            message: line.message,
+            step: None,
+            prompt: None,
+        }
+    }
+}
+
+impl From<Sample> for JobLogLine {
+    fn from(sample: Sample) -> Self {
+        let (step, prompt) = (Some(sample.step), Some(sample.prompt));
+        Self {
+            level: "sample".to_owned(),
+            message: sample.text,
+            step,
+            prompt,
+        }
+    }
+}
