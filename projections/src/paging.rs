@@ -9,6 +9,16 @@ pub struct PageRequest {
     pub after: Option<String>,
 }
 
+impl PageRequest {
+    /// The key to go on after, where keys are UUIDs; none when there is no such key.
+    #[must_use]
+    pub fn after_id(&self) -> Option<uuid::Uuid> {
+        self.after
+            .as_deref()
+            .and_then(|key| uuid::Uuid::try_parse(key).ok())
+    }
+}
+
 /// A page of rows.
 #[derive(Clone, Debug)]
 pub struct Page<R> {

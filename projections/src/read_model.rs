@@ -17,6 +17,8 @@ use domain::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, postgres::PgArguments};
 
+use crate::paging::{Page, PageRequest};
+
 /// Deadline of one read.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -276,6 +278,17 @@ pub(crate) async fn fetch<R: DeserializeOwned>(pool: &PgPool, query: Query<'_>) 
         .iter()
         .map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?))
         .collect()
+}
+
+/// Reads a page; the statement's last parameter is its limit.
+pub(crate) async fn fetch_page<R: DeserializeOwned>(
+    pool: &PgPool,
+    query: Query<'_>,
+    page: &PageRequest,
+) -> Result<Page<R>, ReadError> {
+    // One more than wanted tells whether others follow.
+    let rows = fetch(pool, query.bind(i64::from(page.first) + 1)).await?;
+    Ok(Page::from_overread(rows, page.first))
 }
 
 /// Reads at most one row.

@@ -116,7 +116,7 @@ pub enum LaneError {
 pub struct HashingLane {
     argon2: Argon2<'static>,
     /// Stands in for the hash of an account that does not exist: same parameters, same time, never right.
-    dummy: Arc<str>,
+    stand_in: Arc<str>,
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
 }
@@ -140,7 +140,7 @@ impl HashingLane {
         Ok(Self {
             argon2: Argon2::new_with_secret(key, Algorithm::Argon2id, Version::V0x13, params)
                 .map_err(LaneError::Settings)?,
-            dummy: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
+            stand_in: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
             places: Arc::new(Semaphore::new(lanes + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(lanes)),
         })
@@ -174,7 +174,7 @@ impl HashingLane {
     pub async fn verify(&self, password: Password, stored: Option<&str>) -> Result<Verdict, LaneError> {
         let argon2 = self.argon2.clone();
         let exists = stored.is_some();
-        let phc = stored.unwrap_or(&self.dummy).to_owned();
+        let phc = stored.unwrap_or(&self.stand_in).to_owned();
         self.in_lane(move || {
             let parsed = PasswordHash::new(&phc).map_err(|_| LaneError::UnreadableHash)?;
             if parsed.salt.is_none() || parsed.hash.is_none() {

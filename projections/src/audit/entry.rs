@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest},
-    read_model::{ReadError, ReadModel, Rows, fetch},
+    read_model::{ReadError, ReadModel, Rows, fetch_page},
     runner::stored,
 };
 
@@ -171,7 +171,6 @@ pub async fn list(
         .bind(&filter.outcome)
         .bind(&filter.text)
         .bind(&filter.organization)
-        .bind(after)
-        .bind(i64::from(page.first) + 1);
-    Ok(Page::from_overread(fetch(pool, query).await?, page.first))
+        .bind(after);
+    fetch_page(pool, query, page).await
 }

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use crate::{
     identity::user::uuid_key,
     paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
 
 /// A dataset.
@@ -107,17 +107,5 @@ pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<P
          where ($1::uuid is null or owner_id = $1 or visibility = 'public') and ($2::uuid is null or id < $2) \
          order by id desc limit $3",
     );
-    let after = page
-        .after
-        .as_deref()
-        .and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let rows = fetch(
-        pool,
-        query
-            .bind(viewer.parameter())
-            .bind(after)
-            .bind(i64::from(page.first) + 1),
-    )
-    .await?;
-    Ok(Page::from_overread(rows, page.first))
+    fetch_page(pool, query.bind(viewer.parameter()).bind(page.after_id()), page).await
 }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
 };
 
 /// An account.
@@ -124,10 +124,5 @@ pub async fn list(pool: &PgPool, page: &PageRequest) -> Result<Page<UserRow>, Re
         "select to_jsonb(t)::text from identity_user t where ($1::uuid is null or id < $1) \
          order by id desc limit $2",
     );
-    let after = page
-        .after
-        .as_deref()
-        .and_then(|key| uuid::Uuid::try_parse(key).ok());
-    let rows = fetch(pool, query.bind(after).bind(i64::from(page.first) + 1)).await?;
-    Ok(Page::from_overread(rows, page.first))
+    fetch_page(pool, query.bind(page.after_id()), page).await
 }

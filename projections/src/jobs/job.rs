@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use crate::{
     identity::user::uuid_key,
     paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
     runner::stored,
 };
 
@@ -260,18 +260,13 @@ pub async fn list(
          and ($2::uuid is null or experiment_id = $2) and ($3::text is null or state = $3) \
          and ($4::uuid is null or id < $4) order by id desc limit $5",
     );
-    let after = page
-        .after
-        .as_deref()
-        .and_then(|key| uuid::Uuid::try_parse(key).ok());
     let state = state.map(serde_json::to_value).transpose()?;
     let query = query
         .bind(viewer.parameter())
         .bind(experiment.map(|experiment| experiment.0))
         .bind(state.as_ref().and_then(serde_json::Value::as_str))
-        .bind(after)
-        .bind(i64::from(page.first) + 1);
-    Ok(Page::from_overread(fetch(pool, query).await?, page.first))
+        .bind(page.after_id());
+    fetch_page(pool, query, page).await
 }
 
 /// The jobs that wait for a worker, the longest waiting first; at most `limit`.

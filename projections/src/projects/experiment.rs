@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
 
 /// An experiment.
@@ -104,15 +104,7 @@ pub async fn list(
          where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or p.id = $2) \
          order by t.id desc limit $4",
     );
-    let after = page
-        .after
-        .as_deref()
-        .and_then(|key| uuid::Uuid::try_parse(key).ok());
     let project = project.map(|project| project.0);
-    let query = query
-        .bind(viewer.parameter())
-        .bind(project)
-        .bind(after)
-        .bind(i64::from(page.first) + 1);
-    Ok(Page::from_overread(fetch(pool, query).await?, page.first))
+    let query = query.bind(viewer.parameter()).bind(project).bind(page.after_id());
+    fetch_page(pool, query, page).await
 }
