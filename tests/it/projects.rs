@@ -103,6 +103,17 @@ async fn lists_are_paged_by_cursor() {
         ada.run(query, json!({ "n": 2, "a": "bm9wZQ" })).await.code(),
         Some("BAD_USER_INPUT")
     );
+    // A cursor of another list is refused, not taken for the beginning.
+    let log = app
+        .admin
+        .run("{ auditLog(first: 1) { pageInfo { endCursor } } }", json!({}))
+        .await;
+    let foreign = &log.data("auditLog")["pageInfo"]["endCursor"];
+    assert!(foreign.is_string());
+    assert_eq!(
+        ada.run(query, json!({ "n": 2, "a": foreign })).await.code(),
+        Some("BAD_USER_INPUT")
+    );
     app.stop().await;
 }
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     context::{app, at_least, reach, require, unreadable, user},
-    paging::{connect, page, weight},
+    paging::{connect, page_by_position, weight},
     scalars::Long,
 };
 
@@ -141,7 +141,7 @@ impl AuditQuery {
         >,
     ) -> Result<Connection<String, AuditEntry>> {
         require(context, Action::AuditRead, "audit")?;
-        let request = page(first, after.as_deref())?;
+        let request = page_by_position(first, after.as_deref())?;
         at_least(context, min_position).await?;
         // An auditor sees everything that was recorded when the question came.
         reach(context, app(context)?.ports.store.known_head()).await?;

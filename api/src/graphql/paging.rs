@@ -20,6 +20,19 @@ const PREFIX: &str = "after:";
 /// # Errors
 /// `BAD_USER_INPUT` for a page size out of range or a cursor that is not ours.
 pub fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest> {
+    page_by(first, after, |key| uuid::Uuid::try_parse(key).is_ok())
+}
+
+/// As [`page`], for the list whose rows go by their position in the log.
+///
+/// # Errors
+/// As [`page`].
+pub fn page_by_position(first: Option<i32>, after: Option<&str>) -> Result<PageRequest> {
+    page_by(first, after, |key| key.parse::<i64>().is_ok())
+}
+
+/// `ours`: whether a key is one that the list can go on after. Another list's cursor must not start over.
+fn page_by(first: Option<i32>, after: Option<&str>, ours: fn(&str) -> bool) -> Result<PageRequest> {
     let first = first.unwrap_or(DEFAULT);
     if !(1..=MAX).contains(&first) {
         return Err(coded(
@@ -27,21 +40,21 @@ pub fn page(first: Option<i32>, after: Option<&str>) -> Result<PageRequest> {
             format!("first must be within 1 to {MAX}, not {first}"),
         ));
     }
-    let after = after.map(key_of).transpose()?;
+    let after = after.map(|cursor| key_of(cursor, ours)).transpose()?;
     Ok(PageRequest {
         first: u32::try_from(first).unwrap_or_default(),
         after,
     })
 }
 
-fn key_of(cursor: &str) -> Result<String> {
+fn key_of(cursor: &str, ours: fn(&str) -> bool) -> Result<String> {
     let decoded = BASE64_URL_SAFE_NO_PAD
         .decode(cursor)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
     decoded
         .and_then(|text| text.strip_prefix(PREFIX).map(str::to_owned))
-        .filter(|key| !key.is_empty() && key.len() <= 64)
+        .filter(|key| ours(key))
         .ok_or_else(|| {
             coded(
                 "BAD_USER_INPUT",
