@@ -1,6 +1,7 @@
 //! What each verb of the command line does.
 
 mod audit;
+pub mod database;
 mod up;
 
 use std::{path::Path, process::ExitCode};

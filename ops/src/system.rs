@@ -54,7 +54,7 @@ pub use worker::TRAIN_COMMAND;
 /// The version of Anneal.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the database in the embedded cluster.
-const DATABASE: &str = "anneal";
+pub(crate) const DATABASE: &str = "anneal";
 /// Connections for read models.
 const POOL: u32 = 12;
 /// How long the log may take to record what waits at the end.
