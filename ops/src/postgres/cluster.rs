@@ -58,6 +58,7 @@ impl Cluster {
             initdb::create(&cluster, &programs, &account)?;
         }
         write_settings(&cluster, &account, options)?;
+        fail::fail_point!("setup.before_server");
         let supervisor = launch(&cluster, &log, &programs, &account, options)?;
         Ok(Self {
             socket,
