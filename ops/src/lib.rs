@@ -11,3 +11,4 @@ pub mod fail_points;
 pub mod postgres;
 pub mod system;
 pub mod telemetry;
+pub mod verify;
