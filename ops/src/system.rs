@@ -182,11 +182,7 @@ impl System {
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
         let port: Arc<dyn EventStore> = store.clone();
-        let ports = Ports {
-            store: port.clone(),
-            clock: surroundings.clock.clone(),
-            ids: surroundings.ids.clone(),
-        };
+        let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         setup::seed_roles(&ports).await?;
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =

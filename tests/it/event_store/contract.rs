@@ -12,7 +12,7 @@ use super::{
 
 pub(crate) use reading::{
     a_dropped_wait_loses_nothing, filters_pass_prefixes_only_and_take_no_wildcards,
-    reading_resumes_at_any_position,
+    many_streams_load_as_each_of_them_does_alone, reading_resumes_at_any_position,
     subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores,
     the_known_head_is_never_behind_own_appends,
 };
