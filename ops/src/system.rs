@@ -186,11 +186,7 @@ impl System {
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
         let port: Arc<dyn EventStore> = store.clone();
-        let ports = Ports {
-            store: port.clone(),
-            clock: surroundings.clock.clone(),
-            ids: surroundings.ids.clone(),
-        };
+        let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");
