@@ -5,7 +5,7 @@
 mod contract;
 mod failures;
 mod guards;
-mod make;
+pub(crate) mod make;
 
 use std::sync::Arc;
 
