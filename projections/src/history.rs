@@ -12,7 +12,12 @@ pub use moment::{AsOfError, Asked, Instant, resolve};
 
 use domain::event_store::Position;
 
-use crate::{read_model::ReadModel, runner::stored};
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    read_model::{Query, ReadModel},
+    runner::stored,
+};
 
 /// Ends of the names of the tables that hold the past: versions of rows, and of their dense columns.
 pub(crate) const VERSIONS: &str = "_history";
@@ -78,6 +83,12 @@ impl Moment {
             (Self::AsOf(position), Some(history)) => past(M::TABLE, M::KEY, history.dense, stored(position)),
             (Self::Now | Self::AsOf(_), _) => M::TABLE.to_owned(),
         }
+    }
+
+    /// A statement that asks about this moment.
+    pub(crate) fn query<'q>(self, statement: String) -> Query<'q> {
+        // The past has its position in the text: nothing that a connection should remember.
+        sqlx::query(AssertSqlSafe(statement)).persistent(self == Self::Now)
     }
 
     /// The position, for a moment of the past.

@@ -1,6 +1,6 @@
 //! What moment of the log a caller means by a time or a position.
 //!
-//! One rule: an answer about a moment is given only once nothing that belongs before it can still come.
+//! One rule: an answer about a moment never depends on how far the read models happen to be.
 
 use std::time::Duration;
 
