@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a caller asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
     /// As things stood at that time: after the last event that was recorded at or before it.
     At(OffsetDateTime),
