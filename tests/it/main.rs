@@ -15,5 +15,6 @@ mod kill;
 mod models;
 mod permissions;
 mod projects;
+mod time_travel;
 mod workers;
 mod write_path;
