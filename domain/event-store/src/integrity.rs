@@ -26,6 +26,6 @@ pub use leaf::{LEAF_LAYOUT, leaf};
 pub use note::{Key, NoteError, Signer, Verifier, origin_of, sign};
 pub use proof::{
     NodeHash, Span, TilePlace, consistency_spans, inclusion_spans, root_of, tiles_for, tlog_proof,
-    verify_consistency, verify_inclusion,
+    verify_consistency, verify_inclusion, verify_inclusion_of,
 };
 pub use tree::{TILE_WIDTH, Tile, Tree, empty_root, leaf_hash, node_hash};

@@ -54,16 +54,27 @@ impl CheckpointFolder {
         Self(folder)
     }
 
+    /// The newest note as it lies there, unverified; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// [`CheckpointFolderError::Io`].
+    pub fn latest_note(&self) -> Result<Option<String>, CheckpointFolderError> {
+        let path = self.0.join(LATEST);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(&path)(error)),
+        }
+    }
+
     /// The newest checkpoint; `None` when there is none yet.
     ///
     /// # Errors
     /// [`CheckpointFolderError`].
     pub fn latest(&self, verifier: &Verifier) -> Result<Option<Checkpoint>, CheckpointFolderError> {
         let path = self.0.join(LATEST);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(&path)(error)),
+        let Some(text) = self.latest_note()? else {
+            return Ok(None);
         };
         match Checkpoint::open(&text, verifier) {
             Ok(checkpoint) => Ok(Some(checkpoint)),
@@ -120,12 +131,7 @@ impl CheckpointFolder {
         for path in days {
             notes.extend(notes_in(&fs::read_to_string(&path).map_err(io(&path))?));
         }
-        let latest = self.0.join(LATEST);
-        match fs::read_to_string(&latest) {
-            Ok(text) => notes.push(text),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(io(&latest)(error)),
-        }
+        notes.extend(self.latest_note()?);
         Ok(notes)
     }
 }

@@ -141,6 +141,26 @@ pub fn verify_inclusion(leaf: &[u8], index: u64, size: u64, root: &Digest, proof
     proof.is_ok_and(|proof| root.verify_inclusion(&leaf, index, &proof).is_ok())
 }
 
+/// As [`verify_inclusion`], where only the hash of the leaf is known.
+#[must_use]
+pub fn verify_inclusion_of(
+    leaf_hash: &Digest,
+    index: u64,
+    size: u64,
+    root: &Digest,
+    proof: &[NodeHash],
+) -> bool {
+    let spans = inclusion_spans(index, size).filter(|spans| spans.len() == proof.len());
+    let Some(spans) = spans else { return false };
+    let top = spans.iter().zip(proof).fold(*leaf_hash, |hash, (span, sibling)| {
+        match span.start > index {
+            true => node_hash(&hash, sibling),
+            false => node_hash(sibling, &hash),
+        }
+    });
+    top == *root
+}
+
 /// Whether `proof` shows that the tree of `old.0` leaves with root `old.1` is the beginning of that of
 /// `new.0` leaves with root `new.1`. The empty tree is the beginning of every tree, by the empty proof.
 #[must_use]
@@ -170,6 +190,7 @@ pub fn tlog_proof(index: u64, proof: &[NodeHash], checkpoint: &Checkpoint) -> St
 mod tests {
     use super::{
         consistency_spans, inclusion_spans, root_of, tiles_for, verify_consistency, verify_inclusion,
+        verify_inclusion_of,
     };
     use crate::integrity::{Digest, Tree, empty_root, leaf_hash};
     use ct_merkle::mem_backed_tree::MemoryBackedTree;
@@ -217,6 +238,9 @@ mod tests {
                 let theirs = other.prove_inclusion(index as usize);
                 assert_eq!(made.concat(), theirs.as_bytes(), "{index} in {size}");
                 assert!(verify_inclusion(&index.to_be_bytes(), index, size, &root, &made));
+                let hash = leaf_hash(&index.to_be_bytes());
+                assert!(verify_inclusion_of(&hash, index, size, &root, &made));
+                assert!(!verify_inclusion_of(&root, index, size, &root, &made) || size == 1);
                 assert!(!verify_inclusion(&(index + 1).to_be_bytes(), index, size, &root, &made));
                 assert!(!verify_inclusion(&index.to_be_bytes(), index, size + 1, &root, &[&made[..], &[root]].concat()));
                 let old = index + 1;
