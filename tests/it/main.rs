@@ -15,3 +15,4 @@ mod models;
 mod permissions;
 mod projects;
 mod workers;
+mod write_path;

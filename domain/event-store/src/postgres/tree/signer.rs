@@ -67,7 +67,7 @@ impl TreeSigner {
     pub(super) async fn run(mut self) {
         loop {
             match self.sign_while_leading().await {
-                Ok(()) if *self.stopped.borrow() => return,
+                Ok(()) if self.ended() => return,
                 // Another process signs.
                 Ok(()) => self.tell(SigningState::Standby),
                 Err(Hindrance::Trouble(error)) => {
@@ -77,7 +77,7 @@ impl TreeSigner {
                     }
                     self.tell(SigningState::Waiting(why));
                     // The last chance was this one.
-                    if *self.stopped.borrow() {
+                    if self.ended() {
                         return;
                     }
                 }
@@ -96,6 +96,11 @@ impl TreeSigner {
         }
     }
 
+    /// Whether it was stopped, or whoever could stop it has gone.
+    fn ended(&self) -> bool {
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
+    }
+
     fn tell(&self, state: SigningState) {
         self.told.send_if_modified(|told| {
             let other = *told != state;
@@ -106,7 +111,7 @@ impl TreeSigner {
 
     /// Waits, or until it is stopped.
     async fn pause(&mut self, time: Duration) {
-        // An error means that nobody can stop us any more: the process ends.
+        // An error means that nobody is there to stop us: see `ended`.
         drop(tokio::time::timeout(time, self.stopped.wait_for(|stopped| *stopped)).await);
     }
 
@@ -122,7 +127,7 @@ impl TreeSigner {
         metrics::gauge!("audit_signing_alarm").set(0.0);
         loop {
             // Read before the round: what was recorded before the stop is signed by the round after it.
-            let stopping = *self.stopped.borrow();
+            let stopping = self.ended();
             while self.limited(self.round(&mut connection, &mut signed)).await? {}
             self.export(&mut signed).await;
             self.tell(SigningState::Signed(signed.tree.size()));
