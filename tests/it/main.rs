@@ -14,4 +14,5 @@ mod jobs;
 mod models;
 mod permissions;
 mod projects;
+mod simulation;
 mod workers;
