@@ -201,7 +201,15 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use super::read_models;
+    use std::time::Duration;
+
+    use domain::id::{JobId, WorkerId};
+    use event_store::memory::Generator;
+    use sqlx::PgPool;
+    use uuid::Uuid;
+    use workers::queue::{self, Lease};
+
+    use super::{Database, read_models};
 
     #[test]
     fn no_read_model_is_left_out() {
@@ -211,5 +219,54 @@ mod tests {
             .collect();
         let here: Vec<_> = read_models().iter().map(|model| model.name()).collect();
         assert_eq!(here, real);
+    }
+
+    /// JB-4: the table of leases that the simulation has does what the real one does in PostgreSQL.
+    #[tokio::test]
+    async fn leases_behave_as_their_real_table_does() {
+        let database = crate::harness::database().await;
+        let pool = PgPool::connect(&database.url).await.expect("a connection");
+        let (mut here, mut dice) = (Database::default(), Generator::new(1));
+        let jobs: Vec<JobId> = (1..=3).map(|n| JobId(Uuid::from_u128(n))).collect();
+        let now = Duration::from_secs(1_000);
+        let mut outcomes = [0; 2];
+        for turn in 0..400 {
+            let lease = Lease {
+                job: *dice.pick(&jobs).expect("one of three"),
+                attempt: 1 + u32::try_from(dice.below(4)).expect("small"),
+                worker: WorkerId(Uuid::from_u128(u128::from(dice.below(2)))),
+                worker_name: format!("worker of turn {turn}"),
+            };
+            // Far from the edge on both sides: which clock is asked does not matter.
+            let time = Duration::from_secs(3_600 * dice.below(2));
+            let (real, mine) = match dice.below(5) {
+                0 => {
+                    queue::release(&pool, lease.job, lease.attempt)
+                        .await
+                        .expect("released");
+                    here.release(lease.job, lease.attempt);
+                    (true, true)
+                }
+                1 | 2 => (
+                    queue::beat(&pool, &lease, time).await.expect("an answer"),
+                    here.beat(&lease, now, time),
+                ),
+                _ => (
+                    queue::claim(&pool, &lease, time).await.expect("an answer"),
+                    here.claim(&lease, now, time),
+                ),
+            };
+            assert_eq!(mine, real, "turn {turn}: {lease:?}");
+            outcomes[usize::from(mine)] += 1;
+            let standing = queue::standing(&pool, &jobs).await.expect("an answer");
+            for job in &jobs {
+                assert_eq!(
+                    here.standing(*job, now).as_ref(),
+                    standing.get(job),
+                    "turn {turn}"
+                );
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");
     }
 }

@@ -158,7 +158,9 @@ fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
         if let Err(error) = rights.fold(event) {
             found.push(format!("rights cannot be folded: {error}"));
         }
-        for user in &users {
+        let context = event.stream.category().split('.').next();
+        let moves = matches!(context, Some("identity" | "access"));
+        for user in users.iter().filter(|_| moves) {
             let now = standing(&rights, *user, event.position);
             let history = standings.entry(*user).or_default();
             if history.last().is_none_or(|last| {
