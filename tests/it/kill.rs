@@ -5,6 +5,7 @@
 
 mod caller;
 mod damage;
+mod disk_full;
 mod points;
 mod postgres;
 mod random;
@@ -199,10 +200,10 @@ async fn a_few_random_kills_lose_nothing() {
 #[ignore = "takes hours; cargo xtask kill runs it"]
 async fn nightly() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let runs = number("ANNEAL_KILL_RUNS").unwrap_or(1_000);
+    let runs = number("KILL_RUNS").unwrap_or(1_000);
     random::runs(
         u32::try_from(runs).expect("not so many"),
-        number("ANNEAL_KILL_SEED").unwrap_or(1),
+        number("KILL_SEED").unwrap_or(1),
     )
     .await;
 }

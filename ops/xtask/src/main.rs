@@ -107,8 +107,8 @@ fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
     let status = command(root)
         .args(["test", "--package", "tests", "--test", "it", "--locked", "--"])
         .args(["--ignored", "--exact", "kill::nightly", "--nocapture"])
-        .env("ANNEAL_KILL_RUNS", runs.to_string())
-        .env("ANNEAL_KILL_SEED", seed.to_string())
+        .env("KILL_RUNS", runs.to_string())
+        .env("KILL_SEED", seed.to_string())
         .status()
         .context("cargo could not be run")?;
     if !status.success() {

@@ -13,7 +13,7 @@ use nix::{
 
 use super::{
     scene::{Scene, Size},
-    server::{Server, assert_has_fail_points, children, postmaster},
+    server::{Server, assert_has_fail_points, children, last_words, postmaster},
 };
 
 /// Runs on one data folder.
@@ -125,11 +125,13 @@ async fn run(scene: &mut Scene, random: &mut Random) {
         _ => String::new(),
     };
     std::fs::remove_file(&scene.reached).ok();
-    let Ok(mut server) = scene.start(&armed) else {
-        return assert!(
-            !armed.is_empty(),
-            "it did not start although nothing was to kill it"
-        );
+    let mut server = match scene.start(&armed) {
+        Ok(server) => server,
+        Err(_) if !armed.is_empty() => return,
+        Err(status) => panic!(
+            "nothing was to kill it, and it ended with {status}: {}",
+            last_words(&scene.data)
+        ),
     };
     let url = server.url.clone();
     let begun = Instant::now();
