@@ -306,6 +306,7 @@ fn judge(
     let cut = (signed > tip.position).then_some(Fault::Truncated {
         signed,
         found: tip.position,
+        proved: findings.fitting,
     });
     let head = (tip.position != scope.end || tip.hash != scope.hash).then_some(Fault::Head {
         expected: scope.end,
