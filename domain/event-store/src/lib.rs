@@ -5,4 +5,5 @@
 
 pub mod integrity;
 pub mod kurrentdb;
+pub mod memory;
 pub mod postgres;

@@ -32,7 +32,7 @@ async fn open(url: &str, settings: Settings) -> Arc<KurrentEventStore> {
 }
 
 /// Two stores on one peer.
-pub(crate) async fn kurrentdb() -> Stores {
+pub(crate) async fn kurrentdb_peer() -> Stores {
     let peer = Peer::start(1).await;
     Stores {
         first: open(&peer.url(), settings()).await,

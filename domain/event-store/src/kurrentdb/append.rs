@@ -33,6 +33,8 @@ pub(super) struct Appender {
     pub(super) reading: Arc<Reading>,
     /// How long one call may take.
     pub(super) limit: Duration,
+    /// Appends of this process that lost a race for a stream where they may stand anywhere take turns.
+    pub(super) turns: tokio::sync::Mutex<()>,
 }
 
 /// Why an append is tried again.
@@ -92,9 +94,11 @@ impl Appender {
         why: &mut String,
     ) -> Result<Appended, AppendError> {
         let mut patience = Patience::default();
+        let mut turn = None;
         loop {
             match self.once(prepared).await {
                 Outcome::Done(answer) => return answer,
+                Outcome::Again(Again::Moved) if turn.is_none() => turn = Some(self.turns.lock().await),
                 Outcome::Again(Again::Moved) => {}
                 Outcome::Again(Again::Later(what)) => {
                     *why = what;

@@ -51,6 +51,9 @@ use self::{
 };
 use crate::postgres::{MAX_APPEND, prepared::Prepared};
 
+/// Streams that are loaded at a time.
+const LOADS: usize = 16;
+
 /// Sizes and deadlines of one process's event store.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -116,6 +119,7 @@ impl KurrentEventStore {
                 nodes: Arc::clone(&nodes),
                 reading: Arc::clone(&reading),
                 limit: settings.call_limit,
+                turns: tokio::sync::Mutex::default(),
             },
             room: Semaphore::new(bytes),
             places: Semaphore::new(all_places as usize),
@@ -263,6 +267,24 @@ impl EventStore for KurrentEventStore {
         Box::pin(async move {
             self.open()?;
             self.reading.load(stream, revision).await
+        })
+    }
+
+    fn load_many<'a>(
+        &'a self,
+        streams: &'a [(StreamId, u64)],
+    ) -> BoxFuture<'a, Result<Vec<Vec<RecordedEvent>>, StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            let mut histories = Vec::with_capacity(streams.len());
+            for some in streams.chunks(LOADS) {
+                let mut loads = Vec::with_capacity(some.len());
+                for (stream, revision) in some {
+                    loads.push(self.reading.load(stream, *revision));
+                }
+                histories.extend(futures::future::try_join_all(loads).await?);
+            }
+            Ok(histories)
         })
     }
 

@@ -221,7 +221,12 @@ impl Follower {
             }
         }
         if growing.caught_up {
-            growing.reach(Some(head.0));
+            let last = growing
+                .page
+                .events
+                .last()
+                .map_or(self.after, |event| event.position);
+            growing.page.next = last.max(head);
         }
         Ok(growing.page)
     }

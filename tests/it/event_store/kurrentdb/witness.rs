@@ -42,13 +42,22 @@ async fn the_official_client_finds_events_receipts_and_metadata() {
     assert_eq!(first.data, written.writes[0].events[0].data.get().as_bytes());
     assert!(first.is_json);
 
-    let all = ids(client.read_all(&ReadAllOptions::default()).await.expect("readable")).await;
+    let all = ids(client
+        .read_all(&ReadAllOptions::default())
+        .await
+        .expect("readable"))
+    .await;
     let kinds: Vec<_> = all.iter().map(|(_, kind)| kind.as_str()).collect();
     assert_eq!(kinds, [":receipt", ":receipt", "test.Counted", "test.Counted"]);
     let receipt = format!(":id-{}", written.writes[0].events[1].id);
-    let receipt = client.read_stream(receipt.as_str(), &ReadStreamOptions::default()).await;
+    let receipt = client
+        .read_stream(receipt.as_str(), &ReadStreamOptions::default())
+        .await;
     let mut receipt = receipt.expect("readable");
     let receipt = receipt.next().await.expect("readable").expect("a receipt");
     let lies: serde_json::Value = serde_json::from_slice(&receipt.get_original_event().data).expect("JSON");
-    assert_eq!(lies, serde_json::json!({ "stream": stream("a").as_str(), "revision": 1 }));
+    assert_eq!(
+        lies,
+        serde_json::json!({ "stream": stream("a").as_str(), "revision": 1 })
+    );
 }

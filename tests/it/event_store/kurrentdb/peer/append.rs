@@ -72,7 +72,11 @@ fn decide(log: &mut Log, request: &AppendRecordsRequest) -> Result<AppendRecords
         records.entry(folded(stream_of(record))).or_default().push(record);
     }
     let (mut violations, mut idempotent, mut checked) = (Vec::new(), 0, HashMap::new());
-    for check in request.checks.iter().filter_map(|check| check.stream_state.as_ref()) {
+    for check in request
+        .checks
+        .iter()
+        .filter_map(|check| check.stream_state.as_ref())
+    {
         let index = checked.len();
         if check.expected_state == -2 || checked.insert(folded(&check.stream), ()).is_some() {
             return bad("Any is not allowed, and each stream can only appear once in consistency checks.");
@@ -100,7 +104,9 @@ fn decide(log: &mut Log, request: &AppendRecordsRequest) -> Result<AppendRecords
 }
 
 fn holds(log: &Log, stream: &str, wanted: i64, records: &[&AppendRecord]) -> bool {
-    let mut there = log.stream(stream).skip(usize::try_from(wanted + 1).unwrap_or_default());
+    let mut there = log
+        .stream(stream)
+        .skip(usize::try_from(wanted + 1).unwrap_or_default());
     records.iter().all(|record| {
         let id = there.next().map(|record| record.id.to_string());
         record.record_id.is_some() && record.record_id == id
@@ -121,7 +127,10 @@ fn write(log: &mut Log, record: &AppendRecord) -> Result<(), Status> {
     let id = id.map_err(|_| bad("the record id is not a UUID"))?;
     let mut properties: BTreeMap<String, Json> = BTreeMap::new();
     for (name, value) in &record.properties {
-        properties.insert(name.clone(), json(value).ok_or_else(|| bad("a value has no type"))?);
+        properties.insert(
+            name.clone(),
+            json(value).ok_or_else(|| bad("a value has no type"))?,
+        );
     }
     properties.insert("$schema.name".to_owned(), schema.name.clone().into());
     properties.insert("$schema.format".to_owned(), "Json".into());
@@ -137,7 +146,10 @@ fn json(value: &Value) -> Option<Json> {
         Kind::String(text) => text.clone().into(),
         Kind::Bool(yes) => (*yes).into(),
         Kind::Object(fields) => {
-            let fields = fields.fields.iter().map(|(name, value)| Some((name.clone(), json(value)?)));
+            let fields = fields
+                .fields
+                .iter()
+                .map(|(name, value)| Some((name.clone(), json(value)?)));
             Json::Object(fields.collect::<Option<_>>()?)
         }
         Kind::List(list) => Json::Array(list.values.iter().map(json).collect::<Option<_>>()?),
@@ -207,7 +219,10 @@ fn rich((reason, domain): (&str, &str), name: &str, value: Vec<u8>) -> Status {
     let status = RichStatus {
         code: code as i32,
         message: reason.to_owned(),
-        details: vec![any("google.rpc.ErrorInfo", info.encode_to_vec()), any(name, value)],
+        details: vec![
+            any("google.rpc.ErrorInfo", info.encode_to_vec()),
+            any(name, value),
+        ],
     };
     Status::with_details(code, reason, status.encode_to_vec().into())
 }

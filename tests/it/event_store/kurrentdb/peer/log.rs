@@ -47,7 +47,14 @@ impl Log {
     }
 
     /// Adds a record.
-    pub(crate) fn push(&mut self, id: Option<Uuid>, stream: &str, kind: &str, metadata: Vec<u8>, data: Vec<u8>) {
+    pub(crate) fn push(
+        &mut self,
+        id: Option<Uuid>,
+        stream: &str,
+        kind: &str,
+        metadata: Vec<u8>,
+        data: Vec<u8>,
+    ) {
         let now = SystemClock.now().unix_timestamp_nanos() / 100;
         let last = self.records.last().map_or(0, |record| record.created);
         let record = Record {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use event_store::kurrentdb::wire::{
-    Content, Expression, FilterOptions, LogPosition, Reached, ReadEvent, ReadOptions, ReadReq, ReadResp, Recorded,
-    StreamIdentifier, StreamNotFound, SubscriptionConfirmation, Uuid,
+    Content, Expression, FilterOptions, LogPosition, Reached, ReadEvent, ReadOptions, ReadReq, ReadResp,
+    Recorded, StreamIdentifier, StreamNotFound, SubscriptionConfirmation, Uuid,
 };
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
@@ -24,8 +24,12 @@ pub(super) async fn read(
     metadata: &MetadataMap,
     request: ReadReq,
 ) -> Result<Answers, Status> {
-    let options = request.options.ok_or_else(|| Status::invalid_argument("no options"))?;
-    let wants_leader = metadata.get("requires-leader").is_some_and(|value| value == "true");
+    let options = request
+        .options
+        .ok_or_else(|| Status::invalid_argument("no options"))?;
+    let wants_leader = metadata
+        .get("requires-leader")
+        .is_some_and(|value| value == "true");
     let faults = match options.subscription {
         Some(_) => &shared.follows,
         None => &shared.reads,
@@ -41,7 +45,11 @@ pub(super) async fn read(
         return Err(not_leader(&shared, leader));
     }
     let (sender, receiver) = mpsc::channel(16);
-    let mut out = Out { sender, fault, sent: 0 };
+    let mut out = Out {
+        sender,
+        fault,
+        sent: 0,
+    };
     tokio::spawn(async move {
         // An error is that the reader has gone, or the script's end.
         let _ended = match options.subscription {
@@ -49,10 +57,13 @@ pub(super) async fn read(
             None => once(&shared, &options, &mut out).await,
         };
     });
-    Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async {
-        let next = receiver.recv().await?;
-        Some((next, receiver))
-    })))
+    Ok(Box::pin(futures::stream::unfold(
+        receiver,
+        |mut receiver| async {
+            let next = receiver.recv().await?;
+            Some((next, receiver))
+        },
+    )))
 }
 
 struct Out {
@@ -67,14 +78,17 @@ impl Out {
     async fn send(&mut self, content: Content) -> Result<(), Ended> {
         match self.fault {
             Some(Fault::BrokenAfter(count)) if count == self.sent => {
-                self.fail(Status::unavailable("the script breaks the connection")).await;
+                self.fail(Status::unavailable("the script breaks the connection"))
+                    .await;
                 return Err(Ended);
             }
             Some(Fault::EndedAfter(count)) if count == self.sent => return Err(Ended),
             _ => {}
         }
         self.sent += 1;
-        let message = ReadResp { content: Some(content) };
+        let message = ReadResp {
+            content: Some(content),
+        };
         self.sender.send(Ok(message)).await.map_err(|_| Ended)
     }
 
@@ -93,7 +107,9 @@ async fn once(shared: &Shared, options: &ReadOptions, out: &mut Out) -> Result<(
             let mut records: Vec<Record> = held(&shared.log).stream(&text).cloned().collect();
             if records.is_empty() {
                 let stream_identifier = Some(name);
-                return out.send(Content::StreamNotFound(StreamNotFound { stream_identifier })).await;
+                return out
+                    .send(Content::StreamNotFound(StreamNotFound { stream_identifier }))
+                    .await;
             }
             records.retain(|record| from.revision.is_none_or(|revision| record.revision >= revision));
             records
@@ -125,7 +141,10 @@ async fn follow(shared: &Shared, node: usize, options: &ReadOptions, out: &mut O
     let window = filter.and_then(|filter| filter.max).unwrap_or(32);
     let (mut considered, mut live) = (0, false);
     let subscription_id = "peer".to_owned();
-    out.send(Content::Confirmation(SubscriptionConfirmation { subscription_id })).await?;
+    out.send(Content::Confirmation(SubscriptionConfirmation {
+        subscription_id,
+    }))
+    .await?;
     loop {
         grown.mark_unchanged();
         let leader = shared.mode().leader;
@@ -171,7 +190,10 @@ fn place(position: u64) -> LogPosition {
 
 fn passes(filter: Option<&FilterOptions>, record: &Record) -> bool {
     let fits = |expression: &Expression, text: &str| match expression.regex.as_str() {
-        "" => expression.prefix.iter().any(|prefix| text.starts_with(prefix.as_str())),
+        "" => expression
+            .prefix
+            .iter()
+            .any(|prefix| text.starts_with(prefix.as_str())),
         "^[^$:]" => !text.starts_with(['$', ':']),
         other => panic!("the peer does not know {other}"),
     };
@@ -212,7 +234,9 @@ fn not_leader(shared: &Shared, leader: usize) -> Status {
         ("leader-endpoint-host", "127.0.0.1"),
         ("leader-endpoint-port", port.as_str()),
     ] {
-        status.metadata_mut().insert(name, value.parse().expect("a header"));
+        status
+            .metadata_mut()
+            .insert(name, value.parse().expect("a header"));
     }
     status
 }

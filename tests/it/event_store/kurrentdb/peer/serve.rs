@@ -9,8 +9,8 @@ use std::{
 };
 
 use event_store::kurrentdb::wire::{
-    APPEND_RECORDS, AppendRecordsRequest, AppendRecordsResponse, Empty, READ, ReadReq, ReadResp, SUPPORTED_METHODS,
-    SupportedMethod, SupportedMethods, Uuid,
+    APPEND_RECORDS, AppendRecordsRequest, AppendRecordsResponse, Empty, READ, ReadReq, ReadResp,
+    SUPPORTED_METHODS, SupportedMethod, SupportedMethods, Uuid,
 };
 use futures::future::BoxFuture;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -116,7 +116,10 @@ impl Node {
         }
     }
 
-    async fn append(self, request: Request<AppendRecordsRequest>) -> Result<Response<AppendRecordsResponse>, Status> {
+    async fn append(
+        self,
+        request: Request<AppendRecordsRequest>,
+    ) -> Result<Response<AppendRecordsResponse>, Status> {
         self.let_in(&request)?;
         let answer = append(&self.shared, self.number, request.into_inner()).await?;
         Ok(Response::new(answer))
@@ -133,7 +136,9 @@ impl Node {
         match request.uri().path() {
             APPEND_RECORDS => {
                 let call = Call(move |request| self.clone().append(request));
-                grpc::<AppendRecordsResponse, AppendRecordsRequest>().unary(call, request).await
+                grpc::<AppendRecordsResponse, AppendRecordsRequest>()
+                    .unary(call, request)
+                    .await
             }
             READ => {
                 let call = Call(move |request| self.clone().read(request));
@@ -141,12 +146,14 @@ impl Node {
             }
             SUPPORTED_METHODS => {
                 let features = self.features();
-                let call = Call(move |_: Request<Empty>| std::future::ready(Ok(Response::new(features.clone()))));
+                let call =
+                    Call(move |_: Request<Empty>| std::future::ready(Ok(Response::new(features.clone()))));
                 grpc::<SupportedMethods, Empty>().unary(call, request).await
             }
             GOSSIP => {
                 let gossip = self.gossip();
-                let call = Call(move |_: Request<Empty>| std::future::ready(Ok(Response::new(gossip.clone()))));
+                let call =
+                    Call(move |_: Request<Empty>| std::future::ready(Ok(Response::new(gossip.clone()))));
                 grpc::<ClusterInfo, Empty>().unary(call, request).await
             }
             _ => Status::unimplemented("the peer does not know this call").into_http(),
