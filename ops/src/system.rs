@@ -1,6 +1,7 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
 mod import;
+mod log;
 mod setup;
 mod worker;
 
@@ -35,7 +36,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::app_pool;
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -48,6 +49,7 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use log::{EventLog, only_in_postgres};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -111,7 +113,7 @@ pub struct System {
     /// The database in use.
     pub database_url: String,
     home: Home,
-    store: Arc<PostgresEventStore>,
+    store: Arc<dyn EventLog>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -176,12 +178,7 @@ impl System {
         projections::database::migrate(&url).await?;
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
-        if events != url {
-            projections::database::migrate(&events).await?;
-        }
-        let store =
-            PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
-                .await?;
+        let store = log::open(&events, &url, surroundings.clock.clone()).await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();

@@ -5,13 +5,15 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use domain::clock::SystemClock;
 use event_store::postgres::{PostgresEventStore, Settings, VerifyError, address};
 
-use crate::config::Config;
+use crate::{config::Config, system::only_in_postgres};
 
 /// The log is damaged.
 const DAMAGED: u8 = 3;
 
 /// Checks the hash chain of the whole log, whether the system is up or down.
 pub async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
+    let events = config.events.url.0.as_deref().unwrap_or_default();
+    only_in_postgres(events, "anneal audit verify")?;
     let opened = super::database::open(&config).await?;
     let store = PostgresEventStore::start(
         address(&opened.events)?,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::setting::{Folder, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
+use super::setting::{EventLogUrl, Folder, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
 
 /// One declared key.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +127,9 @@ keys! {
 
     /// The event log.
     events: Events "events" {
-        /// The PostgreSQL that holds the log. Empty: the database of read models holds it too.
-        url: PostgresUrl = "", "";
+        /// The PostgreSQL or KurrentDB (26.1 or later) that holds the log. Empty: the database of read models
+        /// holds it too.
+        url: EventLogUrl = "", "";
     }
 
     /// The store of datasets, models and checkpoints.
