@@ -5,6 +5,7 @@
 
 mod misbehaviour;
 mod peer;
+mod server;
 mod start;
 mod witness;
 
@@ -14,6 +15,7 @@ use event_store::kurrentdb::{Address, KurrentEventStore, Settings};
 
 use super::Stores;
 use peer::Peer;
+pub(crate) use server::kurrentdb_server;
 
 /// Deadlines that are long beside a busy machine, and short beside a patient reader.
 fn settings() -> Settings {
