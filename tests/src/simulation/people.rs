@@ -86,13 +86,14 @@ impl User {
         wishes.push(Wish::FoundExperiment(ExperimentId(world.ids.next())));
         wishes.push(Wish::NewDataset(DatasetId(world.ids.next())));
         wishes.push(Wish::Upload);
-        for turn in 0..8 {
-            wishes.push(match world.below(10) {
+        for turn in 0..10 {
+            wishes.push(match world.below(11) {
                 0 => Wish::Cancel(turn),
-                1 => Wish::Refresh(session, u32::try_from(world.below(3)).unwrap_or(0)),
+                1 => Wish::Refresh(session, u32::try_from(world.below(2)).unwrap_or(0)),
                 2 => Wish::Logout(session),
                 3 => Wish::Login(other),
-                4 => Wish::FoundProject(ProjectId(world.ids.next())),
+                4 => Wish::Refresh(session, 0),
+                5 => Wish::FoundProject(ProjectId(world.ids.next())),
                 _ => Wish::Start(JobId(world.ids.next()), ModelId(world.ids.next())),
             });
         }
@@ -386,7 +387,7 @@ pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, us
 async fn govern(process: &Process, user: UserId) {
     let reason = "because".to_owned();
     let role = "engineer_i".to_owned();
-    let dice = process.world.below(8);
+    let dice = process.world.below(10);
     let answer = match dice {
         0..=2 => {
             process
@@ -411,7 +412,7 @@ async fn govern(process: &Process, user: UserId) {
                 .await
         }
         _ => {
-            let active = dice == 7;
+            let active = dice > 6;
             process
                 .request(ADMINISTRATOR, &SetUserActive { user, active, reason })
                 .await
