@@ -5,7 +5,7 @@
 mod contract;
 mod failures;
 mod guards;
-mod make;
+pub(crate) mod make;
 mod processes;
 
 use std::sync::Arc;
@@ -80,6 +80,7 @@ macro_rules! contract {
             a_filtered_reader_moves_on_where_nothing_passes,
             a_place_that_the_log_has_not_reached_is_refused,
             a_subscription_at_the_head_gets_only_what_comes,
+            many_streams_load_as_each_of_them_does_alone,
             subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores,
             a_dropped_wait_loses_nothing,
             a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_again,

@@ -12,11 +12,10 @@ use std::{
 use domain::{
     access::{
         assignment::{Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
-        quota::Quotas,
         role::{Role, RoleDefinition, RoleEvent},
     },
     aggregate::{Aggregate, DecodeError, decode},
-    authz::{AccountState, Action, Principal, UserPrincipal},
+    authz::{AccountState, Principal, UserPrincipal},
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::{OrganizationId, SessionId, UserId},
     identity::{
@@ -27,6 +26,8 @@ use domain::{
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::rights::Holder;
 
 const PAGE: usize = 2_000;
 const RETRY: Duration = Duration::from_secs(1);
@@ -228,18 +229,14 @@ impl Directory {
 impl Rights {
     fn principal(&self, user: UserId, session: Option<SessionId>) -> Option<UserPrincipal> {
         let account = self.accounts.get(&user)?;
-        let roles = || account.roles.iter().filter_map(|name| self.roles.get(name));
-        let permissions = roles().flat_map(|role| role.permissions.iter());
-        Some(UserPrincipal {
+        let holder = Holder {
             user,
             session,
             organization: account.organization,
             account: account.state,
-            roles: account.roles.clone(),
-            permissions: permissions.filter_map(|name| Action::named(name)).collect(),
-            may_grant: roles().flat_map(|role| role.may_grant.iter().cloned()).collect(),
-            quotas: roles().fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
-        })
+            roles: &account.roles,
+        };
+        Some(holder.principal(&self.roles))
     }
 
     /// The principal of an account, outside of any session.
