@@ -62,6 +62,8 @@ pub trait ReadModel: Default + Send + Sync + 'static {
     const KEY_TYPE: &'static str = "uuid";
     /// Whether rows are only ever put, never changed: then none are read before they are written.
     const APPEND_ONLY: bool = false;
+    /// Whether rows may hold personal data: then the table is rebuilt when a person was erased (AU-7).
+    const PERSONAL: bool = false;
     /// The categories of streams that it folds; empty: all.
     const CATEGORIES: &'static [&'static str];
 
@@ -103,6 +105,8 @@ pub trait Projector: Send + Sync {
     fn name(&self) -> &'static str;
     /// See [`ReadModel::VERSION`].
     fn version(&self) -> i32;
+    /// See [`ReadModel::PERSONAL`].
+    fn personal(&self) -> bool;
     /// Whether it folds this event.
     fn wants(&self, event: &RecordedEvent) -> bool;
     /// Folds `events` into the table, inside the transaction of `connection`.
@@ -212,6 +216,10 @@ impl<M: ReadModel> Projector for Table<M> {
 
     fn version(&self) -> i32 {
         M::VERSION
+    }
+
+    fn personal(&self) -> bool {
+        M::PERSONAL
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

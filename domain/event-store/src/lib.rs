@@ -5,3 +5,4 @@
 
 pub mod integrity;
 pub mod postgres;
+pub mod sealing;

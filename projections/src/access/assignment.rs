@@ -44,6 +44,7 @@ impl ReadModel for Assignments {
     type Row = AssignmentRow;
     const NAME: &'static str = "access.assignment";
     const VERSION: i32 = 1;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];

@@ -286,7 +286,7 @@ impl State {
                     account.state = AccountState::Active;
                 }
             }
-            UserEvent::Deactivated { .. } => {
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
                 account.state = AccountState::Deactivated;
                 // They stay ended when the account is switched on again (ID-5).
                 self.sessions.retain(|_, open| open.user != user);
@@ -298,7 +298,9 @@ impl State {
                     AccountState::Unverified
                 };
             }
-            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }
