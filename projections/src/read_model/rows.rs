@@ -1,0 +1,65 @@
+//! The rows in memory that a fold works on.
+//!
+//! The rule: what one event changed is known when that event has been folded, before the next one is.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// The rows that a page of events touches.
+pub struct Rows<R> {
+    pub(super) rows: HashMap<String, R>,
+    /// Changed since they were last written.
+    pub(super) changed: BTreeSet<String>,
+    /// Changed by the event that is being folded.
+    touched: BTreeSet<String>,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self::of(HashMap::new())
+    }
+}
+
+impl<R> Rows<R> {
+    /// Rows as they are stored.
+    pub(super) fn of(rows: HashMap<String, R>) -> Self {
+        Self {
+            rows,
+            changed: BTreeSet::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Puts a row in place of what is there.
+    pub fn put(&mut self, key: impl std::fmt::Display, row: R) {
+        let key = key.to_string();
+        self.touched.insert(key.clone());
+        self.rows.insert(key, row);
+    }
+
+    /// Changes the row, if there is one.
+    pub fn change(&mut self, key: impl std::fmt::Display, change: impl FnOnce(&mut R)) {
+        let key = key.to_string();
+        if let Some(row) = self.rows.get_mut(&key) {
+            change(row);
+            self.touched.insert(key);
+        }
+    }
+
+    /// The row as it stands now.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&R> {
+        self.rows.get(key)
+    }
+
+    /// The rows that were changed since they were last written, by key.
+    pub(super) fn unsaved(&self) -> Vec<&R> {
+        self.changed.iter().filter_map(|key| self.rows.get(key)).collect()
+    }
+
+    /// Ends the fold of one event: hands out the keys of the rows that it changed, ascending.
+    pub(super) fn settle(&mut self) -> Vec<String> {
+        let touched = std::mem::take(&mut self.touched);
+        self.changed.extend(touched.iter().cloned());
+        touched.into_iter().collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! The projection of a read model into its table.
+//!
+//! The rule: a page of events is folded in memory, event by event, and then written at once.
+
+use std::{collections::BTreeSet, marker::PhantomData};
+
+use domain::event_store::{BoxFuture, RecordedEvent};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{ProjectError, Projector, ReadModel, Rows, Target, stored};
+
+/// The projection of a read model into its table, or into the table's shadow.
+pub struct Table<M> {
+    target: Target,
+    model: PhantomData<M>,
+}
+
+impl<M> Default for Table<M> {
+    fn default() -> Self {
+        Self::into_target(Target::Live)
+    }
+}
+
+impl<M> Table<M> {
+    /// The projection into `target`.
+    #[must_use]
+    pub fn into_target(target: Target) -> Self {
+        Self {
+            target,
+            model: PhantomData,
+        }
+    }
+}
+
+/// Folds one event. Returns the keys of the rows that it changed; [`Rows::get`] has them as the event left them.
+pub(super) fn fold_one<M: ReadModel>(
+    event: &RecordedEvent,
+    rows: &mut Rows<M::Row>,
+) -> Result<Vec<String>, ProjectError> {
+    M::fold(event, rows)?;
+    Ok(rows.settle())
+}
+
+/// The keys of the rows that `events` may change.
+pub(super) fn keys<M: ReadModel>(events: &[&RecordedEvent]) -> Result<BTreeSet<String>, ProjectError> {
+    let mut keys = BTreeSet::new();
+    for event in events {
+        keys.extend(M::keys(event)?);
+    }
+    Ok(keys)
+}
+
+impl<M: ReadModel> Projector for Table<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn version(&self) -> i32 {
+        M::VERSION
+    }
+
+    fn personal(&self) -> bool {
+        M::PERSONAL
+    }
+
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        M::CATEGORIES.is_empty() || M::CATEGORIES.contains(&event.stream.category())
+    }
+
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [&'a RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), ProjectError>> {
+        Box::pin(async move {
+            let table = self.target.name(M::TABLE);
+            let keys = keys::<M>(events)?;
+            if keys.is_empty() && !M::APPEND_ONLY {
+                return Ok(());
+            }
+            let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
+            for event in events {
+                // After each event: which rows it changed, and (by `rows.get`) how it left them.
+                let _changed = fold_one::<M>(event, &mut rows)?;
+            }
+            stored::save::<M>(connection, &table, &rows.unsaved()).await
+        })
+    }
+
+    fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
+        Box::pin(async move {
+            let statement = format!("delete from {}", self.target.name(M::TABLE));
+            sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+            Ok(())
+        })
+    }
+}
