@@ -1,7 +1,9 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod eraser;
 mod import;
 mod setup;
+mod sealing;
 mod worker;
 
 use std::{
@@ -49,6 +51,7 @@ use crate::{
 
 use import::FolderImporter;
 pub use setup::{SETUP_TOKEN_FILE, outbox};
+pub use sealing::sealed;
 pub use worker::TRAIN_COMMAND;
 
 /// The version of Anneal.
@@ -116,6 +119,7 @@ pub struct System {
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
+    eraser: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
@@ -185,7 +189,9 @@ impl System {
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
-        let port: Arc<dyn EventStore> = store.clone();
+        let clock = surroundings.clock.clone();
+        let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
+        let port: Arc<dyn EventStore> = Arc::new(sealed);
         let ports = Ports {
             store: port.clone(),
             clock: surroundings.clock.clone(),
@@ -244,6 +250,7 @@ impl System {
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
+        let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
@@ -294,6 +301,7 @@ impl System {
             background,
             server,
             projections,
+            eraser,
             working,
             workers,
         })
@@ -348,6 +356,9 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
+        if let Err(error) = self.eraser.await {
+            tracing::warn!(%error, "the eraser ended with an error");
+        }
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }
