@@ -92,8 +92,13 @@ pub fn claim(app: &App, scope: &str, normalised: &str) -> ClaimKey {
 /// When the log cannot be read.
 pub async fn claims_of(app: &App, user: UserId) -> Result<(ClaimKey, ClaimKey), SessionError> {
     let profile = folded::<User>(app, user).await?.profile;
-    let (username, email) = profile.map(|profile| (profile.username, profile.email)).unwrap_or_default();
-    Ok((claim(app, "username", &username), claim(app, "email", &email.trim().to_lowercase())))
+    let (username, email) = profile
+        .map(|profile| (profile.username, profile.email))
+        .unwrap_or_default();
+    Ok((
+        claim(app, "username", &username),
+        claim(app, "email", &email.trim().to_lowercase()),
+    ))
 }
 
 /// An aggregate as the log has it now.

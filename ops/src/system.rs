@@ -2,8 +2,8 @@
 
 mod eraser;
 mod import;
-mod setup;
 mod sealing;
+mod setup;
 mod worker;
 
 use std::{
@@ -50,8 +50,8 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
-pub use sealing::sealed;
 pub use worker::TRAIN_COMMAND;
 
 /// The version of Anneal.

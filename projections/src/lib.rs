@@ -14,6 +14,7 @@ pub mod models;
 pub mod paging;
 pub mod projects;
 pub mod read_model;
+pub mod rebuild;
 pub mod runner;
 
 use read_model::{Projector, Table};

@@ -49,7 +49,10 @@ pub(super) fn start(app: App, keys: Arc<PersonKeys>, stop: CancellationToken) ->
                     RETRY
                 }
                 Err(_) => {
-                    tracing::warn!("an erasure took longer than {} s, trying again", DEADLINE.as_secs());
+                    tracing::warn!(
+                        "an erasure took longer than {} s, trying again",
+                        DEADLINE.as_secs()
+                    );
                     RETRY
                 }
             };
@@ -134,7 +137,9 @@ impl Eraser {
     }
 
     async fn note_asked(&self, person: UserId) -> anyhow::Result<()> {
-        let note = sqlx::query("insert into person_erasure (person, asked_at) values ($1, $2) on conflict do nothing");
+        let note = sqlx::query(
+            "insert into person_erasure (person, asked_at) values ($1, $2) on conflict do nothing",
+        );
         let note = note.bind(person.to_string()).bind(self.app.now());
         within(note.execute(&self.app.pool)).await?;
         Ok(())

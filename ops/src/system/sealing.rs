@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use domain::{clock::Clock, event_store::EventStore};
+use domain::{
+    clock::{Clock, SystemClock},
+    event_store::EventStore,
+};
 use event_store::sealing::{PersonKeys, SealedEventStore};
 use sqlx::PgPool;
 
@@ -26,4 +29,23 @@ pub async fn sealed(
         .context("personal data cannot be sealed or read")?;
     let keys = Arc::new(keys);
     Ok((SealedEventStore::new(inner, keys.clone()), keys))
+}
+
+/// `inner` as an operator's verb reads it: personal data opened, and nothing made or changed.
+///
+/// # Errors
+/// As [`sealed`].
+pub async fn opened(
+    inner: Arc<dyn EventStore>,
+    pool: PgPool,
+    data_dir: &Path,
+) -> anyhow::Result<Arc<dyn EventStore>> {
+    let path = data_dir.join("keys").join(KEY_FILE);
+    let keys = PersonKeys::open_existing(pool, &path, Arc::new(SystemClock))
+        .await
+        .context("personal data cannot be read")?;
+    Ok(match keys {
+        Some(keys) => Arc::new(SealedEventStore::new(inner, Arc::new(keys))),
+        None => inner,
+    })
 }

@@ -186,7 +186,13 @@ impl ErasureMutation {
         let position = match run(context, &command(context, person, input.reason).await?).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(reason) => return Ok(said(reason)),
-            Outcome::NotFound => return Ok(refused("userId", "there is no such user", IdentityErrorCode::NotFound)),
+            Outcome::NotFound => {
+                return Ok(refused(
+                    "userId",
+                    "there is no such user",
+                    IdentityErrorCode::NotFound,
+                ));
+            }
         };
         reach(context, position).await?;
         Ok(ErasePersonPayload {

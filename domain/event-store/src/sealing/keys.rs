@@ -151,23 +151,47 @@ impl PersonKeys {
     /// # Errors
     /// [`KeysError`], which says what to restore.
     pub async fn open(pool: PgPool, path: &Path, clock: Arc<dyn Clock>) -> Result<Self, KeysError> {
-        let wrapping = match key_file::read(path)? {
-            Some(key) => key,
-            None => {
-                let live =
-                    sqlx::query_scalar("select exists (select from person_key where wrapped is not null)");
-                if within(live.fetch_one(&pool)).await? {
-                    let path = path.to_owned();
-                    return Err(KeysError::Missing { path });
-                }
-                key_file::create(path)?;
-                key_file::read(path)?.ok_or_else(|| KeysError::Missing {
-                    path: path.to_owned(),
-                })?
-            }
+        if key_file::read(path)?.is_none() && !Self::any(&pool).await? {
+            key_file::create(path)?;
+        }
+        let wrapping = key_file::read(path)?.ok_or_else(|| KeysError::Missing {
+            path: path.to_owned(),
+        })?;
+        let expected = Self::claim(&pool, &key_file::id(&wrapping)).await?;
+        Self::with(pool, path, clock, wrapping, expected)
+    }
+
+    /// Opens the key file `path` for reading a log, and changes nothing; `None` when there is neither a file
+    /// nor anything that it would open.
+    ///
+    /// # Errors
+    /// As [`PersonKeys::open`].
+    pub async fn open_existing(
+        pool: PgPool,
+        path: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Option<Self>, KeysError> {
+        let Some(wrapping) = key_file::read(path)? else {
+            let path = path.to_owned();
+            return match Self::any(&pool).await? {
+                true => Err(KeysError::Missing { path }),
+                false => Ok(None),
+            };
         };
+        let claimed = sqlx::query_scalar("select key_id from person_key_wrapping");
+        let claimed: Option<String> = within(claimed.fetch_optional(&pool)).await?;
+        let expected = claimed.unwrap_or_else(|| key_file::id(&wrapping));
+        Self::with(pool, path, clock, wrapping, expected).map(Some)
+    }
+
+    fn with(
+        pool: PgPool,
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        wrapping: Key,
+        expected: String,
+    ) -> Result<Self, KeysError> {
         let key_id = key_file::id(&wrapping);
-        let expected = Self::claim(&pool, &key_id).await?;
         if expected != key_id {
             return Err(KeysError::Another {
                 path: path.to_owned(),
@@ -182,6 +206,12 @@ impl PersonKeys {
             key_id,
             cache: Mutex::default(),
         })
+    }
+
+    /// Whether anything is wrapped here.
+    async fn any(pool: &PgPool) -> Result<bool, KeysError> {
+        let live = sqlx::query_scalar("select exists (select from person_key where wrapped is not null)");
+        within(live.fetch_one(pool)).await
     }
 
     /// Says that `key_id` wraps the keys here, as long as no other one does; answers with the one that does.
