@@ -2,6 +2,7 @@
 
 mod eraser;
 mod import;
+mod integrity;
 mod sealing;
 mod setup;
 mod worker;
@@ -37,7 +38,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::{LogIntegrity, PostgresEventStore, Settings, address, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -50,6 +51,7 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use integrity::{checkpoint_folder, key_file};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
@@ -115,6 +117,7 @@ pub struct System {
     pub database_url: String,
     home: Home,
     store: Arc<PostgresEventStore>,
+    integrity: Arc<LogIntegrity>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -186,17 +189,19 @@ impl System {
         let store =
             PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
                 .await?;
+        let integrity = LogIntegrity::start(
+            address(&events)?,
+            integrity::settings(config),
+            surroundings.clock.clone(),
+        )
+        .await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
         let clock = surroundings.clock.clone();
         let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
-        let ports = Ports {
-            store: port.clone(),
-            clock: surroundings.clock.clone(),
-            ids: surroundings.ids.clone(),
-        };
+        let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");
@@ -247,6 +252,7 @@ impl System {
                 job_attempts: config.worker.max_attempts,
             },
             ports: ports.clone(),
+            integrity: Some(integrity.clone()),
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
@@ -297,6 +303,7 @@ impl System {
             database_url: url,
             home,
             store,
+            integrity,
             shutdown,
             background,
             server,
@@ -366,6 +373,8 @@ impl System {
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
         }
+        // After the last append, so that everything of this run is signed.
+        self.integrity.close(CLOSE).await;
         self.app.pool.close().await;
         fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {

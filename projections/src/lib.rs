@@ -8,6 +8,7 @@ pub mod audit;
 pub mod database;
 pub mod datasets;
 pub mod feed;
+pub mod history;
 pub mod identity;
 pub mod jobs;
 pub mod models;
@@ -23,8 +24,10 @@ use read_model::{Projector, Table};
 #[must_use]
 pub fn all() -> Vec<Box<dyn Projector>> {
     vec![
-        Box::new(Table::<access::role::Roles>::default()),
+        Box::new(Table::<access::account::Accounts>::default()),
         Box::new(Table::<access::assignment::Assignments>::default()),
+        Box::new(Table::<access::role::Roles>::default()),
+        Box::new(Table::<access::usage::Usages>::default()),
         Box::new(Table::<audit::entry::Entries>::default()),
         Box::new(Table::<datasets::dataset::Datasets>::default()),
         Box::new(Table::<datasets::version::Versions>::default()),

@@ -4,6 +4,7 @@
 //! question to the read side, and words the answer.
 
 pub mod access;
+pub mod as_of;
 pub mod audit;
 pub mod context;
 pub mod datasets;
@@ -26,6 +27,8 @@ use async_graphql::{MergedObject, Schema, SchemaBuilder};
 #[derive(Default, MergedObject)]
 pub struct Query(
     access::AccessQuery,
+    access::RightsQuery,
+    as_of::MomentQuery,
     audit::AuditQuery,
     datasets::DatasetsQuery,
     identity::IdentityQuery,

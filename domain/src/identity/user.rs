@@ -8,7 +8,7 @@ use crate::{
     authz::{AccountState, Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
-    personal::{KindFields, Subject},
+    personal::{ERASED, KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -39,6 +39,20 @@ pub struct Profile {
     pub organization: Option<OrganizationId>,
     /// Department inside of it.
     pub department: Option<String>,
+}
+
+impl Profile {
+    /// The same account, without what names the person.
+    fn erased(self) -> Self {
+        Self {
+            username: ERASED.to_owned(),
+            email: ERASED.to_owned(),
+            first_name: None,
+            last_name: None,
+            department: None,
+            organization: self.organization,
+        }
+    }
 }
 
 /// An account.
@@ -200,6 +214,7 @@ impl Aggregate for User {
             // Nothing was recorded that would switch an erased account on; if it were, it stays off.
             UserEvent::Reactivated { .. } => self.deactivated = self.erased,
             UserEvent::Erased { .. } => {
+                self.profile = self.profile.take().map(Profile::erased);
                 self.erased = true;
                 self.deactivated = true;
                 self.deactivations += 1;

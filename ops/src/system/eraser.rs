@@ -10,11 +10,15 @@ use std::{sync::Arc, time::Duration};
 
 use api::app::App;
 use domain::{
+    aggregate::Aggregate as _,
     authz::Principal,
     event_store::Metadata,
     execute::execute,
     id::UserId,
-    identity::{erasure::CompleteErasure, user::ErasureReceipt},
+    identity::{
+        erasure::CompleteErasure,
+        user::{ErasureReceipt, User},
+    },
 };
 use event_store::sealing::PersonKeys;
 use projections::{identity::erasure, rebuild};
@@ -38,7 +42,7 @@ pub(super) fn start(app: App, keys: Arc<PersonKeys>, stop: CancellationToken) ->
     let mut eraser = Eraser {
         app,
         keys,
-        mails_after: 0,
+        local_after: 0,
     };
     tokio::spawn(async move {
         loop {
@@ -67,8 +71,8 @@ pub(super) fn start(app: App, keys: Arc<PersonKeys>, stop: CancellationToken) ->
 struct Eraser {
     app: App,
     keys: Arc<PersonKeys>,
-    /// Mails of everybody erased up to this position are gone from this process's outbox.
-    mails_after: i64,
+    /// What only this process has (mails in its outbox, folded states) is gone of everybody erased up to here.
+    local_after: i64,
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> anyhow::Result<T> {
@@ -77,12 +81,13 @@ async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> anyhow
 
 impl Eraser {
     async fn round(&mut self) -> anyhow::Result<()> {
-        for erased in erasure::after(&self.app.pool, self.mails_after).await? {
+        for erased in erasure::after(&self.app.pool, self.local_after).await? {
             let removed = self.app.mailer.forget(erased.id).await?;
             if removed > 0 {
                 tracing::info!(person = %erased.id, removed, "mails of an erased person were removed");
             }
-            self.mails_after = erased.position;
+            self.app.ports.aggregates.forget(&User::stream(erased.id));
+            self.local_after = erased.position;
         }
         let open = erasure::under_way(&self.app.pool).await?;
         if open.is_empty() {
