@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod aggregate_cache;
 pub mod audit;
 pub mod authz;
 pub mod catalogue;

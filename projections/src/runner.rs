@@ -165,6 +165,7 @@ impl Runner {
             }
             tokio::time::sleep(RETRY).await;
         }
+        fail::fail_point!("projection.leading");
         self.restore(&mut connection).await?;
         let mut subscription = self.store.subscribe(self.reached(), Filter::all());
         self.publish();
@@ -255,6 +256,9 @@ impl Runner {
     /// Folds one page into all read models, in one transaction.
     async fn apply(&mut self, connection: &mut PgConnection, page: &Page) -> Result<(), RunError> {
         let mut transaction = connection.begin().await?;
+        fail::fail_point!("projection.before_rows", |_| Err(RunError::Overtaken(
+            "projection.before_rows"
+        )));
         let mut moved = Vec::new();
         for (index, follower) in self.followers.iter_mut().enumerate() {
             if follower.stopped || follower.checkpoint >= page.next {
@@ -281,9 +285,18 @@ impl Runner {
             }
             moved.push(index);
         }
+        fail::fail_point!("projection.after_rows", |_| Err(RunError::Overtaken(
+            "projection.after_rows"
+        )));
         self.store_checkpoints(&mut transaction, &moved, page.next)
             .await?;
+        fail::fail_point!("projection.before_commit", |_| Err(RunError::Overtaken(
+            "projection.before_commit"
+        )));
         transaction.commit().await?;
+        fail::fail_point!("projection.after_commit", |_| Err(RunError::Overtaken(
+            "projection.after_commit"
+        )));
         for index in moved {
             self.followers[index].checkpoint = page.next;
         }

@@ -16,3 +16,4 @@ mod permissions;
 mod projects;
 mod time_travel;
 mod workers;
+mod write_path;

@@ -8,7 +8,7 @@ mod checks;
 mod connect;
 mod decide;
 mod failure;
-mod prepared;
+pub(crate) mod prepared;
 mod reader;
 mod session;
 mod subscription;
@@ -237,7 +237,18 @@ impl EventStore for PostgresEventStore {
         stream: &'a StreamId,
         revision: u64,
     ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, StoreError>> {
-        Box::pin(self.reader.load(stream, revision))
+        Box::pin(async move {
+            let wanted = [(stream.clone(), revision)];
+            let histories = self.reader.load(&wanted).await?;
+            Ok(histories.into_iter().flatten().collect())
+        })
+    }
+
+    fn load_many<'a>(
+        &'a self,
+        streams: &'a [(StreamId, u64)],
+    ) -> BoxFuture<'a, Result<Vec<Vec<RecordedEvent>>, StoreError>> {
+        Box::pin(self.reader.load(streams))
     }
 
     fn read_all<'a>(

@@ -39,6 +39,16 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
+/// Each lateral part comes in the order of its index, and the parts one after another: nothing is sorted, and
+/// the caller checks the order.
+const LOAD: &str = "
+    select a.asked, e.*
+    from unnest($1::text[], $2::bigint[]) with ordinality as a(stream, revision, asked)
+    cross join lateral (
+        select pos, id, stream, revision, kind, schema_version, at, data::text as data, meta::text as meta
+        from event where stream = a.stream and revision >= a.revision order by revision
+    ) e";
+
 impl Reader {
     pub(super) async fn head(&self) -> Result<Position, StoreError> {
         let head = sqlx::query_scalar::<_, i64>("select pos from event_head").fetch_one(&self.pool);
@@ -46,31 +56,45 @@ impl Reader {
         head.map(Position).map_err(|error| unavailable(&error))
     }
 
-    pub(super) async fn load(&self, stream: &StreamId, from: u64) -> Result<Vec<RecordedEvent>, StoreError> {
-        // No stream reaches further than i64::MAX.
-        let Ok(from) = i64::try_from(from) else {
+    /// The events of each of `streams` from the given revision on, in the order of `streams`: one statement,
+    /// so one round trip and one snapshot.
+    pub(super) async fn load(
+        &self,
+        streams: &[(StreamId, u64)],
+    ) -> Result<Vec<Vec<RecordedEvent>>, StoreError> {
+        if streams.is_empty() {
             return Ok(Vec::new());
-        };
-        let rows = sqlx::query(
-            "select pos, id, stream, revision, kind, schema_version, at, data::text as data, meta::text as meta
-             from event where stream = $1 and revision >= $2 order by revision",
-        )
-        .bind(stream.as_str())
-        .bind(from)
-        .fetch_all(&self.pool);
+        }
+        let names: Vec<&str> = streams.iter().map(|(stream, _)| stream.as_str()).collect();
+        // No stream reaches further than i64::MAX.
+        let from = |(_, from): &(StreamId, u64)| i64::try_from(*from).unwrap_or(i64::MAX);
+        let from: Vec<i64> = streams.iter().map(from).collect();
+        let rows = sqlx::query(LOAD).bind(&names).bind(&from).fetch_all(&self.pool);
         let rows = within(self.limit, rows)
             .await
             .map_err(|error| unavailable(&error))?;
-        let events: Vec<_> = rows.iter().map(recorded).collect::<Result<_, _>>()?;
-        let gap = (from.unsigned_abs()..)
-            .zip(&events)
-            .find(|(revision, event)| *revision != event.revision);
-        match gap {
-            Some((revision, _)) => Err(StoreError::Corrupt(format!(
-                "stream {stream} has no revision {revision}"
-            ))),
-            None => Ok(events),
+        let mut histories = vec![Vec::new(); streams.len()];
+        for row in &rows {
+            let asked: i64 = row.try_get("asked").map_err(|error| unavailable(&error))?;
+            let history = usize::try_from(asked - 1)
+                .ok()
+                .and_then(|asked| histories.get_mut(asked));
+            let history =
+                history.ok_or_else(|| StoreError::Corrupt(format!("no stream {asked} was asked for")))?;
+            history.push(recorded(row)?);
         }
+        for ((stream, from), history) in streams.iter().zip(&histories) {
+            let gap = history
+                .iter()
+                .zip(*from..)
+                .find(|(event, revision)| event.revision != *revision);
+            if let Some((_, revision)) = gap {
+                return Err(StoreError::Corrupt(format!(
+                    "stream {stream} has no revision {revision}"
+                )));
+            }
+        }
+        Ok(histories)
     }
 
     pub(super) async fn page(
