@@ -30,6 +30,8 @@ pub(crate) struct Journal {
 /// Versions of one group of columns.
 #[derive(Default)]
 struct Strand {
+    /// Whether a version says where it ends; dense ones end where the next one begins.
+    bounded: bool,
     /// What the newest version of a key holds; nothing for a key without a row.
     latest: BTreeMap<String, Columns>,
     /// Where the version ends that was stored before this page.
@@ -55,7 +57,10 @@ impl Journal {
             table: M::TABLE,
             key: M::KEY,
             kind: M::KEY_TYPE,
-            versions: Strand::default(),
+            versions: Strand {
+                bounded: true,
+                ..Strand::default()
+            },
             dense: Strand::default(),
         };
         for (key, row) in rows {
@@ -182,13 +187,13 @@ impl Strand {
             None => self.latest.remove(key),
         };
         match self.newest.remove(key) {
-            Some(newest) => {
+            Some(newest) if self.bounded => {
                 self.added[newest].insert("valid_to".to_owned(), position.into());
             }
             None if before.is_some() => {
                 self.ends.insert(key.to_owned(), position);
             }
-            None => {}
+            _ => {}
         }
         if let Some(mut version) = columns {
             version.insert("valid_from".to_owned(), position.into());

@@ -131,11 +131,7 @@ impl Scene {
             .await
             .expect("the store starts");
         let pool = app_pool(&database.url, 6).await.expect("a pool");
-        let ports = Ports {
-            store: store.clone(),
-            clock: clock.clone(),
-            ids: Arc::new(SystemIds),
-        };
+        let ports = Ports::new(store.clone(), clock.clone(), Arc::new(SystemIds));
         let mut scene = Self {
             reading: read(&store, &pool).await,
             pool,
@@ -159,7 +155,7 @@ impl Scene {
     pub(super) async fn fold_anew(&mut self) {
         self.reading.stop.cancel();
         (&mut self.reading.task).await.expect("the runner ends in order");
-        sqlx::query("update projection_checkpoint set version = 0")
+        sqlx::query("update projection_checkpoint set version = 0, position = 0")
             .execute(&self.pool)
             .await
             .expect("the versions are forgotten");
