@@ -11,6 +11,7 @@ mod event_store;
 mod hostile;
 mod identity;
 mod jobs;
+mod kill;
 mod models;
 mod permissions;
 mod projects;
