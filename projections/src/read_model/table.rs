@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, marker::PhantomData};
 use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{ProjectError, Projector, ReadModel, Rows, Target, stored};
+use super::{
+    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target, builder::Shadow, stored,
+};
 
 /// The projection of a read model into its table, or into the table's shadow.
 pub struct Table<M> {
@@ -85,6 +87,18 @@ impl<M: ReadModel> Projector for Table<M> {
             }
             stored::save::<M>(connection, &table, &rows.unsaved()).await
         })
+    }
+
+    fn tables(&self) -> Vec<Described> {
+        vec![Described {
+            name: M::TABLE,
+            key: M::KEY,
+            key_type: M::KEY_TYPE,
+        }]
+    }
+
+    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder> {
+        Box::new(Shadow::<M>::new(shape, fresh))
     }
 
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
