@@ -1,6 +1,6 @@
 //! The command line: verbs and flags.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the audit log is damaged.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the audit log, or other durable state, is damaged.
 
 use std::path::PathBuf;
 
@@ -77,6 +77,19 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Check everything that lies on the disk: log, read models, jobs, quotas, sessions, leases and files.
+    /// Works while the system is up or down, changes nothing, and ends with 3 when something is broken.
+    Verify {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// What clients were told: a file with one acknowledged position or event id a line.
+        #[arg(long, value_name = "FILE")]
+        acknowledged: Option<PathBuf>,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print a completion script for a shell.
     Completions {

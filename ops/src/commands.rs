@@ -1,7 +1,9 @@
 //! What each verb of the command line does.
 
 mod audit;
+pub mod database;
 mod up;
+mod verify;
 
 use std::{path::Path, process::ExitCode};
 
@@ -42,6 +44,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Audit {
             command: AuditCommand::Verify { config, json },
         } => with_config(config, move |config| audit::verify(config, json)),
+        Command::Verify {
+            config,
+            acknowledged,
+            json,
+        } => with_config(config, move |config| verify::run(config, acknowledged, json)),
         Command::Demo { url, data, quick } => finish(block_on(async move {
             let options = demo::DemoOptions {
                 url,

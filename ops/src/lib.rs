@@ -6,6 +6,9 @@ pub mod config;
 pub mod contracts;
 pub mod demo;
 pub mod doctor;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
 pub mod postgres;
 pub mod system;
 pub mod telemetry;
+pub mod verify;

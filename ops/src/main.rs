@@ -2,8 +2,14 @@
 
 use std::process::ExitCode;
 
+use anneal::{cli::Cli, commands};
 use clap::Parser;
 
 fn main() -> ExitCode {
-    anneal::commands::run(anneal::cli::Cli::parse())
+    #[cfg(feature = "fail-points")]
+    if let Err(error) = anneal::fail_points::arm() {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    commands::run(Cli::parse())
 }

@@ -54,7 +54,7 @@ pub use worker::TRAIN_COMMAND;
 /// The version of Anneal.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the database in the embedded cluster.
-const DATABASE: &str = "anneal";
+pub(crate) const DATABASE: &str = "anneal";
 /// Connections for read models.
 const POOL: u32 = 12;
 /// How long the log may take to record what waits at the end.
@@ -127,7 +127,9 @@ async fn open_home(config: &Config) -> anyhow::Result<(Home, String)> {
         return Ok((Home::Elsewhere(home), url.clone()));
     }
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder, &Options::default())).await??;
+    fail::fail_point!("setup.cluster_started");
     let url = cluster.create_database(DATABASE).await?;
+    fail::fail_point!("setup.database_created");
     Ok((Home::Embedded(Arc::new(cluster)), url))
 }
 
@@ -170,7 +172,9 @@ impl System {
         // Listening comes early: a port in use is found before anything is changed.
         let listener = bind(config.http.address).await?;
         let bound = listener.local_addr()?;
+        fail::fail_point!("setup.before_migration");
         projections::database::migrate(&url).await?;
+        fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
         if events != url {
             projections::database::migrate(&events).await?;
@@ -187,10 +191,12 @@ impl System {
             clock: surroundings.clock.clone(),
             ids: surroundings.ids.clone(),
         };
+        fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
+        fail::fail_point!("setup.roles_recorded");
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =
-            projections::runner::start(port.clone(), pool.clone(), projections::all(), background.clone());
+            projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
         let feed = FeedHub::start(port, background.clone());
         let objects = objects(config, surroundings.ids.clone())?;
         objects
@@ -236,6 +242,7 @@ impl System {
             },
             ports: ports.clone(),
         };
+        fail::fail_point!("setup.token_written");
         let app = App::from(parts);
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
@@ -332,9 +339,11 @@ impl System {
     pub async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.token.cancel();
         self.working.cancel();
+        fail::fail_point!("shutdown.begun");
         for worker in self.workers {
             worker.finished().await;
         }
+        fail::fail_point!("shutdown.workers_ended");
         if let Ok(Err(error)) = self.server.await {
             tracing::warn!(%error, "the server ended with an error");
         }
@@ -342,10 +351,12 @@ impl System {
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }
+        fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
         }
         self.app.pool.close().await;
+        fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {
             tokio::task::spawn_blocking(move || cluster.stop()).await??;
         }

@@ -163,14 +163,38 @@ async fn a_killed_server_loses_nothing_and_the_job_finishes_once() {
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains(&running.process.id().to_string()), "{said}");
 
+    assert_whole(&data);
     assert!(running.stop().success(), "Ctrl-C ends it in order");
-    let verified = verify(&data);
-    let report: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    assert_whole(&data);
+}
+
+/// The verifier works on a folder whose system is up as on one that is at rest.
+fn assert_whole(data: &Path) {
+    let verified = verify(data);
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&verified.stdout).unwrap_or_else(|_| panic!("{said}"));
     assert_eq!(
         (verified.status.code(), &report["ok"]),
         (Some(0), &json!(true)),
         "{report}"
     );
+}
+
+/// A folder without data is not made into one by looking at it.
+#[tokio::test]
+async fn a_verb_on_an_empty_folder_says_what_to_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for data in [folder.path().to_owned(), folder.path().join("none")] {
+        let output = verify(&data);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("holds no Anneal data") && said.contains("--data"),
+            "{said}"
+        );
+    }
+    let left = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "nothing was made");
 }
 
 /// A port in use is named, with what to do.

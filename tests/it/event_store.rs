@@ -6,11 +6,15 @@ mod contract;
 mod failures;
 mod guards;
 mod make;
+mod processes;
 
 use std::sync::Arc;
 
 use domain::{clock::SystemClock, event_store::EventStore};
-use event_store::postgres::{PostgresEventStore, Settings, address};
+use event_store::{
+    memory::MemoryEventStore,
+    postgres::{PostgresEventStore, Settings, address},
+};
 use tests::harness::{Database, database};
 
 /// Two stores on one log, as two processes would have them.
@@ -32,6 +36,20 @@ async fn postgres() -> Stores {
     }
 }
 
+/// The store of the simulation, with nothing planned to go wrong.
+#[expect(
+    clippy::unused_async,
+    reason = "the suite opens every adapter in the same way"
+)]
+async fn memory() -> Stores {
+    let first = MemoryEventStore::new(Arc::new(SystemClock));
+    Stores {
+        second: first.another(),
+        first,
+        _log: Box::new(()),
+    }
+}
+
 async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore> {
     let options = address(&database.url).expect("the harness gives a URL");
     PostgresEventStore::start(options, settings, Arc::new(SystemClock))
@@ -50,12 +68,22 @@ macro_rules! contract {
             the_same_append_at_the_same_time_is_recorded_once,
             an_id_with_other_content_is_refused,
             an_append_lands_on_all_its_streams_or_on_none,
+            appends_that_cross_over_the_same_streams_all_land_whole,
             malformed_appends_are_refused,
+            appends_beyond_the_limits_are_refused_and_leave_no_trace,
+            the_largest_appends_come_back_whole,
             the_bytes_of_the_payload_come_back_as_they_went_in,
             filters_pass_prefixes_only_and_take_no_wildcards,
+            every_way_of_reading_shows_the_same_events,
             reading_resumes_at_any_position,
+            filtered_reading_resumes_at_any_position,
+            a_filtered_reader_moves_on_where_nothing_passes,
+            a_place_that_the_log_has_not_reached_is_refused,
+            a_subscription_at_the_head_gets_only_what_comes,
             subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores,
             a_dropped_wait_loses_nothing,
+            a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_again,
+            readers_that_give_up_disturb_nobody,
             the_known_head_is_never_behind_own_appends,
         );
     };
@@ -75,3 +103,4 @@ macro_rules! promises {
 }
 
 contract!(postgres);
+contract!(memory);

@@ -44,6 +44,7 @@ impl Heart {
     /// Gives the lease back. When that fails it runs out by itself.
     pub(crate) async fn stop(&self) {
         self.task.abort();
+        fail::fail_point!("lease.before_release");
         if let Err(error) = queue::release(&self.pool, self.lease.job, self.lease.attempt).await {
             tracing::warn!(job = %self.lease.job, %error, "a lease is left to run out");
         }
@@ -85,8 +86,12 @@ async fn beat(pool: PgPool, lease: Lease, time: Duration, lost: CancellationToke
 }
 
 async fn once(pool: &PgPool, lease: &Lease, time: Duration, claimed: bool) -> Result<bool, QueueError> {
-    match claimed {
-        true => queue::beat(pool, lease, time).await,
-        false => queue::claim(pool, lease, time).await,
+    if claimed {
+        fail::fail_point!("lease.before_beat", |_| Err(QueueError::TimedOut));
+        return queue::beat(pool, lease, time).await;
     }
+    fail::fail_point!("lease.before_claim", |_| Err(QueueError::TimedOut));
+    let won = queue::claim(pool, lease, time).await;
+    fail::fail_point!("lease.claimed");
+    won
 }

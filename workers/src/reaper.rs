@@ -107,8 +107,10 @@ impl Reaper {
             cause: cause.to_owned(),
             counts: true,
         };
+        fail::fail_point!("reaper.before_record");
         match execute(&self.ports, &reaper, &meta, &command).await {
             Ok(_) => {
+                fail::fail_point!("reaper.recorded");
                 tracing::warn!(job = %row.id, attempt, cause, "a job was taken from its worker");
                 metrics::counter!("worker_jobs_reaped_total").increment(1);
             }

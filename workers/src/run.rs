@@ -122,12 +122,14 @@ impl Work<'_> {
                 pending,
             } = prepared;
             let settings = &self.parts.settings;
+            fail::fail_point!("job.prepared");
             let child = Child::start(settings, &self.folder, job.environment()).map_err(|error| {
                 let message =
                     format!("the training program cannot be started: {error}; check the worker's set-up");
                 End::failed("TRAINER_UNAVAILABLE", message)
             })?;
             let child = self.child.insert(child);
+            fail::fail_point!("job.child_started");
             let mut conversation = Conversation::new(&self.folder, child, &self.reporter, pending);
             let last = conversation.follow(stop).await?;
             match last {
@@ -189,6 +191,7 @@ impl Work<'_> {
             files,
         )
         .await?;
+        fail::fail_point!("job.result_stored");
         let completed = News::Completed {
             artifact: stored.location.clone(),
             sha256: stored.sha256.clone(),
@@ -198,6 +201,7 @@ impl Work<'_> {
             worker: self.attempt.worker_name.clone(),
         };
         let recorded = self.reporter.report(completed).await;
+        fail::fail_point!("job.result_recorded");
         if recorded == Err(End::TakenAway) {
             stored.take_back(objects).await;
         }
@@ -230,7 +234,10 @@ impl Work<'_> {
                     })
                     .await
             }
-            End::Interrupted { cause, counts } => self.reporter.interrupt(cause.clone(), *counts).await,
+            End::Interrupted { cause, counts } => {
+                fail::fail_point!("job.before_interrupt");
+                self.reporter.interrupt(cause.clone(), *counts).await
+            }
             End::Completed | End::TakenAway => Ok(()),
         };
         match recorded {

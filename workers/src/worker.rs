@@ -199,7 +199,9 @@ impl Worker {
             correlation_id: Some(job.0),
             ..Metadata::default()
         };
+        fail::fail_point!("lease.before_record");
         let outcome = execute(&self.parts.ports, &principal, &meta, &command).await;
+        fail::fail_point!("lease.recorded");
         // The log decides, whatever the answer was: it may have been lost on its way.
         let leased = history::job(store, job).await?;
         match (self.attempt(job, leased), outcome) {
@@ -241,6 +243,7 @@ impl Worker {
             metrics::counter!("worker_job_failures_total", "code" => code.clone()).increment(1);
         }
         tracing::info!(%job, attempt = number, ?end, "a job ended");
+        fail::fail_point!("job.before_tidy");
         tidy(&self.parts, job).await;
     }
 }

@@ -4,4 +4,5 @@
 //! depend on which adapter runs; the contract suite `tests/it/event_store.rs` is the same for each.
 
 pub mod integrity;
+pub mod memory;
 pub mod postgres;

@@ -76,7 +76,9 @@ impl Staged {
         };
         let (objects, path, target) = (self.objects.clone(), self.path.clone(), key.0.clone());
         let task = tokio::spawn(async move {
+            fail::fail_point!("object.before_flush");
             objects.call("complete an object", upload.finish()).await?;
+            fail::fail_point!("object.flushed");
             let store = &objects.store;
             let moved = match existing {
                 Existing::Keep => {
@@ -87,7 +89,10 @@ impl Staged {
                 Existing::Replace => objects.call(NAME, store.rename(&path, &target)).await,
             };
             let outcome = match moved {
-                Ok(()) => return Ok(Stored::New),
+                Ok(()) => {
+                    fail::fail_point!("object.named");
+                    return Ok(Stored::New);
+                }
                 Err(ObjectsError::Store {
                     source: object_store::Error::AlreadyExists { .. },
                     ..

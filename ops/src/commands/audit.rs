@@ -5,46 +5,25 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use domain::clock::SystemClock;
 use event_store::postgres::{PostgresEventStore, Settings, VerifyError, address};
 
-use crate::{
-    config::Config,
-    postgres::{Cluster, Options},
-};
+use crate::config::Config;
 
 /// The log is damaged.
 const DAMAGED: u8 = 3;
 
-/// Checks the hash chain of the whole log. Uses the database of the configuration, or the embedded one
-/// while the system is down.
+/// Checks the hash chain of the whole log, whether the system is up or down.
 pub async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
-    let configured = config
-        .events
-        .url
-        .0
-        .clone()
-        .or_else(|| config.database.url.0.clone());
-    let (cluster, url) = match configured {
-        Some(url) => (None, url),
-        None => {
-            let folder = config.general.data_dir.clone();
-            anyhow::ensure!(
-                folder.join("postgres").exists(),
-                "{} holds no Anneal data; name its folder with --data",
-                folder.display()
-            );
-            let cluster =
-                tokio::task::spawn_blocking(move || Cluster::start(&folder, &Options::default())).await??;
-            let url = cluster.url("anneal");
-            (Some(cluster), url)
-        }
-    };
-    let store = PostgresEventStore::start(address(&url)?, Settings::default(), Arc::new(SystemClock)).await?;
+    let opened = super::database::open(&config).await?;
+    let store = PostgresEventStore::start(
+        address(&opened.events)?,
+        Settings::default(),
+        Arc::new(SystemClock),
+    )
+    .await?;
     let begun = std::time::Instant::now();
     let verified = store.verify().await;
     let seconds = begun.elapsed().as_secs_f64();
     store.close(Duration::from_secs(5)).await;
-    if let Some(cluster) = cluster {
-        tokio::task::spawn_blocking(move || cluster.stop()).await??;
-    }
+    opened.close().await?;
     Ok(match verified {
         Ok(tip) => {
             let hash = hex::encode(tip.hash);

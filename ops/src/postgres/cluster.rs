@@ -58,6 +58,7 @@ impl Cluster {
             initdb::create(&cluster, &programs, &account)?;
         }
         write_settings(&cluster, &account, options)?;
+        fail::fail_point!("setup.before_server");
         let supervisor = launch(&cluster, &log, &programs, &account, options)?;
         Ok(Self {
             socket,
@@ -70,11 +71,23 @@ impl Cluster {
     /// Where clients find the database `name`: a URL over the private socket. It holds no secret.
     #[must_use]
     pub fn url(&self, name: &str) -> String {
-        let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let host = encode(&self.socket.to_string_lossy());
-        // A space is a plus only after the question mark.
-        let name = encode(name).replace('+', "%20");
-        format!("postgres:///{name}?host={host}&user={OWNER}")
+        url_at(&self.socket, name)
+    }
+
+    /// Where clients find the database `name` of the cluster that another process runs in the data folder
+    /// `data_dir`. `None` when the folder holds no cluster. Whether one runs there, a connection tells.
+    ///
+    /// # Errors
+    /// [`ClusterError::Io`] when the folder cannot be looked into.
+    pub fn url_of_running(data_dir: &Path, name: &str) -> Result<Option<String>, ClusterError> {
+        let folder = match data_dir.canonicalize() {
+            Ok(folder) => folder.join("postgres"),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at("open", data_dir)(error)),
+        };
+        let version = folder.join("cluster/PG_VERSION");
+        let is_there = version.try_exists().map_err(at("look at", &version))?;
+        Ok(is_there.then(|| url_at(&socket::find(&folder), name)))
     }
 
     /// The programs it runs on.
@@ -145,6 +158,14 @@ impl Cluster {
     fn supervisor(&self) -> MutexGuard<'_, Option<Supervisor>> {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn url_at(socket: &Path, name: &str) -> String {
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let host = encode(&socket.to_string_lossy());
+    // A space is a plus only after the question mark.
+    let name = encode(name).replace('+', "%20");
+    format!("postgres:///{name}?host={host}&user={OWNER}")
 }
 
 impl Drop for Cluster {

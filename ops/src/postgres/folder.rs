@@ -28,6 +28,7 @@ impl DataFolder {
         make_private(path)?;
         let path = path.canonicalize().map_err(at("open", path))?;
         let lock = lock(&path)?;
+        fail::fail_point!("setup.folder_locked");
         check_format(&path)?;
         Ok(Self { path, lock })
     }

@@ -55,6 +55,7 @@ pub(super) fn create(cluster: &Path, programs: &Programs, account: &Account) -> 
         let said = String::from_utf8_lossy(&said.stderr).trim().to_owned();
         return Err(ClusterError::Init { said });
     }
+    fail::fail_point!("setup.cluster_made");
     std::fs::rename(&fresh, cluster).map_err(at("rename", &fresh))?;
     sync_folder_of(cluster)
 }

@@ -27,13 +27,7 @@ pub(super) fn prepare(postgres_folder: &Path, account: &Account) -> Result<PathB
     if fits(&folder) {
         return Ok(folder);
     }
-    let digest = Sha256::digest(postgres_folder.as_os_str().as_bytes());
-    let name = format!("anneal-{}", hex::encode(&digest[..8]));
-    let short = [std::env::temp_dir(), PathBuf::from("/tmp")]
-        .into_iter()
-        .map(|temporary| temporary.join(&name))
-        .find(|short| fits(&short.join("run")))
-        .unwrap_or_else(|| Path::new("/tmp").join(&name));
+    let short = short_folder(postgres_folder);
     make(&short, || Ok(()), geteuid().as_raw())?;
     let link = short.join("run");
     if std::fs::read_link(&link).is_ok_and(|target| target == folder) {
@@ -45,6 +39,26 @@ pub(super) fn prepare(postgres_folder: &Path, account: &Account) -> Result<PathB
     }
     symlink(&folder, &link).map_err(at("make the link", &link))?;
     Ok(link)
+}
+
+/// Where [`prepare`] puts the socket of this folder; makes nothing.
+pub(super) fn find(postgres_folder: &Path) -> PathBuf {
+    let folder = postgres_folder.join("run");
+    match fits(&folder) {
+        true => folder,
+        false => short_folder(postgres_folder).join("run"),
+    }
+}
+
+/// The private folder that stands in for one whose path is too long.
+fn short_folder(postgres_folder: &Path) -> PathBuf {
+    let digest = Sha256::digest(postgres_folder.as_os_str().as_bytes());
+    let name = format!("anneal-{}", hex::encode(&digest[..8]));
+    [std::env::temp_dir(), PathBuf::from("/tmp")]
+        .into_iter()
+        .map(|temporary| temporary.join(&name))
+        .find(|short| fits(&short.join("run")))
+        .unwrap_or_else(|| Path::new("/tmp").join(&name))
 }
 
 fn fits(path: &Path) -> bool {
@@ -69,7 +83,7 @@ fn make(
 
 #[cfg(test)]
 mod tests {
-    use super::{fits, prepare};
+    use super::{find, fits, prepare};
     use crate::postgres::{Account, ClusterError};
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
@@ -88,6 +102,7 @@ mod tests {
         );
         assert_eq!(socket.canonicalize().expect("linked"), long.join("run"));
         assert_eq!(prepare(&long, &account).expect("the same one"), socket);
+        assert_eq!(find(&long), socket);
         std::fs::remove_dir_all(socket.parent().expect("its own folder")).expect("removed");
     }
 

@@ -15,6 +15,8 @@ use domain::{
     execute::{Ports, execute},
 };
 
+/// Hexadecimal digits of the set-up token.
+const TOKEN_DIGITS: usize = 32;
 /// The file in the data folder that holds the set-up token while there is no administrator.
 pub const SETUP_TOKEN_FILE: &str = "setup-token";
 
@@ -46,19 +48,37 @@ pub(super) fn token(data_dir: &Path, is_set_up: bool) -> anyhow::Result<Option<S
         }
         return Ok(None);
     }
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        return Ok(Some(Secret::new(text.trim().to_owned())));
+    match std::fs::read_to_string(&path) {
+        // One that an earlier build was killed in the middle of writing opens nothing.
+        Ok(text) if text.trim().len() == TOKEN_DIGITS => {
+            return Ok(Some(Secret::new(text.trim().to_owned())));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-    let mut bytes = [0_u8; 16];
+    let mut bytes = [0_u8; TOKEN_DIGITS / 2];
     fill_random(&mut bytes)?;
     let token = hex::encode(bytes);
+    write_private(&path, &format!("{token}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(Secret::new(token)))
+}
+
+/// Puts `text` at `path`, readable by this account alone: the whole of it, or nothing.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = std::fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{token}").with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Some(Secret::new(token)))
+        .open(&fresh)?;
+    fail::fail_point!("setup.token_begun");
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
 }

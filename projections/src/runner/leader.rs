@@ -46,6 +46,7 @@ impl Leader {
     pub(super) async fn lead(&mut self) -> Result<(), RunError> {
         let mut connection = self.connect().await?;
         self.follow().await?;
+        fail::fail_point!("projection.leading");
         self.restore(&mut connection).await?;
         if self.give_way().await? {
             return Ok(());

@@ -106,6 +106,7 @@ async fn attempt(
     careful: bool,
 ) -> Result<Folded, RunError> {
     let mut transaction = connection.begin().await?;
+    fail::fail_point!("projection.before_rows", |_| Err(RunError::TimedOut));
     let mut places = Vec::with_capacity(concerned.len());
     for index in concerned {
         let follower = &followers[*index];
@@ -129,11 +130,14 @@ async fn attempt(
         }
         places.push(place);
     }
+    fail::fail_point!("projection.after_rows", |_| Err(RunError::TimedOut));
     if !move_checkpoints(&mut transaction, lease, followers, &places).await? {
         transaction.rollback().await?;
         return Ok(Folded::Overtaken);
     }
+    fail::fail_point!("projection.before_commit", |_| Err(RunError::TimedOut));
     transaction.commit().await?;
+    fail::fail_point!("projection.after_commit", |_| Err(RunError::TimedOut));
     Ok(Folded::Done(places))
 }
 

@@ -1,6 +1,9 @@
 //! What every adapter promises, as the port (`domain::event_store`) says it: first about writing.
 
+mod dropping;
+mod limits;
 mod reading;
+mod resuming;
 
 use domain::event_store::{AppendError, EventStore, Expected, Filter, Position, RecordedEvent};
 use futures::future::join_all;
@@ -10,11 +13,22 @@ use super::{
     make::{append, event, several, stream, write},
 };
 
+pub(crate) use dropping::{
+    a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_again, a_dropped_wait_loses_nothing,
+    readers_that_give_up_disturb_nobody,
+};
+pub(crate) use limits::{
+    appends_beyond_the_limits_are_refused_and_leave_no_trace, the_largest_appends_come_back_whole,
+};
 pub(crate) use reading::{
-    a_dropped_wait_loses_nothing, filters_pass_prefixes_only_and_take_no_wildcards,
-    reading_resumes_at_any_position,
+    every_way_of_reading_shows_the_same_events, filters_pass_prefixes_only_and_take_no_wildcards,
     subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores,
     the_known_head_is_never_behind_own_appends,
+};
+pub(crate) use resuming::{
+    a_filtered_reader_moves_on_where_nothing_passes, a_place_that_the_log_has_not_reached_is_refused,
+    a_subscription_at_the_head_gets_only_what_comes, filtered_reading_resumes_at_any_position,
+    reading_resumes_at_any_position,
 };
 
 async fn everything(store: &dyn EventStore) -> Vec<RecordedEvent> {
@@ -222,6 +236,43 @@ pub(crate) async fn an_append_lands_on_all_its_streams_or_on_none(stores: &Store
         other => panic!("{other:?}"),
     }
     assert_eq!(everything(&**store).await.len(), 4);
+}
+
+/// Two writers that name the same streams in other orders neither wait for each other for ever nor mix.
+pub(crate) async fn appends_that_cross_over_the_same_streams_all_land_whole(stores: &Stores) {
+    const ROUNDS: u64 = 20;
+    let crossing = (0..ROUNDS).flat_map(|_| {
+        [
+            (&stores.first, ["a", "b", "c"]),
+            (&stores.second, ["c", "b", "a"]),
+        ]
+    });
+    let landed = join_all(crossing.map(|(store, keys)| {
+        let writes = keys.map(|key| write(key, Expected::Any, vec![event("{}"), event("{}")]));
+        store.append(several(writes.into()))
+    }))
+    .await;
+    let mut ends: Vec<_> = landed
+        .into_iter()
+        .map(|one| one.expect("recorded").position)
+        .collect();
+    ends.sort_unstable();
+    let all = everything(&*stores.first).await;
+    assert_eq!(all.len() as u64, ROUNDS * 12);
+    // Between the end of one append and the end of the next lie its own six events: nothing is interleaved.
+    for (share, end) in all.chunks(6).zip(ends) {
+        assert_eq!(share[5].position, end);
+        let pairs: Vec<_> = share.chunks(2).map(|pair| pair[0].stream.clone()).collect();
+        assert!(
+            pairs == ["a", "b", "c"].map(stream) || pairs == ["c", "b", "a"].map(stream),
+            "{pairs:?}"
+        );
+    }
+    for key in ["a", "b", "c"] {
+        let events = stores.second.load(&stream(key), 0).await.expect("readable");
+        let revisions: Vec<_> = events.iter().map(|event| event.revision).collect();
+        assert_eq!(revisions, (0..ROUNDS * 4).collect::<Vec<_>>());
+    }
 }
 
 pub(crate) async fn malformed_appends_are_refused(stores: &Stores) {

@@ -330,3 +330,113 @@ async fn a_subscriber_outlives_lost_connections() {
     });
     assert_eq!(next.await.expect("in time"), Position(2));
 }
+
+/// Back-pressure counts bytes as well as appends: a few large ones cannot fill the memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_full_of_bytes_refuses_large_appends_and_takes_small_ones() {
+    let database = database().await;
+    let narrow = Settings {
+        queue_bytes: 0, // the least: one append of the greatest size
+        ..Settings::default()
+    };
+    let store = open(&database, narrow).await;
+    let mut other = connect(&database.url).await;
+    let mut lock = other.begin().await.expect("a transaction");
+    sqlx::query("select from event_head for update")
+        .execute(&mut *lock)
+        .await
+        .expect("the lock");
+    let large = |key: &str| {
+        let text = format!("\"{}\"", "x".repeat(1_000_000));
+        let events = (0..10).map(|_| event(&text)).collect();
+        several(vec![write(key, Expected::NoStream, events)])
+    };
+    let first = store.append(large("first"));
+    let second = async {
+        // Polled after the first, which has its share by then.
+        match store.append(large("second")).await {
+            Err(AppendError::Overloaded) => {}
+            other => panic!("{other:?}"),
+        }
+        let small = store.append(append("small", Expected::NoStream, 1));
+        let (small, ()) = tokio::join!(small, async { lock.rollback().await.expect("released") });
+        small.expect("there was room for a small one");
+    };
+    let (first, ()) = tokio::join!(biased; first, second);
+    first.expect("recorded");
+    store.append(large("second")).await.expect("there is room again");
+    assert_eq!(store.head().await.expect("readable"), Position(21));
+}
+
+/// A server that does not answer costs a reader its deadline, not its life, and it can ask again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gives_up_on_a_server_that_does_not_answer() {
+    let database = database().await;
+    let store = open(
+        &database,
+        Settings {
+            statement_limit: Duration::from_millis(300),
+            ..Settings::default()
+        },
+    )
+    .await;
+    store
+        .append(append("a", Expected::NoStream, 3))
+        .await
+        .expect("recorded");
+    let mut other = connect(&database.url).await;
+    let mut lock = other.begin().await.expect("a transaction");
+    sqlx::raw_sql("lock table event, event_head in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .expect("the lock");
+    let (wanted, all) = (super::make::stream("a"), Filter::all());
+    let mut subscription = store.subscribe(Position::START, Filter::all());
+    let waits = async {
+        let outcomes = [
+            store.load(&wanted, 0).await.map(drop),
+            store.read_all(Position::START, &all, 10).await.map(drop),
+            store.head().await.map(drop),
+            subscription.next().await.map(drop),
+        ];
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waits)
+        .await
+        .expect("each reader has a deadline of its own");
+    lock.rollback().await.expect("released");
+    assert_eq!(store.load(&wanted, 0).await.expect("readable").len(), 3);
+    assert_eq!(subscription.next().await.expect("readable").next, Position(3));
+}
+
+/// After the store is closed every call says so; none hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_answers_every_call_with_unavailable() {
+    let database = database().await;
+    let store = open(&database, Settings::default()).await;
+    let mut waiting = store.subscribe(Position::START, Filter::all());
+    let follower = tokio::spawn(async move { waiting.next().await.map(drop) });
+    assert!(store.close(Duration::from_secs(20)).await);
+    let (wanted, all) = (super::make::stream("a"), Filter::all());
+    let calls = async {
+        let late = store.append(append("late", Expected::NoStream, 1)).await;
+        assert!(
+            matches!(late, Err(AppendError::Store(StoreError::Unavailable(_)))),
+            "{late:?}"
+        );
+        let outcomes = [
+            store.load(&wanted, 0).await.map(drop),
+            store.read_all(Position::START, &all, 10).await.map(drop),
+            store.head().await.map(drop),
+            follower.await.expect("no panic"),
+        ];
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), calls)
+        .await
+        .expect("none hangs");
+}

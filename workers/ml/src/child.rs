@@ -69,7 +69,10 @@ fn work(path: &Path, stop: Arc<AtomicBool>) -> Result<ChildMessage, Failure> {
     reporter.flush();
     Ok(match outcome {
         Outcome::Stopped { step } => ChildMessage::Stopped { step },
-        Outcome::Completed(artifact) => reporter.completed(artifact),
+        Outcome::Completed(artifact) => {
+            fail::fail_point!("trainer.result_written");
+            reporter.completed(artifact)
+        }
     })
 }
 

@@ -75,12 +75,14 @@ pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Resu
         write_through(&path, bytes).map_err(|error| cannot("write", &path, &error))?;
     }
     sync_folder(&staging)?;
+    fail::fail_point!("trainer.folder_staged");
     let replaced = beside(target, ".old");
     remove_folder(&replaced)?;
     if target.exists() {
         fs::rename(target, &replaced).map_err(|error| cannot("replace", target, &error))?;
     }
     fs::rename(&staging, target).map_err(|error| cannot("create", target, &error))?;
+    fail::fail_point!("trainer.folder_named");
     sync_folder(target.parent().unwrap_or(Path::new(".")))?;
     remove_folder(&replaced)?;
     let entry = |(name, bytes): (&String, &Vec<u8>)| FileEntry {

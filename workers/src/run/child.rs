@@ -24,7 +24,15 @@ use super::{lines::Lines, output::Output};
 use crate::{folders::AttemptFolder, settings::WorkerSettings};
 
 /// What of the worker's environment the child gets; nothing in it is secret.
-const ENVIRONMENT: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    #[cfg(feature = "fail-points")]
+    "ANNEAL_FAIL_POINTS",
+    #[cfg(feature = "fail-points")]
+    "ANNEAL_FAIL_POINTS_REACHED",
+];
 /// How long a dead process may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
 /// How long its last words may take to arrive.
@@ -52,7 +60,7 @@ impl Child {
         let output = Output::create(&folder.output())?;
         let inherited = ENVIRONMENT
             .iter()
-            .filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
+            .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
         let mut process = Command::new(&settings.program)
             .args(&settings.arguments)
             .arg(folder.job_file())

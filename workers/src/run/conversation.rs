@@ -125,10 +125,13 @@ impl<'a> Conversation<'a> {
     /// Reports what waits.
     async fn tell(&mut self) -> Result<(), End> {
         if !self.pending.is_empty() {
+            fail::fail_point!("job.before_progress");
             self.reporter.progress(self.pending.take()).await?;
         }
         if let Some(checkpoint) = self.checkpoint.take() {
+            fail::fail_point!("job.checkpoint_verified");
             self.reporter.report(News::Checkpoint(checkpoint)).await?;
+            fail::fail_point!("job.checkpoint_recorded");
         }
         self.told = Instant::now();
         Ok(())

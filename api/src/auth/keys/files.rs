@@ -70,6 +70,7 @@ pub(super) fn create_once(path: &Path, content: &[u8]) -> Result<(), KeyError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(io(path)),
     });
+    fail::fail_point!("setup.key_linked");
     let cleared = fs::remove_file(&draft).map_err(io(&draft));
     linked?;
     cleared?;

@@ -129,6 +129,7 @@ pub async fn upload(
         summary: ingested.summary.clone(),
         file_name,
     };
+    fail::fail_point!("upload.stored");
     let position = match run(app, &caller, &command).await {
         Ok(position) => position,
         Err(Failed::Other(problem)) => return Err(problem),
@@ -138,6 +139,7 @@ pub async fn upload(
         // The version is recorded; only reading it back may take a moment longer.
         tracing::warn!(%error, "read models are behind after an upload");
     }
+    fail::fail_point!("upload.recorded");
     let recorded = load(app, dataset).await?;
     let version = recorded
         .versions

@@ -8,7 +8,7 @@ mod checks;
 mod connect;
 mod decide;
 mod failure;
-mod prepared;
+pub(crate) mod prepared;
 mod reader;
 mod session;
 mod subscription;

@@ -63,7 +63,7 @@ pub(super) struct PreparedWrite {
 
 /// An append that breaks no limit.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub(super) writes: Vec<PreparedWrite>,
     pub(super) meta: String,
     pub(super) meta_hash: Digest,
@@ -76,7 +76,7 @@ impl Prepared {
     ///
     /// # Errors
     /// [`AppendError::Malformed`].
-    pub(super) fn new(append: Append) -> Result<Self, AppendError> {
+    pub(crate) fn new(append: Append) -> Result<Self, AppendError> {
         let meta = serde_json::to_string(&append.meta).map_err(|error| malformed(error.to_string()))?;
         if meta.len() > MAX_META {
             return Err(malformed(format!(

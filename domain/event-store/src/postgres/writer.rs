@@ -112,6 +112,7 @@ impl Writer {
             match self.attempt(batch, suspect).await {
                 Ok(answers) => {
                     answer_each(batch, answers);
+                    fail::fail_point!("append.answered");
                     return None;
                 }
                 Err(Trouble::Poison(why)) => return Some(why),
@@ -168,7 +169,13 @@ impl Writer {
         batch: &[Request],
         suspect: bool,
     ) -> Result<Vec<Answer>, Trouble> {
+        fail::fail_point!("append.before_lock", |_| Err(Trouble::Lost(
+            "append.before_lock".to_owned()
+        )));
         let head = session.lock().await?;
+        fail::fail_point!("append.after_lock", |_| Err(Trouble::Lost(
+            "append.after_lock".to_owned()
+        )));
         self.memory.stand_at(head.position);
         let streams = batch
             .iter()
@@ -211,8 +218,17 @@ impl Writer {
             self.memory.keep(head.position, []);
             return Ok(answers);
         }
+        fail::fail_point!("append.before_insert", |_| Err(Trouble::Lost(
+            "append.before_insert".to_owned()
+        )));
         let head = session.write(&head, &placed, at).await?;
+        fail::fail_point!("append.before_commit", |_| Err(Trouble::Lost(
+            "append.before_commit".to_owned()
+        )));
         session.commit().await?;
+        fail::fail_point!("append.after_commit", |_| Err(Trouble::Lost(
+            "append.after_commit".to_owned()
+        )));
         self.memory.keep(head.position, moved);
         self.head.advance(head.position);
         metrics::histogram!("event_store_batch_events").record(placed.len() as f64);

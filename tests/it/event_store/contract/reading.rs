@@ -2,21 +2,23 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::event_store::{Expected, Filter, Position, RecordedEvent, StoreError, Subscription};
+use domain::event_store::{Expected, Filter, Metadata, Position, RecordedEvent, Subscription};
 use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::{
     super::{
         Stores,
-        make::{append, stream},
+        make::{append, event, several, stream, write},
     },
     everything,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+/// Longer than anything takes on a busy machine.
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
-async fn follow(subscription: &mut dyn Subscription, until: usize) -> Vec<RecordedEvent> {
+/// The next events, at least `until` of them.
+pub(super) async fn follow(subscription: &mut dyn Subscription, until: usize) -> Vec<RecordedEvent> {
     let mut seen = Vec::new();
     while seen.len() < until {
         let page = timeout(SOON, subscription.next())
@@ -66,37 +68,6 @@ pub(crate) async fn filters_pass_prefixes_only_and_take_no_wildcards(stores: &St
     assert_eq!(follow(&mut *alone, 1).await[0].position, last);
 }
 
-pub(crate) async fn reading_resumes_at_any_position(stores: &Stores) {
-    for n in 0..12 {
-        stores
-            .first
-            .append(append(&n.to_string(), Expected::NoStream, 2))
-            .await
-            .expect("recorded");
-    }
-    let all = everything(&*stores.first).await;
-    let ids: Vec<_> = all.iter().map(|event| event.id).collect();
-    assert_eq!(ids.len(), 24);
-    for (index, event) in all.iter().enumerate() {
-        let page = stores
-            .first
-            .read_all(event.position, &Filter::all(), 5)
-            .await
-            .expect("readable");
-        let rest: Vec<_> = page.events.iter().map(|event| event.id).collect();
-        assert_eq!(rest, ids[index + 1..ids.len().min(index + 6)]);
-        let mut subscription = stores.second.subscribe(event.position, Filter::all());
-        if index + 1 < ids.len() {
-            assert_eq!(follow(&mut *subscription, 1).await[0].id, ids[index + 1]);
-        }
-    }
-    let mut beyond = stores.first.subscribe(Position(1_000), Filter::all());
-    match timeout(SOON, beyond.next()).await.expect("an answer") {
-        Err(StoreError::Corrupt(why)) => assert!(why.contains("1000"), "{why}"),
-        other => panic!("{other:?}"),
-    }
-}
-
 pub(crate) async fn subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores(
     stores: &Stores,
 ) {
@@ -140,37 +111,6 @@ pub(crate) async fn subscribers_see_every_event_once_and_in_order_under_32_write
     }
 }
 
-pub(crate) async fn a_dropped_wait_loses_nothing(stores: &Stores) {
-    let mut subscription = stores.first.subscribe(Position::START, Filter::all());
-    let writing = async {
-        for n in 0..60 {
-            stores
-                .second
-                .append(append("a", Expected::after(u64::checked_sub(n, 1)), 1))
-                .await
-                .expect("recorded");
-        }
-    };
-    let following = async {
-        let mut revisions = Vec::new();
-        while revisions.len() < 60 {
-            // Now and then in the middle of a read, now and then in a wait.
-            let impatience = Duration::from_micros(200 + 400 * (revisions.len() as u64 % 7));
-            match timeout(impatience, subscription.next()).await {
-                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Ok(page) => {
-                    revisions.extend(page.expect("readable").events.iter().map(|event| event.revision));
-                }
-            }
-        }
-        revisions
-    };
-    let (_, revisions) = timeout(SOON, async { tokio::join!(writing, following) })
-        .await
-        .expect("in time");
-    assert_eq!(revisions, (0..60).collect::<Vec<u64>>());
-}
-
 pub(crate) async fn the_known_head_is_never_behind_own_appends(stores: &Stores) {
     for n in 0..20 {
         let landed = stores
@@ -182,4 +122,67 @@ pub(crate) async fn the_known_head_is_never_behind_own_appends(stores: &Stores) 
         assert!(stores.second.head().await.expect("readable") >= landed.position);
         assert!(stores.second.known_head() >= landed.position);
     }
+}
+
+/// `load`, `read_all` and `subscribe` tell the same of an event, and all that was sent.
+pub(crate) async fn every_way_of_reading_shows_the_same_events(stores: &Stores) {
+    let told = |event: &RecordedEvent| {
+        let RecordedEvent {
+            id,
+            stream,
+            revision,
+            position,
+            kind,
+            schema_version,
+            at,
+            data,
+            meta,
+        } = event.clone();
+        (
+            (id, stream, revision, position, kind),
+            (schema_version, at, data.get().to_owned(), meta),
+        )
+    };
+    let mut sent = several(vec![
+        write(
+            "ключ-ä 🦀%_",
+            Expected::NoStream,
+            vec![event(r#"{"n":1}"#), event("[2]")],
+        ),
+        write("plain", Expected::Any, vec![event("3")]),
+    ]);
+    sent.writes[0].events[1].kind = "test.Ünicode".to_owned();
+    sent.writes[1].events[0].schema_version = 7;
+    let id = sent.writes[0].events[0].id;
+    sent.meta = Metadata {
+        actor: "user:usr_1".to_owned(),
+        on_behalf_of: Some("user:usr_2".to_owned()),
+        organization: Some("org_1".to_owned()),
+        session: Some("ses_1".to_owned()),
+        request_id: Some("r-1".to_owned()),
+        correlation_id: Some(id),
+        causation_id: Some(id),
+        address: Some("::1".to_owned()),
+        user_agent: Some("\"quoted\"; ä".to_owned()),
+    };
+    let landed = stores.first.append(sent.clone()).await.expect("recorded");
+    let mut loaded = Vec::new();
+    for write in &sent.writes {
+        let events = stores.second.load(&write.stream, 0).await.expect("readable");
+        assert_eq!(events.len(), write.events.len());
+        for (revision, (event, new)) in (0..).zip(events.iter().zip(&write.events)) {
+            assert_eq!((event.id, &event.kind), (new.id, &new.kind));
+            assert_eq!(event.schema_version, new.schema_version);
+            assert_eq!((&event.stream, event.revision), (&write.stream, revision));
+            assert_eq!((event.at, &event.meta), (landed.at, &sent.meta));
+            assert_eq!(event.data.get(), new.data.get());
+        }
+        loaded.extend(events);
+    }
+    let loaded: Vec<_> = loaded.iter().map(told).collect();
+    let read: Vec<_> = everything(&*stores.first).await.iter().map(told).collect();
+    assert_eq!(read, loaded);
+    let mut subscription = stores.second.subscribe(Position::START, Filter::all());
+    let followed = follow(&mut *subscription, 3).await;
+    assert_eq!(followed.iter().map(told).collect::<Vec<_>>(), loaded);
 }

@@ -107,7 +107,9 @@ pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<Wr
     let sha256 = files::sha256(&manifest);
     contents.insert(MANIFEST.to_owned(), manifest);
     let target = folder.join(format!("step-{:08}", checkpoint.progress.step));
+    fail::fail_point!("trainer.before_checkpoint");
     files::write_folder(&target, &contents)?;
+    fail::fail_point!("trainer.checkpoint_written");
     for outdated in list(folder)?.into_iter().rev().skip(KEPT) {
         files::remove_folder(&outdated)?;
     }

@@ -100,6 +100,7 @@ pub fn run<B: TrainingBackend>(
         }
         let report = session.step()?;
         watcher.stepped(&report);
+        fail::fail_point!("trainer.stepped");
         let due = |every: u32| every > 0 && report.step % every == 0;
         if due(chosen.eval_every) || session.is_done() {
             evaluate(&mut session, watcher)?;

@@ -1,0 +1,75 @@
+//! `anneal verify`: whether everything that lies on the disk is whole.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::json;
+
+use super::database;
+use crate::{
+    config::Config,
+    verify::{self, Journal, Report, Subject},
+};
+
+/// Something is broken.
+const DAMAGED: u8 = 3;
+
+/// Checks log, read models, leases and files, whether the system is up or down. `acknowledged`: what clients
+/// wrote down of the answers they got.
+pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    // A journal that cannot be read is found before a database is started.
+    let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
+    let opened = database::open(&config).await?;
+    let folder = config.objects.url.0.clone();
+    let folder = folder.unwrap_or_else(|| config.general.data_dir.join("objects"));
+    let subject = Subject {
+        url: &opened.url,
+        events: &opened.events,
+        objects: &folder,
+        journal,
+    };
+    let outcome = verify::verify(subject).await;
+    opened.close().await?;
+    let report = outcome?;
+    match json {
+        true => println!("{}", in_json(&report)),
+        false => print(&report),
+    }
+    Ok(match report.is_whole() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DAMAGED),
+    })
+}
+
+fn in_json(report: &Report) -> serde_json::Value {
+    json!({
+        "ok": report.is_whole(),
+        "events": report.events,
+        "checked": report.checked,
+        "faults": report.faults,
+        "notes": report.notes,
+    })
+}
+
+fn print(report: &Report) {
+    for invariant in &report.checked {
+        let broken = report.faults.iter().any(|fault| fault.invariant == *invariant);
+        println!(
+            "{}  {}",
+            if broken { "BROKEN" } else { "ok    " },
+            invariant.text()
+        );
+    }
+    for note in &report.notes {
+        println!("note    {}: {}", note.invariant.text(), note.what);
+    }
+    for fault in &report.faults {
+        println!("FAULT   {}: {}", fault.invariant.text(), fault.what);
+    }
+    match report.is_whole() {
+        true => println!("Everything is whole: {} events.", report.events),
+        false => println!(
+            "SOMETHING IS BROKEN: {} faults. Keep the data as they are; see ops/guides/verify.md.",
+            report.faults.len()
+        ),
+    }
+}

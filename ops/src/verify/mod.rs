@@ -1,0 +1,249 @@
+//! Whether what lies on the disk is what it must be: every invariant, checked from durable state alone.
+//!
+//! The rule: it reads and never repairs. A *fault* is a broken promise; a *note* is something that is allowed
+//! to be there and that an operator may want to know, such as a file that nothing refers to.
+
+mod facts;
+mod files;
+mod journal;
+mod log;
+mod read_models;
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    clock::{Clock, SystemClock},
+    event_store::{EventStore, Filter, Position, StoreError},
+    id::SystemIds,
+};
+use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
+use objects::Objects;
+use serde::Serialize;
+
+use facts::Facts;
+pub use journal::Journal;
+
+/// Events read at a time.
+const PAGE: usize = 2_000;
+/// Connections for reading.
+const POOL: u32 = 4;
+/// How long the store may take to disconnect.
+const CLOSE: Duration = Duration::from_secs(5);
+/// Findings of one kind that are told one by one; the rest are counted.
+const TOLD: usize = 20;
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// Every event's hash follows from the one before, up to the head row.
+    Chain,
+    /// Positions and revisions have no gaps, ids occur once, times never run backwards.
+    Sequence,
+    /// This build can read every event.
+    Readable,
+    /// A job ends once at most, by its latest attempt, and no older attempt reports after a newer one.
+    Jobs,
+    /// What was taken from a quota is given back exactly when its job has ended.
+    Quotas,
+    /// A claimed name or address has one holder, who exists.
+    Claims,
+    /// No session is opened or refreshed after it, or its account, was ended.
+    Sessions,
+    /// The table of leases knows no attempt that the log does not know.
+    Leases,
+    /// Read models are what the log folds into.
+    ReadModels,
+    /// Files that events name are there, byte for byte.
+    Files,
+    /// What a client was told is recorded, once.
+    Acknowledged,
+}
+
+impl Invariant {
+    /// What it says, for people.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Chain => "hash chain",
+            Self::Sequence => "positions, revisions, ids and times",
+            Self::Readable => "every event readable",
+            Self::Jobs => "jobs end once, by their latest attempt",
+            Self::Quotas => "quotas given back",
+            Self::Claims => "claims have one holder",
+            Self::Sessions => "ended sessions stay ended",
+            Self::Leases => "leases belong to recorded attempts",
+            Self::ReadModels => "read models equal the log",
+            Self::Files => "files match their hashes",
+            Self::Acknowledged => "acknowledged events recorded once",
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// About what.
+    pub invariant: Invariant,
+    /// What, with the position, job or file.
+    pub what: String,
+}
+
+/// What was checked and found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Events in the log.
+    pub events: u64,
+    /// What was checked to its end.
+    pub checked: Vec<Invariant>,
+    /// Broken promises; none means that all is whole.
+    pub faults: Vec<Finding>,
+    /// Worth knowing, and no fault.
+    pub notes: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing is broken.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn fault(&mut self, invariant: Invariant, what: impl Into<String>) {
+        push(&mut self.faults, invariant, what.into());
+    }
+
+    fn note(&mut self, invariant: Invariant, what: impl Into<String>) {
+        push(&mut self.notes, invariant, what.into());
+    }
+
+    fn done(&mut self, invariant: Invariant) {
+        self.checked.push(invariant);
+    }
+}
+
+/// Keeps a list readable, however much is broken.
+fn push(list: &mut Vec<Finding>, invariant: Invariant, what: String) {
+    let told = list.iter().filter(|known| known.invariant == invariant).count();
+    match told.cmp(&TOLD) {
+        std::cmp::Ordering::Less => list.push(Finding { invariant, what }),
+        std::cmp::Ordering::Equal => list.push(Finding {
+            invariant,
+            what: "and more of this kind".to_owned(),
+        }),
+        std::cmp::Ordering::Greater => {}
+    }
+}
+
+/// What is looked at.
+pub struct Subject<'a> {
+    /// URL of the read models.
+    pub url: &'a str,
+    /// URL of the log.
+    pub events: &'a str,
+    /// The object store's folder; not looked at if it is not there.
+    pub objects: &'a std::path::Path,
+    /// What clients were told, if known.
+    pub journal: Option<Journal>,
+}
+
+/// Checks everything. May run while the system does: what is under way then is not mistaken for a fault.
+///
+/// # Errors
+/// When something cannot be read at all; what is read and wrong goes into the report.
+pub async fn verify(subject: Subject<'_>) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = match PostgresEventStore::start(address(subject.events)?, Settings::default(), clock).await {
+        Ok(store) => store,
+        Err(error @ StartError::Damaged { .. }) => {
+            report.fault(Invariant::Chain, error.to_string());
+            return Ok(report);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let outcome = check(&store, &subject, &mut report).await;
+    store.close(CLOSE).await;
+    outcome.map(|()| report)
+}
+
+async fn check(
+    store: &Arc<PostgresEventStore>,
+    subject: &Subject<'_>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let log = app_pool(subject.events, POOL).await?;
+    // Leases and journal are compared with the log as it is read after them: it may only have grown.
+    let models = app_pool(subject.url, POOL).await?;
+    let leases = read_models::leases(&models).await?;
+    chain(store, report).await?;
+    log::sequence(&log, report).await?;
+    let facts = fold(store.as_ref(), report).await?;
+    facts.conclude(report);
+    facts.leases(&leases, report);
+    read_models::compare(&models, store.as_ref(), report).await?;
+    if subject.objects.is_dir() {
+        let folder = subject.objects.canonicalize()?;
+        let url = url::Url::from_file_path(&folder)
+            .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
+        let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
+        files::check(&objects, &folder, facts.files(), report).await;
+    } else if !facts.files().is_empty() {
+        report.fault(
+            Invariant::Files,
+            format!("the object store {} is not there", subject.objects.display()),
+        );
+    }
+    if let Some(journal) = &subject.journal {
+        journal.check(&log, report).await?;
+    }
+    models.close().await;
+    log.close().await;
+    Ok(())
+}
+
+async fn chain(store: &PostgresEventStore, report: &mut Report) -> anyhow::Result<()> {
+    match store.verify().await {
+        Ok(tip) => {
+            report.events = tip.position;
+            report.done(Invariant::Chain);
+        }
+        Err(VerifyError::Fault(fault)) => report.fault(Invariant::Chain, fault.to_string()),
+        Err(VerifyError::Store(StoreError::Corrupt(what))) => report.fault(Invariant::Chain, what),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Reads the log once, from its beginning to where it ended when we began.
+async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Facts> {
+    let mut facts = Facts::default();
+    let end = store.head().await?;
+    let mut after = Position::START;
+    while after < end {
+        let page = match store.read_all(after, &Filter::all(), PAGE).await {
+            Ok(page) => page,
+            Err(StoreError::Corrupt(what)) => {
+                report.fault(Invariant::Sequence, what);
+                return Ok(facts);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for event in page.events.iter().filter(|event| event.position <= end) {
+            if let Err(error) = facts.add(event, report) {
+                report.fault(Invariant::Readable, error.to_string());
+            }
+        }
+        after = page.next;
+    }
+    for invariant in [
+        Invariant::Readable,
+        Invariant::Jobs,
+        Invariant::Quotas,
+        Invariant::Claims,
+        Invariant::Sessions,
+    ] {
+        report.done(invariant);
+    }
+    Ok(facts)
+}
