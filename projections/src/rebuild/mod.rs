@@ -77,6 +77,24 @@ pub struct Wish {
     pub discard: bool,
 }
 
+/// How much is in memory at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events that are read at a time.
+    pub page: usize,
+    /// Bytes of rows that one shadow keeps until they are written.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            page: 10_000,
+            memory: 48 << 20,
+        }
+    }
+}
+
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -144,6 +162,7 @@ pub struct Rebuild {
     lease: Lease,
     lost: CancellationToken,
     keeper: AbortHandle,
+    limits: Limits,
 }
 
 impl Drop for Rebuild {
@@ -186,7 +205,15 @@ impl Rebuild {
             lease,
             lost,
             keeper,
+            limits: Limits::default(),
         }))
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Gives the right back.
@@ -271,6 +298,7 @@ impl Rebuild {
             store: &self.store,
             pool: &self.pool,
             lease: self.lease,
+            limits: self.limits,
         }
     }
 

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::{
-    RebuildError, connect,
+    Limits, RebuildError, connect,
     writer::{self, Batch, Writer},
 };
 use crate::{
@@ -18,10 +18,6 @@ use crate::{
     read_model::{Builder, Described, Projector, Write},
 };
 
-/// Events that are read at a time.
-const PAGE: usize = 10_000;
-/// Bytes of rows that one shadow may keep in memory.
-const MEMORY: usize = 48 << 20;
 /// How long rows stay only in memory: so much is folded again when the process ends.
 const FLUSH_EACH: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -39,7 +35,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Folds what of `page` lies after its position and not after `to`. Returns what has to be written now.
-    fn fold(&mut self, page: &Page, to: Position, all: bool) -> Vec<Write> {
+    fn fold(&mut self, page: &Page, to: Position, all: bool, limits: Limits) -> Vec<Write> {
         let news: Vec<&RecordedEvent> = page
             .events
             .iter()
@@ -52,7 +48,7 @@ impl Running {
                 return Vec::new();
             }
         }
-        let full = self.builder.full(MEMORY);
+        let full = self.builder.full(limits.memory);
         let writes = match full || all {
             true => self.builder.take(self.complete, !full),
             false => Ok(Vec::new()),
@@ -113,12 +109,12 @@ impl Drop for Ahead {
 }
 
 impl Ahead {
-    fn start(store: Arc<dyn EventStore>, from: Position, to: Position) -> Self {
+    fn start(store: Arc<dyn EventStore>, from: Position, to: Position, page: usize) -> Self {
         let (sender, pages) = mpsc::channel(1);
         let work = async move {
             let mut at = from;
             while at < to {
-                let page = store.read_all(at, &Filter::all(), PAGE).await;
+                let page = store.read_all(at, &Filter::all(), page).await;
                 let next = page.as_ref().ok().map(|page| page.next).filter(|next| *next > at);
                 if sender.send(page).await.is_err() {
                     return;
@@ -145,6 +141,7 @@ pub(super) struct Pass<'a> {
     pub(super) store: &'a Arc<dyn EventStore>,
     pub(super) pool: &'a PgPool,
     pub(super) lease: Lease,
+    pub(super) limits: Limits,
 }
 
 fn tables(running: &[Running]) -> Vec<Described> {
@@ -166,7 +163,7 @@ impl Pass<'_> {
         };
         let mut writer = Writer::start(self.pool, self.lease, tables(running)).await?;
         let mut reader = connect(self.pool).await?;
-        let mut ahead = Ahead::start(self.store.clone(), from, to);
+        let mut ahead = Ahead::start(self.store.clone(), from, to, self.limits.page);
         let mut flushed = Instant::now();
         let mut at = from;
         while at < to {
@@ -182,7 +179,7 @@ impl Pass<'_> {
             if all {
                 flushed = Instant::now();
             }
-            let batch = fold(running, page, to, all).await?;
+            let batch = fold(running, page, to, all, self.limits).await?;
             writer.write(batch).await?;
             heard(at);
         }
@@ -222,6 +219,7 @@ async fn fold(
     page: Page,
     to: Position,
     all: bool,
+    limits: Limits,
 ) -> Result<Batch, RebuildError> {
     let mut moved = std::mem::take(running);
     let work = tokio::task::spawn_blocking(move || {
@@ -231,7 +229,7 @@ async fn fold(
         };
         for one in moved.iter_mut().filter(|one| one.failed.is_none()) {
             let before = one.position;
-            let writes = one.fold(&page, to, all);
+            let writes = one.fold(&page, to, all, limits);
             // A shadow whose rows are all written stands here; one with rows in memory only, does not.
             if one.failed.is_none() && one.position > before && (all || !writes.is_empty()) {
                 batch.checkpoints.push((one.projector.name(), one.position));
@@ -257,7 +255,7 @@ pub(super) async fn fold_locked(
     if !missing.is_empty() {
         running.builder.load(&mut *connection, missing).await?;
     }
-    let writes = running.fold(page, to, true);
+    let writes = running.fold(page, to, true, Limits::default());
     if let Some(failure) = running.failure() {
         return Err(failure);
     }

@@ -88,7 +88,6 @@ async fn attempt(
     let mut transaction = connection.begin().await?;
     match exchange(&mut transaction, pass, running).await {
         Ok(Try::Swapped(position)) => {
-            fail::fail_point!("rebuild.before_swap", |_| Err(RebuildError::Interrupted));
             transaction.commit().await?;
             Ok(Try::Swapped(position))
         }

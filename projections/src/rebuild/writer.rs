@@ -115,7 +115,6 @@ async fn write(
 ) -> Result<(), RebuildError> {
     let mut transaction = connection.begin().await?;
     apply(&mut transaction, tables, batch.writes).await?;
-    fail::fail_point!("rebuild.before_checkpoint", |_| Err(RebuildError::Interrupted));
     move_checkpoints(&mut transaction, lease, &batch.checkpoints).await?;
     transaction.commit().await?;
     Ok(())
