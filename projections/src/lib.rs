@@ -11,10 +11,12 @@ pub mod feed;
 pub mod history;
 pub mod identity;
 pub mod jobs;
+pub mod lease;
 pub mod models;
 pub mod paging;
 pub mod projects;
 pub mod read_model;
+pub mod rebuild;
 pub mod runner;
 
 use read_model::{Projector, Table};
