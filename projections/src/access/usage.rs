@@ -65,7 +65,7 @@ impl ReadModel for Usages {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_usage";
     const HISTORY: Option<History> =
-        Some(History::since(1).dense(&["projects", "datasets", "concurrent_jobs", "storage_bytes"]));
+        Some(History::since(1, "access_usage_history").dense("access_usage_history_dense", &["projects", "datasets", "concurrent_jobs", "storage_bytes"]));
     const CATEGORIES: &'static [&'static str] = &[QuotaLedger::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -103,7 +103,7 @@ impl ReadModel for Jobs {
     const NAME: &'static str = "jobs.job";
     const VERSION: i32 = 2;
     const TABLE: &'static str = "jobs_job";
-    const HISTORY: Option<History> = Some(History::since(2).dense(&[
+    const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense("jobs_job_history_dense", &[
         "step",
         "loss",
         "evaluation_loss",
