@@ -13,5 +13,6 @@ mod identity;
 mod jobs;
 mod models;
 mod permissions;
+mod projections;
 mod projects;
 mod workers;
