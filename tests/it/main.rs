@@ -16,6 +16,7 @@ mod jobs;
 mod kill;
 mod models;
 mod permissions;
+mod projections;
 mod projects;
 mod sealing;
 mod simulation;
