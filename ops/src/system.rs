@@ -1,6 +1,7 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
 mod import;
+mod integrity;
 mod log;
 mod setup;
 mod worker;
@@ -36,7 +37,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::app_pool;
+use event_store::postgres::{LogIntegrity, address, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -49,6 +50,7 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use integrity::{checkpoint_folder, key_file};
 pub use log::{EventLog, only_in_postgres};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
@@ -114,6 +116,7 @@ pub struct System {
     pub database_url: String,
     home: Home,
     store: Arc<dyn EventLog>,
+    integrity: Option<Arc<LogIntegrity>>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -179,6 +182,14 @@ impl System {
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
         let store = log::open(&events, &url, surroundings.clock.clone()).await?;
+        let integrity = match store.clone().in_postgres() {
+            None => None,
+            Some(_) => {
+                let settings = integrity::settings(config);
+                let clock = surroundings.clock.clone();
+                Some(LogIntegrity::start(address(&events)?, settings, clock).await?)
+            }
+        };
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
@@ -234,6 +245,7 @@ impl System {
                 job_attempts: config.worker.max_attempts,
             },
             ports: ports.clone(),
+            integrity: integrity.clone(),
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
@@ -283,6 +295,7 @@ impl System {
             database_url: url,
             home,
             store,
+            integrity,
             shutdown,
             background,
             server,
@@ -347,6 +360,10 @@ impl System {
         fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
+        }
+        // After the last append, so that everything of this run is signed.
+        if let Some(integrity) = &self.integrity {
+            integrity.close(CLOSE).await;
         }
         self.app.pool.close().await;
         fail::fail_point!("shutdown.before_database_stops");

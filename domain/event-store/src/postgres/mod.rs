@@ -13,6 +13,7 @@ mod reader;
 mod session;
 mod subscription;
 mod tail;
+mod tree;
 mod writer;
 
 use std::{
@@ -38,7 +39,10 @@ pub use self::{
     checks::StartError,
     connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
     prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME},
-    reader::VerifyError,
+    tree::{
+        ConsistencyProof, Evidence, InclusionProof, IntegrityError, IntegritySettings, LogIntegrity, ProofError,
+        SigningState, Verified, VerifyError,
+    },
 };
 use self::{prepared::Prepared, reader::Reader, tail::KnownHead, writer::Request};
 use crate::integrity::Tip;
@@ -170,12 +174,22 @@ impl PostgresEventStore {
         drained && disconnected
     }
 
-    /// Checks the whole log against its hash chain ([`crate::integrity`]) and returns its end.
+    /// Checks the whole log against itself ([`crate::integrity`]), without any key, and returns its end.
     ///
     /// # Errors
     /// [`VerifyError::Fault`] with the first position that is not what was recorded.
     pub async fn verify(&self) -> Result<Tip, VerifyError> {
-        self.reader.verify().await
+        Ok(self.audit(&Evidence::default()).await?.tip)
+    }
+
+    /// Checks the whole log in one pass: its hash chain, the stored tree, and every recorded and exported
+    /// checkpoint. What is recorded after the beginning is not looked at.
+    ///
+    /// # Errors
+    /// [`VerifyError::Fault`] with the first position that is not what was recorded, or the narrowest stretch
+    /// that can be named.
+    pub async fn audit(&self, evidence: &Evidence) -> Result<Verified, VerifyError> {
+        tree::audit(&self.reader.pool, evidence).await
     }
 
     async fn enqueue(&self, append: Append) -> Result<Appended, AppendError> {
