@@ -122,4 +122,7 @@ macro_rules! promise {
 contract!(postgres);
 contract!(memory);
 contract!(kurrentdb_peer);
-contract!(kurrentdb_server, "needs a KurrentDB of its own, see ops/runbooks/kurrentdb.md");
+contract!(
+    kurrentdb_server,
+    "needs a KurrentDB of its own, see ops/runbooks/kurrentdb.md"
+);

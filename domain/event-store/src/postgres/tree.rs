@@ -239,7 +239,11 @@ impl LogIntegrity {
             }
             false => {
                 let public = public_file(&settings.key_file);
-                let path = if public.exists() { public } else { settings.key_file };
+                let path = if public.exists() {
+                    public
+                } else {
+                    settings.key_file
+                };
                 (read_verifier(&path)?, None)
             }
         };
@@ -325,7 +329,9 @@ impl LogIntegrity {
             let signed = newest.size;
             return Err(ProofError::Size { size, signed });
         }
-        let spans = position.checked_sub(1).and_then(|index| inclusion_spans(index, size));
+        let spans = position
+            .checked_sub(1)
+            .and_then(|index| inclusion_spans(index, size));
         let mut spans = spans.ok_or(ProofError::Position { position, size })?;
         let proof = spans.len();
         spans.push(position - 1..position);

@@ -10,8 +10,8 @@ use std::{
 
 use domain::{
     event_store::{
-        Append, AppendError, Appended, BoxFuture, EventStore, Filter, Page, Position, RecordedEvent, StoreError,
-        StreamId, Subscription,
+        Append, AppendError, Appended, BoxFuture, EventStore, Filter, Page, Position, RecordedEvent,
+        StoreError, StreamId, Subscription,
     },
     id::{Ids, SystemIds},
 };
@@ -73,7 +73,9 @@ impl Part {
 
     fn back(&self, stream: StreamId) -> StreamId {
         let names = self.names.lock().expect("nobody panics here");
-        names.get(stream.as_str()).map_or(stream, |name| StreamId::from_recorded(name.clone()))
+        names
+            .get(stream.as_str())
+            .map_or(stream, |name| StreamId::from_recorded(name.clone()))
     }
 
     fn event(&self, mut event: RecordedEvent) -> RecordedEvent {
@@ -82,7 +84,11 @@ impl Part {
     }
 
     fn position(&self, position: Position) -> Position {
-        if position <= self.base { Position::START } else { position }
+        if position <= self.base {
+            Position::START
+        } else {
+            position
+        }
     }
 
     fn page(&self, page: Page) -> Page {
@@ -141,7 +147,10 @@ impl EventStore for Own {
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
         Box::pin(async move {
             let after = after.max(self.part.base);
-            let page = self.store.read_all(after, &self.part.filter(filter), limit).await?;
+            let page = self
+                .store
+                .read_all(after, &self.part.filter(filter), limit)
+                .await?;
             Ok(self.part.page(page))
         })
     }
