@@ -37,7 +37,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{LogIntegrity, address, app_pool};
+use event_store::postgres::{LogIntegrity, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -182,14 +182,7 @@ impl System {
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
         let store = log::open(&events, &url, surroundings.clock.clone()).await?;
-        let integrity = match store.clone().in_postgres() {
-            None => None,
-            Some(_) => {
-                let settings = integrity::settings(config);
-                let clock = surroundings.clock.clone();
-                Some(LogIntegrity::start(address(&events)?, settings, clock).await?)
-            }
-        };
+        let integrity = integrity::start(config, &events, surroundings.clock.clone()).await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();

@@ -15,6 +15,7 @@ mod kill;
 mod models;
 mod permissions;
 mod projects;
+mod simulation;
 mod time_travel;
 mod workers;
 mod write_path;

@@ -40,12 +40,15 @@ pub use self::{
     connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
     prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME},
     tree::{
-        ConsistencyProof, Evidence, InclusionProof, IntegrityError, IntegritySettings, LogIntegrity,
-        ProofError, SigningState, Verified, VerifyError,
+        ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,
+        LogIntegrity, ProofError, SigningState, Verified, VerifyError,
     },
 };
 use self::{prepared::Prepared, reader::Reader, tail::KnownHead, writer::Request};
-use crate::integrity::Tip;
+use crate::integrity::{
+    Tip,
+    export::{ExportError, Manifest},
+};
 
 /// The channel on which a batch announces its last position.
 const CHANNEL: &str = "anneal_event";
@@ -190,6 +193,14 @@ impl PostgresEventStore {
     /// that can be named.
     pub async fn audit(&self, evidence: &Evidence) -> Result<Verified, VerifyError> {
         tree::audit(&self.reader.pool, evidence).await
+    }
+
+    /// Exports the log or a part of it as files that prove themselves ([`crate::integrity::export`]).
+    ///
+    /// # Errors
+    /// [`ExportError`]; nothing is left then.
+    pub async fn export(&self, order: ExportOrder<'_>) -> Result<Manifest, ExportError> {
+        tree::export(&self.reader.pool, order).await
     }
 
     async fn enqueue(&self, append: Append) -> Result<Appended, AppendError> {

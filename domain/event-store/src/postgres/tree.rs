@@ -6,6 +6,7 @@
 
 mod audit;
 mod events;
+mod export;
 mod nodes;
 mod rows;
 mod signer;
@@ -23,9 +24,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::audit::{Evidence, Verified, VerifyError};
 pub use self::signer::SigningState;
 use self::signer::TreeSigner;
+pub use self::{
+    audit::{Evidence, Verified, VerifyError},
+    export::ExportOrder,
+};
 use super::{
     connect::{self, ConnectError},
     failure::{describe, within},
@@ -37,7 +41,7 @@ use crate::integrity::{
     read_verifier, root_of, tiles_for,
 };
 
-pub(super) use self::audit::audit;
+pub(super) use self::{audit::audit, export::export};
 
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ use crate::integrity::{
 /// Positions that are asked for at a time.
 const PAGE: u64 = 4_096;
 /// How long the events of a page may take.
-const PAGE_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const PAGE_LIMIT: Duration = Duration::from_secs(60);
 /// Batches that wait to be hashed.
 const AHEAD: usize = 4;
 
@@ -319,6 +319,7 @@ fn judge(
     let cut = (signed > tip.position).then_some(Fault::Truncated {
         signed,
         found: tip.position,
+        proved: findings.fitting,
     });
     let head = (tip.position != scope.end || tip.hash != scope.hash).then_some(Fault::Head {
         expected: scope.end,

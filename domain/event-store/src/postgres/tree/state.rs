@@ -156,7 +156,7 @@ pub(super) async fn root_at(connection: &mut PgConnection, size: u64) -> Result<
 }
 
 /// Where the chain stands at `position`.
-async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
+pub(super) async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
     let row = sqlx::query("select hash, at from event where pos = $1")
         .bind(rows::signed(position)?)
         .fetch_optional(connection)
