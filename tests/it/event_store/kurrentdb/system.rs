@@ -1,6 +1,9 @@
 //! The whole system with its log in KurrentDB, and the verbs that need the log in PostgreSQL.
 
-use anneal::config::{Config, Sources};
+use anneal::{
+    commands::audit,
+    config::{Config, Sources},
+};
 use serde_json::json;
 use tests::harness::{TestApp, TestOptions};
 
@@ -42,7 +45,7 @@ async fn the_whole_system_runs_with_its_log_in_kurrentdb() {
 #[tokio::test]
 async fn verifying_the_chain_of_a_kurrentdb_is_refused_with_the_reason() {
     let config = config("kurrentdb://u:s3cret@127.0.0.1:1").expect("a configuration");
-    let error = anneal::commands::audit::verify(config, false)
+    let error = audit::verify(config, audit::VerifyWish::default())
         .await
         .expect_err("refused");
     let text = format!("{error:#}");
