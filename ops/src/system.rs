@@ -1,8 +1,10 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod eraser;
 mod import;
 mod integrity;
 mod log;
+mod sealing;
 mod setup;
 mod worker;
 
@@ -52,6 +54,7 @@ use crate::{
 use import::FolderImporter;
 pub use integrity::{checkpoint_folder, key_file};
 pub use log::{EventLog, only_in_postgres};
+pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -121,6 +124,7 @@ pub struct System {
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
+    eraser: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
@@ -186,7 +190,9 @@ impl System {
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
-        let port: Arc<dyn EventStore> = store.clone();
+        let clock = surroundings.clock.clone();
+        let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
+        let port: Arc<dyn EventStore> = Arc::new(sealed);
         let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
@@ -242,6 +248,7 @@ impl System {
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
+        let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
@@ -293,6 +300,7 @@ impl System {
             background,
             server,
             projections,
+            eraser,
             working,
             workers,
         })
@@ -347,6 +355,9 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
+        if let Err(error) = self.eraser.await {
+            tracing::warn!(%error, "the eraser ended with an error");
+        }
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }

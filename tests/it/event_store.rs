@@ -15,6 +15,7 @@ use domain::{clock::SystemClock, event_store::EventStore};
 use event_store::{
     memory::MemoryEventStore,
     postgres::{PostgresEventStore, Settings, address},
+    sealing::{PersonKeys, SealedEventStore},
 };
 use tests::harness::{Database, database};
 
@@ -34,6 +35,26 @@ async fn postgres() -> Stores {
         first,
         second,
         _log: Box::new(database),
+    }
+}
+
+/// Sealing is a decorator of the port: it promises what the port promises.
+async fn sealed() -> Stores {
+    let plain = postgres().await;
+    let database = database().await;
+    let pool = event_store::postgres::app_pool(&database.url, 4)
+        .await
+        .expect("a pool");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("personal.key");
+    let keys = PersonKeys::open(pool, &path, Arc::new(SystemClock))
+        .await
+        .expect("keys");
+    let keys = Arc::new(keys);
+    Stores {
+        first: Arc::new(SealedEventStore::new(plain.first.clone(), keys.clone())),
+        second: Arc::new(SealedEventStore::new(plain.second.clone(), keys)),
+        _log: Box::new((plain._log, database, folder)),
     }
 }
 
@@ -120,6 +141,7 @@ macro_rules! promise {
 }
 
 contract!(postgres);
+contract!(sealed);
 contract!(memory);
 contract!(kurrentdb_peer);
 contract!(

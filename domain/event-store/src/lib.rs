@@ -7,3 +7,4 @@ pub mod integrity;
 pub mod kurrentdb;
 pub mod memory;
 pub mod postgres;
+pub mod sealing;

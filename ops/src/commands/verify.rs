@@ -28,6 +28,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
         url: &opened.url,
         events: &opened.events,
         objects: &folder,
+        data_dir: &config.general.data_dir,
         journal,
     };
     let outcome = verify::verify(subject).await;
