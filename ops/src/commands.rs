@@ -1,6 +1,6 @@
 //! What each verb of the command line does.
 
-mod audit;
+pub mod audit;
 pub mod database;
 mod replay;
 mod up;
