@@ -58,7 +58,11 @@ impl History {
     #[must_use]
     pub fn tables(&self, table: &str) -> Vec<String> {
         let names = [Some(VERSIONS), (!self.dense.is_empty()).then_some(DENSE)];
-        names.into_iter().flatten().map(|end| format!("{table}{end}")).collect()
+        names
+            .into_iter()
+            .flatten()
+            .map(|end| format!("{table}{end}"))
+            .collect()
     }
 }
 

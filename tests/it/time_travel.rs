@@ -17,8 +17,16 @@ use scene::{PATIENCE, Scene};
 
 async fn log(scene: &Scene) -> Vec<RecordedEvent> {
     let all = Filter::all();
-    let page = scene.store.read_all(Position::START, &all, 100_000).await.expect("readable");
-    assert_eq!(page.next, scene.store.head().await.expect("a head"), "read to its end");
+    let page = scene
+        .store
+        .read_all(Position::START, &all, 100_000)
+        .await
+        .expect("readable");
+    assert_eq!(
+        page.next,
+        scene.store.head().await.expect("a head"),
+        "read to its end"
+    );
     page.events
 }
 
@@ -32,7 +40,11 @@ async fn compare(scene: &Scene, seed: u64, stride: usize, when: &str) {
             let right = replay.answers(&scene.cast);
             for (question, answer) in &right {
                 let found = found.get(question);
-                assert_eq!(found, Some(answer), "seed {seed}, {when}: {question} as of {position}");
+                assert_eq!(
+                    found,
+                    Some(answer),
+                    "seed {seed}, {when}: {question} as of {position}"
+                );
             }
             assert_eq!(found.len(), right.len(), "seed {seed}, {when}: as of {position}");
         }
@@ -105,7 +117,9 @@ async fn every_answer_is_the_one_of_then_2() {
 /// AU-4, with yet another history; `ANNEAL_TEST_SEED` names one to repeat.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_the_one_of_then_3() {
-    let given = std::env::var("ANNEAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = std::env::var("ANNEAL_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     travel(given.unwrap_or(3)).await;
 }
 
@@ -116,7 +130,10 @@ async fn the_future_is_refused_and_before_the_first_event_is_nothing() {
     scene.settle().await;
     let head = scene.store.head().await.expect("a head");
     let beyond = at(&scene, Asked::Position(Position(head.0 + 1))).await;
-    assert!(matches!(beyond, Err(AsOfError::Beyond { head: at, .. }) if at == head), "{beyond:?}");
+    assert!(
+        matches!(beyond, Err(AsOfError::Beyond { head: at, .. }) if at == head),
+        "{beyond:?}"
+    );
     let future = at(&scene, Asked::At(scene.clock.now() + Duration::microseconds(1))).await;
     assert!(matches!(future, Err(AsOfError::Future { .. })), "{future:?}");
     let nothing = Instant {
@@ -125,7 +142,12 @@ async fn the_future_is_refused_and_before_the_first_event_is_nothing() {
     };
     let before = log(&scene).await[0].at - Duration::days(365 * 30);
     assert_eq!(at(&scene, Asked::At(before)).await.expect("a moment"), nothing);
-    assert_eq!(at(&scene, Asked::Position(Position::START)).await.expect("a moment"), nothing);
+    assert_eq!(
+        at(&scene, Asked::Position(Position::START))
+            .await
+            .expect("a moment"),
+        nothing
+    );
     let empty = ask(&scene.pool, Moment::AsOf(Position::START), &scene.cast).await;
     assert_eq!(empty, Replay::default().answers(&scene.cast));
 }
@@ -140,5 +162,8 @@ async fn a_past_that_is_not_gathered_yet_is_not_an_empty_one() {
         .await
         .expect("as an earlier build left it");
     let refused = at(&scene, Asked::Position(Position(1))).await;
-    assert!(matches!(&refused, Err(AsOfError::Gathering(name)) if name == "jobs.job"), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(AsOfError::Gathering(name)) if name == "jobs.job"),
+        "{refused:?}"
+    );
 }

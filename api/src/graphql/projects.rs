@@ -256,7 +256,9 @@ impl ProjectsQuery {
         };
         let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
         let row = projections::projects::project::find(pool, view.moment, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(|row| Project(row, view)))
+        Ok(row
+            .map_err(|error| unreadable(&error))?
+            .map(|row| Project(row, view)))
     }
 
     /// The experiments of all projects that one may see, the newest first.
@@ -294,7 +296,9 @@ impl ProjectsQuery {
         };
         let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
         let row = projections::projects::experiment::find(pool, view.moment, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(|row| Experiment(row, view)))
+        Ok(row
+            .map_err(|error| unreadable(&error))?
+            .map(|row| Experiment(row, view)))
     }
 }
 

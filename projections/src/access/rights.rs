@@ -110,6 +110,9 @@ pub async fn holders(
         assignments = moment.of::<Assignments>(),
         roles = moment.of::<Roles>(),
     );
-    let query = moment.query(statement).bind(permission.name()).bind(page.after_id());
+    let query = moment
+        .query(statement)
+        .bind(permission.name())
+        .bind(page.after_id());
     fetch_page(pool, query, page).await
 }

@@ -45,6 +45,9 @@ impl ReadModel for Roles {
 /// # Errors
 /// When the database fails.
 pub async fn list(pool: &PgPool, moment: Moment) -> Result<Vec<RoleRow>, ReadError> {
-    let statement = format!("select to_jsonb(t)::text from {} t order by name", moment.of::<Roles>());
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t order by name",
+        moment.of::<Roles>()
+    );
     fetch(pool, moment.query(statement)).await
 }

@@ -96,7 +96,10 @@ impl ReadModel for Usages {
 /// # Errors
 /// When the database fails.
 pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<UsageRow, ReadError> {
-    let statement = format!("select to_jsonb(t)::text from {} t where id = $1", moment.of::<Usages>());
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where id = $1",
+        moment.of::<Usages>()
+    );
     let found = fetch_one(pool, moment.query(statement).bind(user.0)).await?;
     Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
 }

@@ -1,6 +1,9 @@
 //! Audit entries: the `audit_entry` table (AU-2). One row per event, secrets left out.
 
-use domain::{aggregate::DecodeError, event_store::{Position, RecordedEvent}};
+use domain::{
+    aggregate::DecodeError,
+    event_store::{Position, RecordedEvent},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;

@@ -48,8 +48,15 @@ impl Journal {
     pub(crate) fn begin<'a, M: ReadModel>(
         rows: impl IntoIterator<Item = (&'a String, &'a M::Row)>,
     ) -> Result<Option<Self>, ProjectError> {
-        const { assert!(M::HISTORY.is_none() || !M::APPEND_ONLY, "rows that never change have no past") };
-        let Some(history) = M::HISTORY else { return Ok(None) };
+        const {
+            assert!(
+                M::HISTORY.is_none() || !M::APPEND_ONLY,
+                "rows that never change have no past"
+            )
+        };
+        let Some(history) = M::HISTORY else {
+            return Ok(None);
+        };
         let mut journal = Self {
             history,
             table: M::TABLE,
@@ -78,7 +85,9 @@ impl Journal {
     ) -> Result<(), ProjectError> {
         let at = event.at.format(&Rfc3339).map_err(|error| self.misfit(error))?;
         let (versions, dense) = match row {
-            Some(row) => self.split(row).map(|(versions, dense)| (Some(versions), Some(dense)))?,
+            Some(row) => self
+                .split(row)
+                .map(|(versions, dense)| (Some(versions), Some(dense)))?,
             None => (None, None),
         };
         let position = stored(event.position);
@@ -93,7 +102,11 @@ impl Journal {
     ///
     /// # Errors
     /// When the database fails, or the stored past is not that of the stored rows.
-    pub(crate) async fn save(self, connection: &mut PgConnection, target: Target) -> Result<(), ProjectError> {
+    pub(crate) async fn save(
+        self,
+        connection: &mut PgConnection,
+        target: Target,
+    ) -> Result<(), ProjectError> {
         let versions = target.name(&format!("{}{VERSIONS}", self.table));
         self.end(connection, &versions).await?;
         self.add(connection, &versions, &self.versions.added).await?;
@@ -128,8 +141,12 @@ impl Journal {
             key = self.key,
             kind = self.kind,
         );
-        let (keys, ends): (Vec<&str>, Vec<i64>) =
-            self.versions.ends.iter().map(|(key, end)| (key.as_str(), *end)).unzip();
+        let (keys, ends): (Vec<&str>, Vec<i64>) = self
+            .versions
+            .ends
+            .iter()
+            .map(|(key, end)| (key.as_str(), *end))
+            .unzip();
         let done = sqlx::query(AssertSqlSafe(statement))
             .bind(&keys)
             .bind(&ends)
@@ -137,9 +154,8 @@ impl Journal {
             .await?;
         match done.rows_affected() == keys.len() as u64 {
             true => Ok(()),
-            false => Err(self.misfit(
-                "its past does not fit its present; fold the read model anew with `anneal replay`",
-            )),
+            false => Err(self
+                .misfit("its past does not fit its present; fold the read model anew with `anneal replay`")),
         }
     }
 

@@ -100,7 +100,10 @@ pub async fn resolve(
             if position > store.known_head() {
                 let head = store.head().await?;
                 if position > head {
-                    return Err(AsOfError::Beyond { asked: position, head });
+                    return Err(AsOfError::Beyond {
+                        asked: position,
+                        head,
+                    });
                 }
             }
             progress.reach(position, patience).await?;

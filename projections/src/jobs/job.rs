@@ -319,7 +319,10 @@ pub async fn queue_position(pool: &PgPool, moment: Moment, job: JobId) -> Result
     // Of all jobs that ever waited, an index of the spans of waiting finds those of that moment.
     let waited = match moment {
         Moment::Now => String::new(),
-        Moment::AsOf(at) => format!("and int8range(w.valid_from, w.valid_to) @> {}::bigint", stored(at)),
+        Moment::AsOf(at) => format!(
+            "and int8range(w.valid_from, w.valid_to) @> {}::bigint",
+            stored(at)
+        ),
     };
     let jobs = moment.of::<Jobs>();
     let statement = format!(

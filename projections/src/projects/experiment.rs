@@ -88,7 +88,10 @@ pub async fn find(
          where t.id = $1 and ($2::uuid is null or p.owner_id = $2)",
         moment.of::<Experiments>()
     );
-    let query = moment.query(statement).bind(experiment.0).bind(viewer.parameter());
+    let query = moment
+        .query(statement)
+        .bind(experiment.0)
+        .bind(viewer.parameter());
     fetch_one(pool, query).await
 }
 

@@ -117,7 +117,10 @@ pub async fn list(
          where ($1::uuid is null or owner_id = $1) and ($2::uuid is null or id < $2) order by id desc limit $3",
         moment.of::<Projects>()
     );
-    let query = moment.query(statement).bind(viewer.parameter()).bind(page.after_id());
+    let query = moment
+        .query(statement)
+        .bind(viewer.parameter())
+        .bind(page.after_id());
     fetch_page(pool, query, page).await
 }
 

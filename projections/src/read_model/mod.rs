@@ -19,15 +19,15 @@ use sqlx::PgConnection;
 
 use crate::history::History;
 
-pub(crate) use self::{
-    reading::{count, fetch, fetch_one, fetch_page},
-    stored::without_nul,
-};
 pub use self::{
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
     target::{SHADOW, Target},
+};
+pub(crate) use self::{
+    reading::{count, fetch, fetch_one, fetch_page},
+    stored::without_nul,
 };
 
 /// A read model.

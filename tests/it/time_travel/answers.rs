@@ -66,12 +66,20 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     let mut roles = role::list(pool, moment).await.expect("readable");
     roles.sort_by(|one, other| one.name.cmp(&other.name));
     add("roles".to_owned(), json!(roles));
-    let found = project::list(pool, moment, everything, &all()).await.expect("readable");
+    let found = project::list(pool, moment, everything, &all())
+        .await
+        .expect("readable");
     add("projects".to_owned(), rows(found));
-    let found = experiment::list(pool, moment, everything, None, &all()).await.expect("readable");
+    let found = experiment::list(pool, moment, everything, None, &all())
+        .await
+        .expect("readable");
     add("experiments".to_owned(), rows(found));
     let jobs = async |viewer, state: Option<JobState>| {
-        rows(job::list(pool, moment, viewer, None, state, &all()).await.expect("readable"))
+        rows(
+            job::list(pool, moment, viewer, None, state, &all())
+                .await
+                .expect("readable"),
+        )
     };
     add("jobs".to_owned(), jobs(everything, None).await);
     for state in STATES {
@@ -80,13 +88,17 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     for user in &cast.users {
         add(format!("rights of {user}"), rights_of(pool, moment, *user).await);
         let viewer = Viewer::User(*user);
-        let found = project::list(pool, moment, viewer, &all()).await.expect("readable");
+        let found = project::list(pool, moment, viewer, &all())
+            .await
+            .expect("readable");
         add(format!("projects of {user}"), rows(found));
         add(format!("jobs of {user}"), jobs(viewer, None).await);
     }
     for permission in PERMISSIONS {
         let action = Action::named(permission).expect("a permission");
-        let found = rights::holders(pool, moment, action, &all()).await.expect("readable");
+        let found = rights::holders(pool, moment, action, &all())
+            .await
+            .expect("readable");
         add(format!("holders of {permission}"), rows(found));
     }
     for id in &cast.jobs {

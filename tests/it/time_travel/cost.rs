@@ -32,19 +32,32 @@ async fn fill(pool: &PgPool, table: &str, count: u32, over: &str) {
         "insert into {table} select (jsonb_populate_record(t, jsonb_build_object({over}))).* \
          from (select * from {table} limit 1) t, generate_series(1, {count}) i"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(pool).await.expect("filled");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(pool)
+        .await
+        .expect("filled");
     let statement = format!("analyze {table}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(pool).await.expect("analysed");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(pool)
+        .await
+        .expect("analysed");
 }
 
 /// Sequential scans of the filled tables, and rows read from them, since their beginning.
 async fn read_so_far(pool: &PgPool) -> (i64, i64) {
-    sqlx::query("select pg_stat_force_next_flush()").execute(pool).await.expect("flushed");
+    sqlx::query("select pg_stat_force_next_flush()")
+        .execute(pool)
+        .await
+        .expect("flushed");
     let row = sqlx::query(
         "select sum(seq_scan)::bigint, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint \
          from pg_stat_user_tables where relname = any($1)",
     );
-    let row = row.bind(FILLED.as_slice()).fetch_one(pool).await.expect("counted");
+    let row = row
+        .bind(FILLED.as_slice())
+        .fetch_one(pool)
+        .await
+        .expect("counted");
     (row.get(0), row.get(1))
 }
 
@@ -53,7 +66,10 @@ async fn cost<A>(pool: &PgPool, what: &str, question: impl Future<Output = A>) -
     let before = read_so_far(pool).await;
     let answer = question.await;
     let after = read_so_far(pool).await;
-    assert_eq!(after.0, before.0, "{what}: no table is read from one end to the other");
+    assert_eq!(
+        after.0, before.0,
+        "{what}: no table is read from one end to the other"
+    );
     (answer, after.1 - before.1)
 }
 
@@ -95,8 +111,17 @@ async fn fill_all(pool: &PgPool) {
         uuid("i / 4 + 1")
     );
     fill(pool, "access_assignment_history", 12_000, &held).await;
-    fill(pool, "access_usage_history", 1, &format!("'id', {}, 'valid_from', 1000000", uuid("1"))).await;
-    let used = format!("'id', {}, 'concurrent_jobs', i % 2, 'valid_from', 1000000 + i", uuid("1"));
+    fill(
+        pool,
+        "access_usage_history",
+        1,
+        &format!("'id', {}, 'valid_from', 1000000", uuid("1")),
+    )
+    .await;
+    let used = format!(
+        "'id', {}, 'concurrent_jobs', i % 2, 'valid_from', 1000000 + i",
+        uuid("1")
+    );
     fill(pool, "access_usage_history_dense", 20_000, &used).await;
 }
 
@@ -110,7 +135,11 @@ async fn questions_read_few_rows_of_a_long_past() {
     fill_all(&scene.pool).await;
     let options = (*scene.pool.connect_options()).clone();
     // One connection, so that what it read is counted before the next question.
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a pool");
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .expect("a pool");
     let page = PageRequest {
         first: 25,
         after: None,
@@ -140,7 +169,12 @@ async fn questions_read_few_rows_of_a_long_past() {
         assert!(rows <= 300, "one's own projects as of {place}: {rows} rows");
     }
     let then = Moment::AsOf(Position(1_250_000));
-    let (found, rows) = cost(&pool, "all jobs", job::list(&pool, then, Viewer::Everything, None, None, &page)).await;
+    let (found, rows) = cost(
+        &pool,
+        "all jobs",
+        job::list(&pool, then, Viewer::Everything, None, None, &page),
+    )
+    .await;
     assert_eq!(found.expect("readable").rows.len(), 25);
     println!("a page of all jobs in the middle of the past: {rows} rows");
     let holders = rights::holders(&pool, then, Action::RolesGrant, &page);

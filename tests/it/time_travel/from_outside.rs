@@ -20,11 +20,17 @@ const QUESTIONS: &str = "query($user: ID!, $asOf: AsOf, $at: AsOf!) {
 /// All answers of the moment `as_of`, or of the present.
 async fn ask(client: &Client, user: &str, as_of: Option<&Value>, head: &str) -> Value {
     let at = as_of.cloned().unwrap_or_else(|| json!({ "position": head }));
-    let answer = client.run(QUESTIONS, json!({ "user": user, "asOf": as_of, "at": at })).await;
+    let answer = client
+        .run(QUESTIONS, json!({ "user": user, "asOf": as_of, "at": at }))
+        .await;
     answer.data("access");
     let mut data = answer.body["data"].clone();
     // A role that was never changed reads the same at all times but says so in no particular order.
-    for node in data["permissionHolders"]["nodes"].as_array_mut().into_iter().flatten() {
+    for node in data["permissionHolders"]["nodes"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
         if let Some(roles) = node["roles"].as_array_mut() {
             roles.sort_by_key(ToString::to_string);
         }
@@ -33,13 +39,16 @@ async fn ask(client: &Client, user: &str, as_of: Option<&Value>, head: &str) -> 
 }
 
 async fn head(client: &Client) -> String {
-    let log = client.run("{ auditLog(first: 1) { nodes { position } } }", json!({})).await;
+    let log = client
+        .run("{ auditLog(first: 1) { nodes { position } } }", json!({}))
+        .await;
     let newest = &log.data("auditLog")["nodes"][0]["position"];
     newest.as_str().expect("a position").to_owned()
 }
 
 async fn change(client: &Client, field: &str, input: &str, value: Value) -> Answer {
-    let query = format!("mutation($i: {input}!) {{ {field}(input: $i) {{ position userErrors {{ message }} }} }}");
+    let query =
+        format!("mutation($i: {input}!) {{ {field}(input: $i) {{ position userErrors {{ message }} }} }}");
     let answer = client.run(&query, json!({ "i": value })).await;
     assert_eq!(answer.data(field)["userErrors"], json!([]), "{answer:?}");
     answer
@@ -93,7 +102,11 @@ async fn answers_of_the_past_come_again() {
     assert_eq!(seen[6].1["jobs"]["nodes"][0]["state"], json!("CANCELLED"));
     for (index, (position, then)) in seen.iter().enumerate() {
         let by_position = json!({ "position": position });
-        assert_eq!(&ask(&app.admin, &ada.user_id, Some(&by_position), "").await, then, "step {index}");
+        assert_eq!(
+            &ask(&app.admin, &ada.user_id, Some(&by_position), "").await,
+            then,
+            "step {index}"
+        );
         let by_time = json!({ "at": then["moment"]["at"] });
         let again = ask(&app.admin, &ada.user_id, Some(&by_time), "").await;
         assert_eq!(&again, then, "step {index} by time");
@@ -105,8 +118,14 @@ async fn answers_of_the_past_come_again() {
         json!({ "a": { "position": "0" }, "b": { "position": seen[3].0 } }),
     );
     let both = both.await;
-    assert_eq!(both.data("a"), &json!({ "asOf": { "position": "0", "at": null }, "nodes": [] }));
-    assert_eq!(both.data("b")["nodes"][0], json!({ "state": "QUEUED", "asOf": { "position": seen[3].0 } }));
+    assert_eq!(
+        both.data("a"),
+        &json!({ "asOf": { "position": "0", "at": null }, "nodes": [] })
+    );
+    assert_eq!(
+        both.data("b")["nodes"][0],
+        json!({ "state": "QUEUED", "asOf": { "position": seen[3].0 } })
+    );
     assert_eq!(both.data("now"), &json!({ "asOf": null }));
     app.stop().await;
 }
@@ -119,17 +138,41 @@ async fn moments_that_are_none_are_refused() {
         ("{ position: 99999999 }", "beyond the log's head"),
         ("{ at: \"2999-01-01T00:00:00Z\" }", "lies in the future"),
     ] {
-        let answer = app.admin.run(&format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"), json!({})).await;
+        let answer = app
+            .admin
+            .run(
+                &format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"),
+                json!({}),
+            )
+            .await;
         assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{moment}: {answer:?}");
         let message = answer.body["errors"][0]["message"].as_str().unwrap_or_default();
         assert!(message.contains(expected), "{moment}: {message}");
     }
-    for moment in ["{}", "{ position: 1, at: \"2026-01-01T00:00:00Z\" }", "{ position: null }", "{ at: \"noon\" }", "{ position: -1 }"] {
-        let answer = app.admin.run(&format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"), json!({})).await;
+    for moment in [
+        "{}",
+        "{ position: 1, at: \"2026-01-01T00:00:00Z\" }",
+        "{ position: null }",
+        "{ at: \"noon\" }",
+        "{ position: -1 }",
+    ] {
+        let answer = app
+            .admin
+            .run(
+                &format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"),
+                json!({}),
+            )
+            .await;
         assert!(answer.body.get("errors").is_some(), "{moment}: {answer:?}");
         assert!(answer.body["data"].is_null(), "{moment}: {answer:?}");
     }
-    let none = app.admin.run("{ permissionHolders(permission: \"fly\") { nodes { userId } } }", json!({})).await;
+    let none = app
+        .admin
+        .run(
+            "{ permissionHolders(permission: \"fly\") { nodes { userId } } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(none.code(), Some("BAD_USER_INPUT"));
     app.stop().await;
 }
@@ -146,22 +189,45 @@ async fn the_rights_of_today_decide_who_may_ask() {
         let then = then.clone();
         async move { client.run(query, json!({ "asOf": then, "user": user })).await }
     };
-    assert_eq!(of_root(mara.clone(), Some(ada.user_id.clone())).await.code(), None);
-    assert_eq!(of_root(ada.clone(), Some(mara.user_id.clone())).await.code(), Some("FORBIDDEN"));
+    assert_eq!(
+        of_root(mara.clone(), Some(ada.user_id.clone())).await.code(),
+        None
+    );
+    assert_eq!(
+        of_root(ada.clone(), Some(mara.user_id.clone())).await.code(),
+        Some("FORBIDDEN")
+    );
     let own = of_root(ada.clone(), None).await;
     assert_eq!(own.data("access")["roles"], json!([{ "role": "guest" }]));
     let role = |user: &str| json!({ "userId": user, "role": "manager", "reason": "test" });
     change(&app.admin, "removeRole", "RoleChangeInput", role(&mara.user_id)).await;
     change(&app.admin, "grantRole", "RoleChangeInput", role(&ada.user_id)).await;
     // Mara could then and cannot now; Ada the other way round.
-    assert_eq!(of_root(mara.clone(), Some(ada.user_id.clone())).await.code(), Some("FORBIDDEN"));
-    let mut roles = of_root(ada.clone(), Some(mara.user_id.clone())).await.data("access")["roles"].clone();
-    roles.as_array_mut().expect("roles").sort_by_key(ToString::to_string);
+    assert_eq!(
+        of_root(mara.clone(), Some(ada.user_id.clone())).await.code(),
+        Some("FORBIDDEN")
+    );
+    let mut roles = of_root(ada.clone(), Some(mara.user_id.clone()))
+        .await
+        .data("access")["roles"]
+        .clone();
+    roles
+        .as_array_mut()
+        .expect("roles")
+        .sort_by_key(ToString::to_string);
     assert_eq!(roles, json!([{ "role": "guest" }, { "role": "manager" }]));
-    let mine = ada.run("query($asOf: AsOf) { then: myPermissions(asOf: $asOf) now: myPermissions }", json!({ "asOf": then })).await;
+    let mine = ada
+        .run(
+            "query($asOf: AsOf) { then: myPermissions(asOf: $asOf) now: myPermissions }",
+            json!({ "asOf": then }),
+        )
+        .await;
     assert!(!mine.data("then").to_string().contains("roles.grant"));
     assert!(mine.data("now").to_string().contains("roles.grant"));
-    let stranger = app.client().run("{ moment(asOf: { position: 0 }) { position } }", json!({})).await;
+    let stranger = app
+        .client()
+        .run("{ moment(asOf: { position: 0 }) { position } }", json!({}))
+        .await;
     assert_eq!(stranger.code(), Some("UNAUTHENTICATED"));
     app.stop().await;
 }

@@ -60,7 +60,9 @@ where
 }
 
 fn evolve<K: Ord, A: Aggregate>(all: &mut BTreeMap<K, A>, key: K, event: &RecordedEvent) {
-    all.entry(key).or_default().evolve(&decode(event).expect("decodes"));
+    all.entry(key)
+        .or_default()
+        .evolve(&decode(event).expect("decodes"));
 }
 
 fn when(event: &RecordedEvent) -> Value {
@@ -76,8 +78,12 @@ impl Replay {
             QuotaLedger::CATEGORY => evolve(&mut self.ledgers, key(event), event),
             Assignments::CATEGORY => self.assign(event),
             Project::CATEGORY => {
-                let ProjectEvent::Created { project, owner, name, description } =
-                    decode(event).expect("decodes");
+                let ProjectEvent::Created {
+                    project,
+                    owner,
+                    name,
+                    description,
+                } = decode(event).expect("decodes");
                 let row = json!({ "id": project, "owner_id": owner, "name": name, "description": description,
                     "created_at": when(event), "experiments": 0 });
                 self.projects.insert(project, row);
@@ -103,8 +109,13 @@ impl Replay {
     }
 
     fn experiment(&mut self, event: &RecordedEvent) {
-        let ExperimentEvent::Created { experiment, project, created_by, name, description } =
-            decode(event).expect("decodes");
+        let ExperimentEvent::Created {
+            experiment,
+            project,
+            created_by,
+            name,
+            description,
+        } = decode(event).expect("decodes");
         let row = json!({ "id": experiment, "project_id": project, "created_by": created_by, "name": name,
             "description": description, "created_at": when(event) });
         self.experiments.insert(experiment, row);
@@ -138,7 +149,11 @@ impl Replay {
         };
         match decoded {
             JobEvent::Queued(_) => {}
-            JobEvent::Leased { attempt, worker, worker_name } => {
+            JobEvent::Leased {
+                attempt,
+                worker,
+                worker_name,
+            } => {
                 row["state"] = json!("starting");
                 row["attempt"] = json!(attempt);
                 row["worker_id"] = json!(worker);
@@ -208,7 +223,9 @@ impl Replay {
     }
 
     fn rights(&self, id: UserId) -> Value {
-        let Some(user) = self.users.get(&id) else { return Value::Null };
+        let Some(user) = self.users.get(&id) else {
+            return Value::Null;
+        };
         let definitions: Vec<_> = self
             .roles_of(id)
             .filter_map(|(name, _)| self.roles.get(name)?.definition.as_ref())
@@ -254,7 +271,11 @@ impl Replay {
         // Jobs get ids in the order in which they are queued.
         let place = |row: &Value| row["id"].to_string();
         let waits = |row: &&Value| row["state"] == "queued";
-        self.jobs.values().filter(waits).filter(|row| place(row) < place(job)).count()
+        self.jobs
+            .values()
+            .filter(waits)
+            .filter(|row| place(row) < place(job))
+            .count()
     }
 
     /// The right answers to all questions about `cast`.
@@ -276,7 +297,10 @@ impl Replay {
                 Self::state(user) == "active" && self.permissions(**id).contains(permission)
             };
             let holders = self.users.iter().rev().filter(holds).map(|(id, _)| id);
-            all.insert(format!("holders of {permission}"), json!(holders.collect::<Vec<_>>()));
+            all.insert(
+                format!("holders of {permission}"),
+                json!(holders.collect::<Vec<_>>()),
+            );
         }
         for state in STATES {
             let is = |row: &Value| row["state"] == json!(state);

@@ -110,8 +110,7 @@ pub(super) struct Scene {
 async fn read(store: &Arc<PostgresEventStore>, pool: &PgPool) -> Reading {
     let stop = CancellationToken::new();
     let projectors = projections::all();
-    let (progress, task) =
-        projections::runner::start(store.clone(), pool.clone(), projectors, stop.clone());
+    let (progress, task) = projections::runner::start(store.clone(), pool.clone(), projectors, stop.clone());
     let directory = Directory::start(store.clone(), stop.clone()).await;
     Reading {
         progress,
@@ -170,7 +169,11 @@ impl Scene {
     /// Waits until the read models show everything.
     pub(super) async fn settle(&self) {
         let head = self.store.head().await.expect("a head");
-        self.reading.progress.reach(head, PATIENCE).await.expect("the read models follow");
+        self.reading
+            .progress
+            .reach(head, PATIENCE)
+            .await
+            .expect("the read models follow");
     }
 
     /// `count` random commands.
@@ -216,7 +219,11 @@ impl Scene {
     }
 
     async fn principal(&self, user: UserId) -> Principal {
-        self.reading.directory.at_head(PATIENCE).await.expect("up to date");
+        self.reading
+            .directory
+            .at_head(PATIENCE)
+            .await
+            .expect("up to date");
         self.reading.directory.user(user).expect("an account")
     }
 
@@ -225,7 +232,10 @@ impl Scene {
     }
 
     async fn anybody(&mut self) -> (UserId, Principal) {
-        let user = self.random.pick(&self.cast.users).expect("there is an administrator");
+        let user = self
+            .random
+            .pick(&self.cast.users)
+            .expect("there is an administrator");
         (user, self.principal(user).await)
     }
 
@@ -467,7 +477,11 @@ impl Scene {
         };
         let Some(worker) = job.worker else { return };
         let attempt = job.attempt;
-        let command = Report { job: id, attempt, news };
+        let command = Report {
+            job: id,
+            attempt,
+            news,
+        };
         self.attempt(&Principal::Worker(worker), command).await;
     }
 

@@ -1,6 +1,8 @@
 //! Who may do what, now or as of an earlier moment.
 
-use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader};
+use async_graphql::{
+    Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
+};
 use domain::{
     authz::{AccountState as State, Action},
     event_store::Position,

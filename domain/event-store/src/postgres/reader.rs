@@ -12,6 +12,7 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 
 use super::{
     failure::{unavailable, within},
+    recent::Recent,
     session::{hash, unsigned},
 };
 use crate::integrity::{ChainedEvent, Fault, Tip};
@@ -26,6 +27,8 @@ const VERIFY_EVENTS: i64 = 2_000;
 pub(super) struct Reader {
     pub(super) pool: PgPool,
     pub(super) limit: Duration,
+    /// What this process appended last.
+    pub(super) recent: Recent,
 }
 
 /// A log that does not verify, or could not be read to its end.
@@ -103,6 +106,11 @@ impl Reader {
         filter: &Filter,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        if !self.pool.is_closed()
+            && let Some(page) = self.recent.page(after, filter, limit)
+        {
+            return Ok(page);
+        }
         let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
         let Ok(from) = i64::try_from(after.0) else {
             return Ok(Page {
