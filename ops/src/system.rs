@@ -1,6 +1,7 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
 mod import;
+mod integrity;
 mod setup;
 mod worker;
 
@@ -35,7 +36,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::{LogIntegrity, PostgresEventStore, Settings, address, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -48,6 +49,7 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use integrity::{checkpoint_folder, key_file};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -112,6 +114,7 @@ pub struct System {
     pub database_url: String,
     home: Home,
     store: Arc<PostgresEventStore>,
+    integrity: Arc<LogIntegrity>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -182,6 +185,12 @@ impl System {
         let store =
             PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
                 .await?;
+        let integrity = LogIntegrity::start(
+            address(&events)?,
+            integrity::settings(config),
+            surroundings.clock.clone(),
+        )
+        .await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
@@ -237,6 +246,7 @@ impl System {
                 job_attempts: config.worker.max_attempts,
             },
             ports: ports.clone(),
+            integrity: Some(integrity.clone()),
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
@@ -286,6 +296,7 @@ impl System {
             database_url: url,
             home,
             store,
+            integrity,
             shutdown,
             background,
             server,
@@ -351,6 +362,8 @@ impl System {
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
         }
+        // After the last append, so that everything of this run is signed.
+        self.integrity.close(CLOSE).await;
         self.app.pool.close().await;
         fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {

@@ -16,5 +16,6 @@ mod models;
 mod permissions;
 mod projects;
 mod time_travel;
+mod simulation;
 mod workers;
 mod write_path;

@@ -97,7 +97,8 @@ impl Aggregate for Session {
     }
 }
 
-/// Opens a session for a user whose password was just proven.
+/// Opens a session for a user whose password was just proven. The same again is one session; an id that is taken
+/// by another, or by one that was refreshed or ended since, opens nothing.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     /// The session.
@@ -131,6 +132,15 @@ impl Command for OpenSession {
         let user: User = world.get(self.user);
         if user.deactivated || user.password.as_deref() != Some(self.proven.as_str()) {
             return Err(super::login::LoginRefused.into());
+        }
+        let known: Session = world.get(self.session);
+        if known.user.is_some() {
+            // The same request again, because its answer was lost; or an id that is taken, which opens nothing.
+            let same = known.user == Some(self.user) && known.refresh_hash == self.refresh_hash;
+            return match same && !known.revoked {
+                true => Ok(Changes::none()),
+                false => Err(super::login::LoginRefused.into()),
+            };
         }
         let opened = SessionEvent::Opened {
             session: self.session,

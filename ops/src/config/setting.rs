@@ -179,6 +179,35 @@ impl Setting for Folder {
     }
 }
 
+/// A file; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct File(pub Option<PathBuf>);
+
+impl Setting for File {
+    const KIND: &'static str = "path";
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+/// The name of a log in its checkpoints; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin(pub Option<String>);
+
+impl Setting for Origin {
+    const KIND: &'static str = "name";
+    fn read(text: &str) -> Result<Self, String> {
+        let unfit = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '+';
+        match text {
+            "" => Ok(Self(None)),
+            text if text.len() > 200 || text.contains(unfit) => {
+                Err("expected a name such as log.example.com/audit, without spaces and '+'".into())
+            }
+            text => Ok(Self(Some(text.to_owned()))),
+        }
+    }
+}
+
 /// The folder of the object store; `None` when not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectUrl(pub Option<PathBuf>);

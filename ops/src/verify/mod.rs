@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     clock::{Clock, SystemClock},
-    event_store::{EventStore, Filter, Position, StoreError},
+    event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::SystemIds,
 };
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
@@ -200,6 +200,20 @@ async fn check(
     models.close().await;
     log.close().await;
     Ok(())
+}
+
+/// What a history contradicts itself in, as far as its events alone can tell: those of a simulation, or of a log
+/// that is at hand as a whole. In the order of the log.
+#[must_use]
+pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
+    let (mut facts, mut report) = (Facts::default(), Report::default());
+    for event in history {
+        if let Err(error) = facts.add(event, &mut report) {
+            report.fault(Invariant::Readable, error.to_string());
+        }
+    }
+    facts.conclude(&mut report);
+    report.faults
 }
 
 async fn chain(store: &PostgresEventStore, report: &mut Report) -> anyhow::Result<()> {

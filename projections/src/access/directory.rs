@@ -46,8 +46,10 @@ struct OpenSession {
     expires_at: OffsetDateTime,
 }
 
+/// What the directory has folded: accounts, open sessions, roles and their holders. Pure; the directory around
+/// it follows the log.
 #[derive(Default)]
-struct State {
+pub struct Rights {
     accounts: HashMap<UserId, Account>,
     sessions: HashMap<SessionId, OpenSession>,
     roles: HashMap<String, RoleDefinition>,
@@ -71,7 +73,7 @@ pub enum DirectoryError {
 /// See the module.
 #[derive(Clone)]
 pub struct Directory {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<Rights>>,
     folded: watch::Receiver<Position>,
     store: Arc<dyn EventStore>,
 }
@@ -210,9 +212,7 @@ impl Directory {
     /// The principal of an account, outside of any session.
     #[must_use]
     pub fn user(&self, user: UserId) -> Option<Principal> {
-        self.read()
-            .principal(user, None)
-            .map(|principal| Principal::User(Box::new(principal)))
+        self.read().user(user)
     }
 
     /// The definition of a role.
@@ -221,12 +221,12 @@ impl Directory {
         self.read().roles.get(name).cloned()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Rights> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Rights {
     fn principal(&self, user: UserId, session: Option<SessionId>) -> Option<UserPrincipal> {
         let account = self.accounts.get(&user)?;
         let holder = Holder {
@@ -239,7 +239,18 @@ impl State {
         Some(holder.principal(&self.roles))
     }
 
-    fn fold(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+    /// The principal of an account, outside of any session.
+    #[must_use]
+    pub fn user(&self, user: UserId) -> Option<Principal> {
+        self.principal(user, None)
+            .map(|principal| Principal::User(Box::new(principal)))
+    }
+
+    /// Applies one recorded event; those of other contexts change nothing. Each must come once, in order.
+    ///
+    /// # Errors
+    /// When this build cannot read the event.
+    pub fn fold(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         match event.stream.category() {
             User::CATEGORY => self.fold_user(event),
             Session::CATEGORY => self.fold_session(event),

@@ -130,11 +130,7 @@ impl Scene {
             .await
             .expect("the store starts");
         let pool = app_pool(&database.url, 6).await.expect("a pool");
-        let ports = Ports {
-            store: store.clone(),
-            clock: clock.clone(),
-            ids: Arc::new(SystemIds),
-        };
+        let ports = Ports::new(store.clone(), clock.clone(), Arc::new(SystemIds));
         let mut scene = Self {
             reading: read(&store, &pool).await,
             pool,

@@ -13,14 +13,11 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 use super::{
     failure::{unavailable, within},
     recent::Recent,
-    session::{hash, unsigned},
+    session::unsigned,
 };
-use crate::integrity::{ChainedEvent, Fault, Tip};
 
 /// A page takes no further event once it has this many bytes of payload.
 const PAGE_BYTES: usize = 16 << 20;
-/// Events that are verified at a time.
-const VERIFY_EVENTS: i64 = 2_000;
 
 /// Readers of one process; clones share their connections.
 #[derive(Clone)]
@@ -29,17 +26,6 @@ pub(super) struct Reader {
     pub(super) limit: Duration,
     /// What this process appended last.
     pub(super) recent: Recent,
-}
-
-/// A log that does not verify, or could not be read to its end.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// It is not what was recorded.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// It could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Each lateral part comes in the order of its index, and the parts one after another: nothing is sorted, and
@@ -180,43 +166,6 @@ impl Reader {
         }
         Ok(Stretch { rows, looked_to })
     }
-
-    /// Checks the whole log against its hash chain, and its end against the head.
-    pub(super) async fn verify(&self) -> Result<Tip, VerifyError> {
-        let read_error = |error| VerifyError::Store(unavailable(&error));
-        let head = sqlx::query("select pos, hash, store_id from event_head").fetch_one(&self.pool);
-        let head = within(self.limit, head).await.map_err(read_error)?;
-        let end: i64 = head.try_get("pos").map_err(read_error)?;
-        let mut tip = Tip::genesis(head.try_get("store_id").map_err(read_error)?);
-        loop {
-            let from = i64::try_from(tip.position).unwrap_or(i64::MAX);
-            let rows = sqlx::query(
-                "select pos, id, stream, revision, kind, schema_version, at, data::text as data,
-                        meta::text as meta, data_hash, hash
-                 from event where pos > $1 and pos <= $2 order by pos limit $3",
-            )
-            .bind(from)
-            .bind(end)
-            .bind(VERIFY_EVENTS)
-            .fetch_all(&self.pool);
-            let rows = within(self.limit, rows).await.map_err(read_error)?;
-            if rows.is_empty() {
-                break;
-            }
-            for row in &rows {
-                tip.advance(&chained(row).map_err(read_error)?)?;
-            }
-        }
-        let expected = unsigned(end).map_err(read_error)?;
-        if tip.position != expected || head.try_get::<&[u8], _>("hash").map_err(read_error)? != tip.hash {
-            return Err(Fault::Head {
-                expected,
-                found: tip.position,
-            }
-            .into());
-        }
-        Ok(tip)
-    }
 }
 
 struct Stretch {
@@ -255,22 +204,6 @@ fn recorded(row: &PgRow) -> Result<RecordedEvent, StoreError> {
         })
     };
     fields().map_err(|error| unavailable(&error))
-}
-
-fn chained(row: &PgRow) -> Result<ChainedEvent, sqlx::Error> {
-    Ok(ChainedEvent {
-        position: unsigned(row.try_get("pos")?)?,
-        id: row.try_get("id")?,
-        stream: row.try_get("stream")?,
-        revision: unsigned(row.try_get("revision")?)?,
-        kind: row.try_get("kind")?,
-        schema_version: version(row)?,
-        at: row.try_get("at")?,
-        data: row.try_get("data")?,
-        meta: row.try_get("meta")?,
-        data_hash: hash(row.try_get("data_hash")?)?,
-        hash: hash(row.try_get("hash")?)?,
-    })
 }
 
 fn version(row: &PgRow) -> Result<u16, sqlx::Error> {

@@ -1,0 +1,34 @@
+//! Where the evidence about the log lies, by the configuration.
+//!
+//! The rule: the running system and the verbs of the command line find key and checkpoints in the same places.
+
+use std::{path::PathBuf, time::Duration};
+
+use event_store::postgres::IntegritySettings;
+
+use crate::config::Config;
+
+/// The file of the signing key.
+#[must_use]
+pub fn key_file(config: &Config) -> PathBuf {
+    let configured = config.audit.key_file.0.clone();
+    configured.unwrap_or_else(|| config.general.data_dir.join("keys").join("log.key"))
+}
+
+/// The folder of exported checkpoints.
+#[must_use]
+pub fn checkpoint_folder(config: &Config) -> PathBuf {
+    let configured = config.audit.checkpoint_folder.0.clone();
+    configured.unwrap_or_else(|| config.general.data_dir.join("checkpoints"))
+}
+
+/// What the running system needs.
+pub(super) fn settings(config: &Config) -> IntegritySettings {
+    IntegritySettings {
+        origin: config.audit.origin.0.clone(),
+        key_file: key_file(config),
+        folder: checkpoint_folder(config),
+        interval: Duration::from_millis(config.audit.checkpoint_interval_ms),
+        sign: config.audit.sign,
+    }
+}
