@@ -5,7 +5,7 @@
 mod contract;
 mod failures;
 mod guards;
-mod make;
+pub(crate) mod make;
 mod processes;
 
 use std::sync::Arc;

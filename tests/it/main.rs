@@ -10,6 +10,7 @@ mod datasets;
 mod event_store;
 mod hostile;
 mod identity;
+mod integrity;
 mod jobs;
 mod models;
 mod permissions;
