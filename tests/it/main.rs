@@ -12,6 +12,7 @@ mod event_store;
 mod fixture_logs;
 mod hostile;
 mod identity;
+mod integrity;
 mod jobs;
 mod kill;
 mod models;
