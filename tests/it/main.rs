@@ -18,7 +18,7 @@ mod models;
 mod permissions;
 mod projects;
 mod sealing;
-mod time_travel;
 mod simulation;
+mod time_travel;
 mod workers;
 mod write_path;

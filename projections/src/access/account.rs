@@ -65,7 +65,9 @@ impl ReadModel for Accounts {
                     row.state = AccountState::Active;
                 }
             }),
-            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => rows.change(key, |row| row.state = AccountState::Deactivated),
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
+                rows.change(key, |row| row.state = AccountState::Deactivated)
+            }
             UserEvent::Reactivated { .. } => rows.change(key, |row| {
                 row.state = match row.verified {
                     true => AccountState::Active,

@@ -119,7 +119,10 @@ fn an_erasure_needs_the_permission_and_the_person() {
         .when(erase(ROOT))
         .by(ada())
         .then_denied("role", Concealment::Forbidden);
-    given().when(erase(ADA)).by(root()).then_denied("absent", Concealment::NotFound);
+    given()
+        .when(erase(ADA))
+        .by(root())
+        .then_denied("absent", Concealment::NotFound);
 }
 
 /// AU-7: for good.
@@ -130,7 +133,10 @@ fn an_erased_account_is_not_switched_on_again() {
         active: true,
         reason: "a mistake".into(),
     };
-    ada_is_erased().when(on).by(root()).then_refused(AccountRefusal::Erased);
+    ada_is_erased()
+        .when(on)
+        .by(root())
+        .then_refused(AccountRefusal::Erased);
 }
 
 /// A2: sessions from before are over.
