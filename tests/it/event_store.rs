@@ -5,6 +5,7 @@
 mod contract;
 mod failures;
 mod guards;
+mod kurrentdb;
 pub(crate) mod make;
 mod processes;
 
@@ -71,6 +72,8 @@ async fn memory() -> Stores {
     }
 }
 
+pub(crate) use kurrentdb::{kurrentdb_peer, kurrentdb_server};
+
 async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore> {
     let options = address(&database.url).expect("the harness gives a URL");
     PostgresEventStore::start(options, settings, Arc::new(SystemClock))
@@ -80,8 +83,8 @@ async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore
 
 /// The suite, once for the adapter whose stores the function of that name opens.
 macro_rules! contract {
-    ($adapter:ident) => {
-        promises!($adapter:
+    ($adapter:ident $(, $left_out:literal)?) => {
+        promises!($adapter $($left_out)?:
             revisions_start_at_zero_and_positions_ascend,
             a_wrong_expectation_is_a_conflict_that_records_nothing,
             one_of_many_racing_reservations_wins,
@@ -113,17 +116,35 @@ macro_rules! contract {
 
 macro_rules! promises {
     ($adapter:ident: $($promise:ident),+ $(,)?) => {
+        promises!($adapter []: $($promise),+);
+    };
+    ($adapter:ident $left_out:literal: $($promise:ident),+ $(,)?) => {
+        promises!($adapter [ignore = $left_out]: $($promise),+);
+    };
+    ($adapter:ident $left_out:tt: $($promise:ident),+) => {
         mod $adapter {
             $(
+                promise!($adapter $left_out $promise);
+            )+
+        }
+    };
+}
+
+macro_rules! promise {
+    ($adapter:ident [$($left_out:meta)?] $promise:ident) => {
+                $(#[$left_out])?
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
                     super::contract::$promise(&super::$adapter().await).await;
                 }
-            )+
-        }
     };
 }
 
 contract!(postgres);
 contract!(sealed);
 contract!(memory);
+contract!(kurrentdb_peer);
+contract!(
+    kurrentdb_server,
+    "needs a KurrentDB of its own, see ops/runbooks/kurrentdb.md"
+);

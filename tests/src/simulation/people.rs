@@ -39,6 +39,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Longest time between two requests.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// On which most people act: news make them act together.
+const TICK: Duration = Duration::from_millis(250);
 /// How often a person asks again before it wants something else.
 const TRIES: u32 = 8;
 const PASSWORD: &str = "$argon2id$made-up";
@@ -84,13 +86,14 @@ impl User {
         wishes.push(Wish::FoundExperiment(ExperimentId(world.ids.next())));
         wishes.push(Wish::NewDataset(DatasetId(world.ids.next())));
         wishes.push(Wish::Upload);
-        for turn in 0..8 {
-            wishes.push(match world.below(10) {
+        for turn in 0..10 {
+            wishes.push(match world.below(11) {
                 0 => Wish::Cancel(turn),
-                1 => Wish::Refresh(session, u32::try_from(world.below(3)).unwrap_or(0)),
+                1 => Wish::Refresh(session, u32::try_from(world.below(2)).unwrap_or(0)),
                 2 => Wish::Logout(session),
                 3 => Wish::Login(other),
-                4 => Wish::FoundProject(ProjectId(world.ids.next())),
+                4 => Wish::Refresh(session, 0),
+                5 => Wish::FoundProject(ProjectId(world.ids.next())),
                 _ => Wish::Start(JobId(world.ids.next()), ModelId(world.ids.next())),
             });
         }
@@ -133,6 +136,13 @@ fn account(user: UserId, username: &str, email: &str) -> NewAccount {
     }
 }
 
+async fn pause(world: &World) {
+    match world.chance(600) {
+        true => world.tick(TICK).await,
+        false => world.linger(PAUSE).await,
+    }
+}
+
 /// Lives through the user's wishes, from where it had come to.
 pub(super) async fn live(world: Rc<World>, user: Rc<RefCell<User>>, stale_rights: bool) {
     let name = user.borrow().name.clone();
@@ -143,7 +153,7 @@ pub(super) async fn live(world: Rc<World>, user: Rc<RefCell<User>>, stale_rights
             user.wishes.get(user.next).cloned()
         };
         let Some(wish) = wish else { return };
-        world.linger(PAUSE).await;
+        pause(&world).await;
         for _ in 0..TRIES {
             let answer = grant_wish(&process, &user, &wish).await;
             process.say(&format!("{wish:?}: {answer:?}"));
@@ -293,14 +303,27 @@ async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
     }
 }
 
+/// Starts a job; now and then a second one from another device at the same moment.
 async fn start(process: &Process, user: &RefCell<User>, job: JobId, model: ModelId) -> Answer {
-    let (id, experiment, dataset) = {
-        let mut user = user.borrow_mut();
-        if !user.jobs.contains(&job) {
-            user.jobs.push(job);
-        }
-        (user.account, user.experiment, user.dataset)
-    };
+    let first = order(user, job, model);
+    let id = first.owner;
+    if !process.world.chance(300) {
+        return process.request(id, &first).await;
+    }
+    let ids = &process.world.ids;
+    let second = order(user, JobId(ids.next()), ModelId(ids.next()));
+    let device = Process::start(&process.world, &format!("{}'", process.name));
+    let both = futures::future::join(process.request(id, &first), device.request(id, &second));
+    let (answer, other) = both.await;
+    device.say(&format!("starts {} as well: {other:?}", second.job));
+    answer
+}
+
+fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
+    let mut user = user.borrow_mut();
+    if !user.jobs.contains(&job) {
+        user.jobs.push(job);
+    }
     let shape = Architecture {
         layers: 2,
         heads: 2,
@@ -308,21 +331,20 @@ async fn start(process: &Process, user: &RefCell<User>, job: JobId, model: Model
         context: 128,
         vocabulary: 512,
     };
-    let command = StartJob {
+    StartJob {
         job,
         model,
-        owner: id,
+        owner: user.account,
         name: "Poet".to_owned(),
-        experiment: experiment.unwrap_or(ExperimentId(Uuid::nil())),
-        dataset: (dataset.unwrap_or(DatasetId(Uuid::nil())), None),
+        experiment: user.experiment.unwrap_or(ExperimentId(Uuid::nil())),
+        dataset: (user.dataset.unwrap_or(DatasetId(Uuid::nil())), None),
         base: None,
         spec: TrainingSpec {
             method: Method::Scratch(shape),
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,
-    };
-    process.request(id, &command).await
+    }
 }
 
 /// How far the administrator has come. Survives crashes.
@@ -353,7 +375,7 @@ pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, us
     }
     while office.borrow().turns < 24 {
         office.borrow_mut().turns += 1;
-        world.linger(PAUSE).await;
+        pause(&world).await;
         let chosen = usize::try_from(world.below(users.len() as u64)).unwrap_or(0);
         if let Some(user) = users.get(chosen) {
             let user = user.borrow().account;
@@ -365,7 +387,7 @@ pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, us
 async fn govern(process: &Process, user: UserId) {
     let reason = "because".to_owned();
     let role = "engineer_i".to_owned();
-    let dice = process.world.below(8);
+    let dice = process.world.below(10);
     let answer = match dice {
         0..=2 => {
             process
@@ -390,7 +412,7 @@ async fn govern(process: &Process, user: UserId) {
                 .await
         }
         _ => {
-            let active = dice == 7;
+            let active = dice > 6;
             process
                 .request(ADMINISTRATOR, &SetUserActive { user, active, reason })
                 .await

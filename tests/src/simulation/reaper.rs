@@ -25,7 +25,7 @@ pub(super) async fn reap(world: Rc<World>, name: String) {
         if look(&process, &mut unleased).await.is_err() {
             process.say("cannot look");
         }
-        world.sleep(PACE).await;
+        world.tick(PACE).await;
     }
 }
 

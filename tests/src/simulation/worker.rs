@@ -28,7 +28,7 @@ use super::{
 
 /// How long a worker may be silent.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(700);
+const POLL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(150);
 const STEPS: u32 = 6;
 /// Steps per checkpoint.
@@ -61,7 +61,7 @@ pub(super) async fn work(world: Rc<World>, name: String) {
     loop {
         match worker.take().await {
             Ok(Some(attempt)) => worker.attempt(attempt).await,
-            Ok(None) | Err(_) => world.linger(POLL).await,
+            Ok(None) | Err(_) => world.tick(POLL).await,
         }
     }
 }

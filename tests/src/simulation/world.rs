@@ -227,6 +227,14 @@ impl World {
         Ok(answer)
     }
 
+    /// Sleeps until the next full `period`: whoever waits for the same one wakes at the same time, as all do
+    /// who wait for the same news.
+    pub(super) async fn tick(&self, period: Duration) {
+        let period = u64::try_from(period.as_micros()).unwrap_or(1).max(1);
+        let rest = period - self.clock.micros() % period;
+        self.sleep(Duration::from_micros(rest)).await;
+    }
+
     /// Wakes those whose time has come.
     pub(super) fn ring(&self) {
         let later = (self.clock.micros() + 1, 0);
