@@ -5,7 +5,10 @@
 
 mod caller;
 mod damage;
+mod disk_full;
 mod points;
+mod postgres;
+mod random;
 mod scene;
 mod server;
 mod start_up;
@@ -184,4 +187,23 @@ async fn jobs_survive_a_kill_at_every_point() {
         last_words(&scene.data)
     );
     scene.settle().await;
+}
+
+/// A few of the nightly's random kills, always the same ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_random_kills_lose_nothing() {
+    random::runs(6, 7).await;
+}
+
+/// The nightly: `cargo xtask kill --runs 1000 --seed 1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes hours; cargo xtask kill runs it"]
+async fn nightly() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let runs = number("KILL_RUNS").unwrap_or(1_000);
+    random::runs(
+        u32::try_from(runs).expect("not so many"),
+        number("KILL_SEED").unwrap_or(1),
+    )
+    .await;
 }

@@ -9,6 +9,7 @@
 pub mod audit;
 mod chain;
 mod checkpoint;
+pub mod export;
 mod fault;
 mod folder;
 mod key;
@@ -29,3 +30,6 @@ pub use proof::{
     verify_consistency, verify_inclusion, verify_inclusion_of,
 };
 pub use tree::{TILE_WIDTH, Tile, Tree, empty_root, leaf_hash, node_hash};
+
+#[cfg(test)]
+mod mutations;

@@ -120,7 +120,11 @@ async fn prepare(
             let what = format!("{name} stands at position {position} of {head}");
             report.note(Invariant::ReadModels, what);
         }
-        let tables = projector.tables().iter().map(|table| table.name.to_owned()).collect();
+        let tables = projector
+            .tables()
+            .iter()
+            .map(|table| table.name.to_owned())
+            .collect();
         compared.push(Compared {
             projector,
             checkpoint: Position(position),

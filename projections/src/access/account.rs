@@ -65,14 +65,18 @@ impl ReadModel for Accounts {
                     row.state = AccountState::Active;
                 }
             }),
-            UserEvent::Deactivated { .. } => rows.change(key, |row| row.state = AccountState::Deactivated),
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
+                rows.change(key, |row| row.state = AccountState::Deactivated)
+            }
             UserEvent::Reactivated { .. } => rows.change(key, |row| {
                 row.state = match row.verified {
                     true => AccountState::Active,
                     false => AccountState::Unverified,
                 };
             }),
-            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }

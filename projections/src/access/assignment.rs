@@ -47,6 +47,7 @@ impl ReadModel for Assignments {
     type Row = AssignmentRow;
     const NAME: &'static str = "access.assignment";
     const VERSION: i32 = 2;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
     const HISTORY: Option<History> = Some(History::since(2, "access_assignment_history"));

@@ -48,7 +48,12 @@ struct Strand {
 impl Journal {
     /// For the tables of `M` at `target`; `None` for a read model without a past.
     pub(crate) fn of<M: ReadModel>(target: Target) -> Option<Self> {
-        const { assert!(M::HISTORY.is_none() || !M::APPEND_ONLY, "rows that never change have no past") };
+        const {
+            assert!(
+                M::HISTORY.is_none() || !M::APPEND_ONLY,
+                "rows that never change have no past"
+            )
+        };
         Some(Self {
             history: M::HISTORY?,
             target,
@@ -190,11 +195,7 @@ impl Journal {
             return Ok(None);
         };
         let table = self.target.name(table);
-        let list = longest
-            .keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let list = longest.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let statement = format!(
             "insert into {table} ({list}) select {list} from jsonb_populate_recordset(null::{table}, $1::jsonb)"
         );

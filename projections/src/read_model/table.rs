@@ -89,7 +89,9 @@ impl<M: ReadModel> Projector for Table<M> {
             let mut journal = Journal::of::<M>(self.target);
             if let Some(journal) = &mut journal {
                 let stored = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
-                stored.into_iter().try_for_each(|(key, row)| journal.see(key, row))?;
+                stored
+                    .into_iter()
+                    .try_for_each(|(key, row)| journal.see(key, row))?;
             }
             for event in events {
                 let changed = fold_one::<M>(event, &mut rows)?;

@@ -7,7 +7,7 @@ use domain::{
     access::quota::{LedgerEvent, Quota, QuotaLedger},
     aggregate::{Aggregate, Event, encode},
     clock::SystemClock,
-    event_store::{Append, EventStore as _, Expected, Metadata, StreamId, StreamWrite},
+    event_store::{Append, EventStore as _, Expected, Metadata, NewEvent, StreamId, StreamWrite},
     id::{Ids as _, JobId, ModelId, SessionId, SystemIds, UserId, WorkerId},
     identity::{
         claim::{Claim, ClaimEvent},
@@ -30,6 +30,7 @@ async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
         url: &app.database_url,
         events: &app.database_url,
         objects: &objects,
+        data_dir: &app.data_dir,
         journal,
     };
     verify(subject).await.expect("it can be read")
@@ -307,9 +308,12 @@ async fn an_unreadable_event_is_named() {
     let options = address(&app.database_url).expect("a URL");
     let store = PostgresEventStore::start(options, Settings::default(), std::sync::Arc::new(SystemClock));
     let store = store.await.expect("started");
-    let mut event = crate::event_store::make::event("{}");
-    "jobs.JobDreamt".clone_into(&mut event.kind);
-    event.data = RawValue::from_string("{}".to_owned()).expect("JSON");
+    let event = NewEvent {
+        id: SystemIds.next(),
+        kind: "jobs.JobDreamt".to_owned(),
+        schema_version: 1,
+        data: RawValue::from_string("{}".to_owned()).expect("JSON"),
+    };
     let write = StreamWrite {
         stream: StreamId::new("jobs.job", "job_1"),
         expected: Expected::NoStream,

@@ -181,7 +181,7 @@ impl Scene {
     }
 
     /// A dataset with a version.
-    async fn dataset(&self, admin: &Caller, number: u32) -> Result<String, Lost> {
+    pub(super) async fn dataset(&self, admin: &Caller, number: u32) -> Result<String, Lost> {
         let document = "mutation($i: CreateDatasetInput!) { createDataset(input: $i) { dataset { id } position userErrors { message } } }";
         let made = admin
             .change(

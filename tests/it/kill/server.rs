@@ -159,11 +159,6 @@ impl Server {
         self.signal(Signal::SIGINT);
         self.ended()
     }
-
-    /// The training processes at work.
-    pub(super) fn trainers(&self) -> Vec<i32> {
-        children(self.id(), "anneal")
-    }
 }
 
 impl Drop for Server {

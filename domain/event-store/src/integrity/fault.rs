@@ -62,14 +62,16 @@ pub enum Fault {
     },
     /// The log ends before a signed checkpoint does.
     #[error(
-        "the log ends at {found}, but a signed checkpoint covers {signed} events: those from {} on were removed",
-        found + 1
+        "the log ends at {found}, but a signed checkpoint covers {signed} events: some after {proved} were \
+         removed; up to there a signed checkpoint fits"
     )]
     Truncated {
         /// Size of the largest signed checkpoint.
         signed: u64,
         /// The last event that there is.
         found: u64,
+        /// The size of the last signed checkpoint that fits what is there.
+        proved: u64,
     },
     /// A stored part of the tree is missing or not what the events give, while events and checkpoints fit.
     #[error(

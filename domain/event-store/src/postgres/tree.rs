@@ -6,6 +6,7 @@
 
 mod audit;
 mod events;
+mod export;
 mod nodes;
 mod rows;
 mod signer;
@@ -23,9 +24,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub use self::audit::{Evidence, Verified, VerifyError};
 pub use self::signer::SigningState;
 use self::signer::TreeSigner;
+pub use self::{
+    audit::{Evidence, Verified, VerifyError},
+    export::ExportOrder,
+};
 use super::{
     connect::{self, ConnectError},
     failure::{describe, within},
@@ -37,7 +41,7 @@ use crate::integrity::{
     read_verifier, root_of, tiles_for,
 };
 
-pub(super) use self::audit::audit;
+pub(super) use self::{audit::audit, export::export};
 
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(10);
@@ -239,7 +243,11 @@ impl LogIntegrity {
             }
             false => {
                 let public = public_file(&settings.key_file);
-                let path = if public.exists() { public } else { settings.key_file };
+                let path = if public.exists() {
+                    public
+                } else {
+                    settings.key_file
+                };
                 (read_verifier(&path)?, None)
             }
         };
@@ -325,7 +333,9 @@ impl LogIntegrity {
             let signed = newest.size;
             return Err(ProofError::Size { size, signed });
         }
-        let spans = position.checked_sub(1).and_then(|index| inclusion_spans(index, size));
+        let spans = position
+            .checked_sub(1)
+            .and_then(|index| inclusion_spans(index, size));
         let mut spans = spans.ok_or(ProofError::Position { position, size })?;
         let proof = spans.len();
         spans.push(position - 1..position);

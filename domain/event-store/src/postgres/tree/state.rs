@@ -132,7 +132,10 @@ async fn tree(connection: &mut PgConnection, size: u64) -> Result<Option<Tree>, 
     let mut wanted: BTreeMap<TilePlace, usize> = BTreeMap::new();
     let (mut level, mut nodes) = (0, size);
     while nodes > 0 {
-        wanted.insert((level, nodes / TILE_WIDTH as u64), (nodes % TILE_WIDTH as u64) as usize);
+        wanted.insert(
+            (level, nodes / TILE_WIDTH as u64),
+            (nodes % TILE_WIDTH as u64) as usize,
+        );
         nodes /= TILE_WIDTH as u64;
         level += 1;
     }
@@ -153,7 +156,7 @@ pub(super) async fn root_at(connection: &mut PgConnection, size: u64) -> Result<
 }
 
 /// Where the chain stands at `position`.
-async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
+pub(super) async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
     let row = sqlx::query("select hash, at from event where pos = $1")
         .bind(rows::signed(position)?)
         .fetch_optional(connection)
