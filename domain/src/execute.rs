@@ -1,5 +1,7 @@
 //! The one write path: load → permit → decide → append.
 //!
+//! What a stream folds into is remembered ([`AggregateCache`]), so that only what is new of it is loaded.
+//!
 //! The rule: nothing but [`execute`] appends to the log (`tests/it/architecture.rs` proves it). Loading
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
 //! loaded leaves this function before the permission is given.
@@ -11,9 +13,12 @@ use time::OffsetDateTime;
 use crate::{
     access::denial::{DenialEvent, Denials},
     aggregate::DecodeError,
+    aggregate_cache::{AggregateCache, Folded},
     authz::{self, Denied, Principal, Requirement},
     clock::Clock,
-    event_store::{Append, AppendError, Appended, EventStore, Metadata, Position, StoreError},
+    event_store::{
+        Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
+    },
     id::Ids,
     world::{Changes, Reads, World},
 };
@@ -104,6 +109,25 @@ pub struct Ports {
     pub clock: std::sync::Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: std::sync::Arc<dyn Ids>,
+    /// What the log's streams fold into, as far as it is remembered.
+    pub aggregates: AggregateCache,
+}
+
+impl Ports {
+    /// The ports to this log, with nothing remembered of it yet.
+    #[must_use]
+    pub fn new(
+        store: std::sync::Arc<dyn EventStore>,
+        clock: std::sync::Arc<dyn Clock>,
+        ids: std::sync::Arc<dyn Ids>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            aggregates: AggregateCache::default(),
+        }
+    }
 }
 
 /// Runs `command` for `principal`.
@@ -121,69 +145,94 @@ pub async fn execute<C: Command>(
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
         let world = load(ports, command).await?;
-        drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
-        let required = command.requires(&world);
-        if let Some(stream) = world.take_undeclared() {
-            return Err(ExecuteError::Defect(format!(
-                "is permitted by {stream} without naming it"
-            )));
-        }
-        if let Err(denied) = authz::permit(principal, &required) {
-            // What people and their programs were refused matters to an auditor. Strangers are turned away at
-            // the doors; a worker that lost a race for a lease has done nothing wrong.
-            if principal.user().is_some() {
-                record_denial(ports, principal, meta, &denied).await?;
+        check_permission(ports, principal, meta, command, &world).await?;
+        let (changes, refusal) = decide(ports, principal, command, &world)?;
+        match record(ports, meta, &world, changes).await? {
+            Some(position) => {
+                return refusal.map_or(Ok(position), |reason| Err(ExecuteError::Refused(reason)));
             }
-            return Err(ExecuteError::Denied(denied));
-        }
-        let context = Context {
-            now: ports.clock.now(),
-            principal,
-        };
-        let decision = command.decide(&world, &context);
-        if let Some(stream) = world.take_undeclared() {
-            return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
-        }
-        let (changes, refusal) = match decision {
-            Ok(changes) => (changes, None),
-            Err(Refused { reason, record }) => (record, Some(reason)),
-        };
-        if let Some(defect) = changes.defect() {
-            return Err(ExecuteError::Defect(defect.to_owned()));
-        }
-        let landed = match changes.is_empty() {
-            true => Ok(None),
-            false => {
-                let writes = world.writes(changes, ports.ids.as_ref());
-                append(
-                    ports,
-                    Append {
-                        writes,
-                        meta: meta.clone(),
-                    },
-                )
-                .await
-                .map(Some)
-            }
-        };
-        match landed {
-            Ok(appended) => {
-                return match refusal {
-                    Some(reason) => Err(ExecuteError::Refused(reason)),
-                    None => {
-                        Ok(appended.map_or_else(|| ports.store.known_head(), |appended| appended.position))
-                    }
-                };
-            }
-            Err(AppendError::Conflict { .. }) => backoff(attempt).await,
-            Err(AppendError::Overloaded) => return Err(ExecuteError::Busy),
-            Err(AppendError::Store(error)) => return Err(ExecuteError::Store(error)),
-            Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
-                return Err(ExecuteError::Defect(error.to_string()));
-            }
+            None => backoff(attempt).await,
         }
     }
     Err(ExecuteError::Busy)
+}
+
+/// Refuses what the principal may not do. A user's denial is recorded.
+async fn check_permission<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    meta: &Metadata,
+    command: &C,
+    world: &World,
+) -> Result<(), ExecuteError<C::Refusal>> {
+    drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
+    let required = command.requires(world);
+    if let Some(stream) = world.take_undeclared() {
+        return Err(ExecuteError::Defect(format!(
+            "is permitted by {stream} without naming it"
+        )));
+    }
+    let Err(denied) = authz::permit(principal, &required) else {
+        return Ok(());
+    };
+    // What people and their programs were refused matters to an auditor. Strangers are turned away at
+    // the doors; a worker that lost a race for a lease has done nothing wrong.
+    if principal.user().is_some() {
+        record_denial(ports, principal, meta, &denied).await?;
+    }
+    Err(ExecuteError::Denied(denied))
+}
+
+/// What is to be recorded, and the refusal that it comes with, if it is one.
+fn decide<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    command: &C,
+    world: &World,
+) -> Result<(Changes, Option<C::Refusal>), ExecuteError<C::Refusal>> {
+    let context = Context {
+        now: ports.clock.now(),
+        principal,
+    };
+    let decision = command.decide(world, &context);
+    if let Some(stream) = world.take_undeclared() {
+        return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
+    }
+    let (changes, refusal) = match decision {
+        Ok(changes) => (changes, None),
+        Err(Refused { reason, record }) => (record, Some(reason)),
+    };
+    match changes.defect() {
+        Some(defect) => Err(ExecuteError::Defect(defect.to_owned())),
+        None => Ok((changes, refusal)),
+    }
+}
+
+/// Records `changes`; the position to wait for, or nothing when another writer came first.
+async fn record<R>(
+    ports: &Ports,
+    meta: &Metadata,
+    world: &World,
+    changes: Changes,
+) -> Result<Option<Position>, ExecuteError<R>> {
+    if changes.is_empty() {
+        return Ok(Some(ports.store.known_head()));
+    }
+    let writes = world.writes(changes, ports.ids.as_ref());
+    let meta = meta.clone();
+    match append(ports, Append { writes, meta }).await {
+        Ok(appended) => Ok(Some(appended.position)),
+        Err(AppendError::Conflict { stream, actual }) => {
+            // A state that is merely behind is brought up to date by the next load.
+            ports.aggregates.forget_beyond(&stream, actual);
+            Ok(None)
+        }
+        Err(AppendError::Overloaded) => Err(ExecuteError::Busy),
+        Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
+        Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
+            Err(ExecuteError::Defect(error.to_string()))
+        }
+    }
 }
 
 async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteError<C::Refusal>> {
@@ -195,11 +244,46 @@ async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteEr
         if missing.is_empty() {
             return Ok(world);
         }
-        for stream in missing {
-            let events = ports.store.load(&stream, 0).await?;
-            world.load(&reads, stream, &events)?;
+        let ticket = ports.aggregates.ticket();
+        let remembered = |stream: &StreamId| ports.aggregates.get(stream, reads.kind(stream)?);
+        let known: Vec<_> = missing.iter().map(remembered).collect();
+        let after = |known: &Option<Folded>| {
+            known
+                .as_ref()
+                .and_then(|known| known.revision)
+                .map_or(0, |last| last + 1)
+        };
+        let wanted: Vec<_> = missing.into_iter().zip(known.iter().map(after)).collect();
+        let histories = ports.store.load_many(&wanted).await?;
+        whole(&wanted, &histories)?;
+        for (((stream, _), known), events) in wanted.into_iter().zip(known).zip(&histories) {
+            if let Some(folded) = world.resume(&reads, stream.clone(), known, events)? {
+                ports.aggregates.keep(ticket, &stream, folded);
+            }
         }
     }
+}
+
+/// Checks that each history begins where it was asked for: a state is exact or there is none.
+fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result<(), StoreError> {
+    if histories.len() != wanted.len() {
+        let (asked, answered) = (wanted.len(), histories.len());
+        return Err(StoreError::Corrupt(format!(
+            "{asked} streams were asked for, {answered} answered"
+        )));
+    }
+    for ((stream, from), history) in wanted.iter().zip(histories) {
+        let gap = history
+            .iter()
+            .zip(*from..)
+            .find(|(event, revision)| event.revision != *revision);
+        if let Some((_, revision)) = gap {
+            return Err(StoreError::Corrupt(format!(
+                "stream {stream} has no revision {revision}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Appends; an unknown outcome is resolved by appending the same events again.

@@ -14,9 +14,12 @@ use super::{
     stored,
     table::fold_one,
 };
+use crate::history::Journal;
 
 /// Length of the text of one write, in bytes, from which on another is begun.
 const WRITE: usize = 4 << 20;
+/// Estimated bytes that a version of a row takes in memory.
+const VERSION: usize = 2_048;
 
 /// Something to be written into a shadow table.
 pub enum Write {
@@ -26,6 +29,13 @@ pub enum Write {
         statement: String,
         /// The rows, as the statement takes them.
         lines: Vec<u8>,
+    },
+    /// Versions of rows, none of which is in the table.
+    Versions {
+        /// The statement, with one parameter.
+        statement: String,
+        /// The parameter.
+        json: String,
     },
     /// Rows that may be in the table; it needs its key for that.
     Upsert {
@@ -75,6 +85,8 @@ pub(super) struct Shadow<M: ReadModel> {
     table: String,
     shape: Shape,
     rows: Rows<M::Row>,
+    /// What of their past is not handed out yet.
+    journal: Option<Journal>,
     /// Keys of rows in memory that are in the table too.
     written: HashSet<String>,
     /// Whether every row of the table is in memory.
@@ -90,6 +102,7 @@ impl<M: ReadModel> Shadow<M> {
             table: Target::Shadow.name(M::TABLE),
             shape,
             rows: Rows::default(),
+            journal: Journal::of::<M>(Target::Shadow),
             written: HashSet::new(),
             whole: fresh,
             bytes: 0,
@@ -153,6 +166,10 @@ impl<M: ReadModel> Builder for Shadow<M> {
             let found = stored::load::<M>(connection, &self.table, &keys).await?;
             for (key, row) in found {
                 self.bytes += size_of::<M::Row>() + 2 * key.len();
+                if let Some(journal) = &mut self.journal {
+                    journal.see(&key, &row)?;
+                    self.bytes += VERSION;
+                }
                 self.written.insert(key.clone());
                 self.rows.rows.insert(key, row);
             }
@@ -162,8 +179,13 @@ impl<M: ReadModel> Builder for Shadow<M> {
 
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
         let before = self.rows.rows.len();
-        // After each event: which rows it changed, and (by `rows.get`) how it left them.
-        let _changed = fold_one::<M>(event, &mut self.rows)?;
+        let changed = fold_one::<M>(event, &mut self.rows)?;
+        if let Some(journal) = &mut self.journal {
+            for key in &changed {
+                journal.note(event, key, self.rows.get(key))?;
+            }
+            self.bytes += changed.len() * VERSION;
+        }
         let grown = self.rows.rows.len().saturating_sub(before);
         // What an event brings may be kept by the row that it changes.
         self.bytes += event.data.get().len() + grown * (size_of::<M::Row>() + 128);
@@ -188,6 +210,12 @@ impl<M: ReadModel> Builder for Shadow<M> {
             None => self.upserts(&new)?,
         };
         writes.extend(self.upserts(&old)?);
+        if let Some(journal) = &mut self.journal {
+            writes.extend(journal.take()?);
+            if !keep {
+                journal.forget();
+            }
+        }
         if M::APPEND_ONLY || !keep {
             self.rows = Rows::default();
             self.written = HashSet::new();

@@ -195,13 +195,13 @@ impl Snapshot {
 
 fn query(table: Described, target: Target) -> String {
     // The order of bytes is the one that both sides of the merge agree on.
-    let order = match table.key_type {
-        "text" => format!("{} collate \"C\"", table.key),
-        _ => table.key.to_owned(),
+    let key = table.identity("");
+    let order = match table.key_type == "text" || table.versions {
+        true => format!("{key} collate \"C\""),
+        false => key.clone(),
     };
     format!(
-        "select {}::text, to_jsonb(t)::text from {} t order by {order}",
-        table.key,
+        "select {key}::text, to_jsonb(t)::text from {} t order by {order}",
         target.name(table.name)
     )
 }
@@ -222,7 +222,7 @@ async fn next(rows: &mut Rows<'_>) -> Result<Option<(String, String)>, RebuildEr
 /// Compares keys as PostgreSQL orders them.
 fn compare_keys(table: Described, one: &str, other: &str) -> Ordering {
     match (table.key_type, one.parse::<i64>(), other.parse::<i64>()) {
-        ("bigint" | "integer" | "smallint", Ok(one), Ok(other)) => one.cmp(&other),
+        ("bigint" | "integer" | "smallint", Ok(one), Ok(other)) if !table.versions => one.cmp(&other),
         _ => one.cmp(other),
     }
 }

@@ -158,13 +158,14 @@ pub(super) async fn add_key(connection: &mut PgConnection, table: Described) -> 
     if there.bind(&shadow).fetch_one(&mut *connection).await? {
         return Ok(());
     }
-    let key = table.key;
+    let key = table.identity("");
     run(
         &mut *connection,
         format!(
             "delete from {shadow} a using (select {key} as key, max(ctid) as last from {shadow}
                                            group by {key} having count(*) > 1) d
-             where a.{key} = d.key and a.ctid <> d.last"
+             where {of_row} = d.key and a.ctid <> d.last",
+            of_row = table.identity("a."),
         ),
     )
     .await?;

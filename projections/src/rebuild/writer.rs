@@ -133,6 +133,12 @@ pub(super) async fn apply(
                 copy.send(lines).await?;
                 copy.finish().await?;
             }
+            Write::Versions { statement, json } => {
+                sqlx::query(AssertSqlSafe(statement))
+                    .bind(json)
+                    .execute(&mut *connection)
+                    .await?;
+            }
             Write::Upsert {
                 table,
                 statement,
