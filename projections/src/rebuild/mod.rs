@@ -392,10 +392,15 @@ impl Rebuild {
         for table in running.projector.tables() {
             shadow::add_indexes(&mut *connection, table).await?;
         }
+        let mut transaction = connection.begin().await?;
         sqlx::query("update projection_rebuild set complete = true where name = $1")
             .bind(running.projector.name())
-            .execute(connection)
+            .execute(&mut *transaction)
             .await?;
+        if !self.lease.renew(&mut transaction).await? {
+            return Err(RebuildError::Deposed);
+        }
+        transaction.commit().await?;
         running.complete = true;
         Ok(())
     }
@@ -446,6 +451,9 @@ impl Rebuild {
                 .bind(name)
                 .execute(&mut *transaction)
                 .await?;
+            if !self.lease.renew(&mut transaction).await? {
+                return Err(RebuildError::Deposed);
+            }
             transaction.commit().await?;
         }
         Ok(outcome)

@@ -138,7 +138,11 @@ async fn a_thawed_leader_is_fenced_by_the_epoch() {
     let runner = ground.start_on(ground.store.clone(), make);
     let last = ground.projects(1).await;
     frozen.wait_for(Option::is_some).await.expect("it froze");
-    // Another process takes the lease at the first moment.
+    // It runs out early, so that the server does not end the transaction before the fence has to.
+    sqlx::query("update projection_lease set expires_at = '-infinity' where name = 'fold'")
+        .execute(&ground.pool)
+        .await
+        .expect("it runs out");
     let other = eventually(async || Lease::take(&ground.pool, FOLD, PATIENCE).await.expect("asked")).await;
     let id = frozen.borrow().clone().expect("it froze in one");
     thaw.add_permits(10);

@@ -301,7 +301,7 @@ async fn a_changed_projection_rebuilds_itself() {
         let holder = ground
             .count("select epoch from projection_lease where name = 'fold'")
             .await;
-        (holder >= 3).then_some(())
+        (holder >= 4).then_some(())
     })
     .await;
     assert_eq!(

@@ -90,7 +90,7 @@ impl ReadModel for Picky {
         let ProjectEvent::Created { project, name, .. } = decode(event)?;
         if name == "unwanted" && !CONTENT.load(Ordering::SeqCst) {
             rows.change(project.0, |row| {
-                row.created_at = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(-5_000_000);
+                row.created_at = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(-50_000);
             });
         }
         Ok(())
