@@ -49,7 +49,7 @@ use crate::{
 };
 
 use import::FolderImporter;
-pub use integrity::{checkpoint_folder, key_file};
+pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
