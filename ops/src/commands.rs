@@ -76,10 +76,19 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             json,
             ..
         } => {
-            let wish = audit::VerifyWish { key, checkpoints, json };
+            let wish = audit::VerifyWish {
+                key,
+                checkpoints,
+                json,
+            };
             with_config(config, move |config| audit::verify(config, wish))
         }
-        AuditCommand::Export { config, out, from, to } => with_config(config, move |config| {
+        AuditCommand::Export {
+            config,
+            out,
+            from,
+            to,
+        } => with_config(config, move |config| {
             audit::export(config, audit::ExportWish { out, from, to })
         }),
         AuditCommand::Key { config } => with_config(config, |config| async move { audit::key(&config) }),

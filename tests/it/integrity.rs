@@ -14,8 +14,8 @@ use domain::{
 use event_store::{
     integrity::{CheckpointFolder, Verifier},
     postgres::{
-        Evidence, IntegrityError, IntegritySettings, LogIntegrity, PostgresEventStore, Settings, SigningState,
-        address, admin_pool,
+        Evidence, IntegrityError, IntegritySettings, LogIntegrity, PostgresEventStore, Settings,
+        SigningState, address, admin_pool,
     },
 };
 use sqlx::{AssertSqlSafe, Executor as _, PgPool};
@@ -51,7 +51,10 @@ impl Ground {
         while left > 0 {
             let now = left.min(50);
             let name = format!("{}-{left}", self.store.known_head());
-            self.store.append(append(&name, Expected::Any, now)).await.expect("recorded");
+            self.store
+                .append(append(&name, Expected::Any, now))
+                .await
+                .expect("recorded");
             left -= now;
         }
     }
@@ -105,7 +108,9 @@ impl Ground {
         let pool = admin_pool(&self.database.url, 1).await.expect("a pool");
         let attacker = Attacker(pool);
         for table in ["event", "event_head", "event_tree_tile", "event_tree_head"] {
-            attacker.run(&format!("alter table {table} disable trigger user")).await;
+            attacker
+                .run(&format!("alter table {table} disable trigger user"))
+                .await;
         }
         attacker
     }
@@ -126,7 +131,10 @@ struct Attacker(PgPool);
 
 impl Attacker {
     async fn run(&self, statement: &str) {
-        let done = self.0.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await;
+        let done = self
+            .0
+            .execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))
+            .await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 }
@@ -142,7 +150,9 @@ async fn reached(integrity: &LogIntegrity, position: u64) {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.expect("signed in time");
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("signed in time");
 }
 
 /// Waits for the alarm and gives back what it says.
@@ -155,7 +165,9 @@ async fn alarm(integrity: &LogIntegrity) -> String {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.expect("an alarm in time")
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("an alarm in time")
 }
 
 /// Whether a file has these permission bits.

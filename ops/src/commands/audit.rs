@@ -77,9 +77,9 @@ pub async fn verify(config: Config, wish: VerifyWish) -> anyhow::Result<ExitCode
     let shown = Progress::show(evidence.progress.clone(), wish.json);
     let verified = match evidence.verifier {
         // Whoever takes the key away must not thereby get a log that counts as whole.
-        None if !evidence.exported.is_empty() => {
-            Err(anyhow::anyhow!("the log's public key is missing; give it with --key"))
-        }
+        None if !evidence.exported.is_empty() => Err(anyhow::anyhow!(
+            "the log's public key is missing; give it with --key"
+        )),
         _ => Ok(store.audit(&evidence).await),
     };
     drop(shown);
@@ -123,7 +123,10 @@ pub fn verify_export(folder: &Path, key: Option<&str>, json: bool) -> anyhow::Re
 pub fn key(config: &Config) -> anyhow::Result<ExitCode> {
     let verifier = own_verifier(config)?;
     let verifier = verifier.with_context(|| {
-        format!("{} does not exist; the first `anneal up` makes it", key_file(config).display())
+        format!(
+            "{} does not exist; the first `anneal up` makes it",
+            key_file(config).display()
+        )
     })?;
     println!("{verifier}");
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,9 @@ mod reference;
 mod setting;
 mod sources;
 
-pub use keys::{Audit, Auth, Config, Database, Events, General, Http, Log, Metrics, Objects, Uploads, Worker};
+pub use keys::{
+    Audit, Auth, Config, Database, Events, General, Http, Log, Metrics, Objects, Uploads, Worker,
+};
 pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use setting::{LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};

@@ -155,7 +155,10 @@ async fn log(config: &Config, url: &str) -> Check {
     match verified {
         Ok(Ok(whole)) if closed => Check::ok(
             name,
-            format!("{} events, unbroken to the last; {} are signed", whole.tip.position, whole.signed),
+            format!(
+                "{} events, unbroken to the last; {} are signed",
+                whole.tip.position, whole.signed
+            ),
         ),
         Ok(Ok(whole)) => Check::warn(
             name,

@@ -70,7 +70,11 @@ async fn fault(ground: &Ground, verifier: &Verifier) -> Fault {
 async fn ground() -> (Ground, Verifier) {
     let ground = Ground::new().await;
     let verifier = ground.signed_in_steps(&[100, 200, 300, 100]).await;
-    ground.store.audit(&ground.evidence(&verifier)).await.expect("whole");
+    ground
+        .store
+        .audit(&ground.evidence(&verifier))
+        .await
+        .expect("whole");
     (ground, verifier)
 }
 
@@ -78,11 +82,32 @@ async fn ground() -> (Ground, Verifier) {
 #[tokio::test]
 async fn a_clumsy_change_is_found_by_the_chain() {
     for (statement, expected) in [
-        ("update event set data = '[]' where pos = 400", Fault::Payload { position: 400 }),
-        ("update event set kind = 'x.Y' where pos = 1", Fault::Link { position: 1 }),
-        ("update event set revision = 99 where pos = 700", Fault::Link { position: 700 }),
-        ("delete from event where pos = 300", Fault::Gap { expected: 300, found: 301 }),
-        ("update event_head set hash = sha256('x')", Fault::Head { expected: 700, found: 700 }),
+        (
+            "update event set data = '[]' where pos = 400",
+            Fault::Payload { position: 400 },
+        ),
+        (
+            "update event set kind = 'x.Y' where pos = 1",
+            Fault::Link { position: 1 },
+        ),
+        (
+            "update event set revision = 99 where pos = 700",
+            Fault::Link { position: 700 },
+        ),
+        (
+            "delete from event where pos = 300",
+            Fault::Gap {
+                expected: 300,
+                found: 301,
+            },
+        ),
+        (
+            "update event_head set hash = sha256('x')",
+            Fault::Head {
+                expected: 700,
+                found: 700,
+            },
+        ),
     ] {
         let (ground, verifier) = ground().await;
         ground.attacker().await.run(statement).await;
@@ -98,18 +123,24 @@ async fn a_change_with_a_new_chain_is_found_by_the_tree() {
         update event set pos = -pos - 1 where pos < 0";
     let open_gap = "update event set pos = -pos where pos >= 200;
         update event set pos = -pos + 1 where pos < 0";
-    let insert = "insert into event select 200, gen_random_uuid(), 'test.forged-1', 0, kind, schema_version, at, data,
+    let insert =
+        "insert into event select 200, gen_random_uuid(), 'test.forged-1', 0, kind, schema_version, at, data,
         meta, data_hash, hash from event where pos = 199";
     let cases: [(&[&str], u64); 4] = [
         (&["update event set data = '{\"n\":-1}' where pos = 200"], 200),
-        (&["update event set stream = 'test.other-1', revision = 0 where pos = 1"], 1),
+        (
+            &["update event set stream = 'test.other-1', revision = 0 where pos = 1"],
+            1,
+        ),
         (&["delete from event where pos = 200", close_gap], 200),
         (&[open_gap, insert], 200),
     ];
     for (statements, first) in cases {
         let (ground, verifier) = ground().await;
         let attacker = ground.attacker().await;
-        attacker.run("alter table event drop constraint event_pos_check").await;
+        attacker
+            .run("alter table event drop constraint event_pos_check")
+            .await;
         for statement in statements {
             attacker.run(statement).await;
         }
@@ -125,15 +156,27 @@ async fn a_change_with_a_new_chain_and_a_new_tree_lies_between_two_checkpoints()
     for (position, expected) in [(50, (0, 100)), (200, (100, 300)), (650, (600, 700))] {
         let (ground, verifier) = ground().await;
         let attacker = ground.attacker().await;
-        attacker.run(&format!("update event set data = '{{\"n\":-1}}' where pos = {position}")).await;
+        attacker
+            .run(&format!(
+                "update event set data = '{{\"n\":-1}}' where pos = {position}"
+            ))
+            .await;
         rechain(&attacker, position).await;
         attacker.run(RETREE).await;
         let (after, until) = expected;
-        assert_eq!(fault(&ground, &verifier).await, Fault::Between { after, until }, "{position}");
+        assert_eq!(
+            fault(&ground, &verifier).await,
+            Fault::Between { after, until },
+            "{position}"
+        );
         // Whoever has no key and changes the recorded roots too leaves only the exported notes.
         let heads = "update event_tree_head set root = sha256('x')";
         attacker.run(heads).await;
-        assert_eq!(fault(&ground, &verifier).await, Fault::Between { after, until }, "{position}");
+        assert_eq!(
+            fault(&ground, &verifier).await,
+            Fault::Between { after, until },
+            "{position}"
+        );
     }
 }
 
@@ -143,11 +186,21 @@ async fn a_cut_tail_is_found_by_the_exported_checkpoint() {
     let (ground, verifier) = ground().await;
     let attacker = ground.attacker().await;
     attacker.run("delete from event where pos > 600").await;
-    attacker.run("update event_head set pos = 600, hash = (select hash from event where pos = 600)").await;
-    let expected = Fault::Truncated { signed: 700, found: 600, proved: 600 };
+    attacker
+        .run("update event_head set pos = 600, hash = (select hash from event where pos = 600)")
+        .await;
+    let expected = Fault::Truncated {
+        signed: 700,
+        found: 600,
+        proved: 600,
+    };
     assert_eq!(fault(&ground, &verifier).await, expected);
     attacker.run("delete from event_tree_head where size > 600").await;
-    ground.store.verify().await.expect("nothing in the database tells");
+    ground
+        .store
+        .verify()
+        .await
+        .expect("nothing in the database tells");
     assert_eq!(fault(&ground, &verifier).await, expected);
 }
 
@@ -155,12 +208,27 @@ async fn a_cut_tail_is_found_by_the_exported_checkpoint() {
 #[tokio::test]
 async fn a_changed_tree_or_checkpoint_is_told_from_a_changed_event() {
     for (statement, expected) in [
-        ("update event_tree_tile set hashes = hashes || '' , root = sha256('x') where level = 0 and idx = 1", "level 0, tile 1"),
+        (
+            "update event_tree_tile set hashes = hashes || '' , root = sha256('x') where level = 0 and idx = 1",
+            "level 0, tile 1",
+        ),
         ("delete from event_tree_tile where idx = 0", "level 0, tile 0"),
-        ("update event_tree_tile set hashes = overlay(hashes placing '\\x00000000'::bytea from 33) where idx = 1", "level 0, tile 1"),
-        ("update event_tree_head set note = replace(note, '300', '301') where size = 300", "checkpoint of 300 events in the database does not count"),
-        ("update event_tree_head set note = (select note from event_tree_head where size = 100) where size = 300", "of another size"),
-        ("delete from event_tree_head where size = 300", "is not recorded in the database"),
+        (
+            "update event_tree_tile set hashes = overlay(hashes placing '\\x00000000'::bytea from 33) where idx = 1",
+            "level 0, tile 1",
+        ),
+        (
+            "update event_tree_head set note = replace(note, '300', '301') where size = 300",
+            "checkpoint of 300 events in the database does not count",
+        ),
+        (
+            "update event_tree_head set note = (select note from event_tree_head where size = 100) where size = 300",
+            "of another size",
+        ),
+        (
+            "delete from event_tree_head where size = 300",
+            "is not recorded in the database",
+        ),
     ] {
         let (ground, verifier) = ground().await;
         ground.attacker().await.run(statement).await;

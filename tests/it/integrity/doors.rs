@@ -30,7 +30,10 @@ fn hashes(value: &Value) -> Vec<Digest> {
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value}"))
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{value}"))
 }
 
 /// The newest checkpoint, once there is one that covers everything recorded so far.
@@ -48,7 +51,9 @@ async fn signed(app: &TestApp) -> Checkpoint {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("signed in time")
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("signed in time")
 }
 
 /// AU-6: proofs by GraphQL.
@@ -59,29 +64,55 @@ async fn graphql_gives_proofs_that_verify() {
     app.person("ada", "engineer_i").await;
     let new = signed(&app).await;
     assert!(old.size < new.size);
-    let answer = app.admin.run("{ auditCheckpoint { origin size rootHash note key } }", json!({})).await;
+    let answer = app
+        .admin
+        .run("{ auditCheckpoint { origin size rootHash note key } }", json!({}))
+        .await;
     let shown = answer.data("auditCheckpoint");
     assert_eq!(number(&shown["size"]), new.size);
     let verifier = Verifier::read(shown["key"].as_str().expect("a key")).expect("a key");
-    assert_eq!(Checkpoint::open(shown["note"].as_str().expect("a note"), &verifier), Ok(new.clone()));
+    assert_eq!(
+        Checkpoint::open(shown["note"].as_str().expect("a note"), &verifier),
+        Ok(new.clone())
+    );
 
     let query = "query($p: Long!, $s: Long) { auditInclusionProof(position: $p, size: $s) { position size rootHash leafHash hashes checkpoint { size } } }";
     for (position, size) in [(1, None), (new.size, None), (3, Some(old.size)), (2, Some(5))] {
         let answer = app.admin.run(query, json!({ "p": position, "s": size })).await;
         let proof = answer.data("auditInclusionProof");
-        let (leaf, root, of) = (hash(&proof["leafHash"]), hash(&proof["rootHash"]), number(&proof["size"]));
+        let (leaf, root, of) = (
+            hash(&proof["leafHash"]),
+            hash(&proof["rootHash"]),
+            number(&proof["size"]),
+        );
         assert_eq!(of, size.unwrap_or(new.size));
-        assert!(verify_inclusion_of(&leaf, position - 1, of, &root, &hashes(&proof["hashes"])));
+        assert!(verify_inclusion_of(
+            &leaf,
+            position - 1,
+            of,
+            &root,
+            &hashes(&proof["hashes"])
+        ));
         if of == new.size {
             assert_eq!(root, new.root);
         }
     }
     let query = "query($f: Long!, $t: Long!) { auditConsistencyProof(from: $f, to: $t) { fromRootHash toRootHash hashes } }";
-    let answer = app.admin.run(query, json!({ "f": old.size, "t": new.size })).await;
+    let answer = app
+        .admin
+        .run(query, json!({ "f": old.size, "t": new.size }))
+        .await;
     let proof = answer.data("auditConsistencyProof");
-    assert_eq!((hash(&proof["fromRootHash"]), hash(&proof["toRootHash"])), (old.root, new.root));
+    assert_eq!(
+        (hash(&proof["fromRootHash"]), hash(&proof["toRootHash"])),
+        (old.root, new.root)
+    );
     let proof = hashes(&proof["hashes"]);
-    assert!(verify_consistency((old.size, &old.root), (new.size, &new.root), &proof));
+    assert!(verify_consistency(
+        (old.size, &old.root),
+        (new.size, &new.root),
+        &proof
+    ));
     for (from, to) in [(0, 5), (6, 5), (1, new.size + 1_000)] {
         let answer = app.admin.run(query, json!({ "f": from, "t": to })).await;
         assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{from} {to}");
@@ -94,27 +125,50 @@ async fn graphql_gives_proofs_that_verify() {
 async fn http_gives_proofs_and_tiles_that_verify() {
     let app = TestApp::start().await;
     let newest = signed(&app).await;
-    let proof = text(&app.admin, &format!("/audit/proof/inclusion?position=2&size={}", newest.size)).await;
+    let proof = text(
+        &app.admin,
+        &format!("/audit/proof/inclusion?position=2&size={}", newest.size),
+    )
+    .await;
     let (head, note) = proof.split_once("\n\n").expect("a proof and a checkpoint");
     assert_eq!(note, newest.note);
     let lines: Vec<&str> = head.lines().collect();
     assert_eq!(lines[..2], ["c2sp.org/tlog-proof@v1", "index 1"]);
     let hashes: Vec<Digest> = lines[2..].iter().map(|line| hash(&json!(line))).collect();
 
-    let tile = app.admin.request(Method::GET, &format!("/audit/log/tile/0/000.p/{}", newest.size.min(255)));
-    let tile = tile.bearer_auth(app.admin.token.clone().expect("signed in")).send().await.expect("an answer");
+    let tile = app.admin.request(
+        Method::GET,
+        &format!("/audit/log/tile/0/000.p/{}", newest.size.min(255)),
+    );
+    let tile = tile
+        .bearer_auth(app.admin.token.clone().expect("signed in"))
+        .send()
+        .await
+        .expect("an answer");
     let tile = tile.bytes().await.expect("a body");
     assert_eq!(tile.len() as u64, 32 * newest.size.min(255));
     let leaf: Digest = tile[32..64].try_into().expect("32 bytes");
     assert!(verify_inclusion_of(&leaf, 1, newest.size, &newest.root, &hashes));
 
-    let lines = text(&app.admin, &format!("/audit/proof/consistency?from={0}&to={0}", newest.size)).await;
+    let lines = text(
+        &app.admin,
+        &format!("/audit/proof/consistency?from={0}&to={0}", newest.size),
+    )
+    .await;
     assert_eq!(lines, "");
     for (path, status, said) in [
         ("/audit/proof/inclusion?position=0", 400, "out of range"),
         ("/audit/proof/inclusion?position=1&size=0", 400, "out of range"),
-        ("/audit/proof/inclusion?position=9&size=8", 400, "covers positions 1 to 8"),
-        ("/audit/proof/inclusion?position=1&size=99999999", 400, "events are signed"),
+        (
+            "/audit/proof/inclusion?position=9&size=8",
+            400,
+            "covers positions 1 to 8",
+        ),
+        (
+            "/audit/proof/inclusion?position=1&size=99999999",
+            400,
+            "events are signed",
+        ),
         ("/audit/proof/inclusion?position=x", 400, "whole numbers"),
         ("/audit/proof/inclusion", 400, "position"),
         ("/audit/proof/consistency?from=0&to=1", 400, "at least 1"),
@@ -153,7 +207,11 @@ async fn proofs_need_the_right_to_read_the_audit_log() {
         "{ auditInclusionProof(position: 1) { size } }",
         "{ auditConsistencyProof(from: 1, to: 1) { to } }",
     ] {
-        assert_eq!(ada.run(query, json!({})).await.code(), Some("FORBIDDEN"), "{query}");
+        assert_eq!(
+            ada.run(query, json!({})).await.code(),
+            Some("FORBIDDEN"),
+            "{query}"
+        );
     }
     app.stop().await;
 }

@@ -28,7 +28,11 @@ async fn export(
         signer: &signer,
         now: SystemClock.now(),
     };
-    ground.store.export(order).await.map(|manifest| (target.clone(), manifest))
+    ground
+        .store
+        .export(order)
+        .await
+        .map(|manifest| (target.clone(), manifest))
 }
 
 async fn ground() -> (Ground, Verifier) {
@@ -51,7 +55,9 @@ async fn a_log_is_exported_and_checked_offline() {
     .into_iter()
     .enumerate()
     {
-        let (folder, manifest) = export(&ground, &format!("export-{number}"), range).await.expect("made");
+        let (folder, manifest) = export(&ground, &format!("export-{number}"), range)
+            .await
+            .expect("made");
         let wanted = (range.0.unwrap_or(1), range.1.unwrap_or(700));
         assert_eq!((manifest.from, manifest.to), wanted);
         let verified = verify(&folder, &verifier, &AtomicU64::new(0)).expect("whole");
@@ -63,19 +69,40 @@ async fn a_log_is_exported_and_checked_offline() {
 async fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
     let (ground, _) = ground().await;
     ground.record(5).await;
-    for range in [(Some(0), None), (Some(5), Some(4)), (None, Some(701)), (Some(701), None)] {
+    for range in [
+        (Some(0), None),
+        (Some(5), Some(4)),
+        (None, Some(701)),
+        (Some(701), None),
+    ] {
         let error = export(&ground, "refused", range).await.expect_err("refused");
-        assert!(error.to_string().contains("positions 1 to 700 are signed"), "{range:?}: {error}");
+        assert!(
+            error.to_string().contains("positions 1 to 700 are signed"),
+            "{range:?}: {error}"
+        );
     }
     export(&ground, "twice", (None, None)).await.expect("made");
-    let error = export(&ground, "twice", (None, None)).await.expect_err("there already");
+    let error = export(&ground, "twice", (None, None))
+        .await
+        .expect_err("there already");
     assert!(matches!(error, ExportError::Exists(_)), "{error}");
-    ground.attacker().await.run("update event set meta = '{}' where pos = 650").await;
-    let error = export(&ground, "damaged", (None, None)).await.expect_err("damaged");
+    ground
+        .attacker()
+        .await
+        .run("update event set meta = '{}' where pos = 650")
+        .await;
+    let error = export(&ground, "damaged", (None, None))
+        .await
+        .expect_err("damaged");
     assert!(error.to_string().contains("event 650"), "{error}");
     let left = std::fs::read_dir(ground.folder.path()).expect("there");
     let left = left.filter(|entry| {
-        let name = entry.as_ref().expect("one").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .as_ref()
+            .expect("one")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         name.starts_with("refused") || name.starts_with("damaged") || name.contains("unfinished")
     });
     assert_eq!(left.count(), 0);

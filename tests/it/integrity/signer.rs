@@ -31,7 +31,11 @@ async fn everything_that_is_recorded_is_signed_and_exported() {
         .map(|note| Checkpoint::open(note, &verifier).expect("signed").size)
         .collect();
     assert!(sizes.is_sorted(), "{sizes:?}");
-    let verified = ground.store.audit(&ground.evidence(&verifier)).await.expect("whole");
+    let verified = ground
+        .store
+        .audit(&ground.evidence(&verifier))
+        .await
+        .expect("whole");
     assert_eq!((verified.tip.position, verified.signed), (608, 608));
     assert_eq!(verified.root, newest.root);
     assert_eq!(mode(&ground.path("keys/log.key")), 0o600);
@@ -50,7 +54,10 @@ async fn a_restart_goes_on_with_the_same_tree() {
         assert_eq!(checkpoint.size, ground.store.known_head().0);
         for old in &newest {
             let old: &Checkpoint = old;
-            let proof = integrity.consistency(old.size, checkpoint.size).await.expect("a proof");
+            let proof = integrity
+                .consistency(old.size, checkpoint.size)
+                .await
+                .expect("a proof");
             assert_eq!((proof.from.1, proof.to.1), (old.root, checkpoint.root));
             let (from, to) = ((old.size, &old.root), (checkpoint.size, &checkpoint.root));
             assert!(verify_consistency(from, to, &proof.hashes));
@@ -73,7 +80,9 @@ async fn one_process_signs_and_another_takes_over() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, standby).await.expect("it stands by");
+    tokio::time::timeout(PATIENCE, standby)
+        .await
+        .expect("it stands by");
     ground.record(2).await;
     reached(&first, 4).await;
     assert_eq!(second.state(), SigningState::Standby);
@@ -100,9 +109,15 @@ async fn a_missing_or_other_key_begins_no_second_history() {
     other.record(1).await;
     other.sign().await;
     std::fs::copy(other.path("keys/log.key"), &key).expect("copied");
-    let error = ground.try_start(ground.settings()).await.expect_err("another key");
+    let error = ground
+        .try_start(ground.settings())
+        .await
+        .expect_err("another key");
     assert!(error.to_string().contains("did not sign"), "{error}");
-    let renamed = IntegritySettings { origin: Some("log.example/other".to_owned()), ..ground.settings() };
+    let renamed = IntegritySettings {
+        origin: Some("log.example/other".to_owned()),
+        ..ground.settings()
+    };
     std::fs::write(&key, kept).expect("written");
     let error = ground.try_start(renamed).await.expect_err("another name");
     assert!(matches!(error, IntegrityError::Key(_)), "{error}");
@@ -116,19 +131,33 @@ async fn a_missing_or_other_key_begins_no_second_history() {
 async fn a_log_that_does_not_fit_what_was_signed_raises_the_alarm() {
     let attacks: [(&[&str], &str); 6] = [
         (
-            &["delete from event where pos > 250",
-              "update event_head set pos = 250, hash = (select hash from event where pos = 250)"],
+            &[
+                "delete from event where pos > 250",
+                "update event_head set pos = 250, hash = (select hash from event where pos = 250)",
+            ],
             "ends at 250, but 300 events are signed",
         ),
         (
-            &["delete from event where pos > 250",
-              "update event_head set pos = 250, hash = (select hash from event where pos = 250)",
-              "delete from event_tree_head where size > 250", "delete from event_tree_tile"],
+            &[
+                "delete from event where pos > 250",
+                "update event_head set pos = 250, hash = (select hash from event where pos = 250)",
+                "delete from event_tree_head where size > 250",
+                "delete from event_tree_tile",
+            ],
             "the database only up to 250",
         ),
-        (&["delete from event_tree_head", "delete from event_tree_tile"], "none is recorded"),
-        (&["update event_tree_tile set root = sha256('x')"], "does not have the root"),
-        (&["update event set kind = 'test.Other' where pos = 290"], "does not have the root"),
+        (
+            &["delete from event_tree_head", "delete from event_tree_tile"],
+            "none is recorded",
+        ),
+        (
+            &["update event_tree_tile set root = sha256('x')"],
+            "does not have the root",
+        ),
+        (
+            &["update event set kind = 'test.Other' where pos = 290"],
+            "does not have the root",
+        ),
         (
             &["update event_tree_head set note = replace(note, 'log.example', 'log.elsewhere')"],
             "another log: log.elsewhere/test",
@@ -147,7 +176,10 @@ async fn a_log_that_does_not_fit_what_was_signed_raises_the_alarm() {
             Err(error) => error.to_string(),
         };
         // A note that the key did not sign is already refused at the start.
-        assert!(said.contains(expected) || said.contains("did not sign"), "{statements:?}: {said}");
+        assert!(
+            said.contains(expected) || said.contains("did not sign"),
+            "{statements:?}: {said}"
+        );
         let heads: i64 = sqlx::query_scalar("select count(*) from event_tree_head where size > 300")
             .fetch_one(&attacker.0)
             .await
@@ -164,11 +196,18 @@ async fn a_checkpoint_of_another_log_raises_the_alarm() {
     ground.sign().await;
     let other = Ground::new().await;
     other.record(9).await;
-    let settings = IntegritySettings { origin: Some("log.example/other".to_owned()), ..other.settings() };
+    let settings = IntegritySettings {
+        origin: Some("log.example/other".to_owned()),
+        ..other.settings()
+    };
     let integrity = other.try_start(settings).await.expect("started");
     reached(&integrity, 9).await;
     integrity.close(PATIENCE).await;
-    std::fs::copy(other.path("checkpoints/checkpoint"), ground.path("checkpoints/checkpoint")).expect("copied");
+    std::fs::copy(
+        other.path("checkpoints/checkpoint"),
+        ground.path("checkpoints/checkpoint"),
+    )
+    .expect("copied");
     let integrity = ground.start().await;
     let why = alarm(&integrity).await;
     assert!(why.contains("another log: log.example/other"), "{why}");
@@ -181,7 +220,11 @@ async fn a_broken_chain_is_not_signed() {
     ground.record(2).await;
     ground.sign().await;
     ground.record(3).await;
-    ground.attacker().await.run("update event set meta = '{}' where pos = 4").await;
+    ground
+        .attacker()
+        .await
+        .run("update event set meta = '{}' where pos = 4")
+        .await;
     let integrity = ground.start().await;
     let why = alarm(&integrity).await;
     assert!(why.contains("event 4"), "{why}");

@@ -69,9 +69,9 @@ fn text(body: String) -> Response {
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
 fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
-    query.map(|Query(asked)| asked).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST).detail(format!("{error}; give whole numbers"))
-    })
+    query
+        .map(|Query(asked)| asked)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(format!("{error}; give whole numbers")))
 }
 
 async fn newest(integrity: &LogIntegrity) -> Result<Checkpoint, Problem> {
@@ -99,12 +99,12 @@ pub struct Inclusion {
 
 /// `GET /audit/proof/inclusion?position=&size=`: that an event is in the log (`c2sp.org/tlog-proof@v1`).
 /// Without a size, by the newest checkpoint.
-pub async fn inclusion(
-    Evidence(integrity): Evidence,
-    query: Asked<Inclusion>,
-) -> Result<Response, Problem> {
+pub async fn inclusion(Evidence(integrity): Evidence, query: Asked<Inclusion>) -> Result<Response, Problem> {
     let Inclusion { position, size } = asked(query)?;
-    let proof = integrity.inclusion(position, size).await.map_err(|error| refused(&error))?;
+    let proof = integrity
+        .inclusion(position, size)
+        .await
+        .map_err(|error| refused(&error))?;
     let size = proof.size;
     let checkpoint = proof
         .checkpoint
@@ -127,17 +127,26 @@ pub async fn consistency(
     query: Asked<Consistency>,
 ) -> Result<Response, Problem> {
     let Consistency { from, to } = asked(query)?;
-    let proof = integrity.consistency(from, to).await.map_err(|error| refused(&error))?;
-    Ok(text(proof.hashes.iter().map(|hash| STANDARD.encode(hash) + "\n").collect()))
+    let proof = integrity
+        .consistency(from, to)
+        .await
+        .map_err(|error| refused(&error))?;
+    Ok(text(
+        proof
+            .hashes
+            .iter()
+            .map(|hash| STANDARD.encode(hash) + "\n")
+            .collect(),
+    ))
 }
 
 /// `GET /audit/log/tile/<level>/<index>[.p/<width>]`: hashes of the tree (C2SP tlog-tiles).
-pub async fn tile(
-    Evidence(integrity): Evidence,
-    Path(path): Path<String>,
-) -> Result<Response, Problem> {
+pub async fn tile(Evidence(integrity): Evidence, Path(path): Path<String>) -> Result<Response, Problem> {
     let (place, width) = tile_of(&path).ok_or_else(|| refused(&ProofError::NoTile))?;
-    let hashes = integrity.tile(place, width).await.map_err(|error| refused(&error))?;
+    let hashes = integrity
+        .tile(place, width)
+        .await
+        .map_err(|error| refused(&error))?;
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, hashes.concat()).into_response())
 }
@@ -180,8 +189,23 @@ mod tests {
         assert_eq!(tile_of("1/000"), Some(((1, 0), 256)));
         assert_eq!(tile_of("0/x001/234.p/17"), Some(((0, 1_234), 17)));
         for wrong in [
-            "", "0", "0/", "0/1", "0/0001", "0/x000/001", "00/000", "8/000", "0/000.p/", "0/000.p/256",
-            "0/000.p/017", "0/x001/x234", "0/../000", "-1/000", "0/00a", "0/000.p/1/2", "0/+01",
+            "",
+            "0",
+            "0/",
+            "0/1",
+            "0/0001",
+            "0/x000/001",
+            "00/000",
+            "8/000",
+            "0/000.p/",
+            "0/000.p/256",
+            "0/000.p/017",
+            "0/x001/x234",
+            "0/../000",
+            "-1/000",
+            "0/00a",
+            "0/000.p/1/2",
+            "0/+01",
         ] {
             assert_eq!(tile_of(wrong), None, "{wrong}");
         }

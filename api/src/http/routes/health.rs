@@ -83,9 +83,9 @@ async fn check<E: std::fmt::Display>(
 /// How the signing of the log's checkpoints goes; `None` when there is none.
 fn signing(app: &App) -> Option<Dependency> {
     let detail = match app.integrity.as_ref()?.state() {
-        SigningState::Alarm(_) => {
-            Some("ALARM: the log does not fit what was signed; see the log, run `anneal audit verify`".to_owned())
-        }
+        SigningState::Alarm(_) => Some(
+            "ALARM: the log does not fit what was signed; see the log, run `anneal audit verify`".to_owned(),
+        ),
         SigningState::Waiting(_) => Some("no checkpoint can be signed now; see the log".to_owned()),
         SigningState::Off | SigningState::Standby | SigningState::Signed(_) => None,
     };

@@ -40,8 +40,8 @@ pub use self::{
     connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
     prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME},
     tree::{
-        ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings, LogIntegrity, ProofError,
-        SigningState, Verified, VerifyError,
+        ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,
+        LogIntegrity, ProofError, SigningState, Verified, VerifyError,
     },
 };
 use self::{prepared::Prepared, reader::Reader, tail::KnownHead, writer::Request};
