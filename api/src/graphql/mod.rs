@@ -18,6 +18,7 @@ pub mod loaders;
 pub mod models;
 pub mod paging;
 pub mod projects;
+pub mod proofs;
 pub mod scalars;
 pub mod system;
 
@@ -32,9 +33,11 @@ pub struct Query(
     audit::AuditQuery,
     datasets::DatasetsQuery,
     identity::IdentityQuery,
+    identity::ErasureQuery,
     jobs::JobsQuery,
     models::ModelsQuery,
     projects::ProjectsQuery,
+    proofs::ProofsQuery,
     system::SystemQuery,
 );
 
@@ -44,6 +47,7 @@ pub struct Mutation(
     access::AccessMutation,
     datasets::DatasetsMutation,
     identity::IdentityMutation,
+    identity::ErasureMutation,
     jobs::JobsMutation,
     models::ModelsMutation,
     projects::ProjectsMutation,

@@ -9,6 +9,7 @@ use crate::{
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision, Refused},
     id::{SessionId, UserId},
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -67,7 +68,16 @@ pub enum SessionEvent {
     },
 }
 
-impl Event for SessionEvent {}
+impl Event for SessionEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("identity.SessionOpened", Subject::Field("user"))
+            .personal(&["device"])
+            .plain(&["session", "user", "refresh_hash", "expires_at", "deactivations"]),
+        KindFields::of("identity.SessionRefreshed", Subject::Actor).plain(&["refresh_hash"]),
+        KindFields::of("identity.RefreshTokenReused", Subject::Actor),
+        KindFields::of("identity.SessionRevoked", Subject::Actor).plain(&["cause"]),
+    ];
+}
 
 impl Aggregate for Session {
     const CATEGORY: &'static str = "identity.session";

@@ -22,7 +22,7 @@ use event_store::{
 
 use crate::{
     config::Config,
-    system::{checkpoint_folder, key_file},
+    system::{checkpoint_folder, key_file, only_in_postgres},
 };
 
 pub use export::{ExportWish, export};
@@ -33,6 +33,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 
 /// The log of the configuration's database, whether the system is up or down.
 async fn open(config: &Config) -> anyhow::Result<(super::database::Opened, Arc<PostgresEventStore>)> {
+    only_in_postgres(config.events.url.0.as_deref().unwrap_or_default(), "anneal audit")?;
     let opened = super::database::open(config).await?;
     let options = address(&opened.events)?;
     let store = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock)).await?;
@@ -99,9 +100,9 @@ pub async fn verify(config: Config, wish: VerifyWish) -> anyhow::Result<ExitCode
     let shown = Progress::show(evidence.progress.clone(), wish.json);
     let verified = match evidence.verifier {
         // Whoever takes the key away must not thereby get a log that counts as whole.
-        None if !evidence.exported.is_empty() => {
-            Err(anyhow::anyhow!("the log's public key is missing; give it with --key"))
-        }
+        None if !evidence.exported.is_empty() => Err(anyhow::anyhow!(
+            "the log's public key is missing; give it with --key"
+        )),
         _ => Ok(store.audit(&evidence).await),
     };
     drop(shown);
@@ -145,7 +146,10 @@ pub fn verify_export(folder: &Path, key: Option<&str>, json: bool) -> anyhow::Re
 pub fn key(config: &Config) -> anyhow::Result<ExitCode> {
     let verifier = own_verifier(config)?;
     let verifier = verifier.with_context(|| {
-        format!("{} does not exist; the first `anneal up` makes it", key_file(config).display())
+        format!(
+            "{} does not exist; the first `anneal up` makes it",
+            key_file(config).display()
+        )
     })?;
     println!("{verifier}");
     Ok(ExitCode::SUCCESS)

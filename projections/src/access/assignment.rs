@@ -47,9 +47,10 @@ impl ReadModel for Assignments {
     type Row = AssignmentRow;
     const NAME: &'static str = "access.assignment";
     const VERSION: i32 = 2;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
-    const HISTORY: Option<History> = Some(History::since(2));
+    const HISTORY: Option<History> = Some(History::since(2, "access_assignment_history"));
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -294,7 +294,7 @@ impl Rights {
                     account.state = AccountState::Active;
                 }
             }
-            UserEvent::Deactivated { .. } => {
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
                 account.state = AccountState::Deactivated;
                 // They stay ended when the account is switched on again (ID-5).
                 self.sessions.retain(|_, open| open.user != user);
@@ -306,7 +306,9 @@ impl Rights {
                     AccountState::Unverified
                 };
             }
-            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ impl ReadModel for Entries {
     type Row = EntryRow;
     const NAME: &'static str = "audit.entry";
     const VERSION: i32 = 1;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "audit_entry";
     const KEY: &'static str = "position";
     const KEY_TYPE: &'static str = "bigint";

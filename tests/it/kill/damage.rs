@@ -30,6 +30,7 @@ async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
         url: &app.database_url,
         events: &app.database_url,
         objects: &objects,
+        data_dir: &app.data_dir,
         journal,
     };
     verify(subject).await.expect("it can be read")

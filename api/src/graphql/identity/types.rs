@@ -42,6 +42,10 @@ pub enum IdentityErrorCode {
     NotFound,
     /// Nobody can do that to themselves.
     OwnAccount,
+    /// The last administrator stays.
+    LastAdministrator,
+    /// The person was erased, for good.
+    Erased,
 }
 
 pub(super) type Errors = Vec<Fault<IdentityErrorCode>>;

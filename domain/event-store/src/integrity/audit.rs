@@ -154,7 +154,10 @@ impl Auditor {
 
 /// The position of the first of `leaves`, which begin tile `index`, that is not as in `stored`.
 fn first_difference(index: u64, leaves: &[Digest], stored: &[Digest]) -> Option<u64> {
-    let differing = leaves.iter().zip(stored).position(|(leaf, stored)| leaf != stored);
+    let differing = leaves
+        .iter()
+        .zip(stored)
+        .position(|(leaf, stored)| leaf != stored);
     differing.map(|at| index * TILE_WIDTH as u64 + at as u64 + 1)
 }
 

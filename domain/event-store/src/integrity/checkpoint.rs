@@ -137,7 +137,10 @@ mod tests {
     fn a_checkpoint_comes_back_as_it_was_signed() {
         let signer = signer();
         let checkpoint = Checkpoint::sign(42, [7; 32], &signer).expect("signed");
-        assert_eq!(Checkpoint::open(&checkpoint.note, signer.verifier()), Ok(checkpoint.clone()));
+        assert_eq!(
+            Checkpoint::open(&checkpoint.note, signer.verifier()),
+            Ok(checkpoint.clone())
+        );
         assert!(checkpoint.note.starts_with(
             "log.example/a\n42\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n— log.example/a "
         ));
@@ -167,7 +170,10 @@ mod tests {
         let other = Signer::generate("log.example/b").expect("a key");
         let other = Checkpoint::sign(42, [7; 32], &other).expect("signed");
         let error = Checkpoint::open(&other.note, signer.verifier()).expect_err("foreign");
-        assert!(error.to_string().contains("another log: log.example/b"), "{error}");
+        assert!(
+            error.to_string().contains("another log: log.example/b"),
+            "{error}"
+        );
         let namesake = Checkpoint::sign(42, [7; 32], &self::signer()).expect("signed");
         let error = Checkpoint::open(&namesake.note, signer.verifier()).expect_err("another key");
         assert!(

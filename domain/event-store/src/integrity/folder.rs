@@ -158,12 +158,18 @@ mod tests {
                 notes.push(one.note);
             }
         }
-        let latest = exported.latest(signer.verifier()).expect("readable").expect("there");
+        let latest = exported
+            .latest(signer.verifier())
+            .expect("readable")
+            .expect("there");
         assert_eq!(latest.size, 22);
         notes.push(latest.note);
         assert_eq!(exported.notes().expect("readable"), notes);
         let other = Signer::generate("log.example/b").expect("a key");
         let error = exported.latest(other.verifier()).expect_err("another log's");
-        assert!(matches!(error, CheckpointFolderError::Checkpoint { .. }), "{error}");
+        assert!(
+            matches!(error, CheckpointFolderError::Checkpoint { .. }),
+            "{error}"
+        );
     }
 }

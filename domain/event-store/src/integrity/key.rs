@@ -222,7 +222,10 @@ mod tests {
         for path in [&path, &public_file(&path)] {
             assert_eq!(&read_verifier(path).expect("readable"), first.verifier());
         }
-        assert_eq!(fs::read_dir(folder.path().join("keys")).expect("there").count(), 2);
+        assert_eq!(
+            fs::read_dir(folder.path().join("keys")).expect("there").count(),
+            2
+        );
     }
 
     #[test]

@@ -72,7 +72,9 @@ fn evidence(events: &[ChainedEvent], sizes: &[u64]) -> Expectations {
     }
     for tile in tiles {
         let (root, hashes) = (tile.root, tile.hashes);
-        expected.tiles.insert((tile.level, tile.index), StoredTile { root, hashes });
+        expected
+            .tiles
+            .insert((tile.level, tile.index), StoredTile { root, hashes });
     }
     expected
 }
@@ -116,7 +118,13 @@ fn mutate(events: &mut Vec<ChainedEvent>, random: &mut Random, hidden: bool) -> 
     match random.below(5) {
         0 => {
             let event = events[at].clone();
-            events.insert(at, ChainedEvent { id: Uuid::from_u128(u128::MAX), ..event });
+            events.insert(
+                at,
+                ChainedEvent {
+                    id: Uuid::from_u128(u128::MAX),
+                    ..event
+                },
+            );
         }
         1 => drop(events.remove(at)),
         2 => {
@@ -163,13 +171,19 @@ fn ten_thousand_changes_are_all_found() {
         match findings.fault(true) {
             // A cut tail breaks nothing inside: only the signed checkpoint tells that there was more.
             None => {
-                assert!(end < LENGTH && findings.fitting < first, "case {case}: {first}, ends at {end}");
+                assert!(
+                    end < LENGTH && findings.fitting < first,
+                    "case {case}: {first}, ends at {end}"
+                );
             }
             Some(Fault::Committed { position }) => assert_eq!(position, first, "case {case}"),
             Some(Fault::Between { after, until }) => {
                 // The last events are not in a full tile yet.
                 assert!(hidden && first > TILE_WIDTH as u64, "case {case}");
-                assert!(after < first && first <= until, "case {case}: {after} {first} {until}");
+                assert!(
+                    after < first && first <= until,
+                    "case {case}: {after} {first} {until}"
+                );
             }
             Some(Fault::Gap { expected, .. }) => assert_eq!(expected, first, "case {case}"),
             Some(Fault::Payload { position } | Fault::Link { position } | Fault::Time { position }) => {
@@ -185,7 +199,13 @@ fn ten_thousand_changes_are_all_found() {
 fn a_rewrite_of_chain_and_tree_lies_between_two_checkpoints() {
     let whole = log(LENGTH);
     let signed = evidence(&whole, &SIGNED).roots;
-    for (position, expected) in [(1, (0, 3)), (3, (0, 3)), (4, (3, 100)), (256, (100, 256)), (300, (280, 300))] {
+    for (position, expected) in [
+        (1, (0, 3)),
+        (3, (0, 3)),
+        (4, (3, 100)),
+        (256, (100, 256)),
+        (300, (280, 300)),
+    ] {
         let mut events = whole.clone();
         events[position - 1].data.push(' ');
         rechain(&mut events, position - 1);
@@ -206,8 +226,7 @@ fn a_changed_or_missing_tile_is_told_from_a_changed_event() {
     let original = expected.tiles[&(0, 0)].clone();
     let fault = |expected: &Expectations, authentic| pass(&whole, expected, LENGTH).1.fault(authentic);
     let tile: Option<Fault> = Some(Fault::Tile { level: 0, index: 0 });
-    let changes: [fn(&mut StoredTile); 2] =
-        [|tile| tile.root[0] ^= 1, |tile| tile.hashes[17][3] ^= 1];
+    let changes: [fn(&mut StoredTile); 2] = [|tile| tile.root[0] ^= 1, |tile| tile.hashes[17][3] ^= 1];
     for change in changes {
         change(expected.tiles.get_mut(&(0, 0)).expect("a tile"));
         assert_eq!(fault(&expected, false), tile);

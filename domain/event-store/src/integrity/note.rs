@@ -287,10 +287,8 @@ mod tests {
 
     /// Key and note of the tests of golang.org/x/mod/sumdb/note.
     const PUBLIC: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-    const SECRET: &str =
-        "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
-    const TEXT: &str =
-        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
+    const SECRET: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    const TEXT: &str = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
     const SIGNED: &str = "If you think cryptography is the answer to your problem,\n\
         then you don't know what your problem is.\n\n— PeterNeumann \
         x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
@@ -325,7 +323,13 @@ mod tests {
             Signer::generate("log.example/b").expect("a key"),
         );
         let note = sign("text\n", &ours).expect("signed");
-        let both = note.clone() + sign("text\n", &theirs).expect("signed").lines().last().expect("one") + "\n";
+        let both = note.clone()
+            + sign("text\n", &theirs)
+                .expect("signed")
+                .lines()
+                .last()
+                .expect("one")
+            + "\n";
         assert_eq!(ours.verifier().open(&both), Ok("text\n"));
         assert_eq!(theirs.verifier().open(&both), Ok("text\n"));
         assert_eq!(
@@ -333,7 +337,10 @@ mod tests {
             Err(NoteError::Unsigned("log.example/b".to_owned()))
         );
         let renamed = Signer::from_seed("log.example/b", ours.seed.clone()).expect("a key");
-        assert!(matches!(renamed.verifier().open(&note), Err(NoteError::Unsigned(_))));
+        assert!(matches!(
+            renamed.verifier().open(&note),
+            Err(NoteError::Unsigned(_))
+        ));
     }
 
     #[test]
@@ -350,14 +357,23 @@ mod tests {
         for (at, bit) in (0..PUBLIC.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut bytes = PUBLIC.as_bytes().to_vec();
             bytes[at] ^= 1 << bit;
-            let read = String::from_utf8(bytes).ok().and_then(|text| Verifier::read(&text).ok());
+            let read = String::from_utf8(bytes)
+                .ok()
+                .and_then(|text| Verifier::read(&text).ok());
             assert_eq!(read, None, "{at} {bit}");
         }
     }
 
     #[test]
     fn what_is_no_note_or_key_is_refused_without_its_text() {
-        for text in ["", "\n\n", "text\n", "text\n\n", "text\n\n— a\n", "te\u{1}xt\n\n— a AAAA\n"] {
+        for text in [
+            "",
+            "\n\n",
+            "text\n",
+            "text\n\n",
+            "text\n\n— a\n",
+            "te\u{1}xt\n\n— a AAAA\n",
+        ] {
             let verifier = Verifier::read(PUBLIC).expect("a key");
             assert!(verifier.open(text).is_err(), "{text:?}");
         }

@@ -123,7 +123,12 @@ pub fn root_of(span: &Span, tiles: &BTreeMap<TilePlace, Vec<Digest>>) -> Option<
     });
     let parts: Vec<Digest> = parts.collect::<Option<_>>()?;
     let (last, others) = parts.split_last()?;
-    Some(others.iter().rev().fold(*last, |right, left| node_hash(left, &right)))
+    Some(
+        others
+            .iter()
+            .rev()
+            .fold(*last, |right, left| node_hash(left, &right)),
+    )
 }
 
 /// Sizes above this do not occur in a log, and are refused before they reach arithmetic.
@@ -152,12 +157,13 @@ pub fn verify_inclusion_of(
 ) -> bool {
     let spans = inclusion_spans(index, size).filter(|spans| spans.len() == proof.len());
     let Some(spans) = spans else { return false };
-    let top = spans.iter().zip(proof).fold(*leaf_hash, |hash, (span, sibling)| {
-        match span.start > index {
+    let top = spans
+        .iter()
+        .zip(proof)
+        .fold(*leaf_hash, |hash, (span, sibling)| match span.start > index {
             true => node_hash(&hash, sibling),
             false => node_hash(sibling, &hash),
-        }
-    });
+        });
     top == *root
 }
 
@@ -183,7 +189,10 @@ pub fn verify_consistency(old: (u64, &Digest), new: (u64, &Digest), proof: &[Nod
 #[must_use]
 pub fn tlog_proof(index: u64, proof: &[NodeHash], checkpoint: &Checkpoint) -> String {
     let hashes: String = proof.iter().map(|hash| STANDARD.encode(hash) + "\n").collect();
-    format!("c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{}", checkpoint.note)
+    format!(
+        "c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{}",
+        checkpoint.note
+    )
 }
 
 #[cfg(test)]
@@ -241,8 +250,20 @@ mod tests {
                 let hash = leaf_hash(&index.to_be_bytes());
                 assert!(verify_inclusion_of(&hash, index, size, &root, &made));
                 assert!(!verify_inclusion_of(&root, index, size, &root, &made) || size == 1);
-                assert!(!verify_inclusion(&(index + 1).to_be_bytes(), index, size, &root, &made));
-                assert!(!verify_inclusion(&index.to_be_bytes(), index, size + 1, &root, &[&made[..], &[root]].concat()));
+                assert!(!verify_inclusion(
+                    &(index + 1).to_be_bytes(),
+                    index,
+                    size,
+                    &root,
+                    &made
+                ));
+                assert!(!verify_inclusion(
+                    &index.to_be_bytes(),
+                    index,
+                    size + 1,
+                    &root,
+                    &[&made[..], &[root]].concat()
+                ));
                 let old = index + 1;
                 let made = proof(&consistency_spans(old, size).expect("not larger"), &tiles);
                 let theirs = other.prove_consistency((size - old) as usize);
@@ -292,7 +313,13 @@ mod tests {
             }
         }
         assert!(cases > 500, "{cases}");
-        assert!(!verify_inclusion(&299_u64.to_be_bytes(), 299, 700, &root, &included[1..]));
+        assert!(!verify_inclusion(
+            &299_u64.to_be_bytes(),
+            299,
+            700,
+            &root,
+            &included[1..]
+        ));
         assert!(!verify_consistency((300, &old), (700, &root), &consistent[..3]));
     }
 }

@@ -16,7 +16,11 @@ const TILE_HEIGHT: u32 = 8;
 /// The hash of a leaf.
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Digest {
-    Sha256::new().chain_update([0]).chain_update(leaf).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(leaf)
+        .finalize()
+        .into()
 }
 
 /// The hash of a node over its two children.
@@ -240,7 +244,11 @@ mod tests {
         for leaf in 0..1_500_u64 {
             other.push(leaf.to_be_bytes());
             tree.push(leaf_hash(&leaf.to_be_bytes()), &mut Vec::new());
-            assert_eq!(tree.root().as_slice(), other.root().as_bytes().as_slice(), "{leaf}");
+            assert_eq!(
+                tree.root().as_slice(),
+                other.root().as_bytes().as_slice(),
+                "{leaf}"
+            );
         }
     }
 
@@ -252,18 +260,16 @@ mod tests {
         let over: Vec<Digest> = level(0).map(|tile| tile.root).take(256).collect();
         assert_eq!(level(1).next().map(|tile| tile.hashes.clone()), Some(over));
         assert!(level(0).map(|tile| tile.index).eq(0..257));
-        assert_eq!(
-            [0, 1, 2].map(|level| tree.unfinished(level).len()),
-            [44, 1, 1]
-        );
+        assert_eq!([0, 1, 2].map(|level| tree.unfinished(level).len()), [44, 1, 1]);
     }
 
     #[test]
     fn a_tree_is_taken_up_again_from_unfinished_tiles_or_from_its_peaks() {
         for size in [0, 1, 255, 256, 257, 1_000, 65_536, 65_793] {
             let (tree, _) = grown(size);
-            let unfinished: Vec<Vec<Digest>> =
-                (0..tree.unfinished.len()).map(|level| tree.unfinished(level).to_vec()).collect();
+            let unfinished: Vec<Vec<Digest>> = (0..tree.unfinished.len())
+                .map(|level| tree.unfinished(level).to_vec())
+                .collect();
             let mut again = Tree::resume(size, unfinished).expect("as many as there should be");
             assert_eq!(again, tree, "{size}");
             let peaks: Vec<Digest> = tree.peaks().copied().collect();
@@ -274,7 +280,11 @@ mod tests {
                 again.push(hash, &mut Vec::new());
                 thin.push(hash, &mut Vec::new());
             }
-            assert_eq!([again.root(), thin.root()], [whole.root(), whole.root()], "{size}");
+            assert_eq!(
+                [again.root(), thin.root()],
+                [whole.root(), whole.root()],
+                "{size}"
+            );
         }
         assert_eq!(Tree::resume(3, vec![vec![[0; 32]; 2]]), None);
         assert_eq!(Tree::resume(3, vec![]), None);

@@ -24,12 +24,12 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::signer::SigningState;
+use self::signer::TreeSigner;
 pub use self::{
     audit::{Evidence, Verified, VerifyError},
     export::ExportOrder,
 };
-pub use self::signer::SigningState;
-use self::signer::TreeSigner;
 use super::{
     connect::{self, ConnectError},
     failure::{describe, within},
@@ -243,7 +243,11 @@ impl LogIntegrity {
             }
             false => {
                 let public = public_file(&settings.key_file);
-                let path = if public.exists() { public } else { settings.key_file };
+                let path = if public.exists() {
+                    public
+                } else {
+                    settings.key_file
+                };
                 (read_verifier(&path)?, None)
             }
         };
@@ -329,7 +333,9 @@ impl LogIntegrity {
             let signed = newest.size;
             return Err(ProofError::Size { size, signed });
         }
-        let spans = position.checked_sub(1).and_then(|index| inclusion_spans(index, size));
+        let spans = position
+            .checked_sub(1)
+            .and_then(|index| inclusion_spans(index, size));
         let mut spans = spans.ok_or(ProofError::Position { position, size })?;
         let proof = spans.len();
         spans.push(position - 1..position);

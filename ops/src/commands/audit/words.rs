@@ -78,7 +78,10 @@ pub(super) fn whole(verified: &Verified, took: Duration, as_json: bool) -> ExitC
         ),
     }
     if verified.unreadable > 0 {
-        println!("{} exported notes are cut off and were left out.", verified.unreadable);
+        println!(
+            "{} exported notes are cut off and were left out.",
+            verified.unreadable
+        );
     }
     println!("{:.1} s, {:.0} events/s.", took.as_secs_f64(), rate(events, took));
     ExitCode::SUCCESS

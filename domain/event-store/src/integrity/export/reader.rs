@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::{
-    ExportError, ExportedFile, FORMAT, LEAVES, Line, MANIFEST, Manifest, SIGNATURE, file, hashes,
-    hex, signed_text, unhex,
+    ExportError, ExportedFile, FORMAT, LEAVES, Line, MANIFEST, Manifest, SIGNATURE, file, hashes, hex,
+    signed_text, unhex,
 };
 use crate::integrity::{
     ChainedEvent, Checkpoint, Digest, Fault, Tip, Tree, Verifier, digest, genesis, leaf, leaf_hash,
@@ -70,10 +70,7 @@ pub fn verify(
         changed.map_or(Ok(()), Err)
     })?;
     pass.end(&manifest, &checkpoint)?;
-    Ok(VerifiedExport {
-        manifest,
-        checkpoint,
-    })
+    Ok(VerifiedExport { manifest, checkpoint })
 }
 
 fn small(folder: &Path, name: &str) -> Result<Vec<u8>, ExportError> {
@@ -99,8 +96,8 @@ fn open(folder: &Path, name: &str) -> Result<File, ExportError> {
 /// The manifest, if it is the one that was signed.
 fn manifest(folder: &Path, verifier: &Verifier) -> Result<Manifest, ExportError> {
     let bytes = small(folder, MANIFEST)?;
-    let note = String::from_utf8(small(folder, SIGNATURE)?)
-        .map_err(|_| file(SIGNATURE, "is not a signed note"))?;
+    let note =
+        String::from_utf8(small(folder, SIGNATURE)?).map_err(|_| file(SIGNATURE, "is not a signed note"))?;
     let text = verifier
         .open(&note)
         .map_err(|error| file(SIGNATURE, error.to_string()))?;
@@ -218,7 +215,10 @@ fn authentic(folder: &Path, known: &ExportedFile) -> Result<(), ExportError> {
 fn same(known: &ExportedFile, bytes: u64, hash: Sha256) -> Result<(), ExportError> {
     match bytes == known.bytes && hex(&hash.finalize()) == known.sha256 {
         true => Ok(()),
-        false => Err(file(&known.name, "is not the file that was exported: it was changed")),
+        false => Err(file(
+            &known.name,
+            "is not the file that was exported: it was changed",
+        )),
     }
 }
 
@@ -246,8 +246,14 @@ fn read_all(
             let event = event(&line).ok_or(()).or_else(|()| {
                 // What came before is checked first, so that the first wrong event is named.
                 drop(events.send(std::mem::take(&mut batch)));
-                let place = first.map_or_else(|| "its first line".to_owned(), |last| format!("the line after event {last}"));
-                Err(file(&known.name, format!("{place} is not an event as it was exported")))
+                let place = first.map_or_else(
+                    || "its first line".to_owned(),
+                    |last| format!("the line after event {last}"),
+                );
+                Err(file(
+                    &known.name,
+                    format!("{place} is not an event as it was exported"),
+                ))
             })?;
             first = Some(event.position);
             batch.push(event);

@@ -33,7 +33,11 @@ fn export(folder: &Path, from: usize, to: usize, signer: &Signer) -> Result<(), 
     let whole = tree(&leaves);
     let before = match from {
         1 => Tip::genesis(STORE),
-        from => Tip { position: from as u64 - 1, hash: events[from - 2].hash, at: events[from - 2].at },
+        from => Tip {
+            position: from as u64 - 1,
+            hash: events[from - 2].hash,
+            at: events[from - 2].at,
+        },
     };
     let beginning = Beginning {
         store_id: STORE,
@@ -50,7 +54,10 @@ fn export(folder: &Path, from: usize, to: usize, signer: &Signer) -> Result<(), 
     tiles.insert((0, 1), leaves[256..].to_vec());
     tiles.insert((1, 0), vec![tree(&leaves[..256]).root()]);
     let spans = consistency_spans(to as u64, LENGTH).expect("not larger");
-    let proof: Vec<Digest> = spans.iter().map(|span| root_of(span, &tiles).expect("all tiles")).collect();
+    let proof: Vec<Digest> = spans
+        .iter()
+        .map(|span| root_of(span, &tiles).expect("all tiles"))
+        .collect();
     writer.finish(&checkpoint, &proof, signer, OffsetDateTime::UNIX_EPOCH)?;
     Ok(())
 }
@@ -76,10 +83,17 @@ fn an_export_proves_itself_with_only_the_public_key() {
         assert_eq!((manifest.from, manifest.to), (from as u64, to as u64));
         assert_eq!(manifest.events.len(), (to - from + 1).div_ceil(100));
         assert_eq!(verified.checkpoint.size, LENGTH);
-        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("there").count(),
+            1,
+            "nothing is left beside it"
+        );
         let other = self::signer();
         assert!(check(&target, other.verifier()).is_err());
-        assert!(matches!(export(&target, from, to, &signer), Err(ExportError::Exists(_))));
+        assert!(matches!(
+            export(&target, from, to, &signer),
+            Err(ExportError::Exists(_))
+        ));
     }
 }
 
@@ -91,7 +105,10 @@ fn every_changed_byte_of_an_export_is_found() {
     let target = folder.path().join("export");
     export(&target, 101, 250, &signer).expect("made");
     let mut random = Random(7);
-    let files: Vec<_> = fs::read_dir(&target).expect("there").map(|entry| entry.expect("one").path()).collect();
+    let files: Vec<_> = fs::read_dir(&target)
+        .expect("there")
+        .map(|entry| entry.expect("one").path())
+        .collect();
     assert_eq!(files.len(), 5);
     for path in files {
         let whole = fs::read(&path).expect("readable");
@@ -126,7 +143,9 @@ fn the_first_wrong_event_of_an_export_is_named() {
     let path = target.join("events-00000000000000000101.jsonl");
     let whole = fs::read_to_string(&path).expect("readable");
     let rewritten = |events: &[ChainedEvent]| -> String {
-        let lines = events.iter().map(|event| serde_json::to_string(&super::Line::from(event)).expect("JSON") + "\n");
+        let lines = events
+            .iter()
+            .map(|event| serde_json::to_string(&super::Line::from(event)).expect("JSON") + "\n");
         lines.collect()
     };
     let found = |text: &str| {
@@ -142,23 +161,62 @@ fn the_first_wrong_event_of_an_export_is_named() {
     let changed = whole.replacen("\"count\\\": 150", "\"count\\\": 151", 1);
     assert_eq!(found(&changed), Fault::Link { position: 150 });
     let removed = [&lines[..20], &lines[21..]].concat().concat();
-    assert_eq!(found(&removed), Fault::Gap { expected: 121, found: 122 });
+    assert_eq!(
+        found(&removed),
+        Fault::Gap {
+            expected: 121,
+            found: 122
+        }
+    );
     let doubled = [&lines[..20], &lines[19..]].concat().concat();
-    assert_eq!(found(&doubled), Fault::Gap { expected: 121, found: 120 });
+    assert_eq!(
+        found(&doubled),
+        Fault::Gap {
+            expected: 121,
+            found: 120
+        }
+    );
     let mut hidden = events.clone();
     hidden[149].data.push(' ');
     rechain(&mut hidden, 149);
-    assert_eq!(found(&rewritten(&hidden[100..200])), Fault::Committed { position: 150 });
+    assert_eq!(
+        found(&rewritten(&hidden[100..200])),
+        Fault::Committed { position: 150 }
+    );
     fs::write(&path, &whole).expect("written");
-    let cut = whole.lines().take(50).map(|line| format!("{line}\n")).collect::<String>();
+    let cut = whole
+        .lines()
+        .take(50)
+        .map(|line| format!("{line}\n"))
+        .collect::<String>();
     let last = target.join("events-00000000000000000201.jsonl");
     let rest = fs::read_to_string(&last).expect("readable");
-    assert_eq!(found(&cut), Fault::Gap { expected: 151, found: 201 });
+    assert_eq!(
+        found(&cut),
+        Fault::Gap {
+            expected: 151,
+            found: 201
+        }
+    );
     fs::write(&path, &whole).expect("written");
-    fs::write(&last, rest.lines().take(10).map(|line| format!("{line}\n")).collect::<String>()).expect("written");
+    fs::write(
+        &last,
+        rest.lines()
+            .take(10)
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
+    )
+    .expect("written");
     let error = check(&target, signer.verifier()).expect_err("cut");
-    let cut = Fault::Truncated { signed: 300, found: 210, proved: 210 };
-    assert!(matches!(&error, ExportError::Fault(fault) if *fault == cut), "{error}");
+    let cut = Fault::Truncated {
+        signed: 300,
+        found: 210,
+        proved: 210,
+    };
+    assert!(
+        matches!(&error, ExportError::Fault(fault) if *fault == cut),
+        "{error}"
+    );
     for name in [LEAVES, MANIFEST, SIGNATURE] {
         fs::remove_file(target.join(name)).expect("removed");
         assert!(check(&target, signer.verifier()).is_err());
@@ -170,13 +228,20 @@ fn the_first_wrong_event_of_an_export_is_named() {
 fn a_damaged_log_is_not_exported() {
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("export");
-    let beginning = Beginning { store_id: STORE, tip: Tip::genesis(STORE), peaks: Vec::new() };
+    let beginning = Beginning {
+        store_id: STORE,
+        tip: Tip::genesis(STORE),
+        peaks: Vec::new(),
+    };
     let mut writer = ExportWriter::begin(&target, beginning, 100).expect("begun");
     let mut events = log(3);
     events[1].data.push(' ');
     writer.add(&events[0]).expect("whole");
     let error = writer.add(&events[1]).expect_err("changed");
-    assert!(matches!(error, ExportError::Fault(Fault::Payload { position: 2 })), "{error}");
+    assert!(
+        matches!(error, ExportError::Fault(Fault::Payload { position: 2 })),
+        "{error}"
+    );
     drop(writer);
     assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
 }

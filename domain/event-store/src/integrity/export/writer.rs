@@ -178,7 +178,10 @@ impl ExportWriter {
         let leaves = leaves.unwrap_or_else(|| Err(file(LEAVES, "was not written")))?;
         let (ours, signed) = (self.tree.root(), (checkpoint.size, &checkpoint.root));
         if !verify_consistency((self.tree.size(), &ours), signed, consistency) {
-            let why = format!("the events do not fit the checkpoint of {} events", checkpoint.size);
+            let why = format!(
+                "the events do not fit the checkpoint of {} events",
+                checkpoint.size
+            );
             return Err(file(MANIFEST, why + "; run `anneal audit verify`"));
         }
         let encoded = |hashes: &[Digest]| hashes.iter().map(|hash| STANDARD.encode(hash)).collect();
@@ -211,7 +214,10 @@ impl ExportWriter {
             return Err(ExportError::Exists(self.target.clone()));
         }
         fs::rename(&self.staged, &self.target).map_err(io(&self.target))?;
-        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self
+            .target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         File::open(parent)
             .and_then(|folder| folder.sync_all())

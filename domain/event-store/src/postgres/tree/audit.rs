@@ -93,7 +93,10 @@ impl Exported {
                 Ok(checkpoint) => {
                     let root = *exported.roots.entry(checkpoint.size).or_insert(checkpoint.root);
                     if root != checkpoint.root {
-                        exported.blame(checkpoint.size, "contradicts another one of the same size".to_owned());
+                        exported.blame(
+                            checkpoint.size,
+                            "contradicts another one of the same size".to_owned(),
+                        );
                     }
                 }
                 Err(CheckpointError::Note(NoteError::Malformed)) => exported.unreadable += 1,
@@ -116,7 +119,9 @@ impl Exported {
 pub(crate) async fn audit(pool: &PgPool, evidence: &Evidence) -> Result<Verified, VerifyError> {
     let mut connection = pool.acquire().await.map_err(failed)?;
     let mut exported = Exported::open(evidence);
-    let scope = within(STATEMENT, Scope::of(&mut connection)).await.map_err(failed)?;
+    let scope = within(STATEMENT, Scope::of(&mut connection))
+        .await
+        .map_err(failed)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let auditor = Auditor::new(Tip::genesis(scope.store_id), Tree::default(), scope.covered);
     let progress = Arc::clone(&evidence.progress);
@@ -124,12 +129,16 @@ pub(crate) async fn audit(pool: &PgPool, evidence: &Evidence) -> Result<Verified
     let recorded = scope
         .read(&mut connection, evidence.verifier.as_ref(), &mut exported, sender)
         .await;
-    let auditor = hashing.await.map_err(|error| {
-        StoreError::Unavailable(format!("the audit broke off: {error}"))
-    })?;
+    let auditor = hashing
+        .await
+        .map_err(|error| StoreError::Unavailable(format!("the audit broke off: {error}")))?;
     let recorded = recorded.map_err(failed)?;
     let authentic = match auditor.findings().in_question() {
-        Some(position) => scope.authentic(&mut connection, position, &exported.roots, evidence).await,
+        Some(position) => {
+            scope
+                .authentic(&mut connection, position, &exported.roots, evidence)
+                .await
+        }
         None => Ok(false),
     };
     judge(&auditor, authentic.map_err(failed)?, &scope, recorded, exported)
@@ -202,7 +211,9 @@ impl Scope {
                 expected.tiles = within(STATEMENT, stored_tiles(connection, after, to)).await?;
                 let heads = within(STATEMENT, heads(connection, after, to)).await?;
                 for row in heads {
-                    expected.roots.insert(row.size, vec![recorded.root(&row, verifier)]);
+                    expected
+                        .roots
+                        .insert(row.size, vec![recorded.root(&row, verifier)]);
                 }
             }
             for (size, root) in exported.roots.range(after + 1..=to) {
@@ -226,8 +237,10 @@ impl Scope {
         exported: &BTreeMap<u64, Digest>,
         evidence: &Evidence,
     ) -> Result<bool, sqlx::Error> {
-        let mut signed: BTreeMap<u64, Digest> =
-            exported.range(position..).map(|(size, root)| (*size, *root)).collect();
+        let mut signed: BTreeMap<u64, Digest> = exported
+            .range(position..)
+            .map(|(size, root)| (*size, *root))
+            .collect();
         // Some suffice: that later ones are consistent was verified when they were signed.
         let heads = sqlx::query(
             "select size, root, note from event_tree_head where size >= $1 order by size limit 64",
@@ -317,7 +330,13 @@ fn judge(
         place: "in the checkpoint folder",
         why: "is not recorded in the database, from which it was removed".to_owned(),
     });
-    let fault = events.or(cut).or(head).or(tree).or(recorded.fault).or(exported.fault).or(missing);
+    let fault = events
+        .or(cut)
+        .or(head)
+        .or(tree)
+        .or(recorded.fault)
+        .or(exported.fault)
+        .or(missing);
     match fault {
         Some(fault) => Err(fault.into()),
         None => Ok(Verified {
@@ -366,7 +385,11 @@ impl EventRows for Channel {
 }
 
 /// The checkpoints of `after+1..=to` events.
-async fn heads(connection: &mut PgConnection, after: u64, to: u64) -> Result<Vec<rows::HeadRow>, sqlx::Error> {
+async fn heads(
+    connection: &mut PgConnection,
+    after: u64,
+    to: u64,
+) -> Result<Vec<rows::HeadRow>, sqlx::Error> {
     let found = sqlx::query(
         "select size, root, note from event_tree_head where size > $1 and size <= $2 order by size",
     )

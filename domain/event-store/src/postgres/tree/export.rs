@@ -50,8 +50,12 @@ fn failed(error: sqlx::Error) -> ExportError {
 /// See the module.
 pub(crate) async fn export(pool: &PgPool, order: ExportOrder<'_>) -> Result<Manifest, ExportError> {
     let mut connection = pool.acquire().await.map_err(failed)?;
-    let newest = within(STATEMENT, rows::newest(&mut connection)).await.map_err(failed)?;
-    let unsigned = || ExportError::Range("no checkpoint is signed yet; start the system with `anneal up` once".to_owned());
+    let newest = within(STATEMENT, rows::newest(&mut connection))
+        .await
+        .map_err(failed)?;
+    let unsigned = || {
+        ExportError::Range("no checkpoint is signed yet; start the system with `anneal up` once".to_owned())
+    };
     let newest = newest.ok_or_else(unsigned)?;
     let checkpoint = Checkpoint::open(&newest.note, order.signer.verifier())
         .map_err(|error| ExportError::Range(format!("the newest checkpoint does not count: {error}")))?;
@@ -70,9 +74,12 @@ pub(crate) async fn export(pool: &PgPool, order: ExportOrder<'_>) -> Result<Mani
     let mut after = from - 1;
     while after < to && writer.failure.is_none() {
         let until = (after + PAGE).min(to);
-        within(PAGE_LIMIT, events::read(&mut connection, after, until, &mut writer))
-            .await
-            .map_err(failed)?;
+        within(
+            PAGE_LIMIT,
+            events::read(&mut connection, after, until, &mut writer),
+        )
+        .await
+        .map_err(failed)?;
         after = until;
     }
     if let Some(error) = writer.failure {
@@ -90,7 +97,10 @@ pub(crate) async fn export(pool: &PgPool, order: ExportOrder<'_>) -> Result<Mani
 /// Chain and tree after the first `size` events.
 async fn beginning(connection: &mut PgConnection, size: u64) -> Result<Beginning, ExportError> {
     let id = sqlx::query("select store_id from event_head").fetch_one(&mut *connection);
-    let store_id = within(STATEMENT, id).await.and_then(|row| row.try_get("store_id")).map_err(failed)?;
+    let store_id = within(STATEMENT, id)
+        .await
+        .and_then(|row| row.try_get("store_id"))
+        .map_err(failed)?;
     let tip = match size {
         0 => Tip::genesis(store_id),
         size => tip(connection, size).await.map_err(|hindrance| match hindrance {
@@ -112,7 +122,9 @@ async fn beginning(connection: &mut PgConnection, size: u64) -> Result<Beginning
 }
 
 async fn roots(connection: &mut PgConnection, spans: &[Span]) -> Result<Vec<Digest>, ExportError> {
-    let tiles = within(STATEMENT, nodes::tiles(connection, &tiles_for(spans))).await.map_err(failed)?;
+    let tiles = within(STATEMENT, nodes::tiles(connection, &tiles_for(spans)))
+        .await
+        .map_err(failed)?;
     let roots = spans.iter().map(|span| root_of(span, &tiles));
     let roots: Option<_> = roots.collect();
     roots.ok_or_else(|| StoreError::Corrupt("the stored tree is not whole".to_owned()).into())

@@ -48,11 +48,7 @@ pub(super) async fn tiles(
 }
 
 /// Hashes of the leaves of tile `index`, from the events.
-async fn leaves(
-    connection: &mut PgConnection,
-    index: u64,
-    width: usize,
-) -> Result<Vec<Digest>, sqlx::Error> {
+async fn leaves(connection: &mut PgConnection, index: u64, width: usize) -> Result<Vec<Digest>, sqlx::Error> {
     let before = index * TILE_WIDTH as u64;
     let events = events::range(connection, before, before + width as u64).await?;
     Ok(events

@@ -123,7 +123,9 @@ impl TreeSigner {
         if !locked {
             return Ok(());
         }
-        let mut signed = self.limited(take_up(&mut connection, self.key.verifier(), &self.folder)).await?;
+        let mut signed = self
+            .limited(take_up(&mut connection, self.key.verifier(), &self.folder))
+            .await?;
         metrics::gauge!("audit_signing_alarm").set(0.0);
         loop {
             // Read before the round: what was recorded before the stop is signed by the round after it.
@@ -238,12 +240,19 @@ impl TreeSigner {
 
     /// Exports the newest checkpoint, if it is not yet. A folder that fails is tried again at the next round.
     async fn export(&self, signed: &mut Signed) {
-        let Some(newest) = signed.newest.as_ref().filter(|newest| newest.size > signed.exported) else {
+        let Some(newest) = signed
+            .newest
+            .as_ref()
+            .filter(|newest| newest.size > signed.exported)
+        else {
             return;
         };
         let (folder, checkpoint, at) = (self.folder.clone(), newest.clone(), self.clock.now());
         let added = tokio::task::spawn_blocking(move || folder.add(&checkpoint, at)).await;
-        match added.map_err(|error| error.to_string()).and_then(|added| added.map_err(|error| error.to_string())) {
+        match added
+            .map_err(|error| error.to_string())
+            .and_then(|added| added.map_err(|error| error.to_string()))
+        {
             Ok(()) => {
                 signed.exported = newest.size;
                 metrics::gauge!("audit_export_failing").set(0.0);
@@ -278,7 +287,8 @@ impl EventRows for Growth {
                 self.fault = self.tip.advance_with(&event, &prints).err();
             }
             if self.fault.is_none() {
-                self.tree.push(leaf_hash(&leaf(&event.link(&prints))), &mut self.tiles);
+                self.tree
+                    .push(leaf_hash(&leaf(&event.link(&prints))), &mut self.tiles);
             }
         }
         // Other tasks of this thread have their turn.

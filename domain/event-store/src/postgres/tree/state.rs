@@ -132,7 +132,10 @@ async fn tree(connection: &mut PgConnection, size: u64) -> Result<Option<Tree>, 
     let mut wanted: BTreeMap<TilePlace, usize> = BTreeMap::new();
     let (mut level, mut nodes) = (0, size);
     while nodes > 0 {
-        wanted.insert((level, nodes / TILE_WIDTH as u64), (nodes % TILE_WIDTH as u64) as usize);
+        wanted.insert(
+            (level, nodes / TILE_WIDTH as u64),
+            (nodes % TILE_WIDTH as u64) as usize,
+        );
         nodes /= TILE_WIDTH as u64;
         level += 1;
     }
