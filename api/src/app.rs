@@ -12,6 +12,7 @@ use domain::{
     execute::{Command, DEADLINE, ExecuteError, Ports, execute},
     id::SessionId,
 };
+use event_store::postgres::LogIntegrity;
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub, runner::Progress};
 use sqlx::PgPool;
@@ -64,6 +65,8 @@ pub struct AppParts {
     pub mailer: Arc<dyn Mailer>,
     /// What brings base models in.
     pub importer: Arc<dyn ModelImporter>,
+    /// Proofs about the log; `None` when it lies in a store that gives none (KurrentDB).
+    pub integrity: Option<Arc<LogIntegrity>>,
     /// What can be set.
     pub settings: AppSettings,
 }

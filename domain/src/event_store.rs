@@ -294,6 +294,21 @@ pub trait EventStore: Send + Sync {
         revision: u64,
     ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, StoreError>>;
 
+    /// As [`EventStore::load`] for each of `streams`, a stream and the revision to start at; the answers are in
+    /// the same order. An adapter that can asks its server once.
+    fn load_many<'a>(
+        &'a self,
+        streams: &'a [(StreamId, u64)],
+    ) -> BoxFuture<'a, Result<Vec<Vec<RecordedEvent>>, StoreError>> {
+        Box::pin(async move {
+            let mut histories = Vec::with_capacity(streams.len());
+            for (stream, revision) in streams {
+                histories.push(self.load(stream, *revision).await?);
+            }
+            Ok(histories)
+        })
+    }
+
     /// At most `limit` looked-at events after `after`.
     fn read_all<'a>(
         &'a self,

@@ -1,5 +1,7 @@
 //! The one write path: load → permit → decide → append.
 //!
+//! What a stream folds into is remembered ([`AggregateCache`]), so that only what is new of it is loaded.
+//!
 //! The rule: nothing but [`execute`] appends to the log (`tests/it/architecture.rs` proves it). Loading
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
 //! loaded leaves this function before the permission is given.
@@ -11,9 +13,12 @@ use time::OffsetDateTime;
 use crate::{
     access::denial::{DenialEvent, Denials},
     aggregate::DecodeError,
+    aggregate_cache::{AggregateCache, Folded},
     authz::{self, Denied, Principal, Requirement},
     clock::Clock,
-    event_store::{Append, AppendError, Appended, EventStore, Metadata, Position, StoreError},
+    event_store::{
+        Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
+    },
     id::Ids,
     world::{Changes, Reads, World},
 };
@@ -104,6 +109,25 @@ pub struct Ports {
     pub clock: std::sync::Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: std::sync::Arc<dyn Ids>,
+    /// What the log's streams fold into, as far as it is remembered.
+    pub aggregates: AggregateCache,
+}
+
+impl Ports {
+    /// The ports to this log, with nothing remembered of it yet.
+    #[must_use]
+    pub fn new(
+        store: std::sync::Arc<dyn EventStore>,
+        clock: std::sync::Arc<dyn Clock>,
+        ids: std::sync::Arc<dyn Ids>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            aggregates: AggregateCache::default(),
+        }
+    }
 }
 
 /// Runs `command` for `principal`.
@@ -175,7 +199,11 @@ pub async fn execute<C: Command>(
                     }
                 };
             }
-            Err(AppendError::Conflict { .. }) => backoff(attempt).await,
+            Err(AppendError::Conflict { stream, actual }) => {
+                // A state that is merely behind is brought up to date by the next load.
+                ports.aggregates.forget_beyond(&stream, actual);
+                backoff(attempt).await;
+            }
             Err(AppendError::Overloaded) => return Err(ExecuteError::Busy),
             Err(AppendError::Store(error)) => return Err(ExecuteError::Store(error)),
             Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
@@ -195,11 +223,46 @@ async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteEr
         if missing.is_empty() {
             return Ok(world);
         }
-        for stream in missing {
-            let events = ports.store.load(&stream, 0).await?;
-            world.load(&reads, stream, &events)?;
+        let ticket = ports.aggregates.ticket();
+        let remembered = |stream: &StreamId| ports.aggregates.get(stream, reads.kind(stream)?);
+        let known: Vec<_> = missing.iter().map(remembered).collect();
+        let after = |known: &Option<Folded>| {
+            known
+                .as_ref()
+                .and_then(|known| known.revision)
+                .map_or(0, |last| last + 1)
+        };
+        let wanted: Vec<_> = missing.into_iter().zip(known.iter().map(after)).collect();
+        let histories = ports.store.load_many(&wanted).await?;
+        whole(&wanted, &histories)?;
+        for (((stream, _), known), events) in wanted.into_iter().zip(known).zip(&histories) {
+            if let Some(folded) = world.resume(&reads, stream.clone(), known, events)? {
+                ports.aggregates.keep(ticket, &stream, folded);
+            }
         }
     }
+}
+
+/// Checks that each history begins where it was asked for: a state is exact or there is none.
+fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result<(), StoreError> {
+    if histories.len() != wanted.len() {
+        let (asked, answered) = (wanted.len(), histories.len());
+        return Err(StoreError::Corrupt(format!(
+            "{asked} streams were asked for, {answered} answered"
+        )));
+    }
+    for ((stream, from), history) in wanted.iter().zip(histories) {
+        let gap = history
+            .iter()
+            .zip(*from..)
+            .find(|(event, revision)| event.revision != *revision);
+        if let Some((_, revision)) = gap {
+            return Err(StoreError::Corrupt(format!(
+                "stream {stream} has no revision {revision}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Appends; an unknown outcome is resolved by appending the same events again.

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod aggregate_cache;
 pub mod audit;
 pub mod authz;
 pub mod catalogue;
@@ -21,8 +22,10 @@ pub mod inference;
 pub mod jobs;
 pub mod models;
 pub mod notifications;
+pub mod personal;
 pub mod projects;
 pub mod provider_keys;
 pub mod sharing;
 pub mod text;
+pub mod upcast;
 pub mod world;

@@ -5,48 +5,75 @@
 //! again, at its exact revision, by the append that records the changes. So a decision holds at the moment
 //! it is recorded, or is taken again.
 
-use std::{any::Any, collections::BTreeMap, sync::Mutex};
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::value::RawValue;
 
 use crate::{
     aggregate::{Aggregate, DecodeError, Event, decode, encode},
+    aggregate_cache::Folded,
     event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
     id::Ids,
 };
 
-type State = Box<dyn Any + Send + Sync>;
-type Fold = fn(&[RecordedEvent]) -> Result<State, DecodeError>;
-
-fn fold<A: Aggregate>(events: &[RecordedEvent]) -> Result<State, DecodeError> {
-    let mut state = A::default();
+/// Folds `events` onto what was known, whose type the caller has compared.
+fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result<Folded, DecodeError> {
+    let known = known.unwrap_or_else(|| Folded {
+        state: Arc::new(A::default()),
+        revision: None,
+        bytes: 0,
+    });
+    let Some(last) = events.last() else {
+        return Ok(known);
+    };
+    let mut state = known.state.downcast_ref::<A>().cloned().unwrap_or_default();
+    let mut bytes = known.bytes;
     for event in events {
         state.evolve(&decode(event)?);
+        bytes += event.data.get().len();
     }
-    Ok(Box::new(state))
+    Ok(Folded {
+        state: Arc::new(state),
+        revision: Some(last.revision),
+        bytes,
+    })
+}
+
+/// How a stream is read.
+struct Asked {
+    kind: TypeId,
+    fold: fn(Option<Folded>, &[RecordedEvent]) -> Result<Folded, DecodeError>,
 }
 
 /// The streams a command wants to see.
 #[derive(Default)]
-pub struct Reads(BTreeMap<StreamId, Fold>);
+pub struct Reads(BTreeMap<StreamId, Asked>);
 
 impl Reads {
     /// Asks for the aggregate `A` under `key`.
     pub fn read<A: Aggregate>(&mut self, key: impl std::fmt::Display) -> &mut Self {
-        self.0.insert(A::stream(key), fold::<A>);
+        let asked = Asked {
+            kind: TypeId::of::<A>(),
+            fold: fold::<A>,
+        };
+        self.0.insert(A::stream(key), asked);
         self
     }
-}
 
-struct Loaded {
-    revision: Option<u64>,
-    state: State,
+    /// As which type of aggregate `stream` was asked for.
+    pub(crate) fn kind(&self, stream: &StreamId) -> Option<TypeId> {
+        self.0.get(stream).map(|asked| asked.kind)
+    }
 }
 
 /// The folded state of the streams that a command asked for.
 #[derive(Default)]
 pub struct World {
-    streams: BTreeMap<StreamId, Loaded>,
+    streams: BTreeMap<StreamId, Folded>,
     undeclared: Mutex<Option<StreamId>>,
 }
 
@@ -102,14 +129,22 @@ impl World {
         stream: StreamId,
         events: &[RecordedEvent],
     ) -> Result<(), DecodeError> {
-        if let Some(fold) = reads.0.get(&stream) {
-            let loaded = Loaded {
-                revision: events.last().map(|event| event.revision),
-                state: fold(events)?,
-            };
-            self.streams.insert(stream, loaded);
-        }
-        Ok(())
+        self.resume(reads, stream, None, events).map(|_| ())
+    }
+
+    /// As [`World::load`], where the events up to `known` are folded already. Hands out what they fold into.
+    pub(crate) fn resume(
+        &mut self,
+        reads: &Reads,
+        stream: StreamId,
+        known: Option<Folded>,
+        events: &[RecordedEvent],
+    ) -> Result<Option<&Folded>, DecodeError> {
+        let Some(asked) = reads.0.get(&stream) else {
+            return Ok(None);
+        };
+        let folded = (asked.fold)(known, events)?;
+        Ok(Some(self.streams.entry(stream).insert_entry(folded).into_mut()))
     }
 
     /// Folds given events of one aggregate, for tests of decisions.
@@ -126,14 +161,12 @@ impl World {
             encode(uuid::Uuid::nil(), event)?;
             state.evolve(event);
         }
-        let revision = (events.len() as u64).checked_sub(1);
-        self.streams.insert(
-            A::stream(key),
-            Loaded {
-                revision,
-                state: Box::new(state),
-            },
-        );
+        let folded = Folded {
+            state: Arc::new(state),
+            revision: (events.len() as u64).checked_sub(1),
+            bytes: 0,
+        };
+        self.streams.insert(A::stream(key), folded);
         Ok(self)
     }
 

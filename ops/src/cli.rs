@@ -114,13 +114,51 @@ pub enum Command {
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check every event's hash and its link to the one before; names the first position that is wrong.
+    /// Check every event, the hash chain, the Merkle tree and all signed checkpoints; names the first position
+    /// that is wrong. With --export: check exported files, without a database.
     Verify {
         /// Configuration.
         #[command(flatten)]
         config: ConfigArgs,
+        /// Check this export, with only --key.
+        #[arg(long, value_name = "FOLDER", requires = "key")]
+        export: Option<PathBuf>,
+        /// The log's public key as `anneal audit key` prints it, or a file that holds it; that of the data
+        /// folder if not given.
+        #[arg(long, value_name = "KEY|FILE")]
+        key: Option<String>,
+        /// A folder of exported checkpoints; that of the configuration if not given.
+        #[arg(long, value_name = "FOLDER", conflicts_with = "export")]
+        checkpoints: Option<PathBuf>,
         /// Answer in JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Write the log as files that prove themselves: JSON Lines with a signed manifest.
+    Export {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The folder to make; it must not exist.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Position of the first event; 1 if not given.
+        #[arg(long, value_name = "POSITION")]
+        from: Option<u64>,
+        /// Position of the last event; the last one that is signed if not given.
+        #[arg(long, value_name = "POSITION")]
+        to: Option<u64>,
+    },
+    /// Print the log's public key, which checks its checkpoints and exports.
+    Key {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Print the newest signed checkpoint.
+    Checkpoint {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }

@@ -41,9 +41,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 move |config| async move { doctor::run(&config, json).await },
             )
         }
-        Command::Audit {
-            command: AuditCommand::Verify { config, json },
-        } => with_config(config, move |config| audit::verify(config, json)),
+        Command::Audit { command } => run_audit(command),
         Command::Verify {
             config,
             acknowledged,
@@ -60,6 +58,43 @@ pub fn run(cli: Cli) -> ExitCode {
                 () = up::interrupted() => Ok(ExitCode::from(130)),
             }
         })),
+    }
+}
+
+fn run_audit(command: AuditCommand) -> ExitCode {
+    match command {
+        AuditCommand::Verify {
+            export: Some(folder),
+            key,
+            json,
+            ..
+        } => finish(audit::verify_export(&folder, key.as_deref(), json)),
+        AuditCommand::Verify {
+            config,
+            key,
+            checkpoints,
+            json,
+            ..
+        } => {
+            let wish = audit::VerifyWish {
+                key,
+                checkpoints,
+                json,
+            };
+            with_config(config, move |config| audit::verify(config, wish))
+        }
+        AuditCommand::Export {
+            config,
+            out,
+            from,
+            to,
+        } => with_config(config, move |config| {
+            audit::export(config, audit::ExportWish { out, from, to })
+        }),
+        AuditCommand::Key { config } => with_config(config, |config| async move { audit::key(&config) }),
+        AuditCommand::Checkpoint { config } => {
+            with_config(config, |config| async move { audit::checkpoint(&config) })
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod eraser;
 mod import;
+mod integrity;
+mod log;
+mod sealing;
 mod setup;
 mod worker;
 
@@ -35,7 +39,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::{LogIntegrity, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -48,6 +52,9 @@ use crate::{
 };
 
 use import::FolderImporter;
+pub use integrity::{checkpoint_folder, key_file};
+pub use log::{EventLog, only_in_postgres};
+pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -111,11 +118,13 @@ pub struct System {
     /// The database in use.
     pub database_url: String,
     home: Home,
-    store: Arc<PostgresEventStore>,
+    store: Arc<dyn EventLog>,
+    integrity: Option<Arc<LogIntegrity>>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
+    eraser: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
@@ -176,21 +185,15 @@ impl System {
         projections::database::migrate(&url).await?;
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
-        if events != url {
-            projections::database::migrate(&events).await?;
-        }
-        let store =
-            PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
-                .await?;
+        let store = log::open(&events, &url, surroundings.clock.clone()).await?;
+        let integrity = integrity::start(config, &events, surroundings.clock.clone()).await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
-        let port: Arc<dyn EventStore> = store.clone();
-        let ports = Ports {
-            store: port.clone(),
-            clock: surroundings.clock.clone(),
-            ids: surroundings.ids.clone(),
-        };
+        let clock = surroundings.clock.clone();
+        let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
+        let port: Arc<dyn EventStore> = Arc::new(sealed);
+        let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");
@@ -241,9 +244,11 @@ impl System {
                 job_attempts: config.worker.max_attempts,
             },
             ports: ports.clone(),
+            integrity: integrity.clone(),
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
+        let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
@@ -290,10 +295,12 @@ impl System {
             database_url: url,
             home,
             store,
+            integrity,
             shutdown,
             background,
             server,
             projections,
+            eraser,
             working,
             workers,
         })
@@ -348,12 +355,19 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
+        if let Err(error) = self.eraser.await {
+            tracing::warn!(%error, "the eraser ended with an error");
+        }
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }
         fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
+        }
+        // After the last append, so that everything of this run is signed.
+        if let Some(integrity) = &self.integrity {
+            integrity.close(CLOSE).await;
         }
         self.app.pool.close().await;
         fail::fail_point!("shutdown.before_database_stops");

@@ -170,13 +170,15 @@ impl Runner {
         let mut subscription = self.store.subscribe(self.reached(), Filter::all());
         self.publish();
         loop {
+            self.start_over(&mut connection).await?;
             let from = self.reached();
             let page = if from < self.store.known_head() || self.behind() {
                 self.store.read_all(from, &Filter::all(), PAGE).await?
             } else {
-                let page = subscription.next().await?;
-                if page.next <= from {
-                    continue;
+                match tokio::time::timeout(RETRY, subscription.next()).await {
+                    Ok(Err(error)) => return Err(error.into()),
+                    Ok(Ok(page)) if page.next > from => {}
+                    Ok(_) | Err(_) => continue,
                 }
                 self.store.read_all(from, &Filter::all(), PAGE).await?
             };
@@ -185,6 +187,30 @@ impl Runner {
                 .map_err(|_| RunError::TimedOut)??;
             self.publish();
         }
+    }
+
+    /// Folds anew, in one transaction, what a rebuild was asked for.
+    async fn start_over(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
+        for (name, number) in crate::rebuild::waiting(connection).await? {
+            let Some(index) = self.followers.iter().position(|one| one.projector.name() == name) else {
+                continue;
+            };
+            let end = self.followers[index].checkpoint;
+            let mut transaction = connection.begin().await?;
+            let projector = &self.followers[index].projector;
+            projector.clear(&mut transaction).await?;
+            let mut after = Position::START;
+            while after < end {
+                let page = self.store.read_all(after, &Filter::all(), PAGE).await?;
+                let wanted = |event: &&RecordedEvent| event.position <= end && projector.wants(event);
+                let news: Vec<&RecordedEvent> = page.events.iter().filter(wanted).collect();
+                projector.apply(&mut transaction, &news).await?;
+                after = page.next;
+            }
+            crate::rebuild::done(&mut transaction, &name, number).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
     }
 
     /// The position that every projection has reached that is not stopped.

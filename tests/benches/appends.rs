@@ -1,81 +1,156 @@
-//! Appends per second: group commit against one transaction per append, in turns on one log.
+//! Appends per second: group commit against one transaction per append, and against cqrs-es, in turns.
 //!
-//! The rule: both do the same work — check the stream, give position, revision and time, chain the hash, be
-//! flushed to disk before the answer — and the log verifies afterwards.
+//! The rule: the first two do the same work on one log — check the stream, give position, revision and time, chain
+//! the hash, be flushed to disk before the answer — and the log verifies afterwards. cqrs-es does less (no order
+//! over the log, no chain), on tables of its own.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use domain::{
-    clock::{Clock as _, SystemClock},
+    clock::SystemClock,
     event_store::{Append, EventStore as _, Expected, Metadata, NewEvent, StreamId, StreamWrite},
     id::{Ids as _, SystemIds},
 };
-use event_store::{
-    integrity::{Digest, Link, digest},
-    postgres::{PostgresEventStore, Settings, address, app_pool},
-};
+use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
 use futures::future::try_join_all;
 use serde_json::{Value, json, value::RawValue};
-use sqlx::{PgPool, Row as _};
+use sqlx::PgPool;
 
 use crate::{
+    counter::{KIND, payload},
+    cpu::Cpu,
     load::Load,
     numbers::{median, milliseconds, percentile, rounded},
+    scale::Scale,
+    single,
 };
 
 /// Callers that append at the same time, each waiting for its answer.
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
-/// Turns of each side.
-const ROUNDS: usize = 3;
-/// How long a turn takes.
-const TURN: Duration = Duration::from_millis(1_300);
 /// Before anything counts: connections are made, pages are read.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// Connections of the one-transaction-per-append side; more only queue on the head row.
-const CONNECTIONS: u32 = 32;
-const META: &str = r#"{"actor":"user:bench"}"#;
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Connections of a side that takes one for each append; more only queue.
+pub(crate) const CONNECTIONS: u32 = 32;
+/// The yardstick.
+pub(crate) const SINGLE: &str = "transaction_per_append";
+/// What is measured.
+pub(crate) const GROUP: &str = "group_commit";
+/// The sides of a round, in its order.
+const SIDES: &[&str] = &[
+    SINGLE,
+    GROUP,
+    #[cfg(feature = "cqrs-es")]
+    crate::cqrs::NAME,
+];
 
 /// Measures on the migrated database at `url` and returns a table of figures.
-pub(crate) async fn run(url: &str) -> Result<Value> {
-    let store = PostgresEventStore::start(address(url)?, Settings::default(), Arc::new(SystemClock)).await?;
-    let pool = app_pool(url, CONNECTIONS).await?;
-    // A process with another head in its cache pays a little more: each side runs warm and alone.
-    grouped(&store, 16, WARM_UP).await?;
-    single(&pool, 16, WARM_UP).await?;
+pub(crate) async fn run(url: &str, scale: Scale) -> Result<Value> {
+    let mut sides = Vec::new();
+    for side in SIDES {
+        let appender = Appender::open(side, url, CONNECTIONS).await?;
+        // A process with another head in its cache pays a little more: each side runs warm and alone.
+        appender.turn(16, WARM_UP).await?;
+        sides.push((*side, appender));
+    }
     let mut rows = Vec::new();
     for callers in CALLERS {
-        let (mut one_each, mut group) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
-            one_each.add(single(&pool, callers, TURN).await?);
-            group.add(grouped(&store, callers, TURN).await?);
-        }
-        let ratios = group
-            .rates
-            .iter()
-            .zip(&one_each.rates)
-            .map(|(group, one_each)| group / one_each);
-        rows.push(json!({
-            "callers": callers,
-            "group_commit": group.figures(),
-            "transaction_per_append": one_each.figures(),
-            "ratio": rounded(median(ratios.collect())),
-        }));
+        rows.push(compare(&sides, callers, scale).await?);
     }
-    let verified = store.verify().await.context("the log verifies")?;
-    store.close(Duration::from_secs(10)).await;
-    pool.close().await;
-    Ok(
-        json!({ "unit": "appends/s of one event; latency in ms", "rows": rows, "verified_events": verified.position }),
-    )
+    let mut verified = 0;
+    for (_, appender) in sides {
+        if let Appender::Group(store) = &appender {
+            verified = store.verify().await.context("the log verifies")?.position;
+        }
+        appender.close().await;
+    }
+    Ok(json!({
+        "unit": "appends/s of one event; latency in ms; processor time in microseconds per append",
+        "rows": rows,
+        "verified_events": verified,
+    }))
+}
+
+async fn compare(sides: &[(&'static str, Appender)], callers: usize, scale: Scale) -> Result<Value> {
+    let mut series: Vec<Side> = sides.iter().map(|_| Side::default()).collect();
+    for _ in 0..scale.rounds {
+        for ((_, appender), side) in sides.iter().zip(&mut series) {
+            let before = Cpu::now()?;
+            let run = appender.turn(callers, scale.turn).await?;
+            let used = Cpu::now()?.per_request(&before, run.latencies.len());
+            side.add(run, used.iter().sum());
+        }
+    }
+    let of = |name: &str| {
+        sides
+            .iter()
+            .position(|(side, _)| *side == name)
+            .map(|index| &series[index])
+    };
+    let mut row = json!({ "callers": callers });
+    for ((name, _), side) in sides.iter().zip(&series) {
+        row[*name] = side.figures();
+        if let Some(group) = of(GROUP).filter(|_| *name != GROUP) {
+            row[*name]["ratio"] = json!(rounded(group.ratio(side)));
+        }
+    }
+    Ok(row)
+}
+
+/// One way to append, ready to.
+pub(crate) enum Appender {
+    /// The store.
+    Group(Arc<PostgresEventStore>),
+    /// One transaction each.
+    Single(PgPool),
+    /// Another event store.
+    #[cfg(feature = "cqrs-es")]
+    Cqrs(crate::cqrs::Log),
+}
+
+impl Appender {
+    /// Connects `side` to the migrated database at `url`.
+    pub(crate) async fn open(side: &str, url: &str, connections: u32) -> Result<Self> {
+        Ok(match side {
+            GROUP => Self::Group(
+                PostgresEventStore::start(address(url)?, Settings::default(), Arc::new(SystemClock)).await?,
+            ),
+            SINGLE => Self::Single(app_pool(url, connections).await?),
+            #[cfg(feature = "cqrs-es")]
+            crate::cqrs::NAME => Self::Cqrs(crate::cqrs::Log::open(url, connections).await?),
+            other => bail!("there is no way '{other}' to append"),
+        })
+    }
+
+    /// Has `callers` callers append for `time`, an event of some two hundred bytes each time.
+    pub(crate) async fn turn(&self, callers: usize, time: Duration) -> Result<Run> {
+        match self {
+            Self::Group(store) => grouped(store, callers, time).await,
+            Self::Single(pool) => drive(callers, time, |stream, n| single::append(pool, stream, n)).await,
+            #[cfg(feature = "cqrs-es")]
+            Self::Cqrs(log) => drive(callers, time, |stream, n| log.append(stream, n)).await,
+        }
+    }
+
+    /// Disconnects.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Group(store) => {
+                store.close(Duration::from_secs(10)).await;
+            }
+            Self::Single(pool) => pool.close().await,
+            #[cfg(feature = "cqrs-es")]
+            Self::Cqrs(log) => log.close().await,
+        }
+    }
 }
 
 /// What one side did in a turn.
 pub(crate) struct Run {
-    latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
     took: Duration,
 }
 
@@ -93,13 +168,25 @@ impl From<Run> for Load {
 struct Side {
     rates: Vec<f64>,
     latencies: Vec<f64>,
+    cpu: Vec<f64>,
 }
 
 impl Side {
-    fn add(&mut self, run: Run) {
+    fn add(&mut self, run: Run, cpu: f64) {
+        self.cpu.push(cpu);
         let load = Load::from(run);
         self.rates.push(load.rate());
         self.latencies.extend(load.latencies);
+    }
+
+    /// The median over the rounds of this rate divided by `other`'s in the same round.
+    fn ratio(&self, other: &Self) -> f64 {
+        let ratios = self
+            .rates
+            .iter()
+            .zip(&other.rates)
+            .map(|(own, other)| own / other);
+        median(ratios.collect())
     }
 
     fn figures(&self) -> Value {
@@ -107,6 +194,7 @@ impl Side {
             "appends_per_s": rounded(median(self.rates.clone())),
             "p50_ms": rounded(percentile(&self.latencies, 0.5)),
             "p99_ms": rounded(percentile(&self.latencies, 0.99)),
+            "cpu_us": rounded(median(self.cpu.clone())),
         })
     }
 }
@@ -136,18 +224,12 @@ async fn drive<F: Future<Output = Result<()>>>(
     })
 }
 
-fn payload(n: u64) -> String {
-    format!(
-        r#"{{"n":{n},"text":"some two hundred bytes of payload, which is what most events have: {n:080}"}}"#
-    )
-}
-
 /// Has `callers` callers append to `store` for `time`, an event of some two hundred bytes each time.
 pub(crate) async fn grouped(store: &PostgresEventStore, callers: usize, time: Duration) -> Result<Run> {
     drive(callers, time, |stream, n| async move {
         let event = NewEvent {
             id: SystemIds.next(),
-            kind: "bench.Counted".to_owned(),
+            kind: KIND.to_owned(),
             schema_version: 1,
             data: RawValue::from_string(payload(n))?,
         };
@@ -164,63 +246,4 @@ pub(crate) async fn grouped(store: &PostgresEventStore, callers: usize, time: Du
         Ok(())
     })
     .await
-}
-
-async fn single(pool: &PgPool, callers: usize, time: Duration) -> Result<Run> {
-    drive(callers, time, |stream, n| append_alone(pool, stream, n)).await
-}
-
-/// One append, one transaction: lock the head row, check, insert, move the head, commit.
-async fn append_alone(pool: &PgPool, stream: StreamId, n: u64) -> Result<()> {
-    let mut transaction = pool.begin().await?;
-    let head = sqlx::query("select pos, hash, at from event_head for update")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let last: Option<i64> = sqlx::query_scalar("select max(revision) from event where stream = $1")
-        .bind(stream.as_str())
-        .fetch_one(&mut *transaction)
-        .await?;
-    anyhow::ensure!(
-        last.map(i64::unsigned_abs) == n.checked_sub(1),
-        "the stream stands elsewhere"
-    );
-    let position = head.try_get::<i64, _>("pos")? + 1;
-    let at = SystemClock.now().max(head.try_get("at")?);
-    let data = payload(n);
-    let (id, data_hash) = (SystemIds.next(), digest(data.as_bytes()));
-    let link = Link {
-        position: position.unsigned_abs(),
-        id,
-        stream: stream.as_str(),
-        revision: n,
-        kind: "bench.Counted",
-        schema_version: 1,
-        at,
-        data_hash: &data_hash,
-        meta_hash: &digest(META.as_bytes()),
-    };
-    let hash = link.after(&Digest::try_from(head.try_get::<&[u8], _>("hash")?)?);
-    sqlx::query(
-        "insert into event (pos, id, stream, revision, kind, schema_version, at, data, meta, data_hash, hash)
-         values ($1, $2, $3, $4, 'bench.Counted', 1, $5, $6::text::json, $7::text::json, $8, $9)",
-    )
-    .bind(position)
-    .bind(id)
-    .bind(stream.as_str())
-    .bind(i64::try_from(n)?)
-    .bind(at)
-    .bind(data)
-    .bind(META)
-    .bind(data_hash.as_slice())
-    .bind(hash.as_slice())
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query("update event_head set pos = $1, hash = $2, at = $3")
-        .bind(position)
-        .bind(hash.as_slice())
-        .bind(at)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    Ok(())
 }

@@ -1,17 +1,28 @@
-//! The figures of Anneal, measured on this machine: `cargo bench -p tests --bench figures [-- name…]`.
+//! The figures of Anneal, measured on this machine: `cargo bench -p tests --bench figures [-- name… --quick]`.
 //!
 //! One rule: a figure stands beside its yardstick, measured in turns with it in the same run, so that a slow or
 //! busy machine slows both. Standard output carries one JSON object, standard error a short table.
 
 mod appends;
+mod child;
+mod counter;
 mod cpu;
+#[cfg(feature = "cqrs-es")]
+mod cqrs;
 mod feed;
+mod hot;
 mod load;
 mod machine;
 mod memory;
 mod numbers;
+mod processes;
 mod program;
+mod projections;
+mod reads;
 mod requests;
+mod scale;
+mod seed;
+mod single;
 mod start;
 mod table;
 mod training;
@@ -24,12 +35,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use scale::Scale;
 use serde_json::{Map, Value, json};
 use tests::harness::{TestApp, database};
 use tokio::runtime::{Builder, Runtime};
 
 /// Everything that can be measured, in the order in which it is.
-const NAMES: [&str; 5] = ["appends", "requests", "feed", "training", "start"];
+const NAMES: [&str; 9] = [
+    "appends",
+    "processes",
+    "reads",
+    "hot",
+    "projections",
+    "requests",
+    "feed",
+    "training",
+    "start",
+];
 /// Where the harness puts its PostgreSQL. Tests like memory; here flushing to disk has to cost what it costs.
 pub(crate) const PLACE: &str = "ANNEAL_TEST_DIR";
 /// Name of the threads that the application under test runs on.
@@ -41,7 +63,12 @@ fn main() -> ExitCode {
     if std::env::var_os(PLACE).is_none() {
         return again_on_disk();
     }
-    match figures() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.split_first() {
+        Some((flag, task)) if flag == child::FLAG => as_child(task),
+        _ => figures(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the figures cannot be measured: {error:#}");
@@ -62,8 +89,12 @@ fn again_on_disk() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn figures() -> Result<()> {
-    let wanted = wanted(std::env::args().skip(1))?;
+fn as_child(task: &[String]) -> Result<()> {
+    runtime(CLIENT)?.block_on(child::run(task))
+}
+
+fn figures(arguments: &[String]) -> Result<()> {
+    let (wanted, scale) = (wanted(arguments)?, Scale::of(arguments));
     if wanted
         .iter()
         .any(|name| matches!(name.as_str(), "training" | "start"))
@@ -77,7 +108,7 @@ fn figures() -> Result<()> {
     for name in &wanted {
         eprintln!("measuring {name} …");
         let figure = client
-            .block_on(measure(name, &server))
+            .block_on(measure(name, &server, scale))
             .with_context(|| name.clone())?;
         report.insert(name.clone(), figure);
     }
@@ -89,14 +120,17 @@ fn figures() -> Result<()> {
 }
 
 /// The figures that the arguments name; all without any. Cargo itself adds flags, which are not for us.
-fn wanted(arguments: impl Iterator<Item = String>) -> Result<Vec<String>> {
-    let named: Vec<String> = arguments.filter(|argument| !argument.starts_with("--")).collect();
+fn wanted(arguments: &[String]) -> Result<Vec<String>> {
+    let named: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
     if let Some(unknown) = named.iter().find(|name| !NAMES.contains(&name.as_str())) {
         anyhow::bail!("there is no figure '{unknown}'; there are {}", NAMES.join(", "));
     }
     let all = NAMES.iter().map(|name| (*name).to_owned());
     Ok(all
-        .filter(|name| named.is_empty() || named.contains(name))
+        .filter(|name| named.is_empty() || named.contains(&name))
         .collect())
 }
 
@@ -111,12 +145,18 @@ pub(crate) async fn application(server: &Runtime) -> Result<TestApp> {
     Ok(tokio::task::spawn_blocking(move || server.block_on(TestApp::start())).await?)
 }
 
-async fn measure(name: &str, server: &Runtime) -> Result<Value> {
+async fn measure(name: &str, server: &Runtime, scale: Scale) -> Result<Value> {
     match name {
         "appends" => {
             let url = database().await.url;
-            server.spawn(async move { appends::run(&url).await }).await?
+            server
+                .spawn(async move { appends::run(&url, scale).await })
+                .await?
         }
+        "processes" => processes::run(&database().await.url, scale).await,
+        "reads" => reads::run(scale).await,
+        "hot" => hot::run(&database().await.url, scale).await,
+        "projections" => projections::run(scale).await,
         "requests" => requests::run(server).await,
         "feed" => feed::run(server).await,
         "training" => training::run().await,

@@ -29,6 +29,11 @@ pub(crate) fn resident(process: u32) -> Result<f64> {
     mebibytes(&format!("/proc/{process}/status"), "VmRSS")
 }
 
+/// The most resident memory that a process ever had, in MiB, shared pages included.
+pub(crate) fn highest(process: u32) -> Result<f64> {
+    mebibytes(&format!("/proc/{process}/status"), "VmHWM")
+}
+
 /// Memory of everything that runs below `process` in MiB; pages that several share are counted once in all.
 pub(crate) fn below(process: u32) -> Result<f64> {
     let sizes = descendants(process)?.into_iter().map(|process| {

@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 11] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -21,8 +21,67 @@ const TABLES: [Table; 6] = [
             ("callers", "/callers"),
             ("group commit", "/group_commit/appends_per_s"),
             ("p99 ms", "/group_commit/p99_ms"),
+            ("CPU µs", "/group_commit/cpu_us"),
             ("one transaction each", "/transaction_per_append/appends_per_s"),
             ("p99 ms", "/transaction_per_append/p99_ms"),
+            ("CPU µs", "/transaction_per_append/cpu_us"),
+            ("ratio", "/transaction_per_append/ratio"),
+            ("cqrs-es", "/cqrs_es/appends_per_s"),
+            ("p99 ms", "/cqrs_es/p99_ms"),
+            ("CPU µs", "/cqrs_es/cpu_us"),
+            ("ratio", "/cqrs_es/ratio"),
+        ],
+    ),
+    (
+        "/processes/rows",
+        "Appends of one event per second, by several processes with 256 callers in all",
+        &[
+            ("processes", "/processes"),
+            ("group commit", "/group_commit/appends_per_s"),
+            ("p99 ms", "/group_commit/p99_ms"),
+            ("CPU µs", "/group_commit/cpu_us"),
+            ("one transaction each", "/transaction_per_append/appends_per_s"),
+            ("p99 ms", "/transaction_per_append/p99_ms"),
+            ("CPU µs", "/transaction_per_append/cpu_us"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/reads/rows",
+        "Events read per second",
+        &[
+            ("way", "/what"),
+            ("per second", "/events_per_s"),
+            ("ratio to COPY", "/ratio"),
+        ],
+    ),
+    (
+        "/reads/memory/rows",
+        "Memory of a process that replays the log, MiB",
+        &[
+            ("events", "/events"),
+            ("per second", "/events_per_s"),
+            ("before", "/before_mib"),
+            ("highest", "/highest_mib"),
+        ],
+    ),
+    (
+        "/hot/rows",
+        "A decision and its append, ms",
+        &[
+            ("events of the stream", "/events"),
+            ("first", "/cold_ms"),
+            ("then, p50", "/hot_p50_ms"),
+            ("p99", "/hot_p99_ms"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/projections/rows",
+        "Events folded into a read model per second",
+        &[
+            ("way", "/what"),
+            ("per second", "/events_per_s"),
             ("ratio", "/ratio"),
         ],
     ),

@@ -1,54 +1,169 @@
 //! `anneal audit`: what an auditor can run.
+//!
+//! The rule: nothing here changes anything. Exit code 3 means that something is not what was recorded, 1 that
+//! it could not be found out.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+mod export;
+mod words;
 
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Context;
 use domain::clock::SystemClock;
-use event_store::postgres::{PostgresEventStore, Settings, VerifyError, address};
+use event_store::{
+    integrity::{CheckpointFolder, KeyFileError, Verifier, export::ExportError, public_file, read_verifier},
+    postgres::{Evidence, PostgresEventStore, Settings, VerifyError, address},
+};
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    system::{checkpoint_folder, key_file, only_in_postgres},
+};
 
-/// The log is damaged.
-const DAMAGED: u8 = 3;
+pub use export::{ExportWish, export};
+use words::{Progress, damaged, whole};
 
-/// Checks the hash chain of the whole log, whether the system is up or down.
-pub async fn verify(config: Config, json: bool) -> anyhow::Result<ExitCode> {
-    let opened = super::database::open(&config).await?;
-    let store = PostgresEventStore::start(
-        address(&opened.events)?,
-        Settings::default(),
-        Arc::new(SystemClock),
-    )
-    .await?;
-    let begun = std::time::Instant::now();
-    let verified = store.verify().await;
-    let seconds = begun.elapsed().as_secs_f64();
-    store.close(Duration::from_secs(5)).await;
-    opened.close().await?;
-    Ok(match verified {
-        Ok(tip) => {
-            let hash = hex::encode(tip.hash);
-            match json {
-                true => println!(
-                    r#"{{"ok":true,"events":{},"hash":"{hash}","seconds":{seconds:.3}}}"#,
-                    tip.position
-                ),
-                false => println!(
-                    "The log is whole: {} events, last hash {hash} ({seconds:.1} s).",
-                    tip.position
-                ),
-            }
-            ExitCode::SUCCESS
-        }
-        Err(VerifyError::Store(error)) => return Err(error.into()),
-        Err(VerifyError::Fault(error)) => {
-            match json {
-                true => println!(
-                    "{}",
-                    serde_json::json!({ "ok": false, "error": error.to_string() })
-                ),
-                false => println!("THE LOG IS DAMAGED: {error}"),
-            }
-            ExitCode::from(DAMAGED)
-        }
+/// How long the connections may take to close.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// The log of the configuration's database, whether the system is up or down.
+async fn open(config: &Config) -> anyhow::Result<(super::database::Opened, Arc<PostgresEventStore>)> {
+    only_in_postgres(config.events.url.0.as_deref().unwrap_or_default(), "anneal audit")?;
+    let opened = super::database::open(config).await?;
+    let options = address(&opened.events)?;
+    let store = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock)).await?;
+    Ok((opened, store))
+}
+
+/// The public key of the log: in a file of its own, or in that of the private key. `None` when there is none.
+fn own_verifier(config: &Config) -> Result<Option<Verifier>, KeyFileError> {
+    let private = key_file(config);
+    let public = public_file(&private);
+    match [public, private].into_iter().find(|path| path.exists()) {
+        Some(path) => read_verifier(&path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The key that was given: as it is written, or the file that holds it.
+fn given_verifier(key: &str) -> anyhow::Result<Verifier> {
+    match Verifier::read(key) {
+        Ok(verifier) => Ok(verifier),
+        Err(_) if Path::new(key).exists() => Ok(read_verifier(Path::new(key))?),
+        Err(error) => Err(error).context("--key is neither a public key nor a file that holds one"),
+    }
+}
+
+/// What the log of the configuration can be checked against.
+///
+/// # Errors
+/// When key or exported checkpoints cannot be read.
+pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
+    Ok(Evidence {
+        verifier: own_verifier(config)?,
+        exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
+        progress: Arc::default(),
     })
+}
+
+/// What is checked beyond the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyWish {
+    /// The public key.
+    pub key: Option<String>,
+    /// A folder of exported checkpoints.
+    pub checkpoints: Option<PathBuf>,
+    /// Answer in JSON.
+    pub json: bool,
+}
+
+/// Checks the whole log in the database: chain, tree, and all signed checkpoints.
+///
+/// # Errors
+/// When it cannot be read to its end, or nothing can be checked for want of the key.
+pub async fn verify(config: Config, wish: VerifyWish) -> anyhow::Result<ExitCode> {
+    let mut evidence = evidence(&config)?;
+    if let Some(key) = &wish.key {
+        evidence.verifier = Some(given_verifier(key)?);
+    }
+    if let Some(folder) = wish.checkpoints {
+        anyhow::ensure!(folder.is_dir(), "{} is no folder", folder.display());
+        evidence.exported = CheckpointFolder::new(folder).notes()?;
+    }
+    let (opened, store) = open(&config).await?;
+    let begun = std::time::Instant::now();
+    let shown = Progress::show(evidence.progress.clone(), wish.json);
+    let verified = match evidence.verifier {
+        // Whoever takes the key away must not thereby get a log that counts as whole.
+        None if !evidence.exported.is_empty() => Err(anyhow::anyhow!(
+            "the log's public key is missing; give it with --key"
+        )),
+        _ => Ok(store.audit(&evidence).await),
+    };
+    drop(shown);
+    store.close(CLOSE).await;
+    opened.close().await?;
+    match verified? {
+        Ok(verified) if verified.signed > 0 && evidence.verifier.is_none() => {
+            anyhow::bail!("the log has signed checkpoints, but its public key is missing; give it with --key")
+        }
+        Ok(verified) => Ok(whole(&verified, begun.elapsed(), wish.json)),
+        Err(VerifyError::Fault(fault)) => Ok(damaged(&fault.to_string(), wish.json)),
+        Err(VerifyError::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Checks an export, without a database: only the files and the public key.
+///
+/// # Errors
+/// When the files cannot be read.
+pub fn verify_export(folder: &Path, key: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
+    let key = key.context("give the log's public key: --key FILE or --key '<name>+<id>+<key>'")?;
+    let verifier = given_verifier(key)?;
+    let begun = std::time::Instant::now();
+    let progress = Arc::new(AtomicU64::new(0));
+    let shown = Progress::show(progress.clone(), json);
+    let verified = event_store::integrity::export::verify(folder, &verifier, &progress);
+    drop(shown);
+    match verified {
+        Ok(verified) => Ok(words::whole_export(&verified, begun.elapsed(), json)),
+        Err(error @ (ExportError::Fault(_) | ExportError::File { .. })) => {
+            Ok(damaged(&error.to_string(), json))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Prints the public key.
+///
+/// # Errors
+/// When there is none yet.
+pub fn key(config: &Config) -> anyhow::Result<ExitCode> {
+    let verifier = own_verifier(config)?;
+    let verifier = verifier.with_context(|| {
+        format!(
+            "{} does not exist; the first `anneal up` makes it",
+            key_file(config).display()
+        )
+    })?;
+    println!("{verifier}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the newest exported checkpoint, if it verifies.
+///
+/// # Errors
+/// When there is none, or it does not count.
+pub fn checkpoint(config: &Config) -> anyhow::Result<ExitCode> {
+    let folder = checkpoint_folder(config);
+    let missing = || format!("no checkpoint is in {} yet", folder.display());
+    let verifier = own_verifier(config)?.with_context(missing)?;
+    let newest = CheckpointFolder::new(folder.clone()).latest(&verifier)?;
+    print!("{}", newest.with_context(missing)?.note);
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::setting::{Folder, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
+use super::setting::{
+    EventLogUrl, File, Folder, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
+};
 
 /// One declared key.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +129,26 @@ keys! {
 
     /// The event log.
     events: Events "events" {
-        /// The PostgreSQL that holds the log. Empty: the database of read models holds it too.
-        url: PostgresUrl = "", "";
+        /// The PostgreSQL or KurrentDB (26.1 or later) that holds the log. Empty: the database of read models
+        /// holds it too.
+        url: EventLogUrl = "", "";
+    }
+
+    /// The evidence that the log is what was recorded: its signed checkpoints.
+    audit: Audit "audit" {
+        /// Whether this process may sign. Of several that may, one does at a time; all need the same key.
+        sign: bool = "true", "";
+        /// The name of the log in its checkpoints, better one under a domain of yours. It must stay as it was
+        /// at the first start. Empty: `anneal.log/` and the id of the log.
+        origin: Origin = "", "";
+        /// The file of the key that signs; made at the first start. Back it up, apart from the database.
+        /// Empty: `keys/log.key` in the data folder.
+        key_file: File = "", "";
+        /// How often the log is looked at for something to sign.
+        checkpoint_interval_ms: u64 = "500", "milliseconds", 20..=60_000;
+        /// Where checkpoints are exported to: best a folder that whoever administers the database cannot
+        /// write to. Empty: `checkpoints` in the data folder.
+        checkpoint_folder: Folder = "", "";
     }
 
     /// The store of datasets, models and checkpoints.

@@ -13,10 +13,12 @@ mod reference;
 mod setting;
 mod sources;
 
-pub use keys::{Auth, Config, Database, Events, General, Http, Log, Metrics, Objects, Uploads, Worker};
+pub use keys::{
+    Audit, Auth, Config, Database, Events, General, Http, Log, Metrics, Objects, Uploads, Worker,
+};
 pub use problem::{Problem, Problems};
 pub use reference::reference;
-pub use setting::{LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
+pub use setting::{EventLogUrl, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
 pub use sources::Sources;
 
 impl Config {

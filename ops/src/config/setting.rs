@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use event_store::kurrentdb::{Address, is_kurrentdb};
+
 /// A type that a key may have.
 pub trait Setting: Sized {
     /// What values look like, for the reference.
@@ -168,6 +170,39 @@ impl Setting for PostgresUrl {
     }
 }
 
+/// The address of an event log; `None` when not set. It may hold a password, so it is never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EventLogUrl(pub Option<String>);
+
+impl fmt::Debug for EventLogUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "EventLogUrl(secret)"
+        } else {
+            "EventLogUrl(not set)"
+        })
+    }
+}
+
+impl Setting for EventLogUrl {
+    const KIND: &'static str = "postgres:// or kurrentdb:// URL";
+    const SECRET: bool = true;
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        if is_kurrentdb(text) {
+            Address::parse(text).map_err(|error| error.to_string())?;
+            return Ok(Self(Some(text.to_owned())));
+        }
+        let url = PostgresUrl::read(text).map_err(|_| {
+            "expected postgres://user:password@host:port/database or kurrentdb://user:password@host:2113 (also \
+             kurrentdb+discover://, esdb://, esdb+discover://)"
+        })?;
+        Ok(Self(url.0))
+    }
+}
+
 /// A folder; `None` when not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folder(pub Option<PathBuf>);
@@ -176,6 +211,35 @@ impl Setting for Folder {
     const KIND: &'static str = "path";
     fn read(text: &str) -> Result<Self, String> {
         Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+/// A file; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct File(pub Option<PathBuf>);
+
+impl Setting for File {
+    const KIND: &'static str = "path";
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Self((!text.is_empty()).then(|| PathBuf::from(text))))
+    }
+}
+
+/// The name of a log in its checkpoints; `None` when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin(pub Option<String>);
+
+impl Setting for Origin {
+    const KIND: &'static str = "name";
+    fn read(text: &str) -> Result<Self, String> {
+        let unfit = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '+';
+        match text {
+            "" => Ok(Self(None)),
+            text if text.len() > 200 || text.contains(unfit) => {
+                Err("expected a name such as log.example.com/audit, without spaces and '+'".into())
+            }
+            text => Ok(Self(Some(text.to_owned()))),
+        }
     }
 }
 

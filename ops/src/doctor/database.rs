@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::clock::{Clock, SystemClock};
+use domain::{
+    clock::{Clock, SystemClock},
+    event_store::EventStore as _,
+};
+use event_store::kurrentdb::{Address, KurrentEventStore, is_kurrentdb};
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -21,9 +25,10 @@ const SKEW: Duration = Duration::from_secs(2);
 pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> {
     let Some(url) = &config.database.url.0 else {
         let mut checks = vec![programs()];
-        checks.push(match health {
-            Some(health) => told("event log", "eventStore", health),
-            None => Check::ok(
+        checks.push(match (&config.events.url.0, health) {
+            (Some(events), _) => log(events).await,
+            (None, Some(health)) => told("event log", "eventStore", health),
+            (None, None) => Check::ok(
                 "event log",
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
@@ -128,6 +133,9 @@ fn apart(before: OffsetDateTime, after: OffsetDateTime, theirs: OffsetDateTime) 
 /// The log: the checks of every start, then the hash chain.
 async fn log(url: &str) -> Check {
     let name = "event log";
+    if is_kurrentdb(url) {
+        return in_kurrentdb(url).await;
+    }
     let options = match address(url) {
         Ok(options) => options,
         Err(error) => return Check::fail(name, error.to_string(), "see events.url"),
@@ -161,6 +169,24 @@ async fn log(url: &str) -> Check {
             "starts; too long to verify now",
             "verify it with: anneal audit verify",
         ),
+    }
+}
+
+/// The log in KurrentDB: the checks of every start. There is no hash chain to verify.
+async fn in_kurrentdb(url: &str) -> Check {
+    let name = "event log";
+    let address = match Address::parse(url) {
+        Ok(address) => address,
+        Err(error) => return Check::fail(name, error.to_string(), "see events.url (EVENT_STORE_URL)"),
+    };
+    match KurrentEventStore::start(address, event_store::kurrentdb::Settings::default()).await {
+        Ok(store) => {
+            let head = store.known_head();
+            store.close(DEADLINE).await;
+            let state = format!("KurrentDB answers, leads and takes writes; the log ends at {head}");
+            Check::ok(name, state)
+        }
+        Err(error) => Check::fail(name, "it would not start", error.to_string()),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | kill | licenses`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | kill | licenses | simulate`.
 
 mod bless;
 mod licenses;
+mod simulate;
 mod spdx;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
+    /// Runs the deterministic simulation (nightly): fails, and names the seeds, when an invariant breaks.
+    Simulate(simulate::Seeds),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Bless { check: true } => bless::check(&root),
         Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
+        Task::Simulate(seeds) => simulate::run(&root, &seeds),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

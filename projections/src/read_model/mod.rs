@@ -17,12 +17,17 @@ use domain::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgConnection;
 
-pub(crate) use self::reading::{count, fetch, fetch_one, fetch_page};
+use crate::history::History;
+
 pub use self::{
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
     target::{SHADOW, Target},
+};
+pub(crate) use self::{
+    reading::{count, fetch, fetch_one, fetch_page},
+    stored::without_nul,
 };
 
 /// A read model.
@@ -43,6 +48,9 @@ pub trait ReadModel: Default + Send + Sync + 'static {
     const APPEND_ONLY: bool = false;
     /// Whether rows may hold personal data: then the table is folded anew when a person is erased.
     const PERSONAL: bool = false;
+    /// Whether its past can be asked for, and how it is kept. Whoever declares it makes the tables in a
+    /// migration (`create_history`) and raises [`ReadModel::VERSION`].
+    const HISTORY: Option<History> = None;
     /// The categories of streams that it folds; empty: all.
     const CATEGORIES: &'static [&'static str];
 
@@ -86,6 +94,10 @@ pub trait Projector: Send + Sync {
     fn version(&self) -> i32;
     /// See [`ReadModel::PERSONAL`].
     fn personal(&self) -> bool;
+    /// See [`ReadModel::HISTORY`].
+    fn history(&self) -> Option<History>;
+    /// Every table that it writes, under the names that queries read: the rows, and their past.
+    fn tables(&self) -> Vec<String>;
     /// Whether it folds this event.
     fn wants(&self, event: &RecordedEvent) -> bool;
     /// Folds `events` into the table, inside the transaction of `connection`.
@@ -94,6 +106,6 @@ pub trait Projector: Send + Sync {
         connection: &'a mut PgConnection,
         events: &'a [&'a RecordedEvent],
     ) -> BoxFuture<'a, Result<(), ProjectError>>;
-    /// Empties the table.
+    /// Empties its tables.
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>>;
 }

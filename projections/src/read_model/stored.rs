@@ -80,7 +80,7 @@ pub(super) async fn save<M: ReadModel>(
 
 /// PostgreSQL's `jsonb` and `text` cannot hold the character NUL, which JSON writes as `\\u0000`: read models
 /// show the replacement character instead. The log keeps what was recorded.
-pub(super) fn without_nul(json: String) -> String {
+pub(crate) fn without_nul(json: String) -> String {
     const NUL: &str = "\\u0000";
     if !json.contains(NUL) {
         return json;

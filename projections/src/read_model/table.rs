@@ -8,6 +8,7 @@ use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{ProjectError, Projector, ReadModel, Rows, Target, stored};
+use crate::history::{History, Journal};
 
 /// The projection of a read model into its table, or into the table's shadow.
 pub struct Table<M> {
@@ -63,6 +64,17 @@ impl<M: ReadModel> Projector for Table<M> {
         M::PERSONAL
     }
 
+    fn history(&self) -> Option<History> {
+        M::HISTORY
+    }
+
+    fn tables(&self) -> Vec<String> {
+        let past = M::HISTORY.map(|history| history.tables(M::TABLE));
+        std::iter::once(M::TABLE.to_owned())
+            .chain(past.into_iter().flatten())
+            .collect()
+    }
+
     fn wants(&self, event: &RecordedEvent) -> bool {
         M::CATEGORIES.is_empty() || M::CATEGORIES.contains(&event.stream.category())
     }
@@ -79,18 +91,31 @@ impl<M: ReadModel> Projector for Table<M> {
                 return Ok(());
             }
             let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
+            let mut journal = Journal::begin::<M>(keys.iter().filter_map(|key| Some((key, rows.get(key)?))))?;
             for event in events {
-                // After each event: which rows it changed, and (by `rows.get`) how it left them.
-                let _changed = fold_one::<M>(event, &mut rows)?;
+                let changed = fold_one::<M>(event, &mut rows)?;
+                if let Some(journal) = &mut journal {
+                    changed
+                        .iter()
+                        .try_for_each(|key| journal.note(event, key, rows.get(key)))?;
+                }
             }
-            stored::save::<M>(connection, &table, &rows.unsaved()).await
+            stored::save::<M>(&mut *connection, &table, &rows.unsaved()).await?;
+            match journal {
+                Some(journal) => journal.save(connection, self.target).await,
+                None => Ok(()),
+            }
         })
     }
 
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
-            let statement = format!("delete from {}", self.target.name(M::TABLE));
-            sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+            for table in self.tables() {
+                let statement = format!("delete from {}", self.target.name(&table));
+                sqlx::query(AssertSqlSafe(statement))
+                    .execute(&mut *connection)
+                    .await?;
+            }
             Ok(())
         })
     }

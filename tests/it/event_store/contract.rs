@@ -22,6 +22,7 @@ pub(crate) use limits::{
 };
 pub(crate) use reading::{
     every_way_of_reading_shows_the_same_events, filters_pass_prefixes_only_and_take_no_wildcards,
+    many_streams_load_as_each_of_them_does_alone,
     subscribers_see_every_event_once_and_in_order_under_32_writers_in_2_stores,
     the_known_head_is_never_behind_own_appends,
 };

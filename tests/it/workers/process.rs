@@ -62,11 +62,7 @@ impl Process {
             .await
             .expect("the directory starts");
         let feed = FeedHub::start(store.clone(), stop.clone());
-        let ports = Ports {
-            store,
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(SystemIds),
-        };
+        let ports = Ports::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
         Self {
             ports,
             pool,

@@ -13,6 +13,7 @@ mod reader;
 mod session;
 mod subscription;
 mod tail;
+mod tree;
 mod writer;
 
 use std::{
@@ -38,10 +39,16 @@ pub use self::{
     checks::StartError,
     connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
     prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME},
-    reader::VerifyError,
+    tree::{
+        ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,
+        LogIntegrity, ProofError, SigningState, Verified, VerifyError,
+    },
 };
 use self::{prepared::Prepared, reader::Reader, tail::KnownHead, writer::Request};
-use crate::integrity::Tip;
+use crate::integrity::{
+    Tip,
+    export::{ExportError, Manifest},
+};
 
 /// The channel on which a batch announces its last position.
 const CHANNEL: &str = "anneal_event";
@@ -170,12 +177,30 @@ impl PostgresEventStore {
         drained && disconnected
     }
 
-    /// Checks the whole log against its hash chain ([`crate::integrity`]) and returns its end.
+    /// Checks the whole log against itself ([`crate::integrity`]), without any key, and returns its end.
     ///
     /// # Errors
     /// [`VerifyError::Fault`] with the first position that is not what was recorded.
     pub async fn verify(&self) -> Result<Tip, VerifyError> {
-        self.reader.verify().await
+        Ok(self.audit(&Evidence::default()).await?.tip)
+    }
+
+    /// Checks the whole log in one pass: its hash chain, the stored tree, and every recorded and exported
+    /// checkpoint. What is recorded after the beginning is not looked at.
+    ///
+    /// # Errors
+    /// [`VerifyError::Fault`] with the first position that is not what was recorded, or the narrowest stretch
+    /// that can be named.
+    pub async fn audit(&self, evidence: &Evidence) -> Result<Verified, VerifyError> {
+        tree::audit(&self.reader.pool, evidence).await
+    }
+
+    /// Exports the log or a part of it as files that prove themselves ([`crate::integrity::export`]).
+    ///
+    /// # Errors
+    /// [`ExportError`]; nothing is left then.
+    pub async fn export(&self, order: ExportOrder<'_>) -> Result<Manifest, ExportError> {
+        tree::export(&self.reader.pool, order).await
     }
 
     async fn enqueue(&self, append: Append) -> Result<Appended, AppendError> {
@@ -237,7 +262,18 @@ impl EventStore for PostgresEventStore {
         stream: &'a StreamId,
         revision: u64,
     ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, StoreError>> {
-        Box::pin(self.reader.load(stream, revision))
+        Box::pin(async move {
+            let wanted = [(stream.clone(), revision)];
+            let histories = self.reader.load(&wanted).await?;
+            Ok(histories.into_iter().flatten().collect())
+        })
+    }
+
+    fn load_many<'a>(
+        &'a self,
+        streams: &'a [(StreamId, u64)],
+    ) -> BoxFuture<'a, Result<Vec<Vec<RecordedEvent>>, StoreError>> {
+        Box::pin(self.reader.load(streams))
     }
 
     fn read_all<'a>(

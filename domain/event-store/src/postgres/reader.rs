@@ -12,14 +12,11 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 
 use super::{
     failure::{unavailable, within},
-    session::{hash, unsigned},
+    session::unsigned,
 };
-use crate::integrity::{ChainedEvent, Fault, Tip};
 
 /// A page takes no further event once it has this many bytes of payload.
 const PAGE_BYTES: usize = 16 << 20;
-/// Events that are verified at a time.
-const VERIFY_EVENTS: i64 = 2_000;
 
 /// Readers of one process; clones share their connections.
 #[derive(Clone)]
@@ -28,16 +25,15 @@ pub(super) struct Reader {
     pub(super) limit: Duration,
 }
 
-/// A log that does not verify, or could not be read to its end.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// It is not what was recorded.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// It could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+/// Each lateral part comes in the order of its index, and the parts one after another: nothing is sorted, and
+/// the caller checks the order.
+const LOAD: &str = "
+    select a.asked, e.*
+    from unnest($1::text[], $2::bigint[]) with ordinality as a(stream, revision, asked)
+    cross join lateral (
+        select pos, id, stream, revision, kind, schema_version, at, data::text as data, meta::text as meta
+        from event where stream = a.stream and revision >= a.revision order by revision
+    ) e";
 
 impl Reader {
     pub(super) async fn head(&self) -> Result<Position, StoreError> {
@@ -46,31 +42,45 @@ impl Reader {
         head.map(Position).map_err(|error| unavailable(&error))
     }
 
-    pub(super) async fn load(&self, stream: &StreamId, from: u64) -> Result<Vec<RecordedEvent>, StoreError> {
-        // No stream reaches further than i64::MAX.
-        let Ok(from) = i64::try_from(from) else {
+    /// The events of each of `streams` from the given revision on, in the order of `streams`: one statement,
+    /// so one round trip and one snapshot.
+    pub(super) async fn load(
+        &self,
+        streams: &[(StreamId, u64)],
+    ) -> Result<Vec<Vec<RecordedEvent>>, StoreError> {
+        if streams.is_empty() {
             return Ok(Vec::new());
-        };
-        let rows = sqlx::query(
-            "select pos, id, stream, revision, kind, schema_version, at, data::text as data, meta::text as meta
-             from event where stream = $1 and revision >= $2 order by revision",
-        )
-        .bind(stream.as_str())
-        .bind(from)
-        .fetch_all(&self.pool);
+        }
+        let names: Vec<&str> = streams.iter().map(|(stream, _)| stream.as_str()).collect();
+        // No stream reaches further than i64::MAX.
+        let from = |(_, from): &(StreamId, u64)| i64::try_from(*from).unwrap_or(i64::MAX);
+        let from: Vec<i64> = streams.iter().map(from).collect();
+        let rows = sqlx::query(LOAD).bind(&names).bind(&from).fetch_all(&self.pool);
         let rows = within(self.limit, rows)
             .await
             .map_err(|error| unavailable(&error))?;
-        let events: Vec<_> = rows.iter().map(recorded).collect::<Result<_, _>>()?;
-        let gap = (from.unsigned_abs()..)
-            .zip(&events)
-            .find(|(revision, event)| *revision != event.revision);
-        match gap {
-            Some((revision, _)) => Err(StoreError::Corrupt(format!(
-                "stream {stream} has no revision {revision}"
-            ))),
-            None => Ok(events),
+        let mut histories = vec![Vec::new(); streams.len()];
+        for row in &rows {
+            let asked: i64 = row.try_get("asked").map_err(|error| unavailable(&error))?;
+            let history = usize::try_from(asked - 1)
+                .ok()
+                .and_then(|asked| histories.get_mut(asked));
+            let history =
+                history.ok_or_else(|| StoreError::Corrupt(format!("no stream {asked} was asked for")))?;
+            history.push(recorded(row)?);
         }
+        for ((stream, from), history) in streams.iter().zip(&histories) {
+            let gap = history
+                .iter()
+                .zip(*from..)
+                .find(|(event, revision)| event.revision != *revision);
+            if let Some((_, revision)) = gap {
+                return Err(StoreError::Corrupt(format!(
+                    "stream {stream} has no revision {revision}"
+                )));
+            }
+        }
+        Ok(histories)
     }
 
     pub(super) async fn page(
@@ -148,43 +158,6 @@ impl Reader {
         }
         Ok(Stretch { rows, looked_to })
     }
-
-    /// Checks the whole log against its hash chain, and its end against the head.
-    pub(super) async fn verify(&self) -> Result<Tip, VerifyError> {
-        let read_error = |error| VerifyError::Store(unavailable(&error));
-        let head = sqlx::query("select pos, hash, store_id from event_head").fetch_one(&self.pool);
-        let head = within(self.limit, head).await.map_err(read_error)?;
-        let end: i64 = head.try_get("pos").map_err(read_error)?;
-        let mut tip = Tip::genesis(head.try_get("store_id").map_err(read_error)?);
-        loop {
-            let from = i64::try_from(tip.position).unwrap_or(i64::MAX);
-            let rows = sqlx::query(
-                "select pos, id, stream, revision, kind, schema_version, at, data::text as data,
-                        meta::text as meta, data_hash, hash
-                 from event where pos > $1 and pos <= $2 order by pos limit $3",
-            )
-            .bind(from)
-            .bind(end)
-            .bind(VERIFY_EVENTS)
-            .fetch_all(&self.pool);
-            let rows = within(self.limit, rows).await.map_err(read_error)?;
-            if rows.is_empty() {
-                break;
-            }
-            for row in &rows {
-                tip.advance(&chained(row).map_err(read_error)?)?;
-            }
-        }
-        let expected = unsigned(end).map_err(read_error)?;
-        if tip.position != expected || head.try_get::<&[u8], _>("hash").map_err(read_error)? != tip.hash {
-            return Err(Fault::Head {
-                expected,
-                found: tip.position,
-            }
-            .into());
-        }
-        Ok(tip)
-    }
 }
 
 struct Stretch {
@@ -223,22 +196,6 @@ fn recorded(row: &PgRow) -> Result<RecordedEvent, StoreError> {
         })
     };
     fields().map_err(|error| unavailable(&error))
-}
-
-fn chained(row: &PgRow) -> Result<ChainedEvent, sqlx::Error> {
-    Ok(ChainedEvent {
-        position: unsigned(row.try_get("pos")?)?,
-        id: row.try_get("id")?,
-        stream: row.try_get("stream")?,
-        revision: unsigned(row.try_get("revision")?)?,
-        kind: row.try_get("kind")?,
-        schema_version: version(row)?,
-        at: row.try_get("at")?,
-        data: row.try_get("data")?,
-        meta: row.try_get("meta")?,
-        data_hash: hash(row.try_get("data_hash")?)?,
-        hash: hash(row.try_get("hash")?)?,
-    })
 }
 
 fn version(row: &PgRow) -> Result<u16, sqlx::Error> {

@@ -30,6 +30,37 @@ pub(super) async fn follow(subscription: &mut dyn Subscription, until: usize) ->
     seen
 }
 
+pub(crate) async fn many_streams_load_as_each_of_them_does_alone(stores: &Stores) {
+    for (key, count) in [("long", 700), ("short", 3), ("other", 5)] {
+        stores
+            .second
+            .append(append(key, Expected::NoStream, count))
+            .await
+            .expect("recorded");
+    }
+    let wanted = [
+        (stream("short"), 1),
+        (stream("none"), 0),
+        (stream("long"), 0),
+        (stream("other"), 5),
+        (stream("long"), 690),
+        (stream("other"), u64::MAX),
+    ];
+    let store = &stores.first;
+    let together = store.load_many(&wanted).await.expect("readable");
+    let lengths: Vec<_> = together.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [2, 0, 700, 0, 10, 0]);
+    for ((stream, from), history) in wanted.iter().zip(&together) {
+        let alone = store.load(stream, *from).await.expect("readable");
+        let place = |event: &RecordedEvent| (event.position, event.revision, event.stream.clone());
+        assert!(
+            alone.iter().map(place).eq(history.iter().map(place)),
+            "{stream} from {from}"
+        );
+    }
+    assert!(store.load_many(&[]).await.expect("readable").is_empty());
+}
+
 pub(crate) async fn filters_pass_prefixes_only_and_take_no_wildcards(stores: &Stores) {
     let store = &stores.first;
     for key in ["alpha", "beta", "a%", "a_", "Alpha"] {

@@ -1,0 +1,170 @@
+//! Taking up the tree where the last signer left it.
+//!
+//! The rule: nothing is signed on top of a checkpoint that was not verified: its signature, its root against
+//! the stored tiles, its place in the present log, and the newest exported one against the same tree. What
+//! does not fit is an alarm, never repaired.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, Row as _};
+
+use super::{
+    super::session::{hash, unsigned},
+    nodes, rows,
+};
+use crate::integrity::{
+    Checkpoint, CheckpointFolder, Digest, TILE_WIDTH, TilePlace, Tip, Tree, Verifier, root_of, tiles_for,
+};
+
+/// Why nothing is signed now.
+#[derive(Debug)]
+pub(super) enum Hindrance {
+    /// The database; it passes.
+    Trouble(sqlx::Error),
+    /// The log is not the one that was signed; it does not pass.
+    Alarm(String),
+}
+
+impl From<sqlx::Error> for Hindrance {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Alarm(format!(
+                "the tree in the database cannot be read: {}",
+                super::describe(&error)
+            )),
+            other => Self::Trouble(other),
+        }
+    }
+}
+
+/// Everything that has been signed, ready to be added to.
+pub(super) struct Signed {
+    pub(super) tip: Tip,
+    pub(super) tree: Tree,
+    /// `None` while nothing was signed.
+    pub(super) newest: Option<Checkpoint>,
+    /// What the folder has as newest.
+    pub(super) exported: u64,
+}
+
+/// Reads and verifies it, see the module.
+pub(super) async fn take_up(
+    connection: &mut PgConnection,
+    verifier: &Verifier,
+    folder: &CheckpointFolder,
+) -> Result<Signed, Hindrance> {
+    let head = sqlx::query("select pos, store_id from event_head")
+        .fetch_one(&mut *connection)
+        .await?;
+    let end = unsigned(head.try_get("pos")?)?;
+    let exported = folder
+        .latest(verifier)
+        .map_err(|error| Hindrance::Alarm(error.to_string()))?;
+    let reach = exported.as_ref().map_or(0, |checkpoint| checkpoint.size);
+    let Some(row) = rows::newest(connection).await? else {
+        if reach > 0 {
+            return Err(Hindrance::Alarm(format!(
+                "the checkpoint folder holds one of {reach} events, but none is recorded in the database: they \
+                 were removed there, or it is another database"
+            )));
+        }
+        return Ok(Signed {
+            tip: Tip::genesis(head.try_get("store_id")?),
+            tree: Tree::default(),
+            newest: None,
+            exported: 0,
+        });
+    };
+    let newest = opened(&row, verifier)?;
+    if newest.size > end {
+        return Err(Hindrance::Alarm(format!(
+            "the log ends at {end}, but {} events are signed: it was cut off or restored from an older state",
+            newest.size
+        )));
+    }
+    if reach > newest.size {
+        return Err(Hindrance::Alarm(format!(
+            "the checkpoint folder holds one of {reach} events, the database only up to {}: it was cut off or \
+             restored from an older state",
+            newest.size
+        )));
+    }
+    let tree = tree(connection, newest.size).await?;
+    if tree.as_ref().map(Tree::root) != Some(newest.root) {
+        return Err(Hindrance::Alarm(format!(
+            "the stored tree of {} events does not have the root that was signed",
+            newest.size
+        )));
+    }
+    if let Some(exported) = exported
+        && root_at(connection, exported.size).await? != Some(exported.root)
+    {
+        return Err(Hindrance::Alarm(format!(
+            "the exported checkpoint of {reach} events is of another history than the tree in the database"
+        )));
+    }
+    Ok(Signed {
+        tip: tip(connection, newest.size).await?,
+        tree: tree.unwrap_or_default(),
+        newest: Some(newest),
+        exported: reach,
+    })
+}
+
+/// A recorded checkpoint, verified, and the same as the columns beside it.
+fn opened(row: &rows::HeadRow, verifier: &Verifier) -> Result<Checkpoint, Hindrance> {
+    let checkpoint = Checkpoint::open(&row.note, verifier);
+    let why = match checkpoint {
+        Ok(checkpoint) if checkpoint.size == row.size && checkpoint.root == row.root => {
+            return Ok(checkpoint);
+        }
+        Ok(_) => "it is not the one that its row says".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Hindrance::Alarm(format!(
+        "the recorded checkpoint of {} events does not count: {why}",
+        row.size
+    )))
+}
+
+/// The tree of `size` leaves from tiles and last events; `None` when they are not as many as there should be.
+async fn tree(connection: &mut PgConnection, size: u64) -> Result<Option<Tree>, sqlx::Error> {
+    let mut wanted: BTreeMap<TilePlace, usize> = BTreeMap::new();
+    let (mut level, mut nodes) = (0, size);
+    while nodes > 0 {
+        wanted.insert(
+            (level, nodes / TILE_WIDTH as u64),
+            (nodes % TILE_WIDTH as u64) as usize,
+        );
+        nodes /= TILE_WIDTH as u64;
+        level += 1;
+    }
+    let mut tiles = nodes::tiles(connection, &wanted).await?;
+    let unfinished = wanted.into_iter().map(|(place, width)| {
+        let mut hashes = tiles.remove(&place).unwrap_or_default();
+        hashes.truncate(width);
+        hashes
+    });
+    Ok(Tree::resume(size, unfinished.collect()))
+}
+
+/// The root of the first `size` leaves by the stored tree.
+pub(super) async fn root_at(connection: &mut PgConnection, size: u64) -> Result<Option<Digest>, sqlx::Error> {
+    let span = 0..size;
+    let wanted = tiles_for(std::slice::from_ref(&span));
+    Ok(root_of(&span, &nodes::tiles(connection, &wanted).await?))
+}
+
+/// Where the chain stands at `position`.
+pub(super) async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
+    let row = sqlx::query("select hash, at from event where pos = $1")
+        .bind(rows::signed(position)?)
+        .fetch_optional(connection)
+        .await?;
+    let row = row.ok_or_else(|| Hindrance::Alarm(format!("event {position} is signed and missing")))?;
+    Ok(Tip {
+        position,
+        hash: hash(row.try_get("hash")?)?,
+        at: row.try_get("at")?,
+    })
+}

@@ -1,0 +1,324 @@
+//! Folded aggregates that the write path keeps, so that a decision loads only what is new.
+//!
+//! The rule: a state in here is exactly what its stream folds into up to its revision. That can be kept
+//! without asking anybody, because a log is only ever added to; whether the stream has moved on is found by
+//! loading what comes after, and proved by the revision that the append expects.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::event_store::StreamId;
+
+/// What an entry takes besides its state: names, maps, counters. A rough figure.
+const OVERHEAD: usize = 256;
+/// An entry counts as this many bytes at most: long histories mostly fold into little.
+const HEAVIEST: usize = 1 << 20;
+
+/// What a stream folds into, up to a revision. Cheap to clone.
+#[derive(Clone)]
+pub struct Folded {
+    pub(crate) state: Arc<dyn Any + Send + Sync>,
+    /// Of the last event; `None` for a stream without any.
+    pub(crate) revision: Option<u64>,
+    /// Bytes of the payloads that were folded: an upper bound of what most states hold.
+    pub(crate) bytes: usize,
+}
+
+impl Folded {
+    /// The type of the aggregate.
+    pub(crate) fn kind(&self) -> TypeId {
+        (*self.state).type_id()
+    }
+
+    fn weight(&self) -> usize {
+        self.bytes.saturating_add(OVERHEAD).min(HEAVIEST)
+    }
+}
+
+/// How much an [`AggregateCache`] keeps at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams.
+    pub entries: usize,
+    /// Bytes, roughly: payloads of the folded events, a stream counting as one mebibyte at most.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 16_384,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+/// When a load began, see [`AggregateCache::keep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// The states of one log's streams; clones share them. Belongs to one [`crate::event_store::EventStore`].
+///
+/// What was used longest ago is dropped first. Nothing in here has to be kept: an empty cache only makes
+/// decisions slower.
+#[derive(Clone, Default)]
+pub struct AggregateCache(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    limits: Limits,
+    kept: Mutex<Kept>,
+}
+
+/// Two generations: what is used becomes young; when the young are too many they become the old, and what was
+/// old until then is dropped.
+#[derive(Default)]
+struct Kept {
+    young: HashMap<StreamId, Folded>,
+    young_weight: usize,
+    old: HashMap<StreamId, Folded>,
+    /// How often something was forgotten.
+    forgotten: u64,
+}
+
+impl AggregateCache {
+    /// A cache that keeps at most `limits`.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            limits,
+            kept: Mutex::default(),
+        }))
+    }
+
+    /// To be taken before the events are loaded that lead to what is kept.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.kept().forgotten)
+    }
+
+    /// What `stream` folds into, if it is known and of the aggregate type `kind`.
+    pub(crate) fn get(&self, stream: &StreamId, kind: TypeId) -> Option<Folded> {
+        let mut kept = self.kept();
+        if let Some(folded) = kept.young.get(stream) {
+            return Some(folded.clone()).filter(|folded| folded.kind() == kind);
+        }
+        let (stream, folded) = kept.old.remove_entry(stream)?;
+        kept.insert(stream, folded.clone(), self.0.limits);
+        Some(folded).filter(|folded| folded.kind() == kind)
+    }
+
+    /// Keeps what `stream` folds into, unless something was forgotten since `ticket`: what was loaded before
+    /// may hold what had to be forgotten. Of two states of one type the further one stays.
+    pub(crate) fn keep(&self, ticket: Ticket, stream: &StreamId, folded: &Folded) {
+        let mut kept = self.kept();
+        if ticket != Ticket(kept.forgotten) || folded.revision.is_none() {
+            return;
+        }
+        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
+        if known.is_some_and(|known| known.kind() == folded.kind() && known.revision >= folded.revision) {
+            return;
+        }
+        kept.insert(stream.clone(), folded.clone(), self.0.limits);
+    }
+
+    /// Forgets `stream`, also what is being loaded of it at this moment. To be called after personal data in
+    /// it were erased, in each process.
+    pub fn forget(&self, stream: &StreamId) {
+        let mut kept = self.kept();
+        kept.forgotten += 1;
+        kept.remove(stream);
+    }
+
+    /// Forgets everything, also what is being loaded at this moment.
+    pub fn clear(&self) {
+        let mut kept = self.kept();
+        *kept = Kept {
+            forgotten: kept.forgotten + 1,
+            ..Kept::default()
+        };
+    }
+
+    /// Forgets `stream` if what is kept lies beyond `actual`, where its log ends: then it is of another log.
+    pub(crate) fn forget_beyond(&self, stream: &StreamId, actual: Option<u64>) {
+        let mut kept = self.kept();
+        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
+        if known.is_some_and(|known| known.revision > actual) {
+            kept.forgotten += 1;
+            kept.remove(stream);
+        }
+    }
+
+    /// How many streams are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let kept = self.kept();
+        kept.young.len() + kept.old.len()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // No step below can panic half way.
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for AggregateCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // States may hold personal data.
+        f.debug_struct("AggregateCache")
+            .field("streams", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, stream: StreamId, folded: Folded, limits: Limits) {
+        self.remove(&stream);
+        let weight = folded.weight();
+        let full = self.young.len() >= (limits.entries / 2).max(1);
+        if !self.young.is_empty() && (full || self.young_weight + weight > limits.bytes / 2) {
+            self.old = std::mem::take(&mut self.young);
+            self.young_weight = 0;
+        }
+        self.young_weight += weight;
+        self.young.insert(stream, folded);
+    }
+
+    fn remove(&mut self, stream: &StreamId) {
+        if let Some(folded) = self.young.remove(stream) {
+            self.young_weight -= folded.weight();
+        }
+        self.old.remove(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{any::TypeId, sync::Arc};
+
+    use super::{AggregateCache, Folded, Limits, StreamId};
+
+    fn folded(revision: u64, bytes: usize) -> Folded {
+        Folded {
+            state: Arc::new(revision),
+            revision: Some(revision),
+            bytes,
+        }
+    }
+
+    fn stream(key: u64) -> StreamId {
+        StreamId::new("test.counter", &key.to_string())
+    }
+
+    fn found(cache: &AggregateCache, key: u64) -> Option<u64> {
+        cache
+            .get(&stream(key), TypeId::of::<u64>())
+            .and_then(|folded| folded.revision)
+    }
+
+    #[test]
+    fn of_two_states_the_further_one_stays() {
+        let cache = AggregateCache::default();
+        for revision in [3, 5, 4] {
+            cache.keep(cache.ticket(), &stream(1), &folded(revision, 10));
+        }
+        assert_eq!(found(&cache, 1), Some(5));
+    }
+
+    #[test]
+    fn the_state_of_another_type_is_never_handed_out() {
+        let cache = AggregateCache::default();
+        cache.keep(cache.ticket(), &stream(1), &folded(7, 10));
+        assert!(cache.get(&stream(1), TypeId::of::<String>()).is_none());
+        let text = Folded {
+            state: Arc::new("text".to_owned()),
+            revision: Some(2),
+            bytes: 10,
+        };
+        cache.keep(cache.ticket(), &stream(1), &text);
+        assert!(cache.get(&stream(1), TypeId::of::<String>()).is_some());
+        assert_eq!(found(&cache, 1), None);
+    }
+
+    #[test]
+    fn a_stream_without_events_is_not_kept() {
+        let cache = AggregateCache::default();
+        let empty = Folded {
+            revision: None,
+            ..folded(0, 0)
+        };
+        cache.keep(cache.ticket(), &stream(1), &empty);
+        assert!(cache.is_empty());
+    }
+
+    /// AU-7: what is loaded while personal data are erased does not come back.
+    #[test]
+    fn what_was_loaded_before_forgetting_is_not_kept() {
+        let cache = AggregateCache::default();
+        for forget in [
+            |cache: &AggregateCache| cache.forget(&stream(1)),
+            AggregateCache::clear,
+        ] {
+            cache.keep(cache.ticket(), &stream(1), &folded(1, 10));
+            let before = cache.ticket();
+            forget(&cache);
+            assert_eq!(found(&cache, 1), None);
+            cache.keep(before, &stream(1), &folded(1, 10));
+            assert_eq!(found(&cache, 1), None);
+        }
+    }
+
+    #[test]
+    fn only_what_lies_beyond_the_log_is_forgotten_by_a_conflict() {
+        let cache = AggregateCache::default();
+        cache.keep(cache.ticket(), &stream(1), &folded(5, 10));
+        for actual in [Some(6), Some(5)] {
+            cache.forget_beyond(&stream(1), actual);
+            assert_eq!(found(&cache, 1), Some(5));
+        }
+        cache.forget_beyond(&stream(1), Some(4));
+        assert_eq!(found(&cache, 1), None);
+    }
+
+    #[test]
+    fn entries_and_bytes_stay_within_the_limits_and_what_is_used_stays() {
+        let by_entries = AggregateCache::new(Limits {
+            entries: 10,
+            bytes: usize::MAX,
+        });
+        let by_bytes = AggregateCache::new(Limits {
+            entries: usize::MAX,
+            bytes: 10 * (1_000 + super::OVERHEAD),
+        });
+        for cache in [by_entries, by_bytes] {
+            for key in 0..100 {
+                cache.keep(cache.ticket(), &stream(key), &folded(key, 1_000));
+                assert_eq!(found(&cache, 0), Some(0), "used all the time");
+                assert!(cache.len() <= 10, "{}", cache.len());
+            }
+            assert_eq!(found(&cache, 1), None, "used longest ago");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_alone_breaks_the_limit_is_kept_alone() {
+        let cache = AggregateCache::new(Limits {
+            entries: 10,
+            bytes: 1,
+        });
+        for key in 0..10 {
+            cache.keep(cache.ticket(), &stream(key), &folded(key, 1_000));
+            assert_eq!(found(&cache, key), Some(key));
+            assert!(cache.len() <= 2);
+        }
+    }
+}
