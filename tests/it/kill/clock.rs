@@ -1,6 +1,7 @@
 //! A clock that jumps backwards while people and workers are at work (E2).
 
 use anneal::verify::{Subject, verify};
+use event_store::postgres::Evidence;
 use serde_json::{Value, json};
 use tests::harness::{Feed, TestApp, TestOptions, app::PASSWORD};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
@@ -68,6 +69,8 @@ async fn a_clock_that_jumps_back_breaks_nothing() {
         url: &app.database_url,
         events: &app.database_url,
         objects: &app.data_dir.join("objects"),
+        data_dir: &app.data_dir,
+        evidence: Evidence::default(),
         journal: None,
     };
     let report = verify(subject).await.expect("readable");
