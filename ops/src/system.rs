@@ -199,7 +199,7 @@ impl System {
         fail::fail_point!("setup.roles_recorded");
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =
-            projections::runner::start(port.clone(), pool.clone(), projections::all(), background.clone());
+            projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
         let feed = FeedHub::start(port, background.clone());
         let objects = objects(config, surroundings.ids.clone())?;
         objects

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod history;
 pub mod identity;
 pub mod jobs;
+pub mod lease;
 pub mod models;
 pub mod paging;
 pub mod projects;

@@ -98,7 +98,8 @@ async fn copy(pool: &PgPool) -> Result<u64> {
     Ok(read)
 }
 
-async fn fetch(pool: &PgPool) -> Result<u64> {
+/// Fetches all rows; how many there are.
+pub(crate) async fn fetch(pool: &PgPool) -> Result<u64> {
     let mut rows = sqlx::query(
         "select pos, id, stream, revision, kind, schema_version, at, data, meta from event order by pos",
     )

@@ -8,6 +8,7 @@ use domain::{
 };
 use event_store::kurrentdb::{Address, KurrentEventStore, is_kurrentdb};
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
+use projections::runner::{Condition, standing};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -33,6 +34,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
+        checks.extend(health.map(read_models));
         return checks;
     };
     let mut checks = Vec::new();
@@ -40,6 +42,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         Ok(Ok(pool)) => {
             checks.push(server(&pool).await);
             checks.push(clock(&pool).await);
+            checks.push(projections(&pool).await);
             pool.close().await;
         }
         Ok(Err(error)) => checks.push(Check::fail(
@@ -81,6 +84,54 @@ fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
             "the running system does not mention it",
             "use the program of the same version",
         ),
+    }
+}
+
+const READ_MODELS: &str = "read models";
+
+/// What a running system says about its read models.
+fn read_models(health: &Health) -> Check {
+    let stopped = health.projections.iter().filter(|one| one.condition == "stopped");
+    let stopped: Vec<(String, Option<u64>)> = stopped
+        .map(|one| (one.name.clone(), one.failed_position))
+        .collect();
+    let rebuilt = health
+        .projections
+        .iter()
+        .filter(|one| one.condition == "rebuilding");
+    judged(&stopped, &rebuilt.map(|one| one.name.clone()).collect::<Vec<_>>())
+}
+
+/// The read models, as the database has them.
+async fn projections(pool: &PgPool) -> Check {
+    let asked = tokio::time::timeout(DEADLINE, standing(pool)).await;
+    let Ok(Ok(all)) = asked else {
+        return Check::ok(READ_MODELS, "not there yet; the first start makes them");
+    };
+    let which = |condition| all.iter().filter(move |one| one.condition == condition);
+    let stopped: Vec<(String, Option<u64>)> = which(Condition::Stopped)
+        .map(|one| (one.name.clone(), one.failed_position.map(|position| position.0)))
+        .collect();
+    let rebuilt: Vec<String> = which(Condition::Rebuilding).map(|one| one.name.clone()).collect();
+    judged(&stopped, &rebuilt)
+}
+
+fn judged(stopped: &[(String, Option<u64>)], rebuilt: &[String]) -> Check {
+    if !stopped.is_empty() {
+        let each = stopped.iter().map(|(name, position)| match position {
+            Some(position) => format!("{name} at the event at position {position}"),
+            None => name.clone(),
+        });
+        return Check::fail(
+            READ_MODELS,
+            format!("stopped: {}", each.collect::<Vec<_>>().join(", ")),
+            "they are tried again by themselves; start the version of Anneal that wrote this event, or see the log \
+             of the running system for the reason",
+        );
+    }
+    match rebuilt {
+        [] => Check::ok(READ_MODELS, "follow the log"),
+        names => Check::ok(READ_MODELS, format!("being rebuilt: {}", names.join(", "))),
     }
 }
 

@@ -154,7 +154,7 @@ impl Scene {
     pub(super) async fn fold_anew(&mut self) {
         self.reading.stop.cancel();
         (&mut self.reading.task).await.expect("the runner ends in order");
-        sqlx::query("update projection_checkpoint set version = 0")
+        sqlx::query("update projection_checkpoint set version = 0, position = 0")
             .execute(&self.pool)
             .await
             .expect("the versions are forgotten");

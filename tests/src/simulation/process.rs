@@ -62,11 +62,11 @@ impl Process {
         Self {
             name: name.to_owned(),
             world: Rc::clone(world),
-            ports: Ports {
-                store: Arc::clone(&witness) as Arc<dyn EventStore>,
-                clock: Arc::clone(&world.clock) as _,
-                ids: Arc::clone(&world.ids) as _,
-            },
+            ports: Ports::new(
+                Arc::clone(&witness) as Arc<dyn EventStore>,
+                Arc::clone(&world.clock) as _,
+                Arc::clone(&world.ids) as _,
+            ),
             witness,
             rights: RefCell::default(),
             folded: Cell::new(Position::START),
