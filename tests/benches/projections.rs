@@ -14,7 +14,7 @@ use domain::{
     event_store::{EventStore as _, Filter, Position, RecordedEvent},
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
-use projections::read_model::Table;
+use projections::read_model::{Projector, Table};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
