@@ -10,7 +10,7 @@ use domain::{
     identity::{
         claim::{Claim, ClaimEvent, ClaimKey},
         login::RecordFailedLogin,
-        session::{OpenSession, RefreshSession},
+        session::{OpenSession, RefreshSession, Session},
         user::User,
     },
 };
@@ -86,6 +86,31 @@ pub fn claim(app: &App, scope: &str, normalised: &str) -> ClaimKey {
     ClaimKey(app.pepper.claim(scope, normalised))
 }
 
+/// The claim keys of the name and the address that an account has; of nothing when there is no such account.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn claims_of(app: &App, user: UserId) -> Result<(ClaimKey, ClaimKey), SessionError> {
+    let profile = folded::<User>(app, user).await?.profile;
+    let (username, email) = profile
+        .map(|profile| (profile.username, profile.email))
+        .unwrap_or_default();
+    Ok((
+        claim(app, "username", &username),
+        claim(app, "email", &email.trim().to_lowercase()),
+    ))
+}
+
+/// An aggregate as the log has it now.
+async fn folded<A: Aggregate>(app: &App, key: impl std::fmt::Display) -> Result<A, SessionError> {
+    let events = app.ports.store.load(&A::stream(key), 0).await;
+    let mut state = A::default();
+    for event in &events.map_err(|error| unavailable(&error))? {
+        state.evolve(&decode(event).map_err(|error| unavailable(&error))?);
+    }
+    Ok(state)
+}
+
 /// Slows down whoever tries too often from one address (RL-3).
 ///
 /// # Errors
@@ -142,13 +167,14 @@ pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
 
 /// Sends a verification token. A mail that is not handed over does not undo the registration; the log says
 /// that it failed, and the operator can look into it.
-pub async fn mail_verification(app: &App, email: &str, token: &Secret) {
+pub async fn mail_verification(app: &App, user: UserId, email: &str, token: &Secret) {
     let body = format!(
         "Welcome to Anneal.\n\nYour verification token, good for 24 hours:\n\n    {}\n\n\
          Give it to the mutation verifyEmail.",
         token.expose()
     );
     let mail = Mail {
+        person: user,
         to: email.to_owned(),
         subject: "Verify your e-mail address".to_owned(),
         body,
@@ -179,18 +205,10 @@ async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, Sessi
             .await
             .map_err(|error| unavailable(&error))?;
         let Some(event) = events.last() else { continue };
-        let ClaimEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))?;
-        let events = app
-            .ports
-            .store
-            .load(&User::stream(user), 0)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let mut state = User::default();
-        for event in &events {
-            state.evolve(&decode(event).map_err(|error| unavailable(&error))?);
-        }
-        return Ok(Some((user, state)));
+        let ClaimEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))? else {
+            continue;
+        };
+        return Ok(Some((user, folded(app, user).await?)));
     }
     Ok(None)
 }
@@ -346,7 +364,11 @@ pub async fn refresh(
         presented_hash,
         next_hash: next.hash,
     };
-    match app.execute(caller, &command).await {
+    // Whoever presents the token acts for the session's owner: address and device are the owner's data.
+    let mut caller = caller.clone();
+    let owner = folded::<Session>(app, session).await?.user;
+    caller.meta.on_behalf_of = owner.map(|owner| format!("user:{owner}"));
+    match app.execute(&caller, &command).await {
         Ok(position) => {
             app.directory
                 .at_least(position, crate::app::PATIENCE)

@@ -1,30 +1,72 @@
 //! What every context is written against: facts, and the state they fold into.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned, ser::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::event_store::{NewEvent, RecordedEvent, StreamId};
+use crate::{
+    event_store::{NewEvent, RecordedEvent, StreamId},
+    personal::KindFields,
+    upcast::{self, Upcaster},
+};
 
 /// A fact, named in the past tense.
 ///
 /// Implementors are enums with `#[serde(tag = "kind", content = "data")]`, each variant renamed to its
-/// stable name `<context>.<Event>`. A name is never changed or reused; a changed payload gets a new
-/// [`Event::schema_version`] and an upcaster.
+/// stable name `<context>.<Event>`. A name is never changed or reused; a changed payload gets a new version
+/// in [`Event::FIELDS`] and an upcaster.
 pub trait Event: Serialize + DeserializeOwned + Clone + Send + Sync {
-    /// Version of the payload's schema.
-    fn schema_version(&self) -> u16 {
-        1
-    }
+    /// Each kind of this type: its version, and of every leaf of its payload whether it is personal. There
+    /// is no default, so that nobody forgets to think of it.
+    const FIELDS: &'static [KindFields];
+
+    /// The steps from earlier versions; one for each kind and version before the current one.
+    const UPCASTERS: &'static [Upcaster] = &[];
+}
+
+fn declared<E: Event>(kind: &str) -> Option<&'static KindFields> {
+    E::FIELDS.iter().find(|fields| fields.kind == kind)
 }
 
 /// A payload that this build cannot read.
-#[derive(Debug, thiserror::Error)]
-#[error("event {kind} at position {position} cannot be read by this build: {reason}")]
-pub struct DecodeError {
-    kind: String,
-    position: u64,
-    reason: String,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// This build has no such event where it was found.
+    #[error(
+        "event {kind} at position {position} is of a kind that this build does not know there: run the build \
+         that recorded it, or a newer one"
+    )]
+    UnknownKind {
+        /// The event's kind.
+        kind: String,
+        /// Its place in the log.
+        position: u64,
+    },
+    /// A later build recorded it.
+    #[error(
+        "event {kind} at position {position} has schema version {version}, and this build reads versions up \
+         to {known}: run the build that recorded it, or a newer one"
+    )]
+    NewerVersion {
+        /// The event's kind.
+        kind: String,
+        /// Its place in the log.
+        position: u64,
+        /// The version it was recorded in.
+        version: u16,
+        /// The highest version that this build reads.
+        known: u16,
+    },
+    /// The payload does not have the form that its kind and version say.
+    #[error("event {kind} at position {position} cannot be read by this build: {reason}")]
+    Unreadable {
+        /// The event's kind.
+        kind: String,
+        /// Its place in the log.
+        position: u64,
+        /// What does not fit; never a personal datum.
+        reason: String,
+    },
 }
 
 #[derive(serde::Deserialize)]
@@ -37,9 +79,13 @@ struct Split {
 /// Turns a fact into what the log stores.
 ///
 /// # Errors
-/// When the event cannot be written as JSON, which is a defect of its type.
+/// When the event cannot be written as JSON or its kind is not declared: a defect of its type.
 pub fn encode<E: Event>(id: Uuid, event: &E) -> Result<NewEvent, serde_json::Error> {
     let split: Split = serde_json::from_str(&serde_json::to_string(event)?)?;
+    let Some(fields) = declared::<E>(&split.kind) else {
+        let undeclared = format!("the fields of {} are not declared", split.kind);
+        return Err(serde_json::Error::custom(undeclared));
+    };
     let data = match split.data {
         Some(data) => data,
         None => RawValue::from_string("{}".to_owned())?,
@@ -47,22 +93,53 @@ pub fn encode<E: Event>(id: Uuid, event: &E) -> Result<NewEvent, serde_json::Err
     Ok(NewEvent {
         id,
         kind: split.kind,
-        schema_version: event.schema_version(),
+        schema_version: fields.version,
         data,
     })
 }
 
-/// Reads a recorded fact back.
+/// Reads a recorded fact back; an earlier version of its payload is lifted first ([`crate::upcast`]).
 ///
 /// # Errors
-/// When kind or payload are unknown to `E`.
+/// [`DecodeError`]; what to do about it is in its words.
 pub fn decode<E: Event>(recorded: &RecordedEvent) -> Result<E, DecodeError> {
-    let tagged = format!(r#"{{"kind":"{}","data":{}}}"#, recorded.kind, recorded.data.get());
-    serde_json::from_str(&tagged).map_err(|error| DecodeError {
-        kind: recorded.kind.clone(),
-        position: recorded.position.0,
-        reason: error.to_string(),
-    })
+    let (kind, position) = (&recorded.kind, recorded.position.0);
+    let Some(fields) = declared::<E>(kind) else {
+        let kind = kind.clone();
+        return Err(DecodeError::UnknownKind { kind, position });
+    };
+    if recorded.schema_version > fields.version {
+        return Err(DecodeError::NewerVersion {
+            kind: kind.clone(),
+            position,
+            version: recorded.schema_version,
+            known: fields.version,
+        });
+    }
+    let unreadable = |reason: String| DecodeError::Unreadable {
+        kind: kind.clone(),
+        position,
+        reason,
+    };
+    let read = |data: &str| {
+        let tagged = format!(r#"{{"kind":"{kind}","data":{data}}}"#);
+        serde_json::from_str(&tagged).map_err(|error| unreadable(misfit(fields, &error)))
+    };
+    if recorded.schema_version == fields.version {
+        return read(recorded.data.get());
+    }
+    let data =
+        serde_json::from_str(recorded.data.get()).map_err(|error| unreadable(misfit(fields, &error)))?;
+    let lifted = upcast::lift(E::UPCASTERS, kind, recorded.schema_version, fields.version, data);
+    read(&lifted.map_err(|error| unreadable(error.to_string()))?.to_string())
+}
+
+/// Why a payload does not fit, without quoting it where it may be personal.
+fn misfit(fields: &KindFields, error: &serde_json::Error) -> String {
+    match fields.personal {
+        [] => error.to_string(),
+        _ => format!("its payload does not fit at column {}", error.column()),
+    }
 }
 
 /// State folded from one stream, and from nothing else.

@@ -145,73 +145,94 @@ pub async fn execute<C: Command>(
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
         let world = load(ports, command).await?;
-        drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
-        let required = command.requires(&world);
-        if let Some(stream) = world.take_undeclared() {
-            return Err(ExecuteError::Defect(format!(
-                "is permitted by {stream} without naming it"
-            )));
-        }
-        if let Err(denied) = authz::permit(principal, &required) {
-            // What people and their programs were refused matters to an auditor. Strangers are turned away at
-            // the doors; a worker that lost a race for a lease has done nothing wrong.
-            if principal.user().is_some() {
-                record_denial(ports, principal, meta, &denied).await?;
+        check_permission(ports, principal, meta, command, &world).await?;
+        let (changes, refusal) = decide(ports, principal, command, &world)?;
+        match record(ports, meta, &world, changes).await? {
+            Some(position) => {
+                return refusal.map_or(Ok(position), |reason| Err(ExecuteError::Refused(reason)));
             }
-            return Err(ExecuteError::Denied(denied));
-        }
-        let context = Context {
-            now: ports.clock.now(),
-            principal,
-        };
-        let decision = command.decide(&world, &context);
-        if let Some(stream) = world.take_undeclared() {
-            return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
-        }
-        let (changes, refusal) = match decision {
-            Ok(changes) => (changes, None),
-            Err(Refused { reason, record }) => (record, Some(reason)),
-        };
-        if let Some(defect) = changes.defect() {
-            return Err(ExecuteError::Defect(defect.to_owned()));
-        }
-        let landed = match changes.is_empty() {
-            true => Ok(None),
-            false => {
-                let writes = world.writes(changes, ports.ids.as_ref());
-                append(
-                    ports,
-                    Append {
-                        writes,
-                        meta: meta.clone(),
-                    },
-                )
-                .await
-                .map(Some)
-            }
-        };
-        match landed {
-            Ok(appended) => {
-                return match refusal {
-                    Some(reason) => Err(ExecuteError::Refused(reason)),
-                    None => {
-                        Ok(appended.map_or_else(|| ports.store.known_head(), |appended| appended.position))
-                    }
-                };
-            }
-            Err(AppendError::Conflict { stream, actual }) => {
-                // A state that is merely behind is brought up to date by the next load.
-                ports.aggregates.forget_beyond(&stream, actual);
-                backoff(attempt).await;
-            }
-            Err(AppendError::Overloaded) => return Err(ExecuteError::Busy),
-            Err(AppendError::Store(error)) => return Err(ExecuteError::Store(error)),
-            Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
-                return Err(ExecuteError::Defect(error.to_string()));
-            }
+            None => backoff(attempt).await,
         }
     }
     Err(ExecuteError::Busy)
+}
+
+/// Refuses what the principal may not do. A user's denial is recorded.
+async fn check_permission<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    meta: &Metadata,
+    command: &C,
+    world: &World,
+) -> Result<(), ExecuteError<C::Refusal>> {
+    drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
+    let required = command.requires(world);
+    if let Some(stream) = world.take_undeclared() {
+        return Err(ExecuteError::Defect(format!(
+            "is permitted by {stream} without naming it"
+        )));
+    }
+    let Err(denied) = authz::permit(principal, &required) else {
+        return Ok(());
+    };
+    // What people and their programs were refused matters to an auditor. Strangers are turned away at
+    // the doors; a worker that lost a race for a lease has done nothing wrong.
+    if principal.user().is_some() {
+        record_denial(ports, principal, meta, &denied).await?;
+    }
+    Err(ExecuteError::Denied(denied))
+}
+
+/// What is to be recorded, and the refusal that it comes with, if it is one.
+fn decide<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    command: &C,
+    world: &World,
+) -> Result<(Changes, Option<C::Refusal>), ExecuteError<C::Refusal>> {
+    let context = Context {
+        now: ports.clock.now(),
+        principal,
+    };
+    let decision = command.decide(world, &context);
+    if let Some(stream) = world.take_undeclared() {
+        return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
+    }
+    let (changes, refusal) = match decision {
+        Ok(changes) => (changes, None),
+        Err(Refused { reason, record }) => (record, Some(reason)),
+    };
+    match changes.defect() {
+        Some(defect) => Err(ExecuteError::Defect(defect.to_owned())),
+        None => Ok((changes, refusal)),
+    }
+}
+
+/// Records `changes`; the position to wait for, or nothing when another writer came first.
+async fn record<R>(
+    ports: &Ports,
+    meta: &Metadata,
+    world: &World,
+    changes: Changes,
+) -> Result<Option<Position>, ExecuteError<R>> {
+    if changes.is_empty() {
+        return Ok(Some(ports.store.known_head()));
+    }
+    let writes = world.writes(changes, ports.ids.as_ref());
+    let meta = meta.clone();
+    match append(ports, Append { writes, meta }).await {
+        Ok(appended) => Ok(Some(appended.position)),
+        Err(AppendError::Conflict { stream, actual }) => {
+            // A state that is merely behind is brought up to date by the next load.
+            ports.aggregates.forget_beyond(&stream, actual);
+            Ok(None)
+        }
+        Err(AppendError::Overloaded) => Err(ExecuteError::Busy),
+        Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
+        Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
+            Err(ExecuteError::Defect(error.to_string()))
+        }
+    }
 }
 
 async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteError<C::Refusal>> {

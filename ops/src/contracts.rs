@@ -4,6 +4,7 @@
 //! source, and the difference is looked at when it is committed.
 
 mod permissions;
+mod personal_data;
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +90,7 @@ fn contracts() -> Result<BTreeMap<PathBuf, String>> {
     let mut all = BTreeMap::from([
         (PathBuf::from("schema.graphql"), api::graphql::sdl()),
         (PathBuf::from("permissions.txt"), permissions::table()),
+        (PathBuf::from("personal-data.md"), personal_data::table()),
         (PathBuf::from("config.md"), crate::config::reference()),
     ]);
     for sample in samples()? {

@@ -1,7 +1,10 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod eraser;
 mod import;
 mod integrity;
+mod log;
+mod sealing;
 mod setup;
 mod worker;
 
@@ -36,7 +39,7 @@ use domain::{
     execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{LogIntegrity, PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::{LogIntegrity, app_pool};
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use tokio::task::JoinHandle;
@@ -50,6 +53,8 @@ use crate::{
 
 use import::FolderImporter;
 pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
+pub use log::{EventLog, only_in_postgres};
+pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;
 
@@ -113,12 +118,13 @@ pub struct System {
     /// The database in use.
     pub database_url: String,
     home: Home,
-    store: Arc<PostgresEventStore>,
-    integrity: Arc<LogIntegrity>,
+    store: Arc<dyn EventLog>,
+    integrity: Option<Arc<LogIntegrity>>,
     shutdown: Shutdown,
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
+    eraser: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
@@ -179,29 +185,21 @@ impl System {
         projections::database::migrate(&url).await?;
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
-        if events != url {
-            projections::database::migrate(&events).await?;
-        }
-        let store =
-            PostgresEventStore::start(address(&events)?, Settings::default(), surroundings.clock.clone())
-                .await?;
-        let integrity = LogIntegrity::start(
-            address(&events)?,
-            integrity::settings(config),
-            surroundings.clock.clone(),
-        )
-        .await?;
+        let store = log::open(&events, &url, surroundings.clock.clone()).await?;
+        let integrity = integrity::start(config, &events, surroundings.clock.clone()).await?;
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
-        let port: Arc<dyn EventStore> = store.clone();
+        let clock = surroundings.clock.clone();
+        let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
+        let port: Arc<dyn EventStore> = Arc::new(sealed);
         let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =
-            projections::runner::start(port.clone(), pool.clone(), projections::all(), background.clone());
+            projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
         let feed = FeedHub::start(port, background.clone());
         let objects = objects(config, surroundings.ids.clone())?;
         objects
@@ -246,10 +244,11 @@ impl System {
                 job_attempts: config.worker.max_attempts,
             },
             ports: ports.clone(),
-            integrity: Some(integrity.clone()),
+            integrity: integrity.clone(),
         };
         fail::fail_point!("setup.token_written");
         let app = App::from(parts);
+        let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &surroundings, &app, &working);
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
@@ -301,6 +300,7 @@ impl System {
             background,
             server,
             projections,
+            eraser,
             working,
             workers,
         })
@@ -355,6 +355,9 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
+        if let Err(error) = self.eraser.await {
+            tracing::warn!(%error, "the eraser ended with an error");
+        }
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }
@@ -363,7 +366,9 @@ impl System {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
         }
         // After the last append, so that everything of this run is signed.
-        self.integrity.close(CLOSE).await;
+        if let Some(integrity) = &self.integrity {
+            integrity.close(CLOSE).await;
+        }
         self.app.pool.close().await;
         fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {

@@ -8,12 +8,15 @@ pub mod audit;
 pub mod database;
 pub mod datasets;
 pub mod feed;
+pub mod history;
 pub mod identity;
 pub mod jobs;
+pub mod lease;
 pub mod models;
 pub mod paging;
 pub mod projects;
 pub mod read_model;
+pub mod rebuild;
 pub mod runner;
 
 use read_model::{Projector, Table};
@@ -22,11 +25,14 @@ use read_model::{Projector, Table};
 #[must_use]
 pub fn all() -> Vec<Box<dyn Projector>> {
     vec![
-        Box::new(Table::<access::role::Roles>::default()),
+        Box::new(Table::<access::account::Accounts>::default()),
         Box::new(Table::<access::assignment::Assignments>::default()),
+        Box::new(Table::<access::role::Roles>::default()),
+        Box::new(Table::<access::usage::Usages>::default()),
         Box::new(Table::<audit::entry::Entries>::default()),
         Box::new(Table::<datasets::dataset::Datasets>::default()),
         Box::new(Table::<datasets::version::Versions>::default()),
+        Box::new(Table::<identity::erasure::Erasures>::default()),
         Box::new(Table::<identity::session::Sessions>::default()),
         Box::new(Table::<identity::user::Users>::default()),
         Box::new(Table::<jobs::job::Jobs>::default()),
@@ -35,4 +41,11 @@ pub fn all() -> Vec<Box<dyn Projector>> {
         Box::new(Table::<projects::experiment::Experiments>::default()),
         Box::new(Table::<projects::project::Projects>::default()),
     ]
+}
+
+/// Names of the projections whose tables may hold personal data.
+#[must_use]
+pub fn personal() -> Vec<&'static str> {
+    let personal = all().into_iter().filter(|projector| projector.personal());
+    personal.map(|projector| projector.name()).collect()
 }

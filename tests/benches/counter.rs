@@ -7,6 +7,7 @@ use domain::{
     authz::Requirement,
     event_store::RecordedEvent,
     execute::{Command, Context, Decision},
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 use projections::read_model::{ReadModel, Rows};
@@ -41,7 +42,10 @@ pub(crate) enum CounterEvent {
     },
 }
 
-impl Event for CounterEvent {}
+impl Event for CounterEvent {
+    const FIELDS: &'static [KindFields] =
+        &[KindFields::of("bench.Counted", Subject::Nobody).plain(&["n", "text"])];
+}
 
 /// Counts the events of its stream.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ mod cpu;
 mod cqrs;
 mod feed;
 mod hot;
+mod integrity;
 mod load;
 mod machine;
 mod memory;
@@ -41,7 +42,7 @@ use tests::harness::{TestApp, database};
 use tokio::runtime::{Builder, Runtime};
 
 /// Everything that can be measured, in the order in which it is.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "appends",
     "processes",
     "reads",
@@ -157,6 +158,7 @@ async fn measure(name: &str, server: &Runtime, scale: Scale) -> Result<Value> {
         "reads" => reads::run(scale).await,
         "hot" => hot::run(&database().await.url, scale).await,
         "projections" => projections::run(scale).await,
+        "integrity" => integrity::run(scale).await,
         "requests" => requests::run(server).await,
         "feed" => feed::run(server).await,
         "training" => training::run().await,

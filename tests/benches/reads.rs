@@ -88,17 +88,18 @@ async fn read(way: &str, store: &PostgresEventStore, pool: &PgPool) -> Result<u6
 }
 
 async fn copy(pool: &PgPool) -> Result<u64> {
-    let statement = format!("copy (select {COLUMNS} from event order by pos) to stdout (format text)");
-    let mut rows = pool.copy_out_raw(&statement).await?;
+    let statement = format!("copy (select {COLUMNS} from event order by pos) to stdout (format binary)");
+    let mut messages = pool.copy_out_raw(&statement).await?;
     let mut read = 0;
-    // The server sends a row with each message; a payload's own line ends are escaped.
-    while let Some(bytes) = rows.try_next().await? {
-        read += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    // A row with each message; the last one is the trailer, two bytes that are no row.
+    while let Some(bytes) = messages.try_next().await? {
+        read += u64::from(bytes.len() > 2);
     }
     Ok(read)
 }
 
-async fn fetch(pool: &PgPool) -> Result<u64> {
+/// Fetches all rows; how many there are.
+pub(crate) async fn fetch(pool: &PgPool) -> Result<u64> {
     let mut rows = sqlx::query(
         "select pos, id, stream, revision, kind, schema_version, at, data, meta from event order by pos",
     )

@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 11] = [
+const TABLES: [Table; 13] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -82,6 +82,26 @@ const TABLES: [Table; 11] = [
         &[
             ("way", "/what"),
             ("per second", "/events_per_s"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/integrity/rows",
+        "Events proved per second",
+        &[
+            ("what", "/what"),
+            ("per second", "/events_per_s"),
+            ("ratio to fetch", "/ratio"),
+        ],
+    ),
+    (
+        "/integrity/cost/rows",
+        "What being provable costs appends",
+        &[
+            ("callers", "/callers"),
+            ("hashing, µs per event", "/chain_us_per_event"),
+            ("per second without signer", "/without_signer_per_s"),
+            ("with", "/with_signer_per_s"),
             ("ratio", "/ratio"),
         ],
     ),

@@ -5,6 +5,7 @@
 mod contract;
 mod failures;
 mod guards;
+mod kurrentdb;
 pub(crate) mod make;
 mod processes;
 
@@ -14,6 +15,7 @@ use domain::{clock::SystemClock, event_store::EventStore};
 use event_store::{
     memory::MemoryEventStore,
     postgres::{PostgresEventStore, Settings, address},
+    sealing::{PersonKeys, SealedEventStore},
 };
 use tests::harness::{Database, database};
 
@@ -36,6 +38,26 @@ async fn postgres() -> Stores {
     }
 }
 
+/// Sealing is a decorator of the port: it promises what the port promises.
+async fn sealed() -> Stores {
+    let plain = postgres().await;
+    let database = database().await;
+    let pool = event_store::postgres::app_pool(&database.url, 4)
+        .await
+        .expect("a pool");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("personal.key");
+    let keys = PersonKeys::open(pool, &path, Arc::new(SystemClock))
+        .await
+        .expect("keys");
+    let keys = Arc::new(keys);
+    Stores {
+        first: Arc::new(SealedEventStore::new(plain.first.clone(), keys.clone())),
+        second: Arc::new(SealedEventStore::new(plain.second.clone(), keys)),
+        _log: Box::new((plain._log, database, folder)),
+    }
+}
+
 /// The store of the simulation, with nothing planned to go wrong.
 #[expect(
     clippy::unused_async,
@@ -50,6 +72,8 @@ async fn memory() -> Stores {
     }
 }
 
+pub(crate) use kurrentdb::{kurrentdb_peer, kurrentdb_server};
+
 async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore> {
     let options = address(&database.url).expect("the harness gives a URL");
     PostgresEventStore::start(options, settings, Arc::new(SystemClock))
@@ -59,8 +83,8 @@ async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore
 
 /// The suite, once for the adapter whose stores the function of that name opens.
 macro_rules! contract {
-    ($adapter:ident) => {
-        promises!($adapter:
+    ($adapter:ident $(, $left_out:literal)?) => {
+        promises!($adapter $($left_out)?:
             revisions_start_at_zero_and_positions_ascend,
             a_wrong_expectation_is_a_conflict_that_records_nothing,
             one_of_many_racing_reservations_wins,
@@ -92,16 +116,35 @@ macro_rules! contract {
 
 macro_rules! promises {
     ($adapter:ident: $($promise:ident),+ $(,)?) => {
+        promises!($adapter []: $($promise),+);
+    };
+    ($adapter:ident $left_out:literal: $($promise:ident),+ $(,)?) => {
+        promises!($adapter [ignore = $left_out]: $($promise),+);
+    };
+    ($adapter:ident $left_out:tt: $($promise:ident),+) => {
         mod $adapter {
             $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $promise() {
-                    super::contract::$promise(&super::$adapter().await).await;
-                }
+                promise!($adapter $left_out $promise);
             )+
         }
     };
 }
 
+macro_rules! promise {
+    ($adapter:ident [$($left_out:meta)?] $promise:ident) => {
+                $(#[$left_out])?
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::contract::$promise(&super::$adapter().await).await;
+                }
+    };
+}
+
 contract!(postgres);
+contract!(sealed);
 contract!(memory);
+contract!(kurrentdb_peer);
+contract!(
+    kurrentdb_server,
+    "needs a KurrentDB of its own, see ops/runbooks/kurrentdb.md"
+);

@@ -1,3 +1,4 @@
 //! Integration tests: the harness they share. The tests themselves are in `it/`, benchmarks in `benches/`.
 
 pub mod harness;
+pub mod simulation;

@@ -18,6 +18,7 @@ mod heart;
 mod history;
 pub mod queue;
 pub mod reaper;
+pub mod rule;
 mod run;
 mod settings;
 mod worker;

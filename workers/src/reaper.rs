@@ -17,7 +17,10 @@ use sqlx::PgPool;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::queue::{self, Standing};
+use crate::{
+    queue,
+    rule::{self, Verdict},
+};
 
 /// Looks per lease time.
 const LOOKS: u32 = 3;
@@ -72,22 +75,15 @@ impl Reaper {
         let seen = std::mem::take(&mut self.unleased);
         for row in &under_way {
             let attempt = u32::try_from(row.attempt).unwrap_or_default();
-            match leases.get(&row.id) {
-                Some(standing) if standing.attempt > attempt => {}
-                Some(standing) if standing.attempt == attempt => {
-                    if !standing.alive {
-                        self.interrupt(row, attempt, &silent(standing)).await?;
-                    }
+            let key = (row.id, attempt);
+            let unleased = seen.get(&key).copied();
+            let silence = unleased.map_or(Duration::ZERO, |since| since.elapsed());
+            match rule::judge(attempt, leases.get(&row.id), silence, self.lease) {
+                Verdict::Leave => {}
+                Verdict::Watch => {
+                    self.unleased.insert(key, unleased.unwrap_or_else(Instant::now));
                 }
-                Some(_) | None => {
-                    let since = seen.get(&(row.id, attempt)).copied().unwrap_or_else(Instant::now);
-                    if since.elapsed() < self.lease {
-                        self.unleased.insert((row.id, attempt), since);
-                    } else {
-                        self.interrupt(row, attempt, "the worker was lost before it began")
-                            .await?;
-                    }
-                }
+                Verdict::Lost(cause) => self.interrupt(row, attempt, &cause).await?,
             }
         }
         queue::forget_expired(&self.pool).await?;
@@ -120,11 +116,4 @@ impl Reaper {
         }
         Ok(queue::release(&self.pool, row.id, attempt).await?)
     }
-}
-
-fn silent(standing: &Standing) -> String {
-    format!(
-        "the worker {} was lost: its heart-beat stopped",
-        standing.worker_name
-    )
 }

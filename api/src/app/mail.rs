@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use domain::id::Ids;
+use domain::id::{Ids, UserId};
 
 /// A mail to one person.
 #[derive(Clone)]
 pub struct Mail {
+    /// Whom it is for: what is still here of it goes when the person is erased.
+    pub person: UserId,
     /// Address.
     pub to: String,
     /// Subject.
@@ -29,6 +31,12 @@ pub trait Mailer: Send + Sync {
     /// # Errors
     /// When it was not.
     async fn send(&self, mail: Mail) -> Result<(), MailError>;
+
+    /// Removes what is still here of mails to `person`, and says how many were. Repeating it is safe.
+    ///
+    /// # Errors
+    /// When one could not be looked at or removed.
+    async fn forget(&self, person: UserId) -> Result<u32, MailError>;
 }
 
 /// The development mailer: each mail becomes a file that only the operator can read, and is announced on
@@ -50,7 +58,13 @@ impl OutboxMailer {
 impl Mailer for OutboxMailer {
     async fn send(&self, mail: Mail) -> Result<(), MailError> {
         let path = self.folder.join(format!("{}.txt", self.ids.next()));
-        let text = format!("To: {}\nSubject: {}\n\n{}\n", mail.to, mail.subject, mail.body);
+        let Mail {
+            person,
+            to,
+            subject,
+            body,
+        } = mail;
+        let text = format!("To: {to}\nSubject: {subject}\nPerson: {person}\n\n{body}\n");
         let (folder, file) = (self.folder.clone(), path.clone());
         let written = tokio::task::spawn_blocking(move || write_private(&folder, &file, &text)).await;
         match written {
@@ -61,6 +75,13 @@ impl Mailer for OutboxMailer {
             Ok(Err(error)) => Err(MailError(error.to_string())),
             Err(error) => Err(MailError(error.to_string())),
         }
+    }
+
+    async fn forget(&self, person: UserId) -> Result<u32, MailError> {
+        let folder = self.folder.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_mails(&folder, person)).await;
+        let removed = removed.map_err(|error| MailError(error.to_string()))?;
+        removed.map_err(|error| MailError(error.to_string()))
     }
 }
 
@@ -73,4 +94,29 @@ fn write_private(folder: &std::path::Path, file: &std::path::Path, text: &str) -
         .mode(0o600)
         .open(file)?;
     file.write_all(text.as_bytes())
+}
+
+/// Removes every mail that names `person`; earlier builds named the person only in the token.
+fn remove_mails(folder: &std::path::Path, person: UserId) -> std::io::Result<u32> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let named = person.to_string();
+    let mut removed = 0;
+    for entry in entries {
+        let path = entry?.path();
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            // Somebody was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if text.windows(named.len()).any(|part| part == named.as_bytes()) {
+            std::fs::remove_file(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

@@ -1,5 +1,7 @@
 //! Roles: what there are, who holds them, granting and removing; and why a decision comes out as it does.
 
+mod rights;
+
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     access::assignment::{GrantRefusal, GrantRole, RemoveRole},
@@ -10,7 +12,10 @@ use domain::{
 use projections::access::{assignment::AssignmentRow, role::RoleRow};
 use time::OffsetDateTime;
 
+pub use rights::*;
+
 use super::{
+    as_of::{AsOf, Moment, View, view},
     context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user},
     fault::Fault,
     identity::User,
@@ -35,7 +40,7 @@ pub enum AccessErrorCode {
 }
 
 /// A role that a user holds.
-pub struct RoleAssignment(pub AssignmentRow);
+pub struct RoleAssignment(pub AssignmentRow, pub View);
 
 /// A role held by a user: since when, by whom, why.
 #[Object]
@@ -56,10 +61,14 @@ impl RoleAssignment {
     async fn reason(&self) -> &str {
         &self.0.reason
     }
+    /// The moment of the past that this shows; null for the present.
+    async fn as_of(&self) -> Option<Moment> {
+        self.1.shown
+    }
 }
 
 /// A role.
-pub struct Role(pub RoleRow);
+pub struct Role(pub RoleRow, pub View);
 
 /// A named set of permissions and quotas.
 #[Object]
@@ -83,6 +92,10 @@ impl Role {
     /// Its limits.
     async fn quotas(&self) -> Quotas {
         self.0.quotas.into()
+    }
+    /// The moment of the past that this shows; null for the present.
+    async fn as_of(&self) -> Option<Moment> {
+        self.1.shown
     }
 }
 
@@ -200,16 +213,18 @@ impl AccessQuery {
     async fn roles(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
     ) -> Result<Vec<Role>> {
         require(context, Action::RolesRead, "roles")?;
         at_least(context, min_position).await?;
-        let rows = projections::access::role::list(&app(context)?.pool)
+        let view = view(context, as_of).await?;
+        let rows = projections::access::role::list(&app(context)?.pool, view.moment)
             .await
             .map_err(|e| unreadable(&e))?;
-        Ok(rows.into_iter().map(Role).collect())
+        Ok(rows.into_iter().map(|row| Role(row, view)).collect())
     }
 
     /// The catalogue of permissions.
@@ -225,12 +240,21 @@ impl AccessQuery {
     }
 
     /// The signed-in user's own permissions, by name.
-    async fn my_permissions(&self, context: &Context<'_>) -> Result<Vec<&'static str>> {
-        Ok(user(context)?
-            .permissions
-            .iter()
-            .map(|action| action.name())
-            .collect())
+    async fn my_permissions(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<&'static str>> {
+        let now = user(context)?;
+        let permissions = match view(context, as_of).await?.moment {
+            projections::history::Moment::Now => now.permissions.clone(),
+            then => projections::access::rights::of_user(&app(context)?.pool, then, now.user)
+                .await
+                .map_err(|error| unreadable(&error))?
+                .map(|rights| rights.principal.permissions)
+                .unwrap_or_default(),
+        };
+        Ok(permissions.into_iter().map(Action::name).collect())
     }
 }
 

@@ -34,7 +34,7 @@ impl SchemaExecutor {
     }
 
     fn prepare(&self, caller: Caller, request: Request) -> Request {
-        with_loaders(request, &self.app.pool).data(caller)
+        with_loaders(request, &self.app).data(caller)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Accounts and sessions.
 
 mod account;
+mod erasure;
 mod types;
 
 use account::{new_account, refused};
@@ -15,6 +16,7 @@ use domain::{
     },
 };
 
+pub use erasure::{ErasureMutation, ErasureQuery};
 pub use types::*;
 
 use super::{
@@ -211,7 +213,7 @@ impl IdentityMutation {
         )
         .await?;
         if matches!(outcome, Outcome::Done(_)) {
-            sessions::mail_verification(app, &email, &token).await;
+            sessions::mail_verification(app, user, &email, &token).await;
         }
         account_payload(context, user, outcome).await
     }
@@ -329,6 +331,9 @@ impl IdentityMutation {
             Outcome::Done(position) => account_payload(context, id, Outcome::Done(position)).await,
             Outcome::Refused(reason @ AccountRefusal::OwnAccount) => {
                 refuse("userId", reason.to_string(), IdentityErrorCode::OwnAccount)
+            }
+            Outcome::Refused(reason @ AccountRefusal::Erased) => {
+                refuse("userId", reason.to_string(), IdentityErrorCode::Erased)
             }
             Outcome::Refused(reason) => refuse("reason", reason.to_string(), IdentityErrorCode::Invalid),
             Outcome::NotFound => refuse(

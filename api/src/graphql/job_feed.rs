@@ -26,7 +26,7 @@ use domain::{
 };
 use futures::Stream;
 use items::{describe, end_of, progress_item};
-use projections::{feed::Follower, paging::Viewer};
+use projections::{feed::Follower, history::Moment, paging::Viewer};
 
 pub use items::*;
 
@@ -124,7 +124,7 @@ impl Feed {
             .reach(head, PATIENCE)
             .await
             .map_err(|error| coded("UNAVAILABLE", error.to_string()))?;
-        let row = projections::jobs::job::find(&app.pool, viewer, job)
+        let row = projections::jobs::job::find(&app.pool, Moment::Now, viewer, job)
             .await
             .map_err(|e| unreadable(&e))?;
         let row = row.ok_or_else(|| coded("NOT_FOUND", "not found"))?;
@@ -140,14 +140,14 @@ impl Feed {
                 }));
                 pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
                     position: shown.into(),
-                    job: Job(row.clone()),
+                    job: Job::now(row.clone()),
                 }));
                 shown
             }
             None => {
                 pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
                     position: shown.into(),
-                    job: Job(row.clone()),
+                    job: Job::now(row.clone()),
                 }));
                 shown
             }

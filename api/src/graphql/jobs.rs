@@ -12,15 +12,17 @@ use domain::{
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
     },
 };
+use projections::history::Moment;
 
 pub use inputs::*;
 pub use types::*;
 
 use super::{
     access::id_or_not_found,
+    as_of::{AsOf, Seen, View, view},
     context::{Outcome, app, at_least, reach, run, unreadable, user, viewer},
     fault::Fault,
-    paging::{connect, page, weight},
+    paging::{connect_seen, page, weight},
     scalars::Long,
 };
 
@@ -117,17 +119,19 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
 /// Missing sign-in, a bad page, or a failing database.
 pub async fn list(
     context: &Context<'_>,
+    view: View,
     experiment: Option<ExperimentId>,
     state: Option<JobState>,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<Connection<String, Job>> {
+) -> Result<Connection<String, Job, Seen>> {
     let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
     let state = state.map(State::from);
-    let rows = projections::jobs::job::list(&app(context)?.pool, viewer, experiment, state, &request).await;
+    let pool = &app(context)?.pool;
+    let rows = projections::jobs::job::list(pool, view.moment, viewer, experiment, state, &request).await;
     let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect(rows, after.as_deref(), |row| {
-        (row.id.0.to_string(), Job(row))
+    Ok(connect_seen(rows, after.as_deref(), view, |row| {
+        (row.id.0.to_string(), Job(row, view))
     }))
 }
 
@@ -145,12 +149,15 @@ impl JobsQuery {
         #[graphql(desc = "Only jobs in this state.")] state: Option<JobState>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
-    ) -> Result<Connection<String, Job>> {
+    ) -> Result<Connection<String, Job, Seen>> {
+        viewer(context)?;
         at_least(context, min_position).await?;
-        list(context, None, state, first, after).await
+        let view = view(context, as_of).await?;
+        list(context, view, None, state, first, after).await
     }
 
     /// One job.
@@ -158,6 +165,7 @@ impl JobsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job.")] id: ID,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
@@ -167,8 +175,9 @@ impl JobsQuery {
         let Ok(id) = id_or_not_found::<JobId>(&id) else {
             return Ok(None);
         };
-        let row = projections::jobs::job::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(Job))
+        let view = view(context, as_of).await?;
+        let row = projections::jobs::job::find(&app(context)?.pool, view.moment, viewer, id).await;
+        Ok(row.map_err(|error| unreadable(&error))?.map(|row| Job(row, view)))
     }
 }
 
@@ -178,8 +187,9 @@ async fn payload(
     position: domain::event_store::Position,
 ) -> Result<JobPayload> {
     reach(context, position).await?;
-    let row = projections::jobs::job::find(&app(context)?.pool, viewer(context)?, job).await;
-    let job = row.map_err(|error| unreadable(&error))?.map(Job);
+    let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
+    let row = projections::jobs::job::find(pool, Moment::Now, viewer, job).await;
+    let job = row.map_err(|error| unreadable(&error))?.map(Job::now);
     Ok(JobPayload {
         job,
         position: Some(position.into()),

@@ -8,10 +8,14 @@ use domain::id::{DatasetId, ModelId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
     datasets::version::{self, VersionRow},
+    history::Moment,
     models::version::{self as model_version, ModelVersionRow},
     read_model::ReadError,
 };
 use sqlx::PgPool;
+
+use super::as_of::MomentLoader;
+use crate::app::App;
 
 fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec<R>> {
     let mut groups: HashMap<K, Vec<R>> = HashMap::new();
@@ -21,16 +25,23 @@ fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec
     groups
 }
 
-/// Roles of users.
+/// Roles of users, at moments.
 pub struct RolesLoader(PgPool);
 
-impl Loader<UserId> for RolesLoader {
+impl Loader<(UserId, Moment)> for RolesLoader {
     type Value = Vec<AssignmentRow>;
     type Error = Arc<ReadError>;
-    async fn load(&self, keys: &[UserId]) -> Result<HashMap<UserId, Self::Value>, Self::Error> {
-        Ok(group(assignment::of_users(&self.0, keys).await?, |row| {
-            row.user_id
-        }))
+    async fn load(
+        &self,
+        keys: &[(UserId, Moment)],
+    ) -> Result<HashMap<(UserId, Moment), Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (moment, users) in group(keys.to_vec(), |key| key.1) {
+            let users: Vec<UserId> = users.into_iter().map(|(user, _)| user).collect();
+            let rows = assignment::of_users(&self.0, moment, &users).await?;
+            found.extend(group(rows, |row| (row.user_id, moment)));
+        }
+        Ok(found)
     }
 }
 
@@ -62,8 +73,10 @@ impl Loader<ModelId> for ModelVersionsLoader {
 
 /// Adds fresh loaders to a request.
 #[must_use]
-pub fn with_loaders(request: async_graphql::Request, pool: &PgPool) -> async_graphql::Request {
+pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
+    let pool = &app.pool;
     request
+        .data(MomentLoader::fresh(app.clone()))
         .data(DataLoader::new(RolesLoader(pool.clone()), tokio::spawn))
         .data(DataLoader::new(DatasetVersionsLoader(pool.clone()), tokio::spawn))
         .data(DataLoader::new(ModelVersionsLoader(pool.clone()), tokio::spawn))

@@ -4,6 +4,7 @@
 //! question to the read side, and words the answer.
 
 pub mod access;
+pub mod as_of;
 pub mod audit;
 pub mod context;
 pub mod datasets;
@@ -27,9 +28,12 @@ use async_graphql::{MergedObject, Schema, SchemaBuilder};
 #[derive(Default, MergedObject)]
 pub struct Query(
     access::AccessQuery,
+    access::RightsQuery,
+    as_of::MomentQuery,
     audit::AuditQuery,
     datasets::DatasetsQuery,
     identity::IdentityQuery,
+    identity::ErasureQuery,
     jobs::JobsQuery,
     models::ModelsQuery,
     projects::ProjectsQuery,
@@ -43,6 +47,7 @@ pub struct Mutation(
     access::AccessMutation,
     datasets::DatasetsMutation,
     identity::IdentityMutation,
+    identity::ErasureMutation,
     jobs::JobsMutation,
     models::ModelsMutation,
     projects::ProjectsMutation,

@@ -7,7 +7,10 @@ use async_graphql::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use projections::paging::{Page, PageRequest};
 
-use super::context::coded;
+use super::{
+    as_of::{Seen, View},
+    context::coded,
+};
 
 /// Rows on a page when the client does not say.
 const DEFAULT: i32 = 25;
@@ -70,11 +73,31 @@ pub fn connect<R, N: OutputType>(
     node: impl Fn(R) -> (String, N),
 ) -> Connection<String, N, EmptyFields, EmptyFields> {
     let mut connection = Connection::new(after.is_some(), page.has_next);
-    connection.edges.extend(page.rows.into_iter().map(|row| {
+    connection.edges.extend(edges(page, node));
+    connection
+}
+
+/// As [`connect`], of rows that show what `view` says.
+pub fn connect_seen<R, N: OutputType>(
+    page: Page<R>,
+    after: Option<&str>,
+    view: View,
+    node: impl Fn(R) -> (String, N),
+) -> Connection<String, N, Seen> {
+    let seen = Seen { as_of: view.shown };
+    let mut connection = Connection::with_additional_fields(after.is_some(), page.has_next, seen);
+    connection.edges.extend(edges(page, node));
+    connection
+}
+
+fn edges<R, N: OutputType>(
+    page: Page<R>,
+    node: impl Fn(R) -> (String, N),
+) -> impl Iterator<Item = Edge<String, N, EmptyFields>> {
+    page.rows.into_iter().map(move |row| {
         let (key, node) = node(row);
         Edge::new(BASE64_URL_SAFE_NO_PAD.encode(format!("{PREFIX}{key}")), node)
-    }));
-    connection
+    })
 }
 
 /// How much a list of `first` rows counts, for the complexity of a query.

@@ -9,15 +9,19 @@ use domain::{
     },
     text::TextProblems,
 };
-use projections::projects::{experiment::ExperimentRow, project::ProjectRow};
+use projections::{
+    history::Moment::Now,
+    projects::{experiment::ExperimentRow, project::ProjectRow},
+};
 use time::OffsetDateTime;
 
 use super::{
     access::id_or_not_found,
+    as_of::{AsOf, Moment, Seen, View, view},
     context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
     fault::Fault,
     jobs::Job,
-    paging::{connect, page, weight},
+    paging::{connect_seen, page, weight},
     scalars::Long,
 };
 
@@ -33,7 +37,15 @@ pub enum ProjectsErrorCode {
 }
 
 /// A project.
-pub struct Project(pub ProjectRow);
+pub struct Project(pub ProjectRow, pub View);
+
+impl Project {
+    /// A project as it stands.
+    #[must_use]
+    pub fn now(row: ProjectRow) -> Self {
+        Self(row, View::NOW)
+    }
+}
 
 /// A place where people work together.
 #[Object]
@@ -69,13 +81,25 @@ impl Project {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Experiment>> {
-        experiments(context, Some(self.0.id), first, after).await
+    ) -> Result<Connection<String, Experiment, Seen>> {
+        experiments(context, self.1, Some(self.0.id), first, after).await
+    }
+    /// The moment of the past that this shows; null for the present.
+    async fn as_of(&self) -> Option<Moment> {
+        self.1.shown
     }
 }
 
 /// An experiment.
-pub struct Experiment(pub ExperimentRow);
+pub struct Experiment(pub ExperimentRow, pub View);
+
+impl Experiment {
+    /// An experiment as it stands.
+    #[must_use]
+    pub fn now(row: ExperimentRow) -> Self {
+        Self(row, View::NOW)
+    }
+}
 
 /// Runs that belong together, inside a project.
 #[Object]
@@ -111,8 +135,12 @@ impl Experiment {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Job>> {
-        super::jobs::list(context, Some(self.0.id), None, first, after).await
+    ) -> Result<Connection<String, Job, Seen>> {
+        super::jobs::list(context, self.1, Some(self.0.id), None, first, after).await
+    }
+    /// The moment of the past that this shows; null for the present.
+    async fn as_of(&self) -> Option<Moment> {
+        self.1.shown
     }
 }
 
@@ -169,15 +197,17 @@ fn texts(problems: TextProblems) -> Vec<Fault<ProjectsErrorCode>> {
 
 async fn experiments(
     context: &Context<'_>,
+    view: View,
     project: Option<ProjectId>,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<Connection<String, Experiment>> {
+) -> Result<Connection<String, Experiment, Seen>> {
     let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-    let rows = projections::projects::experiment::list(&app(context)?.pool, viewer, project, &request).await;
+    let pool = &app(context)?.pool;
+    let rows = projections::projects::experiment::list(pool, view.moment, viewer, project, &request).await;
     let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect(rows, after.as_deref(), |row| {
-        (row.id.0.to_string(), Experiment(row))
+    Ok(connect_seen(rows, after.as_deref(), view, |row| {
+        (row.id.0.to_string(), Experiment(row, view))
     }))
 }
 
@@ -194,16 +224,18 @@ impl ProjectsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
-    ) -> Result<Connection<String, Project>> {
+    ) -> Result<Connection<String, Project, Seen>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
         at_least(context, min_position).await?;
-        let rows = projections::projects::project::list(&app(context)?.pool, viewer, &request).await;
+        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
+        let rows = projections::projects::project::list(pool, view.moment, viewer, &request).await;
         let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect(rows, after.as_deref(), |row| {
-            (row.id.0.to_string(), Project(row))
+        Ok(connect_seen(rows, after.as_deref(), view, |row| {
+            (row.id.0.to_string(), Project(row, view))
         }))
     }
 
@@ -212,6 +244,7 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The project.")] id: ID,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
@@ -221,8 +254,11 @@ impl ProjectsQuery {
         let Ok(id) = id_or_not_found::<ProjectId>(&id) else {
             return Ok(None);
         };
-        let row = projections::projects::project::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(Project))
+        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
+        let row = projections::projects::project::find(pool, view.moment, viewer, id).await;
+        Ok(row
+            .map_err(|error| unreadable(&error))?
+            .map(|row| Project(row, view)))
     }
 
     /// The experiments of all projects that one may see, the newest first.
@@ -232,12 +268,15 @@ impl ProjectsQuery {
         context: &Context<'_>,
         #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
         #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
-    ) -> Result<Connection<String, Experiment>> {
+    ) -> Result<Connection<String, Experiment, Seen>> {
+        viewer(context)?;
         at_least(context, min_position).await?;
-        experiments(context, None, first, after).await
+        let view = view(context, as_of).await?;
+        experiments(context, view, None, first, after).await
     }
 
     /// One experiment.
@@ -245,6 +284,7 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The experiment.")] id: ID,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
         #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
             Long,
         >,
@@ -254,8 +294,11 @@ impl ProjectsQuery {
         let Ok(id) = id_or_not_found::<ExperimentId>(&id) else {
             return Ok(None);
         };
-        let row = projections::projects::experiment::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(Experiment))
+        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
+        let row = projections::projects::experiment::find(pool, view.moment, viewer, id).await;
+        Ok(row
+            .map_err(|error| unreadable(&error))?
+            .map(|row| Experiment(row, view)))
     }
 }
 
@@ -298,8 +341,9 @@ impl ProjectsMutation {
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
         };
         reach(context, position).await?;
-        let row = projections::projects::project::find(&app(context)?.pool, viewer(context)?, project).await;
-        let project = row.map_err(|error| unreadable(&error))?.map(Project);
+        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
+        let row = projections::projects::project::find(pool, Now, viewer, project).await;
+        let project = row.map_err(|error| unreadable(&error))?.map(Project::now);
         Ok(CreateProjectPayload {
             project,
             position: Some(position.into()),
@@ -349,9 +393,9 @@ impl ProjectsMutation {
             Outcome::NotFound => return wrong(vec![unknown()]),
         };
         reach(context, position).await?;
-        let row =
-            projections::projects::experiment::find(&app(context)?.pool, viewer(context)?, experiment).await;
-        let experiment = row.map_err(|error| unreadable(&error))?.map(Experiment);
+        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
+        let row = projections::projects::experiment::find(pool, Now, viewer, experiment).await;
+        let experiment = row.map_err(|error| unreadable(&error))?.map(Experiment::now);
         Ok(CreateExperimentPayload {
             experiment,
             position: Some(position.into()),

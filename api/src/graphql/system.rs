@@ -3,6 +3,8 @@
 use async_graphql::{Context, ID, Object, Result, SimpleObject, Union};
 use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId};
 
+use projections::history::Moment;
+
 use super::{
     context::{app, at_least, unreadable, viewer},
     datasets::Dataset,
@@ -72,12 +74,12 @@ impl SystemQuery {
         let (viewer, pool) = (viewer(context)?, &app(context)?.pool);
         at_least(context, min_position).await?;
         let node = if let Ok(id) = id.parse::<ProjectId>() {
-            projections::projects::project::find(pool, viewer, id)
+            projections::projects::project::find(pool, Moment::Now, viewer, id)
                 .await
-                .map(|row| row.map(|row| Node::Project(Project(row))))
+                .map(|row| row.map(|row| Node::Project(Project::now(row))))
         } else if let Ok(id) = id.parse::<ExperimentId>() {
-            let row = projections::projects::experiment::find(pool, viewer, id).await;
-            row.map(|row| row.map(|row| Node::Experiment(Experiment(row))))
+            let row = projections::projects::experiment::find(pool, Moment::Now, viewer, id).await;
+            row.map(|row| row.map(|row| Node::Experiment(Experiment::now(row))))
         } else if let Ok(id) = id.parse::<DatasetId>() {
             projections::datasets::dataset::find(pool, viewer, id)
                 .await
@@ -87,9 +89,9 @@ impl SystemQuery {
                 .await
                 .map(|row| row.map(|row| Node::Model(Model(row))))
         } else if let Ok(id) = id.parse::<JobId>() {
-            projections::jobs::job::find(pool, viewer, id)
+            projections::jobs::job::find(pool, Moment::Now, viewer, id)
                 .await
-                .map(|row| row.map(|row| Node::Job(Job(row))))
+                .map(|row| row.map(|row| Node::Job(Job::now(row))))
         } else {
             Ok(None)
         };

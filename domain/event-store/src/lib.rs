@@ -4,5 +4,7 @@
 //! depend on which adapter runs; the contract suite `tests/it/event_store.rs` is the same for each.
 
 pub mod integrity;
+pub mod kurrentdb;
 pub mod memory;
 pub mod postgres;
+pub mod sealing;

@@ -10,6 +10,7 @@ use crate::{
     authz::{Action, Principal, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -48,7 +49,16 @@ pub enum AssignmentEvent {
     },
 }
 
-impl Event for AssignmentEvent {}
+impl Event for AssignmentEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("access.RoleGranted", Subject::Field("user"))
+            .personal(&["reason"])
+            .plain(&["user", "role"]),
+        KindFields::of("access.RoleRemoved", Subject::Field("user"))
+            .personal(&["reason"])
+            .plain(&["user", "role"]),
+    ];
+}
 
 impl Aggregate for Assignments {
     const CATEGORY: &'static str = "access.assignments";
@@ -90,7 +100,12 @@ pub enum AdministratorsEvent {
     },
 }
 
-impl Event for AdministratorsEvent {}
+impl Event for AdministratorsEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("access.AdministratorJoined", Subject::Field("user")).plain(&["user"]),
+        KindFields::of("access.AdministratorLeft", Subject::Field("user")).plain(&["user"]),
+    ];
+}
 
 impl Aggregate for Administrators {
     const CATEGORY: &'static str = "access.administrators";

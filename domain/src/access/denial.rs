@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, Event};
+use crate::{
+    aggregate::{Aggregate, Event},
+    personal::{KindFields, Subject},
+};
 
 /// What was denied to one actor. Keeps nothing: it is there to be read in the log.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +27,10 @@ pub enum DenialEvent {
     },
 }
 
-impl Event for DenialEvent {}
+impl Event for DenialEvent {
+    const FIELDS: &'static [KindFields] =
+        &[KindFields::of("access.PermissionDenied", Subject::Actor).plain(&["action", "resource", "rule"])];
+}
 
 impl Aggregate for Denials {
     const CATEGORY: &'static str = "access.denials";

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, Event};
+use crate::{
+    aggregate::{Aggregate, Event},
+    personal::{KindFields, Subject},
+};
 
 /// What is limited by count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -137,7 +140,13 @@ pub enum LedgerEvent {
     },
 }
 
-impl Event for LedgerEvent {}
+impl Event for LedgerEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("access.QuotaTaken", Subject::StreamKey).plain(&["quota", "item"]),
+        KindFields::of("access.QuotaReleased", Subject::StreamKey).plain(&["quota", "item"]),
+        KindFields::of("access.StorageTaken", Subject::StreamKey).plain(&["bytes", "item"]),
+    ];
+}
 
 impl Aggregate for QuotaLedger {
     const CATEGORY: &'static str = "access.ledger";

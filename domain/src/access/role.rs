@@ -9,6 +9,7 @@ use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
     execute::{Command, Context, Decision},
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -43,7 +44,19 @@ pub enum RoleEvent {
     Defined(RoleDefinition),
 }
 
-impl Event for RoleEvent {}
+impl Event for RoleEvent {
+    const FIELDS: &'static [KindFields] = &[KindFields::of("access.RoleDefined", Subject::Nobody).plain(&[
+        "name",
+        "description",
+        "permissions[]",
+        "quotas.projects",
+        "quotas.datasets",
+        "quotas.concurrent_jobs",
+        "quotas.storage_gb",
+        "quotas.gpu_hours",
+        "may_grant[]",
+    ])];
+}
 
 impl Aggregate for Role {
     const CATEGORY: &'static str = "access.role";

@@ -9,6 +9,7 @@ use crate::{
     execute::{Command, Context, Decision},
     id::{DatasetId, ModelId},
     models::model::Model,
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -40,7 +41,12 @@ pub enum ReadEvent {
     },
 }
 
-impl Event for ReadEvent {}
+impl Event for ReadEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("audit.DatasetDownloaded", Subject::Actor).plain(&["dataset", "version"]),
+        KindFields::of("audit.ModelDownloaded", Subject::Actor).plain(&["model", "version", "file"]),
+    ];
+}
 
 impl Aggregate for SensitiveReads {
     const CATEGORY: &'static str = "audit.reads";

@@ -10,7 +10,7 @@ use crate::{
         login::LoginEvent,
         organization::OrganizationEvent,
         session::SessionEvent,
-        user::{Profile, UserEvent, UserKind},
+        user::{ErasureReason, ErasureReceipt, Profile, UserEvent, UserKind},
     },
 };
 
@@ -20,6 +20,7 @@ const LATER: OffsetDateTime = datetime!(2026-11-20 12:00:00.000001 UTC);
 pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let claims = samples_of!(ClaimEvent {
         Taken => ClaimEvent::Taken { user: USER, scope: "username".into() },
+        Released => ClaimEvent::Released { user: USER, scope: "email".into() },
     });
     let logins = samples_of!(LoginEvent {
         Failed => LoginEvent::Failed { user: Some(USER), cause: "wrong_credentials".into() },
@@ -67,10 +68,22 @@ fn users() -> impl IntoIterator<Item = Result<Sample, String>> {
         EmailVerified => UserEvent::EmailVerified { email: "ada@example.org".into() },
         Deactivated => UserEvent::Deactivated { reason: "left the company".into() },
         Reactivated => UserEvent::Reactivated { reason: "came back".into() },
+        Erased => UserEvent::Erased { reason: ErasureReason::Requested },
+        ErasureCompleted => UserEvent::ErasureCompleted(receipt(Some("9f86d081".into()), Some(LATER))),
     } also {
+        "unsealed" => UserEvent::ErasureCompleted(receipt(None, None)),
         "external" => UserEvent::Registered { user: USER, account: UserKind::External, profile: profile() },
         "service" => UserEvent::Registered { user: USER, account: UserKind::Service, profile: profile() },
     })
+}
+
+fn receipt(key_id: Option<String>, key_made_at: Option<OffsetDateTime>) -> ErasureReceipt {
+    ErasureReceipt {
+        key_id,
+        key_made_at,
+        destroyed_at: LATER,
+        rebuilt: vec!["identity.user".into()],
+    }
 }
 
 fn profile() -> Profile {

@@ -5,9 +5,12 @@
 //! `tests/it/contracts.rs` finds events that are missing as a whole.
 
 mod access;
+mod declared;
 mod identity;
 mod jobs;
 mod things;
+
+pub use declared::{declaration, declarations};
 
 use serde_json::{Value, value::RawValue};
 use time::OffsetDateTime;
@@ -96,7 +99,9 @@ fn sample<E: Event>(case: Option<&'static str>, event: &E) -> Result<Sample, Str
     let (kind, payload) = payload(event)?;
     Ok(Sample {
         kind,
-        schema_version: event.schema_version(),
+        schema_version: encode(Uuid::nil(), event)
+            .map_err(|error| error.to_string())?
+            .schema_version,
         case,
         payload,
         reread: reread_as::<E>,

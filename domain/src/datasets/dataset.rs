@@ -9,6 +9,7 @@ use crate::{
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
+    personal::{KindFields, Subject},
     text::{Label, TextProblems},
     world::{Changes, Reads, World},
 };
@@ -64,7 +65,31 @@ pub enum DatasetEvent {
     VersionAdded(Version),
 }
 
-impl Event for DatasetEvent {}
+impl Event for DatasetEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("datasets.DatasetCreated", Subject::Field("owner")).plain(&[
+            "dataset",
+            "owner",
+            "name",
+            "description",
+            "visibility",
+        ]),
+        KindFields::of("datasets.VersionAdded", Subject::Actor).plain(&[
+            "version",
+            "sha256",
+            "bytes",
+            "format",
+            "file_name",
+            "summary.samples",
+            "summary.lines",
+            "summary.bytes",
+            "summary.characters",
+            "summary.token_estimate",
+            "summary.samples_with_other_keys",
+            "summary.preview[]",
+        ]),
+    ];
+}
 
 impl Aggregate for Dataset {
     const CATEGORY: &'static str = "datasets.dataset";

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     aggregate::{Aggregate, Event},
     id::UserId,
+    personal::{KindFields, Subject},
 };
 
 /// The key of a claim: a keyed hash of scope and normalised value, made where the key is known. The log
@@ -41,15 +42,30 @@ pub enum ClaimEvent {
         /// What kind of value: `username` or `email`.
         scope: String,
     },
+    /// It is free again: its holder was erased.
+    #[serde(rename = "identity.ClaimReleased")]
+    Released {
+        /// Who held it.
+        user: UserId,
+        /// What kind of value: `username` or `email`.
+        scope: String,
+    },
 }
 
-impl Event for ClaimEvent {}
+impl Event for ClaimEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("identity.ClaimTaken", Subject::Field("user")).plain(&["user", "scope"]),
+        KindFields::of("identity.ClaimReleased", Subject::Field("user")).plain(&["user", "scope"]),
+    ];
+}
 
 impl Aggregate for Claim {
     const CATEGORY: &'static str = "identity.claim";
     type Event = ClaimEvent;
     fn evolve(&mut self, event: &ClaimEvent) {
-        let ClaimEvent::Taken { user, .. } = event;
-        self.holder = Some(*user);
+        self.holder = match event {
+            ClaimEvent::Taken { user, .. } => Some(*user),
+            ClaimEvent::Released { .. } => None,
+        };
     }
 }

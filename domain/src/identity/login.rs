@@ -8,6 +8,7 @@ use crate::{
     authz::Requirement,
     execute::{Command, Context, Decision, Refused},
     id::UserId,
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -29,7 +30,10 @@ pub enum LoginEvent {
     },
 }
 
-impl Event for LoginEvent {}
+impl Event for LoginEvent {
+    const FIELDS: &'static [KindFields] =
+        &[KindFields::of("identity.LoginFailed", Subject::Field("user")).plain(&["user", "cause"])];
+}
 
 impl Aggregate for LoginAttempts {
     const CATEGORY: &'static str = "identity.login";

@@ -2,6 +2,7 @@
 
 pub mod badge;
 pub mod claim;
+pub mod erasure;
 pub mod login;
 pub mod organization;
 pub mod registration;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     aggregate::{Aggregate, Event},
     id::OrganizationId,
+    personal::{KindFields, Subject},
 };
 
 /// Namespace of organisation ids; never changes, because ids are derived in it.
@@ -34,7 +35,10 @@ pub enum OrganizationEvent {
     },
 }
 
-impl Event for OrganizationEvent {}
+impl Event for OrganizationEvent {
+    const FIELDS: &'static [KindFields] = &[KindFields::of("identity.OrganizationCreated", Subject::Nobody)
+        .plain(&["organization", "company", "division"])];
+}
 
 impl Aggregate for Organization {
     const CATEGORY: &'static str = "identity.organization";

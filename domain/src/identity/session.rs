@@ -9,6 +9,7 @@ use crate::{
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision, Refused},
     id::{SessionId, UserId},
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -67,7 +68,16 @@ pub enum SessionEvent {
     },
 }
 
-impl Event for SessionEvent {}
+impl Event for SessionEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("identity.SessionOpened", Subject::Field("user"))
+            .personal(&["device"])
+            .plain(&["session", "user", "refresh_hash", "expires_at", "deactivations"]),
+        KindFields::of("identity.SessionRefreshed", Subject::Actor).plain(&["refresh_hash"]),
+        KindFields::of("identity.RefreshTokenReused", Subject::Actor),
+        KindFields::of("identity.SessionRevoked", Subject::Actor).plain(&["cause"]),
+    ];
+}
 
 impl Aggregate for Session {
     const CATEGORY: &'static str = "identity.session";
@@ -97,7 +107,8 @@ impl Aggregate for Session {
     }
 }
 
-/// Opens a session for a user whose password was just proven.
+/// Opens a session for a user whose password was just proven. The same again is one session; an id that is taken
+/// by another, or by one that was refreshed or ended since, opens nothing.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     /// The session.
@@ -131,6 +142,15 @@ impl Command for OpenSession {
         let user: User = world.get(self.user);
         if user.deactivated || user.password.as_deref() != Some(self.proven.as_str()) {
             return Err(super::login::LoginRefused.into());
+        }
+        let known: Session = world.get(self.session);
+        if known.user.is_some() {
+            // The same request again, because its answer was lost; or an id that is taken, which opens nothing.
+            let same = known.user == Some(self.user) && known.refresh_hash == self.refresh_hash;
+            return match same && !known.revoked {
+                true => Ok(Changes::none()),
+                false => Err(super::login::LoginRefused.into()),
+            };
         }
         let opened = SessionEvent::Opened {
             session: self.session,

@@ -8,6 +8,7 @@ use crate::{
     authz::{AccountState, Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
+    personal::{ERASED, KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -40,6 +41,20 @@ pub struct Profile {
     pub department: Option<String>,
 }
 
+impl Profile {
+    /// The same account, without what names the person.
+    fn erased(self) -> Self {
+        Self {
+            username: ERASED.to_owned(),
+            email: ERASED.to_owned(),
+            first_name: None,
+            last_name: None,
+            department: None,
+            organization: self.organization,
+        }
+    }
+}
+
 /// An account.
 #[derive(Clone, Debug, Default)]
 pub struct User {
@@ -55,6 +70,10 @@ pub struct User {
     pub password: Option<String>,
     /// Hash and end of life of the open verification token.
     pub verification: Option<(String, OffsetDateTime)>,
+    /// Whether the person was erased; never undone.
+    pub erased: bool,
+    /// Whether the erasure is completed.
+    pub erasure_completed: bool,
 }
 
 /// Facts about an account.
@@ -104,9 +123,71 @@ pub enum UserEvent {
         /// Why.
         reason: String,
     },
+    /// The person was erased: the account is off for good, and the key of its personal data is to be
+    /// destroyed.
+    #[serde(rename = "identity.PersonErased")]
+    Erased {
+        /// On what ground.
+        reason: ErasureReason,
+    },
+    /// The receipt of an erasure: the key is destroyed, and no read model shows what it sealed.
+    #[serde(rename = "identity.ErasureCompleted")]
+    ErasureCompleted(ErasureReceipt),
 }
 
-impl Event for UserEvent {}
+/// On what ground a person is erased. A code, because free text about a person would be personal again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureReason {
+    /// The person asked for it.
+    Requested,
+    /// The time for which the data may be kept is over.
+    RetentionEnded,
+    /// A law or a court orders it.
+    LegalObligation,
+}
+
+/// What was done to erase a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureReceipt {
+    /// Which key wrapped the person's key; `None` when the person never had one, because nothing was sealed.
+    pub key_id: Option<String>,
+    /// When the person's key was made; `None` as before.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub key_made_at: Option<OffsetDateTime>,
+    /// When it was destroyed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub destroyed_at: OffsetDateTime,
+    /// The read models that were rebuilt after that, by name.
+    pub rebuilt: Vec<String>,
+}
+
+impl Event for UserEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("identity.UserRegistered", Subject::Field("user"))
+            .personal(&[
+                "profile.username",
+                "profile.email",
+                "profile.first_name",
+                "profile.last_name",
+                "profile.department",
+            ])
+            .plain(&["user", "account", "profile.organization"]),
+        KindFields::of("identity.PasswordSet", Subject::StreamKey).personal(&["verifier"]),
+        KindFields::of("identity.VerificationRequested", Subject::StreamKey)
+            .plain(&["token_hash", "expires_at"]),
+        KindFields::of("identity.EmailVerified", Subject::StreamKey).personal(&["email"]),
+        KindFields::of("identity.UserDeactivated", Subject::StreamKey).personal(&["reason"]),
+        KindFields::of("identity.UserReactivated", Subject::StreamKey).personal(&["reason"]),
+        KindFields::of("identity.PersonErased", Subject::StreamKey).plain(&["reason"]),
+        KindFields::of("identity.ErasureCompleted", Subject::StreamKey).plain(&[
+            "key_id",
+            "key_made_at",
+            "destroyed_at",
+            "rebuilt[]",
+        ]),
+    ];
+}
 
 impl Aggregate for User {
     const CATEGORY: &'static str = "identity.user";
@@ -130,7 +211,17 @@ impl Aggregate for User {
                 self.deactivated = true;
                 self.deactivations += 1;
             }
-            UserEvent::Reactivated { .. } => self.deactivated = false,
+            // Nothing was recorded that would switch an erased account on; if it were, it stays off.
+            UserEvent::Reactivated { .. } => self.deactivated = self.erased,
+            UserEvent::Erased { .. } => {
+                self.profile = self.profile.take().map(Profile::erased);
+                self.erased = true;
+                self.deactivated = true;
+                self.deactivations += 1;
+                self.password = None;
+                self.verification = None;
+            }
+            UserEvent::ErasureCompleted(_) => self.erasure_completed = true,
         }
     }
 }
@@ -205,6 +296,9 @@ pub enum AccountRefusal {
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// AU-7: an erasure is for good.
+    #[error("this person was erased; the account stays switched off")]
+    Erased,
 }
 
 /// Switches an account off or on (ID-5).
@@ -238,6 +332,9 @@ impl Command for SetUserActive {
         let user: User = world.get(self.user);
         if user.deactivated != self.active {
             return Ok(Changes::none());
+        }
+        if user.erased {
+            return Err(AccountRefusal::Erased.into());
         }
         if context.principal.user() == Some(self.user) {
             return Err(AccountRefusal::OwnAccount.into());

@@ -15,6 +15,7 @@ use crate::{
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     models::model::ModelVersionRef,
+    personal::{KindFields, Subject},
 };
 
 /// Where a job stands.
@@ -206,7 +207,71 @@ pub enum JobEvent {
     },
 }
 
-impl Event for JobEvent {}
+impl Event for JobEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("jobs.JobQueued", Subject::Field("owner")).plain(&[
+            "job",
+            "name",
+            "owner",
+            "experiment",
+            "project",
+            "dataset.dataset",
+            "dataset.version",
+            "dataset.sha256",
+            "dataset.format",
+            "base",
+            "base.model",
+            "base.version",
+            "base.sha256",
+            "base.artifact",
+            "model",
+            "max_attempts",
+            "spec.method.method",
+            "spec.method.layers",
+            "spec.method.heads",
+            "spec.method.width",
+            "spec.method.context",
+            "spec.method.vocabulary",
+            "spec.method.rank",
+            "spec.method.alpha",
+            "spec.method.dropout",
+            "spec.method.target_modules[]",
+            "spec.parameters.steps",
+            "spec.parameters.batch_size",
+            "spec.parameters.gradient_accumulation",
+            "spec.parameters.learning_rate",
+            "spec.parameters.schedule",
+            "spec.parameters.warmup_steps",
+            "spec.parameters.weight_decay",
+            "spec.parameters.clip_norm",
+            "spec.parameters.sequence_length",
+            "spec.parameters.evaluation_share",
+            "spec.parameters.evaluate_every",
+            "spec.parameters.checkpoint_every",
+            "spec.parameters.seed",
+            "spec.parameters.sample_prompt",
+            "spec.parameters.sample_tokens",
+        ]),
+        KindFields::of("jobs.JobLeased", Subject::Nobody).plain(&["attempt", "worker", "worker_name"]),
+        KindFields::of("jobs.JobStarted", Subject::Nobody).plain(&[
+            "attempt",
+            "from_step",
+            "total_steps",
+            "trained_parameters",
+        ]),
+        KindFields::of("jobs.CheckpointSaved", Subject::Nobody)
+            .plain(&["attempt", "step", "location", "sha256"]),
+        KindFields::of("jobs.JobInterrupted", Subject::Nobody).plain(&["attempt", "cause", "counts"]),
+        KindFields::of("jobs.JobCompleted", Subject::Nobody).plain(&[
+            "attempt",
+            "model.model",
+            "model.version",
+            "metrics.*",
+        ]),
+        KindFields::of("jobs.JobFailed", Subject::Nobody).plain(&["attempt", "code", "message"]),
+        KindFields::of("jobs.JobCancelled", Subject::Actor).plain(&["attempt", "reason"]),
+    ];
+}
 
 impl Aggregate for Job {
     const CATEGORY: &'static str = "jobs.job";

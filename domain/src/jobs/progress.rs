@@ -8,6 +8,7 @@ use crate::{
     authz::Requirement,
     execute::{Command, Context, Decision},
     id::JobId,
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 
@@ -159,7 +160,33 @@ impl ProgressEvent {
     }
 }
 
-impl Event for ProgressEvent {}
+impl Event for ProgressEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("jobs.ProgressReported", Subject::Nobody).plain(&[
+            "attempt",
+            "step",
+            "total_steps",
+            "eta_seconds",
+            "memory_bytes",
+            "points[].step",
+            "points[].loss",
+            "points[].learning_rate",
+            "points[].gradient_norm",
+            "points[].tokens_per_second",
+            "evaluations[].step",
+            "evaluations[].loss",
+        ]),
+        KindFields::of("jobs.LogAppended", Subject::Nobody).plain(&[
+            "attempt",
+            "step",
+            "samples[].step",
+            "samples[].prompt",
+            "samples[].text",
+            "log[].level",
+            "log[].message",
+        ]),
+    ];
+}
 
 impl Aggregate for Progress {
     const CATEGORY: &'static str = "jobs.progress";

@@ -7,6 +7,7 @@ use crate::{
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
+    personal::{KindFields, Subject},
     text::{Label, TextProblems},
     world::{Changes, Reads, World},
 };
@@ -128,7 +129,40 @@ pub enum ModelEvent {
     VersionAdded(ModelVersion),
 }
 
-impl Event for ModelEvent {}
+impl Event for ModelEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("models.ModelRegistered", Subject::Field("owner")).plain(&[
+            "model",
+            "owner",
+            "name",
+            "description",
+            "content",
+            "visibility",
+        ]),
+        KindFields::of("models.ModelVersionAdded", Subject::Actor).plain(&[
+            "version",
+            "sha256",
+            "artifact",
+            "files[].name",
+            "files[].sha256",
+            "files[].bytes",
+            "lineage.source",
+            "lineage.origin",
+            "lineage.job",
+            "lineage.dataset",
+            "lineage.dataset_version",
+            "lineage.dataset_sha256",
+            "lineage.base",
+            "lineage.base.model",
+            "lineage.base.version",
+            "lineage.base_sha256",
+            "lineage.seed",
+            "lineage.code_version",
+            "lineage.worker",
+            "lineage.metrics.*",
+        ]),
+    ];
+}
 
 impl Aggregate for Model {
     const CATEGORY: &'static str = "models.model";

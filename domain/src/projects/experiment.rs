@@ -8,6 +8,7 @@ use crate::{
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::{ExperimentId, ProjectId, UserId},
+    personal::{KindFields, Subject},
     text::{Label, TextProblems},
     world::{Changes, Reads, World},
 };
@@ -41,7 +42,18 @@ pub enum ExperimentEvent {
     },
 }
 
-impl Event for ExperimentEvent {}
+impl Event for ExperimentEvent {
+    const FIELDS: &'static [KindFields] =
+        &[
+            KindFields::of("projects.ExperimentCreated", Subject::Field("created_by")).plain(&[
+                "experiment",
+                "project",
+                "created_by",
+                "name",
+                "description",
+            ]),
+        ];
+}
 
 impl Aggregate for Experiment {
     const CATEGORY: &'static str = "projects.experiment";

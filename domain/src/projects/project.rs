@@ -8,6 +8,7 @@ use crate::{
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::{ProjectId, UserId},
+    personal::{KindFields, Subject},
     text::{Label, TextProblems},
     world::{Changes, Reads, World},
 };
@@ -39,7 +40,17 @@ pub enum ProjectEvent {
     },
 }
 
-impl Event for ProjectEvent {}
+impl Event for ProjectEvent {
+    const FIELDS: &'static [KindFields] =
+        &[
+            KindFields::of("projects.ProjectCreated", Subject::Field("owner")).plain(&[
+                "project",
+                "owner",
+                "name",
+                "description",
+            ]),
+        ];
+}
 
 impl Aggregate for Project {
     const CATEGORY: &'static str = "projects.project";

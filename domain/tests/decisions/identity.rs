@@ -1,5 +1,6 @@
 //! Accounts and sessions.
 
 mod accounts;
+mod erasure;
 mod registration;
 mod sessions;

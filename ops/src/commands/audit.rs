@@ -22,7 +22,7 @@ use event_store::{
 
 use crate::{
     config::Config,
-    system::{checkpoint_folder, evidence, key_file, own_verifier},
+    system::{checkpoint_folder, evidence, key_file, only_in_postgres, own_verifier},
 };
 
 pub use export::{ExportWish, export};
@@ -33,6 +33,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 
 /// The log of the configuration's database, whether the system is up or down.
 async fn open(config: &Config) -> anyhow::Result<(super::database::Opened, Arc<PostgresEventStore>)> {
+    only_in_postgres(config.events.url.0.as_deref().unwrap_or_default(), "anneal audit")?;
     let opened = super::database::open(config).await?;
     let options = address(&opened.events)?;
     let store = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock)).await?;

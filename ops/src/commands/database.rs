@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use event_store::postgres::{ConnectError, address};
+use event_store::{
+    kurrentdb::is_kurrentdb,
+    postgres::{ConnectError, address},
+};
 use sqlx::{Connection, PgConnection};
 
 use crate::{
@@ -101,7 +104,9 @@ pub async fn open(config: &Config) -> Result<Opened, OpenError> {
         Some(url) => (url.clone(), None),
         None => match &config.events.url.0 {
             // The folder may lie on another machine; who needs its read models is told by the connection.
-            Some(events) if url_in(&config.general.data_dir)?.is_none() => (events.clone(), None),
+            Some(events) if !is_kurrentdb(events) && url_in(&config.general.data_dir)?.is_none() => {
+                (events.clone(), None)
+            }
             _ => embedded(&config.general.data_dir).await?,
         },
     };

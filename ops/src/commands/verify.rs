@@ -7,6 +7,7 @@ use serde_json::json;
 use super::database;
 use crate::{
     config::Config,
+    system::only_in_postgres,
     verify::{self, Journal, Report, Subject},
 };
 
@@ -16,6 +17,8 @@ const DAMAGED: u8 = 3;
 /// Checks log, read models, leases and files, whether the system is up or down. `acknowledged`: what clients
 /// wrote down of the answers they got.
 pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    let events = config.events.url.0.as_deref().unwrap_or_default();
+    only_in_postgres(events, "anneal verify")?;
     // A journal that cannot be read is found before a database is started.
     let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
     let opened = database::open(&config).await?;
@@ -25,6 +28,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
         url: &opened.url,
         events: &opened.events,
         objects: &folder,
+        data_dir: &config.general.data_dir,
         journal,
     };
     let outcome = verify::verify(subject).await;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::setting::{File, Folder, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting};
+use super::setting::{
+    EventLogUrl, File, Folder, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
+};
 
 /// One declared key.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +129,9 @@ keys! {
 
     /// The event log.
     events: Events "events" {
-        /// The PostgreSQL that holds the log. Empty: the database of read models holds it too.
-        url: PostgresUrl = "", "";
+        /// The PostgreSQL or KurrentDB (26.1 or later) that holds the log. Empty: the database of read models
+        /// holds it too.
+        url: EventLogUrl = "", "";
     }
 
     /// The evidence that the log is what was recorded: its signed checkpoints.

@@ -18,7 +18,7 @@ pub use keys::{
 };
 pub use problem::{Problem, Problems};
 pub use reference::reference;
-pub use setting::{LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
+pub use setting::{EventLogUrl, LogFilter, LogFormat, ObjectUrl, Origins, PostgresUrl, Setting};
 pub use sources::Sources;
 
 impl Config {

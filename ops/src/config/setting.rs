@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use event_store::kurrentdb::{Address, is_kurrentdb};
+
 /// A type that a key may have.
 pub trait Setting: Sized {
     /// What values look like, for the reference.
@@ -165,6 +167,39 @@ impl Setting for PostgresUrl {
             true => Ok(Self(Some(text.to_owned()))),
             false => Err("expected postgres://user:password@host:port/database".into()),
         }
+    }
+}
+
+/// The address of an event log; `None` when not set. It may hold a password, so it is never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EventLogUrl(pub Option<String>);
+
+impl fmt::Debug for EventLogUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "EventLogUrl(secret)"
+        } else {
+            "EventLogUrl(not set)"
+        })
+    }
+}
+
+impl Setting for EventLogUrl {
+    const KIND: &'static str = "postgres:// or kurrentdb:// URL";
+    const SECRET: bool = true;
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        if is_kurrentdb(text) {
+            Address::parse(text).map_err(|error| error.to_string())?;
+            return Ok(Self(Some(text.to_owned())));
+        }
+        let url = PostgresUrl::read(text).map_err(|_| {
+            "expected postgres://user:password@host:port/database or kurrentdb://user:password@host:2113 (also \
+             kurrentdb+discover://, esdb://, esdb+discover://)"
+        })?;
+        Ok(Self(url.0))
     }
 }
 

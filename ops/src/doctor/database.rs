@@ -2,8 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::clock::{Clock, SystemClock};
+use domain::{
+    clock::{Clock, SystemClock},
+    event_store::EventStore as _,
+};
+use event_store::kurrentdb::{Address, KurrentEventStore, is_kurrentdb};
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
+use projections::runner::{Condition, standing};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -21,14 +26,16 @@ const SKEW: Duration = Duration::from_secs(2);
 pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> {
     let Some(url) = &config.database.url.0 else {
         let mut checks = vec![programs()];
-        checks.push(match health {
-            Some(health) => told("event log", "eventStore", health),
-            None => Check::ok(
+        checks.push(match (&config.events.url.0, health) {
+            (Some(events), _) => log(config, events).await,
+            (None, Some(health)) => told("event log", "eventStore", health),
+            (None, None) => Check::ok(
                 "event log",
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
-        checks.extend(health.map(|health| told("checkpoints", "auditSigning", health)));
+        checks.extend(health.and_then(checkpoints));
+        checks.extend(health.map(read_models));
         return checks;
     };
     let mut checks = Vec::new();
@@ -36,6 +43,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         Ok(Ok(pool)) => {
             checks.push(server(&pool).await);
             checks.push(clock(&pool).await);
+            checks.push(projections(&pool).await);
             pool.close().await;
         }
         Ok(Err(error)) => checks.push(Check::fail(
@@ -50,7 +58,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         )),
     }
     checks.push(log(config, config.events.url.0.as_deref().unwrap_or(url)).await);
-    checks.extend(health.map(|health| told("checkpoints", "auditSigning", health)));
+    checks.extend(health.and_then(checkpoints));
     checks
 }
 
@@ -62,6 +70,15 @@ fn programs() -> Check {
         ),
         Err(missing) => Check::fail("PostgreSQL", "not found", missing.to_string()),
     }
+}
+
+/// How the signing of checkpoints goes; `None` where there is none (KurrentDB).
+fn checkpoints(health: &Health) -> Option<Check> {
+    let signs = health
+        .dependencies
+        .iter()
+        .any(|known| known.name == "auditSigning");
+    signs.then(|| told("checkpoints", "auditSigning", health))
 }
 
 /// What a running system says about one of its dependencies.
@@ -78,6 +95,54 @@ fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
             "the running system does not mention it",
             "use the program of the same version",
         ),
+    }
+}
+
+const READ_MODELS: &str = "read models";
+
+/// What a running system says about its read models.
+fn read_models(health: &Health) -> Check {
+    let stopped = health.projections.iter().filter(|one| one.condition == "stopped");
+    let stopped: Vec<(String, Option<u64>)> = stopped
+        .map(|one| (one.name.clone(), one.failed_position))
+        .collect();
+    let rebuilt = health
+        .projections
+        .iter()
+        .filter(|one| one.condition == "rebuilding");
+    judged(&stopped, &rebuilt.map(|one| one.name.clone()).collect::<Vec<_>>())
+}
+
+/// The read models, as the database has them.
+async fn projections(pool: &PgPool) -> Check {
+    let asked = tokio::time::timeout(DEADLINE, standing(pool)).await;
+    let Ok(Ok(all)) = asked else {
+        return Check::ok(READ_MODELS, "not there yet; the first start makes them");
+    };
+    let which = |condition| all.iter().filter(move |one| one.condition == condition);
+    let stopped: Vec<(String, Option<u64>)> = which(Condition::Stopped)
+        .map(|one| (one.name.clone(), one.failed_position.map(|position| position.0)))
+        .collect();
+    let rebuilt: Vec<String> = which(Condition::Rebuilding).map(|one| one.name.clone()).collect();
+    judged(&stopped, &rebuilt)
+}
+
+fn judged(stopped: &[(String, Option<u64>)], rebuilt: &[String]) -> Check {
+    if !stopped.is_empty() {
+        let each = stopped.iter().map(|(name, position)| match position {
+            Some(position) => format!("{name} at the event at position {position}"),
+            None => name.clone(),
+        });
+        return Check::fail(
+            READ_MODELS,
+            format!("stopped: {}", each.collect::<Vec<_>>().join(", ")),
+            "they are tried again by themselves; start the version of Anneal that wrote this event, or see the log \
+             of the running system for the reason",
+        );
+    }
+    match rebuilt {
+        [] => Check::ok(READ_MODELS, "follow the log"),
+        names => Check::ok(READ_MODELS, format!("being rebuilt: {}", names.join(", "))),
     }
 }
 
@@ -130,6 +195,9 @@ fn apart(before: OffsetDateTime, after: OffsetDateTime, theirs: OffsetDateTime) 
 /// The log: the checks of every start, then its chain, tree and signed checkpoints.
 async fn log(config: &Config, url: &str) -> Check {
     let name = "event log";
+    if is_kurrentdb(url) {
+        return in_kurrentdb(url).await;
+    }
     let evidence = match crate::system::evidence(config) {
         Ok(evidence) => evidence,
         Err(error) => {
@@ -176,6 +244,24 @@ async fn log(config: &Config, url: &str) -> Check {
             "starts; too long to verify now",
             "verify it with: anneal audit verify",
         ),
+    }
+}
+
+/// The log in KurrentDB: the checks of every start. There is no hash chain to verify.
+async fn in_kurrentdb(url: &str) -> Check {
+    let name = "event log";
+    let address = match Address::parse(url) {
+        Ok(address) => address,
+        Err(error) => return Check::fail(name, error.to_string(), "see events.url (EVENT_STORE_URL)"),
+    };
+    match KurrentEventStore::start(address, event_store::kurrentdb::Settings::default()).await {
+        Ok(store) => {
+            let head = store.known_head();
+            store.close(DEADLINE).await;
+            let state = format!("KurrentDB answers, leads and takes writes; the log ends at {head}");
+            Check::ok(name, state)
+        }
+        Err(error) => Check::fail(name, "it would not start", error.to_string()),
     }
 }
 

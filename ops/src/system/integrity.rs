@@ -2,11 +2,13 @@
 //!
 //! The rule: the running system and the verbs of the command line find key and checkpoints in the same places.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use domain::clock::Clock;
 use event_store::{
     integrity::{CheckpointFolder, KeyFileError, Verifier, public_file, read_verifier},
-    postgres::{Evidence, IntegritySettings},
+    kurrentdb::is_kurrentdb,
+    postgres::{Evidence, IntegritySettings, LogIntegrity, address},
 };
 
 use crate::config::Config;
@@ -25,8 +27,25 @@ pub fn checkpoint_folder(config: &Config) -> PathBuf {
     configured.unwrap_or_else(|| config.general.data_dir.join("checkpoints"))
 }
 
+/// Starts to keep tree and checkpoints of the log at `events`; `None` when it lies in KurrentDB, where there are
+/// none.
+///
+/// # Errors
+/// What is wrong with key, checkpoints or database, with what to do.
+pub(super) async fn start(
+    config: &Config,
+    events: &str,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Option<Arc<LogIntegrity>>> {
+    if is_kurrentdb(events) {
+        return Ok(None);
+    }
+    let integrity = LogIntegrity::start(address(events)?, settings(config), clock).await?;
+    Ok(Some(integrity))
+}
+
 /// What the running system needs.
-pub(super) fn settings(config: &Config) -> IntegritySettings {
+fn settings(config: &Config) -> IntegritySettings {
     IntegritySettings {
         origin: config.audit.origin.0.clone(),
         key_file: key_file(config),
@@ -57,6 +76,6 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
     Ok(Evidence {
         verifier: own_verifier(config)?,
         exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
-        progress: std::sync::Arc::default(),
+        progress: Arc::default(),
     })
 }

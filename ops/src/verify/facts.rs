@@ -237,12 +237,11 @@ impl Facts {
 
     fn claim(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
         let (claim, at) = (event.stream.key(), event.position.0);
-        if event.kind != "identity.ClaimTaken" {
+        let ClaimEvent::Taken { user, .. } = decode(event)? else {
             // Whatever else happens to a claim sets it free.
             self.claims.remove(claim);
             return Ok(());
-        }
-        let ClaimEvent::Taken { user, .. } = decode(event)?;
+        };
         if let Some(holder) = self.claims.insert(claim.to_owned(), user.to_string()) {
             let what = format!("the claim {claim} of {holder} is taken again at position {at}");
             report.fault(Invariant::Claims, what);
@@ -253,7 +252,7 @@ impl Facts {
     fn user(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         let user = self.users.entry(event.stream.key().to_owned()).or_default();
         match decode(event)? {
-            UserEvent::Deactivated { .. } => {
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
                 user.deactivated = true;
                 user.deactivations += 1;
             }

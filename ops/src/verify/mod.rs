@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     clock::{Clock, SystemClock},
-    event_store::{EventStore, Filter, Position, StoreError},
+    event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::SystemIds,
 };
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
@@ -143,6 +143,8 @@ pub struct Subject<'a> {
     pub events: &'a str,
     /// The object store's folder; not looked at if it is not there.
     pub objects: &'a std::path::Path,
+    /// The data folder, where the key file of personal data lies.
+    pub data_dir: &'a std::path::Path,
     /// What clients were told, if known.
     pub journal: Option<Journal>,
 }
@@ -178,10 +180,11 @@ async fn check(
     let leases = read_models::leases(&models).await?;
     chain(store, report).await?;
     log::sequence(&log, report).await?;
-    let facts = fold(store.as_ref(), report).await?;
+    let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
+    let facts = fold(opened.as_ref(), report).await?;
     facts.conclude(report);
     facts.leases(&leases, report);
-    read_models::compare(&models, store.as_ref(), report).await?;
+    read_models::compare(&models, opened.as_ref(), report).await?;
     if subject.objects.is_dir() {
         let folder = subject.objects.canonicalize()?;
         let url = url::Url::from_file_path(&folder)
@@ -200,6 +203,20 @@ async fn check(
     models.close().await;
     log.close().await;
     Ok(())
+}
+
+/// What a history contradicts itself in, as far as its events alone can tell: those of a simulation, or of a log
+/// that is at hand as a whole. In the order of the log.
+#[must_use]
+pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
+    let (mut facts, mut report) = (Facts::default(), Report::default());
+    for event in history {
+        if let Err(error) = facts.add(event, &mut report) {
+            report.fault(Invariant::Readable, error.to_string());
+        }
+    }
+    facts.conclude(&mut report);
+    report.faults
 }
 
 async fn chain(store: &PostgresEventStore, report: &mut Report) -> anyhow::Result<()> {

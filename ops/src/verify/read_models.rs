@@ -120,11 +120,11 @@ async fn prepare(
             let what = format!("{name} stands at position {position} of {head}");
             report.note(Invariant::ReadModels, what);
         }
-        let tables = tables(connection, name).await?;
-        if tables.is_empty() {
-            report.fault(Invariant::ReadModels, format!("{name} has no table"));
-            continue;
-        }
+        let tables = projector
+            .tables()
+            .iter()
+            .map(|table| table.name.to_owned())
+            .collect();
         compared.push(Compared {
             projector,
             checkpoint: Position(position),
@@ -133,20 +133,6 @@ async fn prepare(
         });
     }
     Ok(compared)
-}
-
-/// The tables of a projection: named like it, perhaps with an ending (`jobs.job` has `jobs_job`).
-async fn tables(connection: &mut PgConnection, name: &str) -> anyhow::Result<Vec<String>> {
-    let stem = name.replace('.', "_");
-    let found = sqlx::query_scalar(
-        "select tablename::text from pg_tables
-         where schemaname = current_schema() and (tablename = $1 or tablename = $1 || '_history')
-         order by tablename",
-    )
-    .bind(stem)
-    .fetch_all(connection)
-    .await?;
-    Ok(found)
 }
 
 /// Puts an empty table of the same shape in front of a real one, for this transaction.

@@ -1,7 +1,8 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | licenses`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | kill | licenses | simulate`.
 
 mod bless;
 mod licenses;
+mod simulate;
 mod spdx;
 
 use std::path::{Path, PathBuf};
@@ -28,8 +29,19 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Kills the real binary, its training processes and its PostgreSQL at random, again and again.
+    Kill {
+        /// How often.
+        #[arg(long, default_value_t = 1_000)]
+        runs: u32,
+        /// Where the choices begin; the same seed repeats them.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
+    /// Runs the deterministic simulation (nightly): fails, and names the seeds, when an invariant breaks.
+    Simulate(simulate::Seeds),
 }
 
 fn main() -> ExitCode {
@@ -38,7 +50,9 @@ fn main() -> ExitCode {
         Task::Check => check(&root),
         Task::Bless { check: false } => bless::write(&root),
         Task::Bless { check: true } => bless::check(&root),
+        Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
+        Task::Simulate(seeds) => simulate::run(&root, &seeds),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +93,32 @@ fn check(root: &Path) -> Result<()> {
         return Ok(());
     }
     bail!("these checks failed: {}", failed.join(", "))
+}
+
+/// Builds the binary with its fail points, then runs the nightly kill test.
+fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
+    cargo(
+        root,
+        &[
+            "build",
+            "--package",
+            "anneal",
+            "--features",
+            "fail-points",
+            "--locked",
+        ],
+    )?;
+    let status = command(root)
+        .args(["test", "--package", "tests", "--test", "it", "--locked", "--"])
+        .args(["--ignored", "--exact", "kill::nightly", "--nocapture"])
+        .env("KILL_RUNS", runs.to_string())
+        .env("KILL_SEED", seed.to_string())
+        .status()
+        .context("cargo could not be run")?;
+    if !status.success() {
+        bail!("a run failed; `cargo xtask kill --runs {runs} --seed {seed}` repeats its faults");
+    }
+    Ok(())
 }
 
 /// Runs cargo in the workspace, with its output shown.

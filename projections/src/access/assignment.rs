@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use crate::{
+    history::{History, Moment},
+    read_model::{ReadError, ReadModel, Rows, fetch},
+};
 
 /// A role held, or once held, by a user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,9 +46,11 @@ fn key(user: UserId, role: &str) -> String {
 impl ReadModel for Assignments {
     type Row = AssignmentRow;
     const NAME: &'static str = "access.assignment";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
+    const HISTORY: Option<History> = Some(History::since(2, "access_assignment_history"));
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -79,14 +84,19 @@ impl ReadModel for Assignments {
     }
 }
 
-/// The roles that these users hold now.
+/// The roles that these users hold, by name.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_users(pool: &PgPool, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
+pub async fn of_users(
+    pool: &PgPool,
+    moment: Moment,
+    users: &[UserId],
+) -> Result<Vec<AssignmentRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from access_assignment t where user_id = any($1) and active order by role",
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where user_id = any($1) and active order by role",
+        moment.of::<Assignments>()
     );
-    fetch(pool, query.bind(ids)).await
+    fetch(pool, moment.query(statement).bind(ids)).await
 }

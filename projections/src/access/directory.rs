@@ -12,11 +12,10 @@ use std::{
 use domain::{
     access::{
         assignment::{Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
-        quota::Quotas,
         role::{Role, RoleDefinition, RoleEvent},
     },
     aggregate::{Aggregate, DecodeError, decode},
-    authz::{AccountState, Action, Principal, UserPrincipal},
+    authz::{AccountState, Principal, UserPrincipal},
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::{OrganizationId, SessionId, UserId},
     identity::{
@@ -27,6 +26,8 @@ use domain::{
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::rights::Holder;
 
 const PAGE: usize = 2_000;
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,8 +46,10 @@ struct OpenSession {
     expires_at: OffsetDateTime,
 }
 
+/// What the directory has folded: accounts, open sessions, roles and their holders. Pure; the directory around
+/// it follows the log.
 #[derive(Default)]
-struct State {
+pub struct Rights {
     accounts: HashMap<UserId, Account>,
     sessions: HashMap<SessionId, OpenSession>,
     roles: HashMap<String, RoleDefinition>,
@@ -70,7 +73,7 @@ pub enum DirectoryError {
 /// See the module.
 #[derive(Clone)]
 pub struct Directory {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<Rights>>,
     folded: watch::Receiver<Position>,
     store: Arc<dyn EventStore>,
 }
@@ -209,9 +212,7 @@ impl Directory {
     /// The principal of an account, outside of any session.
     #[must_use]
     pub fn user(&self, user: UserId) -> Option<Principal> {
-        self.read()
-            .principal(user, None)
-            .map(|principal| Principal::User(Box::new(principal)))
+        self.read().user(user)
     }
 
     /// The definition of a role.
@@ -220,29 +221,36 @@ impl Directory {
         self.read().roles.get(name).cloned()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Rights> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Rights {
     fn principal(&self, user: UserId, session: Option<SessionId>) -> Option<UserPrincipal> {
         let account = self.accounts.get(&user)?;
-        let roles = || account.roles.iter().filter_map(|name| self.roles.get(name));
-        let permissions = roles().flat_map(|role| role.permissions.iter());
-        Some(UserPrincipal {
+        let holder = Holder {
             user,
             session,
             organization: account.organization,
             account: account.state,
-            roles: account.roles.clone(),
-            permissions: permissions.filter_map(|name| Action::named(name)).collect(),
-            may_grant: roles().flat_map(|role| role.may_grant.iter().cloned()).collect(),
-            quotas: roles().fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
-        })
+            roles: &account.roles,
+        };
+        Some(holder.principal(&self.roles))
     }
 
-    fn fold(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+    /// The principal of an account, outside of any session.
+    #[must_use]
+    pub fn user(&self, user: UserId) -> Option<Principal> {
+        self.principal(user, None)
+            .map(|principal| Principal::User(Box::new(principal)))
+    }
+
+    /// Applies one recorded event; those of other contexts change nothing. Each must come once, in order.
+    ///
+    /// # Errors
+    /// When this build cannot read the event.
+    pub fn fold(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         match event.stream.category() {
             User::CATEGORY => self.fold_user(event),
             Session::CATEGORY => self.fold_session(event),
@@ -286,7 +294,7 @@ impl State {
                     account.state = AccountState::Active;
                 }
             }
-            UserEvent::Deactivated { .. } => {
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
                 account.state = AccountState::Deactivated;
                 // They stay ended when the account is switched on again (ID-5).
                 self.sessions.retain(|_, open| open.user != user);
@@ -298,7 +306,9 @@ impl State {
                     AccountState::Unverified
                 };
             }
-            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }

@@ -7,7 +7,10 @@ use domain::{
 };
 use sqlx::PgPool;
 
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use crate::{
+    history::{History, Moment},
+    read_model::{ReadError, ReadModel, Rows, fetch},
+};
 
 /// A role, as defined.
 pub type RoleRow = domain::access::role::RoleDefinition;
@@ -19,10 +22,11 @@ pub struct Roles;
 impl ReadModel for Roles {
     type Row = RoleRow;
     const NAME: &'static str = "access.role";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "access_role";
     const KEY: &'static str = "name";
     const KEY_TYPE: &'static str = "text";
+    const HISTORY: Option<History> = Some(History::since(2, "access_role_history"));
     const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -40,10 +44,10 @@ impl ReadModel for Roles {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(pool: &PgPool) -> Result<Vec<RoleRow>, ReadError> {
-    fetch(
-        pool,
-        sqlx::query("select to_jsonb(t)::text from access_role t order by name"),
-    )
-    .await
+pub async fn list(pool: &PgPool, moment: Moment) -> Result<Vec<RoleRow>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t order by name",
+        moment.of::<Roles>()
+    );
+    fetch(pool, moment.query(statement)).await
 }

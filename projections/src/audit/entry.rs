@@ -1,6 +1,9 @@
 //! Audit entries: the `audit_entry` table (AU-2). One row per event, secrets left out.
 
-use domain::{aggregate::DecodeError, event_store::RecordedEvent};
+use domain::{
+    aggregate::DecodeError,
+    event_store::{Position, RecordedEvent},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -8,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest},
-    read_model::{ReadError, ReadModel, Rows, fetch_page},
+    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
     runner::stored,
 };
 
@@ -79,6 +82,7 @@ impl ReadModel for Entries {
     type Row = EntryRow;
     const NAME: &'static str = "audit.entry";
     const VERSION: i32 = 1;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "audit_entry";
     const KEY: &'static str = "position";
     const KEY_TYPE: &'static str = "bigint";
@@ -116,6 +120,60 @@ impl ReadModel for Entries {
         };
         rows.put(row.position, row);
         Ok(())
+    }
+}
+
+/// The last event recorded at or before `at`, among those that are folded: its position and time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_at(
+    pool: &PgPool,
+    at: OffsetDateTime,
+) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from (select position, at from audit_entry where at <= $1 \
+         order by at desc, position desc limit 1) t",
+    );
+    Ok(fetch_one::<Place>(pool, query.bind(at)).await?.map(Place::into))
+}
+
+/// The last event at or before `position`, among those that are folded: its position and time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_up_to(
+    pool: &PgPool,
+    position: Position,
+) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from (select position, at from audit_entry where position <= $1 \
+         order by position desc limit 1) t",
+    );
+    let found = fetch_one::<Place>(pool, query.bind(stored(position))).await?;
+    Ok(found.map(Place::into))
+}
+
+/// Whether an event is folded that was recorded after `at`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_after(pool: &PgPool, at: OffsetDateTime) -> Result<bool, ReadError> {
+    let query = sqlx::query("select to_jsonb(exists (select from audit_entry where at > $1))::text");
+    Ok(fetch_one(pool, query.bind(at)).await?.unwrap_or(false))
+}
+
+/// A place in the log, as a row.
+#[derive(Deserialize)]
+struct Place {
+    position: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+impl From<Place> for (Position, OffsetDateTime) {
+    fn from(place: Place) -> Self {
+        (Position(place.position), place.at)
     }
 }
 

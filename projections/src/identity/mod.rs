@@ -1,4 +1,5 @@
 //! Accounts and sessions, as read.
 
+pub mod erasure;
 pub mod session;
 pub mod user;

@@ -45,6 +45,7 @@ impl ReadModel for Sessions {
     type Row = SessionRow;
     const NAME: &'static str = "identity.session";
     const VERSION: i32 = 1;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "identity_session";
     const CATEGORIES: &'static [&'static str] = &[Session::CATEGORY];
 

@@ -5,6 +5,7 @@ use domain::{
     event_store::RecordedEvent,
     id::{OrganizationId, UserId},
     identity::user::{User, UserEvent, UserKind},
+    personal::ERASED,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -50,7 +51,8 @@ pub struct Users;
 impl ReadModel for Users {
     type Row = UserRow;
     const NAME: &'static str = "identity.user";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
+    const PERSONAL: bool = true;
     const TABLE: &'static str = "identity_user";
     const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
 
@@ -84,7 +86,16 @@ impl ReadModel for Users {
             UserEvent::EmailVerified { .. } => rows.change(key, |row| row.verified = true),
             UserEvent::Deactivated { .. } => rows.change(key, |row| row.deactivated = true),
             UserEvent::Reactivated { .. } => rows.change(key, |row| row.deactivated = false),
-            UserEvent::PasswordSet { .. } | UserEvent::VerificationRequested { .. } => {}
+            // At once, not only when the key is gone: nobody sees what was acknowledged as erased.
+            UserEvent::Erased { .. } => rows.change(key, |row| {
+                ERASED.clone_into(&mut row.username);
+                ERASED.clone_into(&mut row.email);
+                (row.first_name, row.last_name, row.department) = (None, None, None);
+                row.deactivated = true;
+            }),
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }

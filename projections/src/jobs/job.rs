@@ -17,6 +17,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
+    history::{History, Moment},
     identity::user::uuid_key,
     paging::{Page, PageRequest, Viewer},
     read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
@@ -100,8 +101,20 @@ fn whole(value: u32) -> i32 {
 impl ReadModel for Jobs {
     type Row = JobRow;
     const NAME: &'static str = "jobs.job";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "jobs_job";
+    const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense(
+        "jobs_job_history_dense",
+        &[
+            "step",
+            "loss",
+            "evaluation_loss",
+            "tokens_per_second",
+            "eta_seconds",
+            "checkpoint_step",
+            "position",
+        ],
+    ));
     const CATEGORIES: &'static [&'static str] = &[Job::CATEGORY, Progress::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -237,11 +250,18 @@ impl JobRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, viewer: Viewer, job: JobId) -> Result<Option<JobRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from jobs_job t where id = $1 and ($2::uuid is null or owner_id = $2)",
+pub async fn find(
+    pool: &PgPool,
+    moment: Moment,
+    viewer: Viewer,
+    job: JobId,
+) -> Result<Option<JobRow>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
+        moment.of::<Jobs>()
     );
-    fetch_one(pool, query.bind(job.0).bind(viewer.parameter())).await
+    let query = moment.query(statement).bind(job.0).bind(viewer.parameter());
+    fetch_one(pool, query).await
 }
 
 /// The jobs that `viewer` may see, of one experiment or of all, in one state or in any, the newest first.
@@ -250,18 +270,21 @@ pub async fn find(pool: &PgPool, viewer: Viewer, job: JobId) -> Result<Option<Jo
 /// When the database fails.
 pub async fn list(
     pool: &PgPool,
+    moment: Moment,
     viewer: Viewer,
     experiment: Option<ExperimentId>,
     state: Option<JobState>,
     page: &PageRequest,
 ) -> Result<Page<JobRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from jobs_job t where ($1::uuid is null or owner_id = $1) \
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where ($1::uuid is null or owner_id = $1) \
          and ($2::uuid is null or experiment_id = $2) and ($3::text is null or state = $3) \
          and ($4::uuid is null or id < $4) order by id desc limit $5",
+        moment.of::<Jobs>()
     );
     let state = state.map(serde_json::to_value).transpose()?;
-    let query = query
+    let query = moment
+        .query(statement)
         .bind(viewer.parameter())
         .bind(experiment.map(|experiment| experiment.0))
         .bind(state.as_ref().and_then(serde_json::Value::as_str))
@@ -295,10 +318,19 @@ pub async fn under_way(pool: &PgPool) -> Result<Vec<JobRow>, ReadError> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn queue_position(pool: &PgPool, job: JobId) -> Result<i64, ReadError> {
-    let query = sqlx::query(
-        "select count(*) from jobs_job w, jobs_job t where t.id = $1 and w.state = 'queued' \
-         and (w.queued_at, w.id) < (t.queued_at, t.id)",
+pub async fn queue_position(pool: &PgPool, moment: Moment, job: JobId) -> Result<i64, ReadError> {
+    // Of all jobs that ever waited, an index of the spans of waiting finds those of that moment.
+    let waited = match moment {
+        Moment::Now => String::new(),
+        Moment::AsOf(at) => format!(
+            "and int8range(w.valid_from, w.valid_to) @> {}::bigint",
+            stored(at)
+        ),
+    };
+    let jobs = moment.of::<Jobs>();
+    let statement = format!(
+        "select count(*) from {jobs} w, {jobs} t where t.id = $1 and w.state = 'queued' {waited} \
+         and (w.queued_at, w.id) < (t.queued_at, t.id)"
     );
-    crate::read_model::count(pool, query.bind(job.0)).await
+    crate::read_model::count(pool, moment.query(statement).bind(job.0)).await
 }

@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
+    history::{History, Moment},
     paging::{Page, PageRequest, Viewer},
     read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
@@ -40,8 +41,9 @@ pub struct Experiments;
 impl ReadModel for Experiments {
     type Row = ExperimentRow;
     const NAME: &'static str = "projects.experiment";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "projects_experiment";
+    const HISTORY: Option<History> = Some(History::since(2, "projects_experiment_history"));
     const CATEGORIES: &'static [&'static str] = &[Experiment::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -76,14 +78,21 @@ impl ReadModel for Experiments {
 /// When the database fails.
 pub async fn find(
     pool: &PgPool,
+    moment: Moment,
     viewer: Viewer,
     experiment: ExperimentId,
 ) -> Result<Option<ExperimentRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from projects_experiment t join projects_project p on p.id = t.project_id \
+    // The project as it is now: who may see the past is decided by the rights of today.
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t join projects_project p on p.id = t.project_id \
          where t.id = $1 and ($2::uuid is null or p.owner_id = $2)",
+        moment.of::<Experiments>()
     );
-    fetch_one(pool, query.bind(experiment.0).bind(viewer.parameter())).await
+    let query = moment
+        .query(statement)
+        .bind(experiment.0)
+        .bind(viewer.parameter());
+    fetch_one(pool, query).await
 }
 
 /// The experiments that `viewer` may see, of one project or of all, the newest first.
@@ -92,19 +101,22 @@ pub async fn find(
 /// When the database fails.
 pub async fn list(
     pool: &PgPool,
+    moment: Moment,
     viewer: Viewer,
     project: Option<ProjectId>,
     page: &PageRequest,
 ) -> Result<Page<ExperimentRow>, ReadError> {
     // Project by project along its own index; a join would walk through everybody's experiments.
-    let query = sqlx::query(
+    let statement = format!(
         "select to_jsonb(t)::text from projects_project p cross join lateral \
-         (select * from projects_experiment e where e.project_id = p.id \
+         (select * from {} e where e.project_id = p.id \
           and e.id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) order by e.id desc limit $4) t \
          where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or p.id = $2) \
          order by t.id desc limit $4",
+        moment.of::<Experiments>()
     );
     let project = project.map(|project| project.0);
-    let query = query.bind(viewer.parameter()).bind(project).bind(page.after_id());
+    let query = moment.query(statement).bind(viewer.parameter()).bind(project);
+    let query = query.bind(page.after_id());
     fetch_page(pool, query, page).await
 }

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
+    history::{History, Moment},
     paging::{Page, PageRequest, Viewer},
     read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
@@ -43,8 +44,12 @@ pub struct Projects;
 impl ReadModel for Projects {
     type Row = ProjectRow;
     const NAME: &'static str = "projects.project";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "projects_project";
+    const HISTORY: Option<History> = Some(
+        History::since(2, "projects_project_history")
+            .dense("projects_project_history_dense", &["experiments"]),
+    );
     const CATEGORIES: &'static [&'static str] = &[Project::CATEGORY, Experiment::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -88,25 +93,38 @@ impl ReadModel for Projects {
 /// When the database fails.
 pub async fn find(
     pool: &PgPool,
+    moment: Moment,
     viewer: Viewer,
     project: ProjectId,
 ) -> Result<Option<ProjectRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from projects_project t where id = $1 and ($2::uuid is null or owner_id = $2)",
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
+        moment.of::<Projects>()
     );
-    fetch_one(pool, query.bind(project.0).bind(viewer.parameter())).await
+    let query = moment.query(statement).bind(project.0).bind(viewer.parameter());
+    fetch_one(pool, query).await
 }
 
 /// The projects that `viewer` may see, the newest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<Page<ProjectRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from projects_project t \
+pub async fn list(
+    pool: &PgPool,
+    moment: Moment,
+    viewer: Viewer,
+    page: &PageRequest,
+) -> Result<Page<ProjectRow>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t \
          where ($1::uuid is null or owner_id = $1) and ($2::uuid is null or id < $2) order by id desc limit $3",
+        moment.of::<Projects>()
     );
-    fetch_page(pool, query.bind(viewer.parameter()).bind(page.after_id()), page).await
+    let query = moment
+        .query(statement)
+        .bind(viewer.parameter())
+        .bind(page.after_id());
+    fetch_page(pool, query, page).await
 }
 
 /// How many projects `viewer` may see.

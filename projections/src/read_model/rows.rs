@@ -57,7 +57,7 @@ impl<R> Rows<R> {
     }
 
     /// Ends the fold of one event: hands out the keys of the rows that it changed, ascending.
-    pub(super) fn settle(&mut self) -> Vec<String> {
+    pub fn settle(&mut self) -> Vec<String> {
         let touched = std::mem::take(&mut self.touched);
         self.changed.extend(touched.iter().cloned());
         touched.into_iter().collect()

@@ -14,6 +14,7 @@ use domain::{
     },
     execute::{Command, Context, Decision},
     id::{Ids, SystemIds},
+    personal::{KindFields, Subject},
     world::{Changes, Reads, World},
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,9 @@ pub(super) enum Added {
     },
 }
 
-impl Event for Added {}
+impl Event for Added {
+    const FIELDS: &'static [KindFields] = &[KindFields::of("test.Added", Subject::Nobody).plain(&["count"])];
+}
 
 /// Counts the events of its stream.
 #[derive(Clone, Debug, Default)]

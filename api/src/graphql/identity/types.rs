@@ -1,14 +1,17 @@
 //! Accounts and sessions as clients see them, and what they send.
 
-use async_graphql::{
-    ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader::DataLoader,
-};
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use domain::identity::badge;
 use projections::identity::{session::SessionRow, user::UserRow};
 use time::OffsetDateTime;
 
 use crate::{
-    graphql::{access::RoleAssignment, fault::Fault, loaders::RolesLoader, scalars::Long},
+    graphql::{
+        access::{RoleAssignment, held},
+        as_of::{AsOf, view},
+        fault::Fault,
+        scalars::Long,
+    },
     sessions::Tokens,
 };
 
@@ -39,6 +42,10 @@ pub enum IdentityErrorCode {
     NotFound,
     /// Nobody can do that to themselves.
     OwnAccount,
+    /// The last administrator stays.
+    LastAdministrator,
+    /// The person was erased, for good.
+    Erased,
 }
 
 pub(super) type Errors = Vec<Fault<IdentityErrorCode>>;
@@ -102,16 +109,12 @@ impl User {
         self.0.created_at
     }
     /// The roles it holds.
-    async fn roles(&self, context: &Context<'_>) -> Result<Vec<RoleAssignment>> {
-        let loaded = context
-            .data::<DataLoader<RolesLoader>>()?
-            .load_one(self.0.id)
-            .await?;
-        Ok(loaded
-            .unwrap_or_default()
-            .into_iter()
-            .map(RoleAssignment)
-            .collect())
+    async fn roles(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<RoleAssignment>> {
+        held(context, self.0.id, view(context, as_of).await?).await
     }
 }
 

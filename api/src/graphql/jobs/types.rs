@@ -6,6 +6,7 @@ use projections::jobs::job::JobRow;
 use time::OffsetDateTime;
 
 use crate::graphql::{
+    as_of::{Moment, View},
     context::{app, unreadable},
     models::{Metric, metrics},
     scalars::Long,
@@ -70,7 +71,15 @@ impl From<JobState> for State {
 }
 
 /// A job.
-pub struct Job(pub JobRow);
+pub struct Job(pub JobRow, pub View);
+
+impl Job {
+    /// A job as it stands.
+    #[must_use]
+    pub fn now(row: JobRow) -> Self {
+        Self(row, View::NOW)
+    }
+}
 
 /// A training job.
 #[Object]
@@ -176,7 +185,8 @@ impl Job {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let before = projections::jobs::job::queue_position(&app(context)?.pool, self.0.id).await;
+        let (pool, moment) = (&app(context)?.pool, self.1.moment);
+        let before = projections::jobs::job::queue_position(pool, moment, self.0.id).await;
         Ok(Some(
             i32::try_from(before.map_err(|error| unreadable(&error))?).unwrap_or(i32::MAX),
         ))
@@ -196,5 +206,9 @@ impl Job {
     /// Position of the last event that this shows: follow `jobFeed` from here.
     async fn position(&self) -> Long {
         self.0.position.into()
+    }
+    /// The moment of the past that this shows; null for the present.
+    async fn as_of(&self) -> Option<Moment> {
+        self.1.shown
     }
 }

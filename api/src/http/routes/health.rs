@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event_store::postgres::SigningState;
+use projections::runner::{Condition, Standing, standing};
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
@@ -52,6 +53,8 @@ struct Report {
     lag_events: u64,
     workers: Vec<String>,
     dependencies: Vec<Dependency>,
+    /// Read models that do not simply follow the log: being rebuilt, or stopped.
+    projections: Vec<Standing>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -108,7 +111,14 @@ async fn examine(routes: &Routes) -> Report {
         let key = objects::Key::artifact("health")?;
         app.objects.size(&key).await.map(|_| ())
     });
-    let (database, log, objects) = futures::join!(database, log, objects);
+    let (database, log, objects, projections) =
+        futures::join!(database, log, objects, timeout(DEADLINE, standing(&app.pool)));
+    let mut projections = match projections {
+        Ok(Ok(projections)) => projections,
+        // Then the database is down, and says so above.
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    projections.retain(|projection| projection.condition != Condition::Live);
     let (head, reached) = (app.ports.store.known_head(), app.progress.position());
     let lag = head.0.saturating_sub(reached.0);
     let dependencies = vec![database, log, objects];
@@ -124,6 +134,7 @@ async fn examine(routes: &Routes) -> Report {
         lag_events: lag,
         workers: (routes.probe.workers)(),
         dependencies,
+        projections,
     }
 }
 

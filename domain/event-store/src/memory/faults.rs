@@ -80,7 +80,7 @@ pub struct FaultPlan {
     pub reordered_pages: u32,
     /// Waits of a subscription that end with an error.
     pub broken_subscriptions: u32,
-    /// A promise that is broken on purpose, in one of 20 appends (ids: always).
+    /// A promise that is broken on purpose, in one of ten appends (ids: always).
     pub defect: Option<Defect>,
 }
 
@@ -118,7 +118,7 @@ impl FaultPlan {
             overloaded: rate(60),
             failed_reads: rate(60),
             delayed: rate(500),
-            longest_delay: 1 + rate(24),
+            longest_delay: 1 + rate(64),
             repeated_pages: rate(300),
             reordered_pages: rate(300),
             broken_subscriptions: rate(150),
@@ -276,7 +276,7 @@ impl Faults {
 
     /// The planted defect, when it shows in this append.
     pub(super) fn defect(&mut self) -> Option<Defect> {
-        let shows = self.dice.chance(50);
+        let shows = self.dice.chance(100);
         let defect = self.plan.defect?;
         (shows || defect == Defect::ForgetsIds).then_some(defect)
     }

@@ -80,7 +80,7 @@ impl Shared {
 pub struct MemoryEventStore {
     shared: Arc<Mutex<Shared>>,
     clock: Arc<dyn Clock>,
-    known: AtomicU64,
+    known: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for MemoryEventStore {
@@ -111,7 +111,7 @@ impl MemoryEventStore {
         Arc::new(Self {
             shared: Arc::new(Mutex::new(shared)),
             clock,
-            known: AtomicU64::new(0),
+            known: Arc::default(),
         })
     }
 
@@ -121,7 +121,7 @@ impl MemoryEventStore {
         Arc::new(Self {
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
-            known: AtomicU64::new(0),
+            known: Arc::default(),
         })
     }
 
@@ -261,6 +261,7 @@ impl EventStore for MemoryEventStore {
         Box::new(subscription::Follower::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.clock),
+            Arc::clone(&self.known),
             after,
             filter,
         ))

@@ -4,7 +4,10 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
 };
 
@@ -22,6 +25,8 @@ const PAGE_EVENTS: usize = 100;
 pub(super) struct Follower {
     shared: Arc<Mutex<Shared>>,
     clock: Arc<dyn Clock>,
+    /// What the handle knows of the head: a delivered page is news.
+    known: Arc<AtomicU64>,
     after: Position,
     filter: Filter,
     /// Whether `after` was seen to lie within the log.
@@ -34,12 +39,14 @@ impl Follower {
     pub(super) fn new(
         shared: Arc<Mutex<Shared>>,
         clock: Arc<dyn Clock>,
+        known: Arc<AtomicU64>,
         after: Position,
         filter: Filter,
     ) -> Self {
         Self {
             shared,
             clock,
+            known,
             after,
             filter,
             placed: false,
@@ -100,6 +107,7 @@ impl Follower {
         self.grown().await;
         let mut page = self.lock().log.page(self.after, &self.filter, PAGE_EVENTS);
         self.after = page.next;
+        self.known.fetch_max(page.next.0, Ordering::Relaxed);
         self.last = Some(page.clone());
         if delivery == Delivery::Reordered {
             page.events.reverse();

@@ -3,7 +3,7 @@
 //! The rule: pure, and in order of arrival. Each append sees the log as the accepted ones before it leave
 //! it; a refused one leaves no trace.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use domain::event_store::{AppendError, Appended, Expected, Position, StreamId};
 use time::OffsetDateTime;
@@ -91,7 +91,9 @@ pub(super) struct Placed<'a> {
     pub(super) revision: u64,
     pub(super) stream: &'a StreamId,
     pub(super) event: &'a PreparedEvent,
-    pub(super) append: &'a Prepared,
+    pub(super) append: &'a Arc<Prepared>,
+    /// Which write of the append, and which event of that.
+    pub(super) place: (usize, usize),
 }
 
 impl Placed<'_> {
@@ -126,7 +128,7 @@ pub(super) struct Decision<'a> {
 
 /// Decides `batch` on `ground`.
 pub(super) fn decide<'a>(
-    batch: impl IntoIterator<Item = &'a Prepared>,
+    batch: impl IntoIterator<Item = &'a Arc<Prepared>>,
     ground: Ground<'_, 'a>,
 ) -> Decision<'a> {
     let mut decision = Decision::default();
@@ -202,10 +204,10 @@ impl<'a> Decision<'a> {
         })
     }
 
-    fn place(&mut self, append: &'a Prepared, ground: Ground<'_, 'a>) -> Appended {
+    fn place(&mut self, append: &'a Arc<Prepared>, ground: Ground<'_, 'a>) -> Appended {
         let first = self.placed.len();
-        for PreparedWrite { stream, events, .. } in &append.writes {
-            for event in events {
+        for (write, PreparedWrite { stream, events, .. }) in append.writes.iter().enumerate() {
+            for (index, event) in events.iter().enumerate() {
                 let revision = self.revision(stream, ground).map_or(0, |last| last + 1);
                 let position = ground.head + self.placed.len() as u64 + 1;
                 self.moved.insert(stream, revision);
@@ -215,6 +217,7 @@ impl<'a> Decision<'a> {
                     stream,
                     event,
                     append,
+                    place: (write, index),
                 });
             }
         }

@@ -10,6 +10,7 @@ mod decide;
 mod failure;
 pub(crate) mod prepared;
 mod reader;
+mod recent;
 mod session;
 mod subscription;
 mod tail;
@@ -44,7 +45,7 @@ pub use self::{
         LogIntegrity, ProofError, SigningState, Verified, VerifyError,
     },
 };
-use self::{prepared::Prepared, reader::Reader, tail::KnownHead, writer::Request};
+use self::{prepared::Prepared, reader::Reader, recent::Recent, tail::KnownHead, writer::Request};
 use crate::integrity::{
     Tip,
     export::{ExportError, Manifest},
@@ -121,9 +122,11 @@ impl PostgresEventStore {
         let readers = pool("anneal reader", settings.readers.max(1)).await?;
         let position = checks::check(&readers, settings.statement_limit).await?;
         let listeners = pool("anneal listener", 1).await?;
+        let recent = Recent::default();
         let reader = Reader {
             pool: readers,
             limit: settings.statement_limit,
+            recent: recent.clone(),
         };
         let head = KnownHead::new(position);
         let closing = Arc::new(Notify::new());
@@ -139,6 +142,7 @@ impl PostgresEventStore {
             queue: waiting,
             closing: Arc::clone(&closing),
             head: head.clone(),
+            recent,
             session: None,
             memory: decide::Memory::default(),
         };
@@ -212,7 +216,7 @@ impl PostgresEventStore {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send(Request {
-                prepared,
+                prepared: Arc::new(prepared),
                 answer,
                 _room: room,
             })

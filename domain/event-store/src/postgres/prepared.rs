@@ -25,25 +25,25 @@ const OVERHEAD: usize = 200;
 
 /// An event with its payload's hash.
 #[derive(Debug)]
-pub(super) struct PreparedEvent {
-    pub(super) id: Uuid,
-    pub(super) kind: String,
-    pub(super) schema_version: u16,
-    pub(super) data: Box<RawValue>,
-    pub(super) data_hash: Digest,
+pub(crate) struct PreparedEvent {
+    pub(crate) id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) schema_version: u16,
+    pub(crate) data: Box<RawValue>,
+    pub(crate) data_hash: Digest,
 }
 
 /// What makes two events with one id the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content<'a> {
-    pub(super) stream: &'a str,
-    pub(super) kind: &'a str,
-    pub(super) schema_version: u16,
-    pub(super) data_hash: &'a Digest,
+pub(crate) struct Content<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) schema_version: u16,
+    pub(crate) data_hash: &'a Digest,
 }
 
 impl PreparedEvent {
-    pub(super) fn content<'a>(&'a self, stream: &'a StreamId) -> Content<'a> {
+    pub(crate) fn content<'a>(&'a self, stream: &'a StreamId) -> Content<'a> {
         Content {
             stream: stream.as_str(),
             kind: &self.kind,
@@ -55,20 +55,20 @@ impl PreparedEvent {
 
 /// One stream's share of an append.
 #[derive(Debug)]
-pub(super) struct PreparedWrite {
-    pub(super) stream: StreamId,
-    pub(super) expected: Expected,
-    pub(super) events: Vec<PreparedEvent>,
+pub(crate) struct PreparedWrite {
+    pub(crate) stream: StreamId,
+    pub(crate) expected: Expected,
+    pub(crate) events: Vec<PreparedEvent>,
 }
 
 /// An append that breaks no limit.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(super) writes: Vec<PreparedWrite>,
-    pub(super) meta: String,
-    pub(super) meta_hash: Digest,
+    pub(crate) writes: Vec<PreparedWrite>,
+    pub(crate) meta: String,
+    pub(crate) meta_hash: Digest,
     /// Roughly what it takes in memory and on the wire.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Prepared {
@@ -121,7 +121,7 @@ impl Prepared {
     }
 
     /// The ids of its events.
-    pub(super) fn ids(&self) -> impl Iterator<Item = Uuid> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Uuid> {
         self.writes
             .iter()
             .flat_map(|write| &write.events)

@@ -12,6 +12,7 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 
 use super::{
     failure::{unavailable, within},
+    recent::Recent,
     session::unsigned,
 };
 
@@ -23,6 +24,8 @@ const PAGE_BYTES: usize = 16 << 20;
 pub(super) struct Reader {
     pub(super) pool: PgPool,
     pub(super) limit: Duration,
+    /// What this process appended last.
+    pub(super) recent: Recent,
 }
 
 /// Each lateral part comes in the order of its index, and the parts one after another: nothing is sorted, and
@@ -89,6 +92,11 @@ impl Reader {
         filter: &Filter,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        if !self.pool.is_closed()
+            && let Some(page) = self.recent.page(after, filter, limit)
+        {
+            return Ok(page);
+        }
         let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
         let Ok(from) = i64::try_from(after.0) else {
             return Ok(Page {

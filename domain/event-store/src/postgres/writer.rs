@@ -18,6 +18,7 @@ use super::{
     decide::{Decision, Ground, Memory, decide},
     failure::Trouble,
     prepared::Prepared,
+    recent::Recent,
     session::Session,
     tail::KnownHead,
 };
@@ -35,7 +36,7 @@ type Answer = Result<Appended, AppendError>;
 
 /// An append that waits for its answer.
 pub(super) struct Request {
-    pub(super) prepared: Prepared,
+    pub(super) prepared: Arc<Prepared>,
     pub(super) answer: oneshot::Sender<Answer>,
     /// Its share of the queue's bytes.
     pub(super) _room: OwnedSemaphorePermit,
@@ -49,6 +50,7 @@ pub(super) struct Writer {
     pub(super) queue: mpsc::Receiver<Request>,
     pub(super) closing: Arc<Notify>,
     pub(super) head: KnownHead,
+    pub(super) recent: Recent,
     pub(super) session: Option<Session>,
     pub(super) memory: Memory,
 }
@@ -184,7 +186,10 @@ impl Writer {
         session.learn(&mut self.memory.revisions, streams).await?;
         let at = to_micros(self.clock.now()).max(head.at);
         let appends = || batch.iter().map(|request| &request.prepared);
-        let suspects: Vec<_> = appends().filter(|_| suspect).flat_map(Prepared::ids).collect();
+        let suspects: Vec<_> = appends()
+            .filter(|_| suspect)
+            .flat_map(|append| append.ids())
+            .collect();
         let known = session.look_up(&suspects).await?;
         let ground = Ground {
             revisions: &self.memory.revisions,
@@ -230,6 +235,8 @@ impl Writer {
             "append.after_commit".to_owned()
         )));
         self.memory.keep(head.position, moved);
+        // Before the head moves: whoever it wakes finds them here.
+        self.recent.push(&placed, at);
         self.head.advance(head.position);
         metrics::histogram!("event_store_batch_events").record(placed.len() as f64);
         Ok(answers)
@@ -237,7 +244,7 @@ impl Writer {
 }
 
 /// Ids of the appends that conflict.
-fn conflicting<'a>(appends: impl Iterator<Item = &'a Prepared>, decision: &Decision<'_>) -> Vec<Uuid> {
+fn conflicting<'a>(appends: impl Iterator<Item = &'a Arc<Prepared>>, decision: &Decision<'_>) -> Vec<Uuid> {
     appends
         .zip(&decision.answers)
         .filter(|(_, answer)| matches!(answer, Err(AppendError::Conflict { .. })))

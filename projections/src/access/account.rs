@@ -1,0 +1,95 @@
+//! What decides what an account may do, without who it is: the `access_account` table.
+//!
+//! One rule: nothing personal is kept here, so that the past can be kept when a person is erased.
+
+use domain::{
+    aggregate::{Aggregate, DecodeError, decode},
+    authz::AccountState,
+    event_store::RecordedEvent,
+    id::{OrganizationId, UserId},
+    identity::user::{User, UserEvent},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+use crate::{
+    history::{History, Moment},
+    identity::user::uuid_key,
+    read_model::{ReadError, ReadModel, Rows, fetch_one},
+};
+
+/// How far an account may act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// The account.
+    pub id: UserId,
+    /// How far it may act.
+    pub state: AccountState,
+    /// Whether its address was ever proven.
+    pub verified: bool,
+    /// Its organisation.
+    pub organization_id: Option<OrganizationId>,
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Accounts;
+
+impl ReadModel for Accounts {
+    type Row = AccountRow;
+    const NAME: &'static str = "access.account";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "access_account";
+    const HISTORY: Option<History> = Some(History::since(1, "access_account_history"));
+    const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(uuid_key(event).into_iter().collect())
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<AccountRow>) -> Result<(), DecodeError> {
+        let Some(key) = uuid_key(event) else { return Ok(()) };
+        match decode::<UserEvent>(event)? {
+            UserEvent::Registered { user, profile, .. } => rows.put(
+                key,
+                AccountRow {
+                    id: user,
+                    state: AccountState::Unverified,
+                    verified: false,
+                    organization_id: profile.organization,
+                },
+            ),
+            UserEvent::EmailVerified { .. } => rows.change(key, |row| {
+                row.verified = true;
+                if row.state == AccountState::Unverified {
+                    row.state = AccountState::Active;
+                }
+            }),
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
+                rows.change(key, |row| row.state = AccountState::Deactivated)
+            }
+            UserEvent::Reactivated { .. } => rows.change(key, |row| {
+                row.state = match row.verified {
+                    true => AccountState::Active,
+                    false => AccountState::Unverified,
+                };
+            }),
+            UserEvent::PasswordSet { .. }
+            | UserEvent::VerificationRequested { .. }
+            | UserEvent::ErasureCompleted(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// One account.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(pool: &PgPool, moment: Moment, user: UserId) -> Result<Option<AccountRow>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where id = $1",
+        moment.of::<Accounts>()
+    );
+    fetch_one(pool, moment.query(statement).bind(user.0)).await
+}

@@ -1,0 +1,118 @@
+//! Who may do what: roles, permissions and quotas of accounts, at any moment (AU-4).
+//!
+//! One rule: what roles add up to is worked out by the same function that access decisions are made with.
+
+use std::collections::{BTreeSet, HashMap};
+
+use domain::{
+    access::{quota::Quotas, role::RoleDefinition},
+    authz::{AccountState, Action, UserPrincipal},
+    id::{OrganizationId, SessionId, UserId},
+};
+use sqlx::PgPool;
+
+use super::{
+    account::{self, AccountRow, Accounts},
+    assignment::{self, AssignmentRow, Assignments},
+    role::{self, Roles},
+    usage::{self, UsageRow},
+};
+use crate::{
+    history::Moment,
+    paging::{Page, PageRequest},
+    read_model::{ReadError, fetch_page},
+};
+
+/// What an account holds, before its roles are added up.
+pub(crate) struct Holder<'a> {
+    pub(crate) user: UserId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) organization: Option<OrganizationId>,
+    pub(crate) account: AccountState,
+    pub(crate) roles: &'a BTreeSet<String>,
+}
+
+impl Holder<'_> {
+    /// Adds the roles up (AC-1). A role that is not defined gives nothing.
+    pub(crate) fn principal(&self, definitions: &HashMap<String, RoleDefinition>) -> UserPrincipal {
+        let roles = || self.roles.iter().filter_map(|name| definitions.get(name));
+        let permissions = roles().flat_map(|role| role.permissions.iter());
+        UserPrincipal {
+            user: self.user,
+            session: self.session,
+            organization: self.organization,
+            account: self.account,
+            roles: self.roles.clone(),
+            permissions: permissions.filter_map(|name| Action::named(name)).collect(),
+            may_grant: roles().flat_map(|role| role.may_grant.iter().cloned()).collect(),
+            quotas: roles().fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
+        }
+    }
+}
+
+/// What an account may do, and what it has taken of its quotas.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// What decisions are made from.
+    pub principal: UserPrincipal,
+    /// The roles, with who granted them when and why; by name.
+    pub assignments: Vec<AssignmentRow>,
+    /// What is taken of the quotas.
+    pub usage: UsageRow,
+}
+
+/// The rights of one account; `None` when there is no such account at that moment. The parts are read one
+/// after the other: they fit each other exactly for a moment of the past, which nothing changes any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<Option<Rights>, ReadError> {
+    let Some(AccountRow {
+        state,
+        organization_id,
+        ..
+    }) = account::find(pool, moment, user).await?
+    else {
+        return Ok(None);
+    };
+    let assignments = assignment::of_users(pool, moment, &[user]).await?;
+    let definitions = role::list(pool, moment).await?;
+    let definitions = definitions.into_iter().map(|role| (role.name.clone(), role));
+    let holder = Holder {
+        user,
+        session: None,
+        organization: organization_id,
+        account: state,
+        roles: &assignments.iter().map(|held| held.role.clone()).collect(),
+    };
+    Ok(Some(Rights {
+        principal: holder.principal(&definitions.collect()),
+        assignments,
+        usage: usage::of_user(pool, moment, user).await?,
+    }))
+}
+
+/// The active accounts that hold `permission` by one of their roles, the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn holders(
+    pool: &PgPool,
+    moment: Moment,
+    permission: Action,
+    page: &PageRequest,
+) -> Result<Page<UserId>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t.id)::text from {accounts} t where state = 'active' and ($2::uuid is null or t.id < $2) \
+         and exists (select from {assignments} a join {roles} r on r.name = a.role \
+          where a.user_id = t.id and a.active and r.permissions ? $1) order by t.id desc limit $3",
+        accounts = moment.of::<Accounts>(),
+        assignments = moment.of::<Assignments>(),
+        roles = moment.of::<Roles>(),
+    );
+    let query = moment
+        .query(statement)
+        .bind(permission.name())
+        .bind(page.after_id());
+    fetch_page(pool, query, page).await
+}

@@ -1,0 +1,107 @@
+//! What each user has taken of their quotas: the `access_usage` table (QU-1).
+//!
+//! One rule: units are counted, not listed. The deciders see to it that each thing takes its unit once and
+//! gives it back once, because its id is fresh and it ends once.
+
+use domain::{
+    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    aggregate::{Aggregate, DecodeError, decode},
+    event_store::RecordedEvent,
+    id::UserId,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+use crate::{
+    history::{History, Moment},
+    identity::user::uuid_key,
+    read_model::{ReadError, ReadModel, Rows, fetch_one},
+};
+
+/// What a user has taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// The user.
+    pub id: UserId,
+    /// Projects owned.
+    pub projects: i32,
+    /// Datasets owned.
+    pub datasets: i32,
+    /// Jobs queued or under way.
+    pub concurrent_jobs: i32,
+    /// Bytes stored.
+    pub storage_bytes: i64,
+}
+
+impl UsageRow {
+    /// What a user has taken of whom nothing is recorded.
+    #[must_use]
+    pub fn nothing(user: UserId) -> Self {
+        Self {
+            id: user,
+            projects: 0,
+            datasets: 0,
+            concurrent_jobs: 0,
+            storage_bytes: 0,
+        }
+    }
+
+    fn units(&mut self, quota: Quota) -> &mut i32 {
+        match quota {
+            Quota::Projects => &mut self.projects,
+            Quota::Datasets => &mut self.datasets,
+            Quota::ConcurrentJobs => &mut self.concurrent_jobs,
+        }
+    }
+}
+
+/// The projection.
+#[derive(Default)]
+pub struct Usages;
+
+impl ReadModel for Usages {
+    type Row = UsageRow;
+    const NAME: &'static str = "access.usage";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "access_usage";
+    const HISTORY: Option<History> = Some(History::since(1, "access_usage_history").dense(
+        "access_usage_history_dense",
+        &["projects", "datasets", "concurrent_jobs", "storage_bytes"],
+    ));
+    const CATEGORIES: &'static [&'static str] = &[QuotaLedger::CATEGORY];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Ok(uuid_key(event).into_iter().collect())
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<UsageRow>) -> Result<(), DecodeError> {
+        let (Some(key), Ok(user)) = (uuid_key(event), event.stream.key().parse::<UserId>()) else {
+            return Ok(());
+        };
+        if rows.get(&key).is_none() {
+            rows.put(&key, UsageRow::nothing(user));
+        }
+        match decode::<LedgerEvent>(event)? {
+            LedgerEvent::Taken { quota, .. } => rows.change(key, |row| *row.units(quota) += 1),
+            LedgerEvent::Released { quota, .. } => rows.change(key, |row| *row.units(quota) -= 1),
+            LedgerEvent::StorageTaken { bytes, .. } => rows.change(key, |row| {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                row.storage_bytes = row.storage_bytes.saturating_add(bytes);
+            }),
+        }
+        Ok(())
+    }
+}
+
+/// What a user has taken.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<UsageRow, ReadError> {
+    let statement = format!(
+        "select to_jsonb(t)::text from {} t where id = $1",
+        moment.of::<Usages>()
+    );
+    let found = fetch_one(pool, moment.query(statement).bind(user.0)).await?;
+    Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
+}

@@ -1,0 +1,209 @@
+//! Kill tests (E1): the real binary dies at every named fail point, and loses nothing.
+//!
+//! The rule: a point that is never reached proves nothing, so a test fails when one is not. Further random
+//! kills, of the server, of its training processes and of PostgreSQL: `cargo xtask kill`.
+
+mod caller;
+mod damage;
+mod disk_full;
+mod points;
+mod postgres;
+mod random;
+mod scene;
+mod server;
+mod start_up;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anneal::fail_points::{POINTS, Passed};
+use nix::sys::signal::Signal;
+
+use self::{
+    scene::{Scene, Size},
+    server::{Server, assert_has_fail_points, last_words},
+};
+
+/// Rounds of work in which every point must be passed.
+const ROUNDS: u32 = 4;
+/// How long a server that was told to do so may take to die.
+const DEATH: Duration = Duration::from_secs(60);
+
+fn names(passed: &[Passed]) -> BTreeSet<String> {
+    let wanted = POINTS.iter().filter(|point| passed.contains(&point.passed));
+    wanted.map(|point| point.name.to_owned()).collect()
+}
+
+/// All of `names` armed; which passage kills differs from point to point, up to `spread`.
+fn armed(names: &BTreeSet<String>, spread: usize) -> String {
+    let nth = |index: usize| 1 + index % spread;
+    let entries: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| format!("{name}=kill:{}", nth(index)))
+        .collect();
+    entries.join(";")
+}
+
+/// The points of `names` that no process has died at yet.
+fn left(scene: &Scene, names: &BTreeSet<String>) -> BTreeSet<String> {
+    names.difference(&scene.reached()).cloned().collect()
+}
+
+/// Waits until the server has died as one of its points tells it to.
+async fn death(scene: &Scene, mut server: Server, what: &str) {
+    let begun = Instant::now();
+    while !server.is_gone() {
+        assert!(
+            begun.elapsed() < DEATH,
+            "{what}: nothing died: {}",
+            last_words(&scene.data)
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Set-up, migration and every start after it; then every step of a shutdown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_and_stops_survive_a_kill_at_every_point() {
+    assert_has_fail_points();
+    let mut scene = Scene::new();
+    let starts = names(&[Passed::FirstStart, Passed::Start]);
+    loop {
+        let open = left(&scene, &starts);
+        match scene.start(&armed(&open, 1)) {
+            Err(_) => assert!(
+                left(&scene, &starts).len() < open.len(),
+                "{}",
+                last_words(&scene.data)
+            ),
+            // The projections lead a moment later than the system listens.
+            Ok(server) if !open.is_empty() => death(&scene, server, &format!("{open:?}")).await,
+            Ok(server) => {
+                server.kill();
+                break;
+            }
+        }
+    }
+    let stops = names(&[Passed::Stop]);
+    while !left(&scene, &stops).is_empty() {
+        let open = left(&scene, &stops);
+        let server = scene.start(&armed(&open, 1)).expect("it starts");
+        scene.round(&server.url, None).await.expect("nothing dies yet");
+        server.signal(Signal::SIGINT);
+        death(&scene, server, &format!("{open:?}")).await;
+        assert!(
+            left(&scene, &stops).len() < open.len(),
+            "{open:?}: {}",
+            last_words(&scene.data)
+        );
+    }
+    scene.settle().await;
+}
+
+/// Append, projections, uploads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn use_survives_a_kill_at_every_point() {
+    assert_has_fail_points();
+    let mut scene = Scene::new();
+    let points = names(&[Passed::Use]);
+    while !left(&scene, &points).is_empty() {
+        let open = left(&scene, &points);
+        if let Ok(mut server) = scene.start(&armed(&open, 3)) {
+            for _ in 0..ROUNDS {
+                if scene.round(&server.url, None).await.is_err() || server.is_gone() {
+                    break;
+                }
+            }
+            death(&scene, server, &format!("{open:?}")).await;
+        }
+        assert!(
+            left(&scene, &points).len() < open.len(),
+            "{open:?}: {}",
+            last_words(&scene.data)
+        );
+    }
+    scene.settle().await;
+}
+
+/// Leases, jobs, checkpoints, results; the training process; and the reaper of workers that were lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_survive_a_kill_at_every_point() {
+    assert_has_fail_points();
+    let mut scene = Scene::new();
+    let training = names(&[Passed::Training]);
+    let server = scene.start(&armed(&training, 1)).expect("it starts");
+    let job = scene
+        .round(&server.url, Some(Size::Short))
+        .await
+        .expect("only its children die");
+    scene
+        .until(&server.url, &job.expect("a job"), &["COMPLETED"])
+        .await
+        .expect("the job outlives its processes");
+    assert_eq!(
+        left(&scene, &training),
+        BTreeSet::new(),
+        "{}",
+        last_words(&scene.data)
+    );
+    server.kill();
+
+    let points = names(&[Passed::Job, Passed::LostWorker]);
+    while !left(&scene, &points).is_empty() {
+        let open = left(&scene, &points);
+        if let Ok(server) = scene.start(&armed(&open, 1)) {
+            if let Ok(Some(job)) = scene.round(&server.url, Some(Size::Short)).await {
+                // Whichever point it passes first.
+                drop(scene.until(&server.url, &job, &["COMPLETED"]).await);
+            }
+            death(&scene, server, &format!("{open:?}")).await;
+        }
+        assert!(
+            left(&scene, &points).len() < open.len(),
+            "{open:?}: {}",
+            last_words(&scene.data)
+        );
+    }
+
+    let stop = names(&[Passed::StopDuringJob]);
+    let server = scene.start(&armed(&stop, 1)).expect("it starts");
+    let job = scene
+        .round(&server.url, Some(Size::Long))
+        .await
+        .expect("nothing dies yet");
+    scene
+        .until(&server.url, &job.expect("a job"), &["RUNNING"])
+        .await
+        .expect("it runs");
+    server.signal(Signal::SIGINT);
+    death(&scene, server, "job.before_interrupt").await;
+    assert_eq!(
+        left(&scene, &stop),
+        BTreeSet::new(),
+        "{}",
+        last_words(&scene.data)
+    );
+    scene.settle().await;
+}
+
+/// A few of the nightly's random kills, always the same ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_random_kills_lose_nothing() {
+    random::runs(6, 7).await;
+}
+
+/// The nightly: `cargo xtask kill --runs 1000 --seed 1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes hours; cargo xtask kill runs it"]
+async fn nightly() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let runs = number("KILL_RUNS").unwrap_or(1_000);
+    random::runs(
+        u32::try_from(runs).expect("not so many"),
+        number("KILL_SEED").unwrap_or(1),
+    )
+    .await;
+}

@@ -1,0 +1,113 @@
+//! What the read side answers at a moment, through the functions that the API asks.
+
+use std::collections::BTreeMap;
+
+use domain::{authz::Action, jobs::job::JobState};
+use projections::{
+    access::{rights, role},
+    history::Moment,
+    jobs::job,
+    paging::{PageRequest, Viewer},
+    projects::{experiment, project},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::{
+    oracle::{PERMISSIONS, STATES},
+    scene::Cast,
+};
+
+/// Answers by question.
+pub(super) type Answers = BTreeMap<String, Value>;
+
+fn all() -> PageRequest {
+    PageRequest {
+        first: 100,
+        after: None,
+    }
+}
+
+fn rows<R: Serialize>(page: projections::paging::Page<R>) -> Value {
+    assert!(!page.has_next, "the histories of this test fit a page");
+    json!(page.rows)
+}
+
+async fn rights_of(pool: &PgPool, moment: Moment, user: domain::id::UserId) -> Value {
+    let Some(rights) = rights::of_user(pool, moment, user).await.expect("readable") else {
+        return Value::Null;
+    };
+    let roles = rights.assignments.iter().map(|row| json!(row)).map(|row| {
+        json!({ "role": row["role"], "granted_at": row["granted_at"], "granted_by": row["granted_by"],
+            "reason": row["reason"] })
+    });
+    let mut roles: Vec<Value> = roles.collect();
+    roles.sort_by_key(|row| row["role"].to_string());
+    let permissions = rights.principal.permissions.iter();
+    let mut permissions: Vec<&str> = permissions.map(|action| action.name()).collect();
+    permissions.sort_unstable();
+    json!({
+        "state": rights.principal.account,
+        "organization": rights.principal.organization,
+        "roles": roles,
+        "permissions": permissions,
+        "may_grant": rights.principal.may_grant,
+        "quotas": rights.principal.quotas,
+        "usage": rights.usage,
+    })
+}
+
+/// Every question about `cast`, asked of `moment`.
+pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
+    let mut answers = Answers::new();
+    let mut add = |question: String, answer: Value| answers.insert(question, answer);
+    let everything = Viewer::Everything;
+    let mut roles = role::list(pool, moment).await.expect("readable");
+    roles.sort_by(|one, other| one.name.cmp(&other.name));
+    add("roles".to_owned(), json!(roles));
+    let found = project::list(pool, moment, everything, &all())
+        .await
+        .expect("readable");
+    add("projects".to_owned(), rows(found));
+    let found = experiment::list(pool, moment, everything, None, &all())
+        .await
+        .expect("readable");
+    add("experiments".to_owned(), rows(found));
+    let jobs = async |viewer, state: Option<JobState>| {
+        rows(
+            job::list(pool, moment, viewer, None, state, &all())
+                .await
+                .expect("readable"),
+        )
+    };
+    add("jobs".to_owned(), jobs(everything, None).await);
+    for state in STATES {
+        add(format!("jobs in {state:?}"), jobs(everything, Some(state)).await);
+    }
+    for user in &cast.users {
+        add(format!("rights of {user}"), rights_of(pool, moment, *user).await);
+        let viewer = Viewer::User(*user);
+        let found = project::list(pool, moment, viewer, &all())
+            .await
+            .expect("readable");
+        add(format!("projects of {user}"), rows(found));
+        add(format!("jobs of {user}"), jobs(viewer, None).await);
+    }
+    for permission in PERMISSIONS {
+        let action = Action::named(permission).expect("a permission");
+        let found = rights::holders(pool, moment, action, &all())
+            .await
+            .expect("readable");
+        add(format!("holders of {permission}"), rows(found));
+    }
+    for id in &cast.jobs {
+        let found = job::find(pool, moment, everything, *id).await.expect("readable");
+        if found.as_ref().is_some_and(|job| job.state == JobState::Queued) {
+            let before = job::queue_position(pool, moment, *id).await.expect("readable");
+            add(format!("before {id}"), json!(before));
+        }
+        add(format!("{id}"), json!(found));
+    }
+    answers
+}

@@ -1,0 +1,318 @@
+//! What should be answered at each position, worked out by replaying the log from its first event.
+//!
+//! One rule: nothing here knows a read model. Aggregates of the domain and plain bookkeeping are all it uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{
+    access::{
+        assignment::{AssignmentEvent, Assignments},
+        quota::{Quota, QuotaLedger, Quotas},
+        role::Role,
+    },
+    aggregate::{Aggregate, decode},
+    event_store::RecordedEvent,
+    id::{ExperimentId, JobId, ProjectId, UserId},
+    identity::user::User,
+    jobs::{
+        job::{Job, JobEvent, JobState},
+        progress::{Progress, ProgressEvent},
+    },
+    projects::{
+        experiment::{Experiment, ExperimentEvent},
+        project::{Project, ProjectEvent},
+    },
+};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use super::{answers::Answers, scene::Cast};
+
+/// The permissions whose holders are asked for.
+pub(super) const PERMISSIONS: [&str; 2] = ["training.create", "roles.grant"];
+/// Every state of a job.
+pub(super) const STATES: [JobState; 6] = [
+    JobState::Queued,
+    JobState::Starting,
+    JobState::Running,
+    JobState::Completed,
+    JobState::Failed,
+    JobState::Cancelled,
+];
+
+/// The world after some event.
+#[derive(Default)]
+pub(super) struct Replay {
+    roles: BTreeMap<String, Role>,
+    held: BTreeMap<(UserId, String), Value>,
+    users: BTreeMap<UserId, User>,
+    ledgers: BTreeMap<UserId, QuotaLedger>,
+    projects: BTreeMap<ProjectId, Value>,
+    experiments: BTreeMap<ExperimentId, Value>,
+    jobs: BTreeMap<JobId, Value>,
+}
+
+fn key<K: std::str::FromStr>(event: &RecordedEvent) -> K
+where
+    K::Err: std::fmt::Debug,
+{
+    event.stream.key().parse().expect("a stream named by an id")
+}
+
+fn evolve<K: Ord, A: Aggregate>(all: &mut BTreeMap<K, A>, key: K, event: &RecordedEvent) {
+    all.entry(key)
+        .or_default()
+        .evolve(&decode(event).expect("decodes"));
+}
+
+fn when(event: &RecordedEvent) -> Value {
+    event.at.format(&Rfc3339).expect("a time").into()
+}
+
+impl Replay {
+    /// One event more.
+    pub(super) fn step(&mut self, event: &RecordedEvent) {
+        match event.stream.category() {
+            Role::CATEGORY => evolve(&mut self.roles, event.stream.key().to_owned(), event),
+            User::CATEGORY => evolve(&mut self.users, key(event), event),
+            QuotaLedger::CATEGORY => evolve(&mut self.ledgers, key(event), event),
+            Assignments::CATEGORY => self.assign(event),
+            Project::CATEGORY => {
+                let ProjectEvent::Created {
+                    project,
+                    owner,
+                    name,
+                    description,
+                } = decode(event).expect("decodes");
+                let row = json!({ "id": project, "owner_id": owner, "name": name, "description": description,
+                    "created_at": when(event), "experiments": 0 });
+                self.projects.insert(project, row);
+            }
+            Experiment::CATEGORY => self.experiment(event),
+            Job::CATEGORY => self.job(event),
+            Progress::CATEGORY => self.progress(event),
+            _ => {}
+        }
+    }
+
+    fn assign(&mut self, event: &RecordedEvent) {
+        match decode(event).expect("decodes") {
+            AssignmentEvent::Granted { user, role, reason } => {
+                let row = json!({ "role": role, "granted_at": when(event), "granted_by": event.meta.actor,
+                    "reason": reason });
+                self.held.insert((user, role), row);
+            }
+            AssignmentEvent::Removed { user, role, .. } => {
+                self.held.remove(&(user, role));
+            }
+        }
+    }
+
+    fn experiment(&mut self, event: &RecordedEvent) {
+        let ExperimentEvent::Created {
+            experiment,
+            project,
+            created_by,
+            name,
+            description,
+        } = decode(event).expect("decodes");
+        let row = json!({ "id": experiment, "project_id": project, "created_by": created_by, "name": name,
+            "description": description, "created_at": when(event) });
+        self.experiments.insert(experiment, row);
+        let count = &mut self.projects.get_mut(&project).expect("its project")["experiments"];
+        *count = json!(count.as_i64().expect("a number") + 1);
+    }
+
+    fn job(&mut self, event: &RecordedEvent) {
+        let id = key::<JobId>(event);
+        let decoded: JobEvent = decode(event).expect("decodes");
+        if let JobEvent::Queued(order) = &decoded {
+            let row = json!({
+                "id": id, "owner_id": order.owner, "project_id": order.project,
+                "experiment_id": order.experiment, "name": order.name, "spec": order.spec,
+                "dataset_id": order.dataset.dataset, "dataset_version": order.dataset.version,
+                "base_model_id": null, "base_model_version": null, "model_id": order.model,
+                "attempt": 0, "worker_id": null, "worker_name": null, "step": 0, "total_steps": 100,
+                "loss": null, "evaluation_loss": null, "tokens_per_second": null, "eta_seconds": null,
+                "checkpoint_step": null, "metrics": {}, "failure_code": null, "failure_message": null,
+                "queued_at": when(event), "started_at": null, "ended_at": null, "state": "queued",
+            });
+            self.jobs.insert(id, row);
+        }
+        let row = self.jobs.get_mut(&id).expect("its first event queues it");
+        row["position"] = json!(event.position);
+        let mut over = |state: &str| {
+            row["state"] = json!(state);
+            row["ended_at"] = when(event);
+            row["worker_id"] = Value::Null;
+            row["eta_seconds"] = Value::Null;
+        };
+        match decoded {
+            JobEvent::Queued(_) => {}
+            JobEvent::Leased {
+                attempt,
+                worker,
+                worker_name,
+            } => {
+                row["state"] = json!("starting");
+                row["attempt"] = json!(attempt);
+                row["worker_id"] = json!(worker);
+                row["worker_name"] = json!(worker_name);
+            }
+            JobEvent::Started { from_step, .. } => {
+                row["state"] = json!("running");
+                row["step"] = json!(from_step);
+                if row["started_at"].is_null() {
+                    row["started_at"] = when(event);
+                }
+            }
+            JobEvent::CheckpointSaved { checkpoint, .. } => row["checkpoint_step"] = json!(checkpoint.step),
+            JobEvent::Interrupted { .. } => {
+                row["state"] = json!("queued");
+                row["worker_id"] = Value::Null;
+                row["eta_seconds"] = Value::Null;
+            }
+            JobEvent::Completed { metrics, .. } => {
+                over("completed");
+                row["step"] = json!(100);
+                row["metrics"] = json!(metrics);
+            }
+            JobEvent::Failed { code, message, .. } => {
+                over("failed");
+                row["failure_code"] = json!(code);
+                row["failure_message"] = json!(message);
+            }
+            JobEvent::Cancelled { .. } => over("cancelled"),
+        }
+    }
+
+    fn progress(&mut self, event: &RecordedEvent) {
+        let row = self.jobs.get_mut(&key::<JobId>(event)).expect("its job");
+        row["position"] = json!(event.position);
+        if let ProgressEvent::Reported { metrics, .. } = decode(event).expect("decodes") {
+            row["step"] = json!(metrics.step);
+            row["eta_seconds"] = json!(metrics.eta_seconds);
+            for point in metrics.points {
+                row["loss"] = json!(point.loss);
+                row["tokens_per_second"] = json!(point.tokens_per_second);
+            }
+        }
+    }
+
+    fn roles_of(&self, user: UserId) -> impl Iterator<Item = (&str, &Value)> {
+        self.held
+            .iter()
+            .filter(move |((holder, _), _)| *holder == user)
+            .map(|((_, role), row)| (role.as_str(), row))
+    }
+
+    fn permissions(&self, user: UserId) -> BTreeSet<&str> {
+        let defined = |name| self.roles.get(name).and_then(|role| role.definition.as_ref());
+        self.roles_of(user)
+            .filter_map(|(name, _)| defined(name))
+            .flat_map(|role| role.permissions.iter().map(String::as_str))
+            .collect()
+    }
+
+    fn state(user: &User) -> &'static str {
+        match (user.deactivated, user.verified) {
+            (true, _) => "deactivated",
+            (false, true) => "active",
+            (false, false) => "unverified",
+        }
+    }
+
+    fn rights(&self, id: UserId) -> Value {
+        let Some(user) = self.users.get(&id) else {
+            return Value::Null;
+        };
+        let definitions: Vec<_> = self
+            .roles_of(id)
+            .filter_map(|(name, _)| self.roles.get(name)?.definition.as_ref())
+            .collect();
+        let may_grant: BTreeSet<_> = definitions.iter().flat_map(|role| &role.may_grant).collect();
+        let most = |limit: fn(&Quotas) -> Option<u32>| {
+            let limits = || definitions.iter().map(|role| limit(&role.quotas));
+            match limits().any(|limit| limit.is_none()) {
+                true => None,
+                false => Some(limits().flatten().max().unwrap_or(0)),
+            }
+        };
+        let ledger = self.ledgers.get(&id).cloned().unwrap_or_default();
+        json!({
+            "state": Self::state(user),
+            "organization": user.profile.as_ref().and_then(|profile| profile.organization),
+            "roles": self.roles_of(id).map(|(_, row)| row).collect::<Vec<_>>(),
+            "permissions": self.permissions(id),
+            "may_grant": may_grant,
+            "quotas": {
+                "projects": most(|quotas| quotas.projects),
+                "datasets": most(|quotas| quotas.datasets),
+                "concurrent_jobs": most(|quotas| quotas.concurrent_jobs),
+                "storage_gb": most(|quotas| quotas.storage_gb),
+                "gpu_hours": most(|quotas| quotas.gpu_hours),
+            },
+            "usage": {
+                "id": id,
+                "projects": ledger.used(Quota::Projects),
+                "datasets": ledger.used(Quota::Datasets),
+                "concurrent_jobs": ledger.used(Quota::ConcurrentJobs),
+                "storage_bytes": ledger.bytes(),
+            },
+        })
+    }
+
+    /// The rows, newest first, that `wanted` accepts.
+    fn rows<K: Ord>(all: &BTreeMap<K, Value>, wanted: impl Fn(&Value) -> bool) -> Value {
+        all.values().rev().filter(|row| wanted(row)).cloned().collect()
+    }
+
+    fn waiting_before(&self, job: &Value) -> usize {
+        // Jobs get ids in the order in which they are queued.
+        let place = |row: &Value| row["id"].to_string();
+        let waits = |row: &&Value| row["state"] == "queued";
+        self.jobs
+            .values()
+            .filter(waits)
+            .filter(|row| place(row) < place(job))
+            .count()
+    }
+
+    /// The right answers to all questions about `cast`.
+    pub(super) fn answers(&self, cast: &Cast) -> Answers {
+        let mut all = Answers::new();
+        let defined = self.roles.values().filter_map(|role| role.definition.as_ref());
+        all.insert("roles".to_owned(), json!(defined.collect::<Vec<_>>()));
+        all.insert("projects".to_owned(), Self::rows(&self.projects, |_| true));
+        all.insert("experiments".to_owned(), Self::rows(&self.experiments, |_| true));
+        all.insert("jobs".to_owned(), Self::rows(&self.jobs, |_| true));
+        for user in &cast.users {
+            all.insert(format!("rights of {user}"), self.rights(*user));
+            let owned = |row: &Value| row["owner_id"] == json!(user);
+            all.insert(format!("projects of {user}"), Self::rows(&self.projects, owned));
+            all.insert(format!("jobs of {user}"), Self::rows(&self.jobs, owned));
+        }
+        for permission in PERMISSIONS {
+            let holds = |(id, user): &(&UserId, &User)| {
+                Self::state(user) == "active" && self.permissions(**id).contains(permission)
+            };
+            let holders = self.users.iter().rev().filter(holds).map(|(id, _)| id);
+            all.insert(
+                format!("holders of {permission}"),
+                json!(holders.collect::<Vec<_>>()),
+            );
+        }
+        for state in STATES {
+            let is = |row: &Value| row["state"] == json!(state);
+            all.insert(format!("jobs in {state:?}"), Self::rows(&self.jobs, is));
+        }
+        for job in &cast.jobs {
+            let row = self.jobs.get(job);
+            all.insert(format!("{job}"), json!(row));
+            if let Some(row) = row.filter(|row| row["state"] == "queued") {
+                all.insert(format!("before {job}"), json!(self.waiting_before(row)));
+            }
+        }
+        all
+    }
+}

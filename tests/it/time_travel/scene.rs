@@ -1,0 +1,542 @@
+//! Random histories: users who come and go, roles, projects, datasets and jobs, all through the domain's
+//! commands, on a clock that is moved by hand.
+//!
+//! One rule: a seed gives the same choices again; what a command refuses is part of the history.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use domain::{
+    access::{
+        assignment::{GrantRole, RemoveRole},
+        builtin,
+        role::{Role, RoleEvent, SeedRoles},
+    },
+    aggregate::{Aggregate, decode, encode},
+    authz::{Principal, Visibility},
+    clock::Clock,
+    datasets::{
+        dataset::{AddDatasetVersion, CreateDataset},
+        format::{Format, Summary},
+    },
+    event_store::{Append, EventStore, Expected, Metadata, StreamWrite},
+    execute::{Command, ExecuteError, Ports, execute},
+    id::{DatasetId, ExperimentId, Ids, JobId, ModelId, ProjectId, SystemIds, UserId, WorkerId},
+    identity::{
+        claim::ClaimKey,
+        registration::{CreateFirstAdministrator, NewAccount, Register},
+        user::{SetUserActive, VerifyEmail},
+    },
+    jobs::{
+        job::{Checkpoint, Job},
+        lease::{InterruptJob, LeaseJob},
+        progress::{Batch, LogLine, Point, ReportProgress},
+        report::{News, Report},
+        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        start::{CancelJob, StartJob},
+    },
+    projects::{experiment::CreateExperiment, project::CreateProject},
+};
+use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use projections::{access::directory::Directory, runner::Progress};
+use sqlx::PgPool;
+use tests::harness::{Database, database};
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take on a busy machine.
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// A clock that only moves when told to.
+pub(super) struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> OffsetDateTime {
+        let began = time::macros::datetime!(2026-01-01 00:00 UTC);
+        began + Duration::microseconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Numbers that look random and come again with the seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        let end = u64::try_from(from.len()).ok().filter(|end| *end > 0)?;
+        from.get(usize::try_from(self.below(end)).ok()?).cloned()
+    }
+}
+
+/// Who and what a history is about.
+#[derive(Default)]
+pub(super) struct Cast {
+    pub(super) users: Vec<UserId>,
+    pub(super) projects: Vec<(ProjectId, UserId)>,
+    pub(super) experiments: Vec<(ExperimentId, UserId)>,
+    pub(super) datasets: Vec<(DatasetId, UserId)>,
+    pub(super) jobs: Vec<JobId>,
+}
+
+/// The running read side.
+pub(super) struct Reading {
+    pub(super) progress: Progress,
+    directory: Directory,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A system on a database of its own, and what has happened in it.
+pub(super) struct Scene {
+    pub(super) pool: PgPool,
+    pub(super) store: Arc<PostgresEventStore>,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) reading: Reading,
+    pub(super) cast: Cast,
+    random: Random,
+    ports: Ports,
+    _database: Database,
+}
+
+async fn read(store: &Arc<PostgresEventStore>, pool: &PgPool) -> Reading {
+    let stop = CancellationToken::new();
+    let projectors = projections::all();
+    let (progress, task) = projections::runner::start(store.clone(), pool.clone(), projectors, stop.clone());
+    let directory = Directory::start(store.clone(), stop.clone()).await;
+    Reading {
+        progress,
+        directory: directory.expect("the directory starts"),
+        stop,
+        task,
+    }
+}
+
+impl Scene {
+    /// A set-up system with an administrator.
+    pub(super) async fn start(seed: u64) -> Self {
+        let database = database().await;
+        let clock = Arc::new(HandClock(AtomicI64::new(0)));
+        let options = address(&database.url).expect("the harness gives a URL");
+        let store = PostgresEventStore::start(options, Settings::default(), clock.clone())
+            .await
+            .expect("the store starts");
+        let pool = app_pool(&database.url, 6).await.expect("a pool");
+        let ports = Ports::new(store.clone(), clock.clone(), Arc::new(SystemIds));
+        let mut scene = Self {
+            reading: read(&store, &pool).await,
+            pool,
+            store,
+            clock,
+            cast: Cast::default(),
+            random: Random(seed),
+            ports,
+            _database: database,
+        };
+        scene.attempt(&Principal::System("test"), SeedRoles).await;
+        let account = scene.account();
+        scene.cast.users.push(account.user);
+        scene
+            .attempt(&Principal::System("test"), CreateFirstAdministrator { account })
+            .await;
+        scene
+    }
+
+    /// Ends the read side and starts it anew, with every read model folded from the first event.
+    pub(super) async fn fold_anew(&mut self) {
+        self.reading.stop.cancel();
+        (&mut self.reading.task).await.expect("the runner ends in order");
+        sqlx::query("update projection_checkpoint set version = 0, position = 0")
+            .execute(&self.pool)
+            .await
+            .expect("the versions are forgotten");
+        self.reading = read(&self.store, &self.pool).await;
+        self.settle().await;
+    }
+
+    /// Waits until the read models show everything.
+    pub(super) async fn settle(&self) {
+        let head = self.store.head().await.expect("a head");
+        self.reading
+            .progress
+            .reach(head, PATIENCE)
+            .await
+            .expect("the read models follow");
+    }
+
+    /// `count` random commands.
+    pub(super) async fn happen(&mut self, count: u32) {
+        for _ in 0..count {
+            // Often at the same time as the one before.
+            let pause = self.random.below(3) * self.random.below(5_000_000);
+            self.clock
+                .0
+                .fetch_add(i64::try_from(pause).expect("small"), Ordering::SeqCst);
+            match self.random.below(24) {
+                0 => self.register().await,
+                1..=3 => self.roles().await,
+                4 => self.switch().await,
+                5 => self.define().await,
+                6 => self.project().await,
+                7 => self.experiment().await,
+                8 => self.dataset().await,
+                9 => self.version().await,
+                10..=12 => self.start_job().await,
+                13..=14 => self.lease().await,
+                15..=17 => self.report().await,
+                18..=21 => self.progress().await,
+                22 => self.interrupt().await,
+                _ => self.cancel().await,
+            }
+        }
+        self.settle().await;
+    }
+
+    async fn attempt<C: Command>(&self, principal: &Principal, command: C)
+    where
+        C::Refusal: std::fmt::Debug,
+    {
+        let meta = Metadata {
+            actor: principal.actor(),
+            ..Metadata::default()
+        };
+        match execute(&self.ports, principal, &meta, &command).await {
+            Ok(_) | Err(ExecuteError::Refused(_) | ExecuteError::Denied(_)) => {}
+            Err(error) => panic!("the system failed: {error:?}"),
+        }
+    }
+
+    async fn principal(&self, user: UserId) -> Principal {
+        self.reading
+            .directory
+            .at_head(PATIENCE)
+            .await
+            .expect("up to date");
+        self.reading.directory.user(user).expect("an account")
+    }
+
+    async fn administrator(&self) -> Principal {
+        self.principal(self.cast.users[0]).await
+    }
+
+    async fn anybody(&mut self) -> (UserId, Principal) {
+        let user = self
+            .random
+            .pick(&self.cast.users)
+            .expect("there is an administrator");
+        (user, self.principal(user).await)
+    }
+
+    async fn job(&mut self) -> Option<(JobId, Job)> {
+        let id = self.random.pick(&self.cast.jobs)?;
+        let events = self.store.load(&Job::stream(id), 0).await.expect("readable");
+        let mut job = Job::default();
+        for event in &events {
+            job.evolve(&decode(event).expect("decodes"));
+        }
+        Some((id, job))
+    }
+
+    fn account(&self) -> NewAccount {
+        let number = self.cast.users.len();
+        NewAccount {
+            user: UserId(SystemIds.next()),
+            username: format!("user{number}"),
+            username_claim: ClaimKey(format!("username-{number}")),
+            email: format!("user{number}@example.org"),
+            email_claim: ClaimKey(format!("email-{number}")),
+            password: "never used".to_owned(),
+            first_name: None,
+            last_name: None,
+            company: (number % 2 == 1).then(|| "Example".to_owned()),
+            division: None,
+            department: None,
+        }
+    }
+
+    async fn register(&mut self) {
+        if self.cast.users.len() >= 5 {
+            return self.roles().await;
+        }
+        let account = self.account();
+        let (user, verification_hash) = (account.user, "a hash".to_owned());
+        let command = Register {
+            account,
+            verification_hash: verification_hash.clone(),
+            open: true,
+        };
+        self.attempt(&Principal::Anonymous, command).await;
+        self.cast.users.push(user);
+        if self.random.below(4) > 0 {
+            let command = VerifyEmail {
+                user,
+                token_hash: verification_hash,
+            };
+            self.attempt(&Principal::Anonymous, command).await;
+        }
+    }
+
+    async fn roles(&mut self) {
+        let (_, principal) = match self.random.below(3) {
+            0 => self.anybody().await,
+            _ => (self.cast.users[0], self.administrator().await),
+        };
+        let user = self.random.pick(&self.cast.users).expect("somebody");
+        let role = self.random.pick(&builtin::NAMES).expect("a role").to_owned();
+        let reason = format!("reason {}", self.random.below(100));
+        match self.random.below(5) {
+            0 | 1 => self.attempt(&principal, RemoveRole { user, role, reason }).await,
+            _ => self.attempt(&principal, GrantRole { user, role, reason }).await,
+        }
+    }
+
+    async fn switch(&mut self) {
+        let (user, active) = (
+            self.random.pick(&self.cast.users).expect("somebody"),
+            self.random.below(3) > 0,
+        );
+        let command = SetUserActive {
+            user,
+            active,
+            reason: "test".to_owned(),
+        };
+        self.attempt(&self.administrator().await, command).await;
+    }
+
+    /// A role is defined anew; there is no command for that yet.
+    async fn define(&mut self) {
+        let mut role = self.random.pick(&builtin::roles()).expect("a role");
+        if role.name != builtin::ADMIN {
+            let kept = self.random.below(4);
+            role.permissions.retain(|name| name.len() as u64 % 4 != kept);
+            role.quotas.projects = Some(u32::try_from(self.random.below(5)).expect("small"));
+        }
+        let stream = Role::stream(&role.name);
+        let event = encode(SystemIds.next(), &RoleEvent::Defined(role)).expect("encodes");
+        let append = Append {
+            writes: vec![StreamWrite {
+                stream,
+                expected: Expected::Any,
+                events: vec![event],
+            }],
+            meta: Metadata::default(),
+        };
+        self.store.append(append).await.expect("recorded");
+    }
+
+    async fn project(&mut self) {
+        let (owner, principal) = self.anybody().await;
+        let project = ProjectId(SystemIds.next());
+        let command = CreateProject {
+            project,
+            owner,
+            name: format!("project {}", self.cast.projects.len()),
+            description: String::new(),
+        };
+        self.attempt(&principal, command).await;
+        self.cast.projects.push((project, owner));
+    }
+
+    async fn experiment(&mut self) {
+        let Some((project, owner)) = self.random.pick(&self.cast.projects) else {
+            return self.project().await;
+        };
+        let experiment = ExperimentId(SystemIds.next());
+        let command = CreateExperiment {
+            experiment,
+            project,
+            created_by: owner,
+            name: "experiment".to_owned(),
+            description: String::new(),
+        };
+        self.attempt(&self.principal(owner).await, command).await;
+        self.cast.experiments.push((experiment, owner));
+    }
+
+    async fn dataset(&mut self) {
+        let (owner, principal) = self.anybody().await;
+        let dataset = DatasetId(SystemIds.next());
+        let command = CreateDataset {
+            dataset,
+            owner,
+            name: "dataset".to_owned(),
+            description: String::new(),
+            visibility: Visibility::Public,
+        };
+        self.attempt(&principal, command).await;
+        self.cast.datasets.push((dataset, owner));
+        self.add_version(dataset, owner).await;
+    }
+
+    async fn version(&mut self) {
+        if let Some((dataset, owner)) = self.random.pick(&self.cast.datasets) {
+            self.add_version(dataset, owner).await;
+        }
+    }
+
+    async fn add_version(&mut self, dataset: DatasetId, owner: UserId) {
+        let command = AddDatasetVersion {
+            dataset,
+            sha256: format!("{:064x}", self.random.below(u64::MAX)),
+            bytes: self.random.below(4_000_000_000),
+            format: Format::PlainText,
+            summary: Summary::default(),
+            file_name: "corpus.txt".to_owned(),
+        };
+        self.attempt(&self.principal(owner).await, command).await;
+    }
+
+    async fn start_job(&mut self) {
+        let experiment = self.random.pick(&self.cast.experiments);
+        let dataset = self.random.pick(&self.cast.datasets);
+        let (Some((experiment, owner)), Some((dataset, _))) = (experiment, dataset) else {
+            return self.experiment().await;
+        };
+        let shape = Architecture {
+            layers: 1,
+            heads: 2,
+            width: 32,
+            context: 32,
+            vocabulary: 300,
+        };
+        let parameters = HyperParameters {
+            steps: 100,
+            sequence_length: 32,
+            ..HyperParameters::default()
+        };
+        let job = JobId(SystemIds.next());
+        let command = StartJob {
+            job,
+            model: ModelId(SystemIds.next()),
+            owner,
+            name: format!("job {}", self.cast.jobs.len()),
+            experiment,
+            dataset: (dataset, None),
+            base: None,
+            spec: TrainingSpec {
+                method: Method::Scratch(shape),
+                parameters,
+            },
+            max_attempts: 2,
+        };
+        self.attempt(&self.principal(owner).await, command).await;
+        self.cast.jobs.push(job);
+    }
+
+    async fn lease(&mut self) {
+        let Some((id, job)) = self.job().await else { return };
+        let Some(order) = job.order else { return };
+        let worker = WorkerId(SystemIds.next());
+        let command = LeaseJob {
+            job: id,
+            worker,
+            worker_name: format!("worker {}", self.random.below(3)),
+            owner: self.principal(order.owner).await,
+        };
+        self.attempt(&Principal::Worker(worker), command).await;
+    }
+
+    async fn report(&mut self) {
+        let Some((id, job)) = self.job().await else { return };
+        let step = u32::try_from(self.random.below(100)).expect("small");
+        let news = match self.random.below(6) {
+            0 | 1 => News::Started {
+                from_step: step / 2,
+                total_steps: 100,
+                trained_parameters: 1_000,
+            },
+            2 | 3 => News::Checkpoint(Checkpoint {
+                step,
+                location: "1/step".to_owned(),
+                sha256: "00".repeat(32),
+            }),
+            4 => News::Completed {
+                artifact: "artifact".to_owned(),
+                sha256: "11".repeat(32),
+                files: Vec::new(),
+                metrics: [("loss".to_owned(), "1.5".to_owned())].into(),
+                code_version: "test".to_owned(),
+                worker: "worker".to_owned(),
+            },
+            _ => News::Failed {
+                code: "NO_LUCK".to_owned(),
+                message: "it did not work".to_owned(),
+            },
+        };
+        let Some(worker) = job.worker else { return };
+        let attempt = job.attempt;
+        let command = Report {
+            job: id,
+            attempt,
+            news,
+        };
+        self.attempt(&Principal::Worker(worker), command).await;
+    }
+
+    async fn progress(&mut self) {
+        let Some((id, job)) = self.job().await else { return };
+        let Some(worker) = job.worker else { return };
+        let step = u32::try_from(self.random.below(100)).expect("small");
+        let point = Point {
+            step,
+            loss: f64::from(step) / 8.0,
+            learning_rate: 0.5,
+            gradient_norm: 1.0,
+            tokens_per_second: 1_000.0 + f64::from(step),
+        };
+        let line = LogLine {
+            level: "info".to_owned(),
+            message: "on it".to_owned(),
+        };
+        let batch = Batch {
+            step,
+            total_steps: 100,
+            eta_seconds: (step > 20).then_some(100 - step),
+            points: (step % 3 > 0).then_some(point).into_iter().collect(),
+            log: (step % 2 > 0).then_some(line).into_iter().collect(),
+            ..Batch::default()
+        };
+        let command = ReportProgress {
+            job: id,
+            attempt: job.attempt,
+            id: SystemIds.next(),
+            batch,
+        };
+        self.attempt(&Principal::Worker(worker), command).await;
+    }
+
+    async fn interrupt(&mut self) {
+        let Some((id, job)) = self.job().await else { return };
+        let command = InterruptJob {
+            job: id,
+            attempt: job.attempt,
+            cause: "lost".to_owned(),
+            counts: self.random.below(2) == 0,
+        };
+        self.attempt(&Principal::System("reaper"), command).await;
+    }
+
+    async fn cancel(&mut self) {
+        let Some((job, _)) = self.job().await else { return };
+        let (_, principal) = self.anybody().await;
+        let command = CancelJob {
+            job,
+            reason: String::new(),
+        };
+        self.attempt(&principal, command).await;
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

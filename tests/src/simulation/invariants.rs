@@ -1,0 +1,252 @@
+//! What must hold after every run, whatever went wrong in it (spec 11, E1 and E3; I1 to I9).
+//!
+//! The rule: nothing here asks the code that ran. The log is read past all faults and compared with what the
+//! processes were told, with itself, and with the rows that projections left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anneal::verify;
+use domain::{
+    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    aggregate::{Aggregate, decode},
+    authz::{AccountState, Action, Principal},
+    event_store::{Position, RecordedEvent, StreamId},
+    id::UserId,
+    jobs::job::{Job, JobEvent, JobState},
+};
+use projections::access::directory::Rights;
+use uuid::Uuid;
+
+use super::{database::Stored, database::read_models, world::World};
+
+/// Everything that is broken; empty when all is well.
+pub(super) fn broken(world: &World) -> Vec<String> {
+    let log = world.store.recorded();
+    let mut found = world.notes().scandals.clone();
+    found.extend(
+        verify::contradictions(&log)
+            .into_iter()
+            .map(|finding| finding.what),
+    );
+    found.extend(sequence(&log));
+    found.extend(promises(world, &log));
+    found.extend(permissions(world, &log));
+    found.extend(unfinished(&log));
+    found.extend(rows(world, &log));
+    // Some of the checks walk through maps; what is told must be the same in every run.
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// I2: revisions without gaps, positions and times that ascend.
+fn sequence(log: &[RecordedEvent]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut next: BTreeMap<&StreamId, u64> = BTreeMap::new();
+    for event in log {
+        let revision = next.entry(&event.stream).or_default();
+        if event.revision != *revision {
+            found.push(format!(
+                "{} has revision {} for {revision}",
+                event.stream, event.revision
+            ));
+        }
+        *revision += 1;
+    }
+    if !log.is_sorted_by(|one, next| one.position < next.position && one.at <= next.at) {
+        found.push("positions or times run backwards".to_owned());
+    }
+    found
+}
+
+/// I1 and I3: what was acknowledged is there once, whole, where it was said to be; the rest at most once, whole, and
+/// nothing that nobody sent.
+fn promises(world: &World, log: &[RecordedEvent]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut places: BTreeMap<Uuid, Vec<Position>> = BTreeMap::new();
+    for event in log {
+        places.entry(event.id).or_default().push(event.position);
+    }
+    for (id, places) in places.iter().filter(|(_, places)| places.len() > 1) {
+        found.push(format!("event {id} is recorded {} times", places.len()));
+    }
+    let notes = world.notes();
+    for (ids, position) in &notes.acknowledged {
+        let last = ids
+            .last()
+            .and_then(|id| places.get(id))
+            .and_then(|places| places.last());
+        if !ids.iter().all(|id| places.contains_key(id)) {
+            found.push(format!(
+                "an append of {ids:?} was acknowledged at {position} and is not recorded"
+            ));
+        } else if !ids.iter().any(|id| places[id].contains(position)) {
+            found.push(format!(
+                "an append was acknowledged at {position} and lies at {last:?}"
+            ));
+        }
+    }
+    for ids in &notes.sent {
+        let there = ids.iter().filter(|id| places.contains_key(id)).count();
+        if there != 0 && there != ids.len() {
+            found.push(format!(
+                "{there} of the {} events of one append are recorded",
+                ids.len()
+            ));
+        }
+    }
+    let sent: BTreeSet<&Uuid> = notes.sent.iter().flatten().collect();
+    for id in places.keys().filter(|id| !sent.contains(id)) {
+        found.push(format!("event {id} was never sent"));
+    }
+    found
+}
+
+/// What a user may do at one place of the log.
+#[derive(Clone, Debug, PartialEq)]
+struct Standing {
+    since: Position,
+    active: bool,
+    trains: bool,
+    limits: BTreeMap<Quota, Option<u32>>,
+}
+
+const QUOTAS: [Quota; 3] = [Quota::Projects, Quota::Datasets, Quota::ConcurrentJobs];
+
+fn standing(rights: &Rights, user: UserId, since: Position) -> Standing {
+    let principal = rights.user(user).unwrap_or(Principal::Anonymous);
+    let limits = principal.quotas();
+    Standing {
+        since,
+        active: matches!(&principal, Principal::User(user) if user.account == AccountState::Active),
+        trains: principal.holds(Action::TrainingCreate),
+        limits: QUOTAS.map(|quota| (quota, limits.limit(quota))).into(),
+    }
+}
+
+/// I9 and QU-1: what was recorded for a user was permitted, and within the quota, at some moment between the last
+/// acknowledgement that the request could know of and its own place in the log.
+fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
+    let notes = world.notes();
+    let users: BTreeSet<UserId> = notes.requests.values().map(|(user, _)| *user).collect();
+    let mut rights = Rights::default();
+    let mut standings: BTreeMap<UserId, Vec<Standing>> = BTreeMap::new();
+    let mut ledgers: BTreeMap<&StreamId, QuotaLedger> = BTreeMap::new();
+    let mut found = Vec::new();
+    for event in log {
+        if let Some((user, floor)) = notes.requests.get(&event.id) {
+            let known = standings.get(user).map_or(&[][..], Vec::as_slice);
+            let old = known
+                .iter()
+                .rposition(|standing| standing.since <= *floor)
+                .unwrap_or(0);
+            let permitted = known[old..]
+                .iter()
+                .any(|standing| allows(standing, event, &ledgers));
+            if !permitted && event.kind != "access.PermissionDenied" {
+                found.push(format!(
+                    "{} of {user} at {} was not permitted",
+                    event.kind, event.position
+                ));
+            }
+        }
+        if event.stream.category() == QuotaLedger::CATEGORY
+            && let Ok(fact) = decode::<LedgerEvent>(event)
+        {
+            ledgers.entry(&event.stream).or_default().evolve(&fact);
+        }
+        if let Err(error) = rights.fold(event) {
+            found.push(format!("rights cannot be folded: {error}"));
+        }
+        let context = event.stream.category().split('.').next();
+        let moves = matches!(context, Some("identity" | "access"));
+        for user in users.iter().filter(|_| moves) {
+            let now = standing(&rights, *user, event.position);
+            let history = standings.entry(*user).or_default();
+            if history.last().is_none_or(|last| {
+                Standing {
+                    since: now.since,
+                    ..last.clone()
+                } != now
+            }) {
+                history.push(now);
+            }
+        }
+    }
+    found
+}
+
+fn allows(standing: &Standing, event: &RecordedEvent, ledgers: &BTreeMap<&StreamId, QuotaLedger>) -> bool {
+    let within = match decode::<LedgerEvent>(event) {
+        Ok(LedgerEvent::Taken { quota, .. }) if event.stream.category() == QuotaLedger::CATEGORY => {
+            let used = ledgers.get(&event.stream).map_or(0, |ledger| ledger.used(quota));
+            standing
+                .limits
+                .get(&quota)
+                .copied()
+                .flatten()
+                .is_none_or(|limit| used < limit)
+        }
+        _ => true,
+    };
+    let held = event.kind != "jobs.JobQueued" || standing.trains;
+    // An account that is not verified may still end its own sessions.
+    let acts = standing.active || event.kind == "identity.SessionRevoked";
+    acts && held && within
+}
+
+fn jobs(log: &[RecordedEvent]) -> BTreeMap<&StreamId, Job> {
+    let mut jobs: BTreeMap<&StreamId, Job> = BTreeMap::new();
+    for event in log
+        .iter()
+        .filter(|event| event.stream.category() == Job::CATEGORY)
+    {
+        if let Ok(fact) = decode::<JobEvent>(event) {
+            jobs.entry(&event.stream).or_default().evolve(&fact);
+        }
+    }
+    jobs
+}
+
+/// How many jobs the log knows, and how many of them completed.
+pub(super) fn count(log: &[RecordedEvent]) -> (usize, usize) {
+    let jobs = jobs(log);
+    let completed = jobs.values().filter(|job| job.state == JobState::Completed);
+    (jobs.len(), completed.count())
+}
+
+/// I6: every job has ended.
+pub(super) fn unfinished(log: &[RecordedEvent]) -> Vec<String> {
+    let jobs = jobs(log).into_iter().filter(|(_, job)| !job.state.is_final());
+    jobs.map(|(stream, job)| format!("{stream} is still {:?} in attempt {}", job.state, job.attempt))
+        .collect()
+}
+
+/// I7: the rows are what the whole log folds into at once, and the checkpoint is at its end.
+fn rows(world: &World, log: &[RecordedEvent]) -> Vec<String> {
+    let database = world.database.borrow();
+    let head = log.last().map_or(Position::START, |event| event.position);
+    let mut found = Vec::new();
+    if database.checkpoint() != head {
+        found.push(format!(
+            "projections are at {}, the log ends at {head}",
+            database.checkpoint()
+        ));
+    }
+    for model in read_models() {
+        match model.fold(&Stored::new(), log) {
+            Ok(whole) if whole == database.rows(model.name()) => {}
+            Ok(whole) => {
+                let rows = database.rows(model.name());
+                let differs = |key: &&String| whole.get(*key) != rows.get(*key);
+                let key = whole.keys().chain(rows.keys()).find(differs);
+                found.push(format!(
+                    "{}: the row of {key:?} is not what the log says",
+                    model.name()
+                ));
+            }
+            Err(error) => found.push(format!("{} cannot be folded: {error}", model.name())),
+        }
+    }
+    found
+}

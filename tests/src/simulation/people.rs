@@ -1,0 +1,422 @@
+//! People: an administrator who grants, removes and switches off, and users who register, log in and train.
+//!
+//! The rule: what a person knows and wants survives a crash of the process that serves it; the person asks again,
+//! with the same ids, as a client does that got no answer.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use domain::{
+    access::{
+        assignment::{GrantRole, RemoveRole},
+        role::SeedRoles,
+    },
+    authz::{Principal, Visibility},
+    datasets::{
+        dataset::{AddDatasetVersion, CreateDataset},
+        format::{Format, Summary},
+    },
+    id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UserId},
+    identity::{
+        claim::ClaimKey,
+        registration::{CreateFirstAdministrator, NewAccount, Register},
+        session::{EndSession, OpenSession, RefreshSession},
+        user::{SetUserActive, VerifyEmail},
+    },
+    jobs::{
+        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        start::{CancelJob, StartJob},
+    },
+    projects::{experiment::CreateExperiment, project::CreateProject},
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    process::{Answer, Process},
+    world::World,
+};
+
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Longest time between two requests.
+const PAUSE: Duration = Duration::from_millis(1_500);
+/// On which most people act: news make them act together.
+const TICK: Duration = Duration::from_millis(250);
+/// How often a person asks again before it wants something else.
+const TRIES: u32 = 8;
+const PASSWORD: &str = "$argon2id$made-up";
+const ADMINISTRATOR: UserId = UserId(Uuid::from_u128(0xad));
+
+/// What a user wants next.
+#[derive(Clone, Debug)]
+enum Wish {
+    Register,
+    Verify,
+    Login(SessionId),
+    Refresh(SessionId, u32),
+    Logout(SessionId),
+    FoundProject(ProjectId),
+    FoundExperiment(ExperimentId),
+    NewDataset(DatasetId),
+    Upload,
+    Start(JobId, ModelId),
+    Cancel(usize),
+}
+
+/// A user, and how far it has come. Survives crashes.
+pub(super) struct User {
+    name: String,
+    /// The account it believes to have.
+    pub(super) account: UserId,
+    username: String,
+    email: String,
+    project: Option<ProjectId>,
+    experiment: Option<ExperimentId>,
+    dataset: Option<DatasetId>,
+    pub(super) jobs: Vec<JobId>,
+    wishes: Vec<Wish>,
+    next: usize,
+}
+
+impl User {
+    /// A user with a mind of its own. The first two want the same name, the last two have the same address.
+    pub(super) fn new(world: &World, number: usize) -> Self {
+        let (session, other) = (SessionId(world.ids.next()), SessionId(world.ids.next()));
+        let mut wishes = vec![Wish::Register, Wish::Verify, Wish::Login(session)];
+        wishes.push(Wish::FoundProject(ProjectId(world.ids.next())));
+        wishes.push(Wish::FoundExperiment(ExperimentId(world.ids.next())));
+        wishes.push(Wish::NewDataset(DatasetId(world.ids.next())));
+        wishes.push(Wish::Upload);
+        for turn in 0..10 {
+            wishes.push(match world.below(11) {
+                0 => Wish::Cancel(turn),
+                1 => Wish::Refresh(session, u32::try_from(world.below(2)).unwrap_or(0)),
+                2 => Wish::Logout(session),
+                3 => Wish::Login(other),
+                4 => Wish::Refresh(session, 0),
+                5 => Wish::FoundProject(ProjectId(world.ids.next())),
+                _ => Wish::Start(JobId(world.ids.next()), ModelId(world.ids.next())),
+            });
+        }
+        Self {
+            name: format!("user-{number}"),
+            account: UserId(world.ids.next()),
+            username: if number < 2 {
+                "shared".to_owned()
+            } else {
+                format!("user{number}")
+            },
+            email: if number > 0 {
+                "shared@example.org".to_owned()
+            } else {
+                format!("user{number}@example.org")
+            },
+            project: None,
+            experiment: None,
+            dataset: None,
+            jobs: Vec::new(),
+            wishes,
+            next: 0,
+        }
+    }
+}
+
+fn account(user: UserId, username: &str, email: &str) -> NewAccount {
+    NewAccount {
+        user,
+        username: username.to_owned(),
+        username_claim: ClaimKey(format!("username-{username}")),
+        email: email.to_owned(),
+        email_claim: ClaimKey(format!("email-{email}")),
+        password: PASSWORD.to_owned(),
+        first_name: None,
+        last_name: None,
+        company: Some("Acme".to_owned()),
+        division: None,
+        department: None,
+    }
+}
+
+async fn pause(world: &World) {
+    match world.chance(600) {
+        true => world.tick(TICK).await,
+        false => world.linger(PAUSE).await,
+    }
+}
+
+/// Lives through the user's wishes, from where it had come to.
+pub(super) async fn live(world: Rc<World>, user: Rc<RefCell<User>>, stale_rights: bool) {
+    let name = user.borrow().name.clone();
+    let process = Process::start(&world, &name).with_stale_rights(stale_rights);
+    loop {
+        let wish = {
+            let user = user.borrow();
+            user.wishes.get(user.next).cloned()
+        };
+        let Some(wish) = wish else { return };
+        pause(&world).await;
+        for _ in 0..TRIES {
+            let answer = grant_wish(&process, &user, &wish).await;
+            process.say(&format!("{wish:?}: {answer:?}"));
+            if settle(&world, &user, &wish, &answer) {
+                break;
+            }
+            world.linger(PATIENCE).await;
+        }
+        user.borrow_mut().next += 1;
+    }
+}
+
+/// Whether the wish needs not be asked for again.
+fn settle(world: &World, user: &RefCell<User>, wish: &Wish, answer: &Answer) -> bool {
+    let mut user = user.borrow_mut();
+    match (wish, answer) {
+        // Somebody was faster, or an earlier answer was lost: another account under a name of one's own.
+        (Wish::Register, Answer::Refused(why)) if why.contains("taken") || why.contains("exists") => {
+            user.account = UserId(world.ids.next());
+            user.username = format!("own-{}", user.account);
+            user.email = format!("{}@example.org", user.account);
+            false
+        }
+        // There is no administrator yet, or the account is not verified or permitted yet.
+        (Wish::Register, Answer::Refused(_))
+        | (Wish::FoundProject(_) | Wish::NewDataset(_), Answer::Denied(_)) => false,
+        _ => *answer != Answer::Unknown,
+    }
+}
+
+async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer {
+    let (id, username, email) = {
+        let user = user.borrow();
+        (user.account, user.username.clone(), user.email.clone())
+    };
+    let label = ("A name".to_owned(), String::new());
+    match wish {
+        Wish::Register => {
+            let command = Register {
+                account: account(id, &username, &email),
+                verification_hash: format!("token-{id}"),
+                open: true,
+            };
+            process.run(&Principal::Anonymous, &command).await
+        }
+        Wish::Verify => {
+            let command = VerifyEmail {
+                user: id,
+                token_hash: format!("token-{id}"),
+            };
+            process.run(&Principal::Anonymous, &command).await
+        }
+        Wish::Login(_) | Wish::Refresh(..) | Wish::Logout(_) => session(process, id, wish).await,
+        Wish::FoundProject(project) => {
+            user.borrow_mut().project.get_or_insert(*project);
+            let command = CreateProject {
+                project: *project,
+                owner: id,
+                name: label.0,
+                description: label.1,
+            };
+            process.request(id, &command).await
+        }
+        Wish::FoundExperiment(experiment) => {
+            let project = {
+                let mut user = user.borrow_mut();
+                user.experiment = Some(*experiment);
+                user.project
+            };
+            let command = CreateExperiment {
+                experiment: *experiment,
+                project: project.unwrap_or(ProjectId(Uuid::nil())),
+                created_by: id,
+                name: label.0,
+                description: label.1,
+            };
+            process.request(id, &command).await
+        }
+        Wish::NewDataset(dataset) => {
+            user.borrow_mut().dataset = Some(*dataset);
+            let command = CreateDataset {
+                dataset: *dataset,
+                owner: id,
+                name: label.0,
+                description: label.1,
+                visibility: Visibility::Private,
+            };
+            process.request(id, &command).await
+        }
+        Wish::Upload => {
+            let dataset = user.borrow().dataset;
+            let command = AddDatasetVersion {
+                dataset: dataset.unwrap_or(DatasetId(Uuid::nil())),
+                sha256: "bytes".to_owned(),
+                bytes: 1_000,
+                format: Format::PlainText,
+                summary: Summary::default(),
+                file_name: "poems.txt".to_owned(),
+            };
+            process.request(id, &command).await
+        }
+        Wish::Start(job, model) => start(process, user, *job, *model).await,
+        Wish::Cancel(number) => {
+            let jobs = user.borrow().jobs.clone();
+            let Some(job) = jobs.get(number % jobs.len().max(1)) else {
+                return Answer::Done;
+            };
+            let command = CancelJob {
+                job: *job,
+                reason: "a typo".to_owned(),
+            };
+            process.request(id, &command).await
+        }
+    }
+}
+
+async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
+    match wish {
+        Wish::Login(session) => {
+            let command = OpenSession {
+                session: *session,
+                user,
+                proven: PASSWORD.to_owned(),
+                rehashed: None,
+                refresh_hash: "refresh-0".to_owned(),
+                expires_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(30_000),
+                device: None,
+            };
+            process.run(&Principal::Anonymous, &command).await
+        }
+        Wish::Refresh(session, number) => {
+            let command = RefreshSession {
+                session: *session,
+                presented_hash: format!("refresh-{number}"),
+                next_hash: format!("refresh-{}", number + 1),
+            };
+            process.run(&Principal::Anonymous, &command).await
+        }
+        Wish::Logout(session) => {
+            let command = EndSession {
+                session: *session,
+                cause: "logout",
+            };
+            process.request(user, &command).await
+        }
+        _ => Answer::Done,
+    }
+}
+
+/// Starts a job; now and then a second one from another device at the same moment.
+async fn start(process: &Process, user: &RefCell<User>, job: JobId, model: ModelId) -> Answer {
+    let first = order(user, job, model);
+    let id = first.owner;
+    if !process.world.chance(300) {
+        return process.request(id, &first).await;
+    }
+    let ids = &process.world.ids;
+    let second = order(user, JobId(ids.next()), ModelId(ids.next()));
+    let device = Process::start(&process.world, &format!("{}'", process.name));
+    let both = futures::future::join(process.request(id, &first), device.request(id, &second));
+    let (answer, other) = both.await;
+    device.say(&format!("starts {} as well: {other:?}", second.job));
+    answer
+}
+
+fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
+    let mut user = user.borrow_mut();
+    if !user.jobs.contains(&job) {
+        user.jobs.push(job);
+    }
+    let shape = Architecture {
+        layers: 2,
+        heads: 2,
+        width: 64,
+        context: 128,
+        vocabulary: 512,
+    };
+    StartJob {
+        job,
+        model,
+        owner: user.account,
+        name: "Poet".to_owned(),
+        experiment: user.experiment.unwrap_or(ExperimentId(Uuid::nil())),
+        dataset: (user.dataset.unwrap_or(DatasetId(Uuid::nil())), None),
+        base: None,
+        spec: TrainingSpec {
+            method: Method::Scratch(shape),
+            parameters: HyperParameters::default(),
+        },
+        max_attempts: 4,
+    }
+}
+
+/// How far the administrator has come. Survives crashes.
+#[derive(Default)]
+pub(super) struct Office {
+    seeded: bool,
+    set_up: bool,
+    turns: u32,
+}
+
+/// Sets the system up, then grants, removes and switches accounts off and on; at the end everybody is on.
+pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, users: Vec<Rc<RefCell<User>>>) {
+    let process = Process::start(&world, "admin");
+    while !office.borrow().seeded {
+        let answer = process.run(&Principal::System("start"), &SeedRoles).await;
+        process.say(&format!("seeds the roles: {answer:?}"));
+        office.borrow_mut().seeded = answer == Answer::Done;
+        world.linger(PATIENCE).await;
+    }
+    while !office.borrow().set_up {
+        let command = CreateFirstAdministrator {
+            account: account(ADMINISTRATOR, "admin", "admin@example.org"),
+        };
+        let answer = process.run(&Principal::Anonymous, &command).await;
+        process.say(&format!("sets up: {answer:?}"));
+        office.borrow_mut().set_up = answer != Answer::Unknown;
+        world.linger(PATIENCE).await;
+    }
+    while office.borrow().turns < 24 {
+        office.borrow_mut().turns += 1;
+        pause(&world).await;
+        let chosen = usize::try_from(world.below(users.len() as u64)).unwrap_or(0);
+        if let Some(user) = users.get(chosen) {
+            let user = user.borrow().account;
+            govern(&process, user).await;
+        }
+    }
+}
+
+async fn govern(process: &Process, user: UserId) {
+    let reason = "because".to_owned();
+    let role = "engineer_i".to_owned();
+    let dice = process.world.below(10);
+    let answer = match dice {
+        0..=2 => {
+            process
+                .request(ADMINISTRATOR, &GrantRole { user, role, reason })
+                .await
+        }
+        3 => {
+            process
+                .request(ADMINISTRATOR, &RemoveRole { user, role, reason })
+                .await
+        }
+        4 => {
+            let role = "guest".to_owned();
+            process
+                .request(ADMINISTRATOR, &RemoveRole { user, role, reason })
+                .await
+        }
+        5 => {
+            let role = "guest".to_owned();
+            process
+                .request(ADMINISTRATOR, &GrantRole { user, role, reason })
+                .await
+        }
+        _ => {
+            let active = dice > 6;
+            process
+                .request(ADMINISTRATOR, &SetUserActive { user, active, reason })
+                .await
+        }
+    };
+    process.say(&format!("decides {dice} about {user}: {answer:?}"));
+}

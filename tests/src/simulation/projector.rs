@@ -1,0 +1,117 @@
+//! Projectors: they fold the log into the read models, and survive whatever a subscription does to them.
+//!
+//! The rule: as the real runner, they take a subscription's page as a hint only, read the log from their own
+//! checkpoint, and write rows and checkpoint in one transaction that fails when another has moved the checkpoint.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use domain::event_store::{Filter, Page, Position, StoreError};
+
+use super::{
+    Planted,
+    database::{Stored, read_models},
+    process::Process,
+    world::{Lost, World},
+};
+
+/// Events per transaction.
+const PAGE: usize = 40;
+const RETRY: Duration = Duration::from_millis(500);
+
+enum Pause {
+    Store,
+    Database,
+    Overtaken,
+}
+
+impl From<StoreError> for Pause {
+    fn from(_: StoreError) -> Self {
+        Self::Store
+    }
+}
+
+impl From<Lost> for Pause {
+    fn from(_: Lost) -> Self {
+        Self::Database
+    }
+}
+
+/// Follows the log until the run ends.
+pub(super) async fn project(world: Rc<World>, name: String, planted: Option<Planted>) {
+    let process = Process::start(&world, &name);
+    loop {
+        let why = match lead(&process, planted).await {
+            Pause::Store => "the log does not answer",
+            Pause::Database => "the database does not answer",
+            Pause::Overtaken => "another process moved the checkpoint",
+        };
+        process.say(&format!("pauses: {why}"));
+        world.sleep(RETRY).await;
+    }
+}
+
+async fn lead(process: &Process, planted: Option<Planted>) -> Pause {
+    match follow(process, planted).await {
+        Ok(never) => match never {},
+        Err(pause) => pause,
+    }
+}
+
+async fn follow(process: &Process, planted: Option<Planted>) -> Result<std::convert::Infallible, Pause> {
+    let mut reached = process.world.statement(|database| database.checkpoint()).await?;
+    let mut subscription = process.store().subscribe(reached, Filter::all());
+    loop {
+        let page = if planted == Some(Planted::TrustsDeliveries) {
+            subscription.next().await?
+        } else {
+            if reached >= process.store().known_head() {
+                let hint = subscription.next().await?;
+                if hint.next <= reached {
+                    continue;
+                }
+            }
+            process.store().read_all(reached, &Filter::all(), PAGE).await?
+        };
+        apply(process, reached, &page, planted).await?;
+        process.say(&format!("folds {} events to {}", page.events.len(), page.next));
+        reached = page.next;
+    }
+}
+
+async fn apply(
+    process: &Process,
+    from: Position,
+    page: &Page,
+    planted: Option<Planted>,
+) -> Result<(), Pause> {
+    let world = &process.world;
+    let mut changed: BTreeMap<&'static str, Stored> = BTreeMap::new();
+    for model in read_models() {
+        let stored = world.database.borrow().rows(model.name());
+        match model.fold(&stored, &page.events) {
+            Ok(rows) => drop(changed.insert(model.name(), rows)),
+            Err(error) => world
+                .notes()
+                .scandals
+                .push(format!("{} cannot fold: {error}", model.name())),
+        }
+    }
+    if planted == Some(Planted::CheckpointBeforeRows) {
+        world
+            .statement(|database| database.move_checkpoint(from, page.next))
+            .await?;
+        world.statement(|database| database.write(changed)).await?;
+        return Ok(());
+    }
+    let whole = |database: &mut super::database::Database| {
+        let own = database.move_checkpoint(from, page.next);
+        if own {
+            database.write(changed);
+        }
+        own
+    };
+    match world.statement(whole).await? {
+        true => Ok(()),
+        false => Err(Pause::Overtaken),
+    }
+}

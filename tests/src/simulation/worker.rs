@@ -1,0 +1,282 @@
+//! Workers: they lease, train, report, save and complete; some stall past their lease and come back.
+//!
+//! The rule: the same steps, in the same order, on the same grounds as `workers::worker` and `workers::run`. The
+//! training alone is made up.
+
+use std::{rc::Rc, time::Duration};
+
+use domain::{
+    authz::Principal,
+    event_store::StoreError,
+    execute::Command,
+    id::{JobId, WorkerId},
+    jobs::{
+        job::{Checkpoint, JobState},
+        lease::{InterruptJob, LeaseJob},
+        progress::{Batch, Point, ReportProgress},
+        report::{News, Report},
+    },
+    models::model::ModelFile,
+};
+use uuid::Uuid;
+use workers::queue::Lease;
+
+use super::{
+    process::{Answer, Process},
+    world::World,
+};
+
+/// How long a worker may be silent.
+pub(super) const LEASE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(150);
+const STEPS: u32 = 6;
+/// Steps per checkpoint.
+const SAVE: u32 = 2;
+
+/// The attempt is no longer this worker's: nothing more to record.
+struct TakenAway;
+
+struct Worker {
+    process: Process,
+    id: WorkerId,
+}
+
+struct Attempt {
+    job: JobId,
+    number: u32,
+    from_step: u32,
+    lease: Lease,
+    claimed: bool,
+    /// When the lease was last known to hold.
+    proven: Duration,
+}
+
+/// Works until the run ends. A worker that was started anew is another worker.
+pub(super) async fn work(world: Rc<World>, name: String) {
+    let id = WorkerId(domain::id::Ids::next(world.ids.as_ref()));
+    let process = Process::start(&world, &name);
+    process.say(&format!("is worker {id}"));
+    let worker = Worker { process, id };
+    loop {
+        match worker.take().await {
+            Ok(Some(attempt)) => worker.attempt(attempt).await,
+            Ok(None) | Err(_) => world.tick(POLL).await,
+        }
+    }
+}
+
+impl Worker {
+    fn world(&self) -> &World {
+        &self.process.world
+    }
+
+    /// Leases the job that waits longest, by a read model that may be behind.
+    async fn take(&self) -> Result<Option<Attempt>, StoreError> {
+        let waiting = self.world().statement(|database| database.waiting(4)).await;
+        for job in waiting.unwrap_or_default() {
+            if let Some(attempt) = self.lease(job).await? {
+                return Ok(Some(attempt));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn lease(&self, id: JobId) -> Result<Option<Attempt>, StoreError> {
+        let job = self.process.job(id).await?;
+        let Some(order) = job.order.filter(|_| job.state == JobState::Queued) else {
+            return Ok(None);
+        };
+        self.process.catch_up().await?;
+        let command = LeaseJob {
+            job: id,
+            worker: self.id,
+            worker_name: self.process.name.clone(),
+            owner: self.process.principal(order.owner),
+        };
+        self.process.run(&Principal::Worker(self.id), &command).await;
+        // The log decides, whatever the answer was: it may have been lost on its way.
+        let job = self.process.job(id).await?;
+        let mine = job.state.is_leased() && job.worker == Some(self.id);
+        Ok(mine.then(|| Attempt {
+            job: id,
+            number: job.attempt,
+            from_step: job.checkpoint.map_or(0, |checkpoint| checkpoint.step),
+            lease: Lease {
+                job: id,
+                attempt: job.attempt,
+                worker: self.id,
+                worker_name: self.process.name.clone(),
+            },
+            claimed: false,
+            proven: self.world().now(),
+        }))
+    }
+
+    async fn attempt(&self, mut attempt: Attempt) {
+        let (job, number) = (attempt.job, attempt.number);
+        self.process.say(&format!(
+            "begins {job}, attempt {number}, after step {}",
+            attempt.from_step
+        ));
+        let end = self.train(&mut attempt).await;
+        let how = match end {
+            Ok(()) => "is done with",
+            Err(TakenAway) => "has lost",
+        };
+        self.process.say(&format!("{how} {job}, attempt {number}"));
+        let release = |database: &mut super::database::Database| database.release(job, number);
+        if self.world().statement(release).await.is_err() {
+            self.process.say("leaves a lease to run out");
+        }
+    }
+
+    async fn train(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
+        let world = self.world();
+        let started = News::Started {
+            from_step: attempt.from_step,
+            total_steps: STEPS,
+            trained_parameters: 1_000,
+        };
+        self.beat(attempt).await?;
+        self.report(attempt, started).await?;
+        for step in attempt.from_step + 1..=STEPS {
+            world.linger(Duration::from_millis(400)).await;
+            // A worker that was stopped comes back here: its heart and its report race, as two threads do.
+            if world.chance(500) {
+                self.beat(attempt).await?;
+            }
+            self.progress(attempt, step).await?;
+            self.beat(attempt).await?;
+            if step % SAVE == 0 && step < STEPS {
+                self.report(attempt, News::Checkpoint(checkpoint(attempt.job, step)))
+                    .await?;
+            }
+            match world.below(60) {
+                0 => return self.fail(attempt).await,
+                1 => return self.drain(attempt).await,
+                _ => {}
+            }
+        }
+        self.report(attempt, completed(attempt.job, &self.process.name))
+            .await
+    }
+
+    /// Claims or renews the lease. Who cannot prove for a whole lease time to be alive counts as lost.
+    async fn beat(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
+        let world = self.world();
+        loop {
+            let now = world.now();
+            let claimed = attempt.claimed;
+            let lease = attempt.lease.clone();
+            let answer = world
+                .statement(|database| match claimed {
+                    true => database.beat(&lease, now, LEASE),
+                    false => database.claim(&lease, now, LEASE),
+                })
+                .await;
+            match answer {
+                Ok(true) => {
+                    attempt.claimed = true;
+                    attempt.proven = now;
+                    return Ok(());
+                }
+                Ok(false) => return Err(TakenAway),
+                Err(_) if world.now().saturating_sub(attempt.proven) >= LEASE => return Err(TakenAway),
+                Err(_) => world.sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn progress(&self, attempt: &mut Attempt, step: u32) -> Result<(), TakenAway> {
+        let name = format!("{}/{}/{step}", attempt.job, attempt.number);
+        let point = Point {
+            step,
+            loss: 1.0 / f64::from(step),
+            learning_rate: 0.001,
+            gradient_norm: 1.0,
+            tokens_per_second: 100.0,
+        };
+        let command = ReportProgress {
+            job: attempt.job,
+            attempt: attempt.number,
+            id: Uuid::new_v5(&attempt.job.0, name.as_bytes()),
+            batch: Batch {
+                step,
+                total_steps: STEPS,
+                points: vec![point],
+                ..Batch::default()
+            },
+        };
+        self.insist(attempt, &command).await
+    }
+
+    async fn report(&self, attempt: &mut Attempt, news: News) -> Result<(), TakenAway> {
+        let command = Report {
+            job: attempt.job,
+            attempt: attempt.number,
+            news,
+        };
+        self.insist(attempt, &command).await
+    }
+
+    async fn fail(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
+        let news = News::Failed {
+            code: "DIVERGED".to_owned(),
+            message: "the loss is not a number".to_owned(),
+        };
+        self.report(attempt, news).await
+    }
+
+    async fn drain(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
+        let command = InterruptJob {
+            job: attempt.job,
+            attempt: attempt.number,
+            cause: "the worker is shutting down".to_owned(),
+            counts: false,
+        };
+        self.insist(attempt, &command).await
+    }
+
+    /// Says it until there is an answer, as long as the lease holds.
+    async fn insist<C: Command>(&self, attempt: &mut Attempt, command: &C) -> Result<(), TakenAway> {
+        loop {
+            match self.process.run(&Principal::Worker(self.id), command).await {
+                Answer::Done => return Ok(()),
+                Answer::Refused(_) | Answer::Denied(_) => {
+                    self.world().notes().stale += 1;
+                    // Its own earlier report may be what makes it stale: then the log says that it is over.
+                    return Err(TakenAway);
+                }
+                Answer::Unknown => {
+                    self.world().sleep(RETRY).await;
+                    self.beat(attempt).await?;
+                }
+            }
+        }
+    }
+}
+
+fn checkpoint(job: JobId, step: u32) -> Checkpoint {
+    Checkpoint {
+        step,
+        location: format!("{job}/{step}"),
+        sha256: format!("hash-{step}"),
+    }
+}
+
+fn completed(job: JobId, worker: &str) -> News {
+    let file = ModelFile {
+        name: "model.safetensors".to_owned(),
+        sha256: "f0".to_owned(),
+        bytes: 77,
+    };
+    News::Completed {
+        artifact: format!("models/{job}"),
+        sha256: "hash".to_owned(),
+        files: vec![file],
+        metrics: [("loss".to_owned(), "1.25".to_owned())].into(),
+        code_version: "0.1.0".to_owned(),
+        worker: worker.to_owned(),
+    }
+}
