@@ -25,7 +25,6 @@ const SKEW: Duration = Duration::from_secs(2);
 /// Everything about the database, from outside: as a client of a server, or through a running system.
 pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> {
     let Some(url) = &config.database.url.0 else {
-        let elsewhere = config.events.url.0.as_deref().is_some_and(is_kurrentdb);
         let mut checks = vec![programs()];
         checks.push(match (&config.events.url.0, health) {
             (Some(events), _) => log(config, events).await,
@@ -35,7 +34,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
-        checks.extend(health.filter(|_| !elsewhere).map(|health| told("checkpoints", "auditSigning", health)));
+        checks.extend(health.and_then(checkpoints));
         checks.extend(health.map(read_models));
         return checks;
     };
@@ -59,7 +58,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         )),
     }
     checks.push(log(config, config.events.url.0.as_deref().unwrap_or(url)).await);
-    checks.extend(health.map(|health| told("checkpoints", "auditSigning", health)));
+    checks.extend(health.and_then(checkpoints));
     checks
 }
 
@@ -71,6 +70,15 @@ fn programs() -> Check {
         ),
         Err(missing) => Check::fail("PostgreSQL", "not found", missing.to_string()),
     }
+}
+
+/// How the signing of checkpoints goes; `None` where there is none (KurrentDB).
+fn checkpoints(health: &Health) -> Option<Check> {
+    let signs = health
+        .dependencies
+        .iter()
+        .any(|known| known.name == "auditSigning");
+    signs.then(|| told("checkpoints", "auditSigning", health))
 }
 
 /// What a running system says about one of its dependencies.

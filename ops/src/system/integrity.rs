@@ -76,6 +76,6 @@ pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
     Ok(Evidence {
         verifier: own_verifier(config)?,
         exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
-        progress: std::sync::Arc::default(),
+        progress: Arc::default(),
     })
 }

@@ -38,18 +38,18 @@ $$;";
 const RETREE: &str = r"
 do $$
 declare
-    tile bigint; nodes bytea[]; parents bytea[]; level bytea;
+    tile bigint; nodes bytea[]; parents bytea[]; joined bytea;
 begin
     for tile in select idx from event_tree_tile where level = 0 loop
         select array_agg(sha256('\x00'::bytea || '\x01'::bytea || pg_temp.fields(e)) order by e.pos) into nodes
             from event e where e.pos > tile * 256 and e.pos <= tile * 256 + 256;
-        select string_agg(n, ''::bytea order by o) into level from unnest(nodes) with ordinality as u(n, o);
+        select string_agg(n, ''::bytea order by o) into joined from unnest(nodes) with ordinality as u(n, o);
         while array_length(nodes, 1) > 1 loop
             select array_agg(sha256('\x01'::bytea || nodes[i * 2 - 1] || nodes[i * 2]) order by i) into parents
                 from generate_series(1, array_length(nodes, 1) / 2) as i;
             nodes := parents;
         end loop;
-        update event_tree_tile set hashes = level, root = nodes[1]
+        update event_tree_tile set hashes = joined, root = nodes[1]
             where event_tree_tile.level = 0 and idx = tile;
     end loop;
 end
