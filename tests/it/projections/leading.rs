@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::event_store::{BoxFuture, RecordedEvent};
 use projections::{
+    history::History,
     lease::{FOLD, Lease},
     projects::project::Projects,
     read_model::{Builder, Described, ProjectError, Projector, Shape, Table},
@@ -30,6 +31,9 @@ impl Projector for Freezing {
     }
     fn personal(&self) -> bool {
         self.table.personal()
+    }
+    fn history(&self) -> Option<History> {
+        self.table.history()
     }
     fn wants(&self, event: &RecordedEvent) -> bool {
         self.table.wants(event)
