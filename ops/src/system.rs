@@ -52,7 +52,7 @@ use crate::{
 };
 
 use import::FolderImporter;
-pub use integrity::{checkpoint_folder, key_file};
+pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
 pub use log::{EventLog, only_in_postgres};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};

@@ -87,7 +87,7 @@ async fn catch_up(store: &Arc<PostgresEventStore>, pool: &PgPool, log: &seed::Se
     let (progress, running) = projections::runner::start(
         store.clone(),
         pool.clone(),
-        vec![Box::new(Table::<Counters>::default())],
+        || vec![Box::new(Table::<Counters>::default()) as Box<dyn Projector>],
         stop.clone(),
     );
     progress.reach(Position(log.events), PATIENCE).await?;

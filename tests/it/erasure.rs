@@ -109,6 +109,7 @@ async fn everything_whole(app: &TestApp) {
         events: &app.database_url,
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
+        evidence: event_store::postgres::Evidence::default(),
         journal: None,
     })
     .await

@@ -8,6 +8,7 @@
 //! plain and reads as it is. Once the person's key is destroyed, a leaf reads as
 //! [`ERASED`](domain::personal::ERASED), and what is written about that person reads so too.
 
+mod error;
 mod event;
 mod key_file;
 mod keys;
@@ -27,7 +28,10 @@ use domain::{
     id::UserId,
 };
 
-pub use self::keys::{Destroyed, KeysError, PersonKeys};
+pub use self::{
+    error::KeysError,
+    keys::{Destroyed, PersonKeys},
+};
 use self::keys::{Freshness, PersonKey};
 
 /// The keys that a stretch of the log needs.
@@ -85,9 +89,23 @@ impl EventStore for SealedEventStore {
     ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, StoreError>> {
         Box::pin(async move {
             let mut events = self.inner.load(stream, revision).await?;
-            // What a decision sees is not kept, so a key may be as old as the cache allows.
+            // A key may be as old as its cache allows: what a decision folds is kept in memory only, and an erased
+            // person's state holds nothing personal from the event of the erasure on, which this load includes.
             open(&self.keys, &mut events, Freshness::Cached).await?;
             Ok(events)
+        })
+    }
+
+    fn load_many<'a>(
+        &'a self,
+        streams: &'a [(StreamId, u64)],
+    ) -> BoxFuture<'a, Result<Vec<Vec<RecordedEvent>>, StoreError>> {
+        Box::pin(async move {
+            let mut histories = self.inner.load_many(streams).await?;
+            for events in &mut histories {
+                open(&self.keys, events, Freshness::Cached).await?;
+            }
+            Ok(histories)
         })
     }
 

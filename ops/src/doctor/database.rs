@@ -25,15 +25,17 @@ const SKEW: Duration = Duration::from_secs(2);
 /// Everything about the database, from outside: as a client of a server, or through a running system.
 pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> {
     let Some(url) = &config.database.url.0 else {
+        let elsewhere = config.events.url.0.as_deref().is_some_and(is_kurrentdb);
         let mut checks = vec![programs()];
         checks.push(match (&config.events.url.0, health) {
-            (Some(events), _) => log(events).await,
+            (Some(events), _) => log(config, events).await,
             (None, Some(health)) => told("event log", "eventStore", health),
             (None, None) => Check::ok(
                 "event log",
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
+        checks.extend(health.filter(|_| !elsewhere).map(|health| told("checkpoints", "auditSigning", health)));
         checks.extend(health.map(read_models));
         return checks;
     };
@@ -56,7 +58,8 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
             "see that the server runs and is reachable",
         )),
     }
-    checks.push(log(config.events.url.0.as_deref().unwrap_or(url)).await);
+    checks.push(log(config, config.events.url.0.as_deref().unwrap_or(url)).await);
+    checks.extend(health.map(|health| told("checkpoints", "auditSigning", health)));
     checks
 }
 
@@ -181,12 +184,19 @@ fn apart(before: OffsetDateTime, after: OffsetDateTime, theirs: OffsetDateTime) 
     Duration::try_from(outside).unwrap_or_default()
 }
 
-/// The log: the checks of every start, then the hash chain.
-async fn log(url: &str) -> Check {
+/// The log: the checks of every start, then its chain, tree and signed checkpoints.
+async fn log(config: &Config, url: &str) -> Check {
     let name = "event log";
     if is_kurrentdb(url) {
         return in_kurrentdb(url).await;
     }
+    let evidence = match crate::system::evidence(config) {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            let advice = "see audit.key_file and audit.checkpoint_folder";
+            return Check::fail(name, format!("{error:#}"), advice);
+        }
+    };
     let options = match address(url) {
         Ok(options) => options,
         Err(error) => return Check::fail(name, error.to_string(), "see events.url"),
@@ -200,13 +210,19 @@ async fn log(url: &str) -> Check {
         Err(StartError::NotMigrated) => return Check::ok(name, "not there yet; the first start makes it"),
         Err(error) => return Check::fail(name, "it would not start", error.to_string()),
     };
-    let verified = tokio::time::timeout(VERIFY, store.verify()).await;
+    let verified = tokio::time::timeout(VERIFY, store.audit(&evidence)).await;
     let closed = store.close(DEADLINE).await;
     match verified {
-        Ok(Ok(tip)) if closed => Check::ok(name, format!("{} events, unbroken to the last", tip.position)),
-        Ok(Ok(tip)) => Check::warn(
+        Ok(Ok(whole)) if closed => Check::ok(
             name,
-            format!("{} events, unbroken; closing took long", tip.position),
+            format!(
+                "{} events, unbroken to the last; {} are signed",
+                whole.tip.position, whole.signed
+            ),
+        ),
+        Ok(Ok(whole)) => Check::warn(
+            name,
+            format!("{} events, unbroken; closing took long", whole.tip.position),
             "try again",
         ),
         Ok(Err(VerifyError::Fault(fault))) => Check::fail(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::event_store::EventStore as _;
 use event_store::{
     integrity::{Checkpoint, CheckpointFolder, verify_consistency},
     postgres::{IntegrityError, IntegritySettings, SigningState},
