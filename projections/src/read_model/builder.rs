@@ -72,6 +72,9 @@ pub trait Builder: Send + Sync {
     /// Whether memory is full, by `limit` bytes, or holds rows that need not be kept.
     fn full(&self, limit: usize) -> bool;
 
+    /// Whether that is so because of the rows themselves, so that they have to leave.
+    fn crowded(&self, limit: usize) -> bool;
+
     /// Hands out the rows that are to be written. `indexed`: the table has its key already. `keep`: rows stay
     /// in memory.
     ///
@@ -91,8 +94,10 @@ pub(super) struct Shadow<M: ReadModel> {
     written: HashSet<String>,
     /// Whether every row of the table is in memory.
     whole: bool,
-    /// Estimated bytes in memory.
+    /// Estimated bytes of the rows in memory.
     bytes: usize,
+    /// Estimated bytes of what of their past is not handed out yet.
+    past: usize,
 }
 
 impl<M: ReadModel> Shadow<M> {
@@ -106,6 +111,7 @@ impl<M: ReadModel> Shadow<M> {
             written: HashSet::new(),
             whole: fresh,
             bytes: 0,
+            past: 0,
         }
     }
 
@@ -184,16 +190,21 @@ impl<M: ReadModel> Builder for Shadow<M> {
             for key in &changed {
                 journal.note(event, key, self.rows.get(key))?;
             }
-            self.bytes += changed.len() * VERSION;
+            self.past += changed.len() * VERSION;
         }
         let grown = self.rows.rows.len().saturating_sub(before);
         // What an event brings may be kept by the row that it changes.
-        self.bytes += event.data.get().len() + grown * (size_of::<M::Row>() + 128);
+        let each = size_of::<M::Row>() + 128 + self.journal.as_ref().map_or(0, |_| VERSION);
+        self.bytes += event.data.get().len() + grown * each;
         Ok(())
     }
 
     fn full(&self, limit: usize) -> bool {
-        self.bytes > limit || (M::APPEND_ONLY && !self.rows.rows.is_empty())
+        self.bytes + self.past > limit || (M::APPEND_ONLY && !self.rows.rows.is_empty())
+    }
+
+    fn crowded(&self, limit: usize) -> bool {
+        self.bytes > limit
     }
 
     fn take(&mut self, indexed: bool, keep: bool) -> Result<Vec<Write>, ProjectError> {
@@ -212,6 +223,7 @@ impl<M: ReadModel> Builder for Shadow<M> {
         writes.extend(self.upserts(&old)?);
         if let Some(journal) = &mut self.journal {
             writes.extend(journal.take()?);
+            self.past = 0;
             if !keep {
                 journal.forget();
             }

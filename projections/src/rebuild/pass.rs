@@ -49,8 +49,9 @@ impl Running {
             }
         }
         let full = self.builder.full(limits.memory);
+        let keep = !self.builder.crowded(limits.memory);
         let writes = match full || all {
-            true => self.builder.take(self.complete, !full),
+            true => self.builder.take(self.complete, keep),
             false => Ok(Vec::new()),
         };
         match writes {
