@@ -157,7 +157,7 @@ fn read_deadline(options: &str) -> Result<Option<Duration>, AddressError> {
     let given = options.split('&').filter_map(|option| option.split_once('='));
     match given
         .filter(|(name, _)| name.eq_ignore_ascii_case("defaultDeadline"))
-        .last()
+        .next_back()
     {
         None | Some((_, "-1")) => Ok(None),
         Some((_, millis)) => match millis.parse() {

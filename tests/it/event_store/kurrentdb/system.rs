@@ -22,8 +22,12 @@ fn config(events: &str) -> Result<Config, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_system_runs_with_its_log_in_kurrentdb() {
     let peer = Peer::start(3).await;
+    // The address is a secret, so no flag takes it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("events-url");
+    std::fs::write(&file, peer.url()).expect("written");
     let app = TestApp::start_with(TestOptions {
-        settings: vec![("events.url", peer.url())],
+        settings: vec![("events.url_file", file.display().to_string())],
         ..TestOptions::default()
     })
     .await;
