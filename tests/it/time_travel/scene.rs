@@ -156,7 +156,9 @@ impl Scene {
     pub(super) async fn fold_anew(&mut self) {
         let length = std::time::Duration::from_secs(30);
         let rebuild = Rebuild::begin(self.store.clone(), self.pool.clone(), length).await;
-        let rebuild = rebuild.expect("the database answers").expect("nobody else rebuilds");
+        let rebuild = rebuild
+            .expect("the database answers")
+            .expect("nobody else rebuilds");
         let wish = Wish {
             compare: true,
             swap: true,
