@@ -48,6 +48,7 @@ const NAMES: [&str; 10] = [
     "reads",
     "hot",
     "projections",
+    "integrity",
     "requests",
     "feed",
     "training",

@@ -20,6 +20,5 @@ mod projects;
 mod sealing;
 mod simulation;
 mod time_travel;
-mod time_travel;
 mod workers;
 mod write_path;
