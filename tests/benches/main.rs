@@ -48,6 +48,7 @@ const NAMES: &[&str] = &[
     "reads",
     "hot",
     "projections",
+    "integrity",
     "requests",
     "feed",
     "training",
