@@ -53,10 +53,3 @@ pub fn all() -> Vec<Box<dyn Projector>> {
         Box::new(Table::<projects::project::Projects>::default()),
     ]
 }
-
-/// Names of the projections whose tables may hold personal data.
-#[must_use]
-pub fn personal() -> Vec<&'static str> {
-    let personal = all().into_iter().filter(|projector| projector.personal());
-    personal.map(|projector| projector.name()).collect()
-}
