@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::event_store::{Page, Position, RecordedEvent};
+use domain::event_store::{Page, Position, RecordedEvent, StoreError};
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{
@@ -78,6 +78,11 @@ pub(super) async fn fold(
     from: Position,
     page: &Page,
 ) -> Result<Folded, RunError> {
+    // The port promises it. A fold in another order would be wrong for good, so it is looked at all the same.
+    if !page.events.is_sorted_by(|one, next| one.position < next.position) {
+        let why = format!("a page after {from} came in disorder");
+        return Err(RunError::Store(StoreError::Corrupt(why)));
+    }
     let concerned: Vec<usize> = (0..followers.len())
         .filter(|index| {
             let follower = &followers[*index];

@@ -1,7 +1,7 @@
 //! Projectors: they fold the log into the read models, and survive whatever a subscription does to them.
 //!
-//! The rule: as the real runner, they take a subscription's page as a hint only, read the log from their own
-//! checkpoint, and write rows and checkpoint in one transaction that fails when another has moved the checkpoint.
+//! The rule: as the real runner, they take a page only where it goes on from their own checkpoint and in order, and
+//! write rows and checkpoint in one transaction that fails when another has moved the checkpoint.
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 enum Pause {
     Store,
+    Disorder,
     Database,
     Overtaken,
 }
@@ -42,6 +43,7 @@ pub(super) async fn project(world: Rc<World>, name: String, planted: Option<Plan
     loop {
         let why = match lead(&process, planted).await {
             Pause::Store => "the log does not answer",
+            Pause::Disorder => "a page came in disorder",
             Pause::Database => "the database does not answer",
             Pause::Overtaken => "another process moved the checkpoint",
         };
@@ -60,18 +62,27 @@ async fn lead(process: &Process, planted: Option<Planted>) -> Pause {
 async fn follow(process: &Process, planted: Option<Planted>) -> Result<std::convert::Infallible, Pause> {
     let mut reached = process.world.statement(|database| database.checkpoint()).await?;
     let mut subscription = process.store().subscribe(reached, Filter::all());
+    let mut heard = reached;
     loop {
         let page = if planted == Some(Planted::TrustsDeliveries) {
             subscription.next().await?
-        } else {
-            if reached >= process.store().known_head() {
-                let hint = subscription.next().await?;
-                if hint.next <= reached {
-                    continue;
-                }
-            }
+        } else if reached < process.store().known_head() {
             process.store().read_all(reached, &Filter::all(), PAGE).await?
+        } else {
+            if heard != reached {
+                subscription = process.store().subscribe(reached, Filter::all());
+            }
+            let mut page = subscription.next().await?;
+            heard = page.next;
+            if !page.events.is_sorted_by(|one, next| one.position < next.position) {
+                return Err(Pause::Disorder);
+            }
+            page.events.retain(|event| event.position > reached);
+            page
         };
+        if page.next <= reached && planted != Some(Planted::TrustsDeliveries) {
+            continue;
+        }
         apply(process, reached, &page, planted).await?;
         process.say(&format!("folds {} events to {}", page.events.len(), page.next));
         reached = page.next;
