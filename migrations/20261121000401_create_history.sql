@@ -15,6 +15,7 @@ declare
     often text := read_model || '_history_dense';
     col name;
     lookup text;
+    number integer := 0;
 begin
     execute format('create table %I (like %I)', kept, read_model);
     foreach col in array dense loop
@@ -25,8 +26,10 @@ begin
         'add check (valid_to > valid_from)', kept, key);
     -- The end of a version is written later: room for that beside it, and no index of that column.
     execute format('alter table %I set (fillfactor = 85)', kept);
+    -- Named so short that a rebuild can put its own ending behind.
     foreach lookup in array lookups loop
-        execute format('create index on %I (%s, valid_from)', kept, lookup);
+        number := number + 1;
+        execute format('create index %I on %I (%s, valid_from)', kept || '_by_' || number, kept, lookup);
     end loop;
 
     if cardinality(dense) > 0 then

@@ -109,10 +109,12 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
         let Quota { limit, period } = self.quota;
         let step = self.quota.step();
         let mut table = lock(&self.paid_at);
-        // A clock that was set back must not lock anybody out for longer than the period.
-        let debt = table.get(key).map_or(Duration::ZERO, |paid_at| {
-            (*paid_at - now).clamp(Duration::ZERO, period)
-        });
+        let owed = table.get(key).map_or(Duration::ZERO, |paid_at| *paid_at - now);
+        let debt = owed.clamp(Duration::ZERO, period);
+        if owed > period {
+            // The clock was set back: that must not lock anybody out for longer than the period.
+            table.insert(key.clone(), now.saturating_add(period));
+        }
         let after = debt + step;
         if after > period {
             return Err(Limited {

@@ -1,6 +1,7 @@
 //! The command line: verbs and flags.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the audit log, or other durable state, is damaged.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage or configuration, 3 the audit log, or other durable state, is damaged,
+//! 4 rows of a read model differ from the log.
 
 use std::path::PathBuf;
 
@@ -90,6 +91,28 @@ pub enum Command {
         /// Answer in JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Rebuild read models from the log, compare them row for row with the live ones, and swap them in. Works
+    /// while the system is up or down; no query is refused meanwhile. Interrupted, it goes on at the next call.
+    Replay {
+        /// The read models, by name, as `projects.project`.
+        #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+        names: Vec<String>,
+        /// All read models.
+        #[arg(long)]
+        all: bool,
+        /// Compare only and change nothing; ends with 4 when rows differ.
+        #[arg(long, conflicts_with = "no_swap")]
+        check: bool,
+        /// Build and compare, but leave the live read models in place; a later call goes on from there.
+        #[arg(long)]
+        no_swap: bool,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Print a completion script for a shell.
     Completions {

@@ -1,7 +1,8 @@
 //! What each verb of the command line does.
 
-mod audit;
+pub mod audit;
 pub mod database;
+mod replay;
 mod up;
 mod verify;
 
@@ -42,6 +43,20 @@ pub fn run(cli: Cli) -> ExitCode {
             )
         }
         Command::Audit { command } => run_audit(command),
+        Command::Replay {
+            names,
+            all,
+            check,
+            no_swap,
+            json,
+            config,
+        } => match replay::Wanted::of(&names, all, check, no_swap, json) {
+            Ok(wanted) => with_config(config, |config| replay::run(config, wanted)),
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                ExitCode::from(USAGE)
+            }
+        },
         Command::Verify {
             config,
             acknowledged,

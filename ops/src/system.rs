@@ -52,7 +52,7 @@ use crate::{
 };
 
 use import::FolderImporter;
-pub use integrity::{checkpoint_folder, key_file};
+pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
 pub use log::{EventLog, only_in_postgres};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
@@ -199,7 +199,7 @@ impl System {
         fail::fail_point!("setup.roles_recorded");
         let directory = Directory::start(port.clone(), background.clone()).await?;
         let (progress, projections) =
-            projections::runner::start(port.clone(), pool.clone(), projections::all(), background.clone());
+            projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
         let feed = FeedHub::start(port, background.clone());
         let objects = objects(config, surroundings.ids.clone())?;
         objects

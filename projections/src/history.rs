@@ -19,50 +19,52 @@ use crate::{
     runner::stored,
 };
 
-/// Ends of the names of the tables that hold the past: versions of rows, and of their dense columns.
-pub(crate) const VERSIONS: &str = "_history";
-pub(crate) const DENSE: &str = "_history_dense";
-
 /// What a read model keeps of its past.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
     /// The first [`ReadModel::VERSION`] that keeps it. Tables that an earlier build folded know no past
     /// until they are folded anew.
     pub since: i32,
-    /// Columns that change far more often than the others, say with each report of a job's progress. Their
-    /// versions are kept apart, so that a change of one of them does not store the whole row again. The
-    /// past can be *searched* by the other columns only.
-    pub dense: &'static [&'static str],
+    /// The table of versions.
+    pub table: &'static str,
+    /// What is kept apart.
+    pub dense: Option<Dense>,
+}
+
+/// Columns that change far more often than the others, say with each report of a job's progress. Their
+/// versions are kept apart, so that a change of one of them does not store the whole row again. The past can
+/// be *searched* by the other columns only.
+#[derive(Clone, Copy, Debug)]
+pub struct Dense {
+    /// The table of their versions.
+    pub table: &'static str,
+    /// Their names.
+    pub columns: &'static [&'static str],
 }
 
 impl History {
-    /// Of all columns alike, from that version of the fold on.
+    /// In this table, from that version of the fold on.
     #[must_use]
-    pub const fn since(version: i32) -> Self {
+    pub const fn since(version: i32, table: &'static str) -> Self {
         Self {
             since: version,
-            dense: &[],
+            table,
+            dense: None,
         }
     }
 
     /// With these columns kept apart.
     #[must_use]
-    pub const fn dense(self, columns: &'static [&'static str]) -> Self {
+    pub const fn dense(self, table: &'static str, columns: &'static [&'static str]) -> Self {
         Self {
-            dense: columns,
+            dense: Some(Dense { table, columns }),
             ..self
         }
     }
 
-    /// The tables that hold the past of `table`.
-    #[must_use]
-    pub fn tables(&self, table: &str) -> Vec<String> {
-        let names = [Some(VERSIONS), (!self.dense.is_empty()).then_some(DENSE)];
-        names
-            .into_iter()
-            .flatten()
-            .map(|end| format!("{table}{end}"))
-            .collect()
+    /// The tables that hold the past.
+    pub fn tables(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.table).chain(self.dense.map(|dense| dense.table))
     }
 }
 
@@ -84,7 +86,7 @@ impl Moment {
     pub fn of<M: ReadModel>(self) -> String {
         const { assert!(M::HISTORY.is_some(), "this read model declares no HISTORY") };
         match (self, M::HISTORY) {
-            (Self::AsOf(position), Some(history)) => past(M::TABLE, M::KEY, history.dense, stored(position)),
+            (Self::AsOf(position), Some(history)) => past(history, M::KEY, stored(position)),
             (Self::Now | Self::AsOf(_), _) => M::TABLE.to_owned(),
         }
     }
@@ -105,15 +107,16 @@ impl Moment {
     }
 }
 
-fn past(table: &str, key: &str, dense: &[&str], at: i64) -> String {
+fn past(history: History, key: &str, at: i64) -> String {
+    let versions = history.table;
     let valid = format!("h.valid_from <= {at} and (h.valid_to is null or h.valid_to > {at})");
-    if dense.is_empty() {
-        return format!("(select h.* from {table}{VERSIONS} h where {valid})");
-    }
-    let columns: Vec<String> = dense.iter().map(|column| format!("d.{column}")).collect();
+    let Some(Dense { table, columns }) = history.dense else {
+        return format!("(select h.* from {versions} h where {valid})");
+    };
+    let columns: Vec<String> = columns.iter().map(|column| format!("d.{column}")).collect();
     format!(
-        "(select h.*, {columns} from {table}{VERSIONS} h cross join lateral \
-         (select * from {table}{DENSE} o where o.{key} = h.{key} and o.valid_from <= {at} \
+        "(select h.*, {columns} from {versions} h cross join lateral \
+         (select * from {table} o where o.{key} = h.{key} and o.valid_from <= {at} \
           order by o.valid_from desc limit 1) d where {valid})",
         columns = columns.join(", "),
     )

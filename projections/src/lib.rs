@@ -11,6 +11,7 @@ pub mod feed;
 pub mod history;
 pub mod identity;
 pub mod jobs;
+pub mod lease;
 pub mod models;
 pub mod paging;
 pub mod projects;
@@ -19,6 +20,17 @@ pub mod rebuild;
 pub mod runner;
 
 use read_model::{Projector, Table};
+
+/// The names of those whose rows may hold personal data: to be folded anew when a person is erased.
+#[must_use]
+pub fn personal() -> Vec<&'static str> {
+    let personal = |projector: &&Box<dyn Projector>| projector.personal();
+    all()
+        .iter()
+        .filter(personal)
+        .map(|projector| projector.name())
+        .collect()
+}
 
 /// Every projection of the system, in no particular order.
 #[must_use]
@@ -40,11 +52,4 @@ pub fn all() -> Vec<Box<dyn Projector>> {
         Box::new(Table::<projects::experiment::Experiments>::default()),
         Box::new(Table::<projects::project::Projects>::default()),
     ]
-}
-
-/// Names of the projections whose tables may hold personal data.
-#[must_use]
-pub fn personal() -> Vec<&'static str> {
-    let personal = all().into_iter().filter(|projector| projector.personal());
-    personal.map(|projector| projector.name()).collect()
 }

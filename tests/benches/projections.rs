@@ -14,7 +14,7 @@ use domain::{
     event_store::{EventStore as _, Filter, Position, RecordedEvent},
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
-use projections::read_model::Table;
+use projections::read_model::{Projector, Table};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,7 @@ async fn catch_up(store: &Arc<PostgresEventStore>, pool: &PgPool, log: &seed::Se
     let (progress, running) = projections::runner::start(
         store.clone(),
         pool.clone(),
-        vec![Box::new(Table::<Counters>::default())],
+        || vec![Box::new(Table::<Counters>::default()) as Box<dyn Projector>],
         stop.clone(),
     );
     progress.reach(Position(log.events), PATIENCE).await?;

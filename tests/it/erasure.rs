@@ -109,6 +109,7 @@ async fn everything_whole(app: &TestApp) {
         events: &app.database_url,
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
+        evidence: event_store::postgres::Evidence::default(),
         journal: None,
     })
     .await
@@ -344,5 +345,50 @@ async fn an_erasure_is_refused_with_its_reason() {
         ada.run("{ me { username } }", json!({})).await.data("me")["username"],
         "ada"
     );
+    app.stop().await;
+}
+
+/// E1: what was decided is carried out, by one process at a time, from wherever another one stopped.
+#[tokio::test]
+async fn an_erasure_goes_on_from_where_it_stopped() {
+    const LOCK: i64 = 0x616e_6e65_616c_0011;
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let pool = admin_pool(&app.database_url, 1).await.expect("a pool");
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *other)
+        .await
+        .expect("another process has the turn");
+    let decided = erase(&app.admin, &ada.user_id).await;
+    assert_eq!(
+        decided.data("erasePerson")["erasure"]["state"],
+        "UNDER_WAY",
+        "{decided:?}"
+    );
+    let shown = app.admin.run(USERS, json!({})).await.body.to_string();
+    assert!(!shown.contains("ada@example.org"), "{shown}");
+    // It destroys the key, and dies.
+    let destroyed =
+        sqlx::query("update person_key set wrapped = null, destroyed_at = now() where person = $1")
+            .bind(&ada.user_id)
+            .execute(&mut *other)
+            .await
+            .expect("destroyed");
+    assert_eq!(destroyed.rows_affected(), 1);
+    other.commit().await.expect("committed");
+    let receipt = receipt(&app.admin, &ada.user_id).await;
+    assert!(receipt["keyMadeAt"].is_string(), "{receipt}");
+    assert_eq!(
+        in_tables(&app.database_url, "ada@example.org").await,
+        Vec::<String>::new()
+    );
+    let receipts: i64 =
+        sqlx::query_scalar("select count(*) from event where kind = 'identity.ErasureCompleted'")
+            .fetch_one(&pool)
+            .await
+            .expect("a count");
+    assert_eq!(receipts, 1);
     app.stop().await;
 }

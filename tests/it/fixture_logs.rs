@@ -167,7 +167,7 @@ async fn every_recorded_log_still_replays() {
         assert!(directory.is_set_up());
         let pool = app_pool(&database.url, 4).await.expect("a pool");
         let (progress, runner) =
-            projections::runner::start(port, pool.clone(), projections::all(), stop.clone());
+            projections::runner::start(port, pool.clone(), projections::all, stop.clone());
         let reached = progress
             .reach(Position(tip.position), Duration::from_secs(30))
             .await;
@@ -194,7 +194,7 @@ async fn the_first_builds_demo_reads_as_it_did() {
     let stop = CancellationToken::new();
     let pool = app_pool(&database.url, 4).await.expect("a pool");
     let (progress, runner) =
-        projections::runner::start(store.clone(), pool.clone(), projections::all(), stop.clone());
+        projections::runner::start(store.clone(), pool.clone(), projections::all, stop.clone());
     progress
         .reach(Position(83), Duration::from_secs(30))
         .await

@@ -4,6 +4,7 @@
 //! kills, of the server, of its training processes and of PostgreSQL: `cargo xtask kill`.
 
 mod caller;
+mod clock;
 mod damage;
 mod disk_full;
 mod points;

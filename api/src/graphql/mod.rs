@@ -18,6 +18,7 @@ pub mod loaders;
 pub mod models;
 pub mod paging;
 pub mod projects;
+pub mod proofs;
 pub mod scalars;
 pub mod system;
 
@@ -36,6 +37,7 @@ pub struct Query(
     jobs::JobsQuery,
     models::ModelsQuery,
     projects::ProjectsQuery,
+    proofs::ProofsQuery,
     system::SystemQuery,
 );
 

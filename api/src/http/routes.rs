@@ -1,5 +1,6 @@
 //! Plain HTTP where GraphQL does not fit: bytes up and down, health, keys, metrics.
 
+mod audit;
 mod datasets;
 mod health;
 mod models;
@@ -61,6 +62,12 @@ impl Routes {
                 "/api/models/{model}/versions/{version}/files/{file}",
                 get(models::download),
             )
+            .route("/audit/checkpoint", get(audit::checkpoint))
+            .route("/audit/key", get(audit::key))
+            .route("/audit/proof/inclusion", get(audit::inclusion))
+            .route("/audit/proof/consistency", get(audit::consistency))
+            .route("/audit/log/checkpoint", get(audit::checkpoint))
+            .route("/audit/log/tile/{*tile}", get(audit::tile))
             .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
             .with_state(self)
     }

@@ -82,6 +82,13 @@ fn a_clock_set_back_locks_nobody_out_for_longer_than_the_period() {
             .check(&(), NOW)
             .is_ok()
     );
+
+    // Whoever asks meanwhile is told the truth: the wait passes.
+    let limiter = RateLimiter::new(Quota::new(10, Duration::from_secs(60)));
+    assert!(limiter.check(&1, at(7_200)).is_ok());
+    let limited = limiter.check(&1, at(0)).expect_err("set back by two hours");
+    assert_eq!(limited.retry_after, Duration::from_secs(6));
+    assert!(limiter.check(&1, at(6)).is_ok(), "as it was told");
 }
 
 /// RL-3

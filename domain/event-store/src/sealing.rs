@@ -8,6 +8,7 @@
 //! plain and reads as it is. Once the person's key is destroyed, a leaf reads as
 //! [`ERASED`](domain::personal::ERASED), and what is written about that person reads so too.
 
+mod error;
 mod event;
 mod key_file;
 mod keys;
@@ -27,7 +28,10 @@ use domain::{
     id::UserId,
 };
 
-pub use self::keys::{Destroyed, KeysError, PersonKeys};
+pub use self::{
+    error::KeysError,
+    keys::{Destroyed, PersonKeys},
+};
 use self::keys::{Freshness, PersonKey};
 
 /// The keys that a stretch of the log needs.

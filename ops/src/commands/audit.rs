@@ -16,13 +16,13 @@ use std::{
 use anyhow::Context;
 use domain::clock::SystemClock;
 use event_store::{
-    integrity::{CheckpointFolder, KeyFileError, Verifier, export::ExportError, public_file, read_verifier},
-    postgres::{Evidence, PostgresEventStore, Settings, VerifyError, address},
+    integrity::{CheckpointFolder, Verifier, export::ExportError, read_verifier},
+    postgres::{PostgresEventStore, Settings, VerifyError, address},
 };
 
 use crate::{
     config::Config,
-    system::{checkpoint_folder, key_file, only_in_postgres},
+    system::{checkpoint_folder, evidence, key_file, only_in_postgres, own_verifier},
 };
 
 pub use export::{ExportWish, export};
@@ -40,16 +40,6 @@ async fn open(config: &Config) -> anyhow::Result<(super::database::Opened, Arc<P
     Ok((opened, store))
 }
 
-/// The public key of the log: in a file of its own, or in that of the private key. `None` when there is none.
-fn own_verifier(config: &Config) -> Result<Option<Verifier>, KeyFileError> {
-    let private = key_file(config);
-    let public = public_file(&private);
-    match [public, private].into_iter().find(|path| path.exists()) {
-        Some(path) => read_verifier(&path).map(Some),
-        None => Ok(None),
-    }
-}
-
 /// The key that was given: as it is written, or the file that holds it.
 fn given_verifier(key: &str) -> anyhow::Result<Verifier> {
     match Verifier::read(key) {
@@ -57,18 +47,6 @@ fn given_verifier(key: &str) -> anyhow::Result<Verifier> {
         Err(_) if Path::new(key).exists() => Ok(read_verifier(Path::new(key))?),
         Err(error) => Err(error).context("--key is neither a public key nor a file that holds one"),
     }
-}
-
-/// What the log of the configuration can be checked against.
-///
-/// # Errors
-/// When key or exported checkpoints cannot be read.
-pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
-    Ok(Evidence {
-        verifier: own_verifier(config)?,
-        exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
-        progress: Arc::default(),
-    })
 }
 
 /// What is checked beyond the configuration.

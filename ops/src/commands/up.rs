@@ -1,6 +1,6 @@
 //! `anneal up`: the whole system in one process, until Ctrl-C.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -10,6 +10,9 @@ use crate::{
     system::{SETUP_TOKEN_FILE, Surroundings, System},
     telemetry,
 };
+
+/// How long a system that has lost a part may take to stop the others.
+const BROKEN_STOP: Duration = Duration::from_secs(3);
 
 /// What the start shall do besides starting.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +62,13 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
         }
         done = work(&system, wish) => done,
     };
+    if let Err(error) = &outcome {
+        tracing::error!(%error, "the system stops");
+    }
     let stopped = tokio::select! {
         stopped = system.stop() => stopped,
+        // What still waits for a part that has ended would wait in vain.
+        () = tokio::time::sleep(BROKEN_STOP), if outcome.is_err() => Ok(()),
         () = interrupted() => {
             eprintln!("Stopped at once; nothing that was acknowledged is lost.");
             return Ok(ExitCode::from(130));
@@ -69,7 +77,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
     outcome.and(stopped).map(|()| ExitCode::SUCCESS)
 }
 
-fn greet(system: &System, elapsed: std::time::Duration) {
+fn greet(system: &System, elapsed: Duration) {
     let url = system.url();
     println!(
         "Anneal {} is ready after {:.1} s.",

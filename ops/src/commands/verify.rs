@@ -21,6 +21,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
     only_in_postgres(events, "anneal verify")?;
     // A journal that cannot be read is found before a database is started.
     let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
+    let evidence = crate::system::evidence(&config)?;
     let opened = database::open(&config).await?;
     let folder = config.objects.url.0.clone();
     let folder = folder.unwrap_or_else(|| config.general.data_dir.join("objects"));
@@ -29,6 +30,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
         events: &opened.events,
         objects: &folder,
         data_dir: &config.general.data_dir,
+        evidence,
         journal,
     };
     let outcome = verify::verify(subject).await;

@@ -8,6 +8,7 @@ use domain::{
 };
 use event_store::kurrentdb::{Address, KurrentEventStore, is_kurrentdb};
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
+use projections::runner::{Condition, standing};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -26,13 +27,15 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
     let Some(url) = &config.database.url.0 else {
         let mut checks = vec![programs()];
         checks.push(match (&config.events.url.0, health) {
-            (Some(events), _) => log(events).await,
+            (Some(events), _) => log(config, events).await,
             (None, Some(health)) => told("event log", "eventStore", health),
             (None, None) => Check::ok(
                 "event log",
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
+        checks.extend(health.and_then(checkpoints));
+        checks.extend(health.map(read_models));
         return checks;
     };
     let mut checks = Vec::new();
@@ -40,6 +43,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         Ok(Ok(pool)) => {
             checks.push(server(&pool).await);
             checks.push(clock(&pool).await);
+            checks.push(projections(&pool).await);
             pool.close().await;
         }
         Ok(Err(error)) => checks.push(Check::fail(
@@ -53,7 +57,8 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
             "see that the server runs and is reachable",
         )),
     }
-    checks.push(log(config.events.url.0.as_deref().unwrap_or(url)).await);
+    checks.push(log(config, config.events.url.0.as_deref().unwrap_or(url)).await);
+    checks.extend(health.and_then(checkpoints));
     checks
 }
 
@@ -65,6 +70,15 @@ fn programs() -> Check {
         ),
         Err(missing) => Check::fail("PostgreSQL", "not found", missing.to_string()),
     }
+}
+
+/// How the signing of checkpoints goes; `None` where there is none (KurrentDB).
+fn checkpoints(health: &Health) -> Option<Check> {
+    let signs = health
+        .dependencies
+        .iter()
+        .any(|known| known.name == "auditSigning");
+    signs.then(|| told("checkpoints", "auditSigning", health))
 }
 
 /// What a running system says about one of its dependencies.
@@ -81,6 +95,54 @@ fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
             "the running system does not mention it",
             "use the program of the same version",
         ),
+    }
+}
+
+const READ_MODELS: &str = "read models";
+
+/// What a running system says about its read models.
+fn read_models(health: &Health) -> Check {
+    let stopped = health.projections.iter().filter(|one| one.condition == "stopped");
+    let stopped: Vec<(String, Option<u64>)> = stopped
+        .map(|one| (one.name.clone(), one.failed_position))
+        .collect();
+    let rebuilt = health
+        .projections
+        .iter()
+        .filter(|one| one.condition == "rebuilding");
+    judged(&stopped, &rebuilt.map(|one| one.name.clone()).collect::<Vec<_>>())
+}
+
+/// The read models, as the database has them.
+async fn projections(pool: &PgPool) -> Check {
+    let asked = tokio::time::timeout(DEADLINE, standing(pool)).await;
+    let Ok(Ok(all)) = asked else {
+        return Check::ok(READ_MODELS, "not there yet; the first start makes them");
+    };
+    let which = |condition| all.iter().filter(move |one| one.condition == condition);
+    let stopped: Vec<(String, Option<u64>)> = which(Condition::Stopped)
+        .map(|one| (one.name.clone(), one.failed_position.map(|position| position.0)))
+        .collect();
+    let rebuilt: Vec<String> = which(Condition::Rebuilding).map(|one| one.name.clone()).collect();
+    judged(&stopped, &rebuilt)
+}
+
+fn judged(stopped: &[(String, Option<u64>)], rebuilt: &[String]) -> Check {
+    if !stopped.is_empty() {
+        let each = stopped.iter().map(|(name, position)| match position {
+            Some(position) => format!("{name} at the event at position {position}"),
+            None => name.clone(),
+        });
+        return Check::fail(
+            READ_MODELS,
+            format!("stopped: {}", each.collect::<Vec<_>>().join(", ")),
+            "they are tried again by themselves; start the version of Anneal that wrote this event, or see the log \
+             of the running system for the reason",
+        );
+    }
+    match rebuilt {
+        [] => Check::ok(READ_MODELS, "follow the log"),
+        names => Check::ok(READ_MODELS, format!("being rebuilt: {}", names.join(", "))),
     }
 }
 
@@ -130,12 +192,19 @@ fn apart(before: OffsetDateTime, after: OffsetDateTime, theirs: OffsetDateTime) 
     Duration::try_from(outside).unwrap_or_default()
 }
 
-/// The log: the checks of every start, then the hash chain.
-async fn log(url: &str) -> Check {
+/// The log: the checks of every start, then its chain, tree and signed checkpoints.
+async fn log(config: &Config, url: &str) -> Check {
     let name = "event log";
     if is_kurrentdb(url) {
         return in_kurrentdb(url).await;
     }
+    let evidence = match crate::system::evidence(config) {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            let advice = "see audit.key_file and audit.checkpoint_folder";
+            return Check::fail(name, format!("{error:#}"), advice);
+        }
+    };
     let options = match address(url) {
         Ok(options) => options,
         Err(error) => return Check::fail(name, error.to_string(), "see events.url"),
@@ -149,13 +218,19 @@ async fn log(url: &str) -> Check {
         Err(StartError::NotMigrated) => return Check::ok(name, "not there yet; the first start makes it"),
         Err(error) => return Check::fail(name, "it would not start", error.to_string()),
     };
-    let verified = tokio::time::timeout(VERIFY, store.verify()).await;
+    let verified = tokio::time::timeout(VERIFY, store.audit(&evidence)).await;
     let closed = store.close(DEADLINE).await;
     match verified {
-        Ok(Ok(tip)) if closed => Check::ok(name, format!("{} events, unbroken to the last", tip.position)),
-        Ok(Ok(tip)) => Check::warn(
+        Ok(Ok(whole)) if closed => Check::ok(
             name,
-            format!("{} events, unbroken; closing took long", tip.position),
+            format!(
+                "{} events, unbroken to the last; {} are signed",
+                whole.tip.position, whole.signed
+            ),
+        ),
+        Ok(Ok(whole)) => Check::warn(
+            name,
+            format!("{} events, unbroken; closing took long", whole.tip.position),
             "try again",
         ),
         Ok(Err(VerifyError::Fault(fault))) => Check::fail(

@@ -27,6 +27,19 @@ pub(super) struct Health {
     pub(super) lag_events: u64,
     pub(super) workers: Vec<String>,
     pub(super) dependencies: Vec<Dependency>,
+    /// Read models that do not simply follow the log.
+    #[serde(default)]
+    pub(super) projections: Vec<Projection>,
+}
+
+/// A read model that is being rebuilt, or stopped.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Projection {
+    pub(super) name: String,
+    pub(super) condition: String,
+    #[serde(default)]
+    pub(super) failed_position: Option<u64>,
 }
 
 /// Whether the address can be listened on, and what runs there if not.

@@ -6,8 +6,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use event_store::{
+    integrity::{CheckpointFolder, KeyFileError, Verifier, public_file, read_verifier},
     kurrentdb::is_kurrentdb,
-    postgres::{IntegritySettings, LogIntegrity, address},
+    postgres::{Evidence, IntegritySettings, LogIntegrity, address},
 };
 
 use crate::config::Config;
@@ -52,4 +53,29 @@ fn settings(config: &Config) -> IntegritySettings {
         interval: Duration::from_millis(config.audit.checkpoint_interval_ms),
         sign: config.audit.sign,
     }
+}
+
+/// The public key of the log: in a file of its own, or in that of the private key. `None` when there is none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn own_verifier(config: &Config) -> Result<Option<Verifier>, KeyFileError> {
+    let private = key_file(config);
+    let public = public_file(&private);
+    match [public, private].into_iter().find(|path| path.exists()) {
+        Some(path) => read_verifier(&path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What the log of the configuration can be checked against.
+///
+/// # Errors
+/// When key or exported checkpoints cannot be read.
+pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
+    Ok(Evidence {
+        verifier: own_verifier(config)?,
+        exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
+        progress: Arc::default(),
+    })
 }

@@ -17,28 +17,17 @@ use event_store::{
 pub trait EventLog: EventStore {
     /// Takes no further appends and records what waits; whether all of it was answered within `limit`.
     fn close(&self, limit: Duration) -> BoxFuture<'_, bool>;
-
-    /// The log as PostgreSQL has it, for what only that adapter can do; `None` in KurrentDB.
-    fn in_postgres(self: Arc<Self>) -> Option<Arc<PostgresEventStore>>;
 }
 
 impl EventLog for PostgresEventStore {
     fn close(&self, limit: Duration) -> BoxFuture<'_, bool> {
         Box::pin(self.close(limit))
     }
-
-    fn in_postgres(self: Arc<Self>) -> Option<Arc<PostgresEventStore>> {
-        Some(self)
-    }
 }
 
 impl EventLog for KurrentEventStore {
     fn close(&self, limit: Duration) -> BoxFuture<'_, bool> {
         Box::pin(self.close(limit))
-    }
-
-    fn in_postgres(self: Arc<Self>) -> Option<Arc<PostgresEventStore>> {
-        None
     }
 }
 

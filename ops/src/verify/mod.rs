@@ -16,7 +16,9 @@ use domain::{
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::SystemIds,
 };
-use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
+use event_store::postgres::{
+    Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool,
+};
 use objects::Objects;
 use serde::Serialize;
 
@@ -36,7 +38,8 @@ const TOLD: usize = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
-    /// Every event's hash follows from the one before, up to the head row.
+    /// Every event's hash follows from the one before, up to the head row; the tree over all of them is the
+    /// one that was signed.
     Chain,
     /// Positions and revisions have no gaps, ids occur once, times never run backwards.
     Sequence,
@@ -65,7 +68,7 @@ impl Invariant {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::Chain => "hash chain",
+            Self::Chain => "hash chain, tree and checkpoints",
             Self::Sequence => "positions, revisions, ids and times",
             Self::Readable => "every event readable",
             Self::Jobs => "jobs end once, by their latest attempt",
@@ -145,6 +148,8 @@ pub struct Subject<'a> {
     pub objects: &'a std::path::Path,
     /// The data folder, where the key file of personal data lies.
     pub data_dir: &'a std::path::Path,
+    /// What the log is checked against besides itself: signed checkpoints and their key.
+    pub evidence: Evidence,
     /// What clients were told, if known.
     pub journal: Option<Journal>,
 }
@@ -178,7 +183,7 @@ async fn check(
     // Leases and journal are compared with the log as it is read after them: it may only have grown.
     let models = app_pool(subject.url, POOL).await?;
     let leases = read_models::leases(&models).await?;
-    chain(store, report).await?;
+    chain(store, &subject.evidence, report).await?;
     log::sequence(&log, report).await?;
     let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
     let facts = fold(opened.as_ref(), report).await?;
@@ -219,11 +224,20 @@ pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
     report.faults
 }
 
-async fn chain(store: &PostgresEventStore, report: &mut Report) -> anyhow::Result<()> {
-    match store.verify().await {
-        Ok(tip) => {
-            report.events = tip.position;
+async fn chain(store: &PostgresEventStore, evidence: &Evidence, report: &mut Report) -> anyhow::Result<()> {
+    match store.audit(evidence).await {
+        Ok(verified) => {
+            report.events = verified.tip.position;
             report.done(Invariant::Chain);
+            if verified.signed > 0 && evidence.verifier.is_none() {
+                let what =
+                    "the public key of the signed checkpoints is missing: who signed them is not known";
+                report.note(Invariant::Chain, what);
+            }
+            if verified.unreadable > 0 {
+                let what = format!("{} exported checkpoints cannot be read", verified.unreadable);
+                report.note(Invariant::Chain, what);
+            }
         }
         Err(VerifyError::Fault(fault)) => report.fault(Invariant::Chain, fault.to_string()),
         Err(VerifyError::Store(StoreError::Corrupt(what))) => report.fault(Invariant::Chain, what),

@@ -85,29 +85,55 @@ pub(super) async fn compare(
     Ok(())
 }
 
+/// Where a projection stands, as its row says.
+#[derive(Clone, Default)]
+struct Checkpoint {
+    version: i32,
+    position: u64,
+    /// Its table is not complete yet.
+    building: bool,
+    /// The event that it cannot get past.
+    failed: Option<i64>,
+}
+
+async fn checkpoints(connection: &mut PgConnection) -> anyhow::Result<BTreeMap<String, Checkpoint>> {
+    let rows = sqlx::query(
+        "select name, version, position, state = 'building',
+                case when state = 'stopped' then failed_position end
+         from projection_checkpoint",
+    )
+    .fetch_all(connection)
+    .await?;
+    let read = |row: &sqlx::postgres::PgRow| -> anyhow::Result<(String, Checkpoint)> {
+        let checkpoint = Checkpoint {
+            version: row.try_get(1)?,
+            position: u64::try_from(row.try_get::<i64, _>(2)?)?,
+            building: row.try_get(3)?,
+            failed: row.try_get(4)?,
+        };
+        Ok((row.try_get(0)?, checkpoint))
+    };
+    rows.iter().map(read).collect()
+}
+
 /// Which projections can be compared, and where they stand.
 async fn prepare(
     connection: &mut PgConnection,
     head: Position,
     report: &mut Report,
 ) -> anyhow::Result<Vec<Compared>> {
-    let rows = sqlx::query("select name, version, position from projection_checkpoint")
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut checkpoints = BTreeMap::new();
-    for row in rows {
-        let position = u64::try_from(row.try_get::<i64, _>(2)?)?;
-        checkpoints.insert(
-            row.try_get::<String, _>(0)?,
-            (row.try_get::<i32, _>(1)?, position),
-        );
-    }
+    let checkpoints = checkpoints(connection).await?;
     let mut compared = Vec::new();
     for projector in projections::all() {
         let name = projector.name();
-        let (version, position) = checkpoints.get(name).copied().unwrap_or_default();
-        if version != projector.version() {
-            let what = format!("{name} is of another version; it is folded anew at the next start");
+        let checkpoint = checkpoints.get(name).cloned().unwrap_or_default();
+        let (version, position) = (checkpoint.version, checkpoint.position);
+        if let Some(failed) = checkpoint.failed {
+            let what = format!("{name} is stopped: it cannot fold the event at position {failed}");
+            report.fault(Invariant::ReadModels, what);
+        }
+        if checkpoint.building || version != projector.version() {
+            let what = format!("{name} is being folded anew; its table is not compared");
             report.note(Invariant::ReadModels, what);
             continue;
         }
@@ -120,11 +146,11 @@ async fn prepare(
             let what = format!("{name} stands at position {position} of {head}");
             report.note(Invariant::ReadModels, what);
         }
-        let tables = tables(connection, name).await?;
-        if tables.is_empty() {
-            report.fault(Invariant::ReadModels, format!("{name} has no table"));
-            continue;
-        }
+        let tables = projector
+            .tables()
+            .iter()
+            .map(|table| table.name.to_owned())
+            .collect();
         compared.push(Compared {
             projector,
             checkpoint: Position(position),
@@ -133,20 +159,6 @@ async fn prepare(
         });
     }
     Ok(compared)
-}
-
-/// The tables of a projection: named like it, perhaps with an ending (`jobs.job` has `jobs_job`).
-async fn tables(connection: &mut PgConnection, name: &str) -> anyhow::Result<Vec<String>> {
-    let stem = name.replace('.', "_");
-    let found = sqlx::query_scalar(
-        "select tablename::text from pg_tables
-         where schemaname = current_schema() and (tablename = $1 or tablename = $1 || '_history')
-         order by tablename",
-    )
-    .bind(stem)
-    .fetch_all(connection)
-    .await?;
-    Ok(found)
 }
 
 /// Puts an empty table of the same shape in front of a real one, for this transaction.

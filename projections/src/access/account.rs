@@ -40,7 +40,7 @@ impl ReadModel for Accounts {
     const NAME: &'static str = "access.account";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_account";
-    const HISTORY: Option<History> = Some(History::since(1));
+    const HISTORY: Option<History> = Some(History::since(1, "access_account_history"));
     const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

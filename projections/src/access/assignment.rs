@@ -50,7 +50,7 @@ impl ReadModel for Assignments {
     const PERSONAL: bool = true;
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
-    const HISTORY: Option<History> = Some(History::since(2));
+    const HISTORY: Option<History> = Some(History::since(2, "access_assignment_history"));
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

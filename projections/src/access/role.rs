@@ -26,7 +26,7 @@ impl ReadModel for Roles {
     const TABLE: &'static str = "access_role";
     const KEY: &'static str = "name";
     const KEY_TYPE: &'static str = "text";
-    const HISTORY: Option<History> = Some(History::since(2));
+    const HISTORY: Option<History> = Some(History::since(2, "access_role_history"));
     const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -64,8 +64,10 @@ impl ReadModel for Usages {
     const NAME: &'static str = "access.usage";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_usage";
-    const HISTORY: Option<History> =
-        Some(History::since(1).dense(&["projects", "datasets", "concurrent_jobs", "storage_bytes"]));
+    const HISTORY: Option<History> = Some(History::since(1, "access_usage_history").dense(
+        "access_usage_history_dense",
+        &["projects", "datasets", "concurrent_jobs", "storage_bytes"],
+    ));
     const CATEGORIES: &'static [&'static str] = &[QuotaLedger::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -1,25 +1,29 @@
-//! Writes the versions of rows, in the transaction that writes the rows.
+//! The versions that events make of rows, to be written with the rows.
 //!
 //! One rule: each event that changes a row makes one version of it, whatever else the same page holds.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use domain::event_store::RecordedEvent;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use time::format_description::well_known::Rfc3339;
 
-use super::{DENSE, History, VERSIONS};
+use super::History;
 use crate::{
-    read_model::{ProjectError, ReadModel, Target, without_nul},
+    read_model::{ProjectError, ReadModel, Target, Write, without_nul},
     runner::stored,
 };
 
+/// Versions that are written by one statement.
+const CHUNK: usize = 2_000;
+
 type Columns = Map<String, Value>;
 
-/// The versions that a page of events makes of the rows of one read model.
+/// What becomes of the rows of one read model, as far as it is not written yet.
 pub(crate) struct Journal {
     history: History,
+    target: Target,
     table: &'static str,
     key: &'static str,
     kind: &'static str,
@@ -30,47 +34,49 @@ pub(crate) struct Journal {
 /// Versions of one group of columns.
 #[derive(Default)]
 struct Strand {
+    /// Whether a version says where it ends; dense ones end where the next one begins.
+    bounded: bool,
     /// What the newest version of a key holds; nothing for a key without a row.
-    latest: BTreeMap<String, Columns>,
-    /// Where the version ends that was stored before this page.
-    ends: BTreeMap<String, i64>,
+    latest: HashMap<String, Columns>,
+    /// Where the version ends that is written already.
+    ends: HashMap<String, i64>,
     added: Vec<Columns>,
     /// Which of `added` is the newest version of a key.
-    newest: BTreeMap<String, usize>,
+    newest: HashMap<String, usize>,
 }
 
 impl Journal {
-    /// For a page of events that may change `rows`, given as they are before it; `None` for a read model
-    /// without a past.
-    ///
-    /// # Errors
-    /// When a row cannot be written as JSON.
-    pub(crate) fn begin<'a, M: ReadModel>(
-        rows: impl IntoIterator<Item = (&'a String, &'a M::Row)>,
-    ) -> Result<Option<Self>, ProjectError> {
+    /// For the tables of `M` at `target`; `None` for a read model without a past.
+    pub(crate) fn of<M: ReadModel>(target: Target) -> Option<Self> {
         const {
             assert!(
                 M::HISTORY.is_none() || !M::APPEND_ONLY,
                 "rows that never change have no past"
             )
         };
-        let Some(history) = M::HISTORY else {
-            return Ok(None);
-        };
-        let mut journal = Self {
-            history,
+        Some(Self {
+            history: M::HISTORY?,
+            target,
             table: M::TABLE,
             key: M::KEY,
             kind: M::KEY_TYPE,
-            versions: Strand::default(),
+            versions: Strand {
+                bounded: true,
+                ..Strand::default()
+            },
             dense: Strand::default(),
-        };
-        for (key, row) in rows {
-            let (versions, dense) = journal.split(row)?;
-            journal.versions.latest.insert(key.clone(), versions);
-            journal.dense.latest.insert(key.clone(), dense);
-        }
-        Ok(Some(journal))
+        })
+    }
+
+    /// A row as it is stored, before events change it.
+    ///
+    /// # Errors
+    /// When the row cannot be written as JSON.
+    pub(crate) fn see<R: serde::Serialize>(&mut self, key: &str, row: &R) -> Result<(), ProjectError> {
+        let (versions, dense) = self.split(row)?;
+        self.versions.latest.insert(key.to_owned(), versions);
+        self.dense.latest.insert(key.to_owned(), dense);
+        Ok(())
     }
 
     /// Notes what `event` made of the row under `key`; `None` when it removed it.
@@ -92,26 +98,57 @@ impl Journal {
         };
         let position = stored(event.position);
         self.versions.note(key, versions, position, &at);
-        if !self.history.dense.is_empty() {
+        if self.history.dense.is_some() {
             self.dense.note(key, dense, position, &at);
         }
         Ok(())
     }
 
-    /// Stores the versions of the page beside the rows in `target`.
+    /// Hands out what is to be written: the ends of versions that are stored, then the new versions.
+    ///
+    /// # Errors
+    /// When a version cannot be written as JSON.
+    pub(crate) fn take(&mut self) -> Result<Vec<Write>, ProjectError> {
+        let (ends, versions) = self.versions.take();
+        let (_, dense) = self.dense.take();
+        let mut writes = Vec::new();
+        if !ends.is_empty() {
+            writes.push(self.ending(&ends)?);
+        }
+        for (table, added) in self.history.tables().zip([versions, dense]) {
+            for some in added.chunks(CHUNK) {
+                writes.extend(self.adding(table, some)?);
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Forgets all rows: those that events change from now on have to be seen first.
+    pub(crate) fn forget(&mut self) {
+        self.versions.latest.clear();
+        self.dense.latest.clear();
+    }
+
+    /// Writes the versions beside the rows, inside the transaction of `connection`.
     ///
     /// # Errors
     /// When the database fails, or the stored past is not that of the stored rows.
-    pub(crate) async fn save(
-        self,
-        connection: &mut PgConnection,
-        target: Target,
-    ) -> Result<(), ProjectError> {
-        let versions = target.name(&format!("{}{VERSIONS}", self.table));
-        self.end(connection, &versions).await?;
-        self.add(connection, &versions, &self.versions.added).await?;
-        let dense = target.name(&format!("{}{DENSE}", self.table));
-        self.add(connection, &dense, &self.dense.added).await
+    pub(crate) async fn save(&mut self, connection: &mut PgConnection) -> Result<(), ProjectError> {
+        let ends = self.versions.ends.len() as u64;
+        for write in self.take()? {
+            let (statement, json, expected) = match write {
+                Write::Upsert { statement, json, .. } => (statement, json, Some(ends)),
+                Write::Versions { statement, json } => (statement, json, None),
+                Write::Copy { .. } => continue,
+            };
+            let done = sqlx::query(AssertSqlSafe(statement)).bind(json);
+            let rows = done.execute(&mut *connection).await?.rows_affected();
+            if expected.is_some_and(|expected| expected != rows) {
+                let what = "its past does not fit its present; fold it anew with `anneal replay`";
+                return Err(self.misfit(what));
+            }
+        }
+        Ok(())
     }
 
     /// Splits a row into the columns that are kept together and those that are kept apart.
@@ -120,7 +157,10 @@ impl Journal {
         let Value::Object(all) = value else {
             return Err(self.misfit("it is not an object"));
         };
-        let often = |column: &str| self.history.dense.contains(&column);
+        let Some(apart) = self.history.dense else {
+            return Ok((all, Columns::new()));
+        };
+        let often = |column: &str| apart.columns.contains(&column);
         let (mut dense, versions): (Columns, Columns) = all.into_iter().partition(|(name, _)| often(name));
         if let Some(key) = versions.get(self.key) {
             dense.insert(self.key.to_owned(), key.clone());
@@ -128,56 +168,45 @@ impl Journal {
         Ok((versions, dense))
     }
 
-    /// Ends the versions that were the present ones before the page.
-    async fn end(&self, connection: &mut PgConnection, table: &str) -> Result<(), ProjectError> {
-        if self.versions.ends.is_empty() {
-            return Ok(());
-        }
+    /// Ends the versions that are the newest ones stored.
+    fn ending(&self, ends: &HashMap<String, i64>) -> Result<Write, ProjectError> {
+        let table = self.target.name(self.history.table);
         let statement = format!(
-            "update {table} h set valid_to = e.ended from unnest($1::text[], $2::bigint[]) e(key, ended) \
+            "update {table} h set valid_to = e.ended from jsonb_to_recordset($1::jsonb) e(key text, ended bigint) \
              cross join lateral (select x.{key}, x.valid_from from {table} x where x.{key} = e.key::{kind} \
               order by x.valid_from desc limit 1) newest \
              where h.{key} = newest.{key} and h.valid_from = newest.valid_from and h.valid_to is null",
             key = self.key,
             kind = self.kind,
         );
-        let (keys, ends): (Vec<&str>, Vec<i64>) = self
-            .versions
-            .ends
+        let ends: Vec<Value> = ends
             .iter()
-            .map(|(key, end)| (key.as_str(), *end))
-            .unzip();
-        let done = sqlx::query(AssertSqlSafe(statement))
-            .bind(&keys)
-            .bind(&ends)
-            .execute(connection)
-            .await?;
-        match done.rows_affected() == keys.len() as u64 {
-            true => Ok(()),
-            false => Err(self
-                .misfit("its past does not fit its present; fold the read model anew with `anneal replay`")),
-        }
+            .map(|(key, ended)| json!({ "key": key, "ended": ended }))
+            .collect();
+        Ok(Write::Upsert {
+            table,
+            statement,
+            json: self.text(&ends)?,
+        })
     }
 
-    async fn add(
-        &self,
-        connection: &mut PgConnection,
-        table: &str,
-        added: &[Columns],
-    ) -> Result<(), ProjectError> {
+    fn adding(&self, table: &str, added: &[Columns]) -> Result<Option<Write>, ProjectError> {
         let Some(longest) = added.iter().max_by_key(|version| version.len()) else {
-            return Ok(());
+            return Ok(None);
         };
+        let table = self.target.name(table);
         let list = longest.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let statement = format!(
             "insert into {table} ({list}) select {list} from jsonb_populate_recordset(null::{table}, $1::jsonb)"
         );
-        let json = serde_json::to_string(added).map_err(|error| self.misfit(error))?;
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(without_nul(json))
-            .execute(connection)
-            .await?;
-        Ok(())
+        let json = self.text(added)?;
+        Ok(Some(Write::Versions { statement, json }))
+    }
+
+    fn text<T: serde::Serialize>(&self, rows: &[T]) -> Result<String, ProjectError> {
+        serde_json::to_string(rows)
+            .map(without_nul)
+            .map_err(|error| self.misfit(error))
     }
 
     fn misfit(&self, reason: impl std::fmt::Display) -> ProjectError {
@@ -198,13 +227,13 @@ impl Strand {
             None => self.latest.remove(key),
         };
         match self.newest.remove(key) {
-            Some(newest) => {
+            Some(newest) if self.bounded => {
                 self.added[newest].insert("valid_to".to_owned(), position.into());
             }
             None if before.is_some() => {
                 self.ends.insert(key.to_owned(), position);
             }
-            None => {}
+            _ => {}
         }
         if let Some(mut version) = columns {
             version.insert("valid_from".to_owned(), position.into());
@@ -212,5 +241,10 @@ impl Strand {
             self.newest.insert(key.to_owned(), self.added.len());
             self.added.push(version);
         }
+    }
+
+    fn take(&mut self) -> (HashMap<String, i64>, Vec<Columns>) {
+        self.newest.clear();
+        (std::mem::take(&mut self.ends), std::mem::take(&mut self.added))
     }
 }

@@ -103,15 +103,18 @@ impl ReadModel for Jobs {
     const NAME: &'static str = "jobs.job";
     const VERSION: i32 = 2;
     const TABLE: &'static str = "jobs_job";
-    const HISTORY: Option<History> = Some(History::since(2).dense(&[
-        "step",
-        "loss",
-        "evaluation_loss",
-        "tokens_per_second",
-        "eta_seconds",
-        "checkpoint_step",
-        "position",
-    ]));
+    const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense(
+        "jobs_job_history_dense",
+        &[
+            "step",
+            "loss",
+            "evaluation_loss",
+            "tokens_per_second",
+            "eta_seconds",
+            "checkpoint_step",
+            "position",
+        ],
+    ));
     const CATEGORIES: &'static [&'static str] = &[Job::CATEGORY, Progress::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

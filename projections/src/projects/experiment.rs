@@ -43,7 +43,7 @@ impl ReadModel for Experiments {
     const NAME: &'static str = "projects.experiment";
     const VERSION: i32 = 2;
     const TABLE: &'static str = "projects_experiment";
-    const HISTORY: Option<History> = Some(History::since(2));
+    const HISTORY: Option<History> = Some(History::since(2, "projects_experiment_history"));
     const CATEGORIES: &'static [&'static str] = &[Experiment::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -46,7 +46,10 @@ impl ReadModel for Projects {
     const NAME: &'static str = "projects.project";
     const VERSION: i32 = 2;
     const TABLE: &'static str = "projects_project";
-    const HISTORY: Option<History> = Some(History::since(2).dense(&["experiments"]));
+    const HISTORY: Option<History> = Some(
+        History::since(2, "projects_project_history")
+            .dense("projects_project_history_dense", &["experiments"]),
+    );
     const CATEGORIES: &'static [&'static str] = &[Project::CATEGORY, Experiment::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -4,6 +4,8 @@
 //! is written down once, as a struct: what the fold makes, what the table holds, and what queries answer
 //! are the same thing. A page of events is folded in memory per key and written by one upsert per table.
 
+mod builder;
+mod copy;
 mod reading;
 mod rows;
 mod stored;
@@ -20,6 +22,8 @@ use sqlx::PgConnection;
 use crate::history::History;
 
 pub use self::{
+    builder::{Builder, Write},
+    copy::Shape,
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
@@ -86,6 +90,48 @@ pub enum ProjectError {
     },
 }
 
+impl ProjectError {
+    /// Whether an event is to blame, so that trying the same again meets the same; else the surroundings are.
+    #[must_use]
+    pub fn blames_an_event(&self) -> bool {
+        match self {
+            Self::Decode(_) | Self::Row { .. } => true,
+            // Classes of SQLSTATE: data exception, integrity constraint, and what does not fit the table.
+            Self::Database(error) => error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class))),
+        }
+    }
+}
+
+/// A table of a read model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: &'static str,
+    /// The column that identifies a row.
+    pub key: &'static str,
+    /// The type of that column.
+    pub key_type: &'static str,
+    /// Whether it holds versions of rows: then `valid_from` and the key together identify one.
+    pub versions: bool,
+}
+
+impl Described {
+    /// What identifies a row, as an expression over columns with `prefix` before their names.
+    #[must_use]
+    pub fn identity(&self, prefix: &str) -> String {
+        match self.versions {
+            true => format!(
+                "({prefix}{}::text || ' ' || lpad({prefix}valid_from::text, 20, '0'))",
+                self.key
+            ),
+            false => format!("{prefix}{}", self.key),
+        }
+    }
+}
+
 /// A projection, as the runner drives it.
 pub trait Projector: Send + Sync {
     /// See [`ReadModel::NAME`].
@@ -96,8 +142,6 @@ pub trait Projector: Send + Sync {
     fn personal(&self) -> bool;
     /// See [`ReadModel::HISTORY`].
     fn history(&self) -> Option<History>;
-    /// Every table that it writes, under the names that queries read: the rows, and their past.
-    fn tables(&self) -> Vec<String>;
     /// Whether it folds this event.
     fn wants(&self, event: &RecordedEvent) -> bool;
     /// Folds `events` into the table, inside the transaction of `connection`.
@@ -106,6 +150,11 @@ pub trait Projector: Send + Sync {
         connection: &'a mut PgConnection,
         events: &'a [&'a RecordedEvent],
     ) -> BoxFuture<'a, Result<(), ProjectError>>;
-    /// Empties its tables.
+    /// The tables that it writes, the main one first, under the names that queries read: the rows, and their
+    /// past. They are rebuilt and swapped together.
+    fn tables(&self) -> Vec<Described>;
+    /// Begins to build the shadow. `fresh`: its tables are empty. `shape`: of the main table.
+    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder>;
+    /// Empties the tables.
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>>;
 }

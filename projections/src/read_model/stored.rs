@@ -52,7 +52,24 @@ pub(super) async fn save<M: ReadModel>(
     table: &str,
     rows: &[&M::Row],
 ) -> Result<(), ProjectError> {
-    let Some(first) = rows.first() else { return Ok(()) };
+    let Some((statement, json)) = upsert::<M>(table, rows)? else {
+        return Ok(());
+    };
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(json)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The statement that does so, and its parameter; `None` without rows.
+pub(super) fn upsert<M: ReadModel>(
+    table: &str,
+    rows: &[&M::Row],
+) -> Result<Option<(String, String)>, ProjectError> {
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
     let shape = serde_json::to_value(first).map_err(|error| misfit::<M>(&error))?;
     let columns: Vec<&str> = shape
         .as_object()
@@ -71,11 +88,7 @@ pub(super) async fn save<M: ReadModel>(
         updates = updates.join(", "),
     );
     let json = serde_json::to_string(rows).map_err(|error| misfit::<M>(&error))?;
-    sqlx::query(AssertSqlSafe(statement))
-        .bind(without_nul(json))
-        .execute(connection)
-        .await?;
-    Ok(())
+    Ok(Some((statement, without_nul(json))))
 }
 
 /// PostgreSQL's `jsonb` and `text` cannot hold the character NUL, which JSON writes as `\\u0000`: read models

@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, marker::PhantomData};
 use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{ProjectError, Projector, ReadModel, Rows, Target, stored};
+use super::{
+    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target, builder::Shadow, stored,
+};
 use crate::history::{History, Journal};
 
 /// The projection of a read model into its table, or into the table's shadow.
@@ -68,13 +70,6 @@ impl<M: ReadModel> Projector for Table<M> {
         M::HISTORY
     }
 
-    fn tables(&self) -> Vec<String> {
-        let past = M::HISTORY.map(|history| history.tables(M::TABLE));
-        std::iter::once(M::TABLE.to_owned())
-            .chain(past.into_iter().flatten())
-            .collect()
-    }
-
     fn wants(&self, event: &RecordedEvent) -> bool {
         M::CATEGORIES.is_empty() || M::CATEGORIES.contains(&event.stream.category())
     }
@@ -91,7 +86,13 @@ impl<M: ReadModel> Projector for Table<M> {
                 return Ok(());
             }
             let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
-            let mut journal = Journal::begin::<M>(keys.iter().filter_map(|key| Some((key, rows.get(key)?))))?;
+            let mut journal = Journal::of::<M>(self.target);
+            if let Some(journal) = &mut journal {
+                let stored = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
+                stored
+                    .into_iter()
+                    .try_for_each(|(key, row)| journal.see(key, row))?;
+            }
             for event in events {
                 let changed = fold_one::<M>(event, &mut rows)?;
                 if let Some(journal) = &mut journal {
@@ -102,16 +103,35 @@ impl<M: ReadModel> Projector for Table<M> {
             }
             stored::save::<M>(&mut *connection, &table, &rows.unsaved()).await?;
             match journal {
-                Some(journal) => journal.save(connection, self.target).await,
+                Some(mut journal) => journal.save(connection).await,
                 None => Ok(()),
             }
         })
     }
 
+    fn tables(&self) -> Vec<Described> {
+        let (key, key_type) = (M::KEY, M::KEY_TYPE);
+        let table = |(name, versions)| Described {
+            name,
+            key,
+            key_type,
+            versions,
+        };
+        let past = M::HISTORY.iter().flat_map(History::tables);
+        std::iter::once((M::TABLE, false))
+            .chain(past.map(|name| (name, true)))
+            .map(table)
+            .collect()
+    }
+
+    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder> {
+        Box::new(Shadow::<M>::new(shape, fresh))
+    }
+
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
             for table in self.tables() {
-                let statement = format!("delete from {}", self.target.name(&table));
+                let statement = format!("delete from {}", self.target.name(table.name));
                 sqlx::query(AssertSqlSafe(statement))
                     .execute(&mut *connection)
                     .await?;

@@ -7,6 +7,7 @@ mod misbehaviour;
 mod peer;
 mod server;
 mod start;
+mod system;
 mod witness;
 
 use std::{sync::Arc, time::Duration};

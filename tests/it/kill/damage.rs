@@ -19,7 +19,7 @@ use domain::{
     },
     models::model::ModelVersionRef,
 };
-use event_store::postgres::{PostgresEventStore, Settings, address, admin_pool};
+use event_store::postgres::{Evidence, PostgresEventStore, Settings, address, admin_pool};
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tests::harness::TestApp;
@@ -30,6 +30,8 @@ async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
         url: &app.database_url,
         events: &app.database_url,
         objects: &objects,
+        data_dir: &app.data_dir,
+        evidence: Evidence::default(),
         journal,
     };
     verify(subject).await.expect("it can be read")

@@ -91,7 +91,9 @@ impl Scene {
             .append(true)
             .open(&self.journal)
             .expect("the journal");
-        writeln!(file, "{position} {stream}").expect("written");
+        // In one piece: clients write at once.
+        file.write_all(format!("{position} {stream}\n").as_bytes())
+            .expect("written");
     }
 
     /// The administrator, made if there is none yet.

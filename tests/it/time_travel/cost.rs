@@ -29,8 +29,8 @@ const FILLED: [&str; 6] = [
 /// Makes many rows of one: `over` says what differs, as a `jsonb_build_object` of the series `i`.
 async fn fill(pool: &PgPool, table: &str, count: u32, over: &str) {
     let statement = format!(
-        "insert into {table} select (jsonb_populate_record(t, jsonb_build_object({over}))).* \
-         from (select * from {table} limit 1) t, generate_series(1, {count}) i"
+        "insert into {table} select (jsonb_populate_record(s.one, jsonb_build_object({over}))).* \
+         from (select t from {table} t limit 1) s(one), generate_series(1, {count}) i"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
         .execute(pool)
@@ -161,7 +161,7 @@ async fn questions_read_few_rows_of_a_long_past() {
         assert!(rows <= 50, "the queue as of {place}: {rows} rows");
         let (found, rows) = cost(&pool, "rights", rights::of_user(&pool, then, user(1))).await;
         let rights = found.expect("readable").expect("an account");
-        assert_eq!(rights.assignments.is_empty(), false);
+        assert!(!rights.assignments.is_empty());
         assert!(rows <= 30, "rights as of {place}: {rows} rows");
         let own = project::list(&pool, then, Viewer::User(user(1)), &page);
         let (found, rows) = cost(&pool, "one's own projects", own).await;

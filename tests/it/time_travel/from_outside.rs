@@ -11,10 +11,12 @@ const QUESTIONS: &str = "query($user: ID!, $asOf: AsOf, $at: AsOf!) {
         usage { projects datasets concurrentJobs storageBytes }
     }
     roles(asOf: $asOf) { name permissions }
-    permissionHolders(permission: \"users.read\", asOf: $asOf) { nodes { userId roles { role } } }
-    projects(asOf: $asOf) { nodes { id experimentCount experiments { nodes { id jobs { nodes { id state } } } } } }
-    experiments(asOf: $asOf) { nodes { id name } }
-    jobs(asOf: $asOf) { nodes { id state attempt step position queuePosition endedAt } }
+    permissionHolders(permission: \"users.read\", first: 5, asOf: $asOf) { nodes { userId roles { role } } }
+    projects(first: 3, asOf: $asOf) { nodes {
+        id experimentCount experiments(first: 3) { nodes { id jobs(first: 3) { nodes { id state } } } }
+    } }
+    experiments(first: 5, asOf: $asOf) { nodes { id name } }
+    jobs(first: 5, asOf: $asOf) { nodes { id state attempt step position queuePosition endedAt } }
 }";
 
 /// All answers of the moment `as_of`, or of the present.

@@ -40,7 +40,11 @@ use domain::{
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
-use projections::{access::directory::Directory, runner::Progress};
+use projections::{
+    access::directory::Directory,
+    rebuild::{Rebuild, Wish},
+    runner::Progress,
+};
 use sqlx::PgPool;
 use tests::harness::{Database, database};
 use time::{Duration, OffsetDateTime};
@@ -92,7 +96,6 @@ pub(super) struct Reading {
     pub(super) progress: Progress,
     directory: Directory,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
 }
 
 /// A system on a database of its own, and what has happened in it.
@@ -109,14 +112,12 @@ pub(super) struct Scene {
 
 async fn read(store: &Arc<PostgresEventStore>, pool: &PgPool) -> Reading {
     let stop = CancellationToken::new();
-    let projectors = projections::all();
-    let (progress, task) = projections::runner::start(store.clone(), pool.clone(), projectors, stop.clone());
+    let (progress, task) = projections::runner::start(store.clone(), pool.clone(), projections::all, stop.clone());
     let directory = Directory::start(store.clone(), stop.clone()).await;
     Reading {
         progress,
         directory: directory.expect("the directory starts"),
         stop,
-        task,
     }
 }
 
@@ -150,15 +151,27 @@ impl Scene {
         scene
     }
 
-    /// Ends the read side and starts it anew, with every read model folded from the first event.
+    /// Folds every read model anew beside the running system, compares the past that comes of it row for row
+    /// with the one that is served, and puts it in its place.
     pub(super) async fn fold_anew(&mut self) {
-        self.reading.stop.cancel();
-        (&mut self.reading.task).await.expect("the runner ends in order");
-        sqlx::query("update projection_checkpoint set version = 0")
-            .execute(&self.pool)
-            .await
-            .expect("the versions are forgotten");
-        self.reading = read(&self.store, &self.pool).await;
+        let length = std::time::Duration::from_secs(30);
+        let rebuild = Rebuild::begin(self.store.clone(), self.pool.clone(), length).await;
+        let rebuild = rebuild
+            .expect("the database answers")
+            .expect("nobody else rebuilds");
+        let wish = Wish {
+            compare: true,
+            swap: true,
+            discard: false,
+        };
+        let projectors = projections::all().into_iter().map(Arc::from).collect();
+        let outcomes = rebuild.run(projectors, wish, &|_| ()).await.expect("rebuilt");
+        for outcome in outcomes {
+            let comparison = outcome.comparison.as_ref().expect("compared");
+            assert!(comparison.is_equal(), "{}: {comparison:?}", outcome.name);
+            assert!(outcome.swapped, "{}: {:?}", outcome.name, outcome.failure);
+        }
+        rebuild.end().await.expect("ended");
         self.settle().await;
     }
 

@@ -51,11 +51,10 @@ impl Process {
             .await
             .expect("the store starts");
         let pool = app_pool(&database.url, 6).await.expect("a pool");
-        let projectors = projections::all();
         drop(projections::runner::start(
             store.clone(),
             pool.clone(),
-            projectors,
+            projections::all,
             stop.clone(),
         ));
         let directory = Directory::start(store.clone(), stop.clone())

@@ -81,11 +81,14 @@ pub(super) fn read_models() -> Vec<Box<dyn Fold>> {
         Box::new(Model::<M>(PhantomData))
     }
     vec![
-        of::<access::role::Roles>(),
+        of::<access::account::Accounts>(),
         of::<access::assignment::Assignments>(),
+        of::<access::role::Roles>(),
+        of::<access::usage::Usages>(),
         of::<audit::entry::Entries>(),
         of::<datasets::dataset::Datasets>(),
         of::<datasets::version::Versions>(),
+        of::<identity::erasure::Erasures>(),
         of::<identity::session::Sessions>(),
         of::<identity::user::Users>(),
         of::<jobs::job::Jobs>(),

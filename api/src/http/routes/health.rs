@@ -8,11 +8,14 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use event_store::postgres::SigningState;
+use projections::runner::{Condition, Standing, standing};
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::Routes;
+use crate::app::App;
 
 /// How long a dependency may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -50,6 +53,8 @@ struct Report {
     lag_events: u64,
     workers: Vec<String>,
     dependencies: Vec<Dependency>,
+    /// Read models that do not simply follow the log: being rebuilt, or stopped.
+    projections: Vec<Standing>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -78,6 +83,23 @@ async fn check<E: std::fmt::Display>(
     }
 }
 
+/// How the signing of the log's checkpoints goes; `None` when there is none.
+fn signing(app: &App) -> Option<Dependency> {
+    let detail = match app.integrity.as_ref()?.state() {
+        SigningState::Alarm(_) => Some(
+            "ALARM: the log does not fit what was signed; see the log, run `anneal audit verify`".to_owned(),
+        ),
+        SigningState::Waiting(_) => Some("no checkpoint can be signed now; see the log".to_owned()),
+        SigningState::Off | SigningState::Standby | SigningState::Signed(_) => None,
+    };
+    Some(Dependency {
+        name: "auditSigning",
+        ok: detail.is_none(),
+        latency_ms: 0.0,
+        detail,
+    })
+}
+
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
@@ -89,11 +111,20 @@ async fn examine(routes: &Routes) -> Report {
         let key = objects::Key::artifact("health")?;
         app.objects.size(&key).await.map(|_| ())
     });
-    let (database, log, objects) = futures::join!(database, log, objects);
+    let (database, log, objects, projections) =
+        futures::join!(database, log, objects, timeout(DEADLINE, standing(&app.pool)));
+    let mut projections = match projections {
+        Ok(Ok(projections)) => projections,
+        // Then the database is down, and says so above.
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    projections.retain(|projection| projection.condition != Condition::Live);
     let (head, reached) = (app.ports.store.known_head(), app.progress.position());
     let lag = head.0.saturating_sub(reached.0);
     let dependencies = vec![database, log, objects];
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG;
+    // An alarm that somebody has to look at; requests are served all the same.
+    let dependencies: Vec<Dependency> = dependencies.into_iter().chain(signing(app)).collect();
     Report {
         status: if ready { "ready" } else { "unavailable" },
         version: app.settings.version,
@@ -103,6 +134,7 @@ async fn examine(routes: &Routes) -> Report {
         lag_events: lag,
         workers: (routes.probe.workers)(),
         dependencies,
+        projections,
     }
 }
 

@@ -197,11 +197,13 @@ pub fn tlog_proof(index: u64, proof: &[NodeHash], checkpoint: &Checkpoint) -> St
 
 #[cfg(test)]
 mod tests {
+    use super::tlog_proof;
     use super::{
         consistency_spans, inclusion_spans, root_of, tiles_for, verify_consistency, verify_inclusion,
         verify_inclusion_of,
     };
-    use crate::integrity::{Digest, Tree, empty_root, leaf_hash};
+    use crate::integrity::{Checkpoint, Digest, Tree, Verifier, empty_root, leaf_hash};
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use ct_merkle::mem_backed_tree::MemoryBackedTree;
     use sha2::Sha256;
     use std::collections::BTreeMap;
@@ -274,6 +276,32 @@ mod tests {
                 assert!(!verify_consistency((old, &before), (size, &[1; 32]), &made));
             }
         }
+    }
+
+    /// What a real log gave out, and another implementation verified: see `fixtures/README.md`.
+    #[test]
+    fn what_another_implementation_verified_verifies() {
+        let verifier = Verifier::read(include_str!("fixtures/log.vkey")).expect("a key");
+        let proof = include_str!("fixtures/event-2.tlog-proof");
+        let (head, note) = proof.split_once("\n\n").expect("a proof and a checkpoint");
+        let checkpoint = Checkpoint::open(note, &verifier).expect("a checkpoint");
+        let hashes = head.lines().skip(2).map(|line| {
+            let hash = STANDARD.decode(line).expect("base64");
+            hash.try_into().expect("32 bytes")
+        });
+        let hashes: Vec<Digest> = hashes.collect();
+        let leaf = hex::decode(include_str!("fixtures/event-2.leaf.hex").trim()).expect("hexadecimal");
+        assert!(verify_inclusion(
+            &leaf,
+            1,
+            checkpoint.size,
+            &checkpoint.root,
+            &hashes
+        ));
+        assert_eq!(tlog_proof(1, &hashes, &checkpoint), proof);
+        verifier
+            .open(include_str!("fixtures/manifest.note"))
+            .expect("signed");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! several streams, and spins when a server ends a subscription in order.
 //!
 //! What differs from PostgreSQL: positions have gaps; times are the leader's clock, so they may run backwards
-//! when a cluster changes its leader and clocks differ; there is no hash chain (`anneal audit verify` says so).
+//! when a cluster changes its leader and clocks differ, and each record has its own, so the events of one append
+//! may differ by microseconds (the answer has that of the last); there is no hash chain (`anneal audit verify` says so).
 //! Persistent subscriptions are not used: they do not keep the order, and nothing here needs them. The cluster
 //! is Anneal's own: an event that another program writes counts as damage.
 

@@ -35,6 +35,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Longest message: a page of a subscription is one event a message, so this is far away.
 const MAX_MESSAGE: usize = 64 << 20;
 
+/// Longest trailers: a refused append of the largest size names each of its streams and receipts there.
+const MAX_TRAILERS: u32 = 8 << 20;
+
 /// Channels to the nodes, made when needed.
 pub(super) struct Nodes {
     named: Vec<Node>,
@@ -108,6 +111,7 @@ impl Nodes {
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{node}"))
             .map_err(unusable)?
             .connect_timeout(CONNECT_WITHIN)
+            .http2_max_header_list_size(MAX_TRAILERS)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);

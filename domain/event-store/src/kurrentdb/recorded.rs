@@ -20,6 +20,8 @@ use super::wire::{Kind, List, Null, Recorded, Struct, Value};
 
 /// The property that holds the version of the payload's schema.
 pub(super) const SCHEMA_VERSION: &str = "schema_version";
+/// Where the server says when it recorded an event, in 100 ns since 1970.
+const CREATED: &str = "created";
 /// The type of receipts. Kinds of events may not begin with its first character, nor with `$`.
 pub(super) const RECEIPT: &str = ":receipt";
 /// Passes types that are neither the server's own (`$…`) nor ours (`:…`).
@@ -118,14 +120,14 @@ impl Raw<'_> {
             kind: self.kind.to_owned(),
             schema_version: version.ok_or_else(|| damaged("has no schema version"))?,
             at: OffsetDateTime::from_unix_timestamp_nanos(self.at)
-                .map_err(|_| damaged("has a time out of range"))?,
+                .map_err(|_| damaged("has no time, or one out of range"))?,
             data: data.ok_or_else(|| damaged("has a payload that is not JSON"))?,
             meta,
         })
     }
 }
 
-/// An event as the official client read it.
+/// An event as the official client read it. Its own notion of the time is cut to seconds.
 pub(super) fn from_client(resolved: &kurrentdb::ResolvedEvent) -> Result<RecordedEvent, StoreError> {
     let event = resolved.get_original_event();
     Raw {
@@ -134,11 +136,17 @@ pub(super) fn from_client(resolved: &kurrentdb::ResolvedEvent) -> Result<Recorde
         revision: event.revision,
         position: event.position.commit,
         kind: &event.event_type,
-        at: event.created.timestamp_nanos_opt().map_or(i128::MAX, i128::from),
+        at: created(event.metadata.get(CREATED)),
         data: &event.data,
         custom_metadata: &event.custom_metadata,
     }
     .event()
+}
+
+/// The server's time of an event, in nanoseconds since 1970; out of range when there is none.
+fn created(ticks: Option<&String>) -> i128 {
+    let ticks = ticks.and_then(|ticks| ticks.parse::<i64>().ok());
+    ticks.map_or(i128::MAX, |ticks| i128::from(ticks) * 100)
 }
 
 /// An event as a subscription of ours got it.
@@ -147,14 +155,13 @@ pub(super) fn from_wire(event: &Recorded) -> Result<RecordedEvent, StoreError> {
     let id = event.id.as_ref().and_then(|id| id.string.parse().ok());
     let stream = event.stream_identifier.as_ref();
     let stream = stream.and_then(|stream| std::str::from_utf8(&stream.stream_name).ok());
-    let ticks: Option<i128> = event.metadata.get("created").and_then(|ticks| ticks.parse().ok());
     Raw {
         id: id.ok_or_else(|| damaged("no id"))?,
         stream: stream.ok_or_else(|| damaged("no stream"))?,
         revision: event.stream_revision,
         position: event.commit_position,
         kind: event.metadata.get("type").ok_or_else(|| damaged("no type"))?,
-        at: ticks.ok_or_else(|| damaged("no time"))? * 100,
+        at: created(event.metadata.get(CREATED)),
         data: &event.data,
         custom_metadata: &event.custom_metadata,
     }

@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{keys::KeysError, leaf::Key};
+use super::{error::KeysError, leaf::Key};
 
 /// No key file is longer; what is longer is something else.
 const MAX_FILE_BYTES: u64 = 4_096;

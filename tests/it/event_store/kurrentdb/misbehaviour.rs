@@ -52,12 +52,12 @@ async fn an_answer_lost_after_the_commit_is_found_by_the_ids() {
 async fn a_slow_append_that_lands_after_its_deadline_is_recorded_once() {
     let peer = Peer::start(1).await;
     let mut short = settings();
-    short.call_limit = Duration::from_millis(500);
+    short.call_limit = Duration::from_secs(2);
     let store = open(&peer.url(), short).await;
-    peer.appends([Fault::Slow(Duration::from_secs(2))]);
+    peer.appends([Fault::Slow(Duration::from_secs(3))]);
     let written = append("a", Expected::NoStream, 2);
     let landed = store.append(written.clone()).await.expect("recorded");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     once(&peer, &written);
     assert_eq!(store.append(written).await.expect("known"), landed);
 }
@@ -67,8 +67,8 @@ async fn a_slow_append_that_lands_after_its_deadline_is_recorded_once() {
 async fn silence_ends_with_the_deadline_and_says_that_trying_again_is_safe() {
     let peer = Peer::start(1).await;
     let mut short = settings();
-    short.call_limit = Duration::from_millis(300);
-    short.append_limit = Duration::from_millis(800);
+    short.call_limit = Duration::from_secs(2);
+    short.append_limit = Duration::from_secs(3);
     let store = open(&peer.url(), short).await;
     peer.appends([Fault::Slow(SOON); 8]);
     let written = append("a", Expected::NoStream, 1);
@@ -86,7 +86,7 @@ async fn silence_ends_with_the_deadline_and_says_that_trying_again_is_safe() {
         .await
         .expect("an answer")
     {
-        Err(StoreError::Unavailable(why)) => assert!(why.contains("0.3 s"), "{why}"),
+        Err(StoreError::Unavailable(why)) => assert!(why.contains("within 2 s"), "{why}"),
         other => panic!("{other:?}"),
     }
 }
@@ -102,7 +102,7 @@ async fn a_revision_that_does_not_follow_is_damage() {
     }
 }
 
-/// A stream that was cut from outside shows at the next read of it.
+/// The cluster is Anneal's own: what another program writes stops the reader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_of_another_program_is_damage_and_not_skipped() {
     let (peer, store) = one().await;

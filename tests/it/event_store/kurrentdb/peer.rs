@@ -3,6 +3,7 @@
 //!
 //! The rule: each answer is what a server of version 26.1 gives, as its published sources have it, unless the
 //! script or a mode says otherwise. Positions have gaps, checkpoints come late, ids are unique per stream only.
+//! One thing is simpler: the records of one append get one time, where a server looks at its clock for each.
 
 mod append;
 mod log;
@@ -148,6 +149,7 @@ impl Peer {
     /// Writes a record past all rules, as another program could.
     pub(crate) fn write(&self, stream: &str, kind: &str, metadata: &str, data: &str) {
         let mut log = held(&self.shared.log);
+        log.tick();
         log.push(
             None,
             stream,

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::integrity::{
     ChainedEvent, Checkpoint, CheckpointError, Digest, Fault, NoteError, Tip, Tree, Verifier,
-    audit::{Auditor, Expectations, Findings, StoredTile},
+    audit::{Auditor, Expectations, Findings},
     inclusion_spans, root_of, tiles_for, verify_inclusion_of,
 };
 
@@ -208,8 +208,8 @@ impl Scope {
             let to = (after + PAGE).min(self.end);
             let mut expected = Expectations::default();
             if self.has_tree {
-                expected.tiles = within(STATEMENT, stored_tiles(connection, after, to)).await?;
-                let heads = within(STATEMENT, heads(connection, after, to)).await?;
+                expected.tiles = within(STATEMENT, rows::stored_tiles(connection, after, to)).await?;
+                let heads = within(STATEMENT, rows::heads(connection, after, to)).await?;
                 for row in heads {
                     expected
                         .roots
@@ -382,58 +382,4 @@ impl EventRows for Channel {
         self.send(Work::Events(batch)).await;
         Ok(())
     }
-}
-
-/// The checkpoints of `after+1..=to` events.
-async fn heads(
-    connection: &mut PgConnection,
-    after: u64,
-    to: u64,
-) -> Result<Vec<rows::HeadRow>, sqlx::Error> {
-    let found = sqlx::query(
-        "select size, root, note from event_tree_head where size > $1 and size <= $2 order by size",
-    )
-    .bind(rows::signed(after)?)
-    .bind(rows::signed(to)?)
-    .fetch_all(connection)
-    .await?;
-    found.iter().map(rows::head).collect()
-}
-
-/// The tiles over the leaves `after..to`, on every level, that are full within them.
-async fn stored_tiles(
-    connection: &mut PgConnection,
-    after: u64,
-    to: u64,
-) -> Result<BTreeMap<(u8, u64), StoredTile>, sqlx::Error> {
-    let mut bounds = (Vec::new(), Vec::new(), Vec::new());
-    for level in 0..7_u8 {
-        let height = 8 * (u32::from(level) + 1);
-        // With the one that goes on behind `to`: the chain may break inside of it.
-        let last = (to >> height) + u64::from(level == 0);
-        bounds.0.push(i16::from(level));
-        bounds.1.push(rows::signed(after >> height)?);
-        bounds.2.push(rows::signed(last)?);
-    }
-    let found = sqlx::query(
-        "select t.level, t.idx, t.root, t.hashes
-         from unnest($1::smallint[], $2::bigint[], $3::bigint[]) as b(level, first, last)
-         join event_tree_tile t on t.level = b.level and t.idx >= b.first and t.idx < b.last",
-    )
-    .bind(bounds.0)
-    .bind(bounds.1)
-    .bind(bounds.2)
-    .fetch_all(connection)
-    .await?;
-    let mut tiles = BTreeMap::new();
-    for row in found {
-        let level = u8::try_from(row.try_get::<i16, _>("level")?);
-        let level = level.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let tile = StoredTile {
-            root: hash(row.try_get("root")?)?,
-            hashes: rows::hashes(row.try_get("hashes")?)?,
-        };
-        tiles.insert((level, unsigned(row.try_get("idx")?)?), tile);
-    }
-    Ok(tiles)
 }

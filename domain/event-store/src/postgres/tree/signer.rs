@@ -31,6 +31,8 @@ use crate::integrity::{
 const LOCK: i64 = 0x616e_6e65_616c_7472;
 /// Most events under one further checkpoint: what a transaction and memory have to bear.
 const ROUND: u64 = 20_000;
+/// Positions that are asked for at a time.
+const PAGE: u64 = 2_048;
 /// How long one round may take in the database.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before trying again when another process signs, or the database fails.
@@ -130,9 +132,15 @@ impl TreeSigner {
         loop {
             // Read before the round: what was recorded before the stop is signed by the round after it.
             let stopping = self.ended();
-            while self.limited(self.round(&mut connection, &mut signed)).await? {}
-            self.export(&mut signed).await;
-            self.tell(SigningState::Signed(signed.tree.size()));
+            loop {
+                let more = self.limited(self.round(&mut connection, &mut signed)).await?;
+                self.export(&mut signed).await;
+                self.tell(SigningState::Signed(signed.tree.size()));
+                // A long stretch that was recorded while nobody signed is exported as it goes.
+                if !more {
+                    break;
+                }
+            }
             if stopping {
                 drop(connection.close().await);
                 return Ok(());
@@ -171,7 +179,12 @@ impl TreeSigner {
             tiles: Vec::new(),
             fault: None,
         };
-        events::read(connection, from, to, &mut growth).await?;
+        let mut after = from;
+        while after < to && growth.fault.is_none() {
+            let until = (after + PAGE).min(to);
+            events::read(connection, after, until, &mut growth).await?;
+            after = until;
+        }
         if let Some(fault) = &growth.fault {
             return Err(Hindrance::Alarm(fault.to_string()));
         }

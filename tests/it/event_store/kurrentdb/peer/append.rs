@@ -97,6 +97,7 @@ fn decide(log: &mut Log, request: &AppendRecordsRequest) -> Result<AppendRecords
     if !violations.is_empty() {
         return Err(refusal(violations));
     }
+    log.tick();
     for record in &request.records {
         write(log, record)?;
     }

@@ -30,6 +30,7 @@ pub(crate) struct Record {
 pub(crate) struct Log {
     pub(crate) records: Vec<Record>,
     by_stream: std::collections::HashMap<String, Vec<usize>>,
+    now: i128,
 }
 
 impl Log {
@@ -46,6 +47,11 @@ impl Log {
             .map_or(-1, |record| i64::try_from(record.revision).expect("few records"))
     }
 
+    /// Takes the time for the records that follow.
+    pub(crate) fn tick(&mut self) {
+        self.now = self.now.max(SystemClock.now().unix_timestamp_nanos() / 100);
+    }
+
     /// Adds a record.
     pub(crate) fn push(
         &mut self,
@@ -55,15 +61,13 @@ impl Log {
         metadata: Vec<u8>,
         data: Vec<u8>,
     ) {
-        let now = SystemClock.now().unix_timestamp_nanos() / 100;
-        let last = self.records.last().map_or(0, |record| record.created);
         let record = Record {
             id: id.unwrap_or_else(|| SystemIds.next()),
             stream: stream.to_owned(),
             revision: u64::try_from(self.state(stream) + 1).expect("not negative"),
             position: (self.records.len() as u64 + 1) * STEP,
             kind: kind.to_owned(),
-            created: now.max(last),
+            created: self.now,
             metadata,
             data,
         };

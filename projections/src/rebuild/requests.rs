@@ -1,11 +1,12 @@
-//! Rebuilds that were asked for: durable, and worked off by whoever leads the projections.
+//! Rebuilds that were asked for: durable, and worked off in the background.
 //!
-//! The rule: a request is done once a rebuild that began after it is folded. Several requests that wait for one
-//! projection are one.
+//! The rule: a request is done once a rebuild that began after it has taken the live table's place. Several
+//! requests that wait for one projection are one.
 
 use sqlx::{PgConnection, PgPool};
 
-/// Asks for rebuilds of these projections. They are worked off by a running system. Safe to call again.
+/// Asks for rebuilds of these projections. They are worked off by a running system, in the background; one that
+/// is being rebuilt now is rebuilt once more after that. Safe to call again.
 ///
 /// # Errors
 /// When the database fails; then nothing was asked for.
@@ -33,15 +34,16 @@ pub async fn finished(pool: &PgPool, names: &[&str]) -> Result<bool, sqlx::Error
     .await
 }
 
-/// Names of the projections that wait for a rebuild.
-pub(crate) async fn waiting(connection: &mut PgConnection) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    sqlx::query_as("select name, requested from projection_request where requested > done")
-        .fetch_all(connection)
+/// The number of the newest request; 0 when there was none.
+pub(super) async fn newest(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select coalesce(max(requested), 0) from projection_request where name = $1")
+        .bind(name)
+        .fetch_one(connection)
         .await
 }
 
 /// Notes that everything up to `number` is done.
-pub(crate) async fn done(connection: &mut PgConnection, name: &str, number: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn done(connection: &mut PgConnection, name: &str, number: i64) -> Result<(), sqlx::Error> {
     sqlx::query("update projection_request set done = greatest(done, $2) where name = $1")
         .bind(name)
         .bind(number)

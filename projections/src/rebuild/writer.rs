@@ -1,0 +1,186 @@
+//! Writes shadow rows and their checkpoints, while the next page is being folded.
+//!
+//! The rule: rows and the checkpoint up to which they are complete go into one transaction, which proves the
+//! lease; batches are written in the order in which they came.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use super::{RebuildError, connect, shadow};
+use crate::{
+    lease::Lease,
+    read_model::{Described, Write},
+    runner::stored,
+};
+use domain::event_store::Position;
+
+/// What is written in one transaction.
+pub(super) struct Batch {
+    pub(super) writes: Vec<Write>,
+    /// Projections and how far their shadows are complete with these writes.
+    pub(super) checkpoints: Vec<(&'static str, Position)>,
+}
+
+enum Task {
+    Write(Batch),
+    /// Answered when everything before is written.
+    Settle(oneshot::Sender<()>),
+}
+
+/// The writing task; ends when this is dropped.
+pub(super) struct Writer {
+    tasks: mpsc::Sender<Task>,
+    outcome: Option<oneshot::Receiver<RebuildError>>,
+    task: AbortHandle,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Writer {
+    /// Connects, and begins to write.
+    pub(super) async fn start(
+        pool: &PgPool,
+        lease: Lease,
+        tables: Vec<Described>,
+    ) -> Result<Self, RebuildError> {
+        let mut connection = connect(pool).await?;
+        // A crash of the server loses the newest batches together with their checkpoints.
+        sqlx::query("set synchronous_commit = off")
+            .execute(&mut connection)
+            .await?;
+        // One batch is being written while another one waits.
+        let (tasks, mut waiting) = mpsc::channel(1);
+        let (failed, outcome) = oneshot::channel();
+        let work = async move {
+            while let Some(task) = waiting.recv().await {
+                match task {
+                    Task::Write(batch) => {
+                        if let Err(error) = write(&mut connection, lease, &tables, batch).await {
+                            drop(failed.send(error));
+                            return;
+                        }
+                    }
+                    // Whoever asked may have gone.
+                    Task::Settle(answer) => drop(answer.send(())),
+                }
+            }
+        };
+        Ok(Self {
+            tasks,
+            outcome: Some(outcome),
+            task: tokio::spawn(work).abort_handle(),
+        })
+    }
+
+    async fn why(&mut self) -> RebuildError {
+        match self.outcome.take() {
+            Some(outcome) => outcome.await.unwrap_or(RebuildError::Interrupted),
+            None => RebuildError::Interrupted,
+        }
+    }
+
+    /// Hands over a batch; waits while two are on their way.
+    pub(super) async fn write(&mut self, batch: Batch) -> Result<(), RebuildError> {
+        if batch.writes.is_empty() && batch.checkpoints.is_empty() {
+            return Ok(());
+        }
+        match self.tasks.send(Task::Write(batch)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.why().await),
+        }
+    }
+
+    /// Waits until everything is written.
+    pub(super) async fn settle(&mut self) -> Result<(), RebuildError> {
+        let (answer, answered) = oneshot::channel();
+        if self.tasks.send(Task::Settle(answer)).await.is_ok() && answered.await.is_ok() {
+            return Ok(());
+        }
+        Err(self.why().await)
+    }
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    lease: Lease,
+    tables: &[Described],
+    batch: Batch,
+) -> Result<(), RebuildError> {
+    let mut transaction = connection.begin().await?;
+    apply(&mut transaction, tables, batch.writes).await?;
+    move_checkpoints(&mut transaction, lease, &batch.checkpoints).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Writes rows, inside the transaction of `connection`.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    tables: &[Described],
+    writes: Vec<Write>,
+) -> Result<(), RebuildError> {
+    for write in writes {
+        match write {
+            Write::Copy { statement, lines } => {
+                let mut copy = connection.copy_in_raw(&statement).await?;
+                copy.send(lines).await?;
+                copy.finish().await?;
+            }
+            Write::Versions { statement, json } => {
+                sqlx::query(AssertSqlSafe(statement))
+                    .bind(json)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Write::Upsert {
+                table,
+                statement,
+                json,
+            } => {
+                let known = tables
+                    .iter()
+                    .find(|known| crate::read_model::Target::Shadow.name(known.name) == table);
+                if let Some(known) = known {
+                    shadow::add_key(&mut *connection, *known).await?;
+                }
+                sqlx::query(AssertSqlSafe(statement))
+                    .bind(json)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Proves the lease and moves the checkpoints of shadows.
+pub(super) async fn move_checkpoints(
+    connection: &mut PgConnection,
+    lease: Lease,
+    checkpoints: &[(&'static str, Position)],
+) -> Result<(), RebuildError> {
+    let names: Vec<&str> = checkpoints.iter().map(|(name, _)| *name).collect();
+    let positions: Vec<i64> = checkpoints
+        .iter()
+        .map(|(_, position)| stored(*position))
+        .collect();
+    sqlx::query(
+        "update projection_rebuild r set position = m.position, failure = null, failed_position = null
+         from unnest($1::text[], $2::bigint[]) as m(name, position) where r.name = m.name",
+    )
+    .bind(&names)
+    .bind(&positions)
+    .execute(&mut *connection)
+    .await?;
+    match lease.renew(connection).await? {
+        true => Ok(()),
+        false => Err(RebuildError::Deposed),
+    }
+}

@@ -1,0 +1,295 @@
+//! The leader: holds the lease, reads the log, has pages folded.
+//!
+//! The rule: nothing is written but under the lease's epoch, and what stands in the checkpoint table wins over
+//! what stands in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::event_store::{EventStore, Filter, Page, Position, Subscription};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
+
+use super::{
+    RETRY, RunError, Settings,
+    follower::{Follower, State, recorded},
+    page::{self, Folded},
+    progress::Progress,
+    stored,
+};
+use crate::lease::{FOLD, Lease};
+
+/// Events per transaction.
+const PAGE: usize = 2_000;
+/// Deadline of the transaction of one page.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) struct Leader {
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) pool: PgPool,
+    pub(super) followers: Vec<Follower>,
+    pub(super) reached: watch::Sender<Position>,
+    /// What the others of this process see.
+    pub(super) progress: Progress,
+    /// Told when a shadow table took its place.
+    pub(super) swapped: Arc<Notify>,
+    pub(super) settings: Settings,
+    pub(super) lease: Option<Lease>,
+    /// Whether a newer build was given its chance to lead.
+    pub(super) stood_back: bool,
+}
+
+impl Leader {
+    /// Leads as long as all goes well.
+    pub(super) async fn lead(&mut self) -> Result<(), RunError> {
+        let mut connection = self.connect().await?;
+        self.follow().await?;
+        fail::fail_point!("projection.leading");
+        self.restore(&mut connection).await?;
+        if self.give_way().await? {
+            return Ok(());
+        }
+        let mut looked = Instant::now();
+        let mut subscription = self.store.subscribe(self.front(), Filter::all());
+        let mut heard = self.front();
+        loop {
+            let worked = self.catch_up(&mut connection).await? | self.straggle(&mut connection).await?;
+            if looked.elapsed() >= self.look_each() {
+                self.look(&mut connection).await?;
+                looked = Instant::now();
+                if self.give_way().await? {
+                    return Ok(());
+                }
+            }
+            if worked {
+                continue;
+            }
+            if heard != self.front() {
+                heard = self.front();
+                subscription = self.store.subscribe(heard, Filter::all());
+            }
+            if let Some(next) = self.await_news(&mut connection, subscription.as_mut()).await? {
+                heard = next;
+            }
+        }
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn resign(&mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        if let Ok(Err(error)) = timeout(self.settings.lease, lease.release(&self.pool)).await {
+            tracing::debug!(%error, "the lease of the projections runs out by itself");
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, RunError> {
+        let mut connection = self.pool.acquire().await?.detach();
+        // Read models are folded again from their checkpoint after a crash, so that no page has to wait for the
+        // disk. And a transaction of a frozen leader must not hold its locks for longer than its lease.
+        sqlx::query(
+            "select set_config('synchronous_commit', 'off', false),
+                    set_config('idle_in_transaction_session_timeout', $1, false)",
+        )
+        .bind(self.settings.lease.as_millis().to_string())
+        .execute(&mut connection)
+        .await?;
+        Ok(connection)
+    }
+
+    /// Waits until nobody leads, then leads. Meanwhile the way the leader comes along is published.
+    async fn follow(&mut self) -> Result<(), RunError> {
+        self.resign().await;
+        loop {
+            self.reached.send_replace(self.progress.stored().await?);
+            if let Some(lease) = Lease::take(&self.pool, FOLD, self.settings.lease).await? {
+                self.lease = Some(lease);
+                return Ok(());
+            }
+            tokio::time::sleep(RETRY.min(self.settings.lease / 2)).await;
+        }
+    }
+
+    fn lease(&self) -> Result<Lease, RunError> {
+        self.lease.ok_or(RunError::Deposed)
+    }
+
+    fn look_each(&self) -> Duration {
+        self.settings.lease / 4
+    }
+
+    /// The position that the foremost projections have reached.
+    fn front(&self) -> Position {
+        let going = self.followers.iter().filter(|follower| follower.going());
+        going
+            .map(|follower| follower.checkpoint)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Folds what is known to be there for the foremost projections.
+    async fn catch_up(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
+        let from = self.front();
+        if from >= self.store.known_head() || !self.followers.iter().any(Follower::going) {
+            return Ok(false);
+        }
+        let page = self.store.read_all(from, &Filter::all(), PAGE).await?;
+        self.fold(connection, from, &page).await?;
+        Ok(page.next > from)
+    }
+
+    /// Folds one page for those that are behind the others: in turns, so that nobody waits for them.
+    async fn straggle(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
+        let front = self.front();
+        let behind = self
+            .followers
+            .iter()
+            .filter(|follower| follower.due() && (follower.checkpoint < front || !follower.going()));
+        let Some(last) = behind.map(|follower| follower.checkpoint).min() else {
+            return Ok(false);
+        };
+        let page = self.store.read_all(last, &Filter::all(), PAGE).await?;
+        self.fold(connection, last, &page).await?;
+        Ok(page.next > last)
+    }
+
+    /// Waits for events, a swap, or the next moment to look. Returns the place of the subscription.
+    async fn await_news(
+        &mut self,
+        connection: &mut PgConnection,
+        subscription: &mut dyn Subscription,
+    ) -> Result<Option<Position>, RunError> {
+        let from = self.front();
+        let swapped = self.swapped.clone();
+        tokio::select! {
+            page = subscription.next(), if self.followers.iter().any(Follower::going) => {
+                let page = page?;
+                self.fold(connection, from, &page).await?;
+                Ok(Some(page.next))
+            }
+            () = swapped.notified() => self.look(connection).await.map(|()| None),
+            () = tokio::time::sleep(self.look_each()) => self.look(connection).await.map(|()| None),
+        }
+    }
+
+    /// Renews the lease, and takes over what others changed in the checkpoint table.
+    async fn look(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
+        let lease = self.lease()?;
+        let work = async {
+            if !lease.renew(&mut *connection).await? {
+                return Err(RunError::Deposed);
+            }
+            self.refresh(connection).await
+        };
+        timeout(DEADLINE, work).await.map_err(|_| RunError::TimedOut)?
+    }
+
+    /// Reads the checkpoints again; tries stopped projections whose time has come.
+    async fn refresh(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
+        let recorded = recorded(connection).await?;
+        for follower in &mut self.followers {
+            if let Some(found) = recorded.get(follower.projector.name()) {
+                found.into_follower(follower);
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Reads the checkpoints at the start; a projection that has none gets one.
+    async fn restore(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
+        let recorded = recorded(&mut *connection).await?;
+        let mut short = None;
+        for follower in &mut self.followers {
+            let (name, version) = (follower.projector.name(), follower.projector.version());
+            if recorded.contains_key(name) {
+                continue;
+            }
+            let short = match short {
+                Some(short) => short,
+                None => *short.insert(is_short(self.store.as_ref()).await?),
+            };
+            let mut transaction = connection.begin().await?;
+            follower.projector.clear(&mut transaction).await?;
+            // A long log is folded faster into a shadow.
+            sqlx::query(
+                "insert into projection_checkpoint (name, version, position, state) values ($1, $2, 0, $3)
+                 on conflict (name) do nothing",
+            )
+            .bind(name)
+            .bind(version)
+            .bind(if short { "live" } else { "building" })
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+        }
+        self.refresh(connection).await
+    }
+
+    /// Lets a newer build lead, if there is one: once, for as long as it needs to notice.
+    async fn give_way(&mut self) -> Result<bool, RunError> {
+        let newer: Vec<&str> = self
+            .followers
+            .iter()
+            .filter(|follower| follower.state == State::Newer)
+            .map(|follower| follower.projector.name())
+            .collect();
+        if newer.is_empty() || self.stood_back {
+            return Ok(false);
+        }
+        tracing::warn!(
+            projections = newer.join(", "),
+            "a newer version of Anneal has folded these; it is left to lead. To take them back, run: anneal replay"
+        );
+        self.stood_back = true;
+        self.resign().await;
+        tokio::time::sleep(2 * RETRY).await;
+        Ok(true)
+    }
+
+    /// Folds one page, in one transaction, into those that stand in it.
+    async fn fold(
+        &mut self,
+        connection: &mut PgConnection,
+        from: Position,
+        page: &Page,
+    ) -> Result<(), RunError> {
+        let lease = self.lease()?;
+        let work = page::fold(&mut *connection, lease, &self.followers, from, page);
+        match timeout(DEADLINE, work).await.map_err(|_| RunError::TimedOut)?? {
+            Folded::Done(places) => {
+                for place in places {
+                    place.take(&mut self.followers);
+                }
+            }
+            Folded::Overtaken => self.refresh(connection).await?,
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let going = || self.followers.iter().filter(|follower| follower.going());
+        let head = self.store.known_head();
+        let all = going().map(|follower| follower.checkpoint).min();
+        self.reached.send_replace(all.unwrap_or_default());
+        let lag = head.0.saturating_sub(all.unwrap_or_default().0);
+        metrics::gauge!("projection_lag_events").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
+        for follower in &self.followers {
+            let stopped = matches!(follower.state, State::Stopped { .. }) && !follower.outdated;
+            let name = follower.projector.name();
+            metrics::gauge!("projection_stopped", "projection" => name).set(f64::from(u8::from(stopped)));
+            metrics::gauge!("projection_position", "projection" => name).set(f64::from(
+                u32::try_from(stored(follower.checkpoint)).unwrap_or(u32::MAX),
+            ));
+        }
+    }
+}
+
+/// Whether the log is no longer than one page.
+async fn is_short(store: &dyn EventStore) -> Result<bool, RunError> {
+    let head = store.head().await?;
+    let page = store.read_all(Position::START, &Filter::all(), PAGE).await?;
+    Ok(page.next >= head)
+}

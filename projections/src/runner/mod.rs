@@ -1,0 +1,145 @@
+//! Drives all projections along the log.
+//!
+//! One process leads at a time, by a lease. It writes every projection's rows and checkpoints of a page in one
+//! transaction, so that read models agree with each other and nothing is applied twice or skipped. A projection
+//! that meets an event it cannot fold stops exactly there, alone, and says so; it is tried again from time to
+//! time, because a newer build may know more. Beside it, shadow tables are built: see [`crate::rebuild`].
+
+mod follower;
+mod leader;
+mod page;
+mod progress;
+mod standing;
+
+use std::{sync::Arc, time::Duration};
+
+use domain::event_store::{EventStore, Position, StoreError};
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::{follower::Follower, leader::Leader};
+pub use self::{
+    progress::{NotYet, Progress},
+    standing::{Condition, Standing, standing},
+};
+use crate::{
+    read_model::{ProjectError, Projector},
+    rebuild::background,
+};
+
+/// Wait before another try after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Lengths of time of the runner.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a leader that is not heard of stays the leader.
+    pub lease: Duration,
+    /// How often it is looked whether a rebuild is wanted.
+    pub look: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(10),
+            look: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why the runner paused.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error("a page was not written in time")]
+    TimedOut,
+    #[error("another process leads now")]
+    Deposed,
+}
+
+/// Starts following the log with `projectors`, and rebuilding what has to be; ends when `stop` is cancelled.
+#[must_use]
+pub fn start(
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    projectors: fn() -> Vec<Box<dyn Projector>>,
+    stop: CancellationToken,
+) -> (Progress, tokio::task::JoinHandle<()>) {
+    start_with(store, pool, projectors, stop, Settings::default())
+}
+
+/// As [`start`], with other lengths of time.
+#[must_use]
+pub fn start_with(
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    projectors: impl Fn() -> Vec<Box<dyn Projector>>,
+    stop: CancellationToken,
+    settings: Settings,
+) -> (Progress, tokio::task::JoinHandle<()>) {
+    let (sender, position) = watch::channel(Position::START);
+    let swapped = Arc::new(Notify::new());
+    let progress = Progress {
+        position,
+        pool: pool.clone(),
+        names: projectors().iter().map(|projector| projector.name()).collect(),
+    };
+    let builders = tokio::spawn(background::run(
+        background::Parts {
+            store: store.clone(),
+            pool: pool.clone(),
+            projectors: projectors(),
+            swapped: swapped.clone(),
+            settings,
+        },
+        stop.clone(),
+    ));
+    let mut leader = Leader {
+        store,
+        pool,
+        followers: projectors().into_iter().map(Follower::new).collect(),
+        reached: sender,
+        progress: progress.clone(),
+        swapped,
+        settings,
+        lease: None,
+        stood_back: false,
+    };
+    let task = tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                outcome = leader.lead() => if let Err(error) = outcome {
+                    tracing::warn!(%error, "projections paused, trying again");
+                    metrics::counter!("projection_failures_total").increment(1);
+                },
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+        leader.resign().await;
+        if let Err(error) = builders.await {
+            tracing::warn!(%error, "the rebuilding of read models ended with an error");
+        }
+    });
+    (progress, task)
+}
+
+/// A position as the database keeps it.
+pub(crate) fn stored(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
+/// A position that the database kept.
+pub(crate) fn position(stored: i64) -> Position {
+    Position(u64::try_from(stored).unwrap_or_default())
+}

@@ -1,0 +1,79 @@
+//! How far the read models are: for whoever wants to read what was just written.
+//!
+//! The rule: a projection that is stopped or still being built holds nobody up; it is reported instead.
+
+use std::time::Duration;
+
+use domain::event_store::Position;
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use super::position;
+
+/// How often the table is asked, for when another process leads.
+const ASK_EACH: Duration = Duration::from_millis(50);
+
+/// How far the read models are.
+#[derive(Clone)]
+pub struct Progress {
+    pub(super) position: watch::Receiver<Position>,
+    pub(super) pool: PgPool,
+    pub(super) names: Vec<&'static str>,
+}
+
+/// The read models did not get there in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the read models have not reached position {wanted} in time (they are at {reached}); try again")]
+pub struct NotYet {
+    /// Where they should be.
+    pub wanted: Position,
+    /// Where they are.
+    pub reached: Position,
+}
+
+impl Progress {
+    /// The position up to which all read models that are being folded are folded, as last heard.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        *self.position.borrow()
+    }
+
+    /// Waits until all read models that are being folded have folded `wanted`.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`.
+    pub async fn reach(&self, wanted: Position, patience: Duration) -> Result<(), NotYet> {
+        if self.position() >= wanted {
+            return Ok(());
+        }
+        let mut position = self.position.clone();
+        let local = async { position.wait_for(|reached| *reached >= wanted).await.is_ok() };
+        tokio::select! {
+            true = local => Ok(()),
+            true = self.reach_elsewhere(wanted) => Ok(()),
+            () = tokio::time::sleep(patience) => Err(NotYet { wanted, reached: self.position() }),
+            else => Err(NotYet { wanted, reached: self.position() }),
+        }
+    }
+
+    async fn reach_elsewhere(&self, wanted: Position) -> bool {
+        loop {
+            tokio::time::sleep(ASK_EACH).await;
+            if self.stored().await.is_ok_and(|reached| reached >= wanted) {
+                return true;
+            }
+        }
+    }
+
+    /// What the checkpoint table says.
+    pub(super) async fn stored(&self) -> Result<Position, sqlx::Error> {
+        sqlx::query_scalar::<_, i64>(
+            "select coalesce(min(position), 0) from projection_checkpoint
+             where state = 'live' and name = any($1)",
+        )
+        .bind(&self.names)
+        .fetch_one(&self.pool)
+        .await
+        .map(position)
+    }
+}

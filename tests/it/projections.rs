@@ -1,0 +1,10 @@
+//! The read side under hard conditions: leaders that freeze, rebuilds beside a running system, events that
+//! cannot be folded (AU-5).
+
+mod ground;
+mod histories;
+mod leading;
+mod rebuilding;
+mod replay;
+mod stopping;
+mod swapping;

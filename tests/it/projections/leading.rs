@@ -1,0 +1,197 @@
+//! Leadership: a leader that freezes loses it, and writes nothing when it thaws.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::event_store::{BoxFuture, RecordedEvent};
+use projections::{
+    history::History,
+    lease::{FOLD, Lease},
+    projects::project::Projects,
+    read_model::{Builder, Described, ProjectError, Projector, Shape, Table},
+};
+use sqlx::PgConnection;
+use tokio::sync::{Semaphore, watch};
+
+use super::ground::{Ground, PATIENCE, eventually};
+
+/// The projection of projects, which freezes in the middle of its first page, after it wrote its rows.
+struct Freezing {
+    table: Table<Projects>,
+    thaw: Arc<Semaphore>,
+    /// The transaction that it froze in.
+    transaction: watch::Sender<Option<String>>,
+}
+
+impl Projector for Freezing {
+    fn name(&self) -> &'static str {
+        self.table.name()
+    }
+    fn version(&self) -> i32 {
+        self.table.version()
+    }
+    fn personal(&self) -> bool {
+        self.table.personal()
+    }
+    fn history(&self) -> Option<History> {
+        self.table.history()
+    }
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        self.table.wants(event)
+    }
+    fn tables(&self) -> Vec<Described> {
+        self.table.tables()
+    }
+    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder> {
+        self.table.builder(shape, fresh)
+    }
+    fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
+        self.table.clear(connection)
+    }
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [&'a RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), ProjectError>> {
+        Box::pin(async move {
+            self.table.apply(&mut *connection, events).await?;
+            if self.transaction.borrow().is_none() {
+                let id = sqlx::query_scalar("select pg_current_xact_id()::text")
+                    .fetch_one(connection)
+                    .await?;
+                self.transaction.send_replace(Some(id));
+                self.thaw.acquire().await.expect("never closed").forget();
+            }
+            Ok(())
+        })
+    }
+}
+
+fn freezing() -> (
+    impl Fn() -> Vec<Box<dyn Projector>>,
+    Arc<Semaphore>,
+    watch::Receiver<Option<String>>,
+) {
+    let thaw = Arc::new(Semaphore::new(0));
+    let (transaction, seen) = watch::channel(None);
+    let gate = thaw.clone();
+    let make = move || -> Vec<Box<dyn Projector>> {
+        vec![Box::new(Freezing {
+            table: Table::default(),
+            thaw: gate.clone(),
+            transaction: transaction.clone(),
+        })]
+    };
+    (make, thaw, seen)
+}
+
+/// Two processes: the one that froze in the middle of a page is replaced, and its page is not written twice.
+#[tokio::test]
+async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
+    let ground = Ground::new().await;
+    let (make, thaw, mut frozen) = freezing();
+    let first = ground.start_on(ground.store.clone(), make);
+    ground.projects(3).await;
+    let led = frozen.wait_for(Option::is_some);
+    drop(
+        tokio::time::timeout(PATIENCE, led)
+            .await
+            .expect("it leads")
+            .expect("it lives"),
+    );
+    let second = ground.start(|| vec![Box::new(Table::<Projects>::default())]);
+    let mut last = ground.projects(2).await;
+    second
+        .progress
+        .reach(last, PATIENCE)
+        .await
+        .expect("the second one took over");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
+    thaw.add_permits(10);
+    last = ground.projects(1).await;
+    second
+        .progress
+        .reach(last, PATIENCE)
+        .await
+        .expect("the second one goes on");
+    let id = frozen.borrow().clone().expect("it froze in one");
+    let status = eventually(async || {
+        let status: Option<String> = sqlx::query_scalar("select pg_xact_status($1::xid8)")
+            .bind(&id)
+            .fetch_one(&ground.pool)
+            .await
+            .expect("a status");
+        status.filter(|status| status != "in progress")
+    });
+    assert_eq!(status.await, "aborted");
+    first.end().await;
+    for comparison in ground
+        .check(|| vec![Box::new(Table::<Projects>::default())])
+        .await
+    {
+        assert!(comparison.is_equal(), "{comparison:?}");
+        assert_eq!(comparison.same, 6);
+    }
+    second.end().await;
+}
+
+/// The epoch alone keeps a thawed leader from writing: nobody moved the checkpoint meanwhile.
+#[tokio::test]
+async fn a_thawed_leader_is_fenced_by_the_epoch() {
+    let ground = Ground::new().await;
+    let (make, thaw, mut frozen) = freezing();
+    let runner = ground.start_on(ground.store.clone(), make);
+    let last = ground.projects(1).await;
+    frozen.wait_for(Option::is_some).await.expect("it froze");
+    // It runs out early, so that the server does not end the transaction before the fence has to.
+    sqlx::query("update projection_lease set expires_at = '-infinity' where name = 'fold'")
+        .execute(&ground.pool)
+        .await
+        .expect("it runs out");
+    let other = eventually(async || Lease::take(&ground.pool, FOLD, PATIENCE).await.expect("asked")).await;
+    let id = frozen.borrow().clone().expect("it froze in one");
+    thaw.add_permits(10);
+    let status = eventually(async || {
+        let status: Option<String> = sqlx::query_scalar("select pg_xact_status($1::xid8)")
+            .bind(&id)
+            .fetch_one(&ground.pool)
+            .await
+            .expect("a status");
+        status.filter(|status| status != "in progress")
+    });
+    assert_eq!(status.await, "aborted");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 0);
+    // Once it is free again, the runner takes it again and goes on.
+    other.release(&ground.pool).await.expect("released");
+    runner
+        .progress
+        .reach(last, PATIENCE)
+        .await
+        .expect("it leads again");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 1);
+    runner.end().await;
+}
+
+/// Only one holds a lease; one that lost it cannot renew it.
+#[tokio::test]
+async fn a_lease_has_one_holder_and_an_old_epoch_proves_nothing() {
+    let ground = Ground::new().await;
+    let short = Duration::from_millis(200);
+    let first = Lease::take(&ground.pool, FOLD, short)
+        .await
+        .expect("asked")
+        .expect("free");
+    let second = eventually(async || Lease::take(&ground.pool, FOLD, PATIENCE).await.expect("asked")).await;
+    assert!(second.epoch() > first.epoch());
+    let mut connection = ground.pool.acquire().await.expect("a connection");
+    assert!(!first.renew(&mut connection).await.expect("asked"));
+    assert!(second.renew(&mut connection).await.expect("asked"));
+    drop(connection);
+    // Nor can it take it away from the one who has it.
+    first.release(&ground.pool).await.expect("nothing to do");
+    assert!(
+        Lease::take(&ground.pool, FOLD, short)
+            .await
+            .expect("asked")
+            .is_none()
+    );
+}

@@ -1,0 +1,168 @@
+//! Events that cannot be folded: the projection stops exactly there, alone, and says so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::{
+    aggregate::{DecodeError, decode},
+    event_store::{Position, RecordedEvent},
+    id::Ids,
+    projects::project::ProjectEvent,
+};
+use projections::{
+    audit::entry::Entries,
+    projects::project::{ProjectRow, Projects},
+    read_model::{ReadModel, Rows, Table},
+    runner::{Condition, Standing, standing},
+};
+use serde_json::json;
+use tests::harness::TestApp;
+
+use super::ground::{Ground, PATIENCE, eventually, project};
+
+async fn stopped(ground: &Ground, name: &str) -> Standing {
+    eventually(async || {
+        let all = standing(&ground.pool).await.expect("asked");
+        all.into_iter()
+            .find(|one| one.name == name && one.condition == Condition::Stopped)
+    })
+    .await
+}
+
+/// Everything before the bad event is folded, also when it is recorded in the middle of a page; nothing after.
+#[tokio::test]
+async fn a_projection_stops_before_the_bad_event_and_the_others_go_on() {
+    let ground = Ground::new().await;
+    let before = ground.projects(5).await;
+    let bad = ground.bad_project().await;
+    let last = ground.projects(4).await;
+    let runner = ground.start(|| {
+        vec![
+            Box::new(Table::<Projects>::default()),
+            Box::new(Table::<Entries>::default()),
+        ]
+    });
+    let standing = stopped(&ground, "projects.project").await;
+    assert_eq!(standing.failed_position, Some(bad));
+    assert_eq!(standing.position, before);
+    assert!(
+        standing
+            .failure
+            .is_some_and(|reason| reason.contains(&bad.to_string()))
+    );
+    runner
+        .progress
+        .reach(last, PATIENCE)
+        .await
+        .expect("the others go on");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
+    assert_eq!(ground.count("select count(*) from audit_entry").await, 10);
+    // Also what is recorded from now on.
+    let last = ground.projects(1).await;
+    runner
+        .progress
+        .reach(last, PATIENCE)
+        .await
+        .expect("the others go on");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
+    runner.end().await;
+}
+
+/// Whether [`Picky`] is content by now.
+static CONTENT: AtomicBool = AtomicBool::new(false);
+
+/// Refuses the project named "unwanted", until it is content; the database refuses the row, not the fold.
+#[derive(Default)]
+struct Picky;
+
+impl ReadModel for Picky {
+    type Row = ProjectRow;
+    const NAME: &'static str = "projects.project";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "projects_project";
+    const CATEGORIES: &'static [&'static str] = &["projects.project"];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Projects::keys(event)
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<ProjectRow>) -> Result<(), DecodeError> {
+        Projects::fold(event, rows)?;
+        let ProjectEvent::Created { project, name, .. } = decode(event)?;
+        if name == "unwanted" && !CONTENT.load(Ordering::SeqCst) {
+            rows.change(project.0, |row| {
+                row.created_at = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(-50_000);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A row that the database refuses is found among many; the projection is tried again without a restart.
+#[tokio::test]
+async fn a_stopped_projection_is_tried_again_by_itself() {
+    let ground = Ground::new().await;
+    sqlx::raw_sql("alter table projects_project add check (created_at > '1900-01-01')")
+        .execute(
+            &sqlx::PgPool::connect(&ground.database.url)
+                .await
+                .expect("as the owner"),
+        )
+        .await
+        .expect("altered");
+    let before = ground.projects(7).await;
+    let bad = ground
+        .record(vec![project(domain::id::SystemIds.next(), "unwanted")])
+        .await;
+    let last = ground.projects(3).await;
+    let runner = ground.start(|| vec![Box::new(Table::<Picky>::default())]);
+    let standing = stopped(&ground, "projects.project").await;
+    assert_eq!((standing.position, standing.failed_position), (before, Some(bad)));
+    assert_eq!(ground.count("select count(*) from projects_project").await, 7);
+    CONTENT.store(true, Ordering::SeqCst);
+    runner.progress.reach(last, PATIENCE).await.expect("it goes on");
+    assert_eq!(ground.count("select count(*) from projects_project").await, 11);
+    assert_eq!(
+        ground
+            .count("select count(*) from projection_checkpoint where failure is not null")
+            .await,
+        0
+    );
+    runner.end().await;
+}
+
+/// Operators see it, and mutations do not wait for a projection that stopped.
+#[tokio::test]
+async fn health_names_the_stopped_projection_and_the_system_goes_on() {
+    let app = TestApp::start().await;
+    let pool = event_store::postgres::app_pool(&app.database_url, 1)
+        .await
+        .expect("a pool");
+    let ground = Ground {
+        database: tests::harness::database().await,
+        store: event_store::postgres::PostgresEventStore::start(
+            event_store::postgres::address(&app.database_url).expect("a URL"),
+            event_store::postgres::Settings::default(),
+            std::sync::Arc::new(domain::clock::SystemClock),
+        )
+        .await
+        .expect("a second store"),
+        pool,
+    };
+    let bad: Position = ground.bad_project().await;
+    stopped(&ground, "projects.project").await;
+    let health = app
+        .client()
+        .send(app.client().request(reqwest::Method::GET, "/api/health"))
+        .await;
+    assert_eq!(health.status, 200, "{health:?}");
+    let projections = &health.body["projections"];
+    assert_eq!(projections[0]["name"], json!("projects.project"), "{health:?}");
+    assert_eq!(projections[0]["condition"], json!("stopped"));
+    assert_eq!(projections[0]["failedPosition"], json!(bad));
+    assert!(
+        projections[0].get("failure").is_none(),
+        "reasons may quote events"
+    );
+    app.admin.dataset("still works").await;
+    app.stop().await;
+}

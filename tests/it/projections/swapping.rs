@@ -1,0 +1,182 @@
+//! Swaps under load: no query fails, nobody waits for long, and what the live table was stays in place.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::id::{Ids, SystemIds};
+use projections::{
+    audit::entry::Entries,
+    paging::Viewer,
+    projects::project::{self as projects_table, Projects},
+    read_model::Table,
+    rebuild::{Limits, Wish},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::ground::{Ground, PATIENCE, Projectors, project};
+
+const BOTH: Projectors = || {
+    vec![
+        Box::new(Table::<Projects>::default()),
+        Box::new(Table::<Entries>::default()),
+    ]
+};
+const SWAP: Wish = Wish {
+    compare: false,
+    swap: true,
+    discard: false,
+};
+
+/// Readers with prepared statements, writers that read their own writes, and swap after swap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_query_fails_while_tables_are_swapped() {
+    let ground = Arc::new(Ground::new().await);
+    let runner = ground.start(BOTH);
+    let last = ground.projects(200).await;
+    runner.progress.reach(last, PATIENCE).await.expect("folded");
+    let stop = CancellationToken::new();
+    let reads = Arc::new(AtomicU64::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        let (ground, stop, reads) = (ground.clone(), stop.clone(), reads.clone());
+        tasks.push(tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                let counted = projects_table::count(&ground.pool, Viewer::Everything).await;
+                let counted = counted.expect("a query was refused");
+                let joined = sqlx::query(
+                    "select to_jsonb(t)::text from projects_project t
+                     join audit_entry a on a.subject = 'prj_' || replace(t.id::text, '-', '')",
+                );
+                let rows = joined.fetch_all(&ground.pool).await.expect("a query was refused");
+                assert!(counted >= 200 && rows.len() >= 200, "rows went away");
+                reads.fetch_add(1, Ordering::SeqCst);
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let (ground, stop, progress) = (ground.clone(), stop.clone(), runner.progress.clone());
+        tasks.push(tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                let id = SystemIds.next();
+                let position = ground.record(vec![project(id, "mine")]).await;
+                progress
+                    .reach(position, PATIENCE)
+                    .await
+                    .expect("one's own write is there in time");
+                let mine = sqlx::query("select 1 from projects_project where id = $1").bind(id);
+                let mine = mine.fetch_all(&ground.pool).await.expect("a query was refused");
+                assert_eq!(mine.len(), 1, "one's own write is not there");
+            }
+        }));
+    }
+    let before = reads.load(Ordering::SeqCst);
+    for _ in 0..6 {
+        let outcomes = ground.rebuild(BOTH, SWAP, Limits::default()).await;
+        assert!(outcomes.iter().all(|outcome| outcome.swapped), "{outcomes:?}");
+    }
+    stop.cancel();
+    for task in tasks {
+        task.await.expect("no task failed");
+    }
+    assert!(reads.load(Ordering::SeqCst) > before, "nobody read meanwhile");
+    assert_eq!(
+        ground
+            .count("select sum(generation)::bigint from projection_checkpoint")
+            .await,
+        12
+    );
+    for comparison in ground.check(BOTH).await {
+        assert!(comparison.is_equal(), "{comparison:?}");
+    }
+    runner.end().await;
+}
+
+/// A long query delays the swap, not the queries that come after it.
+#[tokio::test]
+async fn a_long_query_does_not_make_others_wait() {
+    let ground = Ground::new().await;
+    let last = ground.projects(5).await;
+    let runner = ground.start(BOTH);
+    runner.progress.reach(last, PATIENCE).await.expect("folded");
+    let mut long = ground.pool.begin().await.expect("a transaction");
+    sqlx::query("select count(*) from projects_project")
+        .execute(&mut *long)
+        .await
+        .expect("reads");
+    let ended = CancellationToken::new();
+    let swapping = async {
+        let outcomes = ground
+            .rebuild(
+                || vec![Box::new(Table::<Projects>::default())],
+                SWAP,
+                Limits::default(),
+            )
+            .await;
+        assert!(ended.is_cancelled(), "it was swapped under a reader");
+        assert!(outcomes[0].swapped);
+    };
+    let others = async {
+        for _ in 0..40 {
+            let read = projects_table::count(&ground.pool, Viewer::Everything);
+            let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+            assert_eq!(read.expect("it waits for the swap").expect("answered"), 5);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        ended.cancel();
+        long.rollback().await.expect("ended");
+    };
+    tokio::join!(swapping, others);
+    runner.end().await;
+}
+
+/// Indexes, defaults, checks, settings and grants are what they were, under the same names.
+#[tokio::test]
+async fn a_swapped_table_is_what_the_live_one_was() {
+    let ground = Ground::new().await;
+    let owner = sqlx::PgPool::connect(&ground.database.url)
+        .await
+        .expect("as the owner");
+    sqlx::raw_sql(
+        "alter table jobs_job set (fillfactor = 70); alter table jobs_job add check (step >= 0);
+         alter table jobs_job alter column step set default 3;
+         revoke delete on jobs_job from anneal_app; grant select on jobs_job to public",
+    )
+    .execute(&owner)
+    .await
+    .expect("altered");
+    let shape = async || -> Vec<String> {
+        sqlx::query_scalar(
+            "select format('index %s %s', indexname, indexdef) from pg_indexes where tablename = 'jobs_job'
+             union all
+             select format('constraint %s %s', conname, pg_get_constraintdef(oid)) from pg_constraint
+             where conrelid = 'jobs_job'::regclass
+             union all
+             select format('column %s %s %s %s', column_name, data_type, is_nullable, column_default)
+             from information_schema.columns where table_name = 'jobs_job'
+             union all
+             select format('grant %s', a::text) from pg_class c, aclexplode(c.relacl) a
+             where c.oid = 'jobs_job'::regclass
+             union all
+             select format('setting %s', reloptions) from pg_class where oid = 'jobs_job'::regclass
+             order by 1",
+        )
+        .fetch_all(&owner)
+        .await
+        .expect("described")
+    };
+    let before = shape().await;
+    let oid = "select 'jobs_job'::regclass::oid::bigint";
+    let first = ground.count(oid).await;
+    let jobs: Projectors = || vec![Box::new(Table::<projections::jobs::job::Jobs>::default())];
+    assert!(ground.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
+    assert_ne!(ground.count(oid).await, first);
+    assert_eq!(shape().await, before);
+    // And once more, from the table that was swapped in.
+    assert!(ground.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
+    assert_eq!(shape().await, before);
+}
