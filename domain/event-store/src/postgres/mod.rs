@@ -309,6 +309,7 @@ impl EventStore for PostgresEventStore {
             after,
             filter,
             placed: false,
+            read: false,
         })
     }
 }

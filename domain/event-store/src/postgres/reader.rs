@@ -92,11 +92,6 @@ impl Reader {
         filter: &Filter,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        if !self.pool.is_closed()
-            && let Some(page) = self.recent.page(after, filter, limit)
-        {
-            return Ok(page);
-        }
         let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
         let Ok(from) = i64::try_from(after.0) else {
             return Ok(Page {

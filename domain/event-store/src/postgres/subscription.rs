@@ -20,6 +20,8 @@ pub(super) struct Follower {
     pub(super) filter: Filter,
     /// Whether `after` was seen to lie within the log.
     pub(super) placed: bool,
+    /// Whether a page of the database was handed out.
+    pub(super) read: bool,
 }
 
 impl Subscription for Follower {
@@ -39,7 +41,15 @@ impl Subscription for Follower {
             } else {
                 FILTERED_PAGE_EVENTS
             };
-            let page = self.reader.page(self.after, &self.filter, events).await?;
+            // The first page is the database's own: only who stands on a log that was read goes on from memory.
+            let recent = self
+                .read
+                .then(|| self.reader.recent.page(self.after, &self.filter, events));
+            let page = match recent.flatten() {
+                Some(page) => page,
+                None => self.reader.page(self.after, &self.filter, events).await?,
+            };
+            self.read = true;
             if page.next <= self.after {
                 let why = format!("it had events after {after}, and now has none");
                 return Err(StoreError::Corrupt(why));
