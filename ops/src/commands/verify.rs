@@ -7,7 +7,7 @@ use serde_json::json;
 use super::database;
 use crate::{
     config::Config,
-    system::only_in_postgres,
+    system::{evidence, only_in_postgres},
     verify::{self, Journal, Report, Subject},
 };
 
@@ -21,7 +21,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
     only_in_postgres(events, "anneal verify")?;
     // A journal that cannot be read is found before a database is started.
     let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
-    let evidence = super::audit::evidence(&config)?;
+    let evidence = evidence(&config)?;
     let opened = database::open(&config).await?;
     let folder = config.objects.url.0.clone();
     let folder = folder.unwrap_or_else(|| config.general.data_dir.join("objects"));
