@@ -12,7 +12,7 @@ use domain::{
     },
 };
 
-use crate::support::*;
+use crate::support::{sentence::Given, *};
 
 fn erase(user: UserId) -> ErasePerson {
     ErasePerson {
