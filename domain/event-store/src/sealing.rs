@@ -28,11 +28,11 @@ use domain::{
     id::UserId,
 };
 
+use self::keys::{Freshness, PersonKey};
 pub use self::{
     error::KeysError,
     keys::{Destroyed, PersonKeys},
 };
-use self::keys::{Freshness, PersonKey};
 
 /// The keys that a stretch of the log needs.
 type Keys = HashMap<UserId, PersonKey>;

@@ -112,7 +112,8 @@ pub(super) struct Scene {
 
 async fn read(store: &Arc<PostgresEventStore>, pool: &PgPool) -> Reading {
     let stop = CancellationToken::new();
-    let (progress, _task) = projections::runner::start(store.clone(), pool.clone(), projections::all, stop.clone());
+    let (progress, _task) =
+        projections::runner::start(store.clone(), pool.clone(), projections::all, stop.clone());
     let directory = Directory::start(store.clone(), stop.clone()).await;
     Reading {
         progress,
