@@ -3,6 +3,9 @@
 create table projection_lease (
     name text primary key,
     holder text not null,
+    -- The database session that the holder keeps open as long as it lives.
+    session_pid integer,
+    session_start timestamptz,
     epoch bigint not null,
     expires_at timestamptz not null
 ) with (fillfactor = 10);

@@ -54,7 +54,8 @@ fn every_golden_payload_is_read_by_this_build() {
     );
 }
 
-/// No event of the source is missing in the catalogue as a whole: every stable name has a sample.
+/// No event of the source is missing in the catalogue as a whole: every stable name has a sample. Events of unit
+/// tests are called `test.…` and never recorded.
 #[test]
 fn every_event_name_in_the_source_has_a_golden_payload() {
     let known: BTreeSet<String> = catalogue::samples()
@@ -75,7 +76,8 @@ fn every_event_name_in_the_source_has_a_golden_payload() {
                     .split("serde(rename = \"")
                     .skip(1)
                     .filter_map(|rest| rest.split('"').next());
-                named.extend(names.filter(|name| name.contains('.')).map(str::to_owned));
+                let events = names.filter(|name| name.contains('.') && !name.starts_with("test."));
+                named.extend(events.map(str::to_owned));
             }
         }
     }

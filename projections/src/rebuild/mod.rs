@@ -28,7 +28,7 @@ pub use self::{
     requests::{finished, request},
 };
 use crate::{
-    lease::{Lease, REBUILD},
+    lease::{Held, Lease, REBUILD},
     read_model::{ProjectError, Projector, unquoted},
     runner::{position, stored},
 };
@@ -160,6 +160,7 @@ pub struct Rebuild {
     store: Arc<dyn EventStore>,
     pool: PgPool,
     lease: Lease,
+    _held: Held,
     lost: CancellationToken,
     keeper: AbortHandle,
     limits: Limits,
@@ -194,15 +195,17 @@ impl Rebuild {
         pool: PgPool,
         length: Duration,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let Some(lease) = Lease::take(&pool, REBUILD, length).await? else {
+        let Some(held) = Lease::take(&pool, REBUILD, length).await? else {
             return Ok(None);
         };
+        let lease = held.lease();
         let lost = CancellationToken::new();
         let keeper = tokio::spawn(keep(pool.clone(), lease, lost.clone())).abort_handle();
         Ok(Some(Self {
             store,
             pool,
             lease,
+            _held: held,
             lost,
             keeper,
             limits: Limits::default(),

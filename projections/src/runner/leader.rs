@@ -19,7 +19,7 @@ use super::{
     progress::Progress,
     stored,
 };
-use crate::lease::{FOLD, Lease};
+use crate::lease::{FOLD, Held, Lease};
 
 /// Events per transaction.
 const PAGE: usize = 2_000;
@@ -36,7 +36,7 @@ pub(super) struct Leader {
     /// Told when a shadow table took its place.
     pub(super) swapped: Arc<Notify>,
     pub(super) settings: Settings,
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<Held>,
     /// Whether a newer build was given its chance to lead.
     pub(super) stood_back: bool,
 }
@@ -78,8 +78,8 @@ impl Leader {
 
     /// Gives the lease back.
     pub(super) async fn resign(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
-        if let Ok(Err(error)) = timeout(self.settings.lease, lease.release(&self.pool)).await {
+        let Some(held) = self.lease.take() else { return };
+        if let Ok(Err(error)) = timeout(self.settings.lease, held.lease().release(&self.pool)).await {
             tracing::debug!(%error, "the lease of the projections runs out by itself");
         }
     }
@@ -103,8 +103,8 @@ impl Leader {
         self.resign().await;
         loop {
             self.reached.send_replace(self.progress.stored().await?);
-            if let Some(lease) = Lease::take(&self.pool, FOLD, self.settings.lease).await? {
-                self.lease = Some(lease);
+            if let Some(held) = Lease::take(&self.pool, FOLD, self.settings.lease).await? {
+                self.lease = Some(held);
                 return Ok(());
             }
             tokio::time::sleep(RETRY.min(self.settings.lease / 2)).await;
@@ -112,7 +112,7 @@ impl Leader {
     }
 
     fn lease(&self) -> Result<Lease, RunError> {
-        self.lease.ok_or(RunError::Deposed)
+        self.lease.as_ref().map(Held::lease).ok_or(RunError::Deposed)
     }
 
     fn look_each(&self) -> Duration {

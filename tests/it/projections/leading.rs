@@ -169,6 +169,24 @@ async fn a_thawed_leader_is_fenced_by_the_epoch() {
     runner.end().await;
 }
 
+/// Who is killed does not keep others waiting until the lease has run out: its session ends with it.
+#[tokio::test]
+async fn a_lease_is_free_once_its_holder_is_gone() {
+    let ground = Ground::new().await;
+    let take = async || {
+        Lease::take(&ground.pool, FOLD, Duration::from_secs(3_600))
+            .await
+            .expect("asked")
+    };
+    let first = take().await.expect("nobody has it");
+    assert!(take().await.is_none(), "somebody has it");
+    drop(first);
+    let second = eventually(take).await;
+    assert!(take().await.is_none(), "somebody has it again");
+    second.release(&ground.pool).await.expect("released");
+    assert!(take().await.is_some(), "given back while the session goes on");
+}
+
 /// Only one holds a lease; one that lost it cannot renew it.
 #[tokio::test]
 async fn a_lease_has_one_holder_and_an_old_epoch_proves_nothing() {

@@ -89,7 +89,6 @@ pub(super) fn read_models() -> Vec<Box<dyn Fold>> {
         of::<datasets::dataset::Datasets>(),
         of::<datasets::version::Versions>(),
         of::<identity::erasure::Erasures>(),
-        of::<identity::erasure::Erasures>(),
         of::<identity::session::Sessions>(),
         of::<identity::user::Users>(),
         of::<jobs::job::Jobs>(),

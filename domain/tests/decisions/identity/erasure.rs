@@ -77,8 +77,8 @@ fn ada_is_erased() -> Given {
         fact::<Claim>("name", &released("username")),
         fact::<Claim>("mail", &released("email")),
         fact::<Assignments>(ADA, &removed("admin")),
-        fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
         fact::<Assignments>(ADA, &removed("guest")),
+        fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
     ])
 }
 
