@@ -170,6 +170,12 @@ impl Ground {
     }
 }
 
+/// How many tables each projection writes: what happened once is a row in each of them, the present and its past.
+pub(super) fn tables(projectors: Projectors) -> Vec<u64> {
+    let count = |projector: &Box<dyn Projector>| projector.tables().len() as u64;
+    projectors().iter().map(count).collect()
+}
+
 /// Asks until there is an answer.
 pub(super) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
