@@ -40,6 +40,8 @@ pub enum Passed {
     Start,
     /// While people and programs use the system.
     Use,
+    /// While a person is erased.
+    Erasure,
     /// While a job is worked on.
     Job,
     /// In the process that trains.
@@ -109,6 +111,16 @@ pub const POINTS: &[Point] = &[
     point("object.named", Passed::Use),
     point("upload.stored", Passed::Use),
     point("upload.recorded", Passed::Use),
+    point("signer.before_commit", Passed::Use),
+    point("signer.recorded", Passed::Use),
+    point("signer.exported", Passed::Use),
+    point("erasure.before_key_destroyed", Passed::Erasure),
+    point("erasure.key_destroyed", Passed::Erasure),
+    point("erasure.rebuild_requested", Passed::Erasure),
+    point("rebuild.before_swap", Passed::Erasure),
+    point("rebuild.swapped", Passed::Erasure),
+    point("erasure.before_receipt", Passed::Erasure),
+    point("erasure.receipt_recorded", Passed::Erasure),
     point("lease.before_record", Passed::Job),
     point("lease.recorded", Passed::Job),
     failing("lease.before_claim", Passed::Job),

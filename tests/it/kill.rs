@@ -23,14 +23,15 @@ use anneal::fail_points::{POINTS, Passed};
 use nix::sys::signal::Signal;
 
 use self::{
+    caller::Lost,
     scene::{Scene, Size},
     server::{Server, assert_has_fail_points, last_words},
 };
 
-/// Rounds of work in which every point must be passed.
-const ROUNDS: u32 = 4;
 /// How long a server that was told to do so may take to die.
-const DEATH: Duration = Duration::from_secs(60);
+const DEATH: Duration = Duration::from_secs(120);
+/// Pause after an answer that did not come.
+const PAUSE: Duration = Duration::from_millis(50);
 
 fn names(passed: &[Passed]) -> BTreeSet<String> {
     let wanted = POINTS.iter().filter(|point| passed.contains(&point.passed));
@@ -66,6 +67,73 @@ async fn death(scene: &Scene, mut server: Server, what: &str) {
     }
 }
 
+/// What a server is given to do until it dies.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Round,
+    Erasure,
+    Job,
+}
+
+/// One piece of work.
+async fn piece(scene: &mut Scene, url: &str, work: Work) -> Result<(), Lost> {
+    match work {
+        Work::Round => scene.round(url, None).await.map(drop),
+        Work::Erasure => scene.erasure(url).await,
+        Work::Job => match scene.round(url, Some(Size::Short)).await? {
+            Some(job) => scene.until(url, &job, &["COMPLETED"]).await,
+            None => Ok(()),
+        },
+    }
+}
+
+/// Works until the server has died as one of its points tells it to. An answer that does not come ends
+/// nothing: right after a start, a server may still be busy with what the last one left.
+async fn work_to_death(scene: &mut Scene, mut server: Server, work: Work, what: &str) {
+    let (begun, mut last) = (Instant::now(), None);
+    while !server.is_gone() {
+        assert!(
+            begun.elapsed() < DEATH,
+            "{what}: nothing died of {work:?}, {last:?}: {}",
+            last_words(&scene.data)
+        );
+        if let Err(lost) = piece(scene, &server.url, work).await {
+            last = Some(lost);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Starts servers and works on them until each of `points` has killed one.
+async fn die_of_all(scene: &mut Scene, points: &BTreeSet<String>, spread: usize, work: Work) {
+    loop {
+        let open = left(scene, points);
+        if open.is_empty() {
+            return;
+        }
+        if let Ok(server) = scene.start(&armed(&open, spread)) {
+            work_to_death(scene, server, work, &format!("{open:?}")).await;
+        }
+        assert!(
+            left(scene, points).len() < open.len(),
+            "{open:?}: {}",
+            last_words(&scene.data)
+        );
+    }
+}
+
+/// Works on a server that nothing kills until a round, and the start of a job if `size` says so, is through.
+async fn one_round(scene: &mut Scene, server: &Server, size: Option<Size>) -> Option<String> {
+    let begun = Instant::now();
+    loop {
+        match scene.round(&server.url, size).await {
+            Ok(job) => return job,
+            Err(lost) => assert!(begun.elapsed() < DEATH, "{lost:?}: {}", last_words(&scene.data)),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// Set-up, migration and every start after it; then every step of a shutdown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn starts_and_stops_survive_a_kill_at_every_point() {
@@ -92,7 +160,7 @@ async fn starts_and_stops_survive_a_kill_at_every_point() {
     while !left(&scene, &stops).is_empty() {
         let open = left(&scene, &stops);
         let server = scene.start(&armed(&open, 1)).expect("it starts");
-        scene.round(&server.url, None).await.expect("nothing dies yet");
+        one_round(&mut scene, &server, None).await;
         server.signal(Signal::SIGINT);
         death(&scene, server, &format!("{open:?}")).await;
         assert!(
@@ -104,28 +172,21 @@ async fn starts_and_stops_survive_a_kill_at_every_point() {
     scene.settle().await;
 }
 
-/// Append, projections, uploads.
+/// Append, projections, uploads, signed checkpoints.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn use_survives_a_kill_at_every_point() {
     assert_has_fail_points();
     let mut scene = Scene::new();
-    let points = names(&[Passed::Use]);
-    while !left(&scene, &points).is_empty() {
-        let open = left(&scene, &points);
-        if let Ok(mut server) = scene.start(&armed(&open, 3)) {
-            for _ in 0..ROUNDS {
-                if scene.round(&server.url, None).await.is_err() || server.is_gone() {
-                    break;
-                }
-            }
-            death(&scene, server, &format!("{open:?}")).await;
-        }
-        assert!(
-            left(&scene, &points).len() < open.len(),
-            "{open:?}: {}",
-            last_words(&scene.data)
-        );
-    }
+    die_of_all(&mut scene, &names(&[Passed::Use]), 3, Work::Round).await;
+    scene.settle().await;
+}
+
+/// AU-7: the key of a person, the rebuilt read models and the receipt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erasures_survive_a_kill_at_every_point() {
+    assert_has_fail_points();
+    let mut scene = Scene::new();
+    die_of_all(&mut scene, &names(&[Passed::Erasure]), 1, Work::Erasure).await;
     scene.settle().await;
 }
 
@@ -136,10 +197,7 @@ async fn jobs_survive_a_kill_at_every_point() {
     let mut scene = Scene::new();
     let training = names(&[Passed::Training]);
     let server = scene.start(&armed(&training, 1)).expect("it starts");
-    let job = scene
-        .round(&server.url, Some(Size::Short))
-        .await
-        .expect("only its children die");
+    let job = one_round(&mut scene, &server, Some(Size::Short)).await;
     scene
         .until(&server.url, &job.expect("a job"), &["COMPLETED"])
         .await
@@ -153,28 +211,11 @@ async fn jobs_survive_a_kill_at_every_point() {
     server.kill();
 
     let points = names(&[Passed::Job, Passed::LostWorker]);
-    while !left(&scene, &points).is_empty() {
-        let open = left(&scene, &points);
-        if let Ok(server) = scene.start(&armed(&open, 1)) {
-            if let Ok(Some(job)) = scene.round(&server.url, Some(Size::Short)).await {
-                // Whichever point it passes first.
-                drop(scene.until(&server.url, &job, &["COMPLETED"]).await);
-            }
-            death(&scene, server, &format!("{open:?}")).await;
-        }
-        assert!(
-            left(&scene, &points).len() < open.len(),
-            "{open:?}: {}",
-            last_words(&scene.data)
-        );
-    }
+    die_of_all(&mut scene, &points, 1, Work::Job).await;
 
     let stop = names(&[Passed::StopDuringJob]);
     let server = scene.start(&armed(&stop, 1)).expect("it starts");
-    let job = scene
-        .round(&server.url, Some(Size::Long))
-        .await
-        .expect("nothing dies yet");
+    let job = one_round(&mut scene, &server, Some(Size::Long)).await;
     scene
         .until(&server.url, &job.expect("a job"), &["RUNNING"])
         .await

@@ -11,7 +11,7 @@ use event_store::postgres::app_pool;
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::{
     read_model::Projector,
-    rebuild::{Difference, Outcome, Phase, Rebuild, Step, Wish},
+    rebuild::{Comparison, Difference, Outcome, Phase, Rebuild, Step, Wish},
 };
 use sqlx::PgPool;
 
@@ -140,7 +140,7 @@ fn bar(json: bool) -> anyhow::Result<ProgressBar> {
 }
 
 fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
-    let equal = |outcome: &Outcome| outcome.comparison.as_ref().is_none_or(|found| found.is_equal());
+    let equal = |outcome: &Outcome| outcome.comparison.as_ref().is_none_or(Comparison::is_equal);
     let same = outcomes.iter().all(equal);
     let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
     if wanted.json {

@@ -105,11 +105,14 @@ impl Eraser {
 
     /// Takes the steps that can be taken now.
     async fn carry_on(&self, person: UserId) -> anyhow::Result<()> {
+        fail::fail_point!("erasure.before_key_destroyed");
         let destroyed = self.keys.destroy(person).await?;
+        fail::fail_point!("erasure.key_destroyed");
         let personal = projections::personal();
         // Only what began after the key was destroyed counts: so it is asked for after that, and noted then.
         if !self.asked(person).await? {
             within(rebuild::request(&self.app.pool, &personal)).await?;
+            fail::fail_point!("erasure.rebuild_requested");
             self.note_asked(person).await?;
         }
         if !within(rebuild::finished(&self.app.pool, &personal)).await? {
@@ -130,7 +133,9 @@ impl Eraser {
             user: person,
             receipt,
         };
+        fail::fail_point!("erasure.before_receipt");
         execute(&self.app.ports, &principal, &meta, &command).await?;
+        fail::fail_point!("erasure.receipt_recorded");
         tracing::info!(%person, "a person was erased");
         Ok(())
     }

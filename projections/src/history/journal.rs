@@ -52,7 +52,7 @@ impl Journal {
             assert!(
                 M::HISTORY.is_none() || !M::APPEND_ONLY,
                 "rows that never change have no past"
-            )
+            );
         };
         Some(Self {
             history: M::HISTORY?,

@@ -88,7 +88,9 @@ async fn attempt(
     let mut transaction = connection.begin().await?;
     match exchange(&mut transaction, pass, running).await {
         Ok(Try::Swapped(position)) => {
+            fail::fail_point!("rebuild.before_swap");
             transaction.commit().await?;
+            fail::fail_point!("rebuild.swapped");
             Ok(Try::Swapped(position))
         }
         Ok(other) => {

@@ -247,7 +247,9 @@ impl TreeSigner {
             .bind(self.clock.now())
             .execute(&mut *transaction)
             .await?;
+        fail::fail_point!("signer.before_commit");
         transaction.commit().await?;
+        fail::fail_point!("signer.recorded");
         Ok(checkpoint)
     }
 
@@ -267,6 +269,7 @@ impl TreeSigner {
             .and_then(|added| added.map_err(|error| error.to_string()))
         {
             Ok(()) => {
+                fail::fail_point!("signer.exported");
                 signed.exported = newest.size;
                 metrics::gauge!("audit_export_failing").set(0.0);
             }
