@@ -151,8 +151,8 @@ impl ReadModel for Careless {
     const PERSONAL: bool = true;
     const CATEGORIES: &'static [&'static str] = &["identity.user"];
 
-    fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        Ok(Vec::new())
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Users::keys(event)
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<CarelessRow>) -> Result<(), DecodeError> {
