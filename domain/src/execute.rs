@@ -183,13 +183,16 @@ async fn check_permission<C: Command>(
     Err(ExecuteError::Denied(denied))
 }
 
+/// The facts to be recorded, and the refusal if there is one.
+type Outcome<R> = (Changes, Option<R>);
+
 /// What is to be recorded, and the refusal that it comes with, if it is one.
 fn decide<C: Command>(
     ports: &Ports,
     principal: &Principal,
     command: &C,
     world: &World,
-) -> Result<(Changes, Option<C::Refusal>), ExecuteError<C::Refusal>> {
+) -> Result<Outcome<C::Refusal>, ExecuteError<C::Refusal>> {
     let context = Context {
         now: ports.clock.now(),
         principal,

@@ -53,7 +53,7 @@ use crate::{
 
 use import::FolderImporter;
 pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
-pub use log::{EventLog, only_in_postgres};
+pub use log::{EventLog, only_in_postgres, open as open_log};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
 pub use worker::TRAIN_COMMAND;

@@ -24,12 +24,8 @@ use read_model::{Projector, Table};
 /// The names of those whose rows may hold personal data: to be folded anew when a person is erased.
 #[must_use]
 pub fn personal() -> Vec<&'static str> {
-    let personal = |projector: &&Box<dyn Projector>| projector.personal();
-    all()
-        .iter()
-        .filter(personal)
-        .map(|projector| projector.name())
-        .collect()
+    let personal = all().into_iter().filter(|projector| projector.personal());
+    personal.map(|projector| projector.name()).collect()
 }
 
 /// Every projection of the system, in no particular order.

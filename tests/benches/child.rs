@@ -106,6 +106,7 @@ pub(crate) async fn turns(mut turn: impl AsyncFnMut() -> Result<Value>) -> Resul
 pub(crate) async fn run(task: &[String]) -> Result<()> {
     match task.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["replay", url] => turns(async || crate::reads::replay(url).await).await,
+        ["rebuild", url] => turns(async || crate::rebuild::child(url).await).await,
         ["appends", side, url, callers, millis] => {
             crate::processes::child(
                 side,

@@ -15,11 +15,13 @@ mod integrity;
 mod load;
 mod machine;
 mod memory;
+mod mixed;
 mod numbers;
 mod processes;
 mod program;
 mod projections;
 mod reads;
+mod rebuild;
 mod requests;
 mod scale;
 mod seed;
@@ -48,6 +50,7 @@ const NAMES: &[&str] = &[
     "reads",
     "hot",
     "projections",
+    "rebuild",
     "integrity",
     "requests",
     "feed",
@@ -159,6 +162,7 @@ async fn measure(name: &str, server: &Runtime, scale: Scale) -> Result<Value> {
         "reads" => reads::run(scale).await,
         "hot" => hot::run(&database().await.url, scale).await,
         "projections" => projections::run(scale).await,
+        "rebuild" => rebuild::run(scale).await,
         "integrity" => integrity::run(scale).await,
         "requests" => requests::run(server).await,
         "feed" => feed::run(server).await,

@@ -87,7 +87,8 @@ async fn read(way: &str, store: &PostgresEventStore, pool: &PgPool) -> Result<u6
     }
 }
 
-async fn copy(pool: &PgPool) -> Result<u64> {
+/// Reads all rows with `COPY` and drops them; how many there are.
+pub(crate) async fn copy(pool: &PgPool) -> Result<u64> {
     let statement = format!("copy (select {COLUMNS} from event order by pos) to stdout (format binary)");
     let mut messages = pool.copy_out_raw(&statement).await?;
     let mut read = 0;

@@ -42,12 +42,33 @@ pub(crate) struct Seeded {
 
 /// The log of this run; the first call makes it.
 pub(crate) async fn log(scale: Scale) -> Result<&'static Seeded> {
-    LOG.get_or_try_init(|| make(scale.events)).await
+    LOG.get_or_try_init(|| counters(scale.events)).await
 }
 
-async fn make(events: u64) -> Result<Seeded> {
-    let url = database().await.url;
+async fn counters(events: u64) -> Result<Seeded> {
     let streams = (events / EVENTS_PER_STREAM).max(1);
+    let line = |n| Line {
+        stream: stream(n % streams),
+        revision: n / streams,
+        kind: KIND,
+        data: payload(n / streams),
+    };
+    let url = make(events, line).await?;
+    Ok(Seeded { url, events, streams })
+}
+
+/// What an event of a log is made of.
+pub(crate) struct Line {
+    pub(crate) stream: StreamId,
+    pub(crate) revision: u64,
+    pub(crate) kind: &'static str,
+    /// The payload, in one line.
+    pub(crate) data: String,
+}
+
+/// A new log of `events` events, the first of which is `line(0)`. Returns its address.
+pub(crate) async fn make(events: u64, mut line: impl FnMut(u64) -> Line) -> Result<String> {
+    let url = database().await.url;
     eprintln!("  a log of {events} events …");
     let pool = admin_pool(&url, 1).await?;
     let head = sqlx::query("select hash from event_head")
@@ -64,15 +85,20 @@ async fn make(events: u64) -> Result<Seeded> {
     let mut rows = String::with_capacity(CHUNK + 1_024);
     let shown = at.format(&time::format_description::well_known::Rfc3339)?;
     for n in 0..events {
-        let (stream, revision) = (stream(n % streams), n / streams);
-        let (id, data) = (SystemIds.next(), payload(revision));
+        let (id, line) = (SystemIds.next(), line(n));
+        let Line {
+            stream,
+            revision,
+            kind,
+            data,
+        } = line;
         let data_hash = digest(data.as_bytes());
         link = Link {
             position: n + 1,
             id,
             stream: stream.as_str(),
             revision,
-            kind: KIND,
+            kind,
             schema_version: 1,
             at,
             data_hash: &data_hash,
@@ -80,9 +106,10 @@ async fn make(events: u64) -> Result<Seeded> {
         }
         .after(&link);
         let (data_hash, hash) = (hex::encode(data_hash), hex::encode(link));
-        // Neither payload nor metadata hold anything that COPY would want escaped.
+        // Of what COPY wants escaped, JSON in one line holds backslashes at most.
+        let data = data.replace('\\', r"\\");
         rows.push_str(&format!(
-            "{}\t{id}\t{stream}\t{revision}\t{KIND}\t1\t{shown}\t{data}\t{META}\t\\\\x{data_hash}\t\\\\x{hash}\n",
+            "{}\t{id}\t{stream}\t{revision}\t{kind}\t1\t{shown}\t{data}\t{META}\t\\\\x{data_hash}\t\\\\x{hash}\n",
             n + 1
         ));
         if rows.len() >= CHUNK {
@@ -97,7 +124,7 @@ async fn make(events: u64) -> Result<Seeded> {
     drop(connection);
     pool.close().await;
     verify(&url, events).await?;
-    Ok(Seeded { url, events, streams })
+    Ok(url)
 }
 
 fn stream(number: u64) -> StreamId {

@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 14] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -83,6 +83,20 @@ const TABLES: [Table; 13] = [
             ("way", "/what"),
             ("per second", "/events_per_s"),
             ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/rebuild/rows",
+        "All read models built anew from a mixed log",
+        &[
+            ("events", "/events"),
+            ("rows", "/rows"),
+            ("seconds", "/seconds"),
+            ("events per second", "/events_per_s"),
+            ("COPY of the log", "/copy_events_per_s"),
+            ("ratio", "/ratio"),
+            ("memory before, MiB", "/before_mib"),
+            ("highest", "/highest_mib"),
         ],
     ),
     (

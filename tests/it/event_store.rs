@@ -59,10 +59,6 @@ async fn sealed() -> Stores {
 }
 
 /// The store of the simulation, with nothing planned to go wrong.
-#[expect(
-    clippy::unused_async,
-    reason = "the suite opens every adapter in the same way"
-)]
 async fn memory() -> Stores {
     let first = MemoryEventStore::new(Arc::new(SystemClock));
     Stores {

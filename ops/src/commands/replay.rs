@@ -3,20 +3,23 @@
 //! The rule: the live read models are served all the while, and nothing of them changes before the swap. Ended at
 //! any moment, it leaves what is built, and the next call goes on from there.
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use domain::{clock::SystemClock, event_store::EventStore};
-use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use event_store::postgres::app_pool;
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::{
     read_model::Projector,
-    rebuild::{Difference, Outcome, Phase, Rebuild, Step, Wish},
+    rebuild::{Comparison, Difference, Outcome, Phase, Rebuild, Step, Wish},
 };
 use sqlx::PgPool;
 
 use super::{database, up::interrupted};
-use crate::config::Config;
+use crate::{
+    config::Config,
+    system::{open_log, opened},
+};
 
 /// Rows of a live read model differ from the log.
 const DIFFERENT: u8 = 4;
@@ -72,8 +75,9 @@ impl Wanted {
 /// When the database or the log fails, or an event cannot be folded.
 pub async fn run(config: Config, wanted: Wanted) -> anyhow::Result<ExitCode> {
     let opened = database::open(&config).await?;
+    let data_dir = &config.general.data_dir;
     let outcome = tokio::select! {
-        outcome = replay(&opened.url, &opened.events, wanted) => outcome,
+        outcome = replay(&opened.url, &opened.events, data_dir, wanted) => outcome,
         () = interrupted() => {
             eprintln!("Interrupted. The live read models are as they were; run the same again to go on.");
             Ok(ExitCode::from(130))
@@ -83,12 +87,16 @@ pub async fn run(config: Config, wanted: Wanted) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-async fn replay(url: &str, events: &str, wanted: Wanted) -> anyhow::Result<ExitCode> {
+async fn replay(url: &str, events: &str, data_dir: &Path, wanted: Wanted) -> anyhow::Result<ExitCode> {
     projections::database::migrate(url).await?;
-    let store =
-        PostgresEventStore::start(address(events)?, Settings::default(), Arc::new(SystemClock)).await?;
+    let store = open_log(events, url, Arc::new(SystemClock)).await?;
     let pool = app_pool(url, 4).await?;
-    let outcomes = rebuild(store.clone(), pool.clone(), &wanted).await;
+    let outcomes = async {
+        // The live read models were folded with personal data open; so are those that take their place.
+        let opened = opened(store.clone(), pool.clone(), data_dir).await?;
+        rebuild(opened, pool.clone(), &wanted).await
+    };
+    let outcomes = outcomes.await;
     pool.close().await;
     store.close(Duration::from_secs(5)).await;
     report(&outcomes?, &wanted)
@@ -132,7 +140,7 @@ fn bar(json: bool) -> anyhow::Result<ProgressBar> {
 }
 
 fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
-    let equal = |outcome: &Outcome| outcome.comparison.as_ref().is_none_or(|found| found.is_equal());
+    let equal = |outcome: &Outcome| outcome.comparison.as_ref().is_none_or(Comparison::is_equal);
     let same = outcomes.iter().all(equal);
     let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
     if wanted.json {

@@ -35,11 +35,7 @@ impl EventLog for KurrentEventStore {
 ///
 /// # Errors
 /// What the adapter says, with what to do.
-pub(super) async fn open(
-    url: &str,
-    models: &str,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn EventLog>> {
+pub async fn open(url: &str, models: &str, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn EventLog>> {
     if is_kurrentdb(url) {
         let address = kurrentdb::Address::parse(url)?;
         return Ok(KurrentEventStore::start(address, kurrentdb::Settings::default()).await?);

@@ -208,23 +208,17 @@ impl Facts {
         let (owner, at) = (event.stream.key().to_owned(), event.position.0);
         match decode(event)? {
             LedgerEvent::Taken { quota, item } => {
-                if !self
-                    .taken
-                    .entry((owner.clone(), quota))
-                    .or_default()
-                    .insert(item.clone())
-                {
+                let held = self.taken.entry((owner.clone(), quota)).or_default();
+                let fresh = held.insert(item.clone());
+                if !fresh {
                     let what = format!("{quota}: {owner} takes a place for {item} again at position {at}");
                     report.fault(Invariant::Quotas, what);
                 }
             }
             LedgerEvent::Released { quota, item } => {
-                if !self
-                    .taken
-                    .entry((owner.clone(), quota))
-                    .or_default()
-                    .remove(&item)
-                {
+                let held = self.taken.entry((owner.clone(), quota)).or_default();
+                let known = held.remove(&item);
+                if !known {
                     let what =
                         format!("{quota}: {owner} gives back {item} at position {at} without having it");
                     report.fault(Invariant::Quotas, what);

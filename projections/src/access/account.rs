@@ -66,7 +66,7 @@ impl ReadModel for Accounts {
                 }
             }),
             UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
-                rows.change(key, |row| row.state = AccountState::Deactivated)
+                rows.change(key, |row| row.state = AccountState::Deactivated);
             }
             UserEvent::Reactivated { .. } => rows.change(key, |row| {
                 row.state = match row.verified {

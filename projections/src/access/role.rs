@@ -30,7 +30,8 @@ impl ReadModel for Roles {
     const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        Ok(vec![event.stream.key().to_owned()])
+        let RoleEvent::Defined(definition) = decode(event)?;
+        Ok(vec![definition.name])
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<RoleRow>) -> Result<(), DecodeError> {

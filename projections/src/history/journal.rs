@@ -2,7 +2,7 @@
 //!
 //! One rule: each event that changes a row makes one version of it, whatever else the same page holds.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use domain::event_store::RecordedEvent;
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::History;
 use crate::{
-    read_model::{ProjectError, ReadModel, Target, Write, without_nul},
+    read_model::{ProjectError, ReadModel, Target, Write, as_stored, without_nul},
     runner::stored,
 };
 
@@ -52,7 +52,7 @@ impl Journal {
             assert!(
                 M::HISTORY.is_none() || !M::APPEND_ONLY,
                 "rows that never change have no past"
-            )
+            );
         };
         Some(Self {
             history: M::HISTORY?,
@@ -153,7 +153,9 @@ impl Journal {
 
     /// Splits a row into the columns that are kept together and those that are kept apart.
     fn split<R: serde::Serialize>(&self, row: &R) -> Result<(Columns, Columns), ProjectError> {
-        let value = serde_json::to_value(row).map_err(|error| self.misfit(error))?;
+        let mut value = serde_json::to_value(row).map_err(|error| self.misfit(error))?;
+        // A row that was just folded and the same row from the table are one version.
+        respell(&mut value);
         let Value::Object(all) = value else {
             return Err(self.misfit("it is not an object"));
         };
@@ -214,6 +216,20 @@ impl Journal {
             table: self.table,
             reason: reason.to_string(),
         }
+    }
+}
+
+/// Spells every text as the database does.
+fn respell(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(stored) = as_stored(text) {
+                *text = stored;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(respell),
+        Value::Object(fields) => fields.values_mut().for_each(respell),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

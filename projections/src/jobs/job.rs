@@ -329,8 +329,8 @@ pub async fn queue_position(pool: &PgPool, moment: Moment, job: JobId) -> Result
     };
     let jobs = moment.of::<Jobs>();
     let statement = format!(
-        "select count(*) from {jobs} w, {jobs} t where t.id = $1 and w.state = 'queued' {waited} \
-         and (w.queued_at, w.id) < (t.queued_at, t.id)"
+        "select count(*) from {jobs} w where w.state = 'queued' {waited} \
+         and (w.queued_at, w.id) < (select t.queued_at, t.id from {jobs} t where t.id = $1)"
     );
     crate::read_model::count(pool, moment.query(statement).bind(job.0)).await
 }

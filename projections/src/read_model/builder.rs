@@ -12,7 +12,7 @@ use super::{
     ProjectError, ReadModel, Rows, Target,
     copy::{Shape, Text},
     stored,
-    table::fold_one,
+    table::{fold_one, keys},
 };
 use crate::history::Journal;
 
@@ -158,7 +158,7 @@ impl<M: ReadModel> Builder for Shadow<M> {
         if self.whole || M::APPEND_ONLY {
             return Ok(Vec::new());
         }
-        let mut keys = M::keys(event)?;
+        let mut keys = keys::<M>(event)?;
         keys.retain(|key| self.rows.get(key).is_none());
         Ok(keys)
     }

@@ -11,7 +11,7 @@ use serde::{
     ser::{Error as _, Impossible, SerializeStruct, Serializer},
 };
 
-use super::stored::without_nul;
+use super::stored::{as_stored, without_nul};
 
 /// What is known about the columns of a table.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +60,7 @@ impl Text {
                 let plain = &self.value[1..self.value.len() - 1];
                 if plain.contains(&b'\\') {
                     let text: String = serde_json::from_slice(&self.value)?;
-                    escape(&mut self.lines, text.replace('\0', "\u{fffd}").as_bytes());
+                    escape(&mut self.lines, as_stored(&text).as_bytes());
                 } else {
                     self.lines.extend_from_slice(plain);
                 }

@@ -31,7 +31,7 @@ pub use self::{
 };
 pub(crate) use self::{
     reading::{count, fetch, fetch_one, fetch_page},
-    stored::without_nul,
+    stored::{as_stored, without_nul},
 };
 
 /// A read model.
@@ -78,7 +78,7 @@ pub enum ProjectError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The database failed.
-    #[error("database: {0}")]
+    #[error("database: {}", unquoted(.0))]
     Database(#[from] sqlx::Error),
     /// A row does not fit its struct or its table.
     #[error("row of {table}: {reason}")]
@@ -88,6 +88,19 @@ pub enum ProjectError {
         /// What does not fit.
         reason: String,
     },
+}
+
+/// What a database error says, without the value that it may quote: rows hold personal data, and what keeps a
+/// projection from going on is kept and logged.
+pub(crate) fn unquoted(error: &sqlx::Error) -> String {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    match code {
+        // Data exceptions; the messages of other classes name tables, columns and constraints.
+        Some(code) if code.starts_with("22") => format!("a value does not fit its column (SQLSTATE {code})"),
+        _ => error.to_string(),
+    }
 }
 
 impl ProjectError {

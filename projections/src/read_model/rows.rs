@@ -2,7 +2,12 @@
 //!
 //! The rule: what one event changed is known when that event has been folded, before the next one is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
+
+use super::stored::as_stored;
 
 /// The rows that a page of events touches.
 pub struct Rows<R> {
@@ -19,6 +24,14 @@ impl<R> Default for Rows<R> {
     }
 }
 
+fn spelled(key: impl std::fmt::Display) -> String {
+    let key = key.to_string();
+    match as_stored(&key) {
+        Cow::Borrowed(_) => key,
+        Cow::Owned(stored) => stored,
+    }
+}
+
 impl<R> Rows<R> {
     /// Rows as they are stored.
     pub(super) fn of(rows: HashMap<String, R>) -> Self {
@@ -31,14 +44,14 @@ impl<R> Rows<R> {
 
     /// Puts a row in place of what is there.
     pub fn put(&mut self, key: impl std::fmt::Display, row: R) {
-        let key = key.to_string();
+        let key = spelled(key);
         self.touched.insert(key.clone());
         self.rows.insert(key, row);
     }
 
     /// Changes the row, if there is one.
     pub fn change(&mut self, key: impl std::fmt::Display, change: impl FnOnce(&mut R)) {
-        let key = key.to_string();
+        let key = spelled(key);
         if let Some(row) = self.rows.get_mut(&key) {
             change(row);
             self.touched.insert(key);
@@ -48,7 +61,7 @@ impl<R> Rows<R> {
     /// The row as it stands now.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&R> {
-        self.rows.get(key)
+        self.rows.get(as_stored(key).as_ref())
     }
 
     /// The rows that were changed since they were last written, by key.

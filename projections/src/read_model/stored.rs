@@ -1,17 +1,25 @@
 //! Rows between memory and their table.
 //!
 //! The rule: rows travel as JSON objects with one field per column, and PostgreSQL gives the values their types.
+//! A key in memory is spelled as its column spells it, so that a row is the same one before and after its travel.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::{ProjectError, ReadModel};
 
+/// Why a row does not fit, without quoting it where it may be personal.
 pub(super) fn misfit<M: ReadModel>(error: &serde_json::Error) -> ProjectError {
     ProjectError::Row {
         table: M::TABLE,
-        reason: error.to_string(),
+        reason: match M::PERSONAL {
+            true => format!("it does not fit at column {} of its JSON", error.column()),
+            false => error.to_string(),
+        },
     }
 }
 
@@ -112,9 +120,17 @@ pub(crate) fn without_nul(json: String) -> String {
     clean
 }
 
+/// A key, or another text, as it comes back from the database; see [`without_nul`].
+pub(crate) fn as_stored(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::without_nul;
+    use super::{as_stored, without_nul};
 
     #[test]
     fn only_a_real_nul_is_replaced() {
@@ -122,5 +138,13 @@ mod tests {
         let json = serde_json::to_string(&text).expect("text is JSON");
         let back: String = serde_json::from_str(&without_nul(json)).expect("still JSON");
         assert_eq!(back, "a\u{fffd}b\\u0000c");
+    }
+
+    #[test]
+    fn a_key_is_what_its_column_holds() {
+        let key = "a\u{0}b\\u0000c";
+        let json = serde_json::to_string(key).expect("text is JSON");
+        let column: String = serde_json::from_str(&without_nul(json)).expect("still JSON");
+        assert_eq!(as_stored(key), column);
     }
 }

@@ -8,7 +8,9 @@ use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target, builder::Shadow, stored,
+    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target,
+    builder::Shadow,
+    stored::{self, as_stored},
 };
 use crate::history::{History, Journal};
 
@@ -44,13 +46,10 @@ pub(super) fn fold_one<M: ReadModel>(
     Ok(rows.settle())
 }
 
-/// The keys of the rows that `events` may change.
-pub(super) fn keys<M: ReadModel>(events: &[&RecordedEvent]) -> Result<BTreeSet<String>, ProjectError> {
-    let mut keys = BTreeSet::new();
-    for event in events {
-        keys.extend(M::keys(event)?);
-    }
-    Ok(keys)
+/// The keys of the rows that `event` may change, as the table holds them.
+pub(super) fn keys<M: ReadModel>(event: &RecordedEvent) -> Result<Vec<String>, ProjectError> {
+    let keys = M::keys(event)?;
+    Ok(keys.iter().map(|key| as_stored(key).into_owned()).collect())
 }
 
 impl<M: ReadModel> Projector for Table<M> {
@@ -81,7 +80,11 @@ impl<M: ReadModel> Projector for Table<M> {
     ) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
             let table = self.target.name(M::TABLE);
-            let keys = keys::<M>(events)?;
+            let keys: Vec<Vec<String>> = events
+                .iter()
+                .map(|event| keys::<M>(event))
+                .collect::<Result<_, _>>()?;
+            let keys: BTreeSet<String> = keys.into_iter().flatten().collect();
             if keys.is_empty() && !M::APPEND_ONLY {
                 return Ok(());
             }

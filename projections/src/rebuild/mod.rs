@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     lease::{Held, Lease, REBUILD},
-    read_model::{ProjectError, Projector},
+    read_model::{ProjectError, Projector, unquoted},
     runner::{position, stored},
 };
 
@@ -40,7 +40,7 @@ pub enum RebuildError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database failed.
-    #[error("database: {0}")]
+    #[error("database: {}", unquoted(.0))]
     Database(#[from] sqlx::Error),
     /// A row cannot be loaded.
     #[error(transparent)]

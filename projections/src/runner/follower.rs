@@ -103,7 +103,7 @@ pub(super) async fn recorded(
 
 impl Recorded {
     /// Takes over what is recorded. A stopped projection keeps the moment of its next try, if it has one.
-    pub(super) fn into_follower(&self, follower: &mut Follower) {
+    pub(super) fn apply_to(&self, follower: &mut Follower) {
         let swapped = follower.generation != self.generation;
         follower.checkpoint = self.position;
         follower.generation = self.generation;

@@ -190,7 +190,7 @@ impl Leader {
         let recorded = recorded(connection).await?;
         for follower in &mut self.followers {
             if let Some(found) = recorded.get(follower.projector.name()) {
-                found.into_follower(follower);
+                found.apply_to(follower);
             }
         }
         self.publish();

@@ -4,6 +4,10 @@
 //! The rule: the peer is right unless its script says otherwise, and the official client reads it too.
 
 mod misbehaviour;
+#[expect(
+    clippy::result_large_err,
+    reason = "the services of tonic answer with its status"
+)]
 mod peer;
 mod server;
 mod start;

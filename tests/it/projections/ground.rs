@@ -170,6 +170,14 @@ impl Ground {
     }
 }
 
+/// How many tables each projection writes: what happened once is a row in each of them, the present and its past.
+pub(super) fn tables(projectors: Projectors) -> Vec<u64> {
+    let all = projectors();
+    all.iter()
+        .map(|projector| projector.tables().len() as u64)
+        .collect()
+}
+
 /// Asks until there is an answer.
 pub(super) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {

@@ -1,19 +1,23 @@
 //! `anneal replay`, as an operator runs it.
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use serde_json::Value;
 use tests::harness::{TestApp, app::program};
 use tokio::process::Command;
 
 async fn replay(app: &TestApp, arguments: &[&str]) -> Output {
+    replay_in(app, &app.data_dir, arguments).await
+}
+
+/// With this data folder, where the keys of persons are.
+async fn replay_in(app: &TestApp, data_dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(program());
     command
         .arg("replay")
         .args(arguments)
         .env("DATABASE_URL", &app.database_url);
-    let data = app.data_dir.join("elsewhere");
-    command.arg("--data").arg(data);
+    command.arg("--data").arg(data_dir);
     let output = tokio::time::timeout(super::ground::PATIENCE, command.output()).await;
     output
         .expect("it ends")
@@ -50,6 +54,19 @@ async fn an_operator_checks_and_rebuilds_beside_the_running_system() {
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
     // The running system goes on, and reads its own writes.
     app.admin.dataset("E").await;
+    let checked = replay(&app, &["--all", "--check"]).await;
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    app.stop().await;
+}
+
+/// AU-7: without the keys of persons, read models would lose what the keys open: so nothing is folded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_keys_of_persons_nothing_is_replaced() {
+    let app = TestApp::start().await;
+    let refused = replay_in(&app, &app.data_dir.join("elsewhere"), &["--all"]).await;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("personal.key"), "{text}");
     let checked = replay(&app, &["--all", "--check"]).await;
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
     app.stop().await;

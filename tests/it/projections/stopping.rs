@@ -6,10 +6,12 @@ use domain::{
     aggregate::{DecodeError, decode},
     event_store::{Position, RecordedEvent},
     id::Ids,
+    identity::user::UserEvent,
     projects::project::ProjectEvent,
 };
 use projections::{
     audit::entry::Entries,
+    identity::user::Users,
     projects::project::{ProjectRow, Projects},
     read_model::{ReadModel, Rows, Table},
     runner::{Condition, Standing, standing},
@@ -17,7 +19,7 @@ use projections::{
 use serde_json::json;
 use tests::harness::TestApp;
 
-use super::ground::{Ground, PATIENCE, eventually, project};
+use super::ground::{Ground, PATIENCE, event, eventually, project, stream};
 
 async fn stopped(ground: &Ground, name: &str) -> Standing {
     eventually(async || {
@@ -128,6 +130,72 @@ async fn a_stopped_projection_is_tried_again_by_itself() {
         0
     );
     runner.end().await;
+}
+
+/// Users, in a version of the code that writes their e-mail address where an id belongs.
+#[derive(Default)]
+struct Careless;
+
+/// A row of [`Careless`]: a session whose user is no id.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct CarelessRow {
+    id: String,
+    user_id: String,
+}
+
+impl ReadModel for Careless {
+    type Row = CarelessRow;
+    const NAME: &'static str = "identity.session";
+    const VERSION: i32 = 1;
+    const TABLE: &'static str = "identity_session";
+    const PERSONAL: bool = true;
+    const CATEGORIES: &'static [&'static str] = &["identity.user"];
+
+    fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
+        Users::keys(event)
+    }
+
+    fn fold(event: &RecordedEvent, rows: &mut Rows<CarelessRow>) -> Result<(), DecodeError> {
+        if let UserEvent::Registered { user, profile, .. } = decode(event)? {
+            let row = CarelessRow {
+                id: user.0.to_string(),
+                user_id: profile.email,
+            };
+            rows.put(user.0, row);
+        }
+        Ok(())
+    }
+}
+
+/// AU-7: why a projection stopped is kept and logged: nobody's data are in it, whoever refused them.
+#[tokio::test]
+async fn the_reason_quotes_no_personal_data() {
+    let ground = Ground::new().await;
+    let golden = include_str!("../../../schema/events/identity.UserRegistered.v1.json");
+    let good: serde_json::Value = serde_json::from_str(golden).expect("JSON");
+    let email = good["profile"]["email"].as_str().expect("an address").to_owned();
+    // What the database refuses in a row, and what the code cannot read.
+    let mut unreadable = good.clone();
+    unreadable["user"] = json!(email);
+    for (number, payload) in [good, unreadable].into_iter().enumerate() {
+        let (key, refused) = (
+            domain::id::SystemIds.next(),
+            event("identity.UserRegistered", &payload),
+        );
+        let bad = ground
+            .record(vec![(stream("identity.user", "usr", key), vec![refused])])
+            .await;
+        let runner = match number {
+            0 => ground.start(|| vec![Box::new(Table::<Careless>::default())]),
+            _ => ground.start(|| vec![Box::new(Table::<Users>::default())]),
+        };
+        let name = ["identity.session", "identity.user"][number];
+        let standing = stopped(&ground, name).await;
+        assert_eq!(standing.failed_position, Some(bad), "{standing:?}");
+        let reason = standing.failure.expect("a reason");
+        assert!(!reason.is_empty() && !reason.contains(&email), "{reason}");
+        runner.end().await;
+    }
 }
 
 /// Operators see it, and mutations do not wait for a projection that stopped.

@@ -29,7 +29,7 @@ fn all() -> PageRequest {
     }
 }
 
-fn rows<R: Serialize>(page: projections::paging::Page<R>) -> Value {
+fn rows<R: Serialize>(page: &projections::paging::Page<R>) -> Value {
     assert!(!page.has_next, "the histories of this test fit a page");
     json!(page.rows)
 }
@@ -69,14 +69,14 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     let found = project::list(pool, moment, everything, &all())
         .await
         .expect("readable");
-    add("projects".to_owned(), rows(found));
+    add("projects".to_owned(), rows(&found));
     let found = experiment::list(pool, moment, everything, None, &all())
         .await
         .expect("readable");
-    add("experiments".to_owned(), rows(found));
+    add("experiments".to_owned(), rows(&found));
     let jobs = async |viewer, state: Option<JobState>| {
         rows(
-            job::list(pool, moment, viewer, None, state, &all())
+            &job::list(pool, moment, viewer, None, state, &all())
                 .await
                 .expect("readable"),
         )
@@ -91,7 +91,7 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
         let found = project::list(pool, moment, viewer, &all())
             .await
             .expect("readable");
-        add(format!("projects of {user}"), rows(found));
+        add(format!("projects of {user}"), rows(&found));
         add(format!("jobs of {user}"), jobs(viewer, None).await);
     }
     for permission in PERMISSIONS {
@@ -99,7 +99,7 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
         let found = rights::holders(pool, moment, action, &all())
             .await
             .expect("readable");
-        add(format!("holders of {permission}"), rows(found));
+        add(format!("holders of {permission}"), rows(&found));
     }
     for id in &cast.jobs {
         let found = job::find(pool, moment, everything, *id).await.expect("readable");

@@ -96,14 +96,17 @@ async fn fill_all(pool: &PgPool) {
     );
     fill(pool, "jobs_job_history_dense", 100_000, &reports).await;
     let projects = format!(
-        "'id', {}, 'owner_id', {}, 'valid_from', 1000000 + i",
+        "'id', {}, 'owner_id', {}, 'valid_from', 1000000 + i, 'valid_to', null",
         uuid("i"),
         uuid("i % 50 + 1")
     );
     fill(pool, "projects_project_history", 5_000, &projects).await;
     let reports = format!("'id', {}, 'experiments', 3, 'valid_from', 1000000 + i", uuid("i"));
     fill(pool, "projects_project_history_dense", 5_000, &reports).await;
-    let accounts = format!("'id', {}, 'state', 'active', 'valid_from', 1000000", uuid("i"));
+    let accounts = format!(
+        "'id', {}, 'state', 'active', 'valid_from', 1000000, 'valid_to', null",
+        uuid("i")
+    );
     fill(pool, "access_account_history", 3_000, &accounts).await;
     let held = format!(
         "'id', i::text, 'user_id', {}, 'role', (array['manager','guest','viewer','user'])[i % 4 + 1], 'active', true, \
@@ -115,7 +118,7 @@ async fn fill_all(pool: &PgPool) {
         pool,
         "access_usage_history",
         1,
-        &format!("'id', {}, 'valid_from', 1000000", uuid("1")),
+        &format!("'id', {}, 'valid_from', 1000000, 'valid_to', null", uuid("1")),
     )
     .await;
     let used = format!(

@@ -154,11 +154,8 @@ impl Address {
 /// The settings keep the option to themselves, so it is read a second time. -1: none.
 fn read_deadline(options: &str) -> Result<Option<Duration>, AddressError> {
     let options = options.split_once('?').map_or("", |(_, options)| options);
-    let given = options.split('&').filter_map(|option| option.split_once('='));
-    match given
-        .filter(|(name, _)| name.eq_ignore_ascii_case("defaultDeadline"))
-        .next_back()
-    {
+    let mut given = options.split('&').filter_map(|option| option.split_once('='));
+    match given.rfind(|(name, _)| name.eq_ignore_ascii_case("defaultDeadline")) {
         None | Some((_, "-1")) => Ok(None),
         Some((_, millis)) => match millis.parse() {
             Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),

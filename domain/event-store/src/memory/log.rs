@@ -45,7 +45,7 @@ impl Log {
         let from = self.events.partition_point(|event| event.position <= after);
         let looked = self.events.iter().skip(from).take(limit.max(1));
         Page {
-            next: looked.clone().last().map_or(after, |event| event.position),
+            next: looked.clone().next_back().map_or(after, |event| event.position),
             events: looked.filter(|event| filter.matches(event)).cloned().collect(),
         }
     }

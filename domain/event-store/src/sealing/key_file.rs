@@ -66,7 +66,7 @@ pub(super) fn create(path: &Path) -> Result<(), KeysError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(io(folder))?;
     let key = Zeroizing::new(random::<32>()?);
-    let text = Zeroizing::new(format!("{}\n", hex::encode(&*key)));
+    let text = Zeroizing::new(format!("{}\n", hex::encode(*key)));
     let draft = path.with_extension(format!("draft-{}", hex::encode(random::<8>()?)));
     let written = OpenOptions::new()
         .write(true)

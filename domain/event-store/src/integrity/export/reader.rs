@@ -58,7 +58,11 @@ pub fn verify(
     let mut pass = Pass::begin(folder, &manifest)?;
     let (sender, receiver) = sync_channel(AHEAD);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| read_all(folder, &manifest.events, sender));
+        // The channel closes with the reading, also when it fails.
+        let reading = scope.spawn(|| {
+            let sender = sender;
+            read_all(folder, &manifest.events, &sender)
+        });
         let checked = pass.take_all(receiver, progress);
         let read = reading
             .join()
@@ -227,7 +231,7 @@ fn same(known: &ExportedFile, bytes: u64, hash: Sha256) -> Result<(), ExportErro
 fn read_all(
     folder: &Path,
     files: &[ExportedFile],
-    events: SyncSender<Vec<ChainedEvent>>,
+    events: &SyncSender<Vec<ChainedEvent>>,
 ) -> Result<Option<ExportError>, ExportError> {
     let mut changed = None;
     for known in files {
@@ -243,17 +247,14 @@ fn read_all(
             }
             hash.update(&line);
             bytes += read as u64;
-            let event = event(&line).ok_or(()).or_else(|()| {
+            let event = event(&line).ok_or_else(|| {
                 // What came before is checked first, so that the first wrong event is named.
                 drop(events.send(std::mem::take(&mut batch)));
                 let place = first.map_or_else(
                     || "its first line".to_owned(),
                     |last| format!("the line after event {last}"),
                 );
-                Err(file(
-                    &known.name,
-                    format!("{place} is not an event as it was exported"),
-                ))
+                file(&known.name, format!("{place} is not an event as it was exported"))
             })?;
             first = Some(event.position);
             batch.push(event);

@@ -144,6 +144,7 @@ pub(crate) async fn audit(pool: &PgPool, evidence: &Evidence) -> Result<Verified
     judge(&auditor, authentic.map_err(failed)?, &scope, recorded, exported)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err wants")]
 fn failed(error: sqlx::Error) -> VerifyError {
     VerifyError::Store(unavailable(&error))
 }

@@ -43,6 +43,7 @@ pub struct ExportOrder<'a> {
     pub now: OffsetDateTime,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err wants")]
 fn failed(error: sqlx::Error) -> ExportError {
     ExportError::Store(unavailable(&error))
 }

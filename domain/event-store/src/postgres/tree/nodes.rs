@@ -2,7 +2,7 @@
 //!
 //! The rule: what is read here is not verified; who uses it compares the root that comes out with a signed one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use sqlx::{PgConnection, Row as _};
 
@@ -36,12 +36,11 @@ pub(super) async fn tiles(
     }
     // At most one of each level is not full.
     for ((level, index), width) in wanted {
-        if !tiles.contains_key(&(*level, *index)) {
-            let hashes = match level {
+        if let Entry::Vacant(missing) = tiles.entry((*level, *index)) {
+            missing.insert(match level {
                 0 => leaves(connection, *index, *width).await?,
                 level => roots_below(connection, *level, *index, *width).await?,
-            };
-            tiles.insert((*level, *index), hashes);
+            });
         }
     }
     Ok(tiles)
