@@ -21,7 +21,7 @@ const PER_SCENE: u32 = 100;
 /// Runs between two verifications.
 const PER_CHECK: u32 = 20;
 /// How long a run may last when nothing dies of its fault.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than a lease, see [`Server::start`].
 const STALL: Duration = Duration::from_secs(4);
 

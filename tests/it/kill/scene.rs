@@ -136,8 +136,8 @@ impl Scene {
         let dataset = self.dataset(&admin, number).await?;
         let Some(size) = size else { return Ok(None) };
         let (steps, every) = match size {
-            Size::Short => (300, 60),
-            Size::Long => (4_000, 200),
+            Size::Short => (200, 40),
+            Size::Long => (1_200, 200),
         };
         let document = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } position userErrors { message } } }";
         let input = json!({
