@@ -66,11 +66,10 @@ impl Projector for Freezing {
     }
 }
 
-fn freezing() -> (
-    impl Fn() -> Vec<Box<dyn Projector>>,
-    Arc<Semaphore>,
-    watch::Receiver<Option<String>>,
-) {
+/// Says in which transaction a projection froze.
+type Frozen = watch::Receiver<Option<String>>;
+
+fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Arc<Semaphore>, Frozen) {
     let thaw = Arc::new(Semaphore::new(0));
     let (transaction, seen) = watch::channel(None);
     let gate = thaw.clone();
