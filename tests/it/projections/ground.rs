@@ -172,10 +172,10 @@ impl Ground {
 
 /// How many tables each projection writes: what happened once is a row in each of them, the present and its past.
 pub(super) fn tables(projectors: Projectors) -> Vec<u64> {
-    let all = projectors();
-    all.iter()
-        .map(|projector| projector.tables().len() as u64)
-        .collect()
+    let counts = projectors()
+        .into_iter()
+        .map(|projector| projector.tables().len() as u64);
+    counts.collect()
 }
 
 /// Asks until there is an answer.

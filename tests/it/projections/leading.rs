@@ -66,10 +66,10 @@ impl Projector for Freezing {
     }
 }
 
-/// What lets it go on, and the transaction that it froze in.
-type Frost = (Arc<Semaphore>, watch::Receiver<Option<String>>);
+/// Says in which transaction a projection froze.
+type Frozen = watch::Receiver<Option<String>>;
 
-fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Frost) {
+fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Arc<Semaphore>, Frozen) {
     let thaw = Arc::new(Semaphore::new(0));
     let (transaction, seen) = watch::channel(None);
     let gate = thaw.clone();
@@ -80,14 +80,14 @@ fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Frost) {
             transaction: transaction.clone(),
         })]
     };
-    (make, (thaw, seen))
+    (make, thaw, seen)
 }
 
 /// Two processes: the one that froze in the middle of a page is replaced, and its page is not written twice.
 #[tokio::test]
 async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
     let ground = Ground::new().await;
-    let (make, (thaw, mut frozen)) = freezing();
+    let (make, thaw, mut frozen) = freezing();
     let first = ground.start_on(ground.store.clone(), make);
     ground.projects(3).await;
     let led = frozen.wait_for(Option::is_some);
@@ -135,7 +135,7 @@ async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
 #[tokio::test]
 async fn a_thawed_leader_is_fenced_by_the_epoch() {
     let ground = Ground::new().await;
-    let (make, (thaw, mut frozen)) = freezing();
+    let (make, thaw, mut frozen) = freezing();
     let runner = ground.start_on(ground.store.clone(), make);
     let last = ground.projects(1).await;
     frozen.wait_for(Option::is_some).await.expect("it froze");
