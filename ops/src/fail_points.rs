@@ -44,6 +44,8 @@ pub enum Passed {
     Erasure,
     /// While a job is worked on.
     Job,
+    /// While a job is worked on that lasts longer than the pause between two heart-beats.
+    LongJob,
     /// In the process that trains.
     Training,
     /// When a worker that was lost is found.
@@ -125,7 +127,7 @@ pub const POINTS: &[Point] = &[
     point("lease.recorded", Passed::Job),
     failing("lease.before_claim", Passed::Job),
     point("lease.claimed", Passed::Job),
-    failing("lease.before_beat", Passed::Job),
+    failing("lease.before_beat", Passed::LongJob),
     point("lease.before_release", Passed::Job),
     point("job.prepared", Passed::Job),
     point("job.child_started", Passed::Job),

@@ -72,7 +72,7 @@ async fn death(scene: &Scene, mut server: Server, what: &str) {
 enum Work {
     Round,
     Erasure,
-    Job,
+    Job(Size),
 }
 
 /// One piece of work.
@@ -80,7 +80,7 @@ async fn piece(scene: &mut Scene, url: &str, work: Work) -> Result<(), Lost> {
     match work {
         Work::Round => scene.round(url, None).await.map(drop),
         Work::Erasure => scene.erasure(url).await,
-        Work::Job => match scene.round(url, Some(Size::Short)).await? {
+        Work::Job(size) => match scene.round(url, Some(size)).await? {
             Some(job) => scene.until(url, &job, &["COMPLETED"]).await,
             None => Ok(()),
         },
@@ -211,7 +211,9 @@ async fn jobs_survive_a_kill_at_every_point() {
     server.kill();
 
     let points = names(&[Passed::Job, Passed::LostWorker]);
-    die_of_all(&mut scene, &points, 1, Work::Job).await;
+    die_of_all(&mut scene, &points, 1, Work::Job(Size::Short)).await;
+    let points = names(&[Passed::LongJob]);
+    die_of_all(&mut scene, &points, 1, Work::Job(Size::Long)).await;
 
     let stop = names(&[Passed::StopDuringJob]);
     let server = scene.start(&armed(&stop, 1)).expect("it starts");

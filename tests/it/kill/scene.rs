@@ -8,6 +8,7 @@ use std::{
     fs::OpenOptions,
     io::Write as _,
     path::PathBuf,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -25,9 +26,9 @@ const SETTLED: Duration = Duration::from_secs(300);
 /// How much work a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// Some seconds, with checkpoints.
+    /// A second or less, with checkpoints.
     Short,
-    /// Long enough to be interrupted at leisure.
+    /// Several heart-beats, long enough to be interrupted at leisure.
     Long,
 }
 
@@ -44,6 +45,8 @@ pub(super) struct Scene {
     ended: Vec<String>,
     /// Persons whose erasure was acknowledged.
     erased: Vec<String>,
+    /// The administrator, signed in once per server: tries are limited.
+    admin: Mutex<Option<Caller>>,
 }
 
 impl Scene {
@@ -60,6 +63,7 @@ impl Scene {
             jobs: Vec::new(),
             ended: Vec::new(),
             erased: Vec::new(),
+            admin: Mutex::new(None),
         }
     }
 
@@ -101,6 +105,16 @@ impl Scene {
 
     /// The administrator, made if there is none yet.
     pub(super) async fn admin(&self, url: &str) -> Result<Caller, Lost> {
+        let known = self.admin.lock().expect("nobody panicked").clone();
+        if let Some(admin) = known.filter(|admin| admin.url == url) {
+            return Ok(admin);
+        }
+        let admin = self.admin_signed_in(url).await?;
+        *self.admin.lock().expect("nobody panicked") = Some(admin.clone());
+        Ok(admin)
+    }
+
+    async fn admin_signed_in(&self, url: &str) -> Result<Caller, Lost> {
         let caller = Caller::new(url);
         if let Some(admin) = caller.login("root").await? {
             return Ok(admin);
@@ -137,7 +151,7 @@ impl Scene {
         let Some(size) = size else { return Ok(None) };
         let (steps, every) = match size {
             Size::Short => (200, 40),
-            Size::Long => (1_200, 200),
+            Size::Long => (4_000, 1_000),
         };
         let document = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } position userErrors { message } } }";
         let input = json!({
