@@ -234,7 +234,11 @@ impl JobRow {
     /// The attempt under way has ended, if there is one.
     fn end_attempt(&mut self, end: &str, cause: &str, at: OffsetDateTime) {
         self.pausing = false;
-        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended_at.is_none()) {
+        if let Some(attempt) = self
+            .attempts
+            .last_mut()
+            .filter(|attempt| attempt.ended_at.is_none())
+        {
             attempt.ended_at = Some(at);
             attempt.end = Some(end.to_owned());
             attempt.cause = Some(cause.to_owned()).filter(|cause| !cause.is_empty());
@@ -433,4 +437,24 @@ pub async fn under_way(pool: &PgPool) -> Result<Vec<JobRow>, ReadError> {
         "select to_jsonb(t)::text from jobs_job t where state in ('starting', 'running') order by id limit 1000",
     );
     fetch(pool, query).await
+}
+
+#[derive(Deserialize)]
+struct Open {
+    state: String,
+    count: i64,
+}
+
+/// How many jobs are in each state that is not an end; zeros included.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, ReadError> {
+    let query = sqlx::query(
+        "select jsonb_build_object('state', s.state, 'count', count(t.id))::text \
+         from unnest(array['queued', 'starting', 'running', 'paused']) s (state) \
+         left join jobs_job t on t.state = s.state and t.ended_at is null group by s.state",
+    );
+    let rows: Vec<Open> = fetch(pool, query).await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
