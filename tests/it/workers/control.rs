@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     clock::Clock,
     event_store::Position,
-    id::{Ids as _, JobId, SystemIds},
+    id::JobId,
     jobs::{
         control::{PauseJob, RestartJob, ResumeJob},
         job::{JobEvent, RestartFrom},
@@ -339,4 +339,48 @@ async fn a_clock_that_jumped_takes_no_job_from_anybody() {
     let history = ground.until_over(job).await;
     assert_eq!(kinds(&history).last(), Some(&"Completed"), "{history:#?}");
     assert_eq!(starts(&history), [0], "it was done in one attempt");
+}
+
+/// Seconds of processor time that this process has used, its children not counted.
+fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = text.rsplit_once(')').expect("a name in brackets");
+    let ticks = |nth: usize| -> f64 {
+        let field = fields.split_whitespace().nth(nth).expect("a field");
+        field.parse().expect("a number")
+    };
+    // utime and stime, in hundredths.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// JB-5: what reporting costs beside the training, as processor time of the worker's process, less what it uses
+/// when it has nothing to do. To be run alone: `cargo test -p tests --test it telemetry -- --ignored --nocapture`.
+#[ignore = "a measurement"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn telemetry_costs_a_hundredth_of_the_training_at_most() {
+    const LONG: Duration = Duration::from_secs(20);
+    let ground = Ground::new().await;
+    let process = Process::start(&ground).await;
+    let _worker = process.worker(&ground, Training::Real);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let used = async || {
+        let (began, before) = (Instant::now(), processor_seconds());
+        tokio::time::sleep(LONG).await;
+        (processor_seconds() - before) / began.elapsed().as_secs_f64()
+    };
+    let idle = used().await;
+    let job = ground.queue("endless", ENDLESS, 1).await;
+    ground
+        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+        .await;
+    let events = ground.progress(job).await.len() + ground.history(job).await.len();
+    let busy = used().await;
+    let events = ground.progress(job).await.len() + ground.history(job).await.len() - events;
+    let share = busy - idle;
+    println!(
+        "idle {idle:.4}, training {busy:.4}: reporting takes {:.2} % of one training thread; {:.2} events a second",
+        share * 100.0,
+        events as f64 / LONG.as_secs_f64()
+    );
+    assert!(events as f64 / LONG.as_secs_f64() < 4.0, "JB-5: a few events a second");
 }

@@ -30,7 +30,7 @@ impl Halt {
     /// Asks for it.
     pub(super) fn ask(&self, cause: Cause) {
         // A later reason changes nothing.
-        drop(self.cause.set(cause));
+        let _ = self.cause.set(cause);
         self.asked.cancel();
     }
 

@@ -1,7 +1,7 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Object, Result};
-use domain::jobs::job::JobState as State;
+use domain::jobs::{job::JobState as State, terms::Terms};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -84,11 +84,11 @@ impl From<JobState> for State {
 }
 
 /// One attempt at a job. A job has several when a worker was lost or drained, or it was paused or restarted.
-pub struct JobAttempt<'a>(&'a AttemptRow);
+pub struct JobAttempt(AttemptRow);
 
 /// One attempt at a job, on one worker.
 #[Object]
-impl JobAttempt<'_> {
+impl JobAttempt {
     /// Its number, from 1, counted on over restarts.
     async fn number(&self) -> i32 {
         self.0.number
@@ -128,22 +128,22 @@ fn seconds(milliseconds: i64) -> f64 {
 }
 
 /// What a job demands of its worker.
-pub struct JobDemands<'a>(&'a JobRow);
+pub struct JobDemands(Terms);
 
 /// What a job demands of its worker.
 #[Object]
-impl JobDemands<'_> {
+impl JobDemands {
     /// Labels that the worker must have.
     async fn labels(&self) -> Vec<&str> {
-        self.0.terms.labels.iter().map(String::as_str).collect()
+        self.0.labels.iter().map(String::as_str).collect()
     }
     /// Bytes of memory that the worker must have.
     async fn memory_bytes(&self) -> Option<Long> {
-        self.0.terms.memory_bytes.map(Long)
+        self.0.memory_bytes.map(Long)
     }
     /// The newest specification that the worker must be able to run.
     async fn engine(&self) -> u32 {
-        self.0.terms.engine
+        self.0.engine
     }
 }
 
@@ -284,8 +284,8 @@ impl Job {
         self.0.priority
     }
     /// What it demands of its worker.
-    async fn demands(&self) -> JobDemands<'_> {
-        JobDemands(&self.0)
+    async fn demands(&self) -> JobDemands {
+        JobDemands(self.0.terms.clone())
     }
     /// Seconds on workers, over all attempts since it was queued or restarted, after which it is failed.
     async fn max_run_seconds(&self) -> Option<u32> {
@@ -300,8 +300,8 @@ impl Job {
         self.0.cloned_from.map(|id| id.to_string().into())
     }
     /// Its latest attempts, at most 100, the newest last.
-    async fn attempts(&self) -> Vec<JobAttempt<'_>> {
-        self.0.attempts.iter().map(JobAttempt).collect()
+    async fn attempts(&self) -> Vec<JobAttempt> {
+        self.0.attempts.iter().cloned().map(JobAttempt).collect()
     }
     /// Seconds on workers, over all attempts that have ended.
     async fn worker_seconds(&self) -> f64 {
