@@ -265,10 +265,12 @@ async fn facts_that_contradict_each_other_are_told() {
     forger.record::<Progress>(job, &[stale]).await;
     forger.record::<Job>(job, &[completed(3), completed(3)]).await;
     let restarted = JobEvent::Restarted {
-        attempt: 3,
+        attempt: 1,
         from: RestartFrom::Scratch,
     };
-    forger.record::<Job>(job, &[restarted]).await;
+    forger
+        .record::<Job>(JobId(SystemIds.next()), &[leased(1), completed(1), restarted])
+        .await;
     let paused = JobEvent::Paused {
         attempt: 0,
         reason: String::new(),

@@ -139,6 +139,7 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
     ground
         .until("the third attempt", || ground.has_checkpoint(job, 3))
         .await;
+    ground.until_leased(job).await;
     let position = process.execute(&owner, &cancel).await.expect("cancelled");
     let history = ground.history(job).await;
     let starts = starts(&history);
