@@ -70,7 +70,11 @@ fn both_sides_estimate_the_same_memory() {
         };
         let ours = needs(&spec, None).expect("known");
         assert_eq!(ours.parameters, whole, "{shape:?}");
-        assert_eq!(ours.memory_bytes, memory::needed(&config, whole, 0, &chosen), "{shape:?}");
+        assert_eq!(
+            ours.memory_bytes,
+            memory::needed(&config, whole, 0, &chosen),
+            "{shape:?}"
+        );
         let targets = ["c_attn", "c_proj"].map(str::to_owned).to_vec();
         let settings = engine::LoraSettings {
             rank: 8,
@@ -89,6 +93,10 @@ fn both_sides_estimate_the_same_memory() {
         };
         let ours = needs(&spec, Some(&Shape::from(&shape))).expect("known");
         assert_eq!(ours.trained, adapter, "{shape:?}");
-        assert_eq!(ours.memory_bytes, memory::needed(&config, adapter, whole, &chosen), "{shape:?}");
+        assert_eq!(
+            ours.memory_bytes,
+            memory::needed(&config, adapter, whole, &chosen),
+            "{shape:?}"
+        );
     }
 }

@@ -256,7 +256,7 @@ pub struct CloneJobInput {
     /// Hyper-parameters that shall be others; the rest as the first has them.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
-    /// Terms that shall be others; the rest as the first has them.
+    /// Terms that shall be others; the rest as the first was ordered.
     #[graphql(default)]
     pub terms: JobTermsInput,
 }
