@@ -122,10 +122,14 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
             .until("a checkpoint", || ground.has_checkpoint(job, attempt))
             .await;
         let began = Instant::now();
-        while newest_checkpoint(&ground.history(job).await).is_none() {
+        loop {
+            let history = ground.history(job).await;
+            if starts(&history).len() == attempt as usize && newest_checkpoint(&history).is_some() {
+                break;
+            }
             assert!(
                 began.elapsed() < Duration::from_secs(60),
-                "no checkpoint is recorded"
+                "attempt {attempt} does not begin"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
