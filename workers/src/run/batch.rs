@@ -5,8 +5,8 @@
 
 use domain::jobs::progress::{Batch, Evaluation, LogLine, Point, Sample};
 
-/// Points per batch.
-const POINTS: usize = 200;
+/// Points per batch: what a chart of one second can show. More would cost more than it tells (JB-5).
+const POINTS: usize = 60;
 /// Evaluations per batch.
 const EVALUATIONS: usize = 100;
 /// Samples per batch.
@@ -174,7 +174,7 @@ mod tests {
         }
         let batch = pending.take();
         assert_eq!(batch.step, 10_000);
-        assert!(batch.points.len() <= 200);
+        assert!(batch.points.len() <= 60);
         assert_eq!(batch.points.last().map(|point| point.step), Some(10_000));
         assert!(batch.points.is_sorted_by_key(|point| point.step));
         assert!(
