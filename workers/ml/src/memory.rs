@@ -13,7 +13,7 @@ use crate::{
 const NUMBER: u64 = 4;
 
 /// Bytes that training needs at least: `trained` of the model's numbers with their gradients and the
-/// optimiser's two, the frozen ones, and what one micro-batch keeps for its gradients.
+/// optimiser's two, their best state where it is kept, the frozen ones, and what one micro-batch keeps for its gradients.
 #[must_use]
 pub fn needed(config: &Gpt2Config, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
     let [width, layers, heads] = [config.width, config.layers, config.heads].map(|size| size as u64);
@@ -22,7 +22,8 @@ pub fn needed(config: &Gpt2Config, trained: u64, frozen: u64, chosen: &Hyperpara
     // Of a block: two norms with input and output, queries, keys and values, attention's output, the
     // feed-forward layer's input, gate and output (4 widths each); and attention's weights.
     let of_block = rows * length * (20 * width + heads * length);
-    NUMBER * (4 * trained + frozen + layers * of_block)
+    let best = if chosen.keep_best { trained } else { 0 };
+    NUMBER * (4 * trained + best + frozen + layers * of_block)
 }
 
 /// Refuses a training that needs more than `available` bytes.

@@ -25,8 +25,8 @@ impl<B: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps> Training
 /// What is trained.
 #[derive(Clone, Debug)]
 pub enum Task<B: TrainingBackend> {
-    /// All weights of a new model.
-    Scratch {
+    /// All weights of a model, new or not.
+    Whole {
         /// Its shape.
         config: Gpt2Config,
     },
@@ -67,21 +67,21 @@ impl<B: TrainingBackend> Task<B> {
     #[must_use]
     pub fn config(&self) -> &Gpt2Config {
         match self {
-            Self::Scratch { config } | Self::Lora { config, .. } => config,
+            Self::Whole { config } | Self::Lora { config, .. } => config,
         }
     }
 
     /// Whether the output matrix learns.
     #[must_use]
     pub fn head_learns(&self) -> bool {
-        matches!(self, Self::Scratch { .. })
+        matches!(self, Self::Whole { .. })
     }
 
     /// The share of an adapter's inputs that is dropped.
     #[must_use]
     pub fn dropout(&self) -> f64 {
         match self {
-            Self::Scratch { .. } => 0.0,
+            Self::Whole { .. } => 0.0,
             Self::Lora { settings, .. } => settings.dropout,
         }
     }
@@ -92,7 +92,7 @@ impl<B: TrainingBackend> Task<B> {
     /// An internal failure when a tensor is missing.
     pub fn differentiable(&self, leaves: &ParameterSet<B>) -> Result<Network<B>, Failure> {
         match self {
-            Self::Scratch { config } => Ok(Network {
+            Self::Whole { config } => Ok(Network {
                 model: Gpt2::new(config, leaves)?,
                 adapter: None,
             }),
@@ -117,7 +117,7 @@ impl<B: TrainingBackend> Task<B> {
         parameters: &ParameterSet<B::InnerBackend>,
     ) -> Result<Network<B::InnerBackend>, Failure> {
         match self {
-            Self::Scratch { config } => Ok(Network {
+            Self::Whole { config } => Ok(Network {
                 model: Gpt2::new(config, parameters)?,
                 adapter: None,
             }),
