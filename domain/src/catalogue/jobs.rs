@@ -1,13 +1,17 @@
 //! Samples of jobs.
 
+use time::macros::datetime;
+
 use super::{Sample, id, samples_of};
 use crate::{
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
-        job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order},
-        progress::{Batch, Evaluation, LogLine, Point, ProgressEvent, Sample as Text},
+        job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order, RestartFrom},
+        progress::{Batch, Evaluation, GpuUse, LogLine, Metrics, Point, ProgressEvent, Sample as Text},
         spec::{Architecture, HyperParameters, Lora, Method, Schedule, TrainingSpec},
+        terms::Terms,
+        worker::{Declaration, WorkerEnd, WorkerEvent},
     },
     models::model::ModelVersionRef,
 };
@@ -16,14 +20,68 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let progress = samples_of!(ProgressEvent {
         Reported => ProgressEvent::Reported { attempt: 1, metrics: batch().metrics() },
         Logged => ProgressEvent::Logged { attempt: 1, step: 7, samples: batch().samples, log: batch().log },
+    } also {
+        "gpu" => ProgressEvent::Reported { attempt: 1, metrics: on_a_gpu() },
     });
-    jobs().into_iter().chain(progress).collect()
+    let workers = samples_of!(WorkerEvent {
+        Registered => WorkerEvent::Registered(declaration()),
+        DrainRequested => WorkerEvent::DrainRequested { at_once: true, reason: "a new kernel".into() },
+        Ended => WorkerEvent::Ended { how: WorkerEnd::Drained },
+    });
+    jobs().into_iter().chain(progress).chain(workers).collect()
+}
+
+fn on_a_gpu() -> Metrics {
+    Metrics {
+        gpu: Some(GpuUse {
+            busy_percent: 97,
+            memory_bytes: 1 << 30,
+        }),
+        ..batch().metrics()
+    }
+}
+
+fn declaration() -> Declaration {
+    Declaration {
+        worker: WorkerId(id(9)),
+        name: "host/cuda".into(),
+        host: "host".into(),
+        device: "cuda".into(),
+        memory_bytes: Some(1 << 34),
+        code_version: "0.1.0".into(),
+        engine: 1,
+        labels: ["cuda".to_owned(), "fast".to_owned()].into(),
+    }
+}
+
+fn cloned() -> Order {
+    Order {
+        terms: Terms {
+            priority: 5,
+            labels: ["cuda".to_owned()].into(),
+            memory_bytes: Some(1 << 33),
+            max_run_seconds: Some(3_600),
+            engine: 2,
+        },
+        cloned_from: Some(JobId(id(8))),
+        ..order(scratch(), None)
+    }
+}
+
+fn leased_on_a_gpu() -> JobEvent {
+    JobEvent::Leased {
+        attempt: 1,
+        worker: WorkerId(id(9)),
+        worker_name: "host/cuda".into(),
+        leased_at: Some(datetime!(2026-11-21 12:00:00.25 UTC)),
+        gpu: true,
+    }
 }
 
 fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
     samples_of!(JobEvent {
         Queued => JobEvent::Queued(Box::new(order(scratch(), None))),
-        Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into() },
+        Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into(), leased_at: None, gpu: false },
         Started => JobEvent::Started { attempt: 1, from_step: 0, total_steps: 200, trained_parameters: 1_000 },
         CheckpointSaved => JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint() },
         Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into(), counts: true },
@@ -34,8 +92,24 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         },
         Failed => JobEvent::Failed { attempt: 1, code: "ATTEMPTS_USED_UP".into(), message: "given up".into() },
         Cancelled => JobEvent::Cancelled { attempt: 1, reason: "a typo".into() },
+        PauseRequested => JobEvent::PauseRequested { attempt: 1, reason: "others first".into() },
+        Paused => JobEvent::Paused { attempt: 1, reason: "others first".into() },
+        Resumed => JobEvent::Resumed { attempt: 1 },
+        Restarted => JobEvent::Restarted { attempt: 1, from: RestartFrom::Checkpoint },
+        PriorityChanged => JobEvent::PriorityChanged { priority: -1 },
+        Metered => JobEvent::Metered {
+            attempt: 1,
+            worker: WorkerId(id(9)),
+            owner: UserId(id(1)),
+            project: ProjectId(id(4)),
+            milliseconds: 12_345,
+            gpu: true,
+        },
     } also {
         "lora" => JobEvent::Queued(Box::new(order(lora(), Some(base())))),
+        "terms" => JobEvent::Queued(Box::new(cloned())),
+        "gpu" => leased_on_a_gpu(),
+        "scratch" => JobEvent::Restarted { attempt: 1, from: RestartFrom::Scratch },
     })
 }
 
@@ -98,6 +172,8 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
             parameters: parameters(),
         },
         max_attempts: 3,
+        terms: Terms::default(),
+        cloned_from: None,
     }
 }
 
@@ -135,6 +211,7 @@ fn batch() -> Batch {
         total_steps: 200,
         eta_seconds: Some(60),
         memory_bytes: Some(1 << 28),
+        gpu: None,
         points: vec![point],
         evaluations: vec![Evaluation { step: 7, loss: 3.75 }],
         samples: vec![Text {

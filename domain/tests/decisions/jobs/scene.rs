@@ -10,6 +10,7 @@ use domain::{
         report::{News, Report},
         spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec},
         start::StartJob,
+        terms::Terms,
     },
     models::model::{ModelFile, ModelVersionRef},
 };
@@ -55,6 +56,9 @@ pub(crate) fn start() -> StartJob {
         base: None,
         spec: scratch(),
         max_attempts: 3,
+        terms: Terms::default(),
+        longest_run_seconds: None,
+        cloned_from: None,
     }
 }
 
@@ -84,6 +88,8 @@ pub(crate) fn order() -> Order {
         model: MODEL,
         spec: scratch(),
         max_attempts: 3,
+        terms: Terms::default(),
+        cloned_from: None,
     }
 }
 
@@ -117,6 +123,31 @@ pub(crate) fn leased_by(attempt: u32, worker: WorkerId) -> JobEvent {
         attempt,
         worker,
         worker_name: "host/cpu".into(),
+        leased_at: None,
+        gpu: false,
+    }
+}
+
+/// As [`leased`], at [`NOW`] less so many seconds.
+pub(crate) fn leased_before(attempt: u32, seconds: i64) -> JobEvent {
+    JobEvent::Leased {
+        attempt,
+        worker: WORKER,
+        worker_name: "host/cpu".into(),
+        leased_at: Some(NOW - time::Duration::seconds(seconds)),
+        gpu: false,
+    }
+}
+
+/// What is recorded of an attempt that had its worker for so many milliseconds.
+pub(crate) fn metered(attempt: u32, milliseconds: u64) -> JobEvent {
+    JobEvent::Metered {
+        attempt,
+        worker: WORKER,
+        owner: ADA,
+        project: PROJECT,
+        milliseconds,
+        gpu: false,
     }
 }
 
