@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::spec::Architecture;
+use super::spec::{ALL_LINEAR, Architecture};
 
 /// Which layers a block has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Shape {
         let is_target = |name: &str| {
             targets
                 .iter()
-                .any(|target| name == target || name.ends_with(&format!(".{target}")))
+                .any(|target| target == ALL_LINEAR || name == target || name.ends_with(&format!(".{target}")))
         };
         let chosen = self.linears().into_iter().filter(|(name, ..)| is_target(name));
         self.layers

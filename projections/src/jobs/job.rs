@@ -234,7 +234,11 @@ impl JobRow {
     /// The attempt under way has ended, if there is one.
     fn end_attempt(&mut self, end: &str, cause: &str, at: OffsetDateTime) {
         self.pausing = false;
-        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended_at.is_none()) {
+        if let Some(attempt) = self
+            .attempts
+            .last_mut()
+            .filter(|attempt| attempt.ended_at.is_none())
+        {
             attempt.ended_at = Some(at);
             attempt.end = Some(end.to_owned());
             attempt.cause = Some(cause.to_owned()).filter(|cause| !cause.is_empty());

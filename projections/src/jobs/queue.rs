@@ -59,7 +59,10 @@ pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, R
         Moment::Now => (String::new(), "now()".to_owned()),
         // Of all jobs that ever waited or ran, indexes of the spans find those of that moment.
         Moment::AsOf(at) => (
-            format!("and int8range(t.valid_from, t.valid_to) @> {}::bigint", stored(at)),
+            format!(
+                "and int8range(t.valid_from, t.valid_to) @> {}::bigint",
+                stored(at)
+            ),
             format!(
                 "(select e.at from audit_entry e where e.position <= {} order by e.position desc limit 1)",
                 stored(at)

@@ -184,7 +184,13 @@ fn compare_step(task: &Task<Differentiable>, parameters: ParameterSet<Compute>, 
     let theirs = f64::from(reference.floats(&format!("{prefix}norm"))[0]);
     assert!((norm / theirs - 1.0).abs() < 1e-5, "{norm} against {theirs}");
     let mut stepped = parameters;
-    AdamW::new(&stepped.clone()).update(&mut stepped, gradients, LEARNING_RATE, WEIGHT_DECAY, Adam::default());
+    AdamW::new(&stepped.clone()).update(
+        &mut stepped,
+        gradients,
+        LEARNING_RATE,
+        WEIGHT_DECAY,
+        Adam::default(),
+    );
     let mut worst = 0f32;
     for name in &names {
         let theirs = reference.floats(&format!("{prefix}stepped.{name}"));
@@ -208,11 +214,7 @@ fn a_step_of_lora_is_that_of_peft_and_torch() {
 #[test]
 fn a_step_of_all_weights_is_that_of_torch() {
     let base = base();
-    compare_step(
-        &Task::Whole { config: base.config },
-        base.parameters,
-        "scratch_",
-    );
+    compare_step(&Task::Whole { config: base.config }, base.parameters, "scratch_");
 }
 
 /// WK-3

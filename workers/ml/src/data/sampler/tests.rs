@@ -138,5 +138,8 @@ fn packing_leaves_little_room() {
     let sizes = [3, 14, 7, 9, 5, 11, 2, 16, 8, 8, 13, 4];
     let documents: Vec<_> = sizes.iter().map(|size| chat(0, size + 1)).collect();
     let sampler = Sampler::new(documents, &by_epochs(true));
-    assert_eq!(sampler.sequences(), u64::from(sizes.iter().sum::<u32>().div_ceil(16)));
+    assert_eq!(
+        sampler.sequences(),
+        u64::from(sizes.iter().sum::<u32>().div_ceil(16))
+    );
 }
