@@ -4,5 +4,6 @@ mod chat;
 mod child;
 mod engine;
 mod files_refused;
+mod methods;
 mod parity;
 mod support;
