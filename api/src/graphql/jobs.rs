@@ -1,6 +1,7 @@
 //! Training jobs.
 
 mod inputs;
+mod settings;
 mod types;
 
 use async_graphql::{Context, ID, Object, Result, connection::Connection};
@@ -15,6 +16,7 @@ use domain::{
 use projections::history::Moment;
 
 pub use inputs::*;
+pub use settings::*;
 pub use types::*;
 
 use super::{

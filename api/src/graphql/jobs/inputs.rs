@@ -1,9 +1,9 @@
 //! What clients send to start and change jobs, and what comes back.
 
-pub use super::settings::{HyperParametersInput, LoraBias, ObjectiveInput};
+use super::settings::{HyperParametersInput, LoraBias, ObjectiveInput};
 use super::types::{Job, JobsErrorCode};
 use crate::graphql::{fault::Fault, scalars::Long};
-use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
+use async_graphql::{ID, InputObject, OneofObject, SimpleObject};
 
 /// The shape of a new GPT-2.
 #[derive(InputObject)]
