@@ -21,6 +21,7 @@ create index jobs_job_project on jobs_job (project_id);
 create index jobs_job_worker on jobs_job (worker_id) where worker_id is not null;
 create index jobs_job_under_way on jobs_job (owner_id) where state in ('starting', 'running');
 create index jobs_job_metered on jobs_job (metered_at) where metered_at is not null;
+create index jobs_job_open on jobs_job (state) where ended_at is null;
 create index jobs_job_ended on jobs_job (ended_at) where ended_at is not null;
 
 -- What the fair share of a moment of the past goes by.

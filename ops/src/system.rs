@@ -242,6 +242,9 @@ impl System {
                 graphiql: config.http.graphiql,
                 uploads: ingest_limits(config),
                 job_attempts: config.worker.max_attempts,
+                longest_run_seconds: Some(config.worker.max_run_minutes)
+                    .filter(|minutes| *minutes > 0)
+                    .map(|minutes| minutes.saturating_mul(60)),
             },
             ports: ports.clone(),
             integrity: integrity.clone(),

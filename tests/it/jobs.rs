@@ -1,5 +1,7 @@
 //! Training jobs, from outside: the whole story, real training, live feeds, cancelling, and what is killed.
 
+mod control;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 //! The rule: the real training engine trains, in processes of its own; a scripted one stands in only for
 //! what the real one cannot be made to do.
 
+mod control;
 mod ground;
 mod lost_answers;
 mod misbehaviour;
@@ -24,6 +25,7 @@ use domain::{
         progress::{Batch, ReportProgress},
         report::{News, Report},
         start::CancelJob,
+        terms::Abilities,
     },
 };
 use nix::sys::signal::Signal;
@@ -275,6 +277,7 @@ async fn a_repeated_batch_is_recorded_once() {
         job,
         worker,
         worker_name: "test".to_owned(),
+        abilities: Abilities::default(),
         owner: ground.owner().await,
     };
     process.execute(&principal, &lease).await.expect("leased");

@@ -15,6 +15,7 @@ use domain::{id::JobId, jobs::job::JobState};
 pub(crate) struct AttemptFolder {
     jobs: PathBuf,
     root: PathBuf,
+    floor: u32,
 }
 
 impl AttemptFolder {
@@ -22,7 +23,14 @@ impl AttemptFolder {
         Self {
             jobs: jobs.to_owned(),
             root: jobs.join(job.to_string()).join(attempt.to_string()),
+            floor: 0,
         }
+    }
+
+    /// The same, for a job that was restarted from scratch after attempt `floor`: what was saved up to then is
+    /// not looked at.
+    pub(crate) fn above(self, floor: u32) -> Self {
+        Self { floor, ..self }
     }
 
     /// Makes it, empty.
@@ -76,11 +84,13 @@ impl AttemptFolder {
         inside.then(|| self.jobs.join(location))
     }
 
-    /// The folders with saved states of all attempts of this job before this one.
+    /// The folders with saved states of all attempts of this job before this one, down to its floor.
     pub(crate) fn earlier(&self) -> Vec<PathBuf> {
         let own = number(&self.root);
         let siblings = self.root.parent().map(numbered).unwrap_or_default();
-        let earlier = siblings.into_iter().filter(|(attempt, _)| Some(*attempt) < own);
+        let earlier = siblings
+            .into_iter()
+            .filter(|(attempt, _)| Some(*attempt) < own && *attempt > self.floor);
         earlier.map(|(_, path)| path.join("checkpoints")).collect()
     }
 }
@@ -98,14 +108,18 @@ pub(crate) fn jobs(folder: &Path) -> io::Result<Vec<JobId>> {
 }
 
 /// Removes what nobody needs of a job that has ended: everything of a completed one, everything but the
-/// newest checkpoint and what the child said of any other.
-pub(crate) fn tidy(folder: &Path, job: JobId, state: JobState) -> io::Result<()> {
+/// newest checkpoint and what the child said of any other. `latest`: the attempt that ended; a later one is of
+/// a restarted job, and not touched.
+pub(crate) fn tidy(folder: &Path, job: JobId, state: JobState, latest: u32) -> io::Result<()> {
     let root = folder.join(job.to_string());
     if state == JobState::Completed {
         return remove(&root);
     }
     let mut kept = false;
-    for (_, attempt) in numbered(&root).into_iter().rev() {
+    let ended = numbered(&root)
+        .into_iter()
+        .filter(|(number, _)| *number <= latest);
+    for (_, attempt) in ended.rev() {
         remove(&attempt.join("inputs"))?;
         remove(&attempt.join("artifact"))?;
         let checkpoints = attempt.join("checkpoints");
@@ -195,7 +209,7 @@ mod tests {
         save(&attempts[0], 5);
         save(&attempts[1], 6);
         save(&attempts[1], 12);
-        tidy(room.path(), job(), JobState::Cancelled).expect("tidied");
+        tidy(room.path(), job(), JobState::Cancelled, 10).expect("tidied");
         assert_eq!(
             saved(&attempts[0].checkpoints()),
             Vec::<std::path::PathBuf>::new()
@@ -207,6 +221,26 @@ mod tests {
         assert!(!attempts[1].inputs().exists());
     }
 
+    /// JB-3: tidying up after a job that is just being restarted leaves the new attempt alone, and that one goes
+    /// on from what was saved, unless it begins from scratch.
+    #[test]
+    fn a_restarted_attempt_is_left_alone_and_looks_down_to_its_floor() {
+        let room = tempfile::tempdir().expect("a folder");
+        let [first, second] = [1, 2].map(|number| AttemptFolder::new(room.path(), job(), number));
+        first.create().expect("created");
+        second.create().expect("created");
+        save(&first, 5);
+        save(&second, 3);
+        tidy(room.path(), job(), JobState::Failed, 1).expect("tidied");
+        assert!(second.inputs().exists() && !first.inputs().exists());
+        assert_eq!(
+            saved(&first.checkpoints()).len() + saved(&second.checkpoints()).len(),
+            2
+        );
+        assert_eq!(second.earlier(), [first.checkpoints()]);
+        assert_eq!(second.above(1).earlier(), Vec::<std::path::PathBuf>::new());
+    }
+
     #[test]
     fn nothing_stays_of_a_completed_job() {
         let room = tempfile::tempdir().expect("a folder");
@@ -214,7 +248,7 @@ mod tests {
             .create()
             .expect("created");
         assert_eq!(jobs(room.path()).expect("listed"), [job()]);
-        tidy(room.path(), job(), JobState::Completed).expect("tidied");
+        tidy(room.path(), job(), JobState::Completed, 1).expect("tidied");
         assert_eq!(jobs(room.path()).expect("listed"), []);
     }
 

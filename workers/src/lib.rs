@@ -5,6 +5,8 @@
 //! (JB-4).
 //!
 //! ```text
+//! presence (declares, beats, hears that it shall go)
+//!   │
 //! worker ──► run ──► prepare (folders, inputs, resume) ──► child process
 //!   ▲         │                                             │ lines
 //! queue ◄── heart                        reporter ◄── conversation ──► artifact
@@ -12,10 +14,12 @@
 //! reaper
 //! ```
 
+mod beats;
 mod end;
 mod folders;
 mod heart;
 mod history;
+mod presence;
 pub mod queue;
 pub mod reaper;
 pub mod rule;

@@ -127,7 +127,7 @@ pub async fn forget_expired(pool: &PgPool) -> Result<u64, QueueError> {
     Ok(within(query.execute(pool)).await?.rows_affected())
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueueError> {
+pub(crate) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueueError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(QueueError::TimedOut),

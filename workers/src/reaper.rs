@@ -1,4 +1,5 @@
-//! Takes jobs from workers that are gone (JB-4).
+//! Takes jobs from workers that are gone (JB-4), gives up workers that are not heard of any more, and counts
+//! both for those who watch (WK-2).
 //!
 //! One rule: it acts on what the log says at that moment. Any number of reapers may run; what one was too
 //! late for is refused as stale.
@@ -9,16 +10,22 @@ use domain::{
     authz::Principal,
     event_store::Metadata,
     execute::{ExecuteError, Ports, execute},
-    id::JobId,
-    jobs::lease::InterruptJob,
+    id::{JobId, WorkerId},
+    jobs::{
+        lease::InterruptJob,
+        worker::{EndWorker, WorkerEnd},
+    },
 };
-use projections::jobs::job::JobRow;
+use projections::jobs::{
+    job::{self, JobRow},
+    worker::{self, Present, WorkerState},
+};
 use sqlx::PgPool;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    queue,
+    beats, queue,
     rule::{self, Verdict},
 };
 
@@ -26,6 +33,8 @@ use crate::{
 const LOOKS: u32 = 3;
 /// The least and the most time between two looks.
 const PACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long a worker without a job is waited for that is not heard of.
+const GIVE_UP: Duration = Duration::from_secs(600);
 
 /// Looks for lost workers until `stop` is cancelled. `lease`: how long a worker may be silent.
 pub fn start(ports: Ports, pool: PgPool, lease: Duration, stop: CancellationToken) -> JoinHandle<()> {
@@ -56,6 +65,8 @@ enum ReapError {
     Queue(#[from] queue::QueueError),
     #[error("job {0} could not be taken from its worker: {1}")]
     Execute(JobId, String),
+    #[error("worker {0} could not be given up: {1}")]
+    GiveUp(WorkerId, String),
 }
 
 struct Reaper {
@@ -87,7 +98,39 @@ impl Reaper {
             }
         }
         queue::forget_expired(&self.pool).await?;
+        self.roll_call().await
+    }
+
+    /// Counts jobs and workers, and gives up workers that are lost for good.
+    async fn roll_call(&self) -> Result<(), ReapError> {
+        for (state, count) in job::open(&self.pool).await? {
+            metrics::gauge!("jobs", "state" => state).set(count as f64);
+        }
+        let workers = worker::there(&self.pool).await?;
+        for state in WorkerState::ALL {
+            let count = workers.iter().filter(|worker| worker.state() == state).count();
+            metrics::gauge!("workers", "state" => state.name()).set(count as f64);
+        }
+        let lost = |worker: &&Present| {
+            let silence = Duration::try_from_secs_f64(worker.silent_seconds).unwrap_or_default();
+            worker.state() == WorkerState::Lost && worker.job.is_none() && silence > GIVE_UP
+        };
+        for worker in workers.iter().filter(lost) {
+            self.give_up(worker).await?;
+        }
         Ok(())
+    }
+
+    async fn give_up(&self, lost: &Present) -> Result<(), ReapError> {
+        let (reaper, worker) = (Principal::System("reaper"), lost.worker.id);
+        let meta = Metadata {
+            actor: reaper.actor(),
+            ..Metadata::default()
+        };
+        let how = WorkerEnd::Lost;
+        let given_up = execute(&self.ports, &reaper, &meta, &EndWorker { worker, how }).await;
+        given_up.map_err(|error| ReapError::GiveUp(worker, error.to_string()))?;
+        Ok(beats::end(&self.pool, worker).await?)
     }
 
     async fn interrupt(&self, row: &JobRow, attempt: u32, cause: &str) -> Result<(), ReapError> {

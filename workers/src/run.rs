@@ -7,6 +7,7 @@ pub(crate) mod artifact;
 mod batch;
 mod child;
 mod conversation;
+mod halt;
 mod inputs;
 mod lines;
 mod orders;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     child::Child,
     conversation::{Conversation, Last},
+    halt::{Cause, Halt},
     prepare::Prepared,
     reporter::Reporter,
 };
@@ -53,6 +55,12 @@ pub(crate) struct Attempt {
     pub(crate) order: Order,
     /// The newest recorded checkpoint.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Checkpoints of attempts up to this one are not gone on from.
+    pub(crate) floor: u32,
+    /// Whether it shall be paused already.
+    pub(crate) pausing: bool,
+    /// How long it may still run; `None`: for ever.
+    pub(crate) left: Option<Duration>,
     /// Where in the log all this was read.
     pub(crate) since: Position,
 }
@@ -68,22 +76,27 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
     let heart = Heart::start(parts.pool.clone(), lease, parts.settings.lease);
     let mut work = Work {
         reporter: Reporter::new(parts.ports.clone(), attempt.worker, attempt.job, attempt.number),
-        folder: AttemptFolder::new(&parts.settings.folder, attempt.job, attempt.number),
+        folder: AttemptFolder::new(&parts.settings.folder, attempt.job, attempt.number).above(attempt.floor),
         parts: &parts,
         attempt: &attempt,
         child: None,
     };
+    let halt = Halt::default();
+    if attempt.pausing {
+        halt.ask(Cause::Pause);
+    }
     let over = async {
         tokio::select! {
-            () = orders::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since) => {}
+            () = orders::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since, &halt) => {}
             () = heart.lost() => {}
+            never = halt.watch(&stop, attempt.left) => match never {},
         }
     };
     tokio::pin!(over);
     let end = tokio::select! {
         biased;
         () = &mut over => End::TakenAway,
-        done = work.work(&stop) => done.err().unwrap_or(End::Completed),
+        done = work.work(&halt) => done.err().unwrap_or(End::Completed),
     };
     work.dismiss().await;
     let end = match end {
@@ -108,12 +121,12 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// From the folder to the recorded result.
-    async fn work(&mut self, stop: &CancellationToken) -> Result<(), End> {
+    async fn work(&mut self, halt: &Halt) -> Result<(), End> {
         let mut refused = None;
         loop {
             let prepared = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Err(End::drained()),
+                () = halt.asked() => return Err(halt.end()),
                 prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
             };
             let Prepared {
@@ -131,7 +144,7 @@ impl Work<'_> {
             let child = self.child.insert(child);
             fail::fail_point!("job.child_started");
             let mut conversation = Conversation::new(&self.folder, child, &self.reporter, pending);
-            let last = conversation.follow(stop).await?;
+            let last = conversation.follow(halt).await?;
             match last {
                 Last::Failed {
                     code: FailureCode::CheckpointCorrupt | FailureCode::CheckpointMismatch,
@@ -140,22 +153,22 @@ impl Work<'_> {
                     self.farewell().await;
                     refused = Some(message);
                 }
-                last => return self.conclude(last, stop.is_cancelled()).await,
+                last => return self.conclude(last, halt).await,
             }
         }
     }
 
-    async fn conclude(&mut self, last: Last, stopping: bool) -> Result<(), End> {
+    async fn conclude(&mut self, last: Last, halt: &Halt) -> Result<(), End> {
         match last {
             Last::Completed { files, metrics } => {
                 self.farewell().await;
                 self.complete(&files, &metrics).await
             }
-            Last::Stopped if stopping => {
+            Last::Stopped if halt.is_asked() => {
                 self.farewell().await;
-                Err(End::drained())
+                Err(halt.end())
             }
-            Last::Deaf => Err(End::drained()),
+            Last::Deaf => Err(halt.end()),
             Last::Stopped => Err(End::lost("the training process stopped without being asked to")),
             Last::Failed {
                 code: FailureCode::OutOfMemory,

@@ -2,7 +2,7 @@
 //!
 //! One rule: nothing here is read from the environment; the composition root hands it in.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use domain::execute::Ports;
 use objects::Objects;
@@ -42,4 +42,8 @@ pub struct WorkerSettings {
     pub arguments: Vec<String>,
     /// The version of this build, for the lineage of models.
     pub code_version: String,
+    /// Its labels, besides that of its device; see [`domain::jobs::terms::is_label`].
+    pub labels: BTreeSet<String>,
+    /// Bytes of memory that it offers; `None`: all that the machine has.
+    pub memory_bytes: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! A worker: takes one job after the other.
 //!
-//! One rule: one job at a time, the longest waiting first; whatever goes wrong with one job or with the
-//! database, the worker goes on.
+//! One rule: one job at a time, in the order of the queue; whatever goes wrong with one job or with the
+//! database, the worker goes on with the others.
 
 use std::{path::Path, time::Duration};
 
@@ -14,9 +14,13 @@ use domain::{
     jobs::{
         job::{Job, JobState},
         lease::LeaseJob,
+        terms::Abilities,
+        worker::WorkerEnd,
     },
 };
-use projections::{access::directory::DirectoryError, feed::Follower, read_model::ReadError};
+use projections::{
+    access::directory::DirectoryError, feed::Follower, history::Moment, jobs::queue, read_model::ReadError,
+};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +28,7 @@ use crate::{
     end::End,
     folders,
     history::{self, HistoryError, RecordedJob},
+    presence::{self, Presence},
     reaper,
     run::{self, Attempt},
     settings::WorkerParts,
@@ -33,8 +38,6 @@ use crate::{
 const POLL: Duration = Duration::from_secs(3);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// Waiting jobs that are looked at.
-const LOOK: u32 = 16;
 /// How long access rights may take to be up to date.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks for folders of jobs that have ended.
@@ -44,8 +47,13 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 pub struct Worker {
     id: WorkerId,
     name: String,
+    abilities: Abilities,
     parts: WorkerParts,
     stop: CancellationToken,
+    /// Cancelled when it shall take no more jobs.
+    drain: CancellationToken,
+    /// Cancelled when it shall give the job back that it has: also by `stop`.
+    leave: CancellationToken,
 }
 
 /// A running worker.
@@ -79,6 +87,15 @@ enum TakeError {
     Directory(#[from] DirectoryError),
     #[error("the job {0} could not be leased: {1}")]
     Lease(JobId, String),
+    #[error("the log holds what this build cannot read or do about it: {0}")]
+    Unreadable(String),
+}
+
+impl TakeError {
+    /// Whether this one job is to blame, and others can be taken.
+    fn blames_the_job(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::History(HistoryError::Decode(_)))
+    }
 }
 
 impl Worker {
@@ -91,7 +108,8 @@ impl Worker {
             parts.settings.folder = absolute;
         }
         let id = WorkerId(parts.ports.ids.next());
-        let name = format!("{}/cpu", host());
+        let declaration = presence::declaration(&parts, id);
+        let name = declaration.name.clone();
         drop(reaper::start(
             parts.ports.clone(),
             parts.pool.clone(),
@@ -99,21 +117,54 @@ impl Worker {
             stop.clone(),
         ));
         drop(tokio::spawn(sweep(parts.clone(), stop.clone())));
+        let (drain, leave) = (stop.child_token(), stop.child_token());
+        let presence = Presence {
+            parts: parts.clone(),
+            declaration: declaration.clone(),
+            drain: drain.clone(),
+            leave: leave.clone(),
+        };
         let worker = Self {
             id,
             name: name.clone(),
+            abilities: declaration.abilities(),
             parts,
             stop,
+            drain,
+            leave,
         };
         WorkerHandle {
             id,
             name,
-            task: tokio::spawn(worker.work()),
+            task: tokio::spawn(worker.live(presence)),
         }
     }
 
+    /// Works until it is told to go, and says so.
+    async fn live(self, presence: Presence) {
+        let (gone, stop) = (CancellationToken::new(), self.stop.clone());
+        let keep = async {
+            presence.keep(&gone).await;
+        };
+        let work = async {
+            self.work().await;
+            gone.cancel();
+        };
+        tokio::join!(keep, work);
+        let how = match stop.is_cancelled() {
+            true => WorkerEnd::Stopped,
+            false => WorkerEnd::Drained,
+        };
+        presence.end(how).await;
+    }
+
     async fn work(self) {
-        let kinds = ["jobs.JobQueued", "jobs.JobInterrupted"];
+        let kinds = [
+            "jobs.JobQueued",
+            "jobs.JobInterrupted",
+            "jobs.JobResumed",
+            "jobs.JobRestarted",
+        ];
         let filter = Filter {
             stream_prefixes: vec![format!("{}-", Job::CATEGORY)],
             kind_prefixes: kinds.map(str::to_owned).to_vec(),
@@ -121,7 +172,7 @@ impl Worker {
         let mut news = self.parts.feed.follow(self.parts.feed.head(), filter);
         let mut hint = None;
         tracing::info!(worker = %self.id, name = self.name, "the worker is ready");
-        while !self.stop.is_cancelled() {
+        while !self.drain.is_cancelled() {
             match self.take(hint.take()).await {
                 Ok(Some(attempt)) => self.run(attempt).await,
                 Ok(None) => hint = self.wait(&mut news).await,
@@ -137,7 +188,7 @@ impl Worker {
     /// Waits for something to do; answers with the job that is known to wait.
     async fn wait(&self, news: &mut Follower) -> Option<JobId> {
         tokio::select! {
-            () = self.stop.cancelled() => None,
+            () = self.drain.cancelled() => None,
             () = tokio::time::sleep(POLL) => None,
             event = news.next() => match event {
                 Ok(event) => job_of(&event),
@@ -156,19 +207,28 @@ impl Worker {
 
     async fn pause(&self, time: Duration) {
         tokio::select! {
-            () = self.stop.cancelled() => {}
+            () = self.drain.cancelled() => {}
             () = tokio::time::sleep(time) => {}
         }
     }
 
-    /// Leases the job that waits longest. `hint`: a job that waits, which the read model may not know yet.
+    /// Leases the first job of the queue that it can run. `hint`: a job that waits, which the read model may not
+    /// know yet.
     async fn take(&self, hint: Option<JobId>) -> Result<Option<Attempt>, TakeError> {
-        let waiting = projections::jobs::job::waiting(&self.parts.pool, LOOK).await?;
-        let mut jobs: Vec<JobId> = waiting.into_iter().map(|row| row.id).collect();
-        jobs.extend(hint.filter(|hint| !jobs.contains(hint)));
-        for job in jobs {
-            if let Some(attempt) = self.lease(job).await? {
-                return Ok(Some(attempt));
+        let waiting = queue::waiting(&self.parts.pool, Moment::Now).await?;
+        let hint = hint.filter(|hint| waiting.iter().all(|row| row.id != *hint));
+        let fitting = waiting
+            .iter()
+            .filter(|row| self.abilities.fit(&row.terms).is_ok());
+        for job in fitting.map(|row| row.id).chain(hint) {
+            match self.lease(job).await {
+                Ok(Some(attempt)) => return Ok(Some(attempt)),
+                Ok(None) => {}
+                Err(error) if error.blames_the_job() => {
+                    tracing::error!(%job, %error, "a job is left where it is, the others go on");
+                    metrics::counter!("worker_jobs_unreadable_total").increment(1);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -186,6 +246,7 @@ impl Worker {
             job,
             worker: self.id,
             worker_name: self.name.clone(),
+            abilities: self.abilities.clone(),
             // An account that is not there may do nothing.
             owner: self
                 .parts
@@ -211,6 +272,9 @@ impl Worker {
                 tracing::info!(%job, %why, "a job was not leased");
                 Ok(None)
             }
+            (None, Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)))) => {
+                Err(TakeError::Unreadable(error.to_string()))
+            }
             (None, Err(error)) => Err(TakeError::Lease(job, error.to_string())),
         }
     }
@@ -218,7 +282,14 @@ impl Worker {
     /// The attempt, if this worker has the job.
     fn attempt(&self, id: JobId, RecordedJob { job, position }: RecordedJob) -> Option<Attempt> {
         let mine = job.state.is_leased() && job.worker == Some(self.id);
+        let longest = job.order.as_ref().and_then(|order| order.terms.max_run_seconds);
+        let left = longest.map(|seconds| {
+            Duration::from_secs(seconds.into()).saturating_sub(Duration::from_millis(job.used))
+        });
         Some(Attempt {
+            left,
+            floor: job.floor,
+            pausing: job.pausing.is_some(),
             job: id,
             number: job.attempt,
             worker: self.id,
@@ -235,7 +306,7 @@ impl Worker {
         let (began, running) = (Instant::now(), metrics::gauge!("worker_jobs_running"));
         running.increment(1.0);
         // In a task of its own, so that a defect costs this attempt and not the worker: its lease runs out.
-        let task = tokio::spawn(run::run(self.parts.clone(), attempt, self.stop.clone()));
+        let task = tokio::spawn(run::run(self.parts.clone(), attempt, self.leave.clone()));
         let end = task.await.unwrap_or_else(End::from);
         running.decrement(1.0);
         metrics::histogram!("worker_job_seconds", "end" => end.name()).record(began.elapsed().as_secs_f64());
@@ -254,15 +325,15 @@ fn job_of(event: &RecordedEvent) -> Option<JobId> {
 
 /// Removes what nobody needs of a job, if it has ended. What fails now is done by the next sweep.
 async fn tidy(parts: &WorkerParts, job: JobId) {
-    let state = match history::job(parts.ports.store.as_ref(), job).await {
-        Ok(recorded) => recorded.job.state,
+    let (state, latest) = match history::job(parts.ports.store.as_ref(), job).await {
+        Ok(recorded) => (recorded.job.state, recorded.job.attempt),
         Err(error) => return tracing::warn!(%job, %error, "the folder of a job is not tidied yet"),
     };
     if !state.is_final() {
         return;
     }
     let folder = parts.settings.folder.clone();
-    match tokio::task::spawn_blocking(move || folders::tidy(&folder, job, state)).await {
+    match tokio::task::spawn_blocking(move || folders::tidy(&folder, job, state, latest)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%job, %error, "the folder of a job is not tidied yet"),
         Err(error) => tracing::error!(%job, %error, "the folder of a job is not tidied yet"),
@@ -294,14 +365,5 @@ async fn folders_of(folder: &Path) -> Vec<JobId> {
             tracing::error!(%error, "the folder of jobs cannot be read");
             Vec::new()
         }
-    }
-}
-
-/// The name of this machine.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "unknown host".to_owned(),
-        name => name.chars().take(64).collect(),
     }
 }

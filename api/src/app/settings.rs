@@ -23,4 +23,6 @@ pub struct AppSettings {
     pub uploads: IngestLimits,
     /// After how many lost workers a job is given up.
     pub job_attempts: u32,
+    /// The most seconds that a job may be on workers, and what it may when it does not say; `None`: no limit.
+    pub longest_run_seconds: Option<u32>,
 }

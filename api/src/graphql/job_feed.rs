@@ -58,6 +58,8 @@ struct Feed {
     position: Position,
     follower: Follower,
     pending: std::collections::VecDeque<JobFeedItem>,
+    /// What was known of the job when the feed began: ends before that were not the last, if it goes on.
+    known: (Position, bool),
     ended: bool,
 }
 
@@ -175,6 +177,7 @@ impl Feed {
             position,
             follower,
             pending,
+            known: (shown, row.state.is_final()),
             ended,
         })
     }
@@ -257,7 +260,12 @@ impl Feed {
                 message,
             }));
         }
-        if let Some(state @ (JobState::Completed | JobState::Failed | JobState::Cancelled)) = state {
+        // A job that was restarted since went on after this end.
+        let (shown, over) = self.known;
+        let last = event.position > shown || (over && event.position == shown);
+        if let Some(state @ (JobState::Completed | JobState::Failed | JobState::Cancelled)) = state
+            && last
+        {
             self.pending.push_back(end_of(event.position, state));
             self.ended = true;
         }

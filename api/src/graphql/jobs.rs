@@ -1,5 +1,7 @@
 //! Training jobs.
 
+mod control;
+mod estimate;
 mod inputs;
 mod settings;
 mod types;
@@ -11,10 +13,13 @@ use domain::{
         job::JobState as State,
         spec::{self, Method, TrainingSpec},
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
+        terms::Terms,
     },
 };
 use projections::history::Moment;
 
+pub use control::JobControlMutation;
+pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
 pub use inputs::*;
 pub use settings::*;
 pub use types::*;
@@ -28,13 +33,21 @@ use super::{
     scalars::Long,
 };
 
+/// Fields of the terms, by the domain's names.
+const TERMS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
+
 fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
+    reason.each().into_iter().flat_map(faults).collect()
+}
+
+fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
     let message = reason.to_string();
     match reason {
         StartJobRefusal::Spec(problems) => {
             let fault = |problem: spec::SpecProblem| {
                 let path = match problem.field.strip_prefix("architecture.") {
                     Some(field) => format!("method.scratch.{field}"),
+                    None if TERMS.contains(&problem.field) => format!("terms.{}", problem.field),
                     None => problem.field.replace("lora.", "method.lora."),
                 };
                 Fault::of(&path, problem.message, JobsErrorCode::Invalid)
@@ -56,7 +69,9 @@ fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
             vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
         }
         StartJobRefusal::Quota(_) => vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)],
-        StartJobRefusal::IdTaken => vec![Fault::whole(message, JobsErrorCode::Invalid)],
+        StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {
+            vec![Fault::whole(message, JobsErrorCode::Invalid)]
+        }
     }
 }
 
@@ -122,6 +137,52 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
         }
         MethodInput::Full(full) => (Method::Full, full.base_model_version),
     }
+}
+
+/// The order that an input stands for, and its base as far as the caller sees it; or every id in it that is none.
+/// A job that does not say how much memory it demands demands what it is estimated to need.
+async fn order(
+    context: &Context<'_>,
+    input: StartJobInput,
+) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<Fault<JobsErrorCode>>>> {
+    let (experiment, dataset, base) = match start_ids(&input) {
+        Ok(ids) => ids,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let (app, owner) = (app(context)?, user(context)?.user);
+    let (method, base_version) = method(input.method);
+    let base = base.map(|base| (base, base_version));
+    let seen = estimate::base(app, viewer(context)?, base).await?;
+    let spec = TrainingSpec {
+        method,
+        objective: input.objective.into(),
+        parameters: input.parameters.into(),
+    };
+    let mut terms = input.terms.over(Terms::default());
+    if terms.memory_bytes.is_none() && spec.validate().is_ok() {
+        terms.memory_bytes = estimate::memory(&spec, seen.as_ref());
+    }
+    let command = StartJob {
+        job: JobId(app.ports.ids.next()),
+        model: ModelId(app.ports.ids.next()),
+        owner,
+        name: input.name,
+        experiment,
+        dataset: (dataset, input.dataset_version),
+        base,
+        base_shape: seen.as_ref().and_then(|seen| seen.shape),
+        spec,
+        max_attempts: app.settings.job_attempts,
+        terms,
+        longest_run_seconds: app.settings.longest_run_seconds,
+        cloned_from: None,
+    };
+    Ok(Ok((command, seen)))
+}
+
+fn nothing_there() -> Fault<JobsErrorCode> {
+    let message = "the experiment, the dataset or the base model does not exist";
+    Fault::whole(message, JobsErrorCode::NotFound)
 }
 
 /// Jobs that the caller may see.
@@ -204,6 +265,7 @@ async fn payload(
     Ok(JobPayload {
         job,
         position: Some(position.into()),
+        estimate: None,
         user_errors: Vec::new(),
     })
 }
@@ -220,38 +282,18 @@ impl JobsMutation {
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: StartJobInput,
     ) -> Result<JobPayload> {
-        let owner = user(context)?.user;
-        let (experiment, dataset, base) = match start_ids(&input) {
-            Ok(ids) => ids,
+        user(context)?;
+        let (command, base) = match order(context, input).await? {
+            Ok(order) => order,
             Err(faults) => return Ok(JobPayload::wrong(faults)),
         };
-        let app = app(context)?;
-        let (method, base_version) = method(input.method);
-        let command = StartJob {
-            job: JobId(app.ports.ids.next()),
-            model: ModelId(app.ports.ids.next()),
-            owner,
-            name: input.name,
-            experiment,
-            dataset: (dataset, input.dataset_version),
-            base: base.map(|base| (base, base_version)),
-            spec: TrainingSpec {
-                method,
-                objective: input.objective.into(),
-                parameters: input.parameters.into(),
-            },
-            max_attempts: app.settings.job_attempts,
-        };
         match run(context, &command).await? {
-            Outcome::Done(position) => payload(context, command.job, position).await,
+            Outcome::Done(position) => Ok(JobPayload {
+                estimate: estimate::estimated(app(context)?, &command.spec, base.as_ref()).await?,
+                ..payload(context, command.job, position).await?
+            }),
             Outcome::Refused(reason) => Ok(JobPayload::wrong(refused(reason))),
-            Outcome::NotFound => {
-                let message = "the experiment, the dataset or the base model does not exist";
-                Ok(JobPayload::wrong(vec![Fault::whole(
-                    message,
-                    JobsErrorCode::NotFound,
-                )]))
-            }
+            Outcome::NotFound => Ok(JobPayload::wrong(vec![nothing_there()])),
         }
     }
 
@@ -262,15 +304,8 @@ impl JobsMutation {
         #[graphql(desc = "The job, and why.")] input: CancelJobInput,
     ) -> Result<JobPayload> {
         user(context)?;
-        let unknown = || {
-            JobPayload::wrong(vec![Fault::of(
-                "jobId",
-                "there is no such job",
-                JobsErrorCode::NotFound,
-            )])
-        };
         let Ok(job) = input.job_id.parse::<JobId>() else {
-            return Ok(unknown());
+            return Ok(control::unknown());
         };
         match run(
             context,
@@ -292,7 +327,7 @@ impl JobsMutation {
                 reason.to_string(),
                 JobsErrorCode::Invalid,
             )])),
-            Outcome::NotFound => Ok(unknown()),
+            Outcome::NotFound => Ok(control::unknown()),
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod projects;
 pub mod proofs;
 pub mod scalars;
 pub mod system;
+pub mod workers;
 
 use async_graphql::{MergedObject, Schema, SchemaBuilder};
 
@@ -35,10 +36,12 @@ pub struct Query(
     identity::IdentityQuery,
     identity::ErasureQuery,
     jobs::JobsQuery,
+    jobs::JobEstimateQuery,
     models::ModelsQuery,
     projects::ProjectsQuery,
     proofs::ProofsQuery,
     system::SystemQuery,
+    workers::WorkersQuery,
 );
 
 /// Everything that can be changed.
@@ -49,8 +52,10 @@ pub struct Mutation(
     identity::IdentityMutation,
     identity::ErasureMutation,
     jobs::JobsMutation,
+    jobs::JobControlMutation,
     models::ModelsMutation,
     projects::ProjectsMutation,
+    workers::WorkersMutation,
 );
 
 /// The schema.

@@ -11,6 +11,7 @@ use domain::{
 };
 use projections::{
     history::Moment::Now,
+    jobs::usage,
     projects::{experiment::ExperimentRow, project::ProjectRow},
 };
 use time::OffsetDateTime;
@@ -73,6 +74,16 @@ impl Project {
     /// How many experiments it has.
     async fn experiment_count(&self) -> i32 {
         self.0.experiments
+    }
+    /// Seconds that its jobs have had workers, over all attempts that have ended.
+    async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
+        let time = usage::of_project(&app(context)?.pool, self.1.moment, self.0.id).await;
+        Ok(time.map_err(|error| unreadable(&error))?.worker_milliseconds as f64 / 1_000.0)
+    }
+    /// Seconds of them on GPUs.
+    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
+        let time = usage::of_project(&app(context)?.pool, self.1.moment, self.0.id).await;
+        Ok(time.map_err(|error| unreadable(&error))?.gpu_milliseconds as f64 / 1_000.0)
     }
     /// Its experiments, the newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]

@@ -5,6 +5,7 @@
 
 use super::{
     job::Job,
+    shape::Shape,
     spec::TrainingSpec,
     start::{StartJob, StartJobRefusal},
     terms::Terms,
@@ -32,6 +33,8 @@ pub struct CloneJob {
     pub name: Option<String>,
     /// Where it belongs; as the first if `None`.
     pub experiment: Option<ExperimentId>,
+    /// The shape of the base, as in [`StartJob`].
+    pub base_shape: Option<Shape>,
     /// What it does; as the first if `None`.
     pub spec: Option<TrainingSpec>,
     /// When and where it may run; as the first if `None`.
@@ -56,6 +59,7 @@ impl CloneJob {
             base: order
                 .base
                 .map(|base| (base.version.model, Some(base.version.version))),
+            base_shape: self.base_shape,
             spec: self.spec.clone().unwrap_or(order.spec),
             max_attempts: self.max_attempts,
             terms: self.terms.clone().unwrap_or(order.terms),

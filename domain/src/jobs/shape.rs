@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::spec::{ALL_LINEAR, Architecture};
+use super::spec::{ALL_LINEAR, Architecture, Method, SpecProblem, TrainingSpec};
 
 /// Which layers a block has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +164,47 @@ impl Shape {
                 .sum::<u64>()
     }
 
+    /// What of `spec` does not fit a base of this shape.
+    #[must_use]
+    pub fn misfits(&self, spec: &TrainingSpec) -> Vec<SpecProblem> {
+        let mut found = Vec::new();
+        let mut problem = |field, message| found.push(SpecProblem { field, message });
+        let length = u64::from(spec.parameters.sequence_length);
+        if length > self.context {
+            let message = format!(
+                "{length} tokens do not fit the base's context of {}",
+                self.context
+            );
+            problem("parameters.sequenceLength", message);
+        }
+        let Method::Lora(lora) = &spec.method else {
+            return found;
+        };
+        let linears = self.linears();
+        let smallest = linears
+            .iter()
+            .map(|(_, input, output)| *input.min(output))
+            .min()
+            .unwrap_or(0);
+        if u64::from(lora.rank) > smallest {
+            let message = format!(
+                "{} is more than {smallest}, the smallest side of the base's matrices",
+                lora.rank
+            );
+            problem("lora.rank", message);
+        }
+        let has = |target: &str| {
+            let named = |name: &str| name == target || name.ends_with(&format!(".{target}"));
+            target == ALL_LINEAR || target == "lm_head" || linears.iter().any(|(name, ..)| named(name))
+        };
+        for target in lora.target_modules.iter().filter(|target| !has(target)) {
+            let names: Vec<&str> = linears.iter().map(|(name, ..)| *name).collect();
+            let message = format!("the base has no layer '{target}'; it has {}", names.join(", "));
+            problem("lora.targetModules", message);
+        }
+        found
+    }
+
     /// Numbers that a block keeps per token for its gradients: two norms with input and output, queries, keys
     /// and values, attention's output, what the feed-forward layer makes on its way, and attention's weights
     /// over `length` tokens.
@@ -183,6 +224,7 @@ mod tests {
     use serde_json::json;
 
     use super::Shape;
+    use crate::jobs::spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec};
 
     /// The published sizes of these models.
     #[test]
@@ -201,6 +243,38 @@ mod tests {
         });
         let llama = Shape::of_config(&llama).expect("TinyLlama 1.1B");
         assert_eq!(llama.parameters(), 1_100_048_384);
+    }
+
+    /// JB-1: what the base cannot do is said before the job is queued.
+    #[test]
+    fn what_does_not_fit_the_base_is_named() {
+        let shape = Shape {
+            context: 64,
+            ..Shape::from(&Architecture {
+                layers: 1,
+                heads: 2,
+                width: 32,
+                context: 128,
+                vocabulary: 300,
+            })
+        };
+        let lora = Lora {
+            rank: 33,
+            alpha: 16.0,
+            dropout: 0.0,
+            target_modules: vec!["c_attn".to_owned(), "q_proj".to_owned()],
+            ..Lora::default()
+        };
+        let spec = TrainingSpec {
+            method: Method::Lora(lora),
+            objective: Objective::default(),
+            parameters: HyperParameters::default(),
+        };
+        let fields: Vec<&str> = shape.misfits(&spec).iter().map(|problem| problem.field).collect();
+        assert_eq!(
+            fields,
+            ["parameters.sequenceLength", "lora.rank", "lora.targetModules"]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{
     control::for_priority,
     job::{BaseUse, DatasetUse, Job, JobEvent, Order},
+    shape::Shape,
     spec::{Method, SpecProblems, TrainingSpec},
     terms::{self, Terms},
 };
@@ -97,6 +98,9 @@ pub struct StartJob {
     pub dataset: (DatasetId, Option<u32>),
     /// What it starts from: a model and a version of it, or its newest.
     pub base: Option<(ModelId, Option<u32>)>,
+    /// The shape of that version, where it is known; models do not change. With it, what does not fit is found
+    /// before the job is queued.
+    pub base_shape: Option<Shape>,
     /// What it does.
     pub spec: TrainingSpec,
     /// After how many lost workers it is given up.
@@ -125,6 +129,7 @@ impl StartJob {
             .validate()
             .err()
             .map_or(Vec::new(), |problems| problems.0);
+        problems.extend(self.base_shape.iter().flat_map(|shape| shape.misfits(&self.spec)));
         problems.extend(self.terms.problems(self.longest_run_seconds));
         if !problems.is_empty() {
             found.push(SpecProblems(problems).into());
@@ -253,6 +258,26 @@ impl Command for StartJob {
             Changes::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
                 .and::<QuotaLedger>(self.owner, &taken),
         )
+    }
+}
+
+/// Checks an order as [`StartJob`] would, and records nothing.
+#[derive(Clone, Debug)]
+pub struct ValidateJob(pub StartJob);
+
+impl Command for ValidateJob {
+    type Refusal = StartJobRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        self.0.reads(world, reads);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        self.0.requires(world)
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
+        self.0.decide(world, context).map(|_| Changes::none())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::reader::Reader;
 use super::setting::{
-    EventLogUrl, File, Folder, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
+    EventLogUrl, File, Folder, Labels, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
 };
 
 /// One declared key.
@@ -199,6 +199,14 @@ keys! {
         lease_seconds: u64 = "15", "seconds", 3..=3600;
         /// How often a job that ends by a fault is tried in all.
         max_attempts: u32 = "5", "", 1..=100;
+        /// How long a job may be on workers, over all attempts, if it does not ask for less; then it is failed,
+        /// with its checkpoint kept. 0: as long as it takes.
+        max_run_minutes: u32 = "10080", "minutes", 0..=525_600;
+        /// Labels of the workers of this process, separated by commas, for example `fast,room-2`. Jobs may demand
+        /// them. The device, `cpu`, is a label of its own.
+        labels: Labels = "", "";
+        /// Memory that each worker of this process offers. 0: all of the machine.
+        memory_mib: u64 = "0", "MiB", 0..=1_073_741_824;
     }
 
     /// What is written to standard error.

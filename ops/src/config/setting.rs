@@ -1,9 +1,11 @@
 //! The types of values and how each is read from text.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use domain::jobs::terms::is_label;
 use event_store::kurrentdb::{Address, is_kurrentdb};
 
 /// A type that a key may have.
@@ -137,6 +139,22 @@ fn origin(text: &str) -> Result<String, String> {
         Ok(origin)
     } else {
         Err(refuse())
+    }
+}
+
+/// Labels of workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(pub BTreeSet<String>);
+
+impl Setting for Labels {
+    const KIND: &'static str = "list of labels";
+    fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let read = |part: &str| match is_label(part) {
+            true => Ok(part.to_owned()),
+            false => Err("expected labels of 1 to 40 of a-z, 0-9, '.', '_' and '-'".to_owned()),
+        };
+        parts.map(read).collect::<Result<_, _>>().map(Self)
     }
 }
 

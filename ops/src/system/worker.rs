@@ -32,6 +32,10 @@ pub(super) fn start(
             program: surroundings.program.clone(),
             arguments: vec![TRAIN_COMMAND.to_owned()],
             code_version: VERSION.to_owned(),
+            labels: config.worker.labels.0.clone(),
+            memory_bytes: Some(config.worker.memory_mib)
+                .filter(|mebibytes| *mebibytes > 0)
+                .map(|mebibytes| mebibytes << 20),
         },
     };
     (0..config.worker.count)

@@ -46,6 +46,8 @@ pub(super) struct LeaseRow {
 struct JobFacts {
     attempt: u32,
     under_way: bool,
+    paused: bool,
+    completed: bool,
     ended: Option<u64>,
 }
 
@@ -122,7 +124,10 @@ impl Facts {
     fn job(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
         let (key, at) = (event.stream.key().to_owned(), event.position.0);
         let fact: JobEvent = decode(event)?;
-        if let Some(end) = self.jobs.get(&key).and_then(|job| job.ended) {
+        let restarted = matches!(fact, JobEvent::Restarted { .. });
+        if let Some(end) = self.jobs.get(&key).and_then(|job| job.ended)
+            && !restarted
+        {
             let what = format!(
                 "job {key} ended at position {end} and goes on at {at} with {}",
                 event.kind
@@ -140,6 +145,10 @@ impl Facts {
             }
             JobEvent::Leased { attempt, .. } => {
                 let job = self.jobs.entry(key.clone()).or_default();
+                if job.paused {
+                    let what = format!("job {key} is leased at position {at} while it is paused");
+                    report.fault(Invariant::Jobs, what);
+                }
                 if job.under_way || attempt != job.attempt + 1 {
                     let what = format!(
                         "job {key}: attempt {attempt} begins at position {at} after attempt {}, which {}",
@@ -155,15 +164,35 @@ impl Facts {
                 job.attempt = attempt;
                 job.under_way = true;
             }
-            JobEvent::Started { attempt, .. } | JobEvent::CheckpointSaved { attempt, .. } => {
-                self.reported(&key, attempt, at, report);
+            JobEvent::Started { attempt, .. }
+            | JobEvent::CheckpointSaved { attempt, .. }
+            | JobEvent::PauseRequested { attempt, .. }
+            | JobEvent::Metered { attempt, .. } => self.reported(&key, attempt, at, report),
+            JobEvent::Paused { attempt, .. } => {
+                let job = self.jobs.entry(key.clone()).or_default();
+                if job.under_way || attempt != job.attempt {
+                    let what = format!("job {key} is paused at position {at} while a worker has it");
+                    report.fault(Invariant::Jobs, what);
+                }
+                job.paused = true;
             }
+            JobEvent::Resumed { .. } => self.jobs.entry(key).or_default().paused = false,
+            JobEvent::Restarted { attempt, .. } => {
+                let job = self.jobs.entry(key.clone()).or_default();
+                if job.completed || job.ended.is_none() || attempt != job.attempt {
+                    let what = format!("job {key} is restarted at position {at} without having failed");
+                    report.fault(Invariant::Jobs, what);
+                }
+                (job.ended, job.paused) = (None, false);
+            }
+            JobEvent::PriorityChanged { .. } => {}
             JobEvent::Interrupted { attempt, .. } => {
                 self.reported(&key, attempt, at, report);
                 self.jobs.entry(key).or_default().under_way = false;
             }
             JobEvent::Completed { attempt, .. } => {
                 self.reported(&key, attempt, at, report);
+                self.jobs.entry(key.clone()).or_default().completed = true;
                 self.ended(key, at);
             }
             // Without a worker too: given up after the last attempt, or cancelled while it waited.

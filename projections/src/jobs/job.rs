@@ -438,3 +438,23 @@ pub async fn under_way(pool: &PgPool) -> Result<Vec<JobRow>, ReadError> {
     );
     fetch(pool, query).await
 }
+
+#[derive(Deserialize)]
+struct Open {
+    state: String,
+    count: i64,
+}
+
+/// How many jobs are in each state that is not an end; zeros included.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, ReadError> {
+    let query = sqlx::query(
+        "select jsonb_build_object('state', s.state, 'count', count(t.id))::text \
+         from unnest(array['queued', 'starting', 'running', 'paused']) s (state) \
+         left join jobs_job t on t.state = s.state and t.ended_at is null group by s.state",
+    );
+    let rows: Vec<Open> = fetch(pool, query).await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
+}

@@ -179,6 +179,8 @@ pub struct Present {
     /// When it last did, by the database's clock.
     #[serde(with = "time::serde::rfc3339::option")]
     pub beat_at: Option<OffsetDateTime>,
+    /// Seconds since then; since it came, if it never did.
+    pub silent_seconds: f64,
     /// The job that it has.
     pub job: Option<JobId>,
     /// Whose that is.
@@ -215,6 +217,7 @@ impl Present {
 pub async fn there(pool: &PgPool) -> Result<Vec<Present>, ReadError> {
     let statement = "select jsonb_build_object('worker', to_jsonb(w), \
          'alive', coalesce(b.expires_at > now(), false), 'beat_at', b.beat_at, \
+         'silent_seconds', extract(epoch from now() - coalesce(b.beat_at, w.registered_at))::double precision, \
          'job', j.id, 'job_owner', j.owner_id, 'attempt', j.attempt, 'eta_seconds', j.eta_seconds)::text \
          from jobs_worker w left join jobs_worker_beat b on b.worker_id = w.id \
          left join lateral (select t.id, t.owner_id, t.attempt, t.eta_seconds from jobs_job t \

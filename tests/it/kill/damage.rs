@@ -14,7 +14,7 @@ use domain::{
         session::{Session, SessionEvent},
     },
     jobs::{
-        job::{Job, JobEvent},
+        job::{Job, JobEvent, RestartFrom},
         progress::{Metrics, Progress, ProgressEvent},
     },
     models::model::ModelVersionRef,
@@ -235,6 +235,8 @@ fn leased(attempt: u32) -> JobEvent {
         attempt,
         worker: WorkerId(SystemIds.next()),
         worker_name: "w".to_owned(),
+        leased_at: None,
+        gpu: false,
     }
 }
 
@@ -262,6 +264,20 @@ async fn facts_that_contradict_each_other_are_told() {
     };
     forger.record::<Progress>(job, &[stale]).await;
     forger.record::<Job>(job, &[completed(3), completed(3)]).await;
+    let restarted = JobEvent::Restarted {
+        attempt: 1,
+        from: RestartFrom::Scratch,
+    };
+    forger
+        .record::<Job>(JobId(SystemIds.next()), &[leased(1), completed(1), restarted])
+        .await;
+    let paused = JobEvent::Paused {
+        attempt: 0,
+        reason: String::new(),
+    };
+    forger
+        .record::<Job>(JobId(SystemIds.next()), &[paused.clone(), leased(1), paused])
+        .await;
 
     let owner = UserId(SystemIds.next());
     let item = job.to_string();
@@ -310,6 +326,9 @@ async fn facts_that_contradict_each_other_are_told() {
         "attempt 3 begins",
         "attempt 1 reports",
         "ended at position",
+        "without having failed",
+        "while it is paused",
+        "while a worker has it",
         "job_x",
         "still takes a place",
         "the claim abc",

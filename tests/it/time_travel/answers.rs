@@ -6,7 +6,7 @@ use domain::{authz::Action, jobs::job::JobState};
 use projections::{
     access::{rights, role},
     history::Moment,
-    jobs::job,
+    jobs::{job, queue},
     paging::{PageRequest, Viewer},
     projects::{experiment, project},
 };
@@ -104,8 +104,8 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     for id in &cast.jobs {
         let found = job::find(pool, moment, everything, *id).await.expect("readable");
         if found.as_ref().is_some_and(|job| job.state == JobState::Queued) {
-            let before = job::queue_position(pool, moment, *id).await.expect("readable");
-            add(format!("before {id}"), json!(before));
+            let place = queue::place(pool, moment, *id).await.expect("readable");
+            add(format!("before {id}"), json!(place.map(|place| place.before)));
         }
         add(format!("{id}"), json!(found));
     }

@@ -15,8 +15,9 @@ use domain::{
     id::{ExperimentId, JobId, ProjectId, UserId},
     identity::user::User,
     jobs::{
-        job::{Job, JobEvent, JobState},
+        job::{Job, JobEvent, JobState, RestartFrom},
         progress::{Progress, ProgressEvent},
+        schedule::{self, Share, Waiting},
     },
     projects::{
         experiment::{Experiment, ExperimentEvent},
@@ -24,21 +25,46 @@ use domain::{
     },
 };
 use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{answers::Answers, scene::Cast};
 
 /// The permissions whose holders are asked for.
 pub(super) const PERMISSIONS: [&str; 2] = ["training.create", "roles.grant"];
 /// Every state of a job.
-pub(super) const STATES: [JobState; 6] = [
+pub(super) const STATES: [JobState; 7] = [
     JobState::Queued,
     JobState::Starting,
     JobState::Running,
+    JobState::Paused,
     JobState::Completed,
     JobState::Failed,
     JobState::Cancelled,
 ];
+
+/// A field of the latest attempt at a job; of nothing, when there was none.
+fn latest<'a>(row: &'a mut Value, field: &str) -> &'a mut Value {
+    let attempts = row["attempts"].as_array_mut().expect("a list");
+    &mut attempts.last_mut().expect("an attempt")[field]
+}
+
+/// A job leaves its worker, if it has one.
+fn over(row: &mut Value, event: &RecordedEvent, state: &str, end: &str, cause: &str) {
+    row["state"] = json!(state);
+    row["ended_at"] = when(event);
+    row["worker_id"] = Value::Null;
+    row["eta_seconds"] = Value::Null;
+    row["pausing"] = json!(false);
+    let attempts = row["attempts"].as_array_mut().expect("a list");
+    if let Some(attempt) = attempts
+        .last_mut()
+        .filter(|attempt| attempt["ended_at"].is_null())
+    {
+        attempt["ended_at"] = when(event);
+        attempt["end"] = json!(end);
+        attempt["cause"] = json!(Some(cause).filter(|cause| !cause.is_empty()));
+    }
+}
 
 /// The world after some event.
 #[derive(Default)]
@@ -136,28 +162,31 @@ impl Replay {
                 "loss": null, "evaluation_loss": null, "tokens_per_second": null, "eta_seconds": null,
                 "checkpoint_step": null, "metrics": {}, "failure_code": null, "failure_message": null,
                 "queued_at": when(event), "started_at": null, "ended_at": null, "state": "queued",
+                "terms": order.terms, "priority": order.terms.priority, "cloned_from": null, "losses": 0,
+                "pausing": false, "attempts": [], "worker_milliseconds": 0, "gpu_milliseconds": 0,
+                "metered_at": null,
             });
             self.jobs.insert(id, row);
         }
         let row = self.jobs.get_mut(&id).expect("its first event queues it");
         row["position"] = json!(event.position);
-        let mut over = |state: &str| {
-            row["state"] = json!(state);
-            row["ended_at"] = when(event);
-            row["worker_id"] = Value::Null;
-            row["eta_seconds"] = Value::Null;
-        };
         match decoded {
             JobEvent::Queued(_) => {}
             JobEvent::Leased {
                 attempt,
                 worker,
                 worker_name,
+                ..
             } => {
                 row["state"] = json!("starting");
                 row["attempt"] = json!(attempt);
                 row["worker_id"] = json!(worker);
                 row["worker_name"] = json!(worker_name);
+                let attempt = json!({
+                    "number": attempt, "worker": worker_name, "leased_at": when(event), "from_step": null,
+                    "ended_at": null, "end": null, "cause": null, "milliseconds": null,
+                });
+                row["attempts"].as_array_mut().expect("a list").push(attempt);
             }
             JobEvent::Started { from_step, .. } => {
                 row["state"] = json!("running");
@@ -165,24 +194,67 @@ impl Replay {
                 if row["started_at"].is_null() {
                     row["started_at"] = when(event);
                 }
+                *latest(row, "from_step") = json!(from_step);
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => row["checkpoint_step"] = json!(checkpoint.step),
-            JobEvent::Interrupted { .. } => {
+            JobEvent::PauseRequested { .. } => row["pausing"] = json!(true),
+            JobEvent::Paused { .. } => row["state"] = json!("paused"),
+            JobEvent::Resumed { .. } => {
+                row["pausing"] = json!(false);
+                if row["state"] == "paused" {
+                    row["state"] = json!("queued");
+                }
+            }
+            JobEvent::Restarted { from, .. } => {
                 row["state"] = json!("queued");
-                row["worker_id"] = Value::Null;
-                row["eta_seconds"] = Value::Null;
+                row["queued_at"] = when(event);
+                row["losses"] = json!(0);
+                let cleared: &[&str] = match from {
+                    RestartFrom::Checkpoint => &[],
+                    RestartFrom::Scratch => {
+                        &["checkpoint_step", "loss", "evaluation_loss", "tokens_per_second"]
+                    }
+                };
+                for field in ["ended_at", "failure_code", "failure_message"]
+                    .iter()
+                    .chain(cleared)
+                {
+                    row[*field] = Value::Null;
+                }
+                if from == RestartFrom::Scratch {
+                    row["step"] = json!(0);
+                }
+            }
+            JobEvent::PriorityChanged { priority } => row["priority"] = json!(priority),
+            JobEvent::Metered { milliseconds, .. } => {
+                let sum = row["worker_milliseconds"].as_u64().expect("a number") + milliseconds;
+                row["worker_milliseconds"] = json!(sum);
+                row["metered_at"] = when(event);
+                *latest(row, "milliseconds") = json!(milliseconds);
+            }
+            JobEvent::Interrupted { cause, counts, .. } => {
+                let paused = row["pausing"] == true && !counts;
+                over(
+                    row,
+                    event,
+                    "queued",
+                    if paused { "paused" } else { "interrupted" },
+                    &cause,
+                );
+                row["ended_at"] = Value::Null;
+                row["losses"] = json!(row["losses"].as_u64().expect("a number") + u64::from(counts));
             }
             JobEvent::Completed { metrics, .. } => {
-                over("completed");
+                over(row, event, "completed", "completed", "");
                 row["step"] = json!(100);
                 row["metrics"] = json!(metrics);
             }
             JobEvent::Failed { code, message, .. } => {
-                over("failed");
+                over(row, event, "failed", "failed", &message);
                 row["failure_code"] = json!(code);
                 row["failure_message"] = json!(message);
             }
-            JobEvent::Cancelled { .. } => over("cancelled"),
+            JobEvent::Cancelled { reason, .. } => over(row, event, "cancelled", "cancelled", &reason),
         }
     }
 
@@ -267,15 +339,28 @@ impl Replay {
         all.values().rev().filter(|row| wanted(row)).cloned().collect()
     }
 
-    fn waiting_before(&self, job: &Value) -> usize {
-        // Jobs get ids in the order in which they are queued.
-        let place = |row: &Value| row["id"].to_string();
-        let waits = |row: &&Value| row["state"] == "queued";
-        self.jobs
-            .values()
-            .filter(waits)
-            .filter(|row| place(row) < place(job))
-            .count()
+    /// How many jobs go before `job`, as the domain orders them. All of this test happens within a week.
+    fn waiting_before(&self, job: JobId) -> Option<usize> {
+        let (mut waiting, mut shares) = (Vec::new(), BTreeMap::<UserId, Share>::new());
+        for (id, row) in &self.jobs {
+            let owner = serde_json::from_value(row["owner_id"].clone()).expect("a user");
+            let share = shares.entry(owner).or_default();
+            share.running += u32::from(row["state"] == "starting" || row["state"] == "running");
+            share.recent += row["worker_milliseconds"].as_u64().expect("a number");
+            if row["state"] == "queued" {
+                waiting.push(Waiting {
+                    job: *id,
+                    owner,
+                    priority: serde_json::from_value(row["priority"].clone()).expect("a number"),
+                    losses: serde_json::from_value(row["losses"].clone()).expect("a number"),
+                    queued_at: OffsetDateTime::parse(row["queued_at"].as_str().expect("a time"), &Rfc3339)
+                        .expect("a time"),
+                });
+            }
+        }
+        schedule::order(&waiting, &shares)
+            .iter()
+            .position(|one| *one == job)
     }
 
     /// The right answers to all questions about `cast`.
@@ -309,8 +394,8 @@ impl Replay {
         for job in &cast.jobs {
             let row = self.jobs.get(job);
             all.insert(format!("{job}"), json!(row));
-            if let Some(row) = row.filter(|row| row["state"] == "queued") {
-                all.insert(format!("before {job}"), json!(self.waiting_before(row)));
+            if row.is_some_and(|row| row["state"] == "queued") {
+                all.insert(format!("before {job}"), json!(self.waiting_before(*job)));
             }
         }
         all

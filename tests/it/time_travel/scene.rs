@@ -30,12 +30,14 @@ use domain::{
         user::{SetUserActive, VerifyEmail},
     },
     jobs::{
-        job::{Checkpoint, Job},
+        control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
+        job::{Checkpoint, Job, RestartFrom},
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, LogLine, Point, ReportProgress},
         report::{News, Report},
         spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
+        terms::{Abilities, Terms},
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
@@ -435,12 +437,19 @@ impl Scene {
             experiment,
             dataset: (dataset, None),
             base: None,
+            base_shape: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
                 objective: Objective::default(),
                 parameters,
             },
             max_attempts: 2,
+            terms: Terms {
+                priority: -i8::try_from(self.random.below(3)).expect("small"),
+                ..Terms::default()
+            },
+            longest_run_seconds: None,
+            cloned_from: None,
         };
         self.attempt(&self.principal(owner).await, command).await;
         self.cast.jobs.push(job);
@@ -454,6 +463,7 @@ impl Scene {
             job: id,
             worker,
             worker_name: format!("worker {}", self.random.below(3)),
+            abilities: Abilities::default(),
             owner: self.principal(order.owner).await,
         };
         self.attempt(&Principal::Worker(worker), command).await;
@@ -542,11 +552,23 @@ impl Scene {
     async fn cancel(&mut self) {
         let Some((job, _)) = self.job().await else { return };
         let (_, principal) = self.anybody().await;
-        let command = CancelJob {
-            job,
-            reason: String::new(),
-        };
-        self.attempt(&principal, command).await;
+        let (reason, priority) = (String::new(), -i8::try_from(self.random.below(4)).expect("small"));
+        match self.random.below(8) {
+            0 | 1 => self.attempt(&principal, PauseJob { job, reason }).await,
+            2 => self.attempt(&principal, ResumeJob { job }).await,
+            3 | 4 => {
+                let from = match priority {
+                    0 => RestartFrom::Scratch,
+                    _ => RestartFrom::Checkpoint,
+                };
+                self.attempt(&principal, RestartJob { job, from }).await;
+            }
+            5 => {
+                self.attempt(&principal, ChangeJobPriority { job, priority })
+                    .await
+            }
+            _ => self.attempt(&principal, CancelJob { job, reason }).await,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use domain::{
         progress::{Progress, ProgressEvent},
         spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::StartJob,
+        terms::Terms,
     },
     models::model::{Model, ModelEvent},
     projects::{experiment::CreateExperiment, project::CreateProject},
@@ -171,6 +172,12 @@ impl Ground {
 
     /// Queues the training of a tiny model; a checkpoint each 20 steps.
     pub(crate) async fn queue(&self, name: &str, steps: u32, max_attempts: u32) -> JobId {
+        self.queue_under(name, steps, max_attempts, Terms::default())
+            .await
+    }
+
+    /// The same under these terms.
+    pub(crate) async fn queue_under(&self, name: &str, steps: u32, max_attempts: u32, terms: Terms) -> JobId {
         let shape = Architecture {
             layers: 1,
             heads: 2,
@@ -195,12 +202,16 @@ impl Ground {
             experiment: self.experiment,
             dataset: (self.dataset, None),
             base: None,
+            base_shape: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
                 objective: Objective::default(),
                 parameters,
             },
             max_attempts,
+            terms,
+            longest_run_seconds: None,
+            cloned_from: None,
         };
         self.process
             .execute(&self.owner().await, &command)
@@ -370,10 +381,11 @@ impl Ground {
     }
 }
 
-/// The names of the events, in order.
+/// The names of the events, in order, but for the time that is metered with the end of each attempt.
 pub(crate) fn kinds(history: &[JobEvent]) -> Vec<&'static str> {
     history
         .iter()
+        .filter(|event| !matches!(event, JobEvent::Metered { .. }))
         .map(|event| match event {
             JobEvent::Queued(_) => "Queued",
             JobEvent::Leased { .. } => "Leased",
@@ -383,6 +395,12 @@ pub(crate) fn kinds(history: &[JobEvent]) -> Vec<&'static str> {
             JobEvent::Completed { .. } => "Completed",
             JobEvent::Failed { .. } => "Failed",
             JobEvent::Cancelled { .. } => "Cancelled",
+            JobEvent::PauseRequested { .. } => "PauseRequested",
+            JobEvent::Paused { .. } => "Paused",
+            JobEvent::Resumed { .. } => "Resumed",
+            JobEvent::Restarted { .. } => "Restarted",
+            JobEvent::PriorityChanged { .. } => "PriorityChanged",
+            JobEvent::Metered { .. } => "Metered",
         })
         .collect()
 }

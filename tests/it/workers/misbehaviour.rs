@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-fn script(ground: &Ground) -> PathBuf {
+pub(super) fn script(ground: &Ground) -> PathBuf {
     let path = ground.room().join("trainer");
     std::fs::write(&path, SCRIPT).expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");

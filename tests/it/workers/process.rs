@@ -1,6 +1,6 @@
 //! One process of the system, as far as workers need it; several on one database are several machines.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use domain::{
     authz::Principal,
@@ -37,6 +37,7 @@ pub(crate) struct Process {
     feed: FeedHub,
     stop: CancellationToken,
     workers: CancellationToken,
+    labels: BTreeSet<String>,
 }
 
 impl Process {
@@ -69,7 +70,20 @@ impl Process {
             feed,
             workers: stop.child_token(),
             stop,
+            labels: BTreeSet::new(),
         }
+    }
+
+    /// The same process, whose workers have these labels.
+    pub(crate) fn labelled(mut self, labels: &[&str]) -> Self {
+        self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self
+    }
+
+    /// The same process, with another clock for decisions.
+    pub(crate) fn at(mut self, clock: Arc<dyn domain::clock::Clock>) -> Self {
+        self.ports.clock = clock;
+        self
     }
 
     pub(crate) fn worker(&self, ground: &Ground, training: Training) -> WorkerHandle {
@@ -100,6 +114,8 @@ impl Process {
                 program,
                 arguments,
                 code_version: "test".to_owned(),
+                labels: self.labels.clone(),
+                memory_bytes: None,
             },
         };
         Worker::start(parts, self.workers.clone())

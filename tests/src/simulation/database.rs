@@ -11,8 +11,11 @@ use std::{
 
 use domain::{
     event_store::{Position, RecordedEvent},
-    id::{JobId, WorkerId},
-    jobs::job::JobState,
+    id::{JobId, UserId, WorkerId},
+    jobs::{
+        job::JobState,
+        schedule::{self, Share, Waiting},
+    },
 };
 use projections::{
     access, audit, datasets, identity,
@@ -92,6 +95,7 @@ pub(super) fn read_models() -> Vec<Box<dyn Fold>> {
         of::<identity::session::Sessions>(),
         of::<identity::user::Users>(),
         of::<jobs::job::Jobs>(),
+        of::<jobs::worker::Workers>(),
         of::<models::model::Models>(),
         of::<models::version::Versions>(),
         of::<projects::experiment::Experiments>(),
@@ -144,12 +148,24 @@ impl Database {
         rows.filter_map(|json| serde_json::from_str(json).ok()).collect()
     }
 
-    /// Jobs that wait for a worker, the longest waiting first.
-    pub(super) fn waiting(&self, most: usize) -> Vec<JobId> {
-        let mut jobs = self.jobs();
-        jobs.retain(|row| row.state == JobState::Queued);
-        jobs.sort_by_key(|row| (row.queued_at, row.id));
-        jobs.into_iter().take(most).map(|row| row.id).collect()
+    /// As `projections::jobs::queue::waiting`; a run is shorter than what counts as "of late".
+    pub(super) fn waiting(&self) -> Vec<JobId> {
+        let (mut waiting, mut shares) = (Vec::new(), BTreeMap::<UserId, Share>::new());
+        for row in self.jobs() {
+            let share = shares.entry(row.owner_id).or_default();
+            share.running += u32::from(row.state.is_leased());
+            share.recent += u64::try_from(row.worker_milliseconds).unwrap_or_default();
+            if row.state == JobState::Queued {
+                waiting.push(Waiting {
+                    job: row.id,
+                    owner: row.owner_id,
+                    priority: i8::try_from(row.priority).unwrap_or_default(),
+                    losses: u32::try_from(row.losses).unwrap_or_default(),
+                    queued_at: row.queued_at,
+                });
+            }
+        }
+        schedule::order(&waiting, &shares)
     }
 
     /// Jobs that a worker has, with the number of the attempt.

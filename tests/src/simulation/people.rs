@@ -23,8 +23,11 @@ use domain::{
         user::{SetUserActive, VerifyEmail},
     },
     jobs::{
+        control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
+        job::RestartFrom,
         spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
+        terms::Terms,
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
@@ -60,6 +63,10 @@ enum Wish {
     Upload,
     Start(JobId, ModelId),
     Cancel(usize),
+    Pause(usize),
+    Resume(usize),
+    Restart(usize),
+    Move(usize, i8),
 }
 
 /// A user, and how far it has come. Survives crashes.
@@ -86,17 +93,22 @@ impl User {
         wishes.push(Wish::FoundExperiment(ExperimentId(world.ids.next())));
         wishes.push(Wish::NewDataset(DatasetId(world.ids.next())));
         wishes.push(Wish::Upload);
-        for turn in 0..10 {
-            wishes.push(match world.below(11) {
+        for turn in 0..12 {
+            wishes.push(match world.below(16) {
                 0 => Wish::Cancel(turn),
                 1 => Wish::Refresh(session, u32::try_from(world.below(2)).unwrap_or(0)),
                 2 => Wish::Logout(session),
                 3 => Wish::Login(other),
                 4 => Wish::Refresh(session, 0),
                 5 => Wish::FoundProject(ProjectId(world.ids.next())),
+                6 | 7 => Wish::Pause(turn),
+                8 => Wish::Resume(turn),
+                9 => Wish::Restart(turn),
+                10 => Wish::Move(turn, i8::try_from(world.below(5)).unwrap_or_default() - 4),
                 _ => Wish::Start(JobId(world.ids.next()), ModelId(world.ids.next())),
             });
         }
+        wishes.extend((0..4).map(Wish::Resume));
         Self {
             name: format!("user-{number}"),
             account: UserId(world.ids.next()),
@@ -256,17 +268,48 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             process.request(id, &command).await
         }
         Wish::Start(job, model) => start(process, user, *job, *model).await,
-        Wish::Cancel(number) => {
-            let jobs = user.borrow().jobs.clone();
-            let Some(job) = jobs.get(number % jobs.len().max(1)) else {
-                return Answer::Done;
-            };
-            let command = CancelJob {
-                job: *job,
-                reason: "a typo".to_owned(),
-            };
-            process.request(id, &command).await
+        Wish::Cancel(_) | Wish::Pause(_) | Wish::Resume(_) | Wish::Restart(_) | Wish::Move(..) => {
+            control(process, user, wish).await
         }
+    }
+}
+
+/// Something about a job that was started before.
+async fn control(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer {
+    let (id, jobs) = (user.borrow().account, user.borrow().jobs.clone());
+    let chosen = |number: &usize| jobs.get(number % jobs.len().max(1)).copied();
+    let reason = "a typo".to_owned();
+    match wish {
+        Wish::Cancel(number) => match chosen(number) {
+            Some(job) => process.request(id, &CancelJob { job, reason }).await,
+            None => Answer::Done,
+        },
+        Wish::Pause(number) => match chosen(number) {
+            Some(job) => process.request(id, &PauseJob { job, reason }).await,
+            None => Answer::Done,
+        },
+        Wish::Resume(number) => match chosen(number) {
+            Some(job) => process.request(id, &ResumeJob { job }).await,
+            None => Answer::Done,
+        },
+        Wish::Restart(number) => match chosen(number) {
+            Some(job) => {
+                let from = match number % 2 {
+                    0 => RestartFrom::Checkpoint,
+                    _ => RestartFrom::Scratch,
+                };
+                process.request(id, &RestartJob { job, from }).await
+            }
+            None => Answer::Done,
+        },
+        Wish::Move(number, priority) => match chosen(number) {
+            Some(job) => {
+                let priority = *priority;
+                process.request(id, &ChangeJobPriority { job, priority }).await
+            }
+            None => Answer::Done,
+        },
+        _ => Answer::Done,
     }
 }
 
@@ -339,12 +382,16 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
         experiment: user.experiment.unwrap_or(ExperimentId(Uuid::nil())),
         dataset: (user.dataset.unwrap_or(DatasetId(Uuid::nil())), None),
         base: None,
+        base_shape: None,
         spec: TrainingSpec {
             method: Method::Scratch(shape),
             objective: Objective::default(),
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,
+        terms: Terms::default(),
+        longest_run_seconds: None,
+        cloned_from: None,
     }
 }
 

@@ -15,6 +15,7 @@ use domain::{
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, Point, ReportProgress},
         report::{News, Report},
+        terms::Abilities,
     },
     models::model::ModelFile,
 };
@@ -71,9 +72,9 @@ impl Worker {
         &self.process.world
     }
 
-    /// Leases the job that waits longest, by a read model that may be behind.
+    /// Leases the first job of the queue, by a read model that may be behind.
     async fn take(&self) -> Result<Option<Attempt>, StoreError> {
-        let waiting = self.world().statement(|database| database.waiting(4)).await;
+        let waiting = self.world().statement(|database| database.waiting()).await;
         for job in waiting.unwrap_or_default() {
             if let Some(attempt) = self.lease(job).await? {
                 return Ok(Some(attempt));
@@ -92,6 +93,7 @@ impl Worker {
             job: id,
             worker: self.id,
             worker_name: self.process.name.clone(),
+            abilities: Abilities::default(),
             owner: self.process.principal(order.owner),
         };
         self.process.run(&Principal::Worker(self.id), &command).await;
@@ -152,9 +154,22 @@ impl Worker {
                 self.report(attempt, News::Checkpoint(checkpoint(attempt.job, step)))
                     .await?;
             }
+            // Somebody wants it paused: the state is saved, and the job goes back.
+            if self
+                .process
+                .job(attempt.job)
+                .await
+                .is_ok_and(|job| job.pausing.is_some())
+            {
+                if step < STEPS {
+                    self.report(attempt, News::Checkpoint(checkpoint(attempt.job, step)))
+                        .await?;
+                }
+                return self.give_back(attempt, "the job is paused").await;
+            }
             match world.below(60) {
                 0 => return self.fail(attempt).await,
-                1 => return self.drain(attempt).await,
+                1 => return self.give_back(attempt, "the worker is shutting down").await,
                 _ => {}
             }
         }
@@ -228,11 +243,11 @@ impl Worker {
         self.report(attempt, news).await
     }
 
-    async fn drain(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
+    async fn give_back(&self, attempt: &mut Attempt, cause: &str) -> Result<(), TakenAway> {
         let command = InterruptJob {
             job: attempt.job,
             attempt: attempt.number,
-            cause: "the worker is shutting down".to_owned(),
+            cause: cause.to_owned(),
             counts: false,
         };
         self.insist(attempt, &command).await

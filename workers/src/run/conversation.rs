@@ -17,11 +17,11 @@ use ml::{
     message::{ChildMessage, FinalMetrics, LogLevel},
 };
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     batch::{Pending, cut},
     child::Child,
+    halt::Halt,
     lines::Line,
     reporter::Reporter,
     resume,
@@ -33,7 +33,7 @@ use crate::{
 
 /// Time between two reports.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a process may take to save its state when the worker shuts down.
+/// How long a process may take to save its state when it is asked to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Bytes of an error message at most.
 const MESSAGE: usize = 4_000;
@@ -93,12 +93,12 @@ impl<'a> Conversation<'a> {
         self.started
     }
 
-    /// Listens to the end; all that was said is reported then. On `stop` the process is asked to save its
+    /// Listens to the end; all that was said is reported then. On `halt` the process is asked to save its
     /// state.
     ///
     /// # Errors
     /// When a report is refused: the attempt is over.
-    pub(super) async fn follow(&mut self, stop: &CancellationToken) -> Result<Last, End> {
+    pub(super) async fn follow(&mut self, halt: &Halt) -> Result<Last, End> {
         let mut deadline: Option<Instant> = None;
         let last = loop {
             let waits = !self.pending.is_empty() || self.checkpoint.is_some();
@@ -111,7 +111,7 @@ impl<'a> Conversation<'a> {
                     Ok(Line::End) | Err(_) => break Last::Nothing,
                 },
                 () = tokio::time::sleep_until(self.told + INTERVAL), if waits => self.tell().await?,
-                () = stop.cancelled(), if deadline.is_none() => {
+                () = halt.asked(), if deadline.is_none() => {
                     deadline = Some(Instant::now() + DRAIN);
                     self.child.ask_to_stop().await;
                 }

@@ -1,7 +1,7 @@
 //! Follows what others decide about a job while it is worked on.
 //!
-//! One rule: it only says that the attempt is over for this worker; what follows from that is decided once,
-//! in [`super`].
+//! One rule: it only says that the attempt is over for this worker, or shall be; what follows from that is
+//! decided once, in [`super`].
 
 use std::time::Duration;
 
@@ -13,11 +13,14 @@ use domain::{
 };
 use projections::feed::FeedHub;
 
+use super::halt::{Cause, Halt};
+
 /// Wait after a failure to read.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Waits until `attempt` of `job`, as it stood at `since`, is cancelled or taken away.
-pub(super) async fn taken_away(feed: &FeedHub, job: JobId, attempt: u32, since: Position) {
+/// Waits until `attempt` of `job`, as it stood at `since`, is cancelled or taken away. Asks to `halt` when it
+/// shall be paused.
+pub(super) async fn taken_away(feed: &FeedHub, job: JobId, attempt: u32, since: Position, halt: &Halt) {
     let stream = Job::stream(job).as_str().to_owned();
     let filter = Filter {
         stream_prefixes: vec![stream],
@@ -38,6 +41,7 @@ pub(super) async fn taken_away(feed: &FeedHub, job: JobId, attempt: u32, since: 
                 tracing::info!(%job, attempt, "the attempt is over: {event:?}");
                 return;
             }
+            Ok(JobEvent::PauseRequested { attempt: asked, .. }) if asked == attempt => halt.ask(Cause::Pause),
             Ok(_) => {}
             Err(error) => tracing::error!(%job, %error, "a decision about the job cannot be read"),
         }
@@ -48,11 +52,19 @@ pub(super) async fn taken_away(feed: &FeedHub, job: JobId, attempt: u32, since: 
 /// own worker.
 fn ends(event: &JobEvent, attempt: u32) -> bool {
     match event {
-        JobEvent::Cancelled { .. } => true,
-        JobEvent::Interrupted { attempt: ended, .. } => *ended >= attempt,
+        JobEvent::Cancelled { .. } | JobEvent::Restarted { .. } => true,
+        JobEvent::Interrupted { attempt: ended, .. } | JobEvent::Paused { attempt: ended, .. } => {
+            *ended >= attempt
+        }
         JobEvent::Leased { attempt: newer, .. }
         | JobEvent::Completed { attempt: newer, .. }
         | JobEvent::Failed { attempt: newer, .. } => *newer > attempt,
-        JobEvent::Queued(_) | JobEvent::Started { .. } | JobEvent::CheckpointSaved { .. } => false,
+        JobEvent::Queued(_)
+        | JobEvent::Started { .. }
+        | JobEvent::CheckpointSaved { .. }
+        | JobEvent::PauseRequested { .. }
+        | JobEvent::Resumed { .. }
+        | JobEvent::PriorityChanged { .. }
+        | JobEvent::Metered { .. } => false,
     }
 }

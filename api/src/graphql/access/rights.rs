@@ -8,7 +8,10 @@ use domain::{
     event_store::Position,
     id::UserId,
 };
-use projections::access::{rights::Rights, usage::UsageRow};
+use projections::{
+    access::{rights::Rights, usage::UsageRow},
+    jobs::usage::{self, WorkerTime},
+};
 
 use super::{Quotas, RoleAssignment, id_or_not_found};
 use crate::graphql::{
@@ -67,6 +70,13 @@ impl From<&UsageRow> for QuotaUsage {
 /// What an account may do at one moment.
 pub struct UserAccess(pub Rights, pub View);
 
+impl UserAccess {
+    async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
+        let found = usage::of_user(&app(context)?.pool, self.1.moment, self.0.principal.user).await;
+        found.map_err(|error| unreadable(&error))
+    }
+}
+
 /// What an account may do: its state, roles, permissions and quotas, all at one moment.
 #[Object]
 impl UserAccess {
@@ -99,6 +109,14 @@ impl UserAccess {
     /// What is taken of them.
     async fn usage(&self) -> QuotaUsage {
         (&self.0.usage).into()
+    }
+    /// Seconds that its jobs have had workers, over all attempts that have ended.
+    async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
+        Ok(self.time(context).await?.worker_milliseconds as f64 / 1_000.0)
+    }
+    /// Seconds of them on GPUs.
+    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
+        Ok(self.time(context).await?.gpu_milliseconds as f64 / 1_000.0)
     }
     /// The moment that all of this shows.
     async fn as_of(&self) -> Option<Moment> {

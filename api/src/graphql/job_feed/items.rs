@@ -4,7 +4,7 @@ use async_graphql::{Enum, SimpleObject, Union};
 use domain::{
     event_store::{Position, RecordedEvent},
     jobs::{
-        job::JobEvent,
+        job::{JobEvent, RestartFrom},
         progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
     },
 };
@@ -93,6 +93,10 @@ pub struct JobMetricBatch {
     pub eta_seconds: Option<u32>,
     /// Resident memory of the training process in bytes.
     pub memory_bytes: Option<Long>,
+    /// Share of the last moments in which its GPU computed, in percent; null without a GPU that tells.
+    pub gpu_busy_percent: Option<u32>,
+    /// Bytes of the GPU's memory that are in use; null without a GPU that tells.
+    pub gpu_memory_bytes: Option<Long>,
     /// One for each step, thinned out when there are many.
     pub points: Vec<MetricPoint>,
     /// Evaluations.
@@ -230,6 +234,39 @@ pub(super) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
             *attempt,
             format!("checkpoint after step {}", checkpoint.step),
         ),
+        JobEvent::PauseRequested { attempt, .. } => (
+            None,
+            *attempt,
+            "to be paused: its worker saves the state and gives it back".to_owned(),
+        ),
+        JobEvent::Paused { attempt, reason } if reason.is_empty() => {
+            (Some(JobState::Paused), *attempt, "paused".to_owned())
+        }
+        JobEvent::Paused { attempt, reason } => {
+            (Some(JobState::Paused), *attempt, format!("paused: {reason}"))
+        }
+        // Of a pause that was still under way the state does not change.
+        JobEvent::Resumed { attempt } => (None, *attempt, "resumed".to_owned()),
+        JobEvent::Restarted { attempt, from } => {
+            let message = match from {
+                RestartFrom::Checkpoint => "restarted from its newest checkpoint",
+                RestartFrom::Scratch => "restarted from scratch",
+            };
+            (Some(JobState::Queued), *attempt, message.to_owned())
+        }
+        JobEvent::PriorityChanged { priority } => (None, 0, format!("its priority is {priority} now")),
+        JobEvent::Metered {
+            attempt,
+            milliseconds,
+            ..
+        } => {
+            let seconds = *milliseconds as f64 / 1_000.0;
+            (
+                None,
+                *attempt,
+                format!("attempt {attempt} had its worker for {seconds:.1} s"),
+            )
+        }
         JobEvent::Interrupted { attempt, cause, .. } => {
             (Some(JobState::Queued), *attempt, format!("interrupted: {cause}"))
         }
@@ -270,6 +307,8 @@ pub(super) fn progress_item(
                 total_steps: metrics.total_steps,
                 eta_seconds: metrics.eta_seconds,
                 memory_bytes: metrics.memory_bytes.map(Long),
+                gpu_busy_percent: metrics.gpu.map(|gpu| gpu.busy_percent),
+                gpu_memory_bytes: metrics.gpu.map(|gpu| Long(gpu.memory_bytes)),
                 points: metrics.points.into_iter().map(MetricPoint::from).collect(),
                 evaluations: metrics
                     .evaluations

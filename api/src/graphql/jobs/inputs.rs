@@ -1,9 +1,14 @@
 //! What clients send to start and change jobs, and what comes back.
 
-use super::settings::{HyperParametersInput, LoraBias, ObjectiveInput};
-use super::types::{Job, JobsErrorCode};
+use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
+use domain::jobs::{job::RestartFrom, terms::Terms};
+
+use super::{
+    estimate::JobEstimate,
+    settings::{HyperParametersInput, LoraBias, ObjectiveInput},
+    types::{Job, JobsErrorCode},
+};
 use crate::graphql::{fault::Fault, scalars::Long};
-use async_graphql::{ID, InputObject, OneofObject, SimpleObject};
 
 /// The shape of a new GPT-2.
 #[derive(InputObject)]
@@ -95,6 +100,111 @@ pub struct StartJobInput {
     /// Hyper-parameters.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
+    /// When and where it may run.
+    #[graphql(default)]
+    pub terms: JobTermsInput,
+}
+
+/// When and where a job may run. What is not given takes the default.
+#[derive(Default, InputObject)]
+pub struct JobTermsInput {
+    /// -10 to 10; 0 if not given. Higher goes first; above 0 takes the permission `training.advanced`.
+    pub priority: Option<i32>,
+    /// Labels that the worker must have, as `cuda`; none if not given.
+    pub labels: Option<Vec<String>>,
+    /// Bytes of memory that the worker must have; what the training is estimated to need if not given.
+    pub memory_bytes: Option<Long>,
+    /// Seconds on workers, over all attempts, after which the job is failed with its checkpoint kept; the system's
+    /// limit if not given.
+    pub max_run_seconds: Option<u32>,
+}
+
+impl JobTermsInput {
+    /// What is given here, and `default` for the rest.
+    #[must_use]
+    pub fn over(self, default: Terms) -> Terms {
+        // A number that does not fit is out of range either way.
+        let far = |priority: i32| i8::try_from(priority).unwrap_or(i8::MAX);
+        Terms {
+            priority: self.priority.map_or(default.priority, far),
+            labels: self
+                .labels
+                .map_or(default.labels, |labels| labels.into_iter().collect()),
+            memory_bytes: self.memory_bytes.map(|bytes| bytes.0).or(default.memory_bytes),
+            max_run_seconds: self.max_run_seconds.or(default.max_run_seconds),
+            engine: default.engine,
+        }
+    }
+}
+
+/// Holds a job back.
+#[derive(InputObject)]
+pub struct PauseJobInput {
+    /// The job.
+    pub job_id: ID,
+    /// Why, at most 500 characters; recorded.
+    #[graphql(default)]
+    pub reason: String,
+}
+
+/// Puts a paused job back into the queue.
+#[derive(InputObject)]
+pub struct ResumeJobInput {
+    /// The job.
+    pub job_id: ID,
+}
+
+/// Where a restarted job begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum RestartPoint {
+    /// At its newest checkpoint.
+    Checkpoint,
+    /// At the beginning; its checkpoints are not looked at any more.
+    Scratch,
+}
+
+impl From<RestartPoint> for RestartFrom {
+    fn from(point: RestartPoint) -> Self {
+        match point {
+            RestartPoint::Checkpoint => Self::Checkpoint,
+            RestartPoint::Scratch => Self::Scratch,
+        }
+    }
+}
+
+/// Queues a job again that failed or was cancelled.
+#[derive(InputObject)]
+pub struct RestartJobInput {
+    /// The job.
+    pub job_id: ID,
+    /// Where it begins.
+    pub from: RestartPoint,
+}
+
+/// Queues a job after the example of another one.
+#[derive(InputObject)]
+pub struct CloneJobInput {
+    /// The job to copy: its versions of dataset and base, its experiment, method, hyper-parameters and terms.
+    pub job_id: ID,
+    /// Its name; that of the first if not given.
+    pub name: Option<String>,
+    /// Where it belongs; as the first if not given.
+    pub experiment_id: Option<ID>,
+    /// Hyper-parameters that shall be others; the rest as the first has them.
+    #[graphql(default)]
+    pub parameters: HyperParametersInput,
+    /// Terms that shall be others; the rest as the first has them.
+    #[graphql(default)]
+    pub terms: JobTermsInput,
+}
+
+/// Moves a job in the queue.
+#[derive(InputObject)]
+pub struct ChangeJobPriorityInput {
+    /// The job.
+    pub job_id: ID,
+    /// -10 to 10; higher goes first. To raise it above 0 takes the permission `training.advanced`.
+    pub priority: i32,
 }
 
 /// Ends a job.
@@ -114,6 +224,8 @@ pub struct JobPayload {
     pub job: Option<Job>,
     /// Position in the log.
     pub position: Option<Long>,
+    /// What the training is likely to need; null when no job was ordered, or it is unknown.
+    pub estimate: Option<JobEstimate>,
     /// Everything that was wrong.
     pub user_errors: Vec<Fault<JobsErrorCode>>,
 }
@@ -123,6 +235,7 @@ impl JobPayload {
         Self {
             job: None,
             position: None,
+            estimate: None,
             user_errors,
         }
     }

@@ -178,13 +178,27 @@ pub struct HyperParametersInput {
 
 impl From<HyperParametersInput> for HyperParameters {
     fn from(given: HyperParametersInput) -> Self {
-        let default = Self::default();
-        // Steps that were not asked for make way for epochs that were; both together are refused later.
-        let steps = given.epochs.map_or(default.steps, |_| 0);
-        let warmup_steps = given.warmup_ratio.map_or(default.warmup_steps, |_| 0);
-        Self {
-            steps: given.steps.unwrap_or(steps),
-            epochs: given.epochs,
+        given.over(Self::default())
+    }
+}
+
+impl HyperParametersInput {
+    /// What is given here, and `default` for the rest.
+    #[must_use]
+    pub fn over(self, default: HyperParameters) -> HyperParameters {
+        let given = self;
+        // What was not asked for makes way for what excludes it; both asked for are refused later.
+        let (steps, epochs) = match (given.steps, given.epochs) {
+            (None, None) => (default.steps, default.epochs),
+            (steps, epochs) => (steps.unwrap_or(0), epochs),
+        };
+        let (warmup_steps, warmup_ratio) = match (given.warmup_steps, given.warmup_ratio) {
+            (None, None) => (default.warmup_steps, default.warmup_ratio),
+            (steps, ratio) => (steps.unwrap_or(0), ratio),
+        };
+        HyperParameters {
+            steps,
+            epochs,
             batch_size: given.batch_size.unwrap_or(default.batch_size),
             gradient_accumulation: given
                 .gradient_accumulation
@@ -197,8 +211,8 @@ impl From<HyperParametersInput> for HyperParameters {
                 None => default.schedule,
             },
             minimum_share: given.minimum_share.unwrap_or(default.minimum_share),
-            warmup_steps: given.warmup_steps.unwrap_or(warmup_steps),
-            warmup_ratio: given.warmup_ratio,
+            warmup_steps,
+            warmup_ratio,
             weight_decay: given.weight_decay.unwrap_or(default.weight_decay),
             adam: spec::Adam {
                 beta_1: given.adam_beta1.unwrap_or(default.adam.beta_1),
@@ -215,10 +229,13 @@ impl From<HyperParametersInput> for HyperParameters {
             },
             evaluation_share: given.evaluation_share.unwrap_or(default.evaluation_share),
             evaluate_every: given.evaluate_every.unwrap_or(default.evaluate_every),
-            early_stopping: given.early_stopping.map(|stopping| spec::EarlyStopping {
-                patience: stopping.patience,
-                min_delta: stopping.min_delta,
-            }),
+            early_stopping: given
+                .early_stopping
+                .map(|stopping| spec::EarlyStopping {
+                    patience: stopping.patience,
+                    min_delta: stopping.min_delta,
+                })
+                .or(default.early_stopping),
             keep_best: given.keep_best.unwrap_or(default.keep_best),
             checkpoint_every: given.checkpoint_every.unwrap_or(default.checkpoint_every),
             seed: given.seed.map_or(default.seed, |seed| seed.0),

@@ -1,8 +1,11 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::jobs::{job::JobState as State, spec::TrainingSpec};
-use projections::jobs::job::JobRow;
+use domain::jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms};
+use projections::jobs::{
+    job::{AttemptRow, JobRow},
+    queue,
+};
 use time::OffsetDateTime;
 
 use crate::graphql::{
@@ -25,6 +28,12 @@ pub enum JobsErrorCode {
     BaseModel,
     /// The job has already ended.
     AlreadyEnded,
+    /// The job has not ended.
+    NotEnded,
+    /// The job is completed, and a model came of it.
+    Completed,
+    /// The job has no checkpoint.
+    NoCheckpoint,
 }
 
 /// Where a job stands. May grow.
@@ -36,6 +45,8 @@ pub enum JobState {
     Starting,
     /// It trains.
     Running,
+    /// Somebody holds it back; it keeps its place among the owner's concurrent jobs.
+    Paused,
     /// It ended with a model.
     Completed,
     /// It ended with an error.
@@ -50,6 +61,7 @@ impl From<State> for JobState {
             State::Queued => Self::Queued,
             State::Starting => Self::Starting,
             State::Running => Self::Running,
+            State::Paused => Self::Paused,
             State::Completed => Self::Completed,
             State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,
@@ -63,10 +75,75 @@ impl From<JobState> for State {
             JobState::Queued => Self::Queued,
             JobState::Starting => Self::Starting,
             JobState::Running => Self::Running,
+            JobState::Paused => Self::Paused,
             JobState::Completed => Self::Completed,
             JobState::Failed => Self::Failed,
             JobState::Cancelled => Self::Cancelled,
         }
+    }
+}
+
+/// One attempt at a job. A job has several when a worker was lost or drained, or it was paused or restarted.
+pub struct JobAttempt(AttemptRow);
+
+/// One attempt at a job, on one worker.
+#[Object]
+impl JobAttempt {
+    /// Its number, from 1, counted on over restarts.
+    async fn number(&self) -> i32 {
+        self.0.number
+    }
+    /// The worker: host and device.
+    async fn worker(&self) -> &str {
+        &self.0.worker
+    }
+    /// When the worker took the job.
+    async fn leased_at(&self) -> OffsetDateTime {
+        self.0.leased_at
+    }
+    /// Steps that were done before it; null until training began.
+    async fn from_step(&self) -> Option<i32> {
+        self.0.from_step
+    }
+    /// When it ended; null while it is under way.
+    async fn ended_at(&self) -> Option<OffsetDateTime> {
+        self.0.ended_at
+    }
+    /// How it ended: `completed`, `failed`, `cancelled`, `paused` or `interrupted`. The list may grow.
+    async fn end(&self) -> Option<&str> {
+        self.0.end.as_deref()
+    }
+    /// Why it ended, in words.
+    async fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+    /// Seconds on the worker; null while it is under way.
+    async fn worker_seconds(&self) -> Option<f64> {
+        self.0.milliseconds.map(seconds)
+    }
+}
+
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1_000.0
+}
+
+/// What a job demands of its worker.
+pub struct JobDemands(Terms);
+
+/// What a job demands of its worker.
+#[Object]
+impl JobDemands {
+    /// Labels that the worker must have.
+    async fn labels(&self) -> Vec<&str> {
+        self.0.labels.iter().map(String::as_str).collect()
+    }
+    /// Bytes of memory that the worker must have.
+    async fn memory_bytes(&self) -> Option<Long> {
+        self.0.memory_bytes.map(Long)
+    }
+    /// The newest specification that the worker must be able to run.
+    async fn engine(&self) -> u32 {
+        self.0.engine
     }
 }
 
@@ -78,6 +155,14 @@ impl Job {
     #[must_use]
     pub fn now(row: JobRow) -> Self {
         Self(row, View::NOW)
+    }
+
+    async fn place(&self, context: &Context<'_>) -> Result<Option<queue::Place>> {
+        if self.0.state != State::Queued {
+            return Ok(None);
+        }
+        let place = queue::place(&app(context)?.pool, self.1.moment, self.0.id).await;
+        place.map_err(|error| unreadable(&error))
     }
 }
 
@@ -137,7 +222,7 @@ impl Job {
     async fn model_id(&self) -> ID {
         self.0.model_id.to_string().into()
     }
-    /// Number of the latest attempt; above 1 when a worker was lost.
+    /// Number of the latest attempt; above 1 when a worker was lost, or it was paused or restarted.
     async fn attempt(&self) -> i32 {
         self.0.attempt
     }
@@ -185,16 +270,51 @@ impl Job {
     async fn failure_message(&self) -> Option<&str> {
         self.0.failure_message.as_deref()
     }
-    /// Jobs that wait before it; null when it does not wait.
+    /// Jobs that go before it; null when it does not wait. Higher priorities go first, then users take turns.
     async fn queue_position(&self, context: &Context<'_>) -> Result<Option<i32>> {
-        if self.0.state != State::Queued {
-            return Ok(None);
-        }
-        let (pool, moment) = (&app(context)?.pool, self.1.moment);
-        let before = projections::jobs::job::queue_position(pool, moment, self.0.id).await;
-        Ok(Some(
-            i32::try_from(before.map_err(|error| unreadable(&error))?).unwrap_or(i32::MAX),
-        ))
+        let place = self.place(context).await?;
+        Ok(place.map(|place| i32::try_from(place.before).unwrap_or(i32::MAX)))
+    }
+    /// Seconds until a worker takes it, estimated from what is under way and how long jobs took of late. Null
+    /// when it does not wait, no worker is there that could take it, or nothing is known; and for the past.
+    async fn expected_start_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
+        Ok(self.place(context).await?.and_then(|place| place.wait_seconds))
+    }
+    /// Why no worker that is there can take it, in words; null when one can, or it does not wait.
+    async fn waiting_reason(&self, context: &Context<'_>) -> Result<Option<String>> {
+        Ok(self.place(context).await?.and_then(|place| place.unfit))
+    }
+    /// Its priority, -10 to 10; higher goes first.
+    async fn priority(&self) -> i32 {
+        self.0.priority
+    }
+    /// What it demands of its worker.
+    async fn demands(&self) -> JobDemands {
+        JobDemands(self.0.terms.clone())
+    }
+    /// Seconds on workers, over all attempts since it was queued or restarted, after which it is failed.
+    async fn max_run_seconds(&self) -> Option<u32> {
+        self.0.terms.max_run_seconds
+    }
+    /// Whether it is to be paused and its worker has not given it back yet.
+    async fn pausing(&self) -> bool {
+        self.0.pausing
+    }
+    /// The job that it was made after, by id.
+    async fn cloned_from(&self) -> Option<ID> {
+        self.0.cloned_from.map(|id| id.to_string().into())
+    }
+    /// Its latest attempts, at most 100, the newest last.
+    async fn attempts(&self) -> Vec<JobAttempt> {
+        self.0.attempts.iter().cloned().map(JobAttempt).collect()
+    }
+    /// Seconds on workers, over all attempts that have ended.
+    async fn worker_seconds(&self) -> f64 {
+        seconds(self.0.worker_milliseconds)
+    }
+    /// Seconds of them on GPUs.
+    async fn gpu_seconds(&self) -> f64 {
+        seconds(self.0.gpu_milliseconds)
     }
     /// When it was queued.
     async fn queued_at(&self) -> OffsetDateTime {

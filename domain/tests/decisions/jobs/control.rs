@@ -378,6 +378,7 @@ fn copy() -> CloneJob {
         owner: ADA,
         name: None,
         experiment: None,
+        base_shape: None,
         spec: None,
         terms: None,
         max_attempts: 3,

@@ -57,6 +57,7 @@ pub(crate) fn start() -> StartJob {
         experiment: EXPERIMENT,
         dataset: (DATASET, None),
         base: None,
+        base_shape: None,
         spec: scratch(),
         max_attempts: 3,
         terms: Terms::default(),

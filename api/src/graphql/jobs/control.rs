@@ -1,0 +1,172 @@
+//! Pausing, resuming, restarting, cloning and moving jobs.
+
+use async_graphql::{Context, ID, Object, Result};
+use domain::{
+    execute::Command,
+    id::{ExperimentId, JobId, ModelId},
+    jobs::{
+        control::{ChangeJobPriority, ControlRefusal, PauseJob, RestartJob, ResumeJob},
+        copy::CloneJob,
+        spec::TrainingSpec,
+    },
+};
+use projections::history::Moment;
+
+use super::{
+    ChangeJobPriorityInput, CloneJobInput, JobPayload, JobsErrorCode, PauseJobInput, RestartJobInput,
+    ResumeJobInput, estimate, payload, refused,
+};
+use crate::graphql::{
+    context::{Outcome, app, run, unreadable, user, viewer},
+    fault::Fault,
+};
+
+/// A job that is none for the caller.
+pub(super) fn unknown() -> JobPayload {
+    JobPayload::wrong(vec![Fault::of(
+        "jobId",
+        "there is no such job",
+        JobsErrorCode::NotFound,
+    )])
+}
+
+fn fault(refusal: &ControlRefusal) -> Fault<JobsErrorCode> {
+    let (path, code) = match refusal {
+        ControlRefusal::AlreadyEnded => ("jobId", JobsErrorCode::AlreadyEnded),
+        ControlRefusal::Completed => ("jobId", JobsErrorCode::Completed),
+        ControlRefusal::NotEnded => ("jobId", JobsErrorCode::NotEnded),
+        ControlRefusal::NoCheckpoint => ("from", JobsErrorCode::NoCheckpoint),
+        ControlRefusal::ReasonTooLong => ("reason", JobsErrorCode::Invalid),
+        ControlRefusal::Priority(_) => ("priority", JobsErrorCode::Invalid),
+        ControlRefusal::Quota(_) => ("jobId", JobsErrorCode::QuotaExceeded),
+    };
+    Fault::of(path, refusal.to_string(), code)
+}
+
+/// Runs a command about one job.
+async fn control<C: Command<Refusal = ControlRefusal>>(
+    context: &Context<'_>,
+    id: &ID,
+    command: impl FnOnce(JobId) -> C + Send,
+) -> Result<JobPayload> {
+    user(context)?;
+    let Ok(job) = id.parse::<JobId>() else {
+        return Ok(unknown());
+    };
+    match run(context, &command(job)).await? {
+        Outcome::Done(position) => payload(context, job, position).await,
+        Outcome::Refused(refusal) => Ok(JobPayload::wrong(vec![fault(&refusal)])),
+        Outcome::NotFound => Ok(unknown()),
+    }
+}
+
+/// What people do with jobs that there are.
+#[derive(Default)]
+pub struct JobControlMutation;
+
+#[Object]
+impl JobControlMutation {
+    /// Holds a job back: one that waits leaves the queue, one that runs saves its state and gives its worker
+    /// back. It keeps its place among the owner's concurrent jobs.
+    async fn pause_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job, and why.")] input: PauseJobInput,
+    ) -> Result<JobPayload> {
+        let reason = input.reason;
+        control(context, &input.job_id, |job| PauseJob { job, reason }).await
+    }
+
+    /// Puts a paused job back into the queue, with its checkpoint and the time of its order. Withdraws a pause that
+    /// is still under way.
+    async fn resume_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job.")] input: ResumeJobInput,
+    ) -> Result<JobPayload> {
+        control(context, &input.job_id, |job| ResumeJob { job }).await
+    }
+
+    /// Queues a job again that failed or was cancelled. Its attempts are numbered on and stay readable; its retry
+    /// budget and run time begin anew. A completed job is cloned instead.
+    async fn restart_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job, and where it begins.")] input: RestartJobInput,
+    ) -> Result<JobPayload> {
+        let from = input.from.into();
+        control(context, &input.job_id, |job| RestartJob { job, from }).await
+    }
+
+    /// Moves a job in the queue; of one that runs, for the next time that it waits.
+    async fn change_job_priority(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job, and its priority.")] input: ChangeJobPriorityInput,
+    ) -> Result<JobPayload> {
+        // A number that does not fit is out of range either way.
+        let priority = i8::try_from(input.priority).unwrap_or(i8::MAX);
+        control(context, &input.job_id, |job| ChangeJobPriority { job, priority }).await
+    }
+
+    /// Queues a new job with the specification of another one, but for what is given. Needs what starting a job
+    /// needs, and to see the first.
+    async fn clone_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job to copy, and what shall be different.")] input: CloneJobInput,
+    ) -> Result<JobPayload> {
+        let owner = user(context)?.user;
+        let experiment = match input
+            .experiment_id
+            .map(|id| id.parse::<ExperimentId>())
+            .transpose()
+        {
+            Ok(experiment) => experiment,
+            Err(error) => {
+                let fault = Fault::of("experimentId", error.to_string(), JobsErrorCode::Invalid);
+                return Ok(JobPayload::wrong(vec![fault]));
+            }
+        };
+        let Ok(source) = input.job_id.parse::<JobId>() else {
+            return Ok(unknown());
+        };
+        let (app, viewer) = (app(context)?, viewer(context)?);
+        let row = projections::jobs::job::find(&app.pool, Moment::Now, viewer, source).await;
+        let Some(row) = row.map_err(|error| unreadable(&error))? else {
+            return Ok(unknown());
+        };
+        let version = row
+            .base_model_version
+            .and_then(|version| u32::try_from(version).ok());
+        let base = estimate::base(app, viewer, row.base_model_id.map(|base| (base, version))).await?;
+        let derived = row.terms.memory_bytes == estimate::memory(&row.spec, base.as_ref());
+        let spec = TrainingSpec {
+            parameters: input.parameters.over(row.spec.parameters),
+            ..row.spec
+        };
+        let given = input.terms.memory_bytes.is_some();
+        let mut terms = input.terms.over(row.terms);
+        if derived && !given && spec.validate().is_ok() {
+            terms.memory_bytes = estimate::memory(&spec, base.as_ref());
+        }
+        let command = CloneJob {
+            source,
+            job: JobId(app.ports.ids.next()),
+            model: ModelId(app.ports.ids.next()),
+            owner,
+            name: input.name,
+            experiment,
+            base_shape: base.as_ref().and_then(|base| base.shape),
+            spec: Some(spec),
+            terms: Some(terms),
+            max_attempts: app.settings.job_attempts,
+            longest_run_seconds: app.settings.longest_run_seconds,
+        };
+        match run(context, &command).await? {
+            Outcome::Done(position) => payload(context, command.job, position).await,
+            Outcome::Refused(reason) => Ok(JobPayload::wrong(refused(reason))),
+            Outcome::NotFound => Ok(unknown()),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a training is likely to need, before it is ordered and with the order (JB-1).
+
+use std::collections::BTreeSet;
+
+use async_graphql::{Context, Object, Result, SimpleObject};
+use domain::{
+    id::ModelId,
+    jobs::{
+        estimate::{self, Needs},
+        shape::Shape,
+        spec::TrainingSpec,
+        start::ValidateJob,
+    },
+};
+use futures::TryStreamExt;
+use objects::Key;
+use projections::{
+    jobs::runs,
+    models::{model, version},
+    paging::Viewer,
+};
+
+use super::{JobsErrorCode, StartJobInput, nothing_there, order, refused};
+use crate::{
+    app::App,
+    graphql::{
+        context::{Outcome, app, run, unreadable, user},
+        fault::Fault,
+        scalars::Long,
+    },
+};
+
+/// Bytes of a `config.json` at most.
+const CONFIG: u64 = 1 << 20;
+
+/// How long a training is likely to take on one kind of device.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct JobTimeEstimate {
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Seconds.
+    pub seconds: f64,
+    /// From so many similar runs.
+    pub runs: u32,
+}
+
+/// What a training is likely to need.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct JobEstimate {
+    /// Bytes of memory, at least.
+    pub memory_bytes: Long,
+    /// Numbers in the model that is computed.
+    pub parameters: Long,
+    /// Numbers of them that are trained.
+    pub trained_parameters: Long,
+    /// Tokens that are trained on, over all steps.
+    pub tokens: Option<Long>,
+    /// Time by kind of device, as far as similar trainings were run there; empty: unknown.
+    pub times: Vec<JobTimeEstimate>,
+}
+
+/// Whether a job could be started.
+#[derive(SimpleObject)]
+pub struct JobValidation {
+    /// Whether it could be.
+    pub valid: bool,
+    /// Everything that is wrong.
+    pub problems: Vec<Fault<JobsErrorCode>>,
+    /// What the training is likely to need; null when that is unknown.
+    pub estimate: Option<JobEstimate>,
+}
+
+/// What is known of the base that a job names: the version that is meant, and its shape.
+pub(super) struct Base {
+    version: (ModelId, u32),
+    pub(super) shape: Option<Shape>,
+}
+
+/// The base that is named, as far as `viewer` sees it. Its shape comes from its own `config.json`.
+pub(super) async fn base(
+    app: &App,
+    viewer: Viewer,
+    named: Option<(ModelId, Option<u32>)>,
+) -> Result<Option<Base>> {
+    let Some((model, version)) = named else {
+        return Ok(None);
+    };
+    let found = model::find(&app.pool, viewer, model).await;
+    let Some(row) = found.map_err(|error| unreadable(&error))? else {
+        return Ok(None);
+    };
+    let newest = u32::try_from(row.latest_version).unwrap_or_default();
+    let version = version.unwrap_or(newest);
+    let found = version::find(&app.pool, model, version).await;
+    let Some(row) = found.map_err(|error| unreadable(&error))? else {
+        return Ok(None);
+    };
+    let shape = config(app, &row.artifact)
+        .await
+        .as_ref()
+        .and_then(Shape::of_config);
+    let version = (model, version);
+    Ok(Some(Base { version, shape }))
+}
+
+/// The `config.json` of an artefact; `None` when it is not there, not small or not JSON: then nothing is estimated
+/// by it, and the training itself will say what is wrong.
+async fn config(app: &App, artifact: &str) -> Option<serde_json::Value> {
+    let folder = Key::artifact(artifact.strip_prefix("artifacts/").unwrap_or(artifact)).ok()?;
+    let download = app
+        .objects
+        .read(&folder.join("config.json").ok()?, None)
+        .await
+        .ok()?;
+    if download.size > CONFIG {
+        return None;
+    }
+    let pieces: Vec<_> = download.body.try_collect().await.ok()?;
+    serde_json::from_slice(&pieces.concat()).ok()
+}
+
+/// Bytes that a training of `spec` needs at least; `None` when that is unknown.
+pub(super) fn memory(spec: &TrainingSpec, base: Option<&Base>) -> Option<u64> {
+    needs(spec, base).map(|needs| needs.memory_bytes)
+}
+
+fn needs(spec: &TrainingSpec, base: Option<&Base>) -> Option<Needs> {
+    estimate::needs(spec, base.and_then(|base| base.shape.as_ref()))
+}
+
+/// What a training of `spec` on `base` is likely to need.
+pub(super) async fn estimated(
+    app: &App,
+    spec: &TrainingSpec,
+    base: Option<&Base>,
+) -> Result<Option<JobEstimate>> {
+    let Some(needs) = needs(spec, base) else {
+        return Ok(None);
+    };
+    let (version, shape) = (
+        base.map(|base| base.version),
+        base.and_then(|base| base.shape.as_ref()),
+    );
+    let runs = runs::like(&app.pool, spec, version, shape).await;
+    let runs = runs.map_err(|error| unreadable(&error))?;
+    let tokens = estimate::tokens(spec);
+    let devices: BTreeSet<&str> = runs.iter().map(|run| run.device.as_str()).collect();
+    let times = devices
+        .into_iter()
+        .filter_map(|device| estimate::duration(tokens?, needs.parameters, device, &runs))
+        .map(|time| JobTimeEstimate {
+            device: time.device,
+            seconds: time.seconds,
+            runs: u32::try_from(time.runs).unwrap_or(u32::MAX),
+        });
+    Ok(Some(JobEstimate {
+        memory_bytes: Long(needs.memory_bytes),
+        parameters: Long(needs.parameters),
+        trained_parameters: Long(needs.trained),
+        tokens: tokens.map(Long),
+        times: times.collect(),
+    }))
+}
+
+/// Asking before ordering.
+#[derive(Default)]
+pub struct JobEstimateQuery;
+
+#[Object]
+impl JobEstimateQuery {
+    /// Whether a job could be started as given, everything that is wrong, and what it is likely to need. Orders
+    /// nothing and takes no place.
+    async fn validate_job(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The job, as it would be started.")] input: StartJobInput,
+    ) -> Result<JobValidation> {
+        user(context)?;
+        let wrong = |problems: Vec<Fault<JobsErrorCode>>, estimate| JobValidation {
+            valid: problems.is_empty(),
+            problems,
+            estimate,
+        };
+        let (command, base) = match order(context, input).await? {
+            Ok(order) => order,
+            Err(problems) => return Ok(wrong(problems, None)),
+        };
+        let estimate = match command.spec.validate() {
+            Ok(()) => estimated(app(context)?, &command.spec, base.as_ref()).await?,
+            Err(_) => None,
+        };
+        Ok(match run(context, &ValidateJob(command)).await? {
+            Outcome::Done(_) => wrong(Vec::new(), estimate),
+            Outcome::Refused(reason) => wrong(refused(reason), estimate),
+            Outcome::NotFound => wrong(vec![nothing_there()], None),
+        })
+    }
+}

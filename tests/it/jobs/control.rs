@@ -1,0 +1,259 @@
+//! Pausing, moving, cloning, restarting and validating jobs, and the list of workers, from outside (JB-1, JB-3, JB-6,
+//! WK-2).
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::harness::{TestApp, TestOptions};
+
+use super::{Bench, bench, scratch, with_worker};
+
+const FIELDS: &str = "job { id name state pausing priority queuePosition waitingReason clonedFrom workerSeconds maxRunSeconds \
+    demands { labels memoryBytes } attempts { number end } } userErrors { code path message }";
+
+impl Bench {
+    /// Runs a mutation about jobs; its payload.
+    async fn change(&self, mutation: &str, input_type: &str, input: Value) -> Value {
+        let document = format!("mutation($i: {input_type}!) {{ {mutation}(input: $i) {{ {FIELDS} }} }}");
+        self.engineer
+            .run(&document, json!({ "i": input }))
+            .await
+            .data(mutation)
+            .clone()
+    }
+
+    async fn until(&self, job: &str, state: &str) {
+        let began = Instant::now();
+        loop {
+            let found = self.job(job).await;
+            if found["state"] == state {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(90), "not {state}: {found}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// JB-3, JB-6: what waits can be paused, moved, resumed, cancelled, restarted and cloned, and says where it stands.
+#[tokio::test]
+async fn a_waiting_job_is_held_moved_and_copied() {
+    let app = TestApp::start_with(TestOptions {
+        workers: 0,
+        settings: Vec::new(),
+    })
+    .await;
+    let bench = bench(&app).await;
+    let (first, _) = bench.start(&bench.text, scratch(10)).await;
+    let (second, _) = bench.start(&bench.text, scratch(10)).await;
+    let moved = bench
+        .change(
+            "changeJobPriority",
+            "ChangeJobPriorityInput",
+            json!({ "jobId": first, "priority": -1 }),
+        )
+        .await;
+    assert_eq!(
+        (&moved["job"]["priority"], &moved["job"]["queuePosition"]),
+        (&json!(-1), &json!(1)),
+        "{moved}"
+    );
+    assert_eq!(moved["job"]["waitingReason"], "no worker is there");
+    let paused = bench
+        .change(
+            "pauseJob",
+            "PauseJobInput",
+            json!({ "jobId": second, "reason": "later" }),
+        )
+        .await;
+    assert_eq!(
+        (&paused["job"]["state"], &paused["job"]["queuePosition"]),
+        (&json!("PAUSED"), &Value::Null)
+    );
+    let resumed = bench
+        .change("resumeJob", "ResumeJobInput", json!({ "jobId": second }))
+        .await;
+    assert_eq!(
+        (&resumed["job"]["state"], &resumed["job"]["queuePosition"]),
+        (&json!("QUEUED"), &json!(0))
+    );
+    let refused = bench
+        .change(
+            "restartJob",
+            "RestartJobInput",
+            json!({ "jobId": second, "from": "SCRATCH" }),
+        )
+        .await;
+    assert_eq!(refused["userErrors"][0]["code"], "NOT_ENDED", "{refused}");
+    let cancel =
+        "mutation($i: CancelJobInput!) { cancelJob(input: $i) { job { state } userErrors { code } } }";
+    bench
+        .engineer
+        .run(cancel, json!({ "i": { "jobId": second } }))
+        .await;
+    let refused = bench
+        .change(
+            "restartJob",
+            "RestartJobInput",
+            json!({ "jobId": second, "from": "CHECKPOINT" }),
+        )
+        .await;
+    assert_eq!(refused["userErrors"][0]["code"], "NO_CHECKPOINT", "{refused}");
+    let refused = bench
+        .change("pauseJob", "PauseJobInput", json!({ "jobId": second }))
+        .await;
+    assert_eq!(refused["userErrors"][0]["code"], "ALREADY_ENDED", "{refused}");
+    let restarted = bench
+        .change(
+            "restartJob",
+            "RestartJobInput",
+            json!({ "jobId": second, "from": "SCRATCH" }),
+        )
+        .await;
+    assert_eq!(restarted["job"]["state"], "QUEUED", "{restarted}");
+    let input = json!({ "jobId": first, "name": "Another", "parameters": { "steps": 0, "warmupSteps": 0 } });
+    let refused = bench.change("cloneJob", "CloneJobInput", input).await;
+    assert_eq!(
+        refused["userErrors"][0]["path"],
+        json!(["parameters", "steps"]),
+        "{refused}"
+    );
+    let input =
+        json!({ "jobId": first, "name": "Another", "terms": { "labels": ["fast"], "maxRunSeconds": 60 } });
+    let copy = bench.change("cloneJob", "CloneJobInput", input).await;
+    assert_eq!(
+        (&copy["job"]["name"], &copy["job"]["clonedFrom"]),
+        (&json!("Another"), &json!(first)),
+        "{copy}"
+    );
+    assert_eq!(
+        (&copy["job"]["priority"], &copy["job"]["maxRunSeconds"]),
+        (&json!(-1), &json!(60))
+    );
+    assert_eq!(copy["job"]["demands"]["labels"], json!(["fast"]));
+    app.stop().await;
+}
+
+/// JB-3: a job that runs is paused and resumed from outside, and the feed tells it; workers and times are listed.
+#[tokio::test]
+async fn a_running_job_is_paused_and_goes_on() {
+    let app = with_worker().await;
+    let bench = bench(&app).await;
+    let (job, _) = bench.start(&bench.text, scratch(100_000)).await;
+    bench.until(&job, "RUNNING").await;
+    let workers = "{ workers { id name host device memoryBytes version engine labels state jobId attempt lastHeartbeat } }";
+    let listed = bench.engineer.run(workers, json!({})).await;
+    let worker = listed.data("workers")[0].clone();
+    assert_eq!(
+        (&worker["state"], &worker["jobId"]),
+        (&json!("WORKING"), &json!(job)),
+        "{worker}"
+    );
+    assert_eq!(
+        (&worker["device"], &worker["labels"]),
+        (&json!("cpu"), &json!(["cpu"]))
+    );
+    bench
+        .change("pauseJob", "PauseJobInput", json!({ "jobId": job }))
+        .await;
+    bench.until(&job, "PAUSED").await;
+    let query = "query($id: ID!) { job(id: $id) { pausing workerSeconds checkpointStep attempts { number end workerSeconds } } }";
+    let paused = bench
+        .engineer
+        .run(query, json!({ "id": job }))
+        .await
+        .data("job")
+        .clone();
+    assert_eq!(
+        (&paused["pausing"], &paused["attempts"][0]["end"]),
+        (&json!(false), &json!("paused")),
+        "{paused}"
+    );
+    assert!(
+        paused["workerSeconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0),
+        "{paused}"
+    );
+    assert!(
+        paused["checkpointStep"].as_i64().is_some_and(|step| step > 0),
+        "{paused}"
+    );
+    bench
+        .change("resumeJob", "ResumeJobInput", json!({ "jobId": job }))
+        .await;
+    bench.until(&job, "RUNNING").await;
+    let drain = "mutation($i: DrainWorkerInput!) { drainWorker(input: $i) { position userErrors { code } } }";
+    let input = json!({ "i": { "workerId": worker["id"], "atOnce": true } });
+    let denied = bench.engineer.run(drain, input).await;
+    assert_eq!(
+        denied.body["errors"][0]["extensions"]["code"], "FORBIDDEN",
+        "{denied:?}"
+    );
+    app.stop().await;
+}
+
+/// JB-1: everything that is wrong is said at once, before and instead of queueing, with what the job would need.
+#[tokio::test]
+async fn an_order_is_validated_and_estimated_without_being_queued() {
+    let app = TestApp::start_with(TestOptions {
+        workers: 0,
+        settings: Vec::new(),
+    })
+    .await;
+    let bench = bench(&app).await;
+    let query = "query($i: StartJobInput!) { validateJob(input: $i) { valid problems { path code } \
+        estimate { memoryBytes parameters trainedParameters tokens times { seconds } } } }";
+    let ask = async |mut input: Value| {
+        input["experimentId"] = json!(bench.experiment);
+        input["datasetId"] = json!(bench.text);
+        bench
+            .engineer
+            .run(query, json!({ "i": input }))
+            .await
+            .data("validateJob")
+            .clone()
+    };
+    let good = ask(scratch(10)).await;
+    assert_eq!(
+        (&good["valid"], &good["problems"]),
+        (&json!(true), &json!([])),
+        "{good}"
+    );
+    // 300 · 32 + 32 · 32 + 12 · 32² + 13 · 32 + 2 · 32
+    assert_eq!(good["estimate"]["parameters"], "23392");
+    assert_eq!(good["estimate"]["tokens"], "640");
+    assert_eq!(good["estimate"]["times"], json!([]), "nothing like it has run");
+    let mut bad = scratch(0);
+    bad["name"] = json!("");
+    bad["datasetVersion"] = json!(9);
+    bad["terms"] = json!({ "labels": ["NO"], "maxRunSeconds": 0 });
+    let bad = ask(bad).await;
+    let mut paths: Vec<String> = bad["problems"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|problem| {
+            problem["path"]
+                .as_array()
+                .expect("a path")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(".")
+        })
+        .collect();
+    paths.sort();
+    let expected = [
+        "datasetVersion",
+        "name",
+        "parameters.steps",
+        "parameters.warmupSteps",
+        "terms.labels",
+        "terms.maxRunSeconds",
+    ];
+    assert_eq!(paths, expected, "{bad}");
+    let jobs = bench.engineer.run("{ jobs { nodes { id } } }", json!({})).await;
+    assert_eq!(jobs.data("jobs")["nodes"], json!([]));
+    app.stop().await;
+}
