@@ -53,7 +53,7 @@ pub struct JobEstimate {
     pub parameters: Long,
     /// Numbers of them that are trained.
     pub trained_parameters: Long,
-    /// Tokens that are trained on, over all steps.
+    /// Tokens that are trained on, over all steps; null where epochs are counted, whose length shows when the data is read.
     pub tokens: Option<Long>,
     /// Time by kind of device, as far as similar trainings were run there; empty: unknown.
     pub times: Vec<JobTimeEstimate>,

@@ -254,8 +254,10 @@ fn a_training_with_everything_resumes_to_the_last_bit_wherever_it_is_broken() {
             (chosen.steps, chosen.epochs, chosen.packing) = (None, Some(4.0), true);
         }),
         ("stopped", |chosen| {
-            (chosen.learning_rate, chosen.steps) = (0.5, Some(30));
-            chosen.warmup_steps = Some(0);
+            chosen.steps = Some(30);
+            // Nobody gets better by ten nats: it ends at the third evaluation after the first.
+            let stopping = json!({"patience": 3, "min_delta": 10});
+            chosen.early_stopping = Some(serde_json::from_value(stopping).expect("settings"));
         }),
     ];
     for (name, change) in changes {
@@ -266,7 +268,6 @@ fn a_training_with_everything_resumes_to_the_last_bit_wherever_it_is_broken() {
             change(chosen);
             (chosen.eval_every, chosen.eval_fraction) = (2, 0.2);
             (chosen.keep_best, chosen.sample_every, chosen.checkpoint_every) = (true, 3, 2);
-            chosen.early_stopping = Some(serde_json::from_value(json!({"patience": 3})).expect("settings"));
             job
         };
         let mut whole = Seen::default();
@@ -303,10 +304,10 @@ fn a_training_with_everything_resumes_to_the_last_bit_wherever_it_is_broken() {
 #[test]
 fn the_best_state_is_the_result_and_training_ends_when_it_gets_no_better() {
     let room = Room::new();
-    let mut job = room.lora("one");
+    let mut job = full(&room, "one");
     let chosen = &mut job.spec.hyperparameters;
-    // Far too fast: it learns at first, then it falls apart.
-    (chosen.learning_rate, chosen.steps, chosen.warmup_steps) = (0.5, Some(40), Some(0));
+    // Faster and faster: it learns at first, then it falls apart.
+    (chosen.learning_rate, chosen.steps, chosen.warmup_steps) = (1.0, Some(60), Some(60));
     (chosen.eval_every, chosen.keep_best) = (1, true);
     chosen.schedule = ml::spec::Schedule::Constant;
     chosen.early_stopping = Some(serde_json::from_value(json!({"patience": 4})).expect("settings"));
@@ -335,10 +336,13 @@ fn the_best_state_is_the_result_and_training_ends_when_it_gets_no_better() {
     let mut short = job.clone();
     short.work_dir = room.path("two");
     let chosen = &mut short.spec.hyperparameters;
-    (chosen.keep_best, chosen.early_stopping, chosen.steps) = (false, None, Some(best.step));
+    (chosen.keep_best, chosen.early_stopping) = (false, None);
+    // The same rates, over fewer steps.
+    (chosen.steps, chosen.warmup_steps) = (Some(best.step), Some(best.step));
+    chosen.learning_rate = f64::from(best.step) / 60.0;
     let expected = completed(&short, &mut Seen::default());
     let weights = |files: &[FileEntry]| {
-        let found = files.iter().find(|file| file.name == "adapter_model.safetensors");
+        let found = files.iter().find(|file| file.name == "model.safetensors");
         found.map(|file| file.sha256.clone()).expect("weights")
     };
     assert_eq!(weights(&artifact.files), weights(&expected));
@@ -374,7 +378,7 @@ fn prompts_with_completions_and_both_other_forms_of_conversations_are_trained_on
         ),
     ] {
         let mut job = room.lora(format);
-        job.dataset_files = vec![room.dataset(format, &vec![line; 20].join("\n"), format)];
+        job.dataset_files = vec![room.dataset(&format!("{format}.jsonl"), &vec![line; 20].join("\n"), format)];
         job.spec.hyperparameters.sequence_length = 48;
         job.spec.hyperparameters.learning_rate = 0.02;
         let mut seen = Seen::default();
