@@ -20,6 +20,7 @@ pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
         method,
         architecture,
         lora,
+        objective: engine::Objective::default(),
         hyperparameters: tuned(&spec.parameters),
     }
 }
@@ -71,6 +72,7 @@ fn adapted(lora: &Lora) -> engine::LoraSettings {
         alpha,
         dropout,
         target_modules,
+        ..engine::LoraSettings::default()
     }
 }
 
@@ -93,7 +95,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
         sample_tokens,
     } = given.clone();
     engine::Hyperparameters {
-        steps,
+        steps: Some(steps),
         batch_size,
         gradient_accumulation,
         learning_rate,
@@ -102,7 +104,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
             Schedule::Linear => engine::Schedule::Linear,
             Schedule::Cosine => engine::Schedule::Cosine,
         },
-        warmup_steps,
+        warmup_steps: Some(warmup_steps),
         weight_decay,
         clip_norm,
         sequence_length,
@@ -112,6 +114,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
         seed,
         sample_prompt,
         sample_tokens,
+        ..engine::Hyperparameters::default()
     }
 }
 

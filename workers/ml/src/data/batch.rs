@@ -59,6 +59,12 @@ impl Sampler {
         }
     }
 
+    /// Rows of one pass over all documents.
+    #[must_use]
+    pub fn sequences(&self) -> u64 {
+        self.weights.last().copied().unwrap_or(0)
+    }
+
     /// The batch of `rows` rows at (`step`, `micro`).
     #[must_use]
     pub fn batch(&self, rows: usize, seed: u64, step: u64, micro: u64) -> Batch {

@@ -128,6 +128,7 @@ fn settings(bytes: &[u8]) -> Result<LoraSettings, Failure> {
             alpha,
             dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
             target_modules,
+            ..LoraSettings::default()
         }),
         _ => Err(refuse("r must be 1 to 256 and lora_alpha above 0".to_owned())),
     }

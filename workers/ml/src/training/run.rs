@@ -42,6 +42,8 @@ pub trait Watcher {
 /// What is known when training begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// Steps of the whole training.
+    pub total_steps: u32,
     /// Steps done by the checkpoint; 0 for a new training.
     pub resumed_step: u32,
     /// Tokens seen by those steps.
@@ -165,6 +167,7 @@ fn prepare<B: TrainingBackend>(
         checkpoint::remove_newer(&job.checkpoints(), &folder)?;
     }
     let facts = Facts {
+        total_steps: session.steps().total,
         resumed_step: session.progress().step,
         resumed_tokens: session.progress().tokens,
         parameters: size,

@@ -23,7 +23,7 @@ use crate::{
     inference::Choice,
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::Hyperparameters,
+    spec::{Hyperparameters, Steps},
 };
 
 /// How samples are drawn: lively, yet the same for the same seed.
@@ -58,6 +58,7 @@ pub struct StepReport {
 #[derive(Debug)]
 pub struct Session<B: TrainingBackend> {
     chosen: Hyperparameters,
+    steps: Steps,
     tokenizer: Tokenizer,
     task: Task<B>,
     sampler: Sampler,
@@ -88,11 +89,13 @@ impl<B: TrainingBackend> Session<B> {
             loss: None,
             evaluations: Vec::new(),
         };
+        let sampler = Sampler::new(corpus.train, length);
         Self {
             tokenizer,
             task,
             evaluation: batch::evaluation(&corpus.evaluation, length, rows),
-            sampler: Sampler::new(corpus.train, length),
+            steps: chosen.steps_over(sampler.sequences()),
+            sampler,
             optimizer: AdamW::new(&parameters),
             parameters,
             progress,
@@ -144,7 +147,13 @@ impl<B: TrainingBackend> Session<B> {
     /// Whether all steps are done.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.progress.step >= self.chosen.steps
+        self.progress.step >= self.steps.total
+    }
+
+    /// Its steps.
+    #[must_use]
+    pub fn steps(&self) -> Steps {
+        self.steps
     }
 
     /// Whether something is held out.
@@ -175,7 +184,7 @@ impl<B: TrainingBackend> Session<B> {
                 ),
             ));
         }
-        let learning_rate = learning_rate(&self.chosen, step);
+        let learning_rate = learning_rate(&self.chosen, self.steps, step);
         self.optimizer.update(
             &mut self.parameters,
             gradients,

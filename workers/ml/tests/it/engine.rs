@@ -295,7 +295,7 @@ fn jobs_that_cannot_be_done_are_refused_with_every_reason() {
     let mut job = room.lora("one");
     job.base_model_dir = None;
     job.dataset_files.clear();
-    job.spec.hyperparameters.steps = 0;
+    job.spec.hyperparameters.steps = Some(0);
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::SpecInvalid);
     for reason in ["base_model_dir", "dataset_files", "hyperparameters.steps"] {
