@@ -70,7 +70,9 @@ pub fn write<B: TrainingBackend>(
     let base = job.base_model_name.as_deref().unwrap_or("base");
     let mut contents = match session.task() {
         Task::Scratch { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
-        Task::Lora { settings, .. } => peft::encode(settings, session.parameters(), base)?,
+        Task::Lora {
+            config, settings, ..
+        } => peft::encode(config, settings, session.parameters(), base)?,
     };
     let card = card::text(job, session.progress(), lineage)?;
     contents.insert("README.md".to_owned(), card.into_bytes());

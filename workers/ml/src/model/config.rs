@@ -173,6 +173,30 @@ impl ModelConfig {
         either!(self, config => config.heads)
     }
 
+    /// Heads of keys and values of a block.
+    #[must_use]
+    pub fn key_heads(&self) -> usize {
+        match self {
+            Self::Gpt2(config) => config.heads,
+            Self::Llama(config) => config.key_heads,
+        }
+    }
+
+    /// Numbers per head.
+    #[must_use]
+    pub fn head_size(&self) -> usize {
+        match self {
+            Self::Gpt2(config) => config.width / config.heads,
+            Self::Llama(config) => config.head_size,
+        }
+    }
+
+    /// Numbers per token inside the feed-forward layers.
+    #[must_use]
+    pub fn feed_width(&self) -> usize {
+        either!(self, config => config.feed_width)
+    }
+
     /// Numbers per token between the blocks.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -197,10 +221,15 @@ impl ModelConfig {
         either!(self, config => config.tied)
     }
 
-    /// The tokens that end a text, by `config.json`.
+    /// The tokens that end a text.
     #[must_use]
     pub fn ends_of_text(&self) -> &[u32] {
         either!(self, config => &config.ends_of_text)
+    }
+
+    /// Sets the tokens that end a text.
+    pub(super) fn end_texts_with(&mut self, ends: &[u32]) {
+        either!(self, config => config.ends_of_text = ends.to_vec());
     }
 
     /// What the file's names have before those of the base model's tensors; some files lack it.

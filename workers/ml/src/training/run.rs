@@ -16,7 +16,10 @@ use crate::{
     job::JobFile,
     lora, memory,
     message::LogLevel,
-    model::{config::Gpt2Config, folder},
+    model::{
+        config::{Gpt2Config, ModelConfig},
+        folder,
+    },
     parameters::ParameterSet,
     tensor_file::Expected,
 };
@@ -230,20 +233,21 @@ impl<B: TrainingBackend> Basis<B> {
         if let (Some(settings), Some(base)) = (&job.spec.lora, &job.base_model_dir) {
             let base = folder::load::<B::InnerBackend>(base, device)?;
             let length = job.spec.hyperparameters.sequence_length as usize;
-            if length > base.config.context {
+            if length > base.config.context() {
                 return Err(Failure::new(
                     FailureCode::SpecInvalid,
                     format!(
                         "sequence_length is {length}; the base model sees at most {} tokens",
-                        base.config.context
+                        base.config.context()
                     ),
                 ));
             }
-            let parameters = lora::initial(&base.config, settings, seed, device);
+            let plan = lora::Plan::new(&base.config, settings)?;
+            let parameters = lora::initial(&plan, &base.parameters, &base.config, seed, device)?;
             let size = base.parameters.count() + parameters.count();
             return Ok(Self {
-                expected: lora::tensors(&base.config, settings),
-                task: Task::lora(base.config, settings.clone(), &base.parameters)?,
+                expected: plan.tensors(),
+                task: Task::lora(base.config, settings.clone(), base.parameters)?,
                 tokenizer: base.tokenizer,
                 parameters,
                 size,
@@ -259,7 +263,8 @@ impl<B: TrainingBackend> Basis<B> {
                 Tokenizer::train(lines, shape.vocab_size as usize)?
             }
         };
-        let config = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text());
+        let config: ModelConfig =
+            Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
         let parameters = folder::initial(&config, seed, device);
         Ok(Self {
             expected: config.tensors(),

@@ -38,6 +38,9 @@ pub struct Gpt2Config {
 }
 
 impl Gpt2Config {
+    /// Linear layers of a block, in the order of [`super::ModelConfig::linears`].
+    pub(in crate::model) const LINEARS: usize = 4;
+
     /// The configuration of a new model of `shape` with a tokenizer of `vocab_size` tokens.
     #[must_use]
     pub fn of(shape: &Architecture, vocab_size: usize, end_of_text: Option<u32>) -> Self {
@@ -121,7 +124,7 @@ impl Gpt2Config {
     /// The matrices of the blocks that compute `x · W + b`.
     pub(super) fn linears(&self) -> Vec<LinearLayout> {
         let (width, feed) = (self.width, self.feed_width);
-        let of_block = [
+        let of_block: [_; Self::LINEARS] = [
             ("attn.c_attn", [width, 3 * width]),
             ("attn.c_proj", [width, width]),
             ("mlp.c_fc", [width, feed]),

@@ -69,6 +69,9 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// Linear layers of a block, in the order of [`super::ModelConfig::linears`].
+    pub(in crate::model) const LINEARS: usize = 7;
+
     /// Reads the fields of a `config.json`.
     ///
     /// # Errors
@@ -157,7 +160,7 @@ impl LlamaConfig {
         let (width, feed) = (self.width, self.feed_width);
         let (queries, keys) = (self.heads * self.head_size, self.key_heads * self.head_size);
         let (enters, leaves) = (self.attention_in_bias, self.attention_out_bias);
-        let of_block = [
+        let of_block: [_; Self::LINEARS] = [
             ("self_attn.q_proj", [width, queries], enters),
             ("self_attn.k_proj", [width, keys], enters),
             ("self_attn.v_proj", [width, keys], enters),
