@@ -5,13 +5,16 @@
 
 pub mod peft;
 
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     failure::Failure,
-    model::config::Gpt2Config,
+    model::{
+        config::Gpt2Config,
+        ops::{Dropout, LowRank},
+    },
     parameters::{ParameterSet, matrix},
     random::{Purpose, stream},
     spec::LoraSettings,
@@ -187,30 +190,18 @@ impl<'a, B: Backend> AdapterPass<'a, B> {
         }
     }
 
-    /// What the adapter adds for `input` `[n, in]` at `slot` of `block`; `None` where it has no pair.
-    pub fn update(&mut self, block: usize, slot: Slot, input: Tensor<B, 2>) -> Option<Tensor<B, 2>> {
+    /// The update at `slot` of `block`, with a mask of its own; `None` where there is no pair.
+    pub fn update(&mut self, block: usize, slot: Slot) -> Option<LowRank<B>> {
         let (down, up) = self.adapter.blocks[block][slot as usize].clone()?;
-        let input = match &mut self.dropout {
-            Some((probability, rng)) => drop_out(input, *probability, rng),
-            None => input,
-        };
-        Some(input.matmul(down).mul_scalar(self.adapter.scale).matmul(up))
-    }
-}
-
-fn drop_out<B: Backend>(input: Tensor<B, 2>, probability: f64, rng: &mut ChaCha8Rng) -> Tensor<B, 2> {
-    let [rows, columns] = input.dims();
-    let kept = (1.0 / (1.0 - probability)) as f32;
-    let threshold = (probability * f64::from(u32::MAX)) as u32;
-    let mask: Vec<f32> = (0..rows * columns)
-        .map(|_| {
-            if rng.random::<u32>() < threshold {
-                0.0
-            } else {
-                kept
-            }
+        let dropout = self.dropout.as_mut().map(|(probability, rng)| Dropout {
+            probability: *probability,
+            key: rng.random(),
+        });
+        Some(LowRank {
+            down,
+            up,
+            scale: self.adapter.scale,
+            dropout,
         })
-        .collect();
-    let mask = Tensor::from_data(TensorData::new(mask, [rows, columns]), &input.device());
-    input * mask
+    }
 }

@@ -9,7 +9,7 @@ pub mod ops;
 
 use burn::tensor::{Int, Tensor, backend::Backend};
 use config::Gpt2Config;
-use ops::TransformerOps;
+use ops::{Orientation, Sight, TransformerOps};
 
 use crate::{
     failure::Failure,
@@ -56,10 +56,10 @@ pub struct Gpt2<B: Backend> {
     final_norm: Norm<B>,
 }
 
-/// Keys and values of the tokens seen so far, per block `[1, heads, seen, width / heads]`.
+/// Keys and values of the tokens seen so far, per block `[seen, width]`.
 #[derive(Clone, Debug)]
 pub struct Cache<B: Backend> {
-    blocks: Vec<(Tensor<B, 4>, Tensor<B, 4>)>,
+    blocks: Vec<[Tensor<B, 2>; 2]>,
 }
 
 impl<B: Backend> Default for Cache<B> {
@@ -77,22 +77,17 @@ impl<B: Backend> Cache<B> {
 
     /// How many tokens the entry of `block` holds: during a pass, later blocks are behind the first.
     fn seen_by(&self, block: usize) -> usize {
-        self.blocks.get(block).map_or(0, |(keys, _)| keys.dims()[2])
+        self.blocks.get(block).map_or(0, |[keys, _]| keys.dims()[0])
     }
 
     /// Appends to the entry of `block` and returns all keys and values.
-    fn extend(
-        &mut self,
-        block: usize,
-        keys: Tensor<B, 4>,
-        values: Tensor<B, 4>,
-    ) -> (Tensor<B, 4>, Tensor<B, 4>) {
+    fn extend(&mut self, block: usize, keys: Tensor<B, 2>, values: Tensor<B, 2>) -> [Tensor<B, 2>; 2] {
         let entry = match self.blocks.get(block).cloned() {
-            Some((old_keys, old_values)) => (
-                Tensor::cat(vec![old_keys, keys], 2),
-                Tensor::cat(vec![old_values, values], 2),
-            ),
-            None => (keys, values),
+            Some([old_keys, old_values]) => [
+                Tensor::cat(vec![old_keys, keys], 0),
+                Tensor::cat(vec![old_values, values], 0),
+            ],
+            None => [keys, values],
         };
         if block < self.blocks.len() {
             self.blocks[block] = entry.clone();
@@ -179,19 +174,16 @@ impl<B: TransformerOps> Gpt2<B> {
             (tokens.reshape([batch, length, width]) + positions).reshape([batch * length, width]);
         for (index, block) in self.blocks.iter().enumerate() {
             let mut linear = |slot: Slot, layer: &Linear<B>, input: Tensor<B, 2>| {
-                let output = input.clone().matmul(layer.weight.clone()) + layer.bias.clone();
-                match adapter
+                let update = adapter
                     .as_deref_mut()
-                    .and_then(|adapter| adapter.update(index, slot, input))
-                {
-                    Some(update) => output + update,
-                    None => output,
-                }
+                    .and_then(|adapter| adapter.update(index, slot));
+                let (weight, bias) = (layer.weight.clone(), layer.bias.clone());
+                B::linear(input, weight, Orientation::InOut, Some(bias), update)
             };
             let input = self.norm(&block.attention_norm, stream.clone());
             let packed = linear(Slot::AttentionIn, &block.attention_in, input);
             let mixed = match cache.as_deref_mut() {
-                None => B::causal_attention(packed, batch, self.config.heads),
+                None => B::packed_attention(packed, self.config.heads, &Sight::causal(batch)),
                 Some(cache) => self.cached_attention(&packed, index, cache),
             };
             stream = stream + linear(Slot::AttentionOut, &block.attention_out, mixed);
@@ -212,9 +204,9 @@ impl<B: TransformerOps> Gpt2<B> {
     }
 
     fn cached_attention(&self, packed: &Tensor<B, 2>, block: usize, cache: &mut Cache<B>) -> Tensor<B, 2> {
-        let seen = cache.seen_by(block);
-        let (queries, keys, values) = ops::split_heads(packed, 1, self.config.heads);
-        let (keys, values) = cache.extend(block, keys, values);
-        ops::attend(queries, keys, values, seen)
+        let (width, heads) = (self.config.width, self.config.heads);
+        let [queries, keys, values] = [0, 1, 2].map(|part| packed.clone().narrow(1, part * width, width));
+        let [keys, values] = cache.extend(block, keys, values);
+        B::attention(queries, keys, values, &Sight::causal(1), heads, heads)
     }
 }

@@ -13,14 +13,14 @@ use crate::{
     failure::Failure,
     inference::Network,
     lora::{Adapter, AdapterPass},
-    model::{Gpt2, config::Gpt2Config, ops::TransformerOps},
+    model::{Gpt2, config::Gpt2Config, ops::{TransformerGradients, TransformerOps}},
     parameters::ParameterSet,
     spec::LoraSettings,
 };
 
 /// A backend that differentiates networks.
-pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps {}
-impl<B: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps> TrainingBackend for B {}
+pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps {}
+impl<B: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps> TrainingBackend for B {}
 
 /// What is trained.
 #[derive(Clone, Debug)]
