@@ -13,15 +13,15 @@ use crate::{
     model::{
         CausalModel, Tokens,
         config::{HEAD, ModelConfig},
-        ops::TransformerOps,
+        ops::{TransformerGradients, TransformerOps},
     },
     parameters::ParameterSet,
     spec::LoraSettings,
 };
 
 /// A backend that differentiates networks.
-pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps {}
-impl<B: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps> TrainingBackend for B {}
+pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps {}
+impl<B: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps> TrainingBackend for B {}
 
 /// What is trained.
 #[derive(Clone, Debug)]
