@@ -176,7 +176,7 @@ impl<B: TransformerOps> CausalModel<B> {
 
     /// Scores of all tokens: `hidden` `[n, width]` → `[n, vocab]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        B::linear(hidden, self.head(), Orientation::OutIn, None, None)
+        <B as TransformerOps>::linear(hidden, self.head(), Orientation::OutIn, None, None)
     }
 
     fn norm(&self, norm: &Norm<B>, input: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -193,7 +193,7 @@ impl<B: TransformerOps> CausalModel<B> {
             .adapter
             .as_deref_mut()
             .and_then(|adapter| adapter.update(layer.place));
-        B::linear(
+        <B as TransformerOps>::linear(
             input,
             layer.weight.clone(),
             self.orientation,
@@ -221,7 +221,7 @@ impl<B: TransformerOps> CausalModel<B> {
                     Some(cache) => {
                         let [queries, keys, values] = thirds(&packed);
                         let (keys, values) = cache.extend(block, pass.batch, keys, values);
-                        B::attention(queries, keys, values, &sight, heads, heads)
+                        <B as TransformerOps>::attention(queries, keys, values, &sight, heads, heads)
                     }
                 };
                 self.linear(leaves, mixed, pass)
@@ -249,7 +249,7 @@ impl<B: TransformerOps> CausalModel<B> {
                     None => (keys, values),
                     Some(cache) => cache.extend(block, pass.batch, keys, values),
                 };
-                let mixed = B::attention(queries, keys, values, &sight, heads, self.config.key_heads());
+                let mixed = <B as TransformerOps>::attention(queries, keys, values, &sight, heads, self.config.key_heads());
                 self.linear(leaves, mixed, pass)
             }
         }

@@ -8,7 +8,7 @@ mod settings;
 use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::{Tensor, backend::Backend};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Plan;
 use crate::{

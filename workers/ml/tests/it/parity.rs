@@ -13,8 +13,8 @@ use ml::{
     Compute, Differentiable,
     data::batch::Batch,
     inference::{Choice, Network},
-    lora::{Adapter, AdapterPass, peft},
-    model::{Gpt2, folder},
+    lora::{Adapter, AdapterPass, Plan, peft},
+    model::{CausalModel, Tokens, folder},
     parameters::{ParameterSet, values},
     training::{
         loss::{Targets, head_loss},
@@ -110,7 +110,7 @@ fn as_stored(name: &str, tensor: &Tensor<Compute, 2>) -> Vec<f32> {
 fn logits_of_a_loaded_model_are_those_of_transformers() {
     let (reference, base) = (Reference::read(), base());
     let network = Network {
-        model: Gpt2::new(&base.config, &base.parameters).expect("a model"),
+        model: CausalModel::new(&base.config, &base.parameters).expect("a model"),
         adapter: None,
     };
     let logits = network.model.logits(hidden(&network, &reference.batch(), None));
@@ -124,8 +124,8 @@ fn logits_of_a_loaded_model_are_those_of_transformers() {
 fn logits_with_an_adapter_made_by_peft_are_those_of_peft() {
     let (reference, base) = (Reference::read(), base());
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let adapter = Adapter::new(&base.config, &settings, &parameters).expect("an adapter");
-    let model = Gpt2::new(&base.config, &base.parameters).expect("a model");
+    let adapter = Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
+    let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let logits = |adapter| {
         let network = Network {
             model: model.clone(),
@@ -198,7 +198,7 @@ fn compare_step(task: &Task<Differentiable>, parameters: ParameterSet<Compute>, 
 fn a_step_of_lora_is_that_of_peft_and_torch() {
     let base = base();
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let task = Task::lora(base.config, settings, &base.parameters).expect("a task");
+    let task = Task::lora(base.config, settings, base.parameters).expect("a task");
     compare_step(&task, parameters, "");
 }
 
@@ -218,7 +218,7 @@ fn a_step_of_all_weights_is_that_of_torch() {
 fn greedy_text_with_the_cache_is_that_of_transformers() {
     let (reference, base) = (Reference::read(), base());
     let network = Network {
-        model: Gpt2::new(&base.config, &base.parameters).expect("a model"),
+        model: CausalModel::new(&base.config, &base.parameters).expect("a model"),
         adapter: None,
     };
     let prompt: Vec<u32> = reference.integers("ids")[..8]
@@ -233,14 +233,13 @@ fn greedy_text_with_the_cache_is_that_of_transformers() {
 #[test]
 fn the_cache_gives_the_hidden_states_of_a_whole_pass() {
     let (reference, base) = (Reference::read(), base());
-    let model = Gpt2::new(&base.config, &base.parameters).expect("a model");
+    let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let adapter = Adapter::new(&base.config, &settings, &parameters).expect("an adapter");
+    let adapter = Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
     let ids: Vec<i32> = reference.integers("ids")[..24].to_vec();
     let states = |cache: Option<&mut ml::model::Cache<Compute>>, ids: &[i32]| {
-        let data = burn::tensor::TensorData::new(ids.to_vec(), [1, ids.len()]);
         values(model.hidden(
-            Tensor::from_data(data, &DEVICE),
+            &Tokens::rows(ids.to_vec(), 1),
             Some(&mut AdapterPass::exact(&adapter)),
             cache,
         ))
