@@ -43,6 +43,7 @@ pub fn all() -> Vec<Box<dyn Projector>> {
         Box::new(Table::<identity::session::Sessions>::default()),
         Box::new(Table::<identity::user::Users>::default()),
         Box::new(Table::<jobs::job::Jobs>::default()),
+        Box::new(Table::<jobs::worker::Workers>::default()),
         Box::new(Table::<models::model::Models>::default()),
         Box::new(Table::<models::version::Versions>::default()),
         Box::new(Table::<projects::experiment::Experiments>::default()),

@@ -79,6 +79,11 @@ fn start_ids(
             .parse()
             .map(Some)
             .map_err(|error| fault("method.lora.baseModelId", &error)),
+        MethodInput::Full(full) => full
+            .base_model_id
+            .parse()
+            .map(Some)
+            .map_err(|error| fault("method.full.baseModelId", &error)),
     };
     match (experiment, dataset, base) {
         (Ok(experiment), Ok(dataset), Ok(base)) => Ok((experiment, dataset, base)),
@@ -107,9 +112,13 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
                 alpha: lora.alpha,
                 dropout: lora.dropout,
                 target_modules: lora.target_modules,
+                use_rslora: lora.use_rslora,
+                bias: lora.bias.into(),
+                modules_to_save: lora.modules_to_save,
             };
             (Method::Lora(adapter), lora.base_model_version)
         }
+        MethodInput::Full(full) => (Method::Full, full.base_model_version),
     }
 }
 
@@ -226,6 +235,7 @@ impl JobsMutation {
             base: base.map(|base| (base, base_version)),
             spec: TrainingSpec {
                 method,
+                objective: input.objective.into(),
                 parameters: input.parameters.into(),
             },
             max_attempts: app.settings.job_attempts,

@@ -18,7 +18,7 @@ use crate::{
         claim::ClaimEvent, login::LoginEvent, organization::OrganizationEvent, session::SessionEvent,
         user::UserEvent,
     },
-    jobs::{job::JobEvent, progress::ProgressEvent},
+    jobs::{job::JobEvent, progress::ProgressEvent, worker::WorkerEvent},
     models::model::ModelEvent,
     personal::KindFields,
     projects::{experiment::ExperimentEvent, project::ProjectEvent},
@@ -43,6 +43,7 @@ pub fn declarations() -> impl Iterator<Item = &'static KindFields> {
         DatasetEvent::FIELDS,
         ModelEvent::FIELDS,
         JobEvent::FIELDS,
+        WorkerEvent::FIELDS,
         ProgressEvent::FIELDS,
     ]
     .into_iter()

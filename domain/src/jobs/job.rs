@@ -1,21 +1,22 @@
-//! The job itself: its facts and the state they fold into.
+//! The job itself: what was ordered, and the state its facts fold into.
 //!
 //! `QUEUED → STARTING → RUNNING → COMPLETED | FAILED | CANCELLED`; a lost worker sends it back to `QUEUED`
-//! with its checkpoint. Attempts are numbered; the number is the fencing token: what an older attempt
-//! reports is refused (JB-4).
-
-use std::collections::BTreeMap;
+//! with its checkpoint, people to `PAUSED` and back. One that failed or was cancelled can be restarted; one
+//! that completed stays as it is, because a model names it. Attempts are numbered, over restarts too; the
+//! number is the fencing token: what an older attempt reports is refused (JB-4).
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
-use super::spec::TrainingSpec;
+pub use super::event::{JobEvent, RestartFrom};
+use super::{spec::TrainingSpec, terms::Terms};
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::Aggregate,
     authz::Resource,
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     models::model::ModelVersionRef,
-    personal::{KindFields, Subject},
+    world::Changes,
 };
 
 /// Where a job stands.
@@ -29,6 +30,8 @@ pub enum JobState {
     Starting,
     /// It trains.
     Running,
+    /// Somebody holds it back; it keeps its place among its owner's concurrent jobs.
+    Paused,
     /// It ended with a model.
     Completed,
     /// It ended with an error.
@@ -99,6 +102,12 @@ pub struct Order {
     pub spec: TrainingSpec,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
+    /// When and where it may run.
+    #[serde(default, skip_serializing_if = "Terms::are_default")]
+    pub terms: Terms,
+    /// The job that it was made after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloned_from: Option<JobId>,
 }
 
 /// A saved state that training can go on from.
@@ -127,150 +136,18 @@ pub struct Job {
     pub losses: u32,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
-}
-
-/// Facts about a job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
-pub enum JobEvent {
-    /// It was ordered.
-    #[serde(rename = "jobs.JobQueued")]
-    Queued(Box<Order>),
-    /// A worker took it.
-    #[serde(rename = "jobs.JobLeased")]
-    Leased {
-        /// Number of the attempt, from 1: the fencing token.
-        attempt: u32,
-        /// The worker.
-        worker: WorkerId,
-        /// Its name: host and device.
-        worker_name: String,
-    },
-    /// Training began, or went on from a checkpoint.
-    #[serde(rename = "jobs.JobStarted")]
-    Started {
-        /// The attempt.
-        attempt: u32,
-        /// Steps already done in earlier attempts.
-        from_step: u32,
-        /// Steps in all.
-        total_steps: u32,
-        /// Trained parameters.
-        trained_parameters: u64,
-    },
-    /// Its state was saved.
-    #[serde(rename = "jobs.CheckpointSaved")]
-    CheckpointSaved {
-        /// The attempt.
-        attempt: u32,
-        /// What was saved.
-        #[serde(flatten)]
-        checkpoint: Checkpoint,
-    },
-    /// The worker was lost or gave up; the job is queued again.
-    #[serde(rename = "jobs.JobInterrupted")]
-    Interrupted {
-        /// The attempt that ended.
-        attempt: u32,
-        /// Why.
-        cause: String,
-        /// Whether it counts against the attempts: not when a worker drains.
-        counts: bool,
-    },
-    /// It ended with a model.
-    #[serde(rename = "jobs.JobCompleted")]
-    Completed {
-        /// The attempt.
-        attempt: u32,
-        /// The model version that came of it.
-        model: ModelVersionRef,
-        /// Its metrics: names and values, as decimal text.
-        metrics: BTreeMap<String, String>,
-    },
-    /// It ended with an error.
-    #[serde(rename = "jobs.JobFailed")]
-    Failed {
-        /// The attempt; 0 when it failed before the first.
-        attempt: u32,
-        /// A stable code.
-        code: String,
-        /// What happened and what to do.
-        message: String,
-    },
-    /// Somebody ended it.
-    #[serde(rename = "jobs.JobCancelled")]
-    Cancelled {
-        /// The attempt that was under way, if any.
-        attempt: u32,
-        /// Why, in the words of who did it.
-        reason: String,
-    },
-}
-
-impl Event for JobEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("jobs.JobQueued", Subject::Field("owner")).plain(&[
-            "job",
-            "name",
-            "owner",
-            "experiment",
-            "project",
-            "dataset.dataset",
-            "dataset.version",
-            "dataset.sha256",
-            "dataset.format",
-            "base",
-            "base.model",
-            "base.version",
-            "base.sha256",
-            "base.artifact",
-            "model",
-            "max_attempts",
-            "spec.method.method",
-            "spec.method.layers",
-            "spec.method.heads",
-            "spec.method.width",
-            "spec.method.context",
-            "spec.method.vocabulary",
-            "spec.method.rank",
-            "spec.method.alpha",
-            "spec.method.dropout",
-            "spec.method.target_modules[]",
-            "spec.parameters.steps",
-            "spec.parameters.batch_size",
-            "spec.parameters.gradient_accumulation",
-            "spec.parameters.learning_rate",
-            "spec.parameters.schedule",
-            "spec.parameters.warmup_steps",
-            "spec.parameters.weight_decay",
-            "spec.parameters.clip_norm",
-            "spec.parameters.sequence_length",
-            "spec.parameters.evaluation_share",
-            "spec.parameters.evaluate_every",
-            "spec.parameters.checkpoint_every",
-            "spec.parameters.seed",
-            "spec.parameters.sample_prompt",
-            "spec.parameters.sample_tokens",
-        ]),
-        KindFields::of("jobs.JobLeased", Subject::Nobody).plain(&["attempt", "worker", "worker_name"]),
-        KindFields::of("jobs.JobStarted", Subject::Nobody).plain(&[
-            "attempt",
-            "from_step",
-            "total_steps",
-            "trained_parameters",
-        ]),
-        KindFields::of("jobs.CheckpointSaved", Subject::Nobody)
-            .plain(&["attempt", "step", "location", "sha256"]),
-        KindFields::of("jobs.JobInterrupted", Subject::Nobody).plain(&["attempt", "cause", "counts"]),
-        KindFields::of("jobs.JobCompleted", Subject::Nobody).plain(&[
-            "attempt",
-            "model.model",
-            "model.version",
-            "metrics.*",
-        ]),
-        KindFields::of("jobs.JobFailed", Subject::Nobody).plain(&["attempt", "code", "message"]),
-        KindFields::of("jobs.JobCancelled", Subject::Actor).plain(&["attempt", "reason"]),
-    ];
+    /// Where it stands in the queue: higher goes first.
+    pub priority: i8,
+    /// Why its worker shall give it back and it shall be paused, while that is under way.
+    pub pausing: Option<String>,
+    /// When the attempt that is under way began, and whether on a GPU; `None` when nobody wrote it down.
+    pub leased: Option<(OffsetDateTime, bool)>,
+    /// Milliseconds on workers since it was queued or restarted, without the attempt that is under way.
+    pub used: u64,
+    /// Checkpoints of attempts up to this one are not gone on from.
+    pub floor: u32,
+    /// Whether it was restarted and no worker has had it since.
+    pub restarted: bool,
 }
 
 impl Aggregate for Job {
@@ -279,17 +156,55 @@ impl Aggregate for Job {
 
     fn evolve(&mut self, event: &JobEvent) {
         match event {
-            JobEvent::Queued(order) => self.order = Some(order.as_ref().clone()),
-            JobEvent::Leased { attempt, worker, .. } => {
+            JobEvent::Queued(order) => {
+                self.priority = order.terms.priority;
+                self.order = Some(order.as_ref().clone());
+            }
+            JobEvent::Leased {
+                attempt,
+                worker,
+                leased_at,
+                gpu,
+                ..
+            } => {
                 self.state = JobState::Starting;
                 self.attempt = *attempt;
                 self.worker = Some(*worker);
+                self.leased = leased_at.map(|at| (at, *gpu));
+                self.restarted = false;
+            }
+            JobEvent::PauseRequested { reason, .. } => self.pausing = Some(reason.clone()),
+            JobEvent::Paused { .. } => {
+                self.state = JobState::Paused;
+                self.pausing = None;
+            }
+            JobEvent::Resumed { .. } => {
+                self.pausing = None;
+                if self.state == JobState::Paused {
+                    self.state = JobState::Queued;
+                }
+            }
+            JobEvent::Restarted { attempt, from } => {
+                self.state = JobState::Queued;
+                self.worker = None;
+                self.pausing = None;
+                (self.losses, self.used, self.restarted) = (0, 0, true);
+                if *from == RestartFrom::Scratch {
+                    self.checkpoint = None;
+                    self.floor = *attempt;
+                }
+            }
+            JobEvent::PriorityChanged { priority } => self.priority = *priority,
+            JobEvent::Metered { milliseconds, .. } => {
+                self.used = self.used.saturating_add(*milliseconds);
+                self.leased = None;
             }
             JobEvent::Started { .. } => self.state = JobState::Running,
             JobEvent::CheckpointSaved { checkpoint, .. } => self.checkpoint = Some(checkpoint.clone()),
             JobEvent::Interrupted { counts, .. } => {
                 self.state = JobState::Queued;
                 self.worker = None;
+                self.pausing = None;
                 self.losses += u32::from(*counts);
             }
             JobEvent::Completed { .. } => self.state = JobState::Completed,
@@ -305,5 +220,24 @@ impl Job {
     pub fn resource(&self, id: JobId) -> Resource {
         let worker = self.worker.filter(|_| self.state.is_leased());
         Resource::of(id, self.order.as_ref().map(|order| order.owner)).leased_to(worker)
+    }
+
+    /// What is recorded before the end of the attempt that is under way: how long it had its worker.
+    /// Nothing when that is not known. Clocks that ran backwards count as no time.
+    #[must_use]
+    pub(super) fn closing(&self, id: JobId, now: OffsetDateTime) -> Changes {
+        let leased = self.leased.filter(|_| self.state.is_leased());
+        let (Some((at, gpu)), Some(worker), Some(order)) = (leased, self.worker, &self.order) else {
+            return Changes::none();
+        };
+        let metered = JobEvent::Metered {
+            attempt: self.attempt,
+            worker,
+            owner: order.owner,
+            project: order.project,
+            milliseconds: u64::try_from((now - at).whole_milliseconds()).unwrap_or_default(),
+            gpu,
+        };
+        Changes::record::<Self>(id, &metered)
     }
 }

@@ -3,6 +3,8 @@
 use super::{
     job::{Job, JobEvent, JobState},
     start::release,
+    terms::{Abilities, Unfit},
+    worker::Worker,
 };
 use crate::{
     access::quota::QuotaLedger,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// Why a worker does not get a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseRefusal {
     /// Another worker was first, or the job is over.
     #[error("the job is not waiting for a worker")]
@@ -24,6 +26,12 @@ pub enum LeaseRefusal {
     /// AC-6: the owner has lost access since; the job has been failed.
     #[error("the owner of the job no longer has access to what it uses; the job has been failed")]
     AccessLost,
+    /// WK-2: it was told to take no more jobs.
+    #[error("the worker is draining and takes no more jobs")]
+    Draining,
+    /// JB-6: it is not what the job demands.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 /// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6).
@@ -35,6 +43,8 @@ pub struct LeaseJob {
     pub worker: WorkerId,
     /// Its name: host and device.
     pub worker_name: String,
+    /// What it can do.
+    pub abilities: Abilities,
     /// The job's owner, as it may act now.
     pub owner: Principal,
 }
@@ -66,7 +76,7 @@ impl Command for LeaseJob {
     type Refusal = LeaseRefusal;
 
     fn reads(&self, world: &World, reads: &mut Reads) {
-        reads.read::<Job>(self.job);
+        reads.read::<Job>(self.job).read::<Worker>(self.worker);
         if let Some(order) = world.get::<Job>(self.job).order {
             reads
                 .read::<QuotaLedger>(order.owner)
@@ -82,7 +92,7 @@ impl Command for LeaseJob {
         Requirement::Worker(self.worker)
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<LeaseRefusal> {
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<LeaseRefusal> {
         let job: Job = world.get(self.job);
         let Some(order) = &job.order else {
             return Err(LeaseRefusal::NotWaiting.into());
@@ -90,6 +100,10 @@ impl Command for LeaseJob {
         if job.state != JobState::Queued {
             return Err(LeaseRefusal::NotWaiting.into());
         }
+        if world.get::<Worker>(self.worker).draining {
+            return Err(LeaseRefusal::Draining.into());
+        }
+        self.abilities.fit(&order.terms).map_err(LeaseRefusal::Unfit)?;
         if let Some(why) = self.access_lost(world, &job) {
             let failed = JobEvent::Failed {
                 attempt: job.attempt,
@@ -106,6 +120,8 @@ impl Command for LeaseJob {
             attempt: job.attempt + 1,
             worker: self.worker,
             worker_name: self.worker_name.clone(),
+            leased_at: Some(context.now),
+            gpu: self.abilities.gpu(),
         };
         Ok(Changes::record::<Job>(self.job, &leased))
     }
@@ -119,8 +135,9 @@ pub enum InterruptRefusal {
     StaleAttempt,
 }
 
-/// Takes a job from a worker that is lost or gives it back. It is queued again, or failed when its
-/// attempts are used up, so that a poison job cannot block the queue (JB-6).
+/// Takes a job from a worker that is lost or gives it back. It is queued again; or paused, when that was
+/// asked for; or failed when its attempts are used up, so that a poison job is set aside and cannot block the
+/// queue (JB-6).
 #[derive(Clone, Debug)]
 pub struct InterruptJob {
     /// The job.
@@ -147,7 +164,7 @@ impl Command for InterruptJob {
         Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<InterruptRefusal> {
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<InterruptRefusal> {
         let job: Job = world.get(self.job);
         let Some(order) = &job.order else {
             return Err(InterruptRefusal::StaleAttempt.into());
@@ -160,10 +177,17 @@ impl Command for InterruptJob {
             cause: self.cause.clone(),
             counts: self.counts,
         };
-        let changes = Changes::record::<Job>(self.job, &interrupted);
+        let closing = job.closing(self.job, context.now);
+        let changes = closing.and::<Job>(self.job, &interrupted);
         let losses = job.losses + u32::from(self.counts);
         if !self.counts || losses < order.max_attempts {
-            return Ok(changes);
+            return Ok(match job.pausing {
+                None => changes,
+                Some(reason) => {
+                    let attempt = self.attempt;
+                    changes.and::<Job>(self.job, &JobEvent::Paused { attempt, reason })
+                }
+            });
         }
         let failed = JobEvent::Failed {
             attempt: self.attempt,

@@ -1,8 +1,16 @@
 //! Training jobs: what is asked for, who works on it, how far it is, how it ended.
 
+pub mod control;
+pub mod copy;
+pub mod estimate;
+pub mod event;
 pub mod job;
 pub mod lease;
 pub mod progress;
 pub mod report;
+pub mod schedule;
+pub mod shape;
 pub mod spec;
 pub mod start;
+pub mod terms;
+pub mod worker;

@@ -56,6 +56,15 @@ pub struct LogLine {
     pub message: String,
 }
 
+/// How busy the GPU of a training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// Share of the last moments in which it computed, in percent.
+    pub busy_percent: u32,
+    /// Bytes of its memory that are in use.
+    pub memory_bytes: u64,
+}
+
 /// What happened since the last report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -67,6 +76,8 @@ pub struct Batch {
     pub eta_seconds: Option<u32>,
     /// Resident memory of the training process, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Its GPU, where there is one that tells.
+    pub gpu: Option<GpuUse>,
     /// Measurements.
     pub points: Vec<Point>,
     /// Evaluations.
@@ -86,6 +97,7 @@ impl Batch {
             total_steps: self.total_steps,
             eta_seconds: self.eta_seconds,
             memory_bytes: self.memory_bytes,
+            gpu: self.gpu,
             points: self.points.clone(),
             evaluations: self.evaluations.clone(),
         }
@@ -111,6 +123,9 @@ pub struct Metrics {
     pub eta_seconds: Option<u32>,
     /// Resident memory of the training process, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Its GPU, where there is one that tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
     /// Measurements.
     pub points: Vec<Point>,
     /// Evaluations.
@@ -168,6 +183,8 @@ impl Event for ProgressEvent {
             "total_steps",
             "eta_seconds",
             "memory_bytes",
+            "gpu.busy_percent",
+            "gpu.memory_bytes",
             "points[].step",
             "points[].loss",
             "points[].learning_rate",

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::quota::QuotaLedger,
     authz::{Requirement, Visibility},
-    execute::{Command, Context, Decision},
+    execute::{Command, Context, Decision, Refused},
     id::JobId,
     models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
     world::{Changes, Reads, World},
@@ -22,6 +22,9 @@ pub enum ReportRefusal {
     /// The job was cancelled, ended, or leased again: this worker must stop.
     #[error("this attempt is no longer under way; stop working on the job")]
     StaleAttempt,
+    /// Another job has written the model; this one has been failed.
+    #[error("the model of the job is another job's result; the job has been failed")]
+    ModelTaken,
 }
 
 /// The order of a job whose `attempt` is under way.
@@ -95,10 +98,19 @@ impl Command for Report {
         Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<ReportRefusal> {
         let job: Job = world.get(self.job);
         let order = under_way(&job, self.attempt)?;
         let attempt = self.attempt;
+        let closing = || job.closing(self.job, context.now);
+        let failed = |code: &str, message: &str| {
+            let event = JobEvent::Failed {
+                attempt,
+                code: code.to_owned(),
+                message: message.to_owned(),
+            };
+            release(closing().and::<Job>(self.job, &event), order)
+        };
         Ok(match &self.news {
             News::Started {
                 from_step,
@@ -120,13 +132,15 @@ impl Command for Report {
                 };
                 Changes::record::<Job>(self.job, &event)
             }
-            News::Failed { code, message } => {
-                let event = JobEvent::Failed {
-                    attempt,
-                    code: code.clone(),
-                    message: message.clone(),
-                };
-                release(Changes::record::<Job>(self.job, &event), order)
+            News::Failed { code, message } => failed(code, message),
+            // A model is written by one job: its id is fresh with each order. Should two orders name the same
+            // all the same, the second finds it written.
+            News::Completed { .. } if world.get::<Model>(order.model).owner.is_some() => {
+                let message = format!("the model {} is another job's result; clone the job", order.model);
+                return Err(Refused {
+                    reason: ReportRefusal::ModelTaken,
+                    record: failed("MODEL_TAKEN", &message),
+                });
             }
             News::Completed {
                 artifact,
@@ -152,7 +166,8 @@ impl Command for Report {
                     model,
                     metrics: metrics.clone(),
                 };
-                let changes = Changes::record::<Job>(self.job, &completed)
+                let changes = closing()
+                    .and::<Job>(self.job, &completed)
                     .and::<Model>(order.model, &registered(order))
                     .and::<Model>(order.model, &ModelEvent::VersionAdded(version));
                 release(changes, order)
@@ -168,7 +183,7 @@ fn registered(order: &Order) -> ModelEvent {
         name: order.name.clone(),
         description: String::new(),
         content: match order.spec.method {
-            Method::Scratch(_) => ModelKind::Full,
+            Method::Scratch(_) | Method::Full => ModelKind::Full,
             Method::Lora(_) => ModelKind::Adapter,
         },
         visibility: Visibility::Private,

@@ -1,15 +1,17 @@
 //! What people do with jobs: start and cancel them.
 
 use super::{
+    control::for_priority,
     job::{BaseUse, DatasetUse, Job, JobEvent, Order},
     spec::{Method, SpecProblems, TrainingSpec},
+    terms::{self, Terms},
 };
 use crate::{
     access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},
-    id::{DatasetId, ExperimentId, JobId, ModelId, UserId},
+    id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
     models::model::{Model, ModelKind, ModelVersionRef},
     projects::{experiment::Experiment, project::Project},
     text::{self, TextProblem},
@@ -46,6 +48,36 @@ pub enum StartJobRefusal {
     /// The id belongs to another job.
     #[error("this id is already used")]
     IdTaken,
+    /// JB-1: more than one of these.
+    #[error("{}", several(.0))]
+    Several(Vec<StartJobRefusal>),
+}
+
+fn several(all: &[StartJobRefusal]) -> String {
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}
+
+impl StartJobRefusal {
+    /// Each thing that is wrong, by itself.
+    #[must_use]
+    pub fn each(self) -> Vec<Self> {
+        match self {
+            Self::Several(all) => all,
+            one => vec![one],
+        }
+    }
+
+    fn of(mut found: Vec<Self>) -> Result<(), Self> {
+        match (found.len(), found.pop()) {
+            (_, None) => Ok(()),
+            (1, Some(one)) => Err(one),
+            (_, Some(last)) => {
+                found.push(last);
+                Err(Self::Several(found))
+            }
+        }
+    }
 }
 
 /// Queues a training job (JB-1). Needs access to the experiment's project, the dataset and the base (AC-6).
@@ -69,15 +101,64 @@ pub struct StartJob {
     pub spec: TrainingSpec,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
+    /// When and where it may run. The engine that it needs is found from its specification.
+    pub terms: Terms,
+    /// The most seconds that any job may run, and what this one may when its terms do not say; `None`: no
+    /// limit.
+    pub longest_run_seconds: Option<u32>,
+    /// The job that it is made after.
+    pub cloned_from: Option<JobId>,
 }
 
 impl StartJob {
+    /// The order, if all of it is right.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the fields.
+    fn order(&self, world: &World, project: ProjectId) -> Result<Order, StartJobRefusal> {
+        let mut found = Vec::new();
+        let name = text::name(&self.name).map_err(|problem| found.push(StartJobRefusal::Name(problem)));
+        let dataset = self.dataset(world).map_err(|problem| found.push(problem));
+        let base = self.base(world).map_err(|problem| found.push(problem));
+        let mut problems = self
+            .spec
+            .validate()
+            .err()
+            .map_or(Vec::new(), |problems| problems.0);
+        problems.extend(self.terms.problems(self.longest_run_seconds));
+        if !problems.is_empty() {
+            found.push(SpecProblems(problems).into());
+        }
+        StartJobRefusal::of(found)?;
+        let (Ok(name), Ok(dataset), Ok(base)) = (name, dataset, base) else {
+            return Err(StartJobRefusal::Several(Vec::new()));
+        };
+        Ok(Order {
+            job: self.job,
+            name,
+            owner: self.owner,
+            experiment: self.experiment,
+            project,
+            dataset,
+            base,
+            model: self.model,
+            spec: self.spec.clone(),
+            max_attempts: self.max_attempts,
+            terms: Terms {
+                max_run_seconds: self.terms.max_run_seconds.or(self.longest_run_seconds),
+                engine: terms::engine_needed(&self.spec),
+                ..self.terms.clone()
+            },
+            cloned_from: self.cloned_from,
+        })
+    }
+
     fn base(&self, world: &World) -> Result<Option<BaseUse>, StartJobRefusal> {
         match (&self.spec.method, self.base) {
             (Method::Scratch(_), None) => Ok(None),
             (Method::Scratch(_), Some(_)) => Err(StartJobRefusal::BaseUnwanted),
-            (Method::Lora(_), None) => Err(StartJobRefusal::BaseMissing),
-            (Method::Lora(_), Some((model, number))) => {
+            (Method::Lora(_) | Method::Full, None) => Err(StartJobRefusal::BaseMissing),
+            (Method::Lora(_) | Method::Full, Some((model, number))) => {
                 let base: Model = world.get(model);
                 if base.kind == Some(ModelKind::Adapter) {
                     return Err(StartJobRefusal::BaseIsAdapter);
@@ -146,6 +227,7 @@ impl Command for StartJob {
             let base: Model = world.get(model);
             all.push((Action::ModelsRead, base.resource(model)));
         }
+        all.extend(for_priority(self.terms.priority, 0));
         Requirement::All(all)
     }
 
@@ -154,23 +236,11 @@ impl Command for StartJob {
         if model_taken || world.get::<Job>(self.job).order.is_some() {
             return Err(StartJobRefusal::IdTaken.into());
         }
-        self.spec.validate().map_err(StartJobRefusal::Spec)?;
         let experiment: Experiment = world.get(self.experiment);
         let Some(project) = experiment.project else {
             return Ok(Changes::none());
         };
-        let order = Order {
-            job: self.job,
-            name: text::name(&self.name).map_err(StartJobRefusal::Name)?,
-            owner: self.owner,
-            experiment: self.experiment,
-            project,
-            dataset: self.dataset(world)?,
-            base: self.base(world)?,
-            model: self.model,
-            spec: self.spec.clone(),
-            max_attempts: self.max_attempts,
-        };
+        let order = self.order(world, project)?;
         let ledger: QuotaLedger = world.get(self.owner);
         let taken = ledger
             .take(
@@ -235,18 +305,19 @@ impl Command for CancelJob {
         )
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<CancelRefusal> {
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<CancelRefusal> {
         let job: Job = world.get(self.job);
-        match (job.state, job.order) {
+        match (job.state, &job.order) {
             (super::job::JobState::Cancelled, _) | (_, None) => Ok(Changes::none()),
             (state, _) if state.is_final() => Err(CancelRefusal::AlreadyEnded.into()),
             _ if self.reason.chars().count() > 500 => Err(CancelRefusal::ReasonTooLong.into()),
             (_, Some(order)) => {
+                let closing = job.closing(self.job, context.now);
                 let event = JobEvent::Cancelled {
                     attempt: job.attempt,
                     reason: self.reason.trim().to_owned(),
                 };
-                Ok(release(Changes::record::<Job>(self.job, &event), &order))
+                Ok(release(closing.and::<Job>(self.job, &event), order))
             }
         }
     }

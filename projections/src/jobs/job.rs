@@ -1,4 +1,4 @@
-//! Jobs: the `jobs_job` table.
+//! Jobs: the `jobs_job` table. Their order while they wait is in [`super::queue`].
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,10 @@ use domain::{
     event_store::RecordedEvent,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
-        job::{Job, JobEvent, JobState, Order},
+        job::{Job, JobEvent, JobState, Order, RestartFrom},
         progress::{Progress, ProgressEvent},
         spec::TrainingSpec,
+        terms::Terms,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,32 @@ use crate::{
     read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
     runner::stored,
 };
+
+/// Attempts that a row remembers; the log has them all.
+const ATTEMPTS: usize = 100;
+
+/// One attempt of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// Its number, from 1.
+    pub number: i32,
+    /// The worker's name.
+    pub worker: String,
+    /// When the worker took the job.
+    #[serde(with = "time::serde::rfc3339")]
+    pub leased_at: OffsetDateTime,
+    /// Steps that were done before; `None` until training began.
+    pub from_step: Option<i32>,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// How: `completed`, `failed`, `cancelled`, `paused` or `interrupted`.
+    pub end: Option<String>,
+    /// Why, in words.
+    pub cause: Option<String>,
+    /// Milliseconds on the worker, once metered.
+    pub milliseconds: Option<i64>,
+}
 
 /// A job, as it stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,8 +78,20 @@ pub struct JobRow {
     pub base_model_version: Option<i32>,
     /// The model that comes of it.
     pub model_id: ModelId,
+    /// When and where it may run, as it was ordered.
+    pub terms: Terms,
+    /// Its priority now.
+    pub priority: i32,
+    /// The job that it was made after.
+    pub cloned_from: Option<JobId>,
     /// Number of the latest attempt; 0 before the first.
     pub attempt: i32,
+    /// How many workers it has lost since it was queued or restarted.
+    pub losses: i32,
+    /// Whether its worker shall give it back, so that it can be paused.
+    pub pausing: bool,
+    /// The latest attempts, the newest last; at most [`ATTEMPTS`].
+    pub attempts: Vec<AttemptRow>,
     /// The worker that has it.
     pub worker_id: Option<WorkerId>,
     /// Its name.
@@ -86,6 +125,13 @@ pub struct JobRow {
     /// When it ended.
     #[serde(with = "time::serde::rfc3339::option")]
     pub ended_at: Option<OffsetDateTime>,
+    /// Milliseconds on workers, over all attempts that have ended.
+    pub worker_milliseconds: i64,
+    /// Milliseconds of them on GPUs.
+    pub gpu_milliseconds: i64,
+    /// When the last of them were metered.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub metered_at: Option<OffsetDateTime>,
     /// The last event that is folded in.
     pub position: i64,
 }
@@ -101,7 +147,7 @@ fn whole(value: u32) -> i32 {
 impl ReadModel for Jobs {
     type Row = JobRow;
     const NAME: &'static str = "jobs.job";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const TABLE: &'static str = "jobs_job";
     const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense(
         "jobs_job_history_dense",
@@ -156,7 +202,13 @@ impl JobRow {
             base_model_id: order.base.as_ref().map(|base| base.version.model),
             base_model_version: order.base.as_ref().map(|base| whole(base.version.version)),
             model_id: order.model,
+            terms: order.terms.clone(),
+            priority: order.terms.priority.into(),
+            cloned_from: order.cloned_from,
             attempt: 0,
+            losses: 0,
+            pausing: false,
+            attempts: Vec::new(),
             worker_id: None,
             worker_name: None,
             step: 0,
@@ -172,7 +224,43 @@ impl JobRow {
             queued_at: at,
             started_at: None,
             ended_at: None,
+            worker_milliseconds: 0,
+            gpu_milliseconds: 0,
+            metered_at: None,
             position,
+        }
+    }
+
+    /// The attempt under way has ended, if there is one.
+    fn end_attempt(&mut self, end: &str, cause: &str, at: OffsetDateTime) {
+        self.pausing = false;
+        if let Some(attempt) = self
+            .attempts
+            .last_mut()
+            .filter(|attempt| attempt.ended_at.is_none())
+        {
+            attempt.ended_at = Some(at);
+            attempt.end = Some(end.to_owned());
+            attempt.cause = Some(cause.to_owned()).filter(|cause| !cause.is_empty());
+        }
+    }
+
+    /// It leaves its worker.
+    fn stand_by(&mut self, state: JobState) {
+        self.state = state;
+        self.worker_id = None;
+        self.eta_seconds = None;
+        self.pausing = false;
+    }
+
+    fn restart(&mut self, from: RestartFrom, at: OffsetDateTime) {
+        self.stand_by(JobState::Queued);
+        self.losses = 0;
+        self.queued_at = at;
+        (self.ended_at, self.failure_code, self.failure_message) = (None, None, None);
+        if from == RestartFrom::Scratch {
+            (self.step, self.checkpoint_step) = (0, None);
+            (self.loss, self.evaluation_loss, self.tokens_per_second) = (None, None, None);
         }
     }
 
@@ -191,11 +279,24 @@ impl JobRow {
                 attempt,
                 worker,
                 worker_name,
+                ..
             } => {
                 self.state = JobState::Starting;
                 self.attempt = whole(*attempt);
                 self.worker_id = Some(*worker);
                 self.worker_name = Some(worker_name.clone());
+                self.attempts.push(AttemptRow {
+                    number: whole(*attempt),
+                    worker: worker_name.clone(),
+                    leased_at: at,
+                    from_step: None,
+                    ended_at: None,
+                    end: None,
+                    cause: None,
+                    milliseconds: None,
+                });
+                let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
+                self.attempts.drain(..surplus);
             }
             JobEvent::Started {
                 from_step,
@@ -206,26 +307,61 @@ impl JobRow {
                 self.step = whole(*from_step);
                 self.total_steps = whole(*total_steps);
                 self.started_at = self.started_at.or(Some(at));
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.from_step = Some(whole(*from_step));
+                }
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => {
                 self.checkpoint_step = Some(whole(checkpoint.step));
             }
-            JobEvent::Interrupted { .. } => {
-                self.state = JobState::Queued;
-                self.worker_id = None;
-                self.eta_seconds = None;
+            JobEvent::PauseRequested { .. } => self.pausing = true,
+            JobEvent::Paused { .. } => self.stand_by(JobState::Paused),
+            JobEvent::Resumed { .. } => {
+                self.pausing = false;
+                if self.state == JobState::Paused {
+                    self.state = JobState::Queued;
+                }
+            }
+            JobEvent::Restarted { from, .. } => self.restart(*from, at),
+            JobEvent::PriorityChanged { priority } => self.priority = i32::from(*priority),
+            JobEvent::Metered {
+                milliseconds, gpu, ..
+            } => {
+                let metered = i64::try_from(*milliseconds).unwrap_or(i64::MAX);
+                self.worker_milliseconds = self.worker_milliseconds.saturating_add(metered);
+                if *gpu {
+                    self.gpu_milliseconds = self.gpu_milliseconds.saturating_add(metered);
+                }
+                self.metered_at = Some(at);
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.milliseconds = Some(metered);
+                }
+            }
+            JobEvent::Interrupted { cause, counts, .. } => {
+                let end = match self.pausing && !counts {
+                    true => "paused",
+                    false => "interrupted",
+                };
+                self.end_attempt(end, cause, at);
+                self.stand_by(JobState::Queued);
+                self.losses += i32::from(*counts);
             }
             JobEvent::Completed { metrics, .. } => {
+                self.end_attempt("completed", "", at);
                 self.end(JobState::Completed, at);
                 self.step = self.total_steps;
                 self.metrics.clone_from(metrics);
             }
             JobEvent::Failed { code, message, .. } => {
+                self.end_attempt("failed", message, at);
                 self.end(JobState::Failed, at);
                 self.failure_code = Some(code.clone());
                 self.failure_message = Some(message.clone());
             }
-            JobEvent::Cancelled { .. } => self.end(JobState::Cancelled, at),
+            JobEvent::Cancelled { reason, .. } => {
+                self.end_attempt("cancelled", reason, at);
+                self.end(JobState::Cancelled, at);
+            }
         }
     }
 
@@ -292,17 +428,6 @@ pub async fn list(
     fetch_page(pool, query, page).await
 }
 
-/// The jobs that wait for a worker, the longest waiting first; at most `limit`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn waiting(pool: &PgPool, limit: u32) -> Result<Vec<JobRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from jobs_job t where state = 'queued' order by queued_at, id limit $1",
-    );
-    fetch(pool, query.bind(i64::from(limit))).await
-}
-
 /// The jobs that a worker has or should have; at most 1,000.
 ///
 /// # Errors
@@ -312,25 +437,4 @@ pub async fn under_way(pool: &PgPool) -> Result<Vec<JobRow>, ReadError> {
         "select to_jsonb(t)::text from jobs_job t where state in ('starting', 'running') order by id limit 1000",
     );
     fetch(pool, query).await
-}
-
-/// How many jobs wait before the given one, of anybody.
-///
-/// # Errors
-/// When the database fails.
-pub async fn queue_position(pool: &PgPool, moment: Moment, job: JobId) -> Result<i64, ReadError> {
-    // Of all jobs that ever waited, an index of the spans of waiting finds those of that moment.
-    let waited = match moment {
-        Moment::Now => String::new(),
-        Moment::AsOf(at) => format!(
-            "and int8range(w.valid_from, w.valid_to) @> {}::bigint",
-            stored(at)
-        ),
-    };
-    let jobs = moment.of::<Jobs>();
-    let statement = format!(
-        "select count(*) from {jobs} w where w.state = 'queued' {waited} \
-         and (w.queued_at, w.id) < (select t.queued_at, t.id from {jobs} t where t.id = $1)"
-    );
-    crate::read_model::count(pool, moment.query(statement).bind(job.0)).await
 }

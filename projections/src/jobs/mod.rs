@@ -1,3 +1,7 @@
-//! Jobs, as read.
+//! Jobs and workers, as read.
 
 pub mod job;
+pub mod queue;
+pub mod runs;
+pub mod usage;
+pub mod worker;

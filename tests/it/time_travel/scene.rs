@@ -34,7 +34,7 @@ use domain::{
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, LogLine, Point, ReportProgress},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
@@ -437,6 +437,7 @@ impl Scene {
             base: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
+                objective: Objective::default(),
                 parameters,
             },
             max_attempts: 2,

@@ -23,7 +23,7 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::StartJob,
     },
     models::model::{Model, ModelEvent},
@@ -197,6 +197,7 @@ impl Ground {
             base: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
+                objective: Objective::default(),
                 parameters,
             },
             max_attempts,

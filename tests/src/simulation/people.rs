@@ -23,7 +23,7 @@ use domain::{
         user::{SetUserActive, VerifyEmail},
     },
     jobs::{
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
@@ -341,6 +341,7 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
         base: None,
         spec: TrainingSpec {
             method: Method::Scratch(shape),
+            objective: Objective::default(),
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,

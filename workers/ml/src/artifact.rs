@@ -26,6 +26,8 @@ pub struct Lineage {
     pub dataset_hashes: Vec<String>,
     /// SHA-256 of the base model ([`folder::ModelFolder::sha256`]); `None` from scratch.
     pub base_hash: Option<String>,
+    /// SHA-256 of the base's tokenizer settings where its chat template is used; `None` where it is not.
+    pub template_hash: Option<String>,
 }
 
 impl Lineage {
@@ -35,8 +37,12 @@ impl Lineage {
     /// An internal failure when the specification cannot be encoded.
     pub fn fingerprint(&self, job: &JobFile) -> Result<String, Failure> {
         let formats: Vec<_> = job.dataset_files.iter().map(|file| file.format).collect();
-        let inputs = serde_json::to_vec(&(&job.spec, &self.dataset_hashes, formats, &self.base_hash))
-            .map_err(|error| Failure::internal("encode the specification", error))?;
+        let inputs = (&job.spec, &self.dataset_hashes, formats, &self.base_hash);
+        let inputs = match &self.template_hash {
+            None => serde_json::to_vec(&inputs),
+            Some(template) => serde_json::to_vec(&(inputs, template)),
+        }
+        .map_err(|error| Failure::internal("encode the specification", error))?;
         Ok(files::sha256(&inputs))
     }
 }
@@ -54,7 +60,7 @@ pub struct Artifact {
     pub tokens: u64,
     /// Loss of the last step.
     pub loss: f64,
-    /// Loss on the held-out share at the first and the last evaluation; `None` without one.
+    /// Loss on the held-out share at the first evaluation and at that of the result; `None` without one.
     pub evaluation: Option<(f64, f64)>,
 }
 
@@ -69,26 +75,22 @@ pub fn write<B: TrainingBackend>(
 ) -> Result<Artifact, Failure> {
     let base = job.base_model_name.as_deref().unwrap_or("base");
     let mut contents = match session.task() {
-        Task::Scratch { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
+        Task::Whole { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
         Task::Lora {
             config, settings, ..
         } => peft::encode(config, settings, session.parameters(), base)?,
     };
-    let card = card::text(job, session.progress(), lineage)?;
+    let card = card::text(job, session.progress(), session.judged(), lineage)?;
     contents.insert("README.md".to_owned(), card.into_bytes());
     let folder = job.artifact();
     let files = files::write_folder(&folder, &contents)?;
     let progress = session.progress();
-    let evaluations = &progress.evaluations;
     Ok(Artifact {
         folder,
         files,
         steps: progress.step,
         tokens: progress.tokens,
         loss: progress.loss.unwrap_or(0.0),
-        evaluation: evaluations
-            .first()
-            .zip(evaluations.last())
-            .map(|(first, last)| (first.loss, last.loss)),
+        evaluation: session.judged().map(|(first, result)| (first.loss, result.loss)),
     })
 }

@@ -22,7 +22,7 @@ pub struct JobFile {
     pub spec: TrainingSpec,
     /// The dataset, in order.
     pub dataset_files: Vec<DatasetFile>,
-    /// The base model's folder in the Hugging Face layout; demanded for method lora.
+    /// The base model's folder in the Hugging Face layout; demanded for methods lora and full.
     #[serde(default)]
     pub base_model_dir: Option<PathBuf>,
     /// The base model's name in the adapter's configuration and on the model card. Default `base`.
@@ -65,8 +65,12 @@ impl JobFile {
             .into_iter()
             .map(|problem| format!("{} {}", problem.field, problem.message))
             .collect();
-        if self.spec.lora.is_some() && self.base_model_dir.is_none() {
-            problems.push("base_model_dir is missing; method lora needs a base model".to_owned());
+        let needs_base = self.spec.method.needs_base();
+        if needs_base && self.base_model_dir.is_none() {
+            problems.push("base_model_dir is missing; methods lora and full need a base model".to_owned());
+        }
+        if !needs_base && self.base_model_dir.is_some() {
+            problems.push("base_model_dir belongs to methods lora and full only".to_owned());
         }
         if self.dataset_files.is_empty() {
             problems.push("dataset_files is empty; name at least one file".to_owned());

@@ -13,7 +13,7 @@ use crate::{
 const NUMBER: u64 = 4;
 
 /// Bytes that training needs at least: `trained` of the model's numbers with their gradients and the
-/// optimiser's two, the frozen ones, and what one micro-batch keeps for its gradients.
+/// optimiser's two, their best state where it is kept, the frozen ones, and what one micro-batch keeps for its gradients.
 #[must_use]
 pub fn needed(config: &ModelConfig, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
     let [width, feed, heads, layers] =
@@ -26,7 +26,8 @@ pub fn needed(config: &ModelConfig, trained: u64, frozen: u64, chosen: &Hyperpar
     // feed-forward layer's input, gate and output; and attention's weights.
     let of_token = 4 * width + 2 * queries + 2 * keys + 3 * feed + heads * length;
     let of_block = rows * length * of_token;
-    NUMBER * (4 * trained + frozen + layers * of_block)
+    let best = if chosen.keep_best { trained } else { 0 };
+    NUMBER * (4 * trained + best + frozen + layers * of_block)
 }
 
 /// Refuses a training that needs more than `available` bytes.

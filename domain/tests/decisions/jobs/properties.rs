@@ -11,11 +11,13 @@ use domain::{
     execute::Command,
     id::{JobId, ModelId, WorkerId},
     jobs::{
-        job::{Job, JobEvent},
+        control::{PauseJob, RestartJob, ResumeJob},
+        job::{Job, JobEvent, JobState, RestartFrom},
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, Progress, ReportProgress},
         report::{News, Report},
         start::{CancelJob, StartJob},
+        terms::Abilities,
     },
     models::model::{Model, ModelEvent},
     world::World,
@@ -45,6 +47,9 @@ struct Step {
 enum Act {
     Start,
     Cancel,
+    Pause,
+    Resume,
+    Restart,
     Lease { worker: u8, owner_active: bool },
     Interrupt { attempt: u32, counts: bool },
     Begin { attempt: u32, worker: u8 },
@@ -60,6 +65,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let act = prop_oneof![
         3 => Just(Act::Start),
         1 => Just(Act::Cancel),
+        2 => Just(Act::Pause),
+        2 => Just(Act::Resume),
+        2 => Just(Act::Restart),
         6 => (worker, prop::bool::weighted(0.9))
             .prop_map(|(worker, owner_active)| Act::Lease { worker, owner_active }),
         3 => (attempt, any::<bool>()).prop_map(|(attempt, counts)| Act::Interrupt { attempt, counts }),
@@ -155,6 +163,15 @@ impl Scene {
                 },
                 &owner,
             ),
+            Act::Pause => {
+                let reason = String::new();
+                self.run(step, &PauseJob { job, reason }, &owner);
+            }
+            Act::Resume => self.run(step, &ResumeJob { job }, &owner),
+            Act::Restart => {
+                let from = RestartFrom::Scratch;
+                self.run(step, &RestartJob { job, from }, &owner);
+            }
             Act::Lease { worker, owner_active } => {
                 let state = if owner_active {
                     AccountState::Active
@@ -166,6 +183,7 @@ impl Scene {
                     job,
                     worker: worker_id(worker),
                     worker_name,
+                    abilities: Abilities::default(),
                     owner,
                 };
                 self.run(step, &command, &by(worker));
@@ -245,9 +263,13 @@ impl Scene {
 
     /// The job's history is a walk through its states: one order, numbered attempts, one end, all fenced.
     fn check_history(&self, history: &[JobEvent]) {
-        let (mut under_way, mut last, mut ended) = (None, 0, false);
+        let (mut under_way, mut last, mut ended, mut paused) = (None, 0, false, false);
         for (index, event) in history.iter().enumerate() {
-            assert!(!ended, "nothing happens to a job that is over: {event:?}");
+            let restarts = matches!(event, JobEvent::Restarted { .. });
+            assert_eq!(
+                ended, restarts,
+                "of a job that is over only a restart is told: {event:?}"
+            );
             assert_eq!(
                 matches!(event, JobEvent::Queued(_)),
                 index == 0,
@@ -257,10 +279,28 @@ impl Scene {
                 JobEvent::Queued(_) => {}
                 JobEvent::Leased { attempt, .. } => {
                     assert_eq!(under_way, None, "leased while it is leased");
+                    assert!(!paused, "leased while it is paused");
                     assert_eq!(*attempt, last + 1, "attempts are numbered without gaps");
                     (under_way, last) = (Some(*attempt), *attempt);
                 }
-                JobEvent::Started { attempt, .. } | JobEvent::CheckpointSaved { attempt, .. } => {
+                JobEvent::Paused { attempt, .. } => {
+                    assert_eq!(
+                        (under_way, *attempt),
+                        (None, last),
+                        "paused while a worker has it"
+                    );
+                    paused = true;
+                }
+                JobEvent::Resumed { .. } => paused = false,
+                JobEvent::PriorityChanged { .. } => {}
+                JobEvent::Restarted { attempt, .. } => {
+                    assert_eq!(*attempt, last);
+                    (under_way, ended, paused) = (None, false, false);
+                }
+                JobEvent::Started { attempt, .. }
+                | JobEvent::CheckpointSaved { attempt, .. }
+                | JobEvent::Metered { attempt, .. }
+                | JobEvent::PauseRequested { attempt, .. } => {
                     assert_eq!(under_way, Some(*attempt), "a stale attempt wrote {event:?}");
                 }
                 JobEvent::Interrupted { attempt, .. } => {
@@ -281,11 +321,7 @@ impl Scene {
 
     /// A model exists exactly when its job completed, once, with one version.
     fn check_model(&self, job: u8) {
-        let completed = self
-            .log
-            .events::<Job>(job_id(job))
-            .iter()
-            .any(|event| matches!(event, JobEvent::Completed { .. }));
+        let completed = self.log.state::<Job>(job_id(job)).state == JobState::Completed;
         let history = self.log.events::<Model>(model_id(job));
         let expected = if completed { 2 } else { 0 };
         assert_eq!(history.len(), expected, "{history:?}");

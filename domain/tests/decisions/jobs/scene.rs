@@ -8,8 +8,9 @@ use domain::{
     jobs::{
         job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, Order},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
         start::StartJob,
+        terms::Terms,
     },
     models::model::{ModelFile, ModelVersionRef},
 };
@@ -26,6 +27,7 @@ pub(crate) fn scratch() -> TrainingSpec {
     };
     TrainingSpec {
         method: Method::Scratch(shape),
+        objective: Objective::default(),
         parameters: HyperParameters::default(),
     }
 }
@@ -36,9 +38,11 @@ pub(crate) fn lora() -> TrainingSpec {
         alpha: 16.0,
         dropout: 0.0,
         target_modules: vec!["c_attn".into()],
+        ..Lora::default()
     };
     TrainingSpec {
         method: Method::Lora(lora),
+        objective: Objective::default(),
         parameters: HyperParameters::default(),
     }
 }
@@ -55,6 +59,9 @@ pub(crate) fn start() -> StartJob {
         base: None,
         spec: scratch(),
         max_attempts: 3,
+        terms: Terms::default(),
+        longest_run_seconds: None,
+        cloned_from: None,
     }
 }
 
@@ -84,6 +91,8 @@ pub(crate) fn order() -> Order {
         model: MODEL,
         spec: scratch(),
         max_attempts: 3,
+        terms: Terms::default(),
+        cloned_from: None,
     }
 }
 
@@ -117,6 +126,31 @@ pub(crate) fn leased_by(attempt: u32, worker: WorkerId) -> JobEvent {
         attempt,
         worker,
         worker_name: "host/cpu".into(),
+        leased_at: None,
+        gpu: false,
+    }
+}
+
+/// As [`leased`], at [`NOW`] less so many seconds.
+pub(crate) fn leased_before(attempt: u32, seconds: i64) -> JobEvent {
+    JobEvent::Leased {
+        attempt,
+        worker: WORKER,
+        worker_name: "host/cpu".into(),
+        leased_at: Some(NOW - time::Duration::seconds(seconds)),
+        gpu: false,
+    }
+}
+
+/// What is recorded of an attempt that had its worker for so many milliseconds.
+pub(crate) fn metered(attempt: u32, milliseconds: u64) -> JobEvent {
+    JobEvent::Metered {
+        attempt,
+        worker: WORKER,
+        owner: ADA,
+        project: PROJECT,
+        milliseconds,
+        gpu: false,
     }
 }
 

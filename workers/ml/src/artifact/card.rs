@@ -6,15 +6,25 @@
 use std::fmt::Write;
 
 use super::Lineage;
-use crate::{failure::Failure, job::JobFile, spec::Method, training::checkpoint::Progress};
+use crate::{
+    failure::Failure,
+    job::JobFile,
+    spec::Method,
+    training::{Evaluation, checkpoint::Progress},
+};
 
 /// The text of the card.
 ///
 /// # Errors
 /// An internal failure when the specification cannot be encoded.
-pub(super) fn text(job: &JobFile, progress: &Progress, lineage: &Lineage) -> Result<String, Failure> {
+pub(super) fn text(
+    job: &JobFile,
+    progress: &Progress,
+    judged: Option<(Evaluation, Evaluation)>,
+    lineage: &Lineage,
+) -> Result<String, Failure> {
     let mut card = String::new();
-    compose(&mut card, job, progress, lineage)
+    compose(&mut card, job, progress, judged, lineage)
         .map_err(|error| Failure::internal("write the model card", error))?;
     Ok(card)
 }
@@ -23,6 +33,7 @@ fn compose(
     card: &mut String,
     job: &JobFile,
     progress: &Progress,
+    judged: Option<(Evaluation, Evaluation)>,
     lineage: &Lineage,
 ) -> Result<(), std::fmt::Error> {
     let base = one_line(job.base_model_name.as_deref().unwrap_or("base"));
@@ -35,6 +46,9 @@ fn compose(
             serde_json::Value::from(base.as_str())
         )?;
     } else {
+        if job.spec.method == Method::Full {
+            writeln!(card, "base_model: {}", serde_json::Value::from(base.as_str()))?;
+        }
         card.push_str("library_name: transformers\n");
     }
     card.push_str("pipeline_tag: text-generation\n---\n\n");
@@ -45,6 +59,8 @@ fn compose(
     )?;
     if adapter {
         writeln!(card, "A LoRA adapter for `{base}`.\n")?;
+    } else if job.spec.method == Method::Full {
+        writeln!(card, "`{base}`, all of whose weights were trained further.\n")?;
     } else {
         card.push_str("A GPT-2 trained from scratch, with its own tokenizer.\n\n");
     }
@@ -57,7 +73,7 @@ fn compose(
     if let Some(loss) = progress.loss {
         writeln!(card, "| training loss, last step | {loss:.4} |")?;
     }
-    if let (Some(first), Some(last)) = (progress.evaluations.first(), progress.evaluations.last()) {
+    if let Some((first, last)) = judged {
         writeln!(
             card,
             "| held-out loss, before → after | {:.4} → {:.4} |",
@@ -71,6 +87,12 @@ fn compose(
     }
     if let Some(hash) = &lineage.base_hash {
         writeln!(card, "- base model: `sha256:{hash}`")?;
+    }
+    if let Some(hash) = &lineage.template_hash {
+        writeln!(
+            card,
+            "- tokenizer settings with the chat template: `sha256:{hash}`"
+        )?;
     }
     writeln!(
         card,

@@ -62,7 +62,7 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B
             .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))
     };
     let mut config = ModelConfig::from_json(&read("config.json")?)?;
-    let tokenizer = Tokenizer::from_bytes(&read("tokenizer.json")?)?;
+    let tokenizer = Tokenizer::read(path)?;
     if tokenizer.rows() > config.vocab_size() {
         let (tokens, rows) = (tokenizer.rows(), config.vocab_size());
         return Err(invalid(format!(

@@ -26,8 +26,8 @@ impl<B: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps> Tr
 /// What is trained.
 #[derive(Clone, Debug)]
 pub enum Task<B: TrainingBackend> {
-    /// All weights of a new model.
-    Scratch {
+    /// All weights of a model, new or not.
+    Whole {
         /// Its shape.
         config: ModelConfig,
     },
@@ -69,7 +69,7 @@ impl<B: TrainingBackend> Task<B> {
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         match self {
-            Self::Scratch { config } | Self::Lora { config, .. } => config,
+            Self::Whole { config } | Self::Lora { config, .. } => config,
         }
     }
 
@@ -77,7 +77,7 @@ impl<B: TrainingBackend> Task<B> {
     #[must_use]
     pub fn head_learns(&self) -> bool {
         match self {
-            Self::Scratch { .. } => true,
+            Self::Whole { .. } => true,
             Self::Lora { plan, .. } => plan.copies(HEAD),
         }
     }
@@ -86,7 +86,7 @@ impl<B: TrainingBackend> Task<B> {
     #[must_use]
     pub fn dropout(&self) -> f64 {
         match self {
-            Self::Scratch { .. } => 0.0,
+            Self::Whole { .. } => 0.0,
             Self::Lora { settings, .. } => settings.dropout,
         }
     }
@@ -97,7 +97,7 @@ impl<B: TrainingBackend> Task<B> {
     /// An internal failure when a tensor is missing.
     pub fn differentiable(&self, leaves: &ParameterSet<B>) -> Result<Network<B>, Failure> {
         match self {
-            Self::Scratch { config } => whole(config, leaves),
+            Self::Whole { config } => whole(config, leaves),
             Self::Lora {
                 config, plan, base, ..
             } => adapted(config, plan, base, leaves),
@@ -113,7 +113,7 @@ impl<B: TrainingBackend> Task<B> {
         parameters: &ParameterSet<B::InnerBackend>,
     ) -> Result<Network<B::InnerBackend>, Failure> {
         match self {
-            Self::Scratch { config } => whole(config, parameters),
+            Self::Whole { config } => whole(config, parameters),
             Self::Lora {
                 config,
                 plan,
@@ -149,7 +149,11 @@ pub fn hidden<B: TransformerOps>(
     batch: &Batch,
     dropout: Option<(f64, ChaCha8Rng)>,
 ) -> Tensor<B, 2> {
-    let tokens = Tokens::rows(batch.inputs.clone(), batch.rows);
+    let mut tokens = Tokens::rows(batch.inputs.clone(), batch.rows);
+    if let Some(packed) = &batch.packed {
+        tokens.positions = Some(packed.positions.iter().map(|position| *position as u32).collect());
+        tokens.first = Some(packed.first.as_slice().into());
+    }
     let mut pass = network.adapter.as_ref().map(|adapter| match dropout {
         Some((probability, rng)) => AdapterPass::dropping(adapter, probability, rng),
         None => AdapterPass::exact(adapter),

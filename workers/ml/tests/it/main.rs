@@ -1,5 +1,6 @@
 //! Tests of the engine as its users see it; one binary, because linking takes longer than running.
 
+mod chat;
 mod child;
 mod engine;
 mod files_refused;

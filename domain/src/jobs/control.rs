@@ -1,0 +1,223 @@
+//! What people do with jobs that there are: pause, resume, restart them, change their place in the queue
+//! (JB-3). Cancelling stands beside starting, in [`super::start`].
+//!
+//! One rule: what already is so succeeds without a fact, and what cannot be says why and what can.
+
+use super::{
+    job::{Job, JobEvent, JobState, RestartFrom},
+    terms::{self, PRIORITIES},
+};
+use crate::{
+    access::quota::{Quota, QuotaExceeded, QuotaLedger},
+    authz::{Action, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::JobId,
+    world::{Changes, Reads, World},
+};
+
+/// Characters of a reason at most.
+const REASON: usize = 500;
+
+/// Why a job is not paused, resumed, restarted or moved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlRefusal {
+    /// It is over.
+    #[error("the job has already ended; restart or clone it instead")]
+    AlreadyEnded,
+    /// A model came of it.
+    #[error("the job is completed, and its model names it; clone it to train again")]
+    Completed,
+    /// It is not over.
+    #[error("the job has not ended; cancel it first, or pause and resume it")]
+    NotEnded,
+    /// There is nothing to go on from.
+    #[error("the job has no checkpoint; restart it from scratch")]
+    NoCheckpoint,
+    /// The reason is too long.
+    #[error("the reason has more than {REASON} characters")]
+    ReasonTooLong,
+    /// The priority is out of range.
+    #[error("{}", terms::priority_problem(*.0))]
+    Priority(i8),
+    /// QU-1
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
+}
+
+fn reason(given: &str) -> Result<String, ControlRefusal> {
+    match given.chars().count() {
+        0..=REASON => Ok(given.trim().to_owned()),
+        _ => Err(ControlRefusal::ReasonTooLong),
+    }
+}
+
+fn may_update(world: &World, id: JobId) -> (Action, Resource) {
+    (Action::TrainingUpdate, world.get::<Job>(id).resource(id))
+}
+
+/// Holds a job back. One that waits leaves the queue at once; one that a worker has is given back after it
+/// has saved its state. It keeps its place among the owner's concurrent jobs.
+#[derive(Clone, Debug)]
+pub struct PauseJob {
+    /// The job.
+    pub job: JobId,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+impl Command for PauseJob {
+    type Refusal = ControlRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::All(vec![may_update(world, self.job)])
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = world.get(self.job);
+        let (attempt, reason) = (job.attempt, reason(&self.reason)?);
+        Ok(match job.state {
+            state if state.is_final() => return Err(ControlRefusal::AlreadyEnded.into()),
+            JobState::Queued => Changes::record::<Job>(self.job, &JobEvent::Paused { attempt, reason }),
+            state if state.is_leased() && job.pausing.is_none() => {
+                Changes::record::<Job>(self.job, &JobEvent::PauseRequested { attempt, reason })
+            }
+            _ => Changes::none(),
+        })
+    }
+}
+
+/// Puts a paused job back into the queue, with its checkpoint and the time of its order. While a pause is
+/// under way it is withdrawn: the worker may already have given the job back, then it waits for the next.
+#[derive(Clone, Copy, Debug)]
+pub struct ResumeJob {
+    /// The job.
+    pub job: JobId,
+}
+
+impl Command for ResumeJob {
+    type Refusal = ControlRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::All(vec![may_update(world, self.job)])
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = world.get(self.job);
+        let resumed = JobEvent::Resumed { attempt: job.attempt };
+        match job.state {
+            state if state.is_final() => Err(ControlRefusal::AlreadyEnded.into()),
+            JobState::Paused => Ok(Changes::record::<Job>(self.job, &resumed)),
+            _ if job.pausing.is_some() => Ok(Changes::record::<Job>(self.job, &resumed)),
+            _ => Ok(Changes::none()),
+        }
+    }
+}
+
+/// Queues a job again that failed or was cancelled. Its attempts are numbered on and stay readable; its
+/// retry budget and its run time begin anew. A completed job stays what its model's lineage says it was:
+/// that one is cloned.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartJob {
+    /// The job.
+    pub job: JobId,
+    /// Where it begins.
+    pub from: RestartFrom,
+}
+
+impl Command for RestartJob {
+    type Refusal = ControlRefusal;
+
+    fn reads(&self, world: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+        if let Some(order) = world.get::<Job>(self.job).order {
+            reads.read::<QuotaLedger>(order.owner);
+        }
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        Requirement::All(vec![may_update(world, self.job)])
+    }
+
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = world.get(self.job);
+        let Some(order) = &job.order else {
+            return Ok(Changes::none());
+        };
+        match job.state {
+            JobState::Completed => return Err(ControlRefusal::Completed.into()),
+            JobState::Failed | JobState::Cancelled => {}
+            _ if job.restarted => return Ok(Changes::none()),
+            _ => return Err(ControlRefusal::NotEnded.into()),
+        }
+        if self.from == RestartFrom::Checkpoint && job.checkpoint.is_none() {
+            return Err(ControlRefusal::NoCheckpoint.into());
+        }
+        let ledger: QuotaLedger = world.get(order.owner);
+        let quotas = context.principal.quotas();
+        let taken = ledger
+            .take(&quotas, Quota::ConcurrentJobs, self.job.to_string())
+            .map_err(ControlRefusal::Quota)?;
+        let restarted = JobEvent::Restarted {
+            attempt: job.attempt,
+            from: self.from,
+        };
+        Ok(Changes::record::<Job>(self.job, &restarted).and::<QuotaLedger>(order.owner, &taken))
+    }
+}
+
+/// Moves a job in the queue; of one that runs, for the next time that it waits. To go before the jobs of
+/// others (above 0) takes `training.advanced`; standing back takes nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeJobPriority {
+    /// The job.
+    pub job: JobId,
+    /// From now on; see [`PRIORITIES`].
+    pub priority: i8,
+}
+
+/// What it takes to give a job `priority` that has `present`.
+pub(super) fn for_priority(priority: i8, present: i8) -> Option<(Action, Resource)> {
+    (priority > 0.max(present)).then(|| (Action::TrainingAdvanced, Resource::kind("training")))
+}
+
+impl Command for ChangeJobPriority {
+    type Refusal = ControlRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Job>(self.job);
+    }
+
+    fn requires(&self, world: &World) -> Requirement {
+        let present = world.get::<Job>(self.job).priority;
+        let all = [may_update(world, self.job)]
+            .into_iter()
+            .chain(for_priority(self.priority, present));
+        Requirement::All(all.collect())
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = world.get(self.job);
+        let priority = self.priority;
+        if !PRIORITIES.contains(&priority) {
+            return Err(ControlRefusal::Priority(priority).into());
+        }
+        if job.state.is_final() {
+            return Err(ControlRefusal::AlreadyEnded.into());
+        }
+        if job.priority == priority {
+            return Ok(Changes::none());
+        }
+        Ok(Changes::record::<Job>(
+            self.job,
+            &JobEvent::PriorityChanged { priority },
+        ))
+    }
+}

@@ -1,0 +1,217 @@
+//! In which order waiting jobs go, and when one of them is likely to begin (JB-6).
+//!
+//! One rule: it depends on nothing but its arguments, so that every worker, the queue that users see and the
+//! simulation have the same order.
+//!
+//! Priority comes first. Within one, a job that has lost workers stands behind those that have not, so that a
+//! bad job cannot hold the others up; then users take turns: whoever has the fewest jobs under way is next, of
+//! those whoever has used workers least of late, of those whoever waits longest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
+
+use crate::id::{JobId, UserId};
+
+/// A job that waits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Waiting {
+    /// The job.
+    pub job: JobId,
+    /// Whose.
+    pub owner: UserId,
+    /// Higher goes first.
+    pub priority: i8,
+    /// How many workers it has lost since it was queued or restarted.
+    pub losses: u32,
+    /// Since when it waits.
+    pub queued_at: OffsetDateTime,
+}
+
+/// What a user has of the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share {
+    /// Jobs under way.
+    pub running: u32,
+    /// Milliseconds on workers of late; what "of late" is, the caller decides.
+    pub recent: u64,
+}
+
+/// Where one user stands among the others: fewest jobs, least use, longest wait.
+type Turn = (u32, u64, OffsetDateTime, JobId, UserId);
+
+/// The order in which `waiting` jobs go to workers. Users of whom nothing is known have no `share`.
+#[must_use]
+pub fn order(waiting: &[Waiting], shares: &BTreeMap<UserId, Share>) -> Vec<JobId> {
+    let mut running: BTreeMap<UserId, u32> = shares
+        .iter()
+        .map(|(user, share)| (*user, share.running))
+        .collect();
+    let mut classes: BTreeMap<(i16, u32), Vec<Waiting>> = BTreeMap::new();
+    for job in waiting {
+        classes
+            .entry((-i16::from(job.priority), job.losses))
+            .or_default()
+            .push(*job);
+    }
+    let mut ordered = Vec::with_capacity(waiting.len());
+    for class in classes.into_values() {
+        take_turns(class, shares, &mut running, &mut ordered);
+    }
+    ordered
+}
+
+fn take_turns(
+    mut class: Vec<Waiting>,
+    shares: &BTreeMap<UserId, Share>,
+    running: &mut BTreeMap<UserId, u32>,
+    ordered: &mut Vec<JobId>,
+) {
+    // Backwards, so that the next one of each user can be popped.
+    class.sort_unstable_by_key(|job| std::cmp::Reverse((job.queued_at, job.job)));
+    let mut queues: BTreeMap<UserId, Vec<Waiting>> = BTreeMap::new();
+    for job in class {
+        queues.entry(job.owner).or_default().push(job);
+    }
+    let turn = |job: &Waiting, running: &BTreeMap<UserId, u32>| -> Turn {
+        let recent = shares.get(&job.owner).map_or(0, |share| share.recent);
+        let busy = running.get(&job.owner).copied().unwrap_or_default();
+        (busy, recent, job.queued_at, job.job, job.owner)
+    };
+    let heads = queues.values().filter_map(|queue| queue.last());
+    let mut turns: BTreeSet<Turn> = heads.map(|job| turn(job, running)).collect();
+    while let Some((.., job, owner)) = turns.pop_first() {
+        ordered.push(job);
+        *running.entry(owner).or_default() += 1;
+        let rest = queues.get_mut(&owner).and_then(|queue| {
+            queue.pop();
+            queue.last()
+        });
+        turns.extend(rest.map(|job| turn(job, running)));
+    }
+}
+
+/// Seconds until a job begins that `before` others go before, on `workers` workers of which some are busy for
+/// `remaining` more seconds each (`None`: nobody knows). `usual`: how long a job usually takes. `None` when
+/// there is no worker, or nothing to go by.
+#[must_use]
+pub fn expected_wait(
+    before: usize,
+    workers: usize,
+    remaining: &[Option<f64>],
+    usual: Option<f64>,
+) -> Option<f64> {
+    let busy: Option<Vec<f64>> = remaining.iter().take(workers).map(|one| one.or(usual)).collect();
+    let mut free = busy?;
+    free.resize(workers, 0.0);
+    for _ in 0..before {
+        let next = free.iter_mut().min_by(|one, other| one.total_cmp(other))?;
+        // Who finds a free worker at once needs no experience.
+        *next += usual?;
+    }
+    free.into_iter().min_by(f64::total_cmp).map(|wait| wait.max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use time::{Duration, OffsetDateTime};
+    use uuid::Uuid;
+
+    use super::{Share, Waiting, expected_wait, order};
+    use crate::id::{JobId, UserId};
+
+    const ADA: UserId = UserId(Uuid::from_u128(0xA));
+    const BOB: UserId = UserId(Uuid::from_u128(0xB));
+
+    fn waiting(number: u128, owner: UserId) -> Waiting {
+        Waiting {
+            job: JobId(Uuid::from_u128(number)),
+            owner,
+            priority: 0,
+            losses: 0,
+            queued_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::try_from(number).expect("small")),
+        }
+    }
+
+    fn numbers(jobs: &[JobId]) -> Vec<u128> {
+        jobs.iter().map(|job| job.0.as_u128()).collect()
+    }
+
+    fn shares(of: &[(UserId, u32, u64)]) -> BTreeMap<UserId, Share> {
+        let share = |(user, running, recent): &(UserId, u32, u64)| {
+            let (running, recent) = (*running, *recent);
+            (*user, Share { running, recent })
+        };
+        of.iter().map(share).collect()
+    }
+
+    /// JB-6: whoever queued a hundred first does not keep the others waiting.
+    #[test]
+    fn users_take_turns() {
+        let mut all: Vec<Waiting> = (1..=4).map(|number| waiting(number, ADA)).collect();
+        all.push(waiting(9, BOB));
+        assert_eq!(numbers(&order(&all, &BTreeMap::new())), [1, 9, 2, 3, 4]);
+        assert_eq!(numbers(&order(&all, &shares(&[(ADA, 1, 0)]))), [9, 1, 2, 3, 4]);
+        assert_eq!(
+            numbers(&order(&all, &shares(&[(ADA, 0, 5), (BOB, 0, 4)]))),
+            [9, 1, 2, 3, 4]
+        );
+        assert_eq!(numbers(&order(&all, &shares(&[(BOB, 2, 0)]))), [1, 2, 3, 9, 4]);
+    }
+
+    /// JB-6
+    #[test]
+    fn priority_comes_before_everything() {
+        let urgent = Waiting {
+            priority: 1,
+            ..waiting(8, ADA)
+        };
+        let humble = Waiting {
+            priority: -10,
+            ..waiting(1, BOB)
+        };
+        let all = [humble, waiting(2, ADA), urgent];
+        assert_eq!(numbers(&order(&all, &shares(&[(ADA, 9, 9)]))), [8, 2, 1]);
+    }
+
+    /// JB-6: one bad job cannot block the queue.
+    #[test]
+    fn a_job_that_loses_workers_stands_behind_the_others() {
+        let bad = Waiting {
+            losses: 1,
+            ..waiting(1, ADA)
+        };
+        let worse = Waiting {
+            losses: 2,
+            ..waiting(2, BOB)
+        };
+        let all = [worse, bad, waiting(3, ADA), waiting(4, BOB)];
+        assert_eq!(numbers(&order(&all, &BTreeMap::new())), [3, 4, 1, 2]);
+    }
+
+    #[test]
+    fn the_order_does_not_depend_on_that_of_the_rows() {
+        let mut all: Vec<Waiting> = (1..=9)
+            .map(|number| waiting(number, [ADA, BOB][usize::from(number % 3 == 0)]))
+            .collect();
+        let one = order(&all, &BTreeMap::new());
+        all.reverse();
+        assert_eq!(order(&all, &BTreeMap::new()), one);
+    }
+
+    #[test]
+    fn the_wait_is_that_for_the_first_worker_that_gets_free() {
+        assert_eq!(expected_wait(0, 0, &[], Some(1.0)), None, "nobody works");
+        assert_eq!(expected_wait(0, 1, &[], None), Some(0.0), "a worker is free");
+        assert_eq!(expected_wait(0, 1, &[Some(30.0)], None), Some(30.0));
+        assert_eq!(expected_wait(0, 1, &[None], None), None, "nothing to go by");
+        assert_eq!(expected_wait(1, 1, &[Some(30.0)], Some(100.0)), Some(130.0));
+        assert_eq!(
+            expected_wait(2, 2, &[Some(30.0), Some(50.0)], Some(100.0)),
+            Some(130.0)
+        );
+        assert_eq!(expected_wait(1, 2, &[None], Some(100.0)), Some(100.0));
+    }
+}

@@ -1,0 +1,224 @@
+//! The shape of a language model, as far as its size is concerned.
+//!
+//! One rule: it is what the order or a `config.json` says, never what files weigh; a shape that this build does
+//! not know is no shape, and what depends on it is unknown.
+
+use serde_json::Value;
+
+use super::spec::{ALL_LINEAR, Architecture};
+
+/// Which layers a block has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// GPT-2: learned positions, biases, one feed-forward matrix in and one out, tied head.
+    Gpt2,
+    /// Llama and its kin (Mistral, Qwen2, Qwen3): no positions, a gated feed-forward layer.
+    Llama,
+}
+
+/// The size of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Which layers a block has.
+    pub family: Family,
+    /// Blocks.
+    pub layers: u64,
+    /// Attention heads.
+    pub heads: u64,
+    /// Width of the residual stream.
+    pub width: u64,
+    /// Width of all keys of a token; as wide for values.
+    pub keys: u64,
+    /// Width inside the feed-forward layer.
+    pub inner: u64,
+    /// Positions that the model can see, in tokens.
+    pub context: u64,
+    /// Tokens it knows.
+    pub vocabulary: u64,
+    /// Whether the output layer is the embedding.
+    pub tied: bool,
+}
+
+impl From<&Architecture> for Shape {
+    fn from(shape: &Architecture) -> Self {
+        let width = u64::from(shape.width);
+        Self {
+            family: Family::Gpt2,
+            layers: shape.layers.into(),
+            heads: shape.heads.into(),
+            width,
+            keys: width,
+            inner: 4 * width,
+            context: shape.context.into(),
+            vocabulary: shape.vocabulary.into(),
+            tied: true,
+        }
+    }
+}
+
+/// Largest number that a field of a `config.json` may have here, so that sizes cannot overflow.
+const LARGEST: u64 = 1 << 24;
+
+impl Shape {
+    /// What a `config.json` in the manner of Hugging Face says; `None` when it is of another family, or numbers
+    /// are missing or absurd.
+    #[must_use]
+    pub fn of_config(config: &Value) -> Option<Self> {
+        let number = |name: &str| {
+            config[name]
+                .as_u64()
+                .filter(|value| (1..=LARGEST).contains(value))
+        };
+        match config["model_type"].as_str()? {
+            "gpt2" => {
+                let width = number("n_embd")?;
+                Some(Self {
+                    family: Family::Gpt2,
+                    layers: number("n_layer")?,
+                    heads: number("n_head")?,
+                    width,
+                    keys: width,
+                    inner: number("n_inner").unwrap_or(4 * width),
+                    context: number("n_positions")?,
+                    vocabulary: number("vocab_size")?,
+                    tied: true,
+                })
+            }
+            "llama" | "mistral" | "qwen2" | "qwen3" => {
+                let (width, heads) = (number("hidden_size")?, number("num_attention_heads")?);
+                let head = number("head_dim").unwrap_or(width / heads);
+                Some(Self {
+                    family: Family::Llama,
+                    layers: number("num_hidden_layers")?,
+                    heads,
+                    width,
+                    keys: head * number("num_key_value_heads").unwrap_or(heads),
+                    inner: number("intermediate_size")?,
+                    context: number("max_position_embeddings")?,
+                    vocabulary: number("vocab_size")?,
+                    tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The linear layers of a block: name, inputs and outputs.
+    #[must_use]
+    pub fn linears(&self) -> Vec<(&'static str, u64, u64)> {
+        let (width, keys, inner) = (self.width, self.keys, self.inner);
+        match self.family {
+            Family::Gpt2 => vec![
+                ("attn.c_attn", width, 3 * width),
+                ("attn.c_proj", width, width),
+                ("mlp.c_fc", width, inner),
+                ("mlp.c_proj", inner, width),
+            ],
+            Family::Llama => vec![
+                ("self_attn.q_proj", width, width),
+                ("self_attn.k_proj", width, keys),
+                ("self_attn.v_proj", width, keys),
+                ("self_attn.o_proj", width, width),
+                ("mlp.gate_proj", width, inner),
+                ("mlp.up_proj", width, inner),
+                ("mlp.down_proj", inner, width),
+            ],
+        }
+    }
+
+    /// Numbers in the model. For the Llama family without the few of biases and of norms inside attention that
+    /// some of it have.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let matrices: u64 = self
+            .linears()
+            .iter()
+            .map(|(_, input, output)| input * output)
+            .sum();
+        let embedding = self.vocabulary * self.width;
+        match self.family {
+            Family::Gpt2 => {
+                let biases: u64 = self.linears().iter().map(|(_, _, output)| output).sum();
+                let block = matrices + biases + 4 * self.width;
+                embedding + self.context * self.width + self.layers * block + 2 * self.width
+            }
+            Family::Llama => {
+                let head = if self.tied { 0 } else { embedding };
+                embedding + head + self.layers * (matrices + 2 * self.width) + self.width
+            }
+        }
+    }
+
+    /// Numbers in an adapter of `rank` at the layers that `targets` name: the whole name or its end after a dot.
+    #[must_use]
+    pub fn adapter_parameters(&self, rank: u64, targets: &[String]) -> u64 {
+        let is_target = |name: &str| {
+            targets
+                .iter()
+                .any(|target| target == ALL_LINEAR || name == target || name.ends_with(&format!(".{target}")))
+        };
+        let chosen = self.linears().into_iter().filter(|(name, ..)| is_target(name));
+        self.layers
+            * chosen
+                .map(|(_, input, output)| rank * (input + output))
+                .sum::<u64>()
+    }
+
+    /// Numbers that a block keeps per token for its gradients: two norms with input and output, queries, keys
+    /// and values, attention's output, what the feed-forward layer makes on its way, and attention's weights
+    /// over `length` tokens.
+    #[must_use]
+    pub fn kept_per_token(&self, length: u64) -> u64 {
+        let steps = match self.family {
+            Family::Gpt2 => 3,
+            Family::Llama => 4,
+        };
+        let queries = self.width + 2 * self.keys;
+        4 * self.width + queries + self.width + steps * self.inner + self.heads * length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Shape;
+
+    /// The published sizes of these models.
+    #[test]
+    fn known_models_have_their_known_sizes() {
+        let gpt2 = json!({
+            "model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 1024,
+            "n_inner": null, "vocab_size": 50_257,
+        });
+        let gpt2 = Shape::of_config(&gpt2).expect("known");
+        assert_eq!(gpt2.parameters(), 124_439_808);
+        assert_eq!(gpt2.adapter_parameters(8, &["c_attn".to_owned()]), 294_912);
+        let llama = json!({
+            "model_type": "llama", "num_hidden_layers": 22, "num_attention_heads": 32, "hidden_size": 2048,
+            "num_key_value_heads": 4, "intermediate_size": 5632, "max_position_embeddings": 2048,
+            "vocab_size": 32_000, "tie_word_embeddings": false,
+        });
+        let llama = Shape::of_config(&llama).expect("TinyLlama 1.1B");
+        assert_eq!(llama.parameters(), 1_100_048_384);
+    }
+
+    #[test]
+    fn what_is_not_known_or_absurd_is_no_shape() {
+        for config in [
+            json!({}),
+            json!({ "model_type": "bloom", "n_layer": 1 }),
+            json!({ "model_type": "gpt2", "n_layer": 12 }),
+            json!({
+                "model_type": "gpt2", "n_layer": u64::MAX, "n_head": 12, "n_embd": 768, "n_positions": 1024,
+                "vocab_size": 50_257,
+            }),
+            json!({
+                "model_type": "gpt2", "n_layer": 0, "n_head": 12, "n_embd": 768, "n_positions": 1024,
+                "vocab_size": 50_257,
+            }),
+        ] {
+            assert_eq!(Shape::of_config(&config), None, "{config}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Workers as the log knows them: what they declared when they came, that they shall go, that they went
+//! (WK-2).
+//!
+//! One rule: whether a worker is alive is no fact. That is its heart-beat, in a table; the log says what was
+//! declared and decided.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::terms::Abilities;
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Action, Requirement, Resource},
+    execute::{Command, Context, Decision},
+    id::WorkerId,
+    personal::{KindFields, Subject},
+    world::{Changes, Reads, World},
+};
+
+/// What a worker declares about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// The worker; fresh with each start.
+    pub worker: WorkerId,
+    /// Its name: host and device.
+    pub name: String,
+    /// The machine.
+    pub host: String,
+    /// What it computes on: `cpu` or `cuda`.
+    pub device: String,
+    /// Bytes of memory of that device; `None` when the system does not tell.
+    pub memory_bytes: Option<u64>,
+    /// The version of Anneal.
+    pub code_version: String,
+    /// See [`super::terms::ENGINE`].
+    pub engine: u32,
+    /// Its labels; the device is one.
+    pub labels: BTreeSet<String>,
+}
+
+impl Declaration {
+    /// What of it decides which jobs it can run.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        Abilities {
+            labels: self.labels.clone(),
+            memory_bytes: self.memory_bytes,
+            engine: self.engine,
+        }
+    }
+}
+
+/// How a worker went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerEnd {
+    /// Its process was shut down.
+    Stopped,
+    /// It was told to go, and has.
+    Drained,
+    /// It was not heard of for long.
+    Lost,
+}
+
+/// Facts about a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum WorkerEvent {
+    /// It came; or came back after it was given up.
+    #[serde(rename = "jobs.WorkerRegistered")]
+    Registered(Declaration),
+    /// It shall take no more jobs and go.
+    #[serde(rename = "jobs.WorkerDrainRequested")]
+    DrainRequested {
+        /// Whether it gives the job back that it has, with its state saved, instead of finishing it.
+        at_once: bool,
+        /// Why, in the words of who asked.
+        reason: String,
+    },
+    /// It went.
+    #[serde(rename = "jobs.WorkerEnded")]
+    Ended {
+        /// How.
+        how: WorkerEnd,
+    },
+}
+
+impl Event for WorkerEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("jobs.WorkerRegistered", Subject::Nobody).plain(&[
+            "worker",
+            "name",
+            "host",
+            "device",
+            "memory_bytes",
+            "code_version",
+            "engine",
+            "labels[]",
+        ]),
+        KindFields::of("jobs.WorkerDrainRequested", Subject::Actor).plain(&["at_once", "reason"]),
+        KindFields::of("jobs.WorkerEnded", Subject::Nobody).plain(&["how"]),
+    ];
+}
+
+/// A worker.
+#[derive(Clone, Debug, Default)]
+pub struct Worker {
+    /// What it declared, while it is there.
+    pub declared: Option<Declaration>,
+    /// Whether it shall take no more jobs. Stays when it was given up and comes back.
+    pub draining: bool,
+    /// Whether it gives the job back that it has.
+    pub at_once: bool,
+}
+
+impl Aggregate for Worker {
+    const CATEGORY: &'static str = "jobs.worker";
+    type Event = WorkerEvent;
+
+    fn evolve(&mut self, event: &WorkerEvent) {
+        match event {
+            WorkerEvent::Registered(declaration) => self.declared = Some(declaration.clone()),
+            WorkerEvent::DrainRequested { at_once, .. } => {
+                self.draining = true;
+                self.at_once |= at_once;
+            }
+            WorkerEvent::Ended { .. } => self.declared = None,
+        }
+    }
+}
+
+/// Why a worker is not registered, drained or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerRefusal {
+    /// It went.
+    #[error("the worker has ended")]
+    Ended,
+    /// The reason is too long.
+    #[error("the reason has more than 500 characters")]
+    ReasonTooLong,
+}
+
+/// A worker is there. Declaring the same again is one declaration.
+#[derive(Clone, Debug)]
+pub struct RegisterWorker(pub Declaration);
+
+impl Command for RegisterWorker {
+    type Refusal = WorkerRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Worker>(self.0.worker);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Worker(self.0.worker)
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        let worker: Worker = world.get(self.0.worker);
+        if worker.declared.as_ref() == Some(&self.0) {
+            return Ok(Changes::none());
+        }
+        let registered = WorkerEvent::Registered(self.0.clone());
+        Ok(Changes::record::<Worker>(self.0.worker, &registered))
+    }
+}
+
+/// Tells a worker to take no more jobs and to go once it has none. Takes `system.admin`.
+#[derive(Clone, Debug)]
+pub struct DrainWorker {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Whether it gives the job back that it has, with its state saved, instead of finishing it. Nothing counts
+    /// against that job.
+    pub at_once: bool,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+impl Command for DrainWorker {
+    type Refusal = WorkerRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Worker>(self.worker);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::one(Action::SystemAdmin, Resource::kind("workers"))
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        let worker: Worker = world.get(self.worker);
+        if worker.declared.is_none() {
+            return Err(WorkerRefusal::Ended.into());
+        }
+        if self.reason.chars().count() > 500 {
+            return Err(WorkerRefusal::ReasonTooLong.into());
+        }
+        if worker.draining && (worker.at_once || !self.at_once) {
+            return Ok(Changes::none());
+        }
+        let requested = WorkerEvent::DrainRequested {
+            at_once: self.at_once,
+            reason: self.reason.trim().to_owned(),
+        };
+        Ok(Changes::record::<Worker>(self.worker, &requested))
+    }
+}
+
+/// A worker went, or is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct EndWorker {
+    /// The worker.
+    pub worker: WorkerId,
+    /// How.
+    pub how: WorkerEnd,
+}
+
+impl Command for EndWorker {
+    type Refusal = WorkerRefusal;
+
+    fn reads(&self, _: &World, reads: &mut Reads) {
+        reads.read::<Worker>(self.worker);
+    }
+
+    fn requires(&self, _: &World) -> Requirement {
+        Requirement::Worker(self.worker)
+    }
+
+    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        if world.get::<Worker>(self.worker).declared.is_none() {
+            return Ok(Changes::none());
+        }
+        let ended = WorkerEvent::Ended { how: self.how };
+        Ok(Changes::record::<Worker>(self.worker, &ended))
+    }
+}

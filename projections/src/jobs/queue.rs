@@ -1,0 +1,179 @@
+//! The queue: which jobs wait, in which order, and for how long (JB-6).
+//!
+//! One rule: the order is the domain's ([`domain::jobs::schedule`]); here is only what it goes by.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    id::{JobId, UserId},
+    jobs::{
+        schedule::{self, Share, Waiting},
+        terms::Terms,
+    },
+};
+use serde::Deserialize;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use super::{job::Jobs, worker};
+use crate::{
+    history::Moment,
+    read_model::{ReadError, fetch, fetch_one},
+    runner::stored,
+};
+
+/// Waiting jobs that are looked at. More wait unseen until some of these are done.
+const MOST: i64 = 10_000;
+/// Ended jobs by which the usual time of a job is known.
+const KNOWN: i64 = 20;
+
+/// A job that waits.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WaitingRow {
+    /// The job.
+    pub id: JobId,
+    owner_id: UserId,
+    priority: i8,
+    losses: u32,
+    #[serde(with = "time::serde::rfc3339")]
+    queued_at: OffsetDateTime,
+    /// What it demands.
+    pub terms: Terms,
+}
+
+#[derive(Deserialize)]
+struct ShareRow {
+    owner_id: UserId,
+    running: u32,
+    recent: u64,
+}
+
+/// The jobs that wait, in the order in which they go to workers. "Of late", for the fair share, are jobs that
+/// used a worker within seven days.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, ReadError> {
+    let jobs = moment.of::<Jobs>();
+    let (valid, now) = match moment {
+        Moment::Now => (String::new(), "now()".to_owned()),
+        // Of all jobs that ever waited or ran, indexes of the spans find those of that moment.
+        Moment::AsOf(at) => (
+            format!(
+                "and int8range(t.valid_from, t.valid_to) @> {}::bigint",
+                stored(at)
+            ),
+            format!(
+                "(select e.at from audit_entry e where e.position <= {} order by e.position desc limit 1)",
+                stored(at)
+            ),
+        ),
+    };
+    let statement = format!(
+        "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
+         'losses', t.losses, 'queued_at', t.queued_at, 'terms', t.terms)::text \
+         from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
+    );
+    let rows: Vec<WaitingRow> = fetch(pool, moment.query(statement)).await?;
+    if rows.len() < 2 {
+        return Ok(rows);
+    }
+    let statement = format!(
+        "select jsonb_build_object('owner_id', s.owner_id, 'running', sum(s.running), 'recent', sum(s.recent))::text \
+         from (select t.owner_id, 1 as running, 0 as recent \
+                 from {jobs} t where t.state in ('starting', 'running') {valid} \
+               union all select t.owner_id, 0, t.worker_milliseconds \
+                 from {jobs} t where t.metered_at > {now} - interval '7 days') s \
+         group by s.owner_id"
+    );
+    let shares: Vec<ShareRow> = fetch(pool, moment.query(statement)).await?;
+    let shares = shares.into_iter().map(|row| {
+        let (running, recent) = (row.running, row.recent);
+        (row.owner_id, Share { running, recent })
+    });
+    let known: Vec<Waiting> = rows.iter().map(WaitingRow::known).collect();
+    let order = schedule::order(&known, &shares.collect());
+    let mut rows: BTreeMap<JobId, WaitingRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+    Ok(order.iter().filter_map(|job| rows.remove(job)).collect())
+}
+
+impl WaitingRow {
+    fn known(&self) -> Waiting {
+        Waiting {
+            job: self.id,
+            owner: self.owner_id,
+            priority: self.priority,
+            losses: self.losses,
+            queued_at: self.queued_at,
+        }
+    }
+}
+
+/// Where a waiting job stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Jobs that go before it, of anybody.
+    pub before: usize,
+    /// Seconds until a worker takes it, estimated from what is under way and how long jobs took of late; `None`
+    /// when no worker is there that could, or there is nothing to go by. Always `None` for the past.
+    pub wait_seconds: Option<f64>,
+    /// Why no worker that is there can run it; `None` when one can. Always `None` for the past.
+    pub unfit: Option<String>,
+}
+
+/// The place of `job`; `None` when it does not wait.
+///
+/// # Errors
+/// When the database fails.
+pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<Place>, ReadError> {
+    let queue = waiting(pool, moment).await?;
+    let Some(before) = queue.iter().position(|row| row.id == job) else {
+        return Ok(None);
+    };
+    let mut place = Place {
+        before,
+        wait_seconds: None,
+        unfit: None,
+    };
+    if moment != Moment::Now {
+        return Ok(Some(place));
+    }
+    let workers = worker::there(pool).await?;
+    let able = workers.iter().filter(|one| one.takes_jobs());
+    let terms = &queue[before].terms;
+    let mut fitting = Vec::new();
+    for one in able {
+        match one.worker.abilities().fit(terms) {
+            Ok(()) => fitting.push(one),
+            Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
+        }
+    }
+    if fitting.is_empty() {
+        place.unfit.get_or_insert_with(|| "no worker is there".to_owned());
+        return Ok(Some(place));
+    }
+    place.unfit = None;
+    let remaining: Vec<Option<f64>> = fitting
+        .iter()
+        .filter(|one| one.job.is_some())
+        .map(|one| one.eta_seconds.map(f64::from))
+        .collect();
+    place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, usual(pool).await?);
+    Ok(Some(place))
+}
+
+#[derive(Deserialize)]
+struct Usual {
+    seconds: Option<f64>,
+}
+
+/// Seconds that a job took a worker of late.
+async fn usual(pool: &PgPool) -> Result<Option<f64>, ReadError> {
+    let statement = format!(
+        "select jsonb_build_object('seconds', (avg(worker_milliseconds) / 1000)::double precision)::text \
+         from (select worker_milliseconds from jobs_job \
+               where ended_at is not null and worker_milliseconds > 0 order by ended_at desc limit {KNOWN}) t"
+    );
+    let found: Option<Usual> = fetch_one(pool, Moment::Now.query(statement)).await?;
+    Ok(found.and_then(|usual| usual.seconds))
+}

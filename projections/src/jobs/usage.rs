@@ -1,0 +1,50 @@
+//! How long people and projects have had workers, summed over their jobs (JB-6).
+//!
+//! One rule: what is summed are the facts in the log (`jobs.WorkerTimeMetered`); an attempt counts from its end.
+
+use domain::id::{ProjectId, UserId};
+use serde::Deserialize;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::job::Jobs;
+use crate::{
+    history::Moment,
+    read_model::{ReadError, fetch_one},
+};
+
+/// Time on workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct WorkerTime {
+    /// Milliseconds.
+    pub worker_milliseconds: i64,
+    /// Milliseconds of them on GPUs.
+    pub gpu_milliseconds: i64,
+}
+
+/// Of the jobs of `user`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<WorkerTime, ReadError> {
+    sum(pool, moment, "owner_id", user.0).await
+}
+
+/// Of the jobs in `project`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_project(pool: &PgPool, moment: Moment, project: ProjectId) -> Result<WorkerTime, ReadError> {
+    sum(pool, moment, "project_id", project.0).await
+}
+
+async fn sum(pool: &PgPool, moment: Moment, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
+    let statement = format!(
+        "select jsonb_build_object('worker_milliseconds', coalesce(sum(t.worker_milliseconds), 0)::bigint, \
+         'gpu_milliseconds', coalesce(sum(t.gpu_milliseconds), 0)::bigint)::text \
+         from {} t where t.{column} = $1",
+        moment.of::<Jobs>()
+    );
+    let found = fetch_one(pool, moment.query(statement).bind(id)).await?;
+    Ok(found.unwrap_or_default())
+}
