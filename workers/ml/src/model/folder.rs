@@ -17,7 +17,7 @@ use super::{
 use crate::{
     data::tokenizer::Tokenizer,
     failure::{Failure, FailureCode},
-    files,
+    files as disk,
     parameters::ParameterSet,
     random::{Purpose, normal, stream},
     tensor_file,
@@ -46,7 +46,7 @@ pub struct ModelFolder<B: Backend> {
     pub tokenizer: Tokenizer,
     /// How its makers want text to be drawn from it.
     pub generation: GenerationSettings,
-    /// SHA-256 over the names and hashes of `config.json`, the weights, `tokenizer.json` and [`COMPANIONS`].
+    /// SHA-256 over the names and hashes of its [`files`](files()).
     pub sha256: String,
 }
 
@@ -85,20 +85,27 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B
     })
 }
 
-/// SHA-256 over the names and hashes of all files of `path` that matter.
-fn fingerprint(path: &Path) -> Result<String, Failure> {
+/// The names of the files in the folder `path` that decide what its model does, in order.
+///
+/// # Errors
+/// [`FailureCode::BaseModelInvalid`] when it has no weights or an index that is none.
+pub fn files(path: &Path) -> Result<Vec<String>, Failure> {
     let mut names = weights::names(path)?;
     names.extend(["config.json", "tokenizer.json"].map(str::to_owned));
     let companions = COMPANIONS.into_iter().filter(|name| path.join(name).exists());
     names.extend(companions.map(str::to_owned));
     names.sort_unstable();
+    Ok(names)
+}
+
+fn fingerprint(path: &Path) -> Result<String, Failure> {
     let mut lines = String::new();
-    for name in names {
-        let entry = files::describe(&path.join(&name))?;
+    for name in files(path)? {
+        let entry = disk::describe(&path.join(&name))?;
         writeln!(lines, "{}  {name}", entry.sha256)
             .map_err(|error| Failure::internal("list the files of a model", error))?;
     }
-    Ok(files::sha256(lines.as_bytes()))
+    Ok(disk::sha256(lines.as_bytes()))
 }
 
 /// New weights for `config` as its family draws them: N(0, 0.02²) or by the configuration's `initializer_range`,

@@ -171,16 +171,15 @@ pub(super) fn read<B: Backend>(
     device: &B::Device,
 ) -> Result<ParameterSet<B>, Failure> {
     let naming = |name: &str| stored_name(files, config, name);
-    let parameters =
-        files.extract(&config.tensors(), naming, |name| is_ignored(config, name), device)?;
     let embedding = naming(config.embedding());
-    if config.is_tied() && files.info(HEAD).is_some() {
+    if config.is_tied() && files.info(HEAD).is_some() && files.info(&embedding).is_some() {
         let same = files.info(HEAD) == files.info(&embedding) && files.bytes(HEAD)? == files.bytes(&embedding)?;
         if !same {
             return Err(invalid(format!(
-                "the weights have an {HEAD} of their own, but tie_word_embeddings is true; set it to false"
+                "{SINGLE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \
+                 the head is meant"
             )));
         }
     }
-    Ok(parameters)
+    files.extract(&config.tensors(), naming, |name| is_ignored(config, name), device)
 }
