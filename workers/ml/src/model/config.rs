@@ -37,7 +37,7 @@ pub(super) struct Known {
 }
 
 /// Every architecture this engine computes.
-pub(super) const ARCHITECTURES: [Known; 5] = [
+pub(super) static ARCHITECTURES: [Known; 5] = [
     known("GPT2LMHeadModel", "gpt2", "GPT-2", None),
     known("LlamaForCausalLM", "llama", "Llama", Some(Member::Llama)),
     known("MistralForCausalLM", "mistral", "Mistral", Some(Member::Mistral)),

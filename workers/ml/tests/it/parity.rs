@@ -11,7 +11,7 @@ use crate::{
     support::fixture,
 };
 use ml::{
-    Compute, Differentiable,
+    Compute,
     inference::{Choice, Network},
     lora::{Adapter, AdapterPass, Plan, peft},
     model::{CausalModel, Tokens, folder},

@@ -139,7 +139,7 @@ fn headers_that_attack_are_refused() {
         (tensor("F32", json!([3]), json!([0, 8])), 8),
         (tensor("F32", json!([largest, largest]), json!([0, 8])), 8),
         (tensor("F32", json!([largest]), json!([0, largest])), 8),
-        (tensor("F32", json!([1 << 62]), json!([0, 0])), 0),
+        (tensor("F32", json!([1u64 << 62]), json!([0, 0])), 0),
         (tensor("F32", json!([-1]), json!([0, 4])), 4),
         (tensor("F32", json!([1.5]), json!([0, 4])), 4),
         (tensor("COMPLEX1024", json!([1]), json!([0, 4])), 4),
@@ -179,7 +179,7 @@ fn a_header_with_words_of_its_own_and_empty_tensors_is_read() {
     let file = TensorFile::open(&path, FailureCode::BaseModelInvalid).expect("a file");
     assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(file.bytes("b").expect("bytes"), [5, 6]);
-    assert_eq!(file.bytes("a").expect("bytes"), []);
+    assert!(file.bytes("a").expect("bytes").is_empty());
 }
 
 /// The hash of a folder covers every file that matters.
