@@ -46,7 +46,10 @@ fn inspect(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
     let loaded = ml::model::folder::load::<ml::Compute>(folder, &Default::default());
     let names = loaded.and_then(|_| ml::model::folder::files(folder));
     let names = names.map_err(|failure| ImportError::NotAModel(failure.message))?;
-    Ok(names.into_iter().map(|name| (name.clone(), folder.join(name))).collect())
+    Ok(names
+        .into_iter()
+        .map(|name| (name.clone(), folder.join(name)))
+        .collect())
 }
 
 #[async_trait]
