@@ -178,7 +178,7 @@ impl<B: TransformerOps> Gpt2<B> {
                     .as_deref_mut()
                     .and_then(|adapter| adapter.update(index, slot));
                 let (weight, bias) = (layer.weight.clone(), layer.bias.clone());
-                B::linear(input, weight, Orientation::InOut, Some(bias), update)
+                <B as TransformerOps>::linear(input, weight, Orientation::InOut, Some(bias), update)
             };
             let input = self.norm(&block.attention_norm, stream.clone());
             let packed = linear(Slot::AttentionIn, &block.attention_in, input);
@@ -207,6 +207,6 @@ impl<B: TransformerOps> Gpt2<B> {
         let (width, heads) = (self.config.width, self.config.heads);
         let [queries, keys, values] = [0, 1, 2].map(|part| packed.clone().narrow(1, part * width, width));
         let [keys, values] = cache.extend(block, keys, values);
-        B::attention(queries, keys, values, &Sight::causal(1), heads, heads)
+        <B as TransformerOps>::attention(queries, keys, values, &Sight::causal(1), heads, heads)
     }
 }
