@@ -21,23 +21,24 @@ use super::{
 };
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
-type Node = burn::backend::autodiff::NodeRef;
+/// A tensor of the graph.
+type Tracked<B> = Primitive<Autodiff<B>>;
 
 fn tensor<B: Backend>(primitive: Primitive<B>) -> Tensor<B, 2> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-/// The inner tensor and its node in the graph.
-fn apart<B: Backend, C: CheckpointStrategy>(x: Tensor<Autodiff<B, C>, 2>) -> (Tensor<B, 2>, Node) {
+/// The inner tensor and that of the graph.
+fn apart<B: Backend, C: CheckpointStrategy>(x: Tensor<Autodiff<B, C>, 2>) -> (Tensor<B, 2>, Tracked<B>) {
     let x = x.into_primitive().tensor();
-    (tensor(x.primitive), x.node)
+    (tensor(x.primitive.clone()), x)
 }
 
-/// Of a tensor that may be absent: a node that asks for nothing stands for it.
+/// Of a tensor that may be absent: one that asks for no gradient stands for it in the graph.
 fn maybe_apart<B: Backend, C: CheckpointStrategy>(
     x: Option<Tensor<Autodiff<B, C>, 2>>,
     device: &B::Device,
-) -> (Option<Tensor<B, 2>>, Node) {
+) -> (Option<Tensor<B, 2>>, Tracked<B>) {
     match x {
         Some(x) => {
             let (x, node) = apart(x);
@@ -50,12 +51,13 @@ fn maybe_apart<B: Backend, C: CheckpointStrategy>(
 /// `output` as what `operation` made of `parents`.
 fn record<B: Backend, C: CheckpointStrategy, O: Backward<B, N>, const N: usize>(
     operation: O,
-    parents: [Node; N],
+    parents: [Tracked<B>; N],
     state: O::State,
     output: Tensor<B, 2>,
 ) -> Tensor<Autodiff<B, C>, 2> {
     let output = output.into_primitive().tensor();
-    tensor(match operation.prepare::<C>(parents).compute_bound().stateful() {
+    let nodes = parents.map(|parent| parent.node);
+    tensor(match operation.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(ops) => ops.finish(state, output),
         OpsKind::UnTracked(ops) => ops.finish(output),
     })
@@ -287,7 +289,7 @@ impl<B: TransformerGradients, C: CheckpointStrategy> TransformerOps for Autodiff
         let nodes = inputs.each_ref().map(|(_, node)| node.clone());
         let inputs = inputs.map(|(x, _)| x);
         let [queries, keys, values] = inputs.clone();
-        let output = B::attention(queries, keys, values, sight, heads, key_heads);
+        let output = <B as TransformerOps>::attention(queries, keys, values, sight, heads, key_heads);
         let kept = Attended {
             inputs,
             sight: sight.clone(),
@@ -331,7 +333,7 @@ impl<B: TransformerGradients, C: CheckpointStrategy> TransformerOps for Autodiff
                 scale,
                 dropout,
             });
-        let output = B::linear(x.clone(), weight.clone(), orientation, bias, adapter.clone());
+        let output = <B as TransformerOps>::linear(x.clone(), weight.clone(), orientation, bias, adapter.clone());
         let kept = LinearInputs {
             x,
             weight,

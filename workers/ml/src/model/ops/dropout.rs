@@ -35,7 +35,7 @@ impl Dropout {
         while !rest.is_empty() {
             words(key, group as u64, threshold, scale, &mut whole);
             let count = (GROUP - skip).min(rest.len());
-            let (now, later) = rest.split_at_mut(count);
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(count);
             now.copy_from_slice(&whole[skip..skip + count]);
             (rest, group, skip) = (later, group + 1, 0);
         }

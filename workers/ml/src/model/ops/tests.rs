@@ -183,7 +183,7 @@ fn attention_is_that_of_the_composed_form() {
                 let key_width = key_heads * size;
                 assert_same(
                     [[rows, heads * size], [rows, key_width], [rows, key_width]],
-                    |[q, k, v]| Differentiable::attention(q, k, v, &sight, heads, key_heads),
+                    |[q, k, v]| <Differentiable as TransformerOps>::attention(q, k, v, &sight, heads, key_heads),
                     |[q, k, v]| composed::attention(q, k, v, &sight, heads, key_heads),
                 );
             }
@@ -198,7 +198,7 @@ fn attention_over_a_cache_is_that_of_the_composed_form() {
         for sight in [Sight::causal(2), window] {
             assert_same(
                 [[2 * queries, 24], [2 * keys, 8], [2 * keys, 8]],
-                |[q, k, v]| Differentiable::attention(q, k, v, &sight, 6, 2),
+                |[q, k, v]| <Differentiable as TransformerOps>::attention(q, k, v, &sight, 6, 2),
                 |[q, k, v]| composed::attention(q, k, v, &sight, 6, 2),
             );
         }
@@ -223,7 +223,7 @@ fn packed_attention_is_that_of_the_composed_form() {
 fn packed_samples_do_not_see_each_other() {
     let [q, k, v] = [1, 2, 3].map(|index| random::<Flex>(index, [10, 16]));
     let first = (0..10).map(|place| if place < 4 { 0 } else { 4 }).collect();
-    let together = Flex::attention(
+    let together = <Flex as TransformerOps>::attention(
         q.clone(),
         k.clone(),
         v.clone(),
@@ -233,7 +233,7 @@ fn packed_samples_do_not_see_each_other() {
     );
     for (start, count) in [(0, 4), (4, 6)] {
         let [q, k, v] = [&q, &k, &v].map(|x| x.clone().narrow(0, start, count));
-        let alone = Flex::attention(q, k, v, &Sight::causal(1), 2, 2);
+        let alone = <Flex as TransformerOps>::attention(q, k, v, &Sight::causal(1), 2, 2);
         assert_tensors([together.clone().narrow(0, start, count)], [alone]);
     }
 }
@@ -256,7 +256,7 @@ fn linear_layers_are_those_of_the_composed_form() {
             };
             assert_same(
                 [[rows, input], weight],
-                |[x, w]| Differentiable::linear(x, w, orientation, None, None),
+                |[x, w]| <Differentiable as TransformerOps>::linear(x, w, orientation, None, None),
                 |[x, w]| composed::linear(x, w, orientation, None, None),
             );
             for dropout in DROPOUTS {
@@ -270,7 +270,7 @@ fn linear_layers_are_those_of_the_composed_form() {
                 };
                 assert_same(
                     [[rows, input], weight, [1, output], [input, rank], [rank, output]],
-                    |[x, w, bias, a, b]| Differentiable::linear(x, w, orientation, Some(bias), adapter(a, b)),
+                    |[x, w, bias, a, b]| <Differentiable as TransformerOps>::linear(x, w, orientation, Some(bias), adapter(a, b)),
                     |[x, w, bias, a, b]| composed::linear(x, w, orientation, Some(bias), adapter(a, b)),
                 );
             }
@@ -453,7 +453,7 @@ fn kernels_give_the_same_bits_with_any_number_of_threads() {
                     dropout,
                 });
                 let normed = Differentiable::layer_norm_rows(x, gain.clone(), gain.clone(), 1e-5);
-                let packed = Differentiable::linear(
+                let packed = <Differentiable as TransformerOps>::linear(
                     normed,
                     packed_weight,
                     Orientation::InOut,
@@ -463,9 +463,9 @@ fn kernels_give_the_same_bits_with_any_number_of_threads() {
                 let mixed = Differentiable::packed_attention(packed, 4, &Sight::window(2, 150, 150, 90));
                 let mixed = Differentiable::rms_norm_rows(mixed, gain, 1e-5);
                 let keys =
-                    Differentiable::linear(mixed.clone(), keys_weight, Orientation::OutIn, None, None);
+                    <Differentiable as TransformerOps>::linear(mixed.clone(), keys_weight, Orientation::OutIn, None, None);
                 let mixed =
-                    Differentiable::attention(mixed, keys.clone(), keys, &Sight::causal(2), 4, 2);
+                    <Differentiable as TransformerOps>::attention(mixed, keys.clone(), keys, &Sight::causal(2), 4, 2);
                 let active = Differentiable::gelu_new(mixed.clone());
                 Differentiable::swiglu(mixed, active)
             };

@@ -37,8 +37,8 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// `count` rows of a head from `row` on: `[count, size]`.
-    fn part(&self, head: usize, row: usize, count: usize) -> View<'a> {
+    /// Of a head, from a row on, so many rows: `[count, size]`.
+    fn part(&self, (head, row, count): (usize, usize, usize)) -> View<'a> {
         let start = row * self.stride + head * self.size;
         View::strided(&self.numbers[start..], [count, self.size], self.stride)
     }
@@ -116,18 +116,18 @@ pub(super) fn forward(
         let block = Block::of(sight, sequence, start, length, seen);
         let mut weights = vec![0.0; block.count * block.width];
         for head in 0..heads {
-            let in_sight = |x: Heads<'_>| x.part(head / group, sequence * seen + block.seen, block.width);
+            let sighted = (head / group, sequence * seen + block.seen, block.width);
             block.weights(
                 &mut weights,
-                queries.part(head, sequence * length + start, block.count),
-                in_sight(keys),
+                queries.part((head, sequence * length + start, block.count)),
+                keys.part(sighted),
                 scale,
                 |query| sight.range(sequence, query, length, seen),
             );
             Target::strided(&mut output[head * size..], [block.count, size], width).set(
                 1.0,
                 View::rows(&weights, [block.count, block.width]),
-                in_sight(values),
+                values.part(sighted),
                 Threads::This,
             );
         }
@@ -196,24 +196,24 @@ pub(super) fn backward(
             weights.resize(block.count * block.width, 0.0);
             d_weights.resize(block.count * block.width, 0.0);
             d_queries.resize(block.count * size, 0.0);
-            let in_sight = |x: Heads<'_>| x.part(key_head, sequence * seen + block.seen, block.width);
+            let in_sight = (key_head, sequence * seen + block.seen, block.width);
             let sighted = block.seen * size..(block.seen + block.width) * size;
             for member in 0..group {
                 let head = key_head * group + member;
-                let rows = |x: Heads<'_>| x.part(head, sequence * length + start, block.count);
-                block.weights(&mut weights, rows(queries), in_sight(keys), scale, |query| {
+                let rows = (head, sequence * length + start, block.count);
+                block.weights(&mut weights, queries.part(rows), keys.part(in_sight), scale, |query| {
                     sight.range(sequence, query, length, seen)
                 });
                 Target::rows(&mut d_values[sighted.clone()], [block.width, size]).add(
                     1.0,
                     View::rows(&weights, shape).transposed(),
-                    rows(dy),
+                    dy.part(rows),
                     Threads::This,
                 );
                 Target::rows(&mut d_weights, shape).set(
                     1.0,
-                    rows(dy),
-                    in_sight(values).transposed(),
+                    dy.part(rows),
+                    values.part(in_sight).transposed(),
                     Threads::This,
                 );
                 through_softmax(&weights, &mut d_weights, block.width);
@@ -221,13 +221,13 @@ pub(super) fn backward(
                 Target::rows(&mut d_keys[sighted.clone()], [block.width, size]).add(
                     scale,
                     d_scores.transposed(),
-                    rows(queries),
+                    queries.part(rows),
                     Threads::This,
                 );
                 Target::rows(&mut d_queries, [block.count, size]).set(
                     scale,
                     d_scores,
-                    in_sight(keys),
+                    keys.part(in_sight),
                     Threads::This,
                 );
                 let out = queries_out[start * group + member..].iter_mut().step_by(group);

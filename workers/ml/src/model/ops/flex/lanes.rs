@@ -43,57 +43,68 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Folds `terms` of `x` lane by lane, then the lanes.
-macro_rules! folded {
-    ($start:expr, $first:ident, $($other:ident),*; $term:expr; $fold:expr) => {{
-        let mut lanes = [$start; LANES];
-        let fold = $fold;
-        let term = $term;
-        let whole = $first.len() / LANES * LANES;
-        let (first, first_rest) = $first.split_at(whole);
-        $(let ($other, other_rest) = $other[..$first.len()].split_at(whole);)*
-        $(let mut others = $other.chunks_exact(LANES);)*
-        for first in first.chunks_exact(LANES) {
-            $(let Some(other) = others.next() else { break };)*
-            for lane in 0..LANES {
-                lanes[lane] = fold(lanes[lane], term(first[lane] $(, { let $other = &other; $other[lane] })*));
-            }
+/// Folds `term` of each number lane by lane, then the lanes.
+#[inline(always)]
+fn folded(x: &[f32], start: f32, term: impl Fn(f32) -> f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; LANES];
+    let whole = x.chunks_exact(LANES);
+    let rest = whole.remainder();
+    for x in whole {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = fold(*lane, term(*x));
         }
-        for lane in 0..first_rest.len() {
-            lanes[lane] = fold(lanes[lane], term(first_rest[lane] $(, { let $other = &other_rest; $other[lane] })*));
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = fold(*lane, term(*x));
+    }
+    lanes.into_iter().fold(start, fold)
+}
+
+/// Σ `term` of each pair, lane by lane.
+#[inline(always)]
+fn summed(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (whole_x, whole_y) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let rest = whole_x.remainder().iter().zip(whole_y.remainder());
+    for (x, y) in whole_x.zip(whole_y) {
+        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += term(*x, *y);
         }
-        lanes.into_iter().fold($start, fold)
-    }};
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(rest) {
+        *lane += term(*x, *y);
+    }
+    lanes.into_iter().sum()
 }
 
 /// Σ x.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    folded!(0.0, x,; |x: f32| x; |sum: f32, term: f32| sum + term)
+    folded(x, 0.0, |x| x, |sum, term| sum + term)
 }
 
 /// Σ (x - centre)².
 #[inline(always)]
 pub(crate) fn squares(x: &[f32], centre: f32) -> f32 {
-    folded!(0.0, x,; |x: f32| (x - centre) * (x - centre); |sum: f32, term: f32| sum + term)
+    folded(x, 0.0, |x| (x - centre) * (x - centre), |sum, term| sum + term)
 }
 
 /// Σ x · y.
 #[inline(always)]
 pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    folded!(0.0, x, y; |x: f32, y: f32| x * y; |sum: f32, term: f32| sum + term)
+    summed(x, y, |x, y| x * y)
 }
 
 /// Σ x · (y - centre).
 #[inline(always)]
 pub(crate) fn dot_centred(x: &[f32], y: &[f32], centre: f32) -> f32 {
-    folded!(0.0, x, y; |x: f32, y: f32| x * (y - centre); |sum: f32, term: f32| sum + term)
+    summed(x, y, |x, y| x * (y - centre))
 }
 
 /// The greatest of `x`, and -∞ of nothing; not-a-number is passed over.
 #[inline(always)]
 pub(crate) fn greatest(x: &[f32]) -> f32 {
-    folded!(f32::NEG_INFINITY, x,; |x: f32| x; |greatest: f32, term: f32| if term > greatest { term } else { greatest })
+    folded(x, f32::NEG_INFINITY, |x| x, |greatest, x| if x > greatest { x } else { greatest })
 }
 
 /// What [`softmax`] divided by.

@@ -96,7 +96,7 @@ fn lowered(x: &[f32], input: usize, down: &Host, rank: usize, dropout: Option<Dr
             Some(dropout) => {
                 kept.resize(x.len(), 0.0);
                 drop_into(&mut kept, x, dropout, block * BLOCK * input);
-                &kept
+                kept.as_slice()
             }
             None => x,
         };
