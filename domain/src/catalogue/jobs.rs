@@ -110,7 +110,8 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         },
     } also {
         "lora" => JobEvent::Queued(Box::new(order(lora(), Some(base())))),
-        "full" => JobEvent::Queued(Box::new(order(Method::Full, Some(base())))),
+        "full" => JobEvent::Queued(Box::new(full(ChatTemplate::Model))),
+        "template" => JobEvent::Queued(Box::new(full(ChatTemplate::Custom("{{ messages }}".into())))),
         "tuned" => JobEvent::Queued(Box::new(tuned())),
         "terms" => JobEvent::Queued(Box::new(cloned())),
         "gpu" => leased_on_a_gpu(),
@@ -146,6 +147,13 @@ fn lora() -> Method {
         bias: LoraBias::None,
         modules_to_save: Vec::new(),
     })
+}
+
+/// An order for all weights of a base.
+fn full(chat_template: ChatTemplate) -> Order {
+    let mut order = order(Method::Full, Some(base()));
+    order.spec.objective.chat_template = chat_template;
+    order
 }
 
 /// An order that uses everything that the first ones could not.

@@ -9,10 +9,10 @@ use ml::{
     Compute, Differentiable,
     data::batch::Batch,
     lora,
-    model::{config::Gpt2Config, folder},
+    model::{config::ModelConfig, folder},
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::LoraSettings,
+    spec::{Adam, LoraSettings},
     training::{
         loss::{Targets, head_loss},
         optimizer::{AdamW, clip},
@@ -74,23 +74,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rank: u32 = number("--rank")?;
     let libraries = memory_mib("VmHWM")?;
     let device = burn_flex::FlexDevice;
-    let config = Gpt2Config::from_json(&std::fs::read(config)?)?;
+    let config = ModelConfig::from_json(&std::fs::read(config)?)?;
     let settings = LoraSettings {
         rank,
         alpha: 2.0 * f64::from(rank),
         dropout: number("--dropout")?,
         target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
+        ..LoraSettings::default()
     };
     let weights: ParameterSet<Compute> = folder::initial(&config, 1, &device);
-    let mut parameters = lora::initial::<Compute>(&config, &settings, 1, &device);
-    let task = Task::<Differentiable>::lora(config.clone(), settings, &weights)?;
+    let plan = lora::Plan::new(&config, &settings)?;
+    let mut parameters = lora::initial::<Compute>(&plan, &weights, &config, 1, &device)?;
+    let task = Task::<Differentiable>::lora(config.clone(), settings, weights)?;
     let mut optimizer = AdamW::new(&parameters);
     let mut rng = stream(1, Purpose::Batch, 0, 0);
     let (mut seconds, mut cpu, mut loss) = (Vec::new(), 0.0, 0.0);
     for step in 0..warm_up + steps {
         let mut tokens = || -> Vec<i32> {
             (0..batch * length)
-                .map(|_| rng.random_range(0..config.vocab_size as i32))
+                .map(|_| rng.random_range(0..config.vocab_size() as i32))
                 .collect()
         };
         let batch = Batch {
@@ -99,6 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             inputs: tokens(),
             places: (0..(batch * length) as i32).collect(),
             targets: tokens(),
+            packed: None,
         };
         let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
         let leaves = ParameterSet::<Differentiable>::leaves(&parameters);
@@ -117,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         drop((leaves, network));
         clip(&mut gradients, 1.0)?;
-        optimizer.update(&mut parameters, gradients, 1e-3, 0.01);
+        optimizer.update(&mut parameters, gradients, 1e-3, 0.01, Adam::default());
         loss = result.loss;
         if step >= warm_up {
             seconds.push(start.elapsed().as_secs_f64());

@@ -29,8 +29,6 @@ pub struct Lineage {
     pub dataset_hashes: Vec<String>,
     /// SHA-256 of the base model ([`folder::ModelFolder::sha256`]); `None` from scratch.
     pub base_hash: Option<String>,
-    /// SHA-256 of the base's tokenizer settings where its chat template is used; `None` where it is not.
-    pub template_hash: Option<String>,
 }
 
 impl Lineage {
@@ -40,12 +38,8 @@ impl Lineage {
     /// An internal failure when the specification cannot be encoded.
     pub fn fingerprint(&self, job: &JobFile) -> Result<String, Failure> {
         let formats: Vec<_> = job.dataset_files.iter().map(|file| file.format).collect();
-        let inputs = (&job.spec, &self.dataset_hashes, formats, &self.base_hash);
-        let inputs = match &self.template_hash {
-            None => serde_json::to_vec(&inputs),
-            Some(template) => serde_json::to_vec(&(inputs, template)),
-        }
-        .map_err(|error| Failure::internal("encode the specification", error))?;
+        let inputs = serde_json::to_vec(&(&job.spec, &self.dataset_hashes, formats, &self.base_hash))
+            .map_err(|error| Failure::internal("encode the specification", error))?;
         Ok(files::sha256(&inputs))
     }
 }

@@ -37,6 +37,9 @@ pub(super) fn format(format: Format) -> Result<DatasetFormat, End> {
     match format {
         Format::PlainText => Ok(DatasetFormat::Text),
         Format::Chat => Ok(DatasetFormat::Chat),
+        Format::PromptCompletion => Ok(DatasetFormat::PromptCompletion),
+        Format::Alpaca => Ok(DatasetFormat::Alpaca),
+        Format::ShareGpt => Ok(DatasetFormat::Sharegpt),
         other => Err(End::failed(
             "FORMAT_UNSUPPORTED",
             format!(

@@ -101,12 +101,6 @@ fn compose(
     if let Some(hash) = &lineage.base_hash {
         writeln!(card, "- base model: `sha256:{hash}`")?;
     }
-    if let Some(hash) = &lineage.template_hash {
-        writeln!(
-            card,
-            "- tokenizer settings with the chat template: `sha256:{hash}`"
-        )?;
-    }
     writeln!(
         card,
         "- engine: anneal {}\n- seed: {}",

@@ -29,7 +29,7 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     /// For each input its place within its own sample: `rows · length`.
-    pub positions: Vec<i32>,
+    pub positions: Vec<u32>,
     /// For each input where in its row its own sample begins, which is the first place that it sees:
     /// `rows · length`. Padding sees itself alone.
     pub first: Vec<u32>,
@@ -103,7 +103,7 @@ pub(super) fn assemble(rows: &[Vec<Piece<'_>>]) -> Batch {
             let start = batch.inputs.len();
             for (offset, pair) in piece.tokens.windows(2).enumerate() {
                 batch.inputs.push(pair[0] as i32);
-                packed.positions.push(offset as i32);
+                packed.positions.push(offset as u32);
                 packed.first.push((start - index * length) as u32);
                 if piece.learned[offset + 1] {
                     batch.places.push((start + offset) as i32);

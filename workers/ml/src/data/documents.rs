@@ -22,6 +22,8 @@ pub struct Writer<'a> {
     tokenizer: &'a Tokenizer,
     /// `None` is the plain one.
     template: Option<Template>,
+    /// The texts of special tokens.
+    special: Vec<String>,
     learn: Learn,
     /// Tokens of a sample that are looked at: a sequence and the token after it.
     limit: usize,
@@ -94,6 +96,7 @@ impl<'a> Writer<'a> {
         Ok(Self {
             tokenizer,
             template: chosen(tokenizer, &objective.chat_template)?,
+            special: tokenizer.special_tokens(),
             learn: objective.learn,
             limit,
         })
@@ -271,10 +274,8 @@ impl<'a> Writer<'a> {
     fn answer_end(&self, through: &str) -> usize {
         let trimmed = through.trim_end();
         let ends_with_special = || {
-            self.tokenizer
-                .special_tokens()
-                .iter()
-                .any(|token| !token.is_empty() && trimmed.ends_with(token.as_str()))
+            let mut tokens = self.special.iter();
+            tokens.any(|token| !token.is_empty() && trimmed.ends_with(token.as_str()))
         };
         if trimmed.len() < through.len() && ends_with_special() {
             trimmed.len()

@@ -28,7 +28,7 @@ use crate::{
         folder,
     },
     parameters::ParameterSet,
-    spec::{ChatTemplate, Method, Precision},
+    spec::{Method, Precision},
     tensor_file::Expected,
 };
 
@@ -181,16 +181,9 @@ fn prepare<B: TrainingBackend>(
     for line in corpus.tally.lines() {
         watcher.noted(LogLevel::Warn, line);
     }
-    let template_hash = match job.spec.objective.chat_template {
-        ChatTemplate::Plain | ChatTemplate::Custom(_) => None,
-        ChatTemplate::Model | ChatTemplate::Named(_) => {
-            Some(files::sha256(tokenizer.named().to_json().to_string().as_bytes()))
-        }
-    };
     let lineage = artifact::Lineage {
         dataset_hashes,
         base_hash,
-        template_hash,
     };
     let prompt = prompt(job, &corpus, &tokenizer)?;
     let (train_tokens, evaluation_tokens) = (corpus.train_tokens(), corpus.evaluation_tokens());

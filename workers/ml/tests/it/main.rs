@@ -6,6 +6,7 @@ mod engine;
 mod files_refused;
 mod llama;
 mod merged;
+mod methods;
 mod parity;
 mod reference;
 mod shards_refused;

@@ -149,7 +149,17 @@ fn roles_out_of_order_are_left_out_with_the_reason_of_the_template() {
 
 #[test]
 fn long_empty_and_answerless_samples_are_counted() {
-    let (runs, tally) = of(CHATML, Learn::Answers, &dialogue(), 20);
+    let tokenizer = tokenizer(CHATML);
+    let writer = Writer::new(&tokenizer, &objective(Learn::Answers), 999).expect("a writer");
+    let whole = writer.conversation(&dialogue(), &mut Tally::default());
+    let learned = whole.expect("written").expect("kept").learned;
+    let first = learned.iter().position(|learned| *learned).expect("an answer");
+    let after = first
+        + learned[first..]
+            .iter()
+            .position(|learned| !learned)
+            .expect("an end");
+    let (runs, tally) = of(CHATML, Learn::Answers, &dialogue(), after);
     assert_eq!(
         (runs.len(), tally.cut, tally.skipped()),
         (1, 1, 0),
@@ -160,7 +170,7 @@ fn long_empty_and_answerless_samples_are_counted() {
         "{:?}",
         tally.lines()
     );
-    let (runs, tally) = of(CHATML, Learn::Answers, &dialogue(), 4);
+    let (runs, tally) = of(CHATML, Learn::Answers, &dialogue(), first);
     assert_eq!((runs.len(), tally.cut, tally.skipped()), (0, 0, 1));
     assert!(
         tally.lines()[0].contains("after the sequence length"),

@@ -124,7 +124,7 @@ fn packed_rows_restart_positions_and_say_where_each_sample_begins() {
     for (place, (position, first)) in packed.positions.iter().zip(&packed.first).enumerate() {
         assert_eq!(*position as usize, place - *first as usize);
         // The tokens of a sample count up from a multiple of 100.
-        assert_eq!(batch.inputs[place] % 100, *position);
+        assert_eq!(batch.inputs[place] as u32 % 100, *position);
     }
     assert_eq!(
         packed.first.iter().filter(|first| **first == 0).count(),

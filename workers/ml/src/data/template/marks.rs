@@ -67,13 +67,18 @@ pub(super) fn generated(text: &str) -> String {
 pub(super) struct Marks {
     /// Longest first, so that a token takes precedence over one that it contains.
     tokens: Vec<String>,
+    /// The letters that they begin with.
+    beginnings: Vec<char>,
 }
 
 impl Marks {
     pub(super) fn new(mut tokens: Vec<String>) -> Self {
         tokens.retain(|token| !token.is_empty());
         tokens.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then(one.cmp(other)));
-        Self { tokens }
+        let mut beginnings: Vec<char> = tokens.iter().filter_map(|token| token.chars().next()).collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        Self { tokens, beginnings }
     }
 
     /// `said` with each special token in it marked as letters.
@@ -82,7 +87,9 @@ impl Marks {
         let mut guarded = String::with_capacity(said.len());
         let mut rest = said.as_str();
         while let Some(letter) = rest.chars().next() {
-            match self.tokens.iter().find(|token| rest.starts_with(token.as_str())) {
+            let may_begin = self.beginnings.contains(&letter);
+            let mut candidates = self.tokens.iter().filter(|_| may_begin);
+            match candidates.find(|token| rest.starts_with(token.as_str())) {
                 Some(token) => {
                     guarded.push(LITERAL);
                     guarded.push_str(token);
