@@ -31,14 +31,25 @@ pub struct JobFile {
     /// The title of the model card. Default `model`.
     #[serde(default)]
     pub model_name: Option<String>,
-    /// Where checkpoints (`checkpoints/`) and the result (`artifact/`) are written; made when missing.
+    /// Where checkpoints (`checkpoints/`) and the results (`artifact/`, `merged/`) are written; made when missing.
     pub work_dir: PathBuf,
     /// The checkpoint to go on from. `None` starts anew and removes the checkpoints in `work_dir`.
     #[serde(default)]
     pub resume_from: Option<PathBuf>,
+    /// What is written beside the result.
+    #[serde(default)]
+    pub outputs: Outputs,
     /// Threads to compute with; `None` is all cores. It takes effect through [`JobFile::environment`].
     #[serde(default)]
     pub threads: Option<u32>,
+}
+
+/// What is written beside the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outputs {
+    /// Method lora: the base model with the adapter merged into it, in [`JobFile::merged`]. Default false.
+    pub merged: bool,
 }
 
 impl JobFile {
@@ -96,6 +107,12 @@ impl JobFile {
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.work_dir.join("checkpoints")
+    }
+
+    /// Where the merged model is written, if it is asked for.
+    #[must_use]
+    pub fn merged(&self) -> PathBuf {
+        self.work_dir.join("merged")
     }
 
     /// Where the result is written.

@@ -161,6 +161,13 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// How many rows a token embedding needs: one more than the greatest token.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let tokens = self.inner.get_vocab(true);
+        tokens.values().max().map_or(0, |token| *token as usize + 1)
+    }
+
     /// The token at the end of a text, where the tokenizer has one.
     #[must_use]
     pub fn end_of_text(&self) -> Option<u32> {

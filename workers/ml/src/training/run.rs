@@ -23,7 +23,10 @@ use crate::{
     job::JobFile,
     lora, memory,
     message::LogLevel,
-    model::{config::Gpt2Config, folder},
+    model::{
+        config::{Gpt2Config, ModelConfig},
+        folder,
+    },
     parameters::ParameterSet,
     spec::{Method, Precision},
     tensor_file::Expected,
@@ -254,12 +257,12 @@ impl<B: TrainingBackend> Basis<B> {
         if let (true, Some(folder)) = (job.spec.method.needs_base(), &job.base_model_dir) {
             let base = folder::load::<B::InnerBackend>(folder, device)?;
             let length = job.spec.hyperparameters.sequence_length as usize;
-            if length > base.config.context {
+            if length > base.config.context() {
                 return Err(Failure::new(
                     FailureCode::SpecInvalid,
                     format!(
                         "sequence_length is {length}; the base model sees at most {} tokens",
-                        base.config.context
+                        base.config.context()
                     ),
                 ));
             }
@@ -274,11 +277,12 @@ impl<B: TrainingBackend> Basis<B> {
                 });
             }
             let settings = job.spec.lora.as_ref().ok_or_else(missing)?;
-            let parameters = lora::initial(&base.config, settings, seed, device);
+            let plan = lora::Plan::new(&base.config, settings)?;
+            let parameters = lora::initial(&plan, &base.parameters, &base.config, seed, device)?;
             let size = base.parameters.count() + parameters.count();
             return Ok(Self {
-                expected: lora::tensors(&base.config, settings),
-                task: Task::lora(base.config, settings.clone(), &base.parameters)?,
+                expected: plan.tensors(),
+                task: Task::lora(base.config, settings.clone(), base.parameters)?,
                 tokenizer: base.tokenizer,
                 parameters,
                 size,
@@ -294,7 +298,7 @@ impl<B: TrainingBackend> Basis<B> {
                 Tokenizer::train(lines, shape.vocab_size as usize)?
             }
         };
-        let config = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text());
+        let config: ModelConfig = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
         let parameters = folder::initial(&config, seed, device);
         Ok(Self {
             expected: config.tensors(),
