@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use anyhow::{Context, Result, bail};
 use ml::{
     data::source::{DatasetFile, DatasetFormat},
-    job::JobFile,
+    job::{JobFile, Outputs},
     message::ChildMessage,
     spec::{Architecture, Hyperparameters, Method, TrainingSpec},
 };
@@ -116,6 +116,7 @@ fn job(folder: &Path, threads: u32) -> JobFile {
         model_name: None,
         work_dir: folder.to_owned(),
         resume_from: None,
+        outputs: Outputs::default(),
         threads: Some(threads),
     }
 }

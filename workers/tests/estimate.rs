@@ -5,9 +5,9 @@
 use domain::jobs::{
     estimate::needs,
     shape::Shape,
-    spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec},
+    spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
 };
-use ml::{lora, memory, model::config::Gpt2Config, spec as engine};
+use ml::{lora::Plan, memory, model::config::ModelConfig, spec as engine};
 
 const SHAPES: [Architecture; 3] = [
     Architecture {
@@ -33,13 +33,13 @@ const SHAPES: [Architecture; 3] = [
     },
 ];
 
-fn config(shape: &Architecture) -> Gpt2Config {
+fn config(shape: &Architecture) -> ModelConfig {
     let config = serde_json::json!({
         "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_layer": shape.layers, "n_head": shape.heads,
         "n_embd": shape.width, "n_positions": shape.context, "vocab_size": shape.vocabulary,
         "activation_function": "gelu_new",
     });
-    Gpt2Config::from_json(config.to_string().as_bytes()).expect("a GPT-2")
+    ModelConfig::from_json(config.to_string().as_bytes()).expect("a GPT-2")
 }
 
 fn size(tensors: &[ml::tensor_file::Expected]) -> u64 {
@@ -66,6 +66,7 @@ fn both_sides_estimate_the_same_memory() {
         let whole = size(&config.tensors());
         let spec = TrainingSpec {
             method: Method::Scratch(shape),
+            objective: Objective::default(),
             parameters: parameters.clone(),
         };
         let ours = needs(&spec, None).expect("known");
@@ -81,14 +82,17 @@ fn both_sides_estimate_the_same_memory() {
             target_modules: targets.clone(),
             ..engine::LoraSettings::default()
         };
-        let adapter = size(&lora::tensors(&config, &settings));
+        let plan = Plan::new(&config, &settings).expect("it fits");
+        let adapter = size(&plan.tensors());
         let spec = TrainingSpec {
             method: Method::Lora(Lora {
                 rank: 8,
                 alpha: 16.0,
                 dropout: 0.0,
                 target_modules: targets,
+                ..Lora::default()
             }),
+            objective: Objective::default(),
             parameters,
         };
         let ours = needs(&spec, Some(&Shape::from(&shape))).expect("known");

@@ -127,7 +127,7 @@ impl DatasetVersion {
     async fn bytes(&self) -> Long {
         self.0.bytes.into()
     }
-    /// `plain_text` or `chat`; the list may grow.
+    /// `plain_text`, `chat`, `prompt_completion`, `alpaca` or `sharegpt`; the list may grow.
     async fn format(&self) -> &str {
         self.0.format.name()
     }

@@ -3,6 +3,7 @@
 mod control;
 mod estimate;
 mod inputs;
+mod settings;
 mod types;
 
 use async_graphql::{Context, ID, Object, Result, connection::Connection};
@@ -20,6 +21,7 @@ use projections::history::Moment;
 pub use control::JobControlMutation;
 pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
 pub use inputs::*;
+pub use settings::*;
 pub use types::*;
 
 use super::{
@@ -94,6 +96,11 @@ fn start_ids(
             .parse()
             .map(Some)
             .map_err(|error| fault("method.lora.baseModelId", &error)),
+        MethodInput::Full(full) => full
+            .base_model_id
+            .parse()
+            .map(Some)
+            .map_err(|error| fault("method.full.baseModelId", &error)),
     };
     match (experiment, dataset, base) {
         (Ok(experiment), Ok(dataset), Ok(base)) => Ok((experiment, dataset, base)),
@@ -122,9 +129,13 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
                 alpha: lora.alpha,
                 dropout: lora.dropout,
                 target_modules: lora.target_modules,
+                use_rslora: lora.use_rslora,
+                bias: lora.bias.into(),
+                modules_to_save: lora.modules_to_save,
             };
             (Method::Lora(adapter), lora.base_model_version)
         }
+        MethodInput::Full(full) => (Method::Full, full.base_model_version),
     }
 }
 
@@ -144,6 +155,7 @@ async fn order(
     let seen = estimate::base(app, viewer(context)?, base).await?;
     let spec = TrainingSpec {
         method,
+        objective: input.objective.into(),
         parameters: input.parameters.into(),
     };
     let mut terms = input.terms.over(Terms::default());

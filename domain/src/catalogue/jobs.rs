@@ -9,7 +9,10 @@ use crate::{
     jobs::{
         job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order, RestartFrom},
         progress::{Batch, Evaluation, GpuUse, LogLine, Metrics, Point, ProgressEvent, Sample as Text},
-        spec::{Architecture, HyperParameters, Lora, Method, Schedule, TrainingSpec},
+        spec::{
+            Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
+            Objective, Precision, Schedule, TrainingSpec,
+        },
         terms::Terms,
         worker::{Declaration, WorkerEnd, WorkerEvent},
     },
@@ -107,6 +110,9 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         },
     } also {
         "lora" => JobEvent::Queued(Box::new(order(lora(), Some(base())))),
+        "full" => JobEvent::Queued(Box::new(full(ChatTemplate::Model))),
+        "template" => JobEvent::Queued(Box::new(full(ChatTemplate::Custom("{{ messages }}".into())))),
+        "tuned" => JobEvent::Queued(Box::new(tuned())),
         "terms" => JobEvent::Queued(Box::new(cloned())),
         "gpu" => leased_on_a_gpu(),
         "scratch" => JobEvent::Restarted { attempt: 1, from: RestartFrom::Scratch },
@@ -137,7 +143,57 @@ fn lora() -> Method {
         alpha: 16.0,
         dropout: 0.05,
         target_modules: vec!["c_attn".into()],
+        use_rslora: false,
+        bias: LoraBias::None,
+        modules_to_save: Vec::new(),
     })
+}
+
+/// An order for all weights of a base.
+fn full(chat_template: ChatTemplate) -> Order {
+    let mut order = order(Method::Full, Some(base()));
+    order.spec.objective.chat_template = chat_template;
+    order
+}
+
+/// An order that uses everything that the first ones could not.
+fn tuned() -> Order {
+    let method = Method::Lora(Lora {
+        rank: 8,
+        alpha: 16.0,
+        dropout: 0.05,
+        target_modules: vec!["all-linear".into()],
+        use_rslora: true,
+        bias: LoraBias::LoraOnly,
+        modules_to_save: vec!["lm_head".into()],
+    });
+    let mut order = order(method, Some(base()));
+    order.spec.objective = Objective {
+        learn: Learn::LastAnswer,
+        chat_template: ChatTemplate::Named("tool_use".into()),
+    };
+    order.spec.parameters = HyperParameters {
+        steps: 0,
+        epochs: Some(1.5),
+        minimum_share: 0.1,
+        warmup_steps: 0,
+        warmup_ratio: Some(0.03),
+        adam: Adam {
+            beta_1: 0.9,
+            beta_2: 0.95,
+            epsilon: 1e-6,
+        },
+        packing: true,
+        precision: Precision::Bf16,
+        early_stopping: Some(EarlyStopping {
+            patience: 3,
+            min_delta: 0.01,
+        }),
+        keep_best: true,
+        sample_every: 25,
+        ..parameters()
+    };
+    order
 }
 
 fn base() -> BaseUse {
@@ -169,6 +225,7 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
         model: ModelId(id(3)),
         spec: TrainingSpec {
             method,
+            objective: Objective::default(),
             parameters: parameters(),
         },
         max_attempts: 3,
@@ -181,20 +238,33 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
 fn parameters() -> HyperParameters {
     HyperParameters {
         steps: 200,
+        epochs: None,
         batch_size: 8,
         gradient_accumulation: 1,
         learning_rate: 0.001,
         schedule: Schedule::Cosine,
+        minimum_share: 0.0,
         warmup_steps: 10,
+        warmup_ratio: None,
         weight_decay: 0.01,
+        adam: Adam {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+        },
         clip_norm: 1.0,
         sequence_length: 128,
+        packing: false,
+        precision: Precision::F32,
         evaluation_share: 0.05,
         evaluate_every: 50,
+        early_stopping: None,
+        keep_best: false,
         checkpoint_every: 50,
         seed: 1,
         sample_prompt: "Tyger".into(),
         sample_tokens: 64,
+        sample_every: 0,
     }
 }
 

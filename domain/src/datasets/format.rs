@@ -4,6 +4,7 @@
 //! and a sentence that says what to do; bytes come in as a stream, and no more than one line is held.
 
 mod chat;
+mod keyed;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -25,11 +26,26 @@ pub enum Format {
     /// JSON Lines: on each line an object with `messages`, a list of `{"role", "content"}`. A sample is a
     /// line; blank lines are passed over.
     Chat,
+    /// JSON Lines: on each line an object with `prompt` and `completion`. Blank lines are passed over.
+    PromptCompletion,
+    /// JSON Lines: on each line an object with `instruction`, `output` and perhaps `input`. Blank lines are
+    /// passed over.
+    Alpaca,
+    /// JSON Lines: on each line an object with `conversations`, a list of `{"from", "value"}`. Blank lines are
+    /// passed over.
+    #[serde(rename = "sharegpt")]
+    ShareGpt,
 }
 
 impl Format {
     /// Every format, in the order in which help texts list them.
-    pub const ALL: [Self; 2] = [Self::PlainText, Self::Chat];
+    pub const ALL: [Self; 5] = [
+        Self::PlainText,
+        Self::Chat,
+        Self::PromptCompletion,
+        Self::Alpaca,
+        Self::ShareGpt,
+    ];
 
     /// The name in configuration, in URLs and in the log.
     #[must_use]
@@ -37,12 +53,16 @@ impl Format {
         match self {
             Self::PlainText => "plain_text",
             Self::Chat => "chat",
+            Self::PromptCompletion => "prompt_completion",
+            Self::Alpaca => "alpaca",
+            Self::ShareGpt => "sharegpt",
         }
     }
 
     /// Guesses from the file's name and from its first bytes, which may be cut anywhere (64 KiB suffice).
     /// A `.gz` or `.zst` at the end of the name is passed over; the bytes are the decompressed ones. A name
-    /// that says text or JSON Lines decides; otherwise text whose first character is `{` is chat.
+    /// that says text or JSON Lines decides; otherwise text whose first character is `{` is JSON Lines. Of those,
+    /// the keys of the first line tell the format; it is chat where they do not.
     ///
     /// # Errors
     /// Names and contents of formats that are not (yet) read here: CSV, Parquet, archives and so on.
@@ -60,7 +80,7 @@ impl Format {
         let text = head.strip_prefix(UTF8_MARK).unwrap_or(head).trim_ascii_start();
         match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
             "txt" | "text" | "md" => Ok(Self::PlainText),
-            "jsonl" | "ndjson" => Ok(Self::Chat),
+            "jsonl" | "ndjson" => Ok(of_keys(text)),
             "json" if text.starts_with(b"[") => Err(UnknownFormat {
                 what: "one JSON array; write one object per line (jq -c '.[]')".to_owned(),
             }),
@@ -68,9 +88,25 @@ impl Format {
             | "tgz") => Err(UnknownFormat {
                 what: format!("a .{extension} file"),
             }),
-            _ if text.starts_with(b"{") => Ok(Self::Chat),
+            _ if text.starts_with(b"{") => Ok(of_keys(text)),
             _ => Ok(Self::PlainText),
         }
+    }
+}
+
+/// Which JSON Lines they are, by the keys of the first line where it is whole.
+fn of_keys(text: &[u8]) -> Format {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let has = |keys: &[&str]| match serde_json::from_slice(line) {
+        Ok(serde_json::Value::Object(object)) => keys.iter().all(|key| object.contains_key(*key)),
+        _ => false,
+    };
+    match () {
+        () if has(&["messages"]) => Format::Chat,
+        () if has(&["prompt", "completion"]) => Format::PromptCompletion,
+        () if has(&["instruction", "output"]) => Format::Alpaca,
+        () if has(&["conversations"]) => Format::ShareGpt,
+        () => Format::Chat,
     }
 }
 
@@ -117,8 +153,9 @@ impl std::str::FromStr for Format {
 /// A format that is not read here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the dataset is {what}; formats read are plain_text (UTF-8) and chat (JSON Lines with 'messages'), \
-     each also as .gz or .zst"
+    "the dataset is {what}; formats read are plain_text (UTF-8) and JSON Lines: chat ('messages'), \
+     prompt_completion ('prompt', 'completion'), alpaca ('instruction', 'output') and sharegpt \
+     ('conversations'); each also as .gz or .zst"
 )]
 pub struct UnknownFormat {
     what: String,

@@ -32,6 +32,7 @@ pub struct Needs {
 pub fn needs(spec: &TrainingSpec, base: Option<&Shape>) -> Option<Needs> {
     let (shape, adapter) = match &spec.method {
         Method::Scratch(architecture) => (Shape::from(architecture), None),
+        Method::Full => (*base?, None),
         Method::Lora(lora) => {
             let base = *base?;
             let adapter = base.adapter_parameters(lora.rank.into(), &lora.target_modules);
@@ -48,9 +49,10 @@ pub fn needs(spec: &TrainingSpec, base: Option<&Shape>) -> Option<Needs> {
         .layers
         .saturating_mul(tokens)
         .saturating_mul(shape.kept_per_token(length));
-    // Of what is trained: the numbers, their gradients, and the optimiser's two.
+    // Of what is trained: the numbers, their gradients, the optimiser's two, and their best state.
+    let copies = if spec.parameters.keep_best { 5 } else { 4 };
     let numbers = trained
-        .saturating_mul(4)
+        .saturating_mul(copies)
         .saturating_add(frozen)
         .saturating_add(kept);
     Some(Needs {
@@ -60,18 +62,22 @@ pub fn needs(spec: &TrainingSpec, base: Option<&Shape>) -> Option<Needs> {
     })
 }
 
-/// Tokens that `spec` trains on, over all its steps.
+/// Tokens that `spec` trains on, over all its steps; `None` where it counts epochs, whose length shows when the
+/// data is read.
 #[must_use]
-pub fn tokens(spec: &TrainingSpec) -> u64 {
+pub fn tokens(spec: &TrainingSpec) -> Option<u64> {
     let chosen = &spec.parameters;
-    [
+    let factors = [
         chosen.steps,
         chosen.batch_size,
         chosen.gradient_accumulation,
         chosen.sequence_length,
-    ]
-    .into_iter()
-    .fold(1, |product: u64, factor| product.saturating_mul(factor.into()))
+    ];
+    let product = |product: u64, factor: u32| product.saturating_mul(factor.into());
+    chosen
+        .epochs
+        .is_none()
+        .then(|| factors.into_iter().fold(1, product))
 }
 
 /// A training that came to its end, by the same method as the one that is estimated.
@@ -129,7 +135,7 @@ mod tests {
     use super::{Run, duration, needs, tokens};
     use crate::jobs::{
         shape::Shape,
-        spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
     };
 
     const SHAPE: Architecture = Architecture {
@@ -143,6 +149,7 @@ mod tests {
     fn spec(method: Method) -> TrainingSpec {
         TrainingSpec {
             method,
+            objective: Objective::default(),
             parameters: HyperParameters::default(),
         }
     }
@@ -156,6 +163,7 @@ mod tests {
             alpha: 16.0,
             dropout: 0.0,
             target_modules: vec!["c_attn".into(), "c_proj".into()],
+            ..Lora::default()
         }));
         assert_eq!(needs(&lora, None), None);
         let adapter = needs(&lora, Some(&Shape::from(&SHAPE))).expect("known");
@@ -172,7 +180,7 @@ mod tests {
         huge.parameters.batch_size = u32::MAX;
         huge.parameters.gradient_accumulation = u32::MAX;
         huge.parameters.sequence_length = u32::MAX;
-        assert_eq!(tokens(&huge), u64::MAX);
+        assert_eq!(tokens(&huge), Some(u64::MAX));
         assert_eq!(needs(&huge, None).expect("known").memory_bytes, u64::MAX);
     }
 

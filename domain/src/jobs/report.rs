@@ -183,7 +183,7 @@ fn registered(order: &Order) -> ModelEvent {
         name: order.name.clone(),
         description: String::new(),
         content: match order.spec.method {
-            Method::Scratch(_) => ModelKind::Full,
+            Method::Scratch(_) | Method::Full => ModelKind::Full,
             Method::Lora(_) => ModelKind::Adapter,
         },
         visibility: Visibility::Private,

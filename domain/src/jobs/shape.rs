@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::spec::{Architecture, Method, SpecProblem, TrainingSpec};
+use super::spec::{ALL_LINEAR, Architecture, Method, SpecProblem, TrainingSpec};
 
 /// Which layers a block has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Shape {
         let is_target = |name: &str| {
             targets
                 .iter()
-                .any(|target| name == target || name.ends_with(&format!(".{target}")))
+                .any(|target| target == ALL_LINEAR || name == target || name.ends_with(&format!(".{target}")))
         };
         let chosen = self.linears().into_iter().filter(|(name, ..)| is_target(name));
         self.layers
@@ -193,6 +193,15 @@ impl Shape {
             );
             problem("lora.rank", message);
         }
+        let has = |target: &str| {
+            let named = |name: &str| name == target || name.ends_with(&format!(".{target}"));
+            target == ALL_LINEAR || target == "lm_head" || linears.iter().any(|(name, ..)| named(name))
+        };
+        for target in lora.target_modules.iter().filter(|target| !has(target)) {
+            let names: Vec<&str> = linears.iter().map(|(name, ..)| *name).collect();
+            let message = format!("the base has no layer '{target}'; it has {}", names.join(", "));
+            problem("lora.targetModules", message);
+        }
         found
     }
 
@@ -215,7 +224,7 @@ mod tests {
     use serde_json::json;
 
     use super::Shape;
-    use crate::jobs::spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec};
+    use crate::jobs::spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec};
 
     /// The published sizes of these models.
     #[test]
@@ -253,14 +262,19 @@ mod tests {
             rank: 33,
             alpha: 16.0,
             dropout: 0.0,
-            target_modules: vec!["c_attn".to_owned()],
+            target_modules: vec!["c_attn".to_owned(), "q_proj".to_owned()],
+            ..Lora::default()
         };
         let spec = TrainingSpec {
             method: Method::Lora(lora),
+            objective: Objective::default(),
             parameters: HyperParameters::default(),
         };
         let fields: Vec<&str> = shape.misfits(&spec).iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["parameters.sequenceLength", "lora.rank"]);
+        assert_eq!(
+            fields,
+            ["parameters.sequenceLength", "lora.rank", "lora.targetModules"]
+        );
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl StartJob {
         match (&self.spec.method, self.base) {
             (Method::Scratch(_), None) => Ok(None),
             (Method::Scratch(_), Some(_)) => Err(StartJobRefusal::BaseUnwanted),
-            (Method::Lora(_), None) => Err(StartJobRefusal::BaseMissing),
-            (Method::Lora(_), Some((model, number))) => {
+            (Method::Lora(_) | Method::Full, None) => Err(StartJobRefusal::BaseMissing),
+            (Method::Lora(_) | Method::Full, Some((model, number))) => {
                 let base: Model = world.get(model);
                 if base.kind == Some(ModelKind::Adapter) {
                     return Err(StartJobRefusal::BaseIsAdapter);

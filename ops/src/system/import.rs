@@ -10,18 +10,6 @@ use domain::{
 };
 use objects::{Key, Objects};
 
-/// Files of the Hugging Face layout that are taken over; anything else stays where it is.
-const KNOWN: [&str; 8] = [
-    "config.json",
-    "generation_config.json",
-    "merges.txt",
-    "model.safetensors",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-];
-
 /// See the module.
 pub(super) struct FolderImporter {
     root: Option<PathBuf>,
@@ -53,12 +41,15 @@ impl FolderImporter {
     }
 }
 
-/// Loads the model as a training would. Blocks.
+/// Loads the model as a training would, and names the files it consists of; anything else stays where it is. Blocks.
 fn inspect(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
     let loaded = ml::model::folder::load::<ml::Compute>(folder, &Default::default());
-    loaded.map_err(|failure| ImportError::NotAModel(failure.message))?;
-    let files = KNOWN.iter().map(|name| ((*name).to_owned(), folder.join(name)));
-    Ok(files.filter(|(_, path)| path.is_file()).collect())
+    let names = loaded.and_then(|_| ml::model::folder::files(folder));
+    let names = names.map_err(|failure| ImportError::NotAModel(failure.message))?;
+    Ok(names
+        .into_iter()
+        .map(|name| (name.clone(), folder.join(name)))
+        .collect())
 }
 
 #[async_trait]

@@ -35,7 +35,7 @@ use domain::{
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, LogLine, Point, ReportProgress},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
         terms::{Abilities, Terms},
     },
@@ -440,6 +440,7 @@ impl Scene {
             base_shape: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
+                objective: Objective::default(),
                 parameters,
             },
             max_attempts: 2,

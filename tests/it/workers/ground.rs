@@ -23,7 +23,7 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::StartJob,
         terms::Terms,
     },
@@ -205,6 +205,7 @@ impl Ground {
             base_shape: None,
             spec: TrainingSpec {
                 method: Method::Scratch(shape),
+                objective: Objective::default(),
                 parameters,
             },
             max_attempts,

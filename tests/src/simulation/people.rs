@@ -25,7 +25,7 @@ use domain::{
     jobs::{
         control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
         job::RestartFrom,
-        spec::{Architecture, HyperParameters, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
         start::{CancelJob, StartJob},
         terms::Terms,
     },
@@ -385,6 +385,7 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
         base_shape: None,
         spec: TrainingSpec {
             method: Method::Scratch(shape),
+            objective: Objective::default(),
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,

@@ -4,8 +4,11 @@
 //! speeds.
 
 mod card;
+pub mod merge;
 
 use std::path::PathBuf;
+
+use card::Subject;
 
 use crate::{
     failure::Failure,
@@ -48,20 +51,24 @@ pub struct Artifact {
     pub folder: PathBuf,
     /// Its files in order of name.
     pub files: Vec<FileEntry>,
+    /// The folder and the files of the merged model, where the job asks for one.
+    pub merged: Option<(PathBuf, Vec<FileEntry>)>,
     /// Steps done.
     pub steps: u32,
     /// Tokens seen.
     pub tokens: u64,
     /// Loss of the last step.
     pub loss: f64,
-    /// Loss on the held-out share at the first and the last evaluation; `None` without one.
+    /// Loss on the held-out share at the first evaluation and at that of the result; `None` without one.
     pub evaluation: Option<(f64, f64)>,
 }
 
-/// Writes the result of `session` into the job's folder, whole or not at all.
+/// Writes the result of `session` into the job's folder, whole or not at all, and after it the merged model where the
+/// job asks for one.
 ///
 /// # Errors
-/// [`crate::failure::FailureCode::DiskFull`] or an internal failure.
+/// [`crate::failure::FailureCode::DiskFull`] or an internal failure; for the merged model those of
+/// [`merge::write`].
 pub fn write<B: TrainingBackend>(
     job: &JobFile,
     session: &Session<B>,
@@ -69,24 +76,31 @@ pub fn write<B: TrainingBackend>(
 ) -> Result<Artifact, Failure> {
     let base = job.base_model_name.as_deref().unwrap_or("base");
     let mut contents = match session.task() {
-        Task::Scratch { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
-        Task::Lora { settings, .. } => peft::encode(settings, session.parameters(), base)?,
+        Task::Whole { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
+        Task::Lora { config, settings, .. } => peft::encode(config, settings, session.parameters(), base)?,
     };
-    let card = card::text(job, session.progress(), lineage)?;
-    contents.insert("README.md".to_owned(), card.into_bytes());
+    let card = |subject| card::text(subject, job, session.progress(), session.judged(), lineage);
+    let own = card(Subject::Result(session.task().config().title()))?;
+    contents.insert("README.md".to_owned(), own.into_bytes());
     let folder = job.artifact();
     let files = files::write_folder(&folder, &contents)?;
+    let merged = match (session.task(), &job.base_model_dir) {
+        (Task::Lora { config, plan, .. }, Some(base)) if job.outputs.merged => {
+            let card = card(Subject::Merged)?;
+            let target = job.merged();
+            let files = merge::write(base, config, plan, session.parameters(), &card, &target)?;
+            Some((target, files))
+        }
+        _ => None,
+    };
     let progress = session.progress();
-    let evaluations = &progress.evaluations;
     Ok(Artifact {
         folder,
         files,
+        merged,
         steps: progress.step,
         tokens: progress.tokens,
         loss: progress.loss.unwrap_or(0.0),
-        evaluation: evaluations
-            .first()
-            .zip(evaluations.last())
-            .map(|(first, last)| (first.loss, last.loss)),
+        evaluation: session.judged().map(|(first, result)| (first.loss, result.loss)),
     })
 }

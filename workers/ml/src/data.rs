@@ -5,7 +5,11 @@
 
 pub mod batch;
 pub mod chat;
+pub mod documents;
+pub mod formats;
+pub mod sampler;
 pub mod source;
+pub mod template;
 pub mod tokenizer;
 
 use rand::seq::SliceRandom;
@@ -13,8 +17,9 @@ use rand::seq::SliceRandom;
 use crate::{
     failure::{Failure, FailureCode},
     random::{Purpose, stream},
-    spec::Hyperparameters,
+    spec::{Hyperparameters, Objective},
 };
+use documents::{Tally, Writer};
 use source::Source;
 use tokenizer::Tokenizer;
 
@@ -25,7 +30,7 @@ pub struct Document {
     pub tokens: Vec<u32>,
     /// For each token whether the model learns to predict it.
     pub learned: Vec<bool>,
-    /// Whether a piece may begin anywhere (text) or only at the start (a conversation).
+    /// Whether a piece may begin anywhere (text) or only at the start (a conversation, a prompt).
     pub cut_anywhere: bool,
 }
 
@@ -36,41 +41,50 @@ pub struct Corpus {
     pub train: Vec<Document>,
     /// What is held out; empty when nothing is.
     pub evaluation: Vec<Document>,
-    /// Conversations left out because no answer lies within the sequence length.
-    pub skipped: usize,
+    /// What became of the samples.
+    pub tally: Tally,
+    /// Whether all of it is conversations.
+    is_chat: bool,
 }
 
 impl Corpus {
-    /// Tokenises `sources` and splits them: the last share of each text, and conversations chosen by the
-    /// seed, are held out.
+    /// Tokenises `sources` and splits them: the last share of each text, and conversations and prompts chosen by
+    /// the seed, are held out.
     ///
     /// # Errors
-    /// [`FailureCode::DatasetEmpty`] when nothing is left to learn from or to evaluate with.
-    pub fn new(sources: &[Source], tokenizer: &Tokenizer, chosen: &Hyperparameters) -> Result<Self, Failure> {
-        let piece = chosen.sequence_length as usize + 1;
+    /// [`FailureCode::DatasetEmpty`] when nothing is left to learn from or to evaluate with;
+    /// [`FailureCode::ChatTemplateInvalid`].
+    pub fn new(
+        sources: &[Source],
+        tokenizer: &Tokenizer,
+        objective: &Objective,
+        chosen: &Hyperparameters,
+    ) -> Result<Self, Failure> {
+        let writer = Writer::new(tokenizer, objective, chosen.sequence_length as usize + 1)?;
         let mut corpus = Self {
             train: Vec::new(),
             evaluation: Vec::new(),
-            skipped: 0,
+            tally: Tally::default(),
+            is_chat: sources.iter().all(|source| matches!(source, Source::Chat(_))),
         };
-        let mut conversations = Vec::new();
+        let mut samples = Vec::new();
         for source in sources {
             match source {
-                Source::Text(text) => {
-                    corpus.add_text(tokenizer.encode(text)?, tokenizer, chosen.eval_fraction);
-                }
+                Source::Text(text) => corpus.add_text(tokenizer.encode_framed(text)?, chosen.eval_fraction),
                 Source::Chat(chats) => {
                     for chat in chats {
-                        conversations.push(chat::tokenise(chat, tokenizer, piece)?);
+                        samples.extend(writer.conversation(chat, &mut corpus.tally)?);
+                    }
+                }
+                Source::Pairs(pairs) => {
+                    for pair in pairs {
+                        samples.extend(writer.pair(pair, &mut corpus.tally)?);
                     }
                 }
             }
         }
-        let found = conversations.len();
-        conversations.retain(|document| document.learned.contains(&true));
-        corpus.skipped = found - conversations.len();
-        corpus.add_conversations(conversations, chosen);
-        corpus.check(found, chosen)?;
+        corpus.add_samples(samples, chosen);
+        corpus.check(chosen)?;
         Ok(corpus)
     }
 
@@ -92,14 +106,13 @@ impl Corpus {
             .sum()
     }
 
-    /// Whether every document is a conversation.
+    /// Whether all of it is conversations.
     #[must_use]
     pub fn is_chat(&self) -> bool {
-        self.train.iter().all(|document| !document.cut_anywhere)
+        self.is_chat
     }
 
-    fn add_text(&mut self, mut tokens: Vec<u32>, tokenizer: &Tokenizer, held_out: f64) {
-        tokens.extend(tokenizer.end_of_text());
+    fn add_text(&mut self, mut tokens: Vec<u32>, held_out: f64) {
         let tail = (tokens.len() as f64 * held_out).round() as usize;
         let rest = tokens.split_off(tokens.len() - tail);
         for (tokens, documents) in [(tokens, &mut self.train), (rest, &mut self.evaluation)] {
@@ -114,22 +127,24 @@ impl Corpus {
         }
     }
 
-    fn add_conversations(&mut self, mut conversations: Vec<Document>, chosen: &Hyperparameters) {
-        conversations.shuffle(&mut stream(chosen.seed, Purpose::Split, 0, 0));
-        let share = conversations.len() as f64 * chosen.eval_fraction;
-        let at_least = usize::from(chosen.eval_fraction > 0.0 && conversations.len() > 1);
+    fn add_samples(&mut self, mut samples: Vec<Document>, chosen: &Hyperparameters) {
+        samples.shuffle(&mut stream(chosen.seed, Purpose::Split, 0, 0));
+        let share = samples.len() as f64 * chosen.eval_fraction;
+        let at_least = usize::from(chosen.eval_fraction > 0.0 && samples.len() > 1);
         let held_out = (share.round() as usize).max(at_least);
-        self.evaluation.extend(conversations.drain(..held_out));
-        self.train.extend(conversations);
+        self.evaluation.extend(samples.drain(..held_out));
+        self.train.extend(samples);
     }
 
-    fn check(&self, conversations: usize, chosen: &Hyperparameters) -> Result<(), Failure> {
+    fn check(&self, chosen: &Hyperparameters) -> Result<(), Failure> {
         let empty = |message: String| Err(Failure::new(FailureCode::DatasetEmpty, message));
         let length = chosen.sequence_length;
-        if self.train.is_empty() && conversations > 0 {
+        if self.train.is_empty() && self.tally.met > 0 {
             return empty(format!(
-                "none of the {conversations} conversations has an answer of the assistant within its first \
-                 {length} tokens; raise sequence_length or check the roles"
+                "none of the {} samples can be learnt from within the first {length} tokens: {}; raise \
+                 sequence_length, check the roles (answers are the assistant's), or learn everything",
+                self.tally.met,
+                self.tally.lines().join("; ")
             ));
         }
         if self.train.is_empty() {
@@ -184,7 +199,8 @@ mod tests {
     }
 
     fn refusal(sources: &[Source]) -> Failure {
-        let failure = Corpus::new(sources, &tokenizer(), &chosen()).expect_err("refused");
+        let failure =
+            Corpus::new(sources, &tokenizer(), &Objective::default(), &chosen()).expect_err("refused");
         assert_eq!(failure.code, FailureCode::DatasetEmpty);
         failure
     }
@@ -218,8 +234,8 @@ mod tests {
         let text = "the quick brown fox jumps over the lazy dog ".repeat(20);
         let chats = (0..10).map(|number| chat(&number.to_string(), "fox")).collect();
         let sources = [Source::Text(text.clone()), Source::Chat(chats)];
-        let corpus = Corpus::new(&sources, &tokenizer(), &chosen()).expect("a corpus");
-        let again = Corpus::new(&sources, &tokenizer(), &chosen()).expect("a corpus");
+        let corpus = Corpus::new(&sources, &tokenizer(), &Objective::default(), &chosen()).expect("a corpus");
+        let again = Corpus::new(&sources, &tokenizer(), &Objective::default(), &chosen()).expect("a corpus");
         assert_eq!(
             (&corpus.train, &corpus.evaluation),
             (&again.train, &again.evaluation)

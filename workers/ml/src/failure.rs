@@ -19,6 +19,8 @@ pub enum FailureCode {
     DatasetUnreadable,
     /// The base model's folder is incomplete, damaged or of an unknown architecture.
     BaseModelInvalid,
+    /// A chat template is no Jinja, is not there, goes on without end, or does not fit the conversations.
+    ChatTemplateInvalid,
     /// The loss or a gradient became infinite or not a number.
     LossNotFinite,
     /// No checkpoint could be read back as it was written.

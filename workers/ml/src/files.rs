@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Read, Write},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -67,12 +67,47 @@ pub fn describe(path: &Path) -> Result<FileEntry, Failure> {
 /// # Errors
 /// [`FailureCode::DiskFull`], or [`FailureCode::Internal`] for any other refusal of the operating system.
 pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Result<Vec<FileEntry>, Failure> {
+    replace_folder(target, |staging| {
+        for (name, bytes) in contents {
+            let path = staging.join(name);
+            fs::write(&path, bytes).map_err(|error| cannot("write", &path, &error))?;
+        }
+        Ok(())
+    })?;
+    let entry = |(name, bytes): (&String, &Vec<u8>)| FileEntry {
+        name: name.clone(),
+        sha256: sha256(bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok(contents.iter().map(entry).collect())
+}
+
+/// As [`write_folder`], for contents that do not fit into memory together: `fill` writes the files into the folder
+/// it is given. Returns their entries in order of name, read back from the disk.
+///
+/// # Errors
+/// As [`write_folder`], and those of `fill`; what was there before is then still whole.
+pub fn fill_folder(
+    target: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<Vec<FileEntry>, Failure> {
+    replace_folder(target, fill)?;
+    names(target)?
+        .iter()
+        .map(|name| describe(&target.join(name)))
+        .collect()
+}
+
+fn replace_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
     let staging = beside(target, ".new");
     remove_folder(&staging)?;
     fs::create_dir_all(&staging).map_err(|error| cannot("create", &staging, &error))?;
-    for (name, bytes) in contents {
+    fill(&staging)?;
+    for name in names(&staging)? {
         let path = staging.join(name);
-        write_through(&path, bytes).map_err(|error| cannot("write", &path, &error))?;
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| cannot("flush", &path, &error))?;
     }
     sync_folder(&staging)?;
     fail::fail_point!("trainer.folder_staged");
@@ -84,13 +119,19 @@ pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Resu
     fs::rename(&staging, target).map_err(|error| cannot("create", target, &error))?;
     fail::fail_point!("trainer.folder_named");
     sync_folder(target.parent().unwrap_or(Path::new(".")))?;
-    remove_folder(&replaced)?;
-    let entry = |(name, bytes): (&String, &Vec<u8>)| FileEntry {
-        name: name.clone(),
-        sha256: sha256(bytes),
-        bytes: bytes.len() as u64,
-    };
-    Ok(contents.iter().map(entry).collect())
+    remove_folder(&replaced)
+}
+
+/// The names of the files in `folder`, in order.
+fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    let refuse = |error: &_| cannot("list", folder, error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| refuse(&error))? {
+        let name = entry.map_err(|error| refuse(&error))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Removes the folder `path` with all in it; already gone is success.
@@ -102,12 +143,6 @@ pub fn remove_folder(path: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
         _ => Ok(()),
     }
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn sync_folder(path: &Path) -> Result<(), Failure> {

@@ -2,13 +2,12 @@
 //!
 //! Rule: the same network, prompt, settings and seed give the same text.
 
-use burn::tensor::{Int, Tensor, TensorData};
 use rand::Rng;
 
 use crate::{
     failure::Failure,
     lora::{Adapter, AdapterPass},
-    model::{Cache, Gpt2, ops::TransformerOps},
+    model::{Cache, CausalModel, Tokens, ops::TransformerOps},
     parameters::values,
     random::{Purpose, stream},
 };
@@ -17,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Network<B: TransformerOps> {
     /// The model.
-    pub model: Gpt2<B>,
+    pub model: CausalModel<B>,
     /// The adapter on it.
     pub adapter: Option<Adapter<B>>,
 }
@@ -49,7 +48,7 @@ impl<B: TransformerOps> Network<B> {
     /// # Errors
     /// An internal failure when scores cannot be read from the device.
     pub fn generate(&self, prompt: &[u32], count: usize, choice: Choice) -> Result<Vec<u32>, Failure> {
-        let context = self.model.config().context;
+        let context = self.model.config().context();
         let room = count.min(context / 2);
         let prompt = &prompt[prompt.len().saturating_sub(context - room)..];
         if prompt.is_empty() || room == 0 {
@@ -62,7 +61,7 @@ impl<B: TransformerOps> Network<B> {
         while continuation.len() < room {
             let scores = self.next_scores(&current, &mut cache)?;
             let token = choose(&scores, choice, &mut rng);
-            if Some(token) == self.model.config().end_of_text {
+            if self.model.config().ends_of_text().contains(&token) {
                 break;
             }
             continuation.push(token);
@@ -73,12 +72,10 @@ impl<B: TransformerOps> Network<B> {
 
     /// Scores of the token after `tokens`, which follow those of `cache`.
     fn next_scores(&self, tokens: &[u32], cache: &mut Cache<B>) -> Result<Vec<f32>, Failure> {
-        let device = self.model.head().device();
-        let ids: Vec<i32> = tokens.iter().map(|id| *id as i32).collect();
-        let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device);
+        let ids = Tokens::rows(tokens.iter().map(|id| *id as i32).collect(), 1);
         let mut pass = self.adapter.as_ref().map(AdapterPass::exact);
-        let hidden = self.model.hidden(ids, pass.as_mut(), Some(cache));
-        let width = self.model.config().width;
+        let hidden = self.model.hidden(&ids, pass.as_mut(), Some(cache));
+        let width = self.model.config().width();
         values(
             self.model
                 .logits(hidden.slice([tokens.len() - 1..tokens.len(), 0..width])),

@@ -22,7 +22,7 @@ pub struct JobFile {
     pub spec: TrainingSpec,
     /// The dataset, in order.
     pub dataset_files: Vec<DatasetFile>,
-    /// The base model's folder in the Hugging Face layout; demanded for method lora.
+    /// The base model's folder in the Hugging Face layout; demanded for methods lora and full.
     #[serde(default)]
     pub base_model_dir: Option<PathBuf>,
     /// The base model's name in the adapter's configuration and on the model card. Default `base`.
@@ -31,14 +31,25 @@ pub struct JobFile {
     /// The title of the model card. Default `model`.
     #[serde(default)]
     pub model_name: Option<String>,
-    /// Where checkpoints (`checkpoints/`) and the result (`artifact/`) are written; made when missing.
+    /// Where checkpoints (`checkpoints/`) and the results (`artifact/`, `merged/`) are written; made when missing.
     pub work_dir: PathBuf,
     /// The checkpoint to go on from. `None` starts anew and removes the checkpoints in `work_dir`.
     #[serde(default)]
     pub resume_from: Option<PathBuf>,
+    /// What is written beside the result.
+    #[serde(default)]
+    pub outputs: Outputs,
     /// Threads to compute with; `None` is all cores. It takes effect through [`JobFile::environment`].
     #[serde(default)]
     pub threads: Option<u32>,
+}
+
+/// What is written beside the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outputs {
+    /// Method lora: the base model with the adapter merged into it, in [`JobFile::merged`]. Default false.
+    pub merged: bool,
 }
 
 impl JobFile {
@@ -65,8 +76,12 @@ impl JobFile {
             .into_iter()
             .map(|problem| format!("{} {}", problem.field, problem.message))
             .collect();
-        if self.spec.lora.is_some() && self.base_model_dir.is_none() {
-            problems.push("base_model_dir is missing; method lora needs a base model".to_owned());
+        let needs_base = self.spec.method.needs_base();
+        if needs_base && self.base_model_dir.is_none() {
+            problems.push("base_model_dir is missing; methods lora and full need a base model".to_owned());
+        }
+        if !needs_base && self.base_model_dir.is_some() {
+            problems.push("base_model_dir belongs to methods lora and full only".to_owned());
         }
         if self.dataset_files.is_empty() {
             problems.push("dataset_files is empty; name at least one file".to_owned());
@@ -92,6 +107,12 @@ impl JobFile {
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.work_dir.join("checkpoints")
+    }
+
+    /// Where the merged model is written, if it is asked for.
+    #[must_use]
+    pub fn merged(&self) -> PathBuf {
+        self.work_dir.join("merged")
     }
 
     /// Where the result is written.

@@ -1,106 +1,50 @@
-//! LoRA (Hu et al., arXiv:2106.09685): a low-rank update beside each chosen matrix of a frozen model.
+//! LoRA (Hu et al., arXiv:2106.09685): a low-rank update beside each chosen matrix of a frozen model, by the
+//! rules of Hugging Face's PEFT.
 //!
 //! Rule: the base is never touched; an adapter is a [`ParameterSet`] of pairs `A` `[in, rank]`, `B`
-//! `[rank, out]`, and adds `alpha / rank · x · A · B`.
+//! `[rank, out]`, which add `scale · x · A · B`, and of whole tensors of the base that learn too (biases, saved
+//! modules) under the names they have there.
 
 pub mod peft;
+mod plan;
 
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
+pub use plan::Plan;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     failure::Failure,
-    model::config::Gpt2Config,
+    model::{
+        config::{HEAD, ModelConfig},
+        ops::{Dropout, LowRank},
+    },
     parameters::{ParameterSet, matrix},
     random::{Purpose, stream},
     spec::LoraSettings,
-    tensor_file::Expected,
 };
 
-/// A matrix of a block that an adapter may update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// Queries, keys and values.
-    AttentionIn,
-    /// Attention's output.
-    AttentionOut,
-    /// The feed-forward layer's first matrix.
-    FeedIn,
-    /// The feed-forward layer's second matrix.
-    FeedOut,
-}
-
-impl Slot {
-    /// All of a block.
-    pub const ALL: [Self; 4] = [Self::AttentionIn, Self::AttentionOut, Self::FeedIn, Self::FeedOut];
-
-    /// Its name inside a block, as Hugging Face has it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AttentionIn => "attn.c_attn",
-            Self::AttentionOut => "attn.c_proj",
-            Self::FeedIn => "mlp.c_fc",
-            Self::FeedOut => "mlp.c_proj",
-        }
-    }
-
-    /// `[in, out]` in a model of `width`.
-    #[must_use]
-    pub fn shape(self, width: usize) -> [usize; 2] {
-        match self {
-            Self::AttentionIn => [width, 3 * width],
-            Self::AttentionOut => [width, width],
-            Self::FeedIn => [width, 4 * width],
-            Self::FeedOut => [4 * width, width],
-        }
-    }
-
-    /// PEFT's rule: a target is the whole name or its end after a dot.
-    #[must_use]
-    pub fn is_targeted_by(self, target: &str) -> bool {
-        self.name() == target || self.name().ends_with(&format!(".{target}"))
-    }
-}
-
-/// The matrices of an adapter with `settings` on a model of `config`: `…lora_A` `[in, rank]` and `…lora_B`
-/// `[rank, out]`.
+/// What an update is scaled by: alpha / rank, or alpha / √rank for rsLoRA (Kalajdzievski, arXiv:2312.03732).
 #[must_use]
-pub fn tensors(config: &Gpt2Config, settings: &LoraSettings) -> Vec<Expected> {
-    let rank = settings.rank as usize;
-    let mut tensors = Vec::new();
-    for block in 0..config.layers {
-        for slot in Slot::ALL {
-            if settings
-                .target_modules
-                .iter()
-                .any(|target| slot.is_targeted_by(target))
-            {
-                let [input, output] = slot.shape(config.width);
-                tensors.push((name(block, slot, "A"), [input, rank]));
-                tensors.push((name(block, slot, "B"), [rank, output]));
-            }
-        }
-    }
-    tensors
+pub fn scale(settings: &LoraSettings) -> f64 {
+    let rank = f64::from(settings.rank);
+    settings.alpha / if settings.use_rslora { rank.sqrt() } else { rank }
 }
 
-fn name(block: usize, slot: Slot, half: &str) -> String {
-    format!("h.{block}.{}.lora_{half}", slot.name())
-}
-
-/// A new adapter as PEFT draws it: `A` uniform in ±1/√in (Kaiming with a = √5), `B` zero, so that it changes
-/// nothing yet.
-#[must_use]
+/// A new adapter of `plan` as PEFT draws it: `A` uniform in ±1/√in (Kaiming with a = √5), `B` zero, whole tensors
+/// as they are in `base`, so that it changes nothing yet.
+///
+/// # Errors
+/// An internal failure when `base` lacks a tensor.
 pub fn initial<B: Backend>(
-    config: &Gpt2Config,
-    settings: &LoraSettings,
+    plan: &Plan,
+    base: &ParameterSet<B>,
+    config: &ModelConfig,
     seed: u64,
     device: &B::Device,
-) -> ParameterSet<B> {
+) -> Result<ParameterSet<B>, Failure> {
     let mut set = ParameterSet::default();
-    for (index, (name, [rows, columns])) in tensors(config, settings).into_iter().enumerate() {
+    for (index, (name, [rows, columns])) in plan.pairs().into_iter().enumerate() {
         let mut rng = stream(seed, Purpose::Initialisation, 0, index as u64);
         let bound = 1.0 / (rows as f32).sqrt();
         let down = name.ends_with("lora_A");
@@ -114,49 +58,45 @@ pub fn initial<B: Backend>(
         let numbers = (0..rows * columns).map(|_| draw()).collect();
         set.insert(name, matrix(numbers, [rows, columns], device));
     }
-    set
+    for (name, _) in plan.copied() {
+        let from = if name == HEAD && config.is_tied() {
+            config.embedding()
+        } else {
+            name
+        };
+        set.insert(name, base.get(from)?);
+    }
+    Ok(set)
 }
 
 /// `A` `[in, rank]` and `B` `[rank, out]` of one matrix.
 type Pair<B> = (Tensor<B, 2>, Tensor<B, 2>);
 
-/// An adapter ready for the network.
+/// An adapter ready for the network. Its whole tensors are not here but in the network
+/// ([`crate::model::CausalModel::replacing`]).
 #[derive(Clone, Debug)]
 pub struct Adapter<B: Backend> {
-    blocks: Vec<[Option<Pair<B>>; 4]>,
+    /// By the places of [`ModelConfig::linears`].
+    pairs: Vec<Option<Pair<B>>>,
     scale: f64,
 }
 
 impl<B: Backend> Adapter<B> {
-    /// The adapter of `settings` over `parameters`, whose tensors are shared.
+    /// The adapter of `plan` over `parameters`, whose tensors are shared.
     ///
     /// # Errors
     /// An internal failure when a tensor is missing.
-    pub fn new(
-        config: &Gpt2Config,
-        settings: &LoraSettings,
-        parameters: &ParameterSet<B>,
-    ) -> Result<Self, Failure> {
-        let mut blocks = Vec::new();
-        for block in 0..config.layers {
-            let mut pairs = [const { None }; 4];
-            for (slot, pair) in Slot::ALL.into_iter().zip(&mut pairs) {
-                if settings
-                    .target_modules
-                    .iter()
-                    .any(|target| slot.is_targeted_by(target))
-                {
-                    *pair = Some((
-                        parameters.get(&name(block, slot, "A"))?,
-                        parameters.get(&name(block, slot, "B"))?,
-                    ));
-                }
-            }
-            blocks.push(pairs);
-        }
+    pub fn new(plan: &Plan, parameters: &ParameterSet<B>) -> Result<Self, Failure> {
+        let pair = |name: Option<&str>| match name {
+            Some(name) => Ok(Some((
+                parameters.get(&format!("{name}.lora_A"))?,
+                parameters.get(&format!("{name}.lora_B"))?,
+            ))),
+            None => Ok(None),
+        };
         Ok(Self {
-            blocks,
-            scale: settings.alpha / f64::from(settings.rank),
+            pairs: plan.places().map(pair).collect::<Result<_, Failure>>()?,
+            scale: plan.scale(),
         })
     }
 }
@@ -187,30 +127,19 @@ impl<'a, B: Backend> AdapterPass<'a, B> {
         }
     }
 
-    /// What the adapter adds for `input` `[n, in]` at `slot` of `block`; `None` where it has no pair.
-    pub fn update(&mut self, block: usize, slot: Slot, input: Tensor<B, 2>) -> Option<Tensor<B, 2>> {
-        let (down, up) = self.adapter.blocks[block][slot as usize].clone()?;
-        let input = match &mut self.dropout {
-            Some((probability, rng)) => drop_out(input, *probability, rng),
-            None => input,
-        };
-        Some(input.matmul(down).mul_scalar(self.adapter.scale).matmul(up))
-    }
-}
-
-fn drop_out<B: Backend>(input: Tensor<B, 2>, probability: f64, rng: &mut ChaCha8Rng) -> Tensor<B, 2> {
-    let [rows, columns] = input.dims();
-    let kept = (1.0 / (1.0 - probability)) as f32;
-    let threshold = (probability * f64::from(u32::MAX)) as u32;
-    let mask: Vec<f32> = (0..rows * columns)
-        .map(|_| {
-            if rng.random::<u32>() < threshold {
-                0.0
-            } else {
-                kept
-            }
+    /// The update of the matrix at `place` of [`ModelConfig::linears`]; `None` where it has no pair. Each call
+    /// drops others of the inputs.
+    pub fn update(&mut self, place: usize) -> Option<LowRank<B>> {
+        let (down, up) = self.adapter.pairs.get(place)?.clone()?;
+        let dropout = self.dropout.as_mut().map(|(probability, rng)| Dropout {
+            probability: *probability,
+            key: rng.random(),
+        });
+        Some(LowRank {
+            down,
+            up,
+            scale: self.adapter.scale,
+            dropout,
         })
-        .collect();
-    let mask = Tensor::from_data(TensorData::new(mask, [rows, columns]), &input.device());
-    input * mask
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     failure::{Failure, FailureCode},
-    model::config::Gpt2Config,
+    model::config::ModelConfig,
     spec::Hyperparameters,
 };
 
@@ -13,16 +13,26 @@ use crate::{
 const NUMBER: u64 = 4;
 
 /// Bytes that training needs at least: `trained` of the model's numbers with their gradients and the
-/// optimiser's two, the frozen ones, and what one micro-batch keeps for its gradients.
+/// optimiser's two, their best state where it is kept, the frozen ones, and what one micro-batch keeps for its gradients.
 #[must_use]
-pub fn needed(config: &Gpt2Config, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
-    let [width, layers, heads] = [config.width, config.layers, config.heads].map(|size| size as u64);
+pub fn needed(config: &ModelConfig, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
+    let [width, feed, heads, layers] = [
+        config.width(),
+        config.feed_width(),
+        config.heads(),
+        config.layers(),
+    ]
+    .map(|size| size as u64);
+    let [queries, keys] =
+        [config.heads(), config.key_heads()].map(|heads| (heads * config.head_size()) as u64);
     let length = u64::from(chosen.sequence_length);
     let rows = u64::from(chosen.batch_size);
     // Of a block: two norms with input and output, queries, keys and values, attention's output, the
-    // feed-forward layer's input, gate and output (4 widths each); and attention's weights.
-    let of_block = rows * length * (20 * width + heads * length);
-    NUMBER * (4 * trained + frozen + layers * of_block)
+    // feed-forward layer's input, gate and output; and attention's weights.
+    let of_token = 4 * width + 2 * queries + 2 * keys + 3 * feed + heads * length;
+    let of_block = rows * length * of_token;
+    let best = if chosen.keep_best { trained } else { 0 };
+    NUMBER * (4 * trained + best + frozen + layers * of_block)
 }
 
 /// Refuses a training that needs more than `available` bytes.
@@ -71,7 +81,7 @@ fn kilobytes(file: &str, field: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Architecture;
+    use crate::{model::config::Gpt2Config, spec::Architecture};
 
     #[test]
     fn a_training_that_cannot_fit_is_refused_with_what_to_lower() {
@@ -82,7 +92,7 @@ mod tests {
             context: 4096,
             vocab_size: 65_536,
         };
-        let config = Gpt2Config::of(&shape, 65_536, None);
+        let config = Gpt2Config::of(&shape, 65_536, None).into();
         let chosen = Hyperparameters {
             batch_size: 1024,
             sequence_length: 4096,

@@ -1,220 +1,307 @@
-//! GPT-2: the network (Radford et al., 2019), as Hugging Face's `GPT2LMHeadModel` computes it.
+//! Causal language models: the GPT-2 family (Radford et al., 2019) and the Llama family (Touvron et al.,
+//! arXiv:2307.09288), as Hugging Face's `…ForCausalLM` classes compute them.
 //!
-//! Rule: a network is a view of a [`ParameterSet`]; it owns no state and is rebuilt for each graph, so that
-//! frozen, trained and inner-backend networks are one type.
+//! All are the same stack of pre-norm blocks and differ in their parts, so the parts are what varies here. Rule:
+//! a network is a view of a [`ParameterSet`](crate::parameters::ParameterSet); it owns no state and is rebuilt
+//! for each graph, so that frozen, trained and inner-backend networks are one type.
 
+mod build;
+mod cache;
 pub mod config;
 pub mod folder;
+pub mod generation;
 pub mod ops;
+mod rotary;
+mod tokens;
 
-use burn::tensor::{Int, Tensor, backend::Backend};
-use config::Gpt2Config;
-use ops::TransformerOps;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{
-    failure::Failure,
-    lora::{AdapterPass, Slot},
-    parameters::ParameterSet,
-};
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+pub use cache::Cache;
+use config::{ModelConfig, rope::Rope};
+use ops::{Orientation, Sight, TransformerOps};
+use rotary::Rotation;
+pub use tokens::Tokens;
 
-/// `y = x · weight + bias`.
+use crate::lora::AdapterPass;
+
+/// `y = x · W (+ bias)`, where an adapter may add to `y`.
 #[derive(Clone, Debug)]
-pub struct Linear<B: Backend> {
-    /// `[in, out]`, the layout of Hugging Face's `Conv1D`.
-    pub weight: Tensor<B, 2>,
+struct Linear<B: Backend> {
+    /// As the file has it; see [`CausalModel::orientation`].
+    weight: Tensor<B, 2>,
     /// `[1, out]`.
-    pub bias: Tensor<B, 2>,
+    bias: Option<Tensor<B, 2>>,
+    /// In [`ModelConfig::linears`].
+    place: usize,
 }
 
-/// Layer normalisation.
+/// A normalisation of rows; gains and biases are `[1, width]`.
 #[derive(Clone, Debug)]
-pub struct Norm<B: Backend> {
-    /// `[1, width]`.
-    pub gain: Tensor<B, 2>,
-    /// `[1, width]`.
-    pub bias: Tensor<B, 2>,
+enum Norm<B: Backend> {
+    /// To mean 0 and variance 1 (arXiv:1607.06450).
+    Layer { gain: Tensor<B, 2>, bias: Tensor<B, 2> },
+    /// To mean square 1 (arXiv:1910.07467).
+    Rms { gain: Tensor<B, 2> },
 }
 
-/// One transformer block (pre-norm).
+/// Self-attention.
 #[derive(Clone, Debug)]
-pub struct Block<B: Backend> {
+enum Attention<B: Backend> {
+    /// One matrix gives queries, keys and values.
+    Packed { enters: Linear<B>, leaves: Linear<B> },
+    /// Rotated queries and keys of their own, several heads of queries to one of keys.
+    Grouped {
+        queries: Linear<B>,
+        keys: Linear<B>,
+        values: Linear<B>,
+        leaves: Linear<B>,
+        /// Norms of each head's queries and keys.
+        head_norms: Option<[Norm<B>; 2]>,
+        /// How many tokens a token sees, itself included.
+        window: Option<usize>,
+    },
+}
+
+/// The feed-forward layer.
+#[derive(Clone, Debug)]
+enum Feed<B: Backend> {
+    /// `gelu(x · W₁) · W₂`.
+    Gelu { enters: Linear<B>, leaves: Linear<B> },
+    /// `(silu(x · W₁) ⊙ (x · W₂)) · W₃` (arXiv:2002.05202).
+    Gated {
+        gate: Linear<B>,
+        up: Linear<B>,
+        down: Linear<B>,
+    },
+}
+
+/// One transformer block.
+#[derive(Clone, Debug)]
+struct Block<B: Backend> {
     attention_norm: Norm<B>,
-    attention_in: Linear<B>,
-    attention_out: Linear<B>,
+    attention: Attention<B>,
     feed_norm: Norm<B>,
-    feed_in: Linear<B>,
-    feed_out: Linear<B>,
+    feed: Feed<B>,
 }
 
-/// The network.
+/// How a network knows where a token stands.
 #[derive(Clone, Debug)]
-pub struct Gpt2<B: Backend> {
-    config: Gpt2Config,
-    token_embedding: Tensor<B, 2>,
-    position_embedding: Tensor<B, 2>,
+enum Positions<B: Backend> {
+    /// A learned row per position, added to the tokens: `[context, width]`.
+    Learned(Tensor<B, 2>),
+    /// Queries and keys are rotated by it.
+    Rotary(Rope),
+}
+
+/// A causal language model.
+#[derive(Clone, Debug)]
+pub struct CausalModel<B: Backend> {
+    config: Arc<ModelConfig>,
+    epsilon: f64,
+    orientation: Orientation,
+    embedding: Tensor<B, 2>,
+    positions: Positions<B>,
     blocks: Vec<Block<B>>,
     final_norm: Norm<B>,
+    head: Tensor<B, 2>,
 }
 
-/// Keys and values of the tokens seen so far, per block `[1, heads, seen, width / heads]`.
-#[derive(Clone, Debug)]
-pub struct Cache<B: Backend> {
-    blocks: Vec<(Tensor<B, 4>, Tensor<B, 4>)>,
+/// What all blocks of a pass share.
+struct Pass<'p, 'a, B: Backend> {
+    adapter: Option<&'p mut AdapterPass<'a, B>>,
+    cache: Option<&'p mut Cache<B>>,
+    rotation: Option<Rotation<B>>,
+    /// By window.
+    sights: BTreeMap<Option<usize>, Sight>,
+    batch: usize,
 }
 
-impl<B: Backend> Default for Cache<B> {
-    fn default() -> Self {
-        Self { blocks: Vec::new() }
-    }
-}
-
-impl<B: Backend> Cache<B> {
-    /// How many tokens it holds.
-    #[must_use]
-    pub fn seen(&self) -> usize {
-        self.seen_by(0)
-    }
-
-    /// How many tokens the entry of `block` holds: during a pass, later blocks are behind the first.
-    fn seen_by(&self, block: usize) -> usize {
-        self.blocks.get(block).map_or(0, |(keys, _)| keys.dims()[2])
-    }
-
-    /// Appends to the entry of `block` and returns all keys and values.
-    fn extend(
-        &mut self,
-        block: usize,
-        keys: Tensor<B, 4>,
-        values: Tensor<B, 4>,
-    ) -> (Tensor<B, 4>, Tensor<B, 4>) {
-        let entry = match self.blocks.get(block).cloned() {
-            Some((old_keys, old_values)) => (
-                Tensor::cat(vec![old_keys, keys], 2),
-                Tensor::cat(vec![old_values, values], 2),
-            ),
-            None => (keys, values),
-        };
-        if block < self.blocks.len() {
-            self.blocks[block] = entry.clone();
-        } else {
-            self.blocks.push(entry.clone());
-        }
-        entry
-    }
-}
-
-impl<B: TransformerOps> Gpt2<B> {
-    /// The network of `config` over `parameters`, whose tensors are shared.
-    ///
-    /// # Errors
-    /// An internal failure when a tensor is missing.
-    pub fn new(config: &Gpt2Config, parameters: &ParameterSet<B>) -> Result<Self, Failure> {
-        let norm = |name: &str| -> Result<Norm<B>, Failure> {
-            Ok(Norm {
-                gain: parameters.get(&format!("{name}.weight"))?,
-                bias: parameters.get(&format!("{name}.bias"))?,
-            })
-        };
-        let linear = |name: &str| -> Result<Linear<B>, Failure> {
-            let weight = parameters.get(&format!("{name}.weight"))?;
-            Ok(Linear {
-                weight,
-                bias: parameters.get(&format!("{name}.bias"))?,
-            })
-        };
-        let block = |index: usize| -> Result<Block<B>, Failure> {
-            let at = |name: &str| format!("h.{index}.{name}");
-            Ok(Block {
-                attention_norm: norm(&at("ln_1"))?,
-                attention_in: linear(&at("attn.c_attn"))?,
-                attention_out: linear(&at("attn.c_proj"))?,
-                feed_norm: norm(&at("ln_2"))?,
-                feed_in: linear(&at("mlp.c_fc"))?,
-                feed_out: linear(&at("mlp.c_proj"))?,
-            })
-        };
-        Ok(Self {
-            config: config.clone(),
-            token_embedding: parameters.get("wte.weight")?,
-            position_embedding: parameters.get("wpe.weight")?,
-            blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
-            final_norm: norm("ln_f")?,
-        })
-    }
-
+impl<B: TransformerOps> CausalModel<B> {
     /// Its shape.
     #[must_use]
-    pub fn config(&self) -> &Gpt2Config {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// The output matrix, which is the token embedding: `[vocab, width]`.
+    /// The output matrix: `[vocab, width]`.
     #[must_use]
     pub fn head(&self) -> Tensor<B, 2> {
-        self.token_embedding.clone()
+        self.head.clone()
     }
 
-    /// What the network makes of `ids` `[batch, length]` before the output matrix: `[batch · length, width]`.
+    /// What the network makes of `tokens` before the output matrix: `[n, width]`, row by row.
     ///
-    /// With a `cache` (batch 1) the tokens follow those of the cache, which then holds them too. The caller
-    /// keeps cache and `length` together within the context.
+    /// With a `cache` the tokens follow those of the cache, which then holds them too and belongs to this many
+    /// rows. The caller keeps positions within the context, and tokens within the vocabulary.
     pub fn hidden(
         &self,
-        ids: Tensor<B, 2, Int>,
-        mut adapter: Option<&mut AdapterPass<'_, B>>,
-        mut cache: Option<&mut Cache<B>>,
+        tokens: &Tokens,
+        adapter: Option<&mut AdapterPass<'_, B>>,
+        cache: Option<&mut Cache<B>>,
     ) -> Tensor<B, 2> {
-        let [batch, length] = ids.dims();
-        let (width, seen) = (self.config.width, cache.as_ref().map_or(0, |cache| cache.seen()));
-        let tokens = self
-            .token_embedding
-            .clone()
-            .select(0, ids.reshape([batch * length]));
-        let positions = self
-            .position_embedding
-            .clone()
-            .slice([seen..seen + length, 0..width])
-            .unsqueeze::<3>();
-        let mut stream =
-            (tokens.reshape([batch, length, width]) + positions).reshape([batch * length, width]);
+        let device = self.embedding.device();
+        let seen = cache.as_ref().map_or(0, |cache| cache.seen());
+        let ids = indices::<B>(tokens.ids.clone(), &device);
+        let mut stream = self.embedding.clone().select(0, ids);
+        let positions = tokens.positions(seen);
+        let rotation = match &self.positions {
+            Positions::Learned(table) => {
+                let places = positions.iter().map(|position| *position as i32).collect();
+                stream = stream + table.clone().select(0, indices::<B>(places, &device));
+                None
+            }
+            Positions::Rotary(rope) => {
+                Some(Rotation::new(rope, self.config.head_size(), &positions, &device))
+            }
+        };
+        let sight = |window: Option<usize>| Sight {
+            batch: tokens.batch,
+            first: tokens.first(window, seen),
+        };
+        let windows = self.blocks.iter().map(|block| block.attention.window());
+        let mut pass = Pass {
+            adapter,
+            cache,
+            rotation,
+            sights: windows.map(|window| (window, sight(window))).collect(),
+            batch: tokens.batch,
+        };
         for (index, block) in self.blocks.iter().enumerate() {
-            let mut linear = |slot: Slot, layer: &Linear<B>, input: Tensor<B, 2>| {
-                let output = input.clone().matmul(layer.weight.clone()) + layer.bias.clone();
-                match adapter
-                    .as_deref_mut()
-                    .and_then(|adapter| adapter.update(index, slot, input))
-                {
-                    Some(update) => output + update,
-                    None => output,
-                }
-            };
             let input = self.norm(&block.attention_norm, stream.clone());
-            let packed = linear(Slot::AttentionIn, &block.attention_in, input);
-            let mixed = match cache.as_deref_mut() {
-                None => B::causal_attention(packed, batch, self.config.heads),
-                Some(cache) => self.cached_attention(&packed, index, cache),
-            };
-            stream = stream + linear(Slot::AttentionOut, &block.attention_out, mixed);
+            stream = stream + self.attention(&block.attention, index, input, &mut pass);
             let input = self.norm(&block.feed_norm, stream.clone());
-            let inner = B::gelu_new(linear(Slot::FeedIn, &block.feed_in, input));
-            stream = stream + linear(Slot::FeedOut, &block.feed_out, inner);
+            stream = stream + self.feed(&block.feed, input, &mut pass);
         }
         self.norm(&self.final_norm, stream)
     }
 
     /// Scores of all tokens: `hidden` `[n, width]` → `[n, vocab]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        hidden.matmul(self.head().transpose())
+        <B as TransformerOps>::linear(hidden, self.head(), Orientation::OutIn, None, None)
     }
 
     fn norm(&self, norm: &Norm<B>, input: Tensor<B, 2>) -> Tensor<B, 2> {
-        B::layer_norm_rows(input, norm.gain.clone(), norm.bias.clone(), self.config.epsilon)
+        match norm {
+            Norm::Layer { gain, bias } => B::layer_norm_rows(input, gain.clone(), bias.clone(), self.epsilon),
+            Norm::Rms { gain } => B::rms_norm_rows(input, gain.clone(), self.epsilon),
+        }
     }
 
-    fn cached_attention(&self, packed: &Tensor<B, 2>, block: usize, cache: &mut Cache<B>) -> Tensor<B, 2> {
-        let seen = cache.seen_by(block);
-        let (queries, keys, values) = ops::split_heads(packed, 1, self.config.heads);
-        let (keys, values) = cache.extend(block, keys, values);
-        ops::attend(queries, keys, values, seen)
+    fn linear(&self, layer: &Linear<B>, input: Tensor<B, 2>, pass: &mut Pass<'_, '_, B>) -> Tensor<B, 2> {
+        let adapter = pass
+            .adapter
+            .as_deref_mut()
+            .and_then(|adapter| adapter.update(layer.place));
+        <B as TransformerOps>::linear(
+            input,
+            layer.weight.clone(),
+            self.orientation,
+            layer.bias.clone(),
+            adapter,
+        )
     }
+
+    fn attention(
+        &self,
+        attention: &Attention<B>,
+        block: usize,
+        input: Tensor<B, 2>,
+        pass: &mut Pass<'_, '_, B>,
+    ) -> Tensor<B, 2> {
+        let heads = self.config.heads();
+        // There is a sight for every window.
+        let sight = pass.sights.get(&attention.window()).cloned();
+        let sight = sight.unwrap_or_else(|| Sight::causal(pass.batch));
+        match attention {
+            Attention::Packed { enters, leaves } => {
+                let packed = self.linear(enters, input, pass);
+                let mixed = match pass.cache.as_deref_mut() {
+                    None => B::packed_attention(packed, heads, &sight),
+                    Some(cache) => {
+                        let [queries, keys, values] = thirds(&packed);
+                        let (keys, values) = cache.extend(block, pass.batch, keys, values);
+                        <B as TransformerOps>::attention(queries, keys, values, &sight, heads, heads)
+                    }
+                };
+                self.linear(leaves, mixed, pass)
+            }
+            Attention::Grouped {
+                queries,
+                keys,
+                values,
+                leaves,
+                head_norms,
+                ..
+            } => {
+                let mut queries = self.linear(queries, input.clone(), pass);
+                let mut keys = self.linear(keys, input.clone(), pass);
+                let values = self.linear(values, input, pass);
+                if let Some([of_queries, of_keys]) = head_norms {
+                    queries = self.head_norm(of_queries, queries);
+                    keys = self.head_norm(of_keys, keys);
+                }
+                if let Some(Rotation { cosines, sines }) = pass.rotation.clone() {
+                    queries = B::rotate(queries, cosines.clone(), sines.clone(), heads);
+                    keys = B::rotate(keys, cosines, sines, self.config.key_heads());
+                }
+                let (keys, values) = match pass.cache.as_deref_mut() {
+                    None => (keys, values),
+                    Some(cache) => cache.extend(block, pass.batch, keys, values),
+                };
+                let mixed = <B as TransformerOps>::attention(
+                    queries,
+                    keys,
+                    values,
+                    &sight,
+                    heads,
+                    self.config.key_heads(),
+                );
+                self.linear(leaves, mixed, pass)
+            }
+        }
+    }
+
+    fn feed(&self, feed: &Feed<B>, input: Tensor<B, 2>, pass: &mut Pass<'_, '_, B>) -> Tensor<B, 2> {
+        match feed {
+            Feed::Gelu { enters, leaves } => {
+                let inner = B::gelu_new(self.linear(enters, input, pass));
+                self.linear(leaves, inner, pass)
+            }
+            Feed::Gated { gate, up, down } => {
+                let gate = self.linear(gate, input.clone(), pass);
+                let up = self.linear(up, input, pass);
+                self.linear(down, B::swiglu(gate, up), pass)
+            }
+        }
+    }
+
+    /// `norm` of each head of `rows` `[n, heads · size]`.
+    fn head_norm(&self, norm: &Norm<B>, rows: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [count, width] = rows.dims();
+        let size = self.config.head_size();
+        self.norm(norm, rows.reshape([count * width / size, size]))
+            .reshape([count, width])
+    }
+}
+
+impl<B: Backend> Attention<B> {
+    fn window(&self) -> Option<usize> {
+        match self {
+            Self::Packed { .. } => None,
+            Self::Grouped { window, .. } => *window,
+        }
+    }
+}
+
+fn indices<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}
+
+/// The three parts of `packed` `[n, 3 · width]`.
+fn thirds<B: Backend>(packed: &Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
+    let [rows, columns] = packed.dims();
+    let width = columns / 3;
+    [0, 1, 2].map(|part| packed.clone().slice([0..rows, part * width..(part + 1) * width]))
 }

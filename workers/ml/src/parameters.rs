@@ -43,6 +43,12 @@ impl<B: Backend> ParameterSet<B> {
             .ok_or_else(|| Failure::internal("find a tensor", name))
     }
 
+    /// The matrix `name` (shared, not copied), where there is one.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Tensor<B, 2>> {
+        self.tensors.get(name).cloned()
+    }
+
     /// Takes the matrix `name` out, so that its memory can be reused.
     pub fn take(&mut self, name: &str) -> Option<Tensor<B, 2>> {
         self.tensors.remove(name)

@@ -20,6 +20,10 @@ pub enum Purpose {
     Dropout,
     /// Which token follows, when text is generated.
     Sampling,
+    /// In which order a pass goes through the rows.
+    Order,
+    /// Which of several samples of one size shares which row.
+    Packing,
 }
 
 /// The stream for `purpose` at (`step`, `micro`).

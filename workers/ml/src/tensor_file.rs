@@ -3,22 +3,42 @@
 //! Rule: a file is believed only where its header, its length and its contents agree. What is written has
 //! its tensors in an order that depends on names and types alone, so equal sets give equal bytes.
 
-use std::{collections::HashMap, path::Path};
+mod header;
 
-use burn::tensor::{DType, TensorData, backend::Backend};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+};
+
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+pub use header::TensorFile;
+use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
     failure::{Failure, FailureCode},
-    parameters::{ParameterSet, matrix, values},
+    parameters::{ParameterSet, values},
 };
 
-/// A shape a file must have: a row `[1, n]` may stand in it as the vector `[n]`.
+/// A shape a file must have: a row `[1, n]` stands in it as the vector `[n]` where it is a bias or a norm.
 pub type Expected = (String, [usize; 2]);
 
-/// Whether the Hugging Face layout keeps `name` as a vector.
-fn is_vector(name: &str) -> bool {
-    name.ends_with(".bias") || name.contains("ln_")
+/// Most problems told in one message.
+const TOLD: usize = 20;
+
+/// Whether the Hugging Face layout keeps `name` as a vector: biases, and weights of norms.
+pub(crate) fn is_vector(name: &str) -> bool {
+    let module = name.rsplit('.').nth(1).unwrap_or("");
+    name.ends_with(".bias") || module.starts_with("ln_") || module.ends_with("norm")
+}
+
+/// The shape of the tensor `name` `[rows, columns]` in a file.
+#[must_use]
+pub fn stored_shape(name: &str, [rows, columns]: [usize; 2]) -> Vec<usize> {
+    if is_vector(name) {
+        vec![columns]
+    } else {
+        vec![rows, columns]
+    }
 }
 
 /// The bytes of a file of `set`, each name after `prefix`.
@@ -26,19 +46,25 @@ fn is_vector(name: &str) -> bool {
 /// # Errors
 /// An internal failure when a tensor cannot be read from the device.
 pub fn encode<B: Backend>(set: &ParameterSet<B>, prefix: &str) -> Result<Vec<u8>, Failure> {
+    encode_named(set, |name| format!("{prefix}{name}"))
+}
+
+/// The bytes of a file of `set`, each tensor under the name that `naming` gives for its own.
+///
+/// # Errors
+/// An internal failure when a tensor cannot be read from the device.
+pub fn encode_named<B: Backend>(
+    set: &ParameterSet<B>,
+    naming: impl Fn(&str) -> String,
+) -> Result<Vec<u8>, Failure> {
     let mut tensors = Vec::new();
     for (name, tensor) in set.iter() {
-        let [rows, columns] = tensor.dims();
-        let shape = if is_vector(name) {
-            vec![columns]
-        } else {
-            vec![rows, columns]
-        };
+        let shape = stored_shape(name, tensor.dims());
         let bytes: Vec<u8> = values(tensor.clone())?
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        tensors.push((format!("{prefix}{name}"), shape, bytes));
+        tensors.push((naming(name), shape, bytes));
     }
     let views: Result<Vec<_>, _> = tensors
         .iter()
@@ -47,8 +73,13 @@ pub fn encode<B: Backend>(set: &ParameterSet<B>, prefix: &str) -> Result<Vec<u8>
         })
         .collect();
     let views = views.map_err(|error| Failure::internal("describe a tensor", error))?;
-    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(format)).map_err(|error| Failure::internal("encode tensors", error))
+    safetensors::serialize(views, Some(format())).map_err(|error| Failure::internal("encode tensors", error))
+}
+
+/// What the headers of Hugging Face's files say of themselves.
+#[must_use]
+pub fn format() -> HashMap<String, String> {
+    HashMap::from([("format".to_owned(), "pt".to_owned())])
 }
 
 /// The tensors of the file at `path`, which must be exactly those of `expected` after `prefix`, in 32-bit
@@ -65,98 +96,156 @@ pub fn read<B: Backend>(
     code: FailureCode,
     device: &B::Device,
 ) -> Result<ParameterSet<B>, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::io(code, "read", path, &error))?;
-    extract(
-        &parse(&bytes, path, code)?,
-        path,
-        expected,
-        prefix,
-        ignored,
-        code,
-        device,
-    )
+    let files = TensorFiles::of(vec![TensorFile::open(path, code)?]);
+    files.extract(expected, |name| format!("{prefix}{name}"), ignored, device)
 }
 
-/// [`read`] for a `file` that is already in memory; `path` serves the messages.
-///
-/// # Errors
-/// As [`read`].
-pub fn extract<B: Backend>(
-    file: &SafeTensors<'_>,
-    path: &Path,
-    expected: &[Expected],
-    prefix: &str,
-    ignored: impl Fn(&str) -> bool,
-    code: FailureCode,
-    device: &B::Device,
-) -> Result<ParameterSet<B>, Failure> {
-    let mut problems = Vec::new();
-    let mut set = ParameterSet::default();
-    for (name, shape) in expected {
-        match file.tensor(&format!("{prefix}{name}")) {
-            Err(_) => problems.push(format!("{prefix}{name} is missing")),
-            Ok(view) => match floats(&view, name, *shape) {
-                Ok(numbers) => set.insert(name.clone(), matrix(numbers, *shape, device)),
-                Err(problem) => problems.push(format!("{prefix}{name} {problem}")),
-            },
+/// Open files that hold the tensors of one model; of files that name the same tensor the last one counts, so
+/// check that before.
+#[derive(Debug)]
+pub struct TensorFiles {
+    files: Vec<TensorFile>,
+    /// Of each tensor its file.
+    of: BTreeMap<String, usize>,
+}
+
+impl TensorFiles {
+    /// The tensors of `files` together.
+    #[must_use]
+    pub fn of(files: Vec<TensorFile>) -> Self {
+        let mut of = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            of.extend(file.names().map(|name| (name.to_owned(), index)));
+        }
+        Self { files, of }
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn files(&self) -> &[TensorFile] {
+        &self.files
+    }
+
+    /// All tensors in order of name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.of.keys().map(String::as_str)
+    }
+
+    /// Type and shape of the tensor `name`, where there is one.
+    #[must_use]
+    pub fn info(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        self.of.get(name).and_then(|file| self.files[*file].info(name))
+    }
+
+    /// The bytes of the tensor `name`, little-endian.
+    ///
+    /// # Errors
+    /// The kind given to [`TensorFile::open`] when it cannot be read; an internal failure when there is none.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        match self.of.get(name) {
+            Some(file) => self.files[*file].bytes(name),
+            None => Err(Failure::internal("find a tensor", name)),
         }
     }
-    let known: std::collections::HashSet<String> = expected
-        .iter()
-        .map(|(name, _)| format!("{prefix}{name}"))
-        .collect();
-    let mut surplus: Vec<_> = file
-        .names()
-        .into_iter()
-        .filter(|name| !known.contains(*name) && !ignored(name))
-        .collect();
-    surplus.sort_unstable();
-    problems.extend(
-        surplus
-            .into_iter()
-            .map(|name| format!("{name} does not belong to this model")),
-    );
-    if problems.is_empty() {
+
+    /// The tensors, which must be exactly those of `expected` under the names that `naming` gives, in 32-bit
+    /// floats. Names that `ignored` accepts may be there too. Nothing is read before all names, types and shapes
+    /// are as expected.
+    ///
+    /// # Errors
+    /// A refusal that lists all that is missing, surplus or of another type or shape.
+    pub fn extract<B: Backend>(
+        &self,
+        expected: &[Expected],
+        naming: impl Fn(&str) -> String,
+        ignored: impl Fn(&str) -> bool,
+        device: &B::Device,
+    ) -> Result<ParameterSet<B>, Failure> {
+        let wanted: Vec<(String, &Expected)> = expected
+            .iter()
+            .map(|expected| (naming(&expected.0), expected))
+            .collect();
+        self.check(&wanted, ignored)?;
+        let mut set = ParameterSet::default();
+        for (stored, (name, shape)) in &wanted {
+            set.insert(name.clone(), self.floats::<B>(stored, *shape, device)?);
+        }
         Ok(set)
-    } else {
-        Err(refused(path, code, &listed(&problems)))
+    }
+
+    /// The tensor `name` as a matrix of 32-bit floats.
+    ///
+    /// # Errors
+    /// As [`TensorFiles::bytes`], and an internal failure for another type or shape than it has.
+    pub fn floats<B: Backend>(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        device: &B::Device,
+    ) -> Result<Tensor<B, 2>, Failure> {
+        let (dtype, stored) = self
+            .info(name)
+            .ok_or_else(|| Failure::internal("find a tensor", name))?;
+        let dtype = match float(dtype) {
+            Some(dtype) if stored.iter().product::<usize>() == shape[0] * shape[1] => dtype,
+            _ => return Err(Failure::internal("read a tensor of another type or shape", name)),
+        };
+        let data = TensorData::from_bytes_vec(self.bytes(name)?, shape, dtype);
+        Ok(Tensor::from_data(data.convert_dtype(DType::F32), device))
+    }
+
+    fn check(&self, wanted: &[(String, &Expected)], ignored: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        let mut problems = Vec::new();
+        for (stored, (name, shape)) in wanted {
+            match self.info(stored) {
+                None => problems.push(format!("{stored} is missing")),
+                Some((dtype, found)) => {
+                    problems.extend(
+                        misfit(name, *shape, dtype, found).map(|problem| format!("{stored} {problem}")),
+                    );
+                }
+            }
+        }
+        let known: HashSet<&str> = wanted.iter().map(|(stored, _)| stored.as_str()).collect();
+        problems.extend(
+            self.names()
+                .filter(|name| !known.contains(name) && !ignored(name))
+                .map(|name| format!("{name} does not belong to this model")),
+        );
+        match self.files.first() {
+            Some(file) if !problems.is_empty() => Err(file.refuse(&problems)),
+            _ => Ok(()),
+        }
     }
 }
 
-/// The header of `bytes` and views of its tensors, after all checks of the format.
-///
-/// # Errors
-/// `code` when the header lies about the file.
-pub fn parse<'a>(bytes: &'a [u8], path: &Path, code: FailureCode) -> Result<SafeTensors<'a>, Failure> {
-    SafeTensors::deserialize(bytes).map_err(|error| {
-        let advice = "the file is damaged or incomplete; copy or download it again";
-        refused(path, code, &format!("{error}; {advice}"))
-    })
-}
-
-fn floats(view: &TensorView<'_>, name: &str, expected: [usize; 2]) -> Result<Vec<f32>, String> {
-    let shape = view.shape();
-    let fits = shape == expected || (is_vector(name) && shape == [expected[1]]);
-    if !fits {
-        return Err(format!("has the shape {shape:?}, expected {expected:?}"));
+/// What is wrong with a tensor found as `dtype` and `found`.
+fn misfit(name: &str, expected: [usize; 2], dtype: Dtype, found: &[usize]) -> Option<String> {
+    let vector = is_vector(name) && found == [expected[1]];
+    if !vector && found != expected {
+        return Some(format!("has the shape {found:?}, expected {expected:?}"));
     }
-    let dtype = match view.dtype() {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        other => return Err(format!("has the type {other:?}; F32, F16 and BF16 are read")),
-    };
-    TensorData::from_bytes_vec(view.data().to_vec(), expected, dtype)
-        .convert_dtype(DType::F32)
-        .to_vec::<f32>()
-        .map_err(|error| format!("cannot be read: {error:?}"))
+    match float(dtype) {
+        Some(_) => None,
+        None => Some(format!("has the type {dtype:?}; F32, F16 and BF16 are read")),
+    }
 }
 
-fn listed(problems: &[String]) -> String {
-    let shown = problems.iter().take(20).cloned().collect::<Vec<_>>().join("; ");
-    match problems.len().saturating_sub(20) {
-        0 => shown,
-        more => format!("{shown}; and {more} more"),
+fn float(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+/// `problems` in one line, of which the first ones are told.
+pub(crate) fn listed(problems: &[String]) -> String {
+    let told = problems.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
+    match problems.len().saturating_sub(TOLD) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
     }
 }
 

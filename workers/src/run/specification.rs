@@ -4,7 +4,10 @@
 
 use domain::{
     datasets::format::Format,
-    jobs::spec::{Architecture, HyperParameters, Lora, Method, Schedule, TrainingSpec},
+    jobs::spec::{
+        Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
+        Objective, Precision, Schedule, TrainingSpec,
+    },
 };
 use ml::{data::source::DatasetFormat, spec as engine};
 
@@ -15,11 +18,13 @@ pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
     let (method, architecture, lora) = match &spec.method {
         Method::Scratch(shape) => (engine::Method::Scratch, Some(shaped(shape)), None),
         Method::Lora(lora) => (engine::Method::Lora, None, Some(adapted(lora))),
+        Method::Full => (engine::Method::Full, None, None),
     };
     engine::TrainingSpec {
         method,
         architecture,
         lora,
+        objective: learnt(&spec.objective),
         hyperparameters: tuned(&spec.parameters),
     }
 }
@@ -32,6 +37,9 @@ pub(super) fn format(format: Format) -> Result<DatasetFormat, End> {
     match format {
         Format::PlainText => Ok(DatasetFormat::Text),
         Format::Chat => Ok(DatasetFormat::Chat),
+        Format::PromptCompletion => Ok(DatasetFormat::PromptCompletion),
+        Format::Alpaca => Ok(DatasetFormat::Alpaca),
+        Format::ShareGpt => Ok(DatasetFormat::Sharegpt),
         other => Err(End::failed(
             "FORMAT_UNSUPPORTED",
             format!(
@@ -65,35 +73,76 @@ fn adapted(lora: &Lora) -> engine::LoraSettings {
         alpha,
         dropout,
         target_modules,
+        use_rslora,
+        bias,
+        modules_to_save,
     } = lora.clone();
     engine::LoraSettings {
         rank,
         alpha,
         dropout,
         target_modules,
+        use_rslora,
+        bias: match bias {
+            LoraBias::None => engine::LoraBias::None,
+            LoraBias::All => engine::LoraBias::All,
+            LoraBias::LoraOnly => engine::LoraBias::LoraOnly,
+        },
+        modules_to_save,
+    }
+}
+
+fn learnt(objective: &Objective) -> engine::Objective {
+    let Objective { learn, chat_template } = objective.clone();
+    engine::Objective {
+        learn: match learn {
+            Learn::Answers => engine::Learn::Answers,
+            Learn::LastAnswer => engine::Learn::LastAnswer,
+            Learn::Everything => engine::Learn::Everything,
+        },
+        chat_template: match chat_template {
+            ChatTemplate::Plain => engine::ChatTemplate::Plain,
+            ChatTemplate::Model => engine::ChatTemplate::Model,
+            ChatTemplate::Named(name) => engine::ChatTemplate::Named(name),
+            ChatTemplate::Custom(source) => engine::ChatTemplate::Custom(source),
+        },
     }
 }
 
 fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
     let HyperParameters {
         steps,
+        epochs,
         batch_size,
         gradient_accumulation,
         learning_rate,
         schedule,
+        minimum_share,
         warmup_steps,
+        warmup_ratio,
         weight_decay,
+        adam: Adam {
+            beta_1,
+            beta_2,
+            epsilon,
+        },
         clip_norm,
         sequence_length,
+        packing,
+        precision,
         evaluation_share,
         evaluate_every,
+        early_stopping,
+        keep_best,
         checkpoint_every,
         seed,
         sample_prompt,
         sample_tokens,
+        sample_every,
     } = given.clone();
     engine::Hyperparameters {
-        steps,
+        steps: epochs.is_none().then_some(steps),
+        epochs,
         batch_size,
         gradient_accumulation,
         learning_rate,
@@ -102,28 +151,53 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
             Schedule::Linear => engine::Schedule::Linear,
             Schedule::Cosine => engine::Schedule::Cosine,
         },
-        warmup_steps,
+        minimum_share,
+        warmup_steps: warmup_ratio.is_none().then_some(warmup_steps),
+        warmup_ratio,
         weight_decay,
+        adam: engine::Adam {
+            beta_1,
+            beta_2,
+            epsilon,
+        },
         clip_norm,
         sequence_length,
+        packing,
+        precision: match precision {
+            Precision::F32 => engine::Precision::F32,
+            Precision::Bf16 => engine::Precision::Bf16,
+        },
         eval_fraction: evaluation_share,
         eval_every: evaluate_every,
+        early_stopping: early_stopping
+            .map(|EarlyStopping { patience, min_delta }| engine::EarlyStopping { patience, min_delta }),
+        keep_best,
         checkpoint_every,
         seed,
         sample_prompt,
         sample_tokens,
+        sample_every,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::jobs::spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec};
+    use domain::jobs::spec::{
+        Architecture, EarlyStopping, HyperParameters, Lora, Method, Objective, TrainingSpec,
+    };
 
     use super::translated;
 
-    /// JB-1: what the domain accepts by default, the engine accepts.
+    fn named(spec: &TrainingSpec) -> Vec<String> {
+        let problems = translated(spec).validate().into_iter();
+        problems
+            .map(|problem| format!("{} {}", problem.field, problem.message))
+            .collect()
+    }
+
+    /// JB-1: what the domain accepts, the engine accepts: defaults, and what excludes each other's defaults.
     #[test]
-    fn default_settings_are_valid_on_both_sides() {
+    fn settings_that_are_valid_here_are_valid_on_the_other_side() {
         let shape = Architecture {
             layers: 2,
             heads: 2,
@@ -131,27 +205,47 @@ mod tests {
             context: 128,
             vocabulary: 512,
         };
-        let lora = Lora {
-            rank: 8,
-            alpha: 16.0,
-            dropout: 0.0,
-            target_modules: vec!["c_attn".to_owned()],
+        let tuned = HyperParameters {
+            steps: 0,
+            epochs: Some(2.5),
+            warmup_steps: 0,
+            warmup_ratio: Some(0.1),
+            packing: true,
+            early_stopping: Some(EarlyStopping {
+                patience: 2,
+                min_delta: 0.0,
+            }),
+            keep_best: true,
+            ..HyperParameters::default()
         };
-        for method in [Method::Scratch(shape), Method::Lora(lora)] {
-            let spec = TrainingSpec {
-                method,
-                parameters: HyperParameters::default(),
-            };
-            assert_eq!(spec.validate(), Ok(()));
-            let problems = translated(&spec).validate();
-            assert!(
-                problems.is_empty(),
-                "{:?}",
-                problems
-                    .iter()
-                    .map(|problem| problem.field.clone())
-                    .collect::<Vec<_>>()
-            );
+        for method in [
+            Method::Scratch(shape),
+            Method::Lora(Lora::default()),
+            Method::Full,
+        ] {
+            for parameters in [HyperParameters::default(), tuned.clone()] {
+                let spec = TrainingSpec {
+                    method: method.clone(),
+                    objective: Objective::default(),
+                    parameters,
+                };
+                assert_eq!(spec.validate(), Ok(()));
+                assert_eq!(named(&spec), Vec::<String>::new());
+            }
         }
+    }
+
+    /// MO-2: a job that was recorded before there were more settings is the same training as then.
+    #[test]
+    fn a_job_of_an_earlier_version_is_the_same_training() {
+        let spec = TrainingSpec {
+            method: Method::Full,
+            objective: Objective::default(),
+            parameters: HyperParameters::default(),
+        };
+        let json = serde_json::to_value(translated(&spec)).expect("encoded");
+        let object = json["hyperparameters"].as_object().expect("an object");
+        assert_eq!(object.len(), 15, "{object:?}");
+        assert_eq!(json.get("objective"), None);
     }
 }

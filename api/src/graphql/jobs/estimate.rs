@@ -53,8 +53,8 @@ pub struct JobEstimate {
     pub parameters: Long,
     /// Numbers of them that are trained.
     pub trained_parameters: Long,
-    /// Tokens that are trained on, over all steps.
-    pub tokens: Long,
+    /// Tokens that are trained on, over all steps; null where epochs are counted, whose length shows when the data is read.
+    pub tokens: Option<Long>,
     /// Time by kind of device, as far as similar trainings were run there; empty: unknown.
     pub times: Vec<JobTimeEstimate>,
 }
@@ -147,7 +147,7 @@ pub(super) async fn estimated(
     let devices: BTreeSet<&str> = runs.iter().map(|run| run.device.as_str()).collect();
     let times = devices
         .into_iter()
-        .filter_map(|device| estimate::duration(tokens, needs.parameters, device, &runs))
+        .filter_map(|device| estimate::duration(tokens?, needs.parameters, device, &runs))
         .map(|time| JobTimeEstimate {
             device: time.device,
             seconds: time.seconds,
@@ -157,7 +157,7 @@ pub(super) async fn estimated(
         memory_bytes: Long(needs.memory_bytes),
         parameters: Long(needs.parameters),
         trained_parameters: Long(needs.trained),
-        tokens: Long(tokens),
+        tokens: tokens.map(Long),
         times: times.collect(),
     }))
 }

@@ -1,14 +1,11 @@
 //! What clients send to start and change jobs, and what comes back.
 
 use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
-use domain::jobs::{
-    job::RestartFrom,
-    spec::{self, HyperParameters},
-    terms::Terms,
-};
+use domain::jobs::{job::RestartFrom, terms::Terms};
 
 use super::{
     estimate::JobEstimate,
+    settings::{HyperParametersInput, LoraBias, ObjectiveInput},
     types::{Job, JobsErrorCode},
 };
 use crate::graphql::{fault::Fault, scalars::Long};
@@ -49,9 +46,28 @@ pub struct LoraInput {
     /// Share of adapter inputs dropped while training, 0 to below 1.
     #[graphql(default = 0.0)]
     pub dropout: f64,
-    /// Which layers get adapters: of `c_attn`, `c_proj`, `c_fc`.
+    /// Which layers get adapters, by the names of the base model (GPT-2: `c_attn`, `c_proj`, `c_fc`; Llama:
+    /// `q_proj`, `down_proj` and so on), or `all-linear` alone.
     #[graphql(default_with = "vec![\"c_attn\".to_owned()]")]
     pub target_modules: Vec<String>,
+    /// Whether updates are multiplied by `alpha / √rank` instead (rsLoRA).
+    #[graphql(default = false)]
+    pub use_rslora: bool,
+    /// Which biases of the base learn too.
+    #[graphql(default_with = "LoraBias::None")]
+    pub bias: LoraBias,
+    /// Whole modules of the base that learn and are saved with the adapter, such as `lm_head`.
+    #[graphql(default)]
+    pub modules_to_save: Vec<String>,
+}
+
+/// All weights of a base model.
+#[derive(InputObject)]
+pub struct FullInput {
+    /// The base model.
+    pub base_model_id: ID,
+    /// Its version; the newest if not given.
+    pub base_model_version: Option<u32>,
 }
 
 /// How weights are trained: exactly one of these.
@@ -61,90 +77,8 @@ pub enum MethodInput {
     Scratch(ScratchInput),
     /// An adapter on a base model.
     Lora(LoraInput),
-}
-
-/// How the learning rate moves after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum Schedule {
-    /// Stays.
-    Constant,
-    /// Falls in a straight line to 0.
-    Linear,
-    /// Falls along half a cosine to 0.
-    Cosine,
-}
-
-/// Hyper-parameters. What is not given takes the default.
-#[derive(Default, InputObject)]
-pub struct HyperParametersInput {
-    /// Optimiser steps, from 1; 200 if not given.
-    pub steps: Option<u32>,
-    /// Sequences per micro-batch, 1 to 1,024; 8 if not given.
-    pub batch_size: Option<u32>,
-    /// Micro-batches per step, 1 to 1,024; 1 if not given.
-    pub gradient_accumulation: Option<u32>,
-    /// Peak learning rate, above 0, at most 1; 0.001 if not given.
-    pub learning_rate: Option<f64>,
-    /// How the rate moves; along a cosine if not given.
-    pub schedule: Option<Schedule>,
-    /// Steps of linear warm-up, fewer than steps; 10 if not given.
-    pub warmup_steps: Option<u32>,
-    /// Decoupled weight decay, 0 to 1; 0.01 if not given.
-    pub weight_decay: Option<f64>,
-    /// The global gradient norm is cut to this, above 0; 1 if not given.
-    pub clip_norm: Option<f64>,
-    /// Tokens per sequence, 8 to 4,096, at most the context; 128 if not given.
-    pub sequence_length: Option<u32>,
-    /// Share of the data held back for evaluation, 0 to 0.5; 0.05 if not given.
-    pub evaluation_share: Option<f64>,
-    /// Steps between evaluations, 0 for only at the end; 50 if not given.
-    pub evaluate_every: Option<u32>,
-    /// Steps between checkpoints, from 1; 50 if not given.
-    pub checkpoint_every: Option<u32>,
-    /// Seed of everything random, below 2^53; 1 if not given.
-    pub seed: Option<Long>,
-    /// Prompt of the samples before and after, at most 1,000 characters.
-    pub sample_prompt: Option<String>,
-    /// Tokens of each sample, 0 to 512; 64 if not given.
-    pub sample_tokens: Option<u32>,
-}
-
-impl From<HyperParametersInput> for HyperParameters {
-    fn from(given: HyperParametersInput) -> Self {
-        given.over(Self::default())
-    }
-}
-
-impl HyperParametersInput {
-    /// What is given here, and `default` for the rest.
-    #[must_use]
-    pub fn over(self, default: HyperParameters) -> HyperParameters {
-        let given = self;
-        HyperParameters {
-            steps: given.steps.unwrap_or(default.steps),
-            batch_size: given.batch_size.unwrap_or(default.batch_size),
-            gradient_accumulation: given
-                .gradient_accumulation
-                .unwrap_or(default.gradient_accumulation),
-            learning_rate: given.learning_rate.unwrap_or(default.learning_rate),
-            schedule: match given.schedule {
-                Some(Schedule::Constant) => spec::Schedule::Constant,
-                Some(Schedule::Linear) => spec::Schedule::Linear,
-                Some(Schedule::Cosine) => spec::Schedule::Cosine,
-                None => default.schedule,
-            },
-            warmup_steps: given.warmup_steps.unwrap_or(default.warmup_steps),
-            weight_decay: given.weight_decay.unwrap_or(default.weight_decay),
-            clip_norm: given.clip_norm.unwrap_or(default.clip_norm),
-            sequence_length: given.sequence_length.unwrap_or(default.sequence_length),
-            evaluation_share: given.evaluation_share.unwrap_or(default.evaluation_share),
-            evaluate_every: given.evaluate_every.unwrap_or(default.evaluate_every),
-            checkpoint_every: given.checkpoint_every.unwrap_or(default.checkpoint_every),
-            seed: given.seed.map_or(default.seed, |seed| seed.0),
-            sample_prompt: given.sample_prompt.unwrap_or(default.sample_prompt),
-            sample_tokens: given.sample_tokens.unwrap_or(default.sample_tokens),
-        }
-    }
+    /// All weights of a base model.
+    Full(FullInput),
 }
 
 /// A new job.
@@ -160,6 +94,9 @@ pub struct StartJobInput {
     pub dataset_version: Option<u32>,
     /// How weights are trained.
     pub method: MethodInput,
+    /// What of the samples is learnt.
+    #[graphql(default)]
+    pub objective: ObjectiveInput,
     /// Hyper-parameters.
     #[graphql(default)]
     pub parameters: HyperParametersInput,

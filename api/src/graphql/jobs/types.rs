@@ -1,7 +1,7 @@
 //! Jobs as clients see them.
 
-use async_graphql::{Context, Enum, ID, Object, Result};
-use domain::jobs::{job::JobState as State, terms::Terms};
+use async_graphql::{Context, Enum, ID, Json, Object, Result};
+use domain::jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -181,9 +181,14 @@ impl Job {
     async fn state(&self) -> JobState {
         self.0.state.into()
     }
-    /// `scratch` or `lora`; the list may grow.
+    /// `scratch`, `lora` or `full`; the list may grow.
     async fn method(&self) -> &str {
         self.0.spec.method.name()
+    }
+    /// All that was ordered, as it is recorded: method, objective and hyper-parameters. What is not there had its
+    /// default.
+    async fn specification(&self) -> Json<&TrainingSpec> {
+        Json(&self.0.spec)
     }
     /// Who started it, by id.
     async fn owner_id(&self) -> ID {

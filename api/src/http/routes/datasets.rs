@@ -38,7 +38,7 @@ pub struct UploadQuery {
     /// Name of the file; its ending helps to tell the format.
     #[serde(default)]
     file_name: String,
-    /// `plain_text` or `chat`; told from name and content if not given.
+    /// `plain_text`, `chat`, `prompt_completion`, `alpaca` or `sharegpt`; told from name and content if not given.
     format: Option<String>,
     /// SHA-256 of the uncompressed bytes, to be checked.
     sha256: Option<String>,

@@ -3,7 +3,7 @@
 //! One rule: what passes here can be trained on. Keys that are not read are allowed, since other tools put
 //! their own beside `messages`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ProblemCode;
 
@@ -17,22 +17,11 @@ pub(super) struct Chat {
 }
 
 /// A refused line: why, for programs and for people.
-type Refused = (ProblemCode, String);
+pub(super) type Refused = (ProblemCode, String);
 
 /// Reads one line.
 pub(super) fn parse(text: &str) -> Result<Chat, Refused> {
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        let reason = error.to_string();
-        // There is one line only; its number is in the report already.
-        let reason = reason.replace(" at line 1 column ", " at column ");
-        (ProblemCode::InvalidJson, format!("not JSON: {reason}"))
-    })?;
-    let Value::Object(mut object) = value else {
-        return Err((
-            ProblemCode::NotAnObject,
-            "not a JSON object with 'messages'".to_owned(),
-        ));
-    };
+    let mut object = object(text, "'messages'")?;
     let messages = match object.remove("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => return Err((ProblemCode::Messages, "'messages' is empty".to_owned())),
@@ -49,6 +38,20 @@ pub(super) fn parse(text: &str) -> Result<Chat, Refused> {
         messages,
         other_keys: !object.is_empty(),
     })
+}
+
+/// The object of a line, which should have `keys`.
+pub(super) fn object(text: &str, keys: &str) -> Result<Map<String, Value>, Refused> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let reason = error.to_string();
+        // There is one line only; its number is in the report already.
+        let reason = reason.replace(" at line 1 column ", " at column ");
+        (ProblemCode::InvalidJson, format!("not JSON: {reason}"))
+    })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err((ProblemCode::NotAnObject, format!("not a JSON object with {keys}"))),
+    }
 }
 
 /// Reads one message; `number` counts from 1.
@@ -90,7 +93,7 @@ fn message(number: usize, value: Value) -> Result<(String, String), Refused> {
 }
 
 /// System only first, a user before any assistant, an assistant last.
-fn order(roles: &[&str]) -> Result<(), Refused> {
+pub(super) fn order(roles: &[&str]) -> Result<(), Refused> {
     let refuse = |reason: String| Err((ProblemCode::RoleOrder, reason));
     if let Some(at) = roles.iter().skip(1).position(|role| *role == "system") {
         return refuse(format!(

@@ -47,6 +47,8 @@ pub enum ProblemCode {
     Message,
     /// A role other than system, user, assistant.
     Role,
+    /// A key that the format needs is missing or no text.
+    Field,
     /// A message whose content is empty or blank.
     EmptyContent,
     /// Roles in an order that cannot be learnt from.
@@ -69,6 +71,7 @@ impl ProblemCode {
             Self::Messages => "messages",
             Self::Message => "message",
             Self::Role => "role",
+            Self::Field => "field",
             Self::EmptyContent => "empty_content",
             Self::RoleOrder => "role_order",
             Self::NoSamples => "no_samples",

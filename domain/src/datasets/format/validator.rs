@@ -2,7 +2,7 @@
 //!
 //! One rule: memory is bounded by one line. How the stream is cut into chunks changes nothing.
 
-use super::{Format, Limits, Problem, ProblemCode, Report, Summary, UTF8_MARK, chat};
+use super::{Format, Limits, Problem, ProblemCode, Report, Summary, UTF8_MARK, chat, keyed};
 
 /// Checks a dataset as it streams by: [`feed`](Self::feed) chunks, or hand over whole lines one by one with
 /// [`line`](Self::line), then [`finish`](Self::finish).
@@ -153,8 +153,8 @@ impl Validator {
                 }
                 self.paragraphs.line(text, blank, &self.limits);
             }
-            Format::Chat if blank => {}
-            Format::Chat => match chat::parse(text) {
+            _ if blank => {}
+            format => match keyed::parse(format, text) {
                 Ok(chat) => self.conversation(&chat),
                 Err((code, message)) => self.problem(Some(number), code, message),
             },
@@ -204,6 +204,7 @@ impl Validator {
             let message = match self.format {
                 Format::PlainText => "there is no text in it",
                 Format::Chat => "there are no samples in it; each line is one JSON object with 'messages'",
+                _ => "there are no samples in it; each line is one JSON object",
             };
             self.problem(None, ProblemCode::NoSamples, message.to_owned());
         }

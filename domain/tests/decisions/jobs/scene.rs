@@ -8,7 +8,7 @@ use domain::{
     jobs::{
         job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, Order},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Lora, Method, TrainingSpec},
+        spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
         start::StartJob,
         terms::Terms,
     },
@@ -27,6 +27,7 @@ pub(crate) fn scratch() -> TrainingSpec {
     };
     TrainingSpec {
         method: Method::Scratch(shape),
+        objective: Objective::default(),
         parameters: HyperParameters::default(),
     }
 }
@@ -37,9 +38,11 @@ pub(crate) fn lora() -> TrainingSpec {
         alpha: 16.0,
         dropout: 0.0,
         target_modules: vec!["c_attn".into()],
+        ..Lora::default()
     };
     TrainingSpec {
         method: Method::Lora(lora),
+        objective: Objective::default(),
         parameters: HyperParameters::default(),
     }
 }

@@ -6,27 +6,49 @@
 use std::fmt::Write;
 
 use super::Lineage;
-use crate::{failure::Failure, job::JobFile, spec::Method, training::checkpoint::Progress};
+use crate::{
+    failure::Failure,
+    job::JobFile,
+    spec::Method,
+    training::{Evaluation, checkpoint::Progress},
+};
+
+/// What a card is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The result of the training itself, with its family where it is a new model.
+    Result(&'static str),
+    /// The base with the adapter merged into it.
+    Merged,
+}
 
 /// The text of the card.
 ///
 /// # Errors
 /// An internal failure when the specification cannot be encoded.
-pub(super) fn text(job: &JobFile, progress: &Progress, lineage: &Lineage) -> Result<String, Failure> {
+pub(super) fn text(
+    subject: Subject,
+    job: &JobFile,
+    progress: &Progress,
+    judged: Option<(Evaluation, Evaluation)>,
+    lineage: &Lineage,
+) -> Result<String, Failure> {
     let mut card = String::new();
-    compose(&mut card, job, progress, lineage)
+    compose(&mut card, subject, job, progress, judged, lineage)
         .map_err(|error| Failure::internal("write the model card", error))?;
     Ok(card)
 }
 
 fn compose(
     card: &mut String,
+    subject: Subject,
     job: &JobFile,
     progress: &Progress,
+    judged: Option<(Evaluation, Evaluation)>,
     lineage: &Lineage,
 ) -> Result<(), std::fmt::Error> {
     let base = one_line(job.base_model_name.as_deref().unwrap_or("base"));
-    let adapter = job.spec.method == Method::Lora;
+    let adapter = job.spec.method == Method::Lora && subject != Subject::Merged;
     card.push_str("---\n");
     if adapter {
         writeln!(
@@ -35,6 +57,9 @@ fn compose(
             serde_json::Value::from(base.as_str())
         )?;
     } else {
+        if job.spec.method.needs_base() {
+            writeln!(card, "base_model: {}", serde_json::Value::from(base.as_str()))?;
+        }
         card.push_str("library_name: transformers\n");
     }
     card.push_str("pipeline_tag: text-generation\n---\n\n");
@@ -45,8 +70,12 @@ fn compose(
     )?;
     if adapter {
         writeln!(card, "A LoRA adapter for `{base}`.\n")?;
+    } else if job.spec.method == Method::Full {
+        writeln!(card, "`{base}`, all of whose weights were trained further.\n")?;
+    } else if let Subject::Result(family) = subject {
+        writeln!(card, "A {family} trained from scratch, with its own tokenizer.\n")?;
     } else {
-        card.push_str("A GPT-2 trained from scratch, with its own tokenizer.\n\n");
+        writeln!(card, "`{base}` with a LoRA adapter merged into its weights.\n")?;
     }
     card.push_str("## Result\n\n| | |\n| --- | --- |\n");
     writeln!(
@@ -57,7 +86,7 @@ fn compose(
     if let Some(loss) = progress.loss {
         writeln!(card, "| training loss, last step | {loss:.4} |")?;
     }
-    if let (Some(first), Some(last)) = (progress.evaluations.first(), progress.evaluations.last()) {
+    if let Some((first, last)) = judged {
         writeln!(
             card,
             "| held-out loss, before → after | {:.4} → {:.4} |",

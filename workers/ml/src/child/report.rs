@@ -28,6 +28,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Reporter {
     job_id: String,
+    /// 0 until the training has begun.
     total_steps: u32,
     stop: Arc<AtomicBool>,
     points: Vec<Point>,
@@ -46,7 +47,7 @@ impl Reporter {
         let now = Instant::now();
         Self {
             job_id: job.job_id.clone(),
-            total_steps: job.spec.hyperparameters.steps,
+            total_steps: 0,
             stop,
             points: Vec::new(),
             pending: (0, 0.0),
@@ -107,6 +108,7 @@ impl Reporter {
 impl Watcher for Reporter {
     fn started(&mut self, facts: &Facts) {
         self.tokens = facts.resumed_tokens;
+        self.total_steps = facts.total_steps;
         self.tell(&ChildMessage::Started {
             job_id: self.job_id.clone(),
             total_steps: self.total_steps,

@@ -1,12 +1,9 @@
-//! Batches: which pieces of a corpus a step sees, and as which numbers.
+//! Batches: pieces of a corpus as numbers.
 //!
 //! Rule: rows shorter than the longest of a batch are padded at the end, where a causal model cannot see it
 //! from the tokens that count.
 
-use rand::Rng;
-
 use super::Document;
-use crate::random::{Purpose, stream};
 
 /// Held-out pieces looked at in one evaluation, at most; taken evenly from all.
 const EVALUATION_PIECES: usize = 128;
@@ -24,72 +21,29 @@ pub struct Batch {
     pub places: Vec<i32>,
     /// The next token of each of `places`.
     pub targets: Vec<i32>,
+    /// How samples share rows; `None` where each row is one sample from its start.
+    pub packed: Option<Packed>,
 }
 
-/// Draws batches from documents: text in proportion to its length, conversations alike.
-#[derive(Clone, Debug)]
-pub struct Sampler {
-    documents: Vec<Document>,
-    /// Running sum of how often each document is drawn.
-    weights: Vec<u64>,
-    length: usize,
-}
-
-impl Sampler {
-    /// A sampler of rows of at most `length` tokens from `documents`, of which there is at least one.
-    #[must_use]
-    pub fn new(documents: Vec<Document>, length: usize) -> Self {
-        let mut sum = 0;
-        let weights = documents
-            .iter()
-            .map(|document| {
-                let windows = if document.cut_anywhere {
-                    document.tokens.len() / length
-                } else {
-                    1
-                };
-                sum += windows.max(1) as u64;
-                sum
-            })
-            .collect();
-        Self {
-            documents,
-            weights,
-            length,
-        }
-    }
-
-    /// The batch of `rows` rows at (`step`, `micro`).
-    #[must_use]
-    pub fn batch(&self, rows: usize, seed: u64, step: u64, micro: u64) -> Batch {
-        let mut rng = stream(seed, Purpose::Batch, step, micro);
-        let total = self.weights.last().copied().unwrap_or(1);
-        let pieces: Vec<Piece<'_>> = (0..rows)
-            .map(|_| {
-                let drawn = rng.random_range(0..total);
-                let document = &self.documents[self.weights.partition_point(|weight| *weight <= drawn)];
-                let spare = document.tokens.len().saturating_sub(self.length + 1);
-                let start = if document.cut_anywhere {
-                    rng.random_range(0..=spare)
-                } else {
-                    0
-                };
-                Piece::of(document, start, self.length)
-            })
-            .collect();
-        assemble(&pieces)
-    }
+/// How samples share rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// For each input its place within its own sample: `rows · length`.
+    pub positions: Vec<u32>,
+    /// For each input where in its row its own sample begins, which is the first place that it sees:
+    /// `rows · length`. Padding sees itself alone.
+    pub first: Vec<u32>,
 }
 
 /// Consecutive tokens of a document: one row and the token after it.
 #[derive(Clone, Copy, Debug)]
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     tokens: &'a [u32],
     learned: &'a [bool],
 }
 
 impl<'a> Piece<'a> {
-    fn of(document: &'a Document, start: usize, length: usize) -> Self {
+    pub(super) fn of(document: &'a Document, start: usize, length: usize) -> Self {
         let end = (start + length + 1).min(document.tokens.len());
         Self {
             tokens: &document.tokens[start..end],
@@ -118,32 +72,54 @@ pub fn evaluation(documents: &[Document], length: usize, rows: usize) -> Vec<Bat
     let thinned: Vec<_> = (0..kept)
         .map(|index| pieces[index * pieces.len() / kept])
         .collect();
-    thinned.chunks(rows).map(assemble).collect()
+    thinned
+        .chunks(rows)
+        .map(|pieces| assemble(&pieces.iter().map(|piece| vec![*piece]).collect::<Vec<_>>()))
+        .collect()
 }
 
-fn assemble(pieces: &[Piece<'_>]) -> Batch {
-    let length = pieces
+/// Rows of pieces, each row's one after the other.
+pub(super) fn assemble(rows: &[Vec<Piece<'_>>]) -> Batch {
+    let size = |piece: &Piece<'_>| piece.tokens.len().saturating_sub(1);
+    let length = rows
         .iter()
-        .map(|piece| piece.tokens.len().saturating_sub(1))
+        .map(|row| row.iter().map(size).sum())
         .max()
         .unwrap_or(0);
     let mut batch = Batch {
-        rows: pieces.len(),
+        rows: rows.len(),
         length,
         inputs: Vec::new(),
         places: Vec::new(),
         targets: Vec::new(),
+        packed: None,
     };
-    for piece in pieces {
-        let start = batch.inputs.len();
-        for (offset, pair) in piece.tokens.windows(2).enumerate() {
-            batch.inputs.push(pair[0] as i32);
-            if piece.learned[offset + 1] {
-                batch.places.push((start + offset) as i32);
-                batch.targets.push(pair[1] as i32);
+    let mut packed = Packed {
+        positions: Vec::new(),
+        first: Vec::new(),
+    };
+    for (index, row) in rows.iter().enumerate() {
+        for piece in row {
+            let start = batch.inputs.len();
+            for (offset, pair) in piece.tokens.windows(2).enumerate() {
+                batch.inputs.push(pair[0] as i32);
+                packed.positions.push(offset as u32);
+                packed.first.push((start - index * length) as u32);
+                if piece.learned[offset + 1] {
+                    batch.places.push((start + offset) as i32);
+                    batch.targets.push(pair[1] as i32);
+                }
             }
         }
-        batch.inputs.resize(start + length, 0);
+        let end = (index + 1) * length;
+        packed.positions.resize(end, 0);
+        packed
+            .first
+            .extend((batch.inputs.len()..end).map(|place| (place - index * length) as u32));
+        batch.inputs.resize(end, 0);
+    }
+    if rows.iter().any(|row| row.len() > 1) {
+        batch.packed = Some(packed);
     }
     batch
 }
@@ -169,24 +145,6 @@ mod tests {
     }
 
     #[test]
-    fn each_target_is_the_token_after_its_place() {
-        let batch = Sampler::new(vec![text(0..500)], 16).batch(4, 1, 2, 3);
-        assert_eq!((batch.inputs.len(), batch.places.len()), (64, 64));
-        for (place, target) in batch.places.iter().zip(&batch.targets) {
-            assert_eq!(batch.inputs[*place as usize] + 1, *target);
-        }
-    }
-
-    #[test]
-    fn batches_repeat_for_a_step_and_differ_between_steps_and_micro_batches() {
-        let sampler = Sampler::new(vec![text(0..500), text(500..900)], 16);
-        assert_eq!(sampler.batch(4, 1, 2, 3), sampler.batch(4, 1, 2, 3));
-        assert_ne!(sampler.batch(4, 1, 2, 3), sampler.batch(4, 1, 3, 3));
-        assert_ne!(sampler.batch(4, 1, 2, 3), sampler.batch(4, 1, 2, 4));
-        assert_ne!(sampler.batch(4, 1, 2, 3), sampler.batch(4, 2, 2, 3));
-    }
-
-    #[test]
     fn what_is_not_learnt_and_padding_have_no_target() {
         let documents = [chat(&[false, false, true, true]), chat(&[false, true])];
         let batches = evaluation(&documents, 8, 2);
@@ -197,7 +155,8 @@ mod tests {
                 length: 3,
                 inputs: vec![0, 1, 2, 0, 0, 0],
                 places: vec![1, 2, 3],
-                targets: vec![2, 3, 1]
+                targets: vec![2, 3, 1],
+                packed: None
             }]
         );
     }

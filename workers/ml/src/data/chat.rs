@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::{Document, tokenizer::Tokenizer};
-use crate::failure::Failure;
+use crate::{failure::Failure, spec::Learn};
 
 /// The template as `transformers` and vLLM read it from `tokenizer_config.json`. It writes what [`render`] and
 /// [`prompt`] write.
@@ -31,7 +31,9 @@ pub struct Message {
 }
 
 impl Message {
-    fn is_answer(&self) -> bool {
+    /// Whether the assistant says it.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
         self.role == "assistant"
     }
 
@@ -50,13 +52,18 @@ impl Message {
 /// What is wrong with it, as a sentence.
 pub fn parse(line: &str) -> Result<Chat, String> {
     let chat: Chat = serde_json::from_str(line).map_err(|error| format!("is no conversation: {error}"))?;
+    check(&chat).map(|()| chat)
+}
+
+/// Whether each message is said by somebody known.
+pub(super) fn check(chat: &Chat) -> Result<(), String> {
     let known = |message: &Message| matches!(message.role.as_str(), "system" | "user" | "assistant");
     match chat.messages.iter().find(|message| !known(message)) {
         Some(message) => Err(format!(
             "the role {:?} is none of system, user, assistant",
             message.role
         )),
-        None => Ok(chat),
+        None => Ok(()),
     }
 }
 
@@ -78,8 +85,8 @@ pub fn prompt(messages: &[Message]) -> String {
     )
 }
 
-/// The first `limit` tokens of `chat`; the assistant's words and their end are learnt.
-pub(super) fn tokenise(chat: &Chat, tokenizer: &Tokenizer, limit: usize) -> Result<Document, Failure> {
+/// The tokens of `chat` in the plain template; the assistant's words and their ends are learnt.
+pub(super) fn tokenise(chat: &Chat, tokenizer: &Tokenizer, learn: Learn) -> Result<Document, Failure> {
     let mut document = Document {
         tokens: Vec::new(),
         learned: Vec::new(),
@@ -91,26 +98,24 @@ pub(super) fn tokenise(chat: &Chat, tokenizer: &Tokenizer, limit: usize) -> Resu
             .extend(std::iter::repeat_n(learned, tokens.len()));
         document.tokens.extend(tokens);
     };
+    let last = chat.messages.iter().rposition(Message::is_answer);
+    let is_learnt = |index: usize, message: &Message| match learn {
+        Learn::Answers => message.is_answer(),
+        Learn::LastAnswer => Some(index) == last,
+        Learn::Everything => true,
+    };
     for (index, message) in chat.messages.iter().enumerate() {
+        let learnt = is_learnt(index, message);
         // Each part is tokenised alone, so no token straddles what is learnt and what is not.
         let separator = if index == 0 { "" } else { "\n" };
         add(
             tokenizer.encode(&format!("{separator}{}", message.marker()))?,
-            false,
+            learn == Learn::Everything,
         );
-        add(
-            tokenizer.encode(&format!(" {}", message.content))?,
-            message.is_answer(),
-        );
+        add(tokenizer.encode(&format!(" {}", message.content))?, learnt);
         if message.is_answer() {
-            add(tokenizer.end_of_text().into_iter().collect(), true);
+            add(tokenizer.end_of_text().into_iter().collect(), learnt);
         }
-    }
-    document.tokens.truncate(limit);
-    document.learned.truncate(limit);
-    // The first token is given, never predicted.
-    if let Some(first) = document.learned.first_mut() {
-        *first = false;
     }
     Ok(document)
 }
@@ -130,7 +135,7 @@ mod tests {
     #[test]
     fn only_answers_and_their_ends_are_learnt() {
         let tokenizer = Tokenizer::train([render(&chat())].into_iter(), 300).expect("trained");
-        let document = tokenise(&chat(), &tokenizer, 1000).expect("tokenised");
+        let document = tokenise(&chat(), &tokenizer, Learn::Answers).expect("tokenised");
         let learnt: Vec<u32> = document
             .tokens
             .iter()

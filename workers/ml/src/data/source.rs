@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::{self, Chat};
+use super::{
+    chat::{self, Chat},
+    formats::{self, Pair},
+};
 use crate::failure::{Failure, FailureCode};
 
 /// A dataset file and what is in it.
@@ -27,6 +30,13 @@ pub enum DatasetFormat {
     Text,
     /// One conversation per line: `{"messages": [{"role": …, "content": …}, …]}`; empty lines are skipped.
     Chat,
+    /// One prompt with what follows it per line: `{"prompt": …, "completion": …}`; empty lines are skipped.
+    PromptCompletion,
+    /// One instruction per line: `{"instruction": …, "input": …, "output": …}`; empty lines are skipped.
+    Alpaca,
+    /// One conversation per line: `{"conversations": [{"from": "human", "value": …}, …]}`; empty lines are
+    /// skipped.
+    Sharegpt,
 }
 
 /// The content of a dataset file.
@@ -36,6 +46,8 @@ pub enum Source {
     Text(String),
     /// Conversations.
     Chat(Vec<Chat>),
+    /// Prompts with completions.
+    Pairs(Vec<Pair>),
 }
 
 impl Source {
@@ -57,7 +69,10 @@ impl Source {
         })?;
         let source = match file.format {
             DatasetFormat::Text => Self::Text(text),
-            DatasetFormat::Chat => Self::Chat(read_chats(&text, &file.path)?),
+            DatasetFormat::Chat => Self::Chat(read_lines(&text, &file.path, chat::parse)?),
+            DatasetFormat::PromptCompletion => Self::Pairs(read_lines(&text, &file.path, formats::pair)?),
+            DatasetFormat::Alpaca => Self::Chat(read_lines(&text, &file.path, formats::alpaca)?),
+            DatasetFormat::Sharegpt => Self::Chat(read_lines(&text, &file.path, formats::sharegpt)?),
         };
         Ok((source, hash))
     }
@@ -68,17 +83,25 @@ impl Source {
         match self {
             Self::Text(text) => vec![text.clone()],
             Self::Chat(chats) => chats.iter().map(chat::render).collect(),
+            Self::Pairs(pairs) => pairs
+                .iter()
+                .map(|pair| format!("{}{}", pair.prompt, pair.completion))
+                .collect(),
         }
     }
 }
 
-fn read_chats(text: &str, path: &Path) -> Result<Vec<Chat>, Failure> {
+fn read_lines<T>(
+    text: &str,
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Failure> {
     let lines = text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
     let parse = |(index, line): (usize, &str)| {
-        chat::parse(line).map_err(|reason| {
+        parse(line).map_err(|reason| {
             let place = format!("{}, line {}", name(path), index + 1);
             Failure::new(FailureCode::DatasetUnreadable, format!("{place}: {reason}"))
         })

@@ -1,6 +1,11 @@
 //! Text to tokens and back.
 //!
-//! Rule: a text can never forge a special token; the end of a text is put where we put it.
+//! Rule: a text can never forge a special token; the end of a text is put where we put it. Only what a chat
+//! template writes itself is read with special tokens ([`Tokenizer::encode_written`]).
+
+mod special;
+
+use std::{ops::Range, path::Path, sync::OnceLock};
 
 use serde_json::{Value, json};
 use tokenizers::{
@@ -14,6 +19,7 @@ use tokenizers::{
 
 use super::chat::JINJA;
 use crate::failure::{Failure, FailureCode};
+pub use special::Settings;
 
 /// The token at the end of a text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -24,9 +30,24 @@ const PIECE: usize = 1 << 16;
 /// A tokenizer.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
+    /// Takes special tokens in texts for ordinary letters.
     inner: Inner,
+    /// Takes them for what they are; made when a chat template first needs it.
+    written: OnceLock<Inner>,
+    settings: Settings,
     end_of_text: Option<u32>,
+    frame: Frame,
 }
+
+/// Tokens that the tokenizer itself (its post-processor) puts around a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Frame {
+    before: Vec<u32>,
+    after: Vec<u32>,
+}
+
+/// A token and the bytes of the text that it stands for.
+pub type Placed = (u32, Range<usize>);
 
 impl Tokenizer {
     /// Trains a byte-level BPE (GPT-2's kind) of at most `size` tokens on `texts`; a small text gives fewer.
@@ -50,27 +71,61 @@ impl Tokenizer {
         inner
             .train(&mut TrainerWrapper::BpeTrainer(trainer), texts)
             .map_err(|error| Failure::internal("train a tokenizer", error))?;
-        Ok(Self::of(inner))
+        Self::of(inner, Settings::default())
     }
 
-    /// Reads a `tokenizer.json`.
+    /// Reads the tokenizer of a model folder: `tokenizer.json` and what stands beside it.
+    ///
+    /// # Errors
+    /// [`FailureCode::BaseModelInvalid`] when a file is missing, damaged, or names a token that is not there.
+    pub fn read(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join("tokenizer.json");
+        let bytes = std::fs::read(&path)
+            .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error))?;
+        Self::with_settings(&bytes, Settings::read(folder)?)
+    }
+
+    /// Reads a `tokenizer.json` that stands alone.
     ///
     /// # Errors
     /// [`FailureCode::BaseModelInvalid`] when it is none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        Self::with_settings(bytes, Settings::default())
+    }
+
+    fn with_settings(bytes: &[u8], settings: Settings) -> Result<Self, Failure> {
         let inner = Inner::from_bytes(bytes).map_err(|error| {
             Failure::new(
                 FailureCode::BaseModelInvalid,
                 format!("tokenizer.json cannot be read: {error}"),
             )
         })?;
-        Ok(Self::of(inner))
+        Self::of(inner, settings)
     }
 
-    fn of(mut inner: Inner) -> Self {
+    fn of(mut inner: Inner, settings: Settings) -> Result<Self, Failure> {
         inner.set_encode_special_tokens(true);
-        let end_of_text = inner.token_to_id(END_OF_TEXT);
-        Self { inner, end_of_text }
+        // Cutting and padding are decided here, not by what a file was saved with.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|error| Failure::internal("read a tokenizer", error))?;
+        for (name, token) in settings.tokens() {
+            if inner.token_to_id(&token).is_none() {
+                return Err(special::invalid(format!(
+                    "tokenizer_config.json names {token:?} as its {name}, which tokenizer.json does not have; they \
+                     do not belong together"
+                )));
+            }
+        }
+        let end = settings.token("eos_token").unwrap_or(END_OF_TEXT);
+        Ok(Self {
+            end_of_text: inner.token_to_id(end),
+            frame: frame(&inner)?,
+            inner,
+            written: OnceLock::new(),
+            settings,
+        })
     }
 
     /// Its `tokenizer.json`.
@@ -86,8 +141,12 @@ impl Tokenizer {
     }
 
     /// The `tokenizer_config.json` for a model of `context` tokens, with the template of conversations.
+    /// One that was read from a folder stays as it was.
     #[must_use]
     pub fn settings(&self, context: usize) -> Value {
+        if !self.settings.is_empty() {
+            return self.settings.to_json();
+        }
         let end = self.end_of_text.map(|_| END_OF_TEXT);
         json!({
             "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context,
@@ -102,10 +161,107 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// How many rows a token embedding needs: one more than the greatest token.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let tokens = self.inner.get_vocab(true);
+        tokens.values().max().map_or(0, |token| *token as usize + 1)
+    }
+
     /// The token at the end of a text, where the tokenizer has one.
     #[must_use]
     pub fn end_of_text(&self) -> Option<u32> {
         self.end_of_text
+    }
+
+    /// The special tokens and templates that its folder names.
+    #[must_use]
+    pub fn named(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The texts of its special tokens.
+    #[must_use]
+    pub fn special_tokens(&self) -> Vec<String> {
+        let tokens = self.inner.get_added_tokens_decoder();
+        let special = tokens.into_values().filter(|token| token.special);
+        special.map(|token| token.content).collect()
+    }
+
+    /// The tokens of a whole `text` as the base model met them in its own training: with what the tokenizer puts
+    /// around it, and the end of a text.
+    ///
+    /// # Errors
+    /// An internal failure of the library.
+    pub fn encode_framed(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        let mut tokens = self.frame.before.clone();
+        tokens.extend(self.encode(text)?);
+        self.end(&mut tokens);
+        Ok(tokens)
+    }
+
+    /// What the tokenizer puts before a text.
+    #[must_use]
+    pub fn start(&self) -> &[u32] {
+        &self.frame.before
+    }
+
+    /// Puts what stands after a text, which is the end of a text at least, where there is one.
+    pub fn end(&self, tokens: &mut Vec<u32>) {
+        tokens.extend(&self.frame.after);
+        if let Some(end) = self.end_of_text
+            && !self.frame.after.contains(&end)
+        {
+            tokens.push(end);
+        }
+    }
+
+    /// The tokens of `text` that follows other text of the same sample: without the space that some tokenizers
+    /// put before the first word.
+    ///
+    /// # Errors
+    /// An internal failure of the library.
+    pub fn encode_following(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        Ok(following(&self.inner, text)?
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect())
+    }
+
+    /// The tokens of `text` that a chat template has written, special ones recognised, with the bytes that they
+    /// stand for. `literal`, in order, are those parts of it that come from outside, in which none is.
+    ///
+    /// # Errors
+    /// An internal failure of the library.
+    pub fn encode_written(&self, text: &str, literal: &[Range<usize>]) -> Result<Vec<Placed>, Failure> {
+        let written = self.written.get_or_init(|| {
+            let mut inner = self.inner.clone();
+            inner.set_encode_special_tokens(false);
+            inner
+        });
+        let mut tokens = Vec::new();
+        let mut add = |inner: &Inner, part: Range<usize>| -> Result<(), Failure> {
+            if part.is_empty() {
+                return Ok(());
+            }
+            let found = match part.start {
+                0 => placed(inner, &text[part])?,
+                start => following(inner, &text[part])?
+                    .into_iter()
+                    .map(|(id, bytes)| (id, bytes.start + start..bytes.end + start))
+                    .collect(),
+            };
+            tokens.extend(found);
+            Ok(())
+        };
+        let mut done = 0;
+        for part in literal {
+            add(written, done..part.start)?;
+            add(&self.inner, part.clone())?;
+            done = part.end;
+        }
+        add(written, done..text.len())?;
+        Ok(tokens)
     }
 
     /// The tokens of `text`, without special ones.
@@ -133,6 +289,46 @@ impl Tokenizer {
             .decode(tokens, true)
             .map_err(|error| Failure::internal("decode tokens", error))
     }
+}
+
+/// What the post-processor puts around a text, found by trying it.
+fn frame(inner: &Inner) -> Result<Frame, Failure> {
+    let encode = |special: bool| {
+        inner
+            .encode("a", special)
+            .map_err(|error| Failure::internal("tokenise text", error))
+    };
+    let (bare, framed) = (encode(false)?, encode(true)?);
+    let (bare, framed) = (bare.get_ids(), framed.get_ids());
+    let place = framed
+        .windows(bare.len().max(1))
+        .position(|window| window == bare);
+    Ok(place.map_or_else(Frame::default, |place| Frame {
+        before: framed[..place].to_vec(),
+        after: framed[place + bare.len()..].to_vec(),
+    }))
+}
+
+fn placed(inner: &Inner, text: &str) -> Result<Vec<Placed>, Failure> {
+    let encoded = inner
+        .encode(text, false)
+        .map_err(|error| Failure::internal("tokenise text", error))?;
+    let places = encoded.get_offsets().iter().map(|(start, end)| *start..*end);
+    Ok(encoded.get_ids().iter().copied().zip(places).collect())
+}
+
+/// Encodes after a line end, so that nothing is put before the first word, and takes the line end away again;
+/// where the two have grown together, `text` alone.
+fn following(inner: &Inner, text: &str) -> Result<Vec<Placed>, Failure> {
+    let line = placed(inner, "\n")?;
+    let both = placed(inner, &format!("\n{text}"))?;
+    let same = both.len() >= line.len() && line.iter().zip(&both).all(|(one, other)| one.0 == other.0);
+    if !same {
+        return placed(inner, text);
+    }
+    let back = |bytes: Range<usize>| bytes.start.saturating_sub(1)..bytes.end.saturating_sub(1);
+    let rest = both.into_iter().skip(line.len());
+    Ok(rest.map(|(id, bytes)| (id, back(bytes))).collect())
 }
 
 fn pieces(text: &str) -> Vec<&str> {

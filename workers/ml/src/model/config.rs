@@ -1,173 +1,320 @@
-//! The shape of a GPT-2, and its `config.json`.
+//! The shapes of the models this engine knows, and their `config.json`.
 //!
 //! Rule: a configuration that would be computed differently from Hugging Face's meaning is refused, by the
-//! name of what is not supported.
+//! names of all that is not supported. Tensors keep the names and layouts of Hugging Face's files, less the
+//! prefix of the base model (`transformer.`, `model.`), which some files lack.
 
-use serde_json::{Value, json};
+mod fields;
+pub mod gpt2;
+pub mod llama;
+pub mod rope;
+
+pub(super) use fields::Fields;
+pub use gpt2::Gpt2Config;
+pub use llama::LlamaConfig;
+use llama::Member;
+use serde_json::{Map, Value, json};
 
 use crate::{
     failure::{Failure, FailureCode},
-    spec::Architecture,
     tensor_file::Expected,
 };
 
-/// The architecture this engine knows, as `config.json` names it.
-pub const ARCHITECTURE: &str = "GPT2LMHeadModel";
+/// The output matrix of a model that does not use its token embedding for it.
+pub const HEAD: &str = "lm_head.weight";
 
-/// The shape of a GPT-2.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gpt2Config {
-    /// Transformer blocks.
-    pub layers: usize,
-    /// Attention heads of a block.
-    pub heads: usize,
-    /// Numbers per token.
-    pub width: usize,
-    /// Longest text in tokens.
-    pub context: usize,
-    /// Rows of the token embedding.
-    pub vocab_size: usize,
-    /// Added to variances by the norms.
-    pub epsilon: f64,
-    /// The token at the end of a text, where there is one.
-    pub end_of_text: Option<u32>,
+/// An architecture, as `config.json` names it.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// In `architectures`.
+    pub(super) name: &'static str,
+    /// In `model_type`.
+    kind: &'static str,
+    /// In words.
+    title: &'static str,
+    /// `None` is GPT-2.
+    member: Option<Member>,
 }
 
-impl Gpt2Config {
-    /// The configuration of a new model of `shape` with a tokenizer of `vocab_size` tokens.
-    #[must_use]
-    pub fn of(shape: &Architecture, vocab_size: usize, end_of_text: Option<u32>) -> Self {
-        Self {
-            layers: shape.layers as usize,
-            heads: shape.heads as usize,
-            width: shape.width as usize,
-            context: shape.context as usize,
-            vocab_size,
-            epsilon: 1e-5,
-            end_of_text,
-        }
-    }
+/// Every architecture this engine computes.
+pub(super) static ARCHITECTURES: [Known; 5] = [
+    known("GPT2LMHeadModel", "gpt2", "GPT-2", None),
+    known("LlamaForCausalLM", "llama", "Llama", Some(Member::Llama)),
+    known("MistralForCausalLM", "mistral", "Mistral", Some(Member::Mistral)),
+    known("Qwen2ForCausalLM", "qwen2", "Qwen2", Some(Member::Qwen2)),
+    known("Qwen3ForCausalLM", "qwen3", "Qwen3", Some(Member::Qwen3)),
+];
 
+const fn known(name: &'static str, kind: &'static str, title: &'static str, member: Option<Member>) -> Known {
+    Known {
+        name,
+        kind,
+        title,
+        member,
+    }
+}
+
+/// A matrix of a block that computes `x · W (+ b)`: what an adapter may update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinearLayout {
+    /// Its name, to which `.weight` and `.bias` are added.
+    pub name: String,
+    /// Numbers it takes and numbers it gives.
+    pub shape: [usize; 2],
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+/// How the files of a family keep a linear layer's matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// GPT-2: `[in, out]` (`Conv1D`).
+    Gpt2,
+    /// Llama and its kin: `[out, in]` (`Linear`).
+    Llama,
+}
+
+/// The shape of a causal language model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelConfig {
+    /// The GPT-2 family.
+    Gpt2(Gpt2Config),
+    /// The Llama family.
+    Llama(LlamaConfig),
+}
+
+impl From<Gpt2Config> for ModelConfig {
+    fn from(config: Gpt2Config) -> Self {
+        Self::Gpt2(config)
+    }
+}
+
+impl From<LlamaConfig> for ModelConfig {
+    fn from(config: LlamaConfig) -> Self {
+        Self::Llama(config)
+    }
+}
+
+/// The same field of either family.
+macro_rules! either {
+    ($self:ident, $config:ident => $value:expr) => {
+        match $self {
+            ModelConfig::Gpt2($config) => $value,
+            ModelConfig::Llama($config) => $value,
+        }
+    };
+}
+
+impl ModelConfig {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`FailureCode::BaseModelInvalid`]: not JSON, another architecture (named), a variant of GPT-2 this
-    /// engine does not compute (named), or numbers that make no network.
+    /// [`FailureCode::BaseModelInvalid`]: not JSON, an unknown architecture (named, with those known), or variants
+    /// and numbers this engine does not compute (all named).
     pub fn from_json(bytes: &[u8]) -> Result<Self, Failure> {
-        let json: Value = serde_json::from_slice(bytes)
-            .map_err(|error| invalid(format!("config.json is no JSON: {error}")))?;
-        check_architecture(&json)?;
-        check_variants(&json)?;
-        let number = |name: &str, high: u64| match json[name].as_u64() {
-            Some(value) if (1..=high).contains(&value) => Ok(value as usize),
-            _ => Err(invalid(format!(
-                "config.json: {name} is {}; expected 1 to {high}",
-                json[name]
-            ))),
-        };
-        let config = Self {
-            layers: number("n_layer", 1024)?,
-            heads: number("n_head", 1024)?,
-            width: number("n_embd", 65_536)?,
-            context: number("n_positions", 1 << 20)?,
-            vocab_size: number("vocab_size", 1 << 24)?,
-            epsilon: json["layer_norm_epsilon"].as_f64().unwrap_or(1e-5),
-            end_of_text: json["eos_token_id"]
-                .as_u64()
-                .and_then(|id| u32::try_from(id).ok()),
-        };
-        if config.width.is_multiple_of(config.heads) {
-            Ok(config)
-        } else {
-            Err(invalid(format!(
-                "config.json: n_head {} does not divide n_embd {}",
-                config.heads, config.width
-            )))
+        let json: Map<String, Value> = serde_json::from_slice(bytes)
+            .map_err(|error| invalid(format!("config.json is no JSON object: {error}")))?;
+        match architecture(&json)?.member {
+            None => Gpt2Config::read(&json).map(Self::Gpt2),
+            Some(member) => LlamaConfig::read(member, &json).map(Self::Llama),
         }
     }
 
-    /// Its `config.json`, which `transformers` reads.
+    /// Its `config.json` for weights in 32-bit floats, which `transformers` reads.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
-            "architectures": [ARCHITECTURE], "model_type": "gpt2", "activation_function": "gelu_new",
-            "n_layer": self.layers, "n_head": self.heads, "n_embd": self.width, "n_positions": self.context,
-            "n_ctx": self.context, "n_inner": null, "vocab_size": self.vocab_size,
-            "layer_norm_epsilon": self.epsilon, "initializer_range": 0.02,
-            "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
-            "bos_token_id": self.end_of_text, "eos_token_id": self.end_of_text,
-            "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false,
-            "reorder_and_upcast_attn": false, "tie_word_embeddings": true, "use_cache": true,
-            "dtype": "float32",
-        })
+        match self {
+            Self::Gpt2(config) => config.to_json(),
+            Self::Llama(config) => {
+                let mut json = config.source.clone();
+                json.remove("torch_dtype");
+                json.insert("dtype".to_owned(), json!("float32"));
+                Value::Object(json)
+            }
+        }
     }
 
-    /// Every tensor of the network with its shape, under the names of the Hugging Face file.
+    /// The family, in words: `GPT-2`, `Qwen2`.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        let member = match self {
+            Self::Gpt2(_) => None,
+            Self::Llama(config) => Some(config.member),
+        };
+        ARCHITECTURES
+            .iter()
+            .find(|known| known.member == member)
+            .map_or("", |known| known.title)
+    }
+
+    /// How its files keep matrices.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Gpt2(_) => Family::Gpt2,
+            Self::Llama(_) => Family::Llama,
+        }
+    }
+
+    /// Transformer blocks.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        either!(self, config => config.layers)
+    }
+
+    /// Heads of queries of a block.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        either!(self, config => config.heads)
+    }
+
+    /// Heads of keys and values of a block.
+    #[must_use]
+    pub fn key_heads(&self) -> usize {
+        match self {
+            Self::Gpt2(config) => config.heads,
+            Self::Llama(config) => config.key_heads,
+        }
+    }
+
+    /// Numbers per head.
+    #[must_use]
+    pub fn head_size(&self) -> usize {
+        match self {
+            Self::Gpt2(config) => config.width / config.heads,
+            Self::Llama(config) => config.head_size,
+        }
+    }
+
+    /// Numbers per token inside the feed-forward layers.
+    #[must_use]
+    pub fn feed_width(&self) -> usize {
+        either!(self, config => config.feed_width)
+    }
+
+    /// Numbers per token between the blocks.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        either!(self, config => config.width)
+    }
+
+    /// Longest text in tokens.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        either!(self, config => config.context)
+    }
+
+    /// Rows of the token embedding.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        either!(self, config => config.vocab_size)
+    }
+
+    /// Whether the output matrix is the token embedding.
+    #[must_use]
+    pub fn is_tied(&self) -> bool {
+        either!(self, config => config.tied)
+    }
+
+    /// The tokens that end a text.
+    #[must_use]
+    pub fn ends_of_text(&self) -> &[u32] {
+        either!(self, config => &config.ends_of_text)
+    }
+
+    /// Sets the tokens that end a text.
+    pub(super) fn end_texts_with(&mut self, ends: &[u32]) {
+        either!(self, config => config.ends_of_text = ends.to_vec());
+    }
+
+    /// What the file's names have before those of the base model's tensors; some files lack it.
+    #[must_use]
+    pub fn prefix(&self) -> &'static str {
+        match self {
+            Self::Gpt2(_) => "transformer.",
+            Self::Llama(_) => "model.",
+        }
+    }
+
+    /// The name of a tensor or module in a file written by `save_pretrained`.
+    #[must_use]
+    pub fn file_name(&self, name: &str) -> String {
+        if name.starts_with("lm_head") {
+            name.to_owned()
+        } else {
+            format!("{}{name}", self.prefix())
+        }
+    }
+
+    /// The token embedding.
+    #[must_use]
+    pub fn embedding(&self) -> &'static str {
+        match self {
+            Self::Gpt2(_) => "wte.weight",
+            Self::Llama(_) => "embed_tokens.weight",
+        }
+    }
+
+    /// The matrices of the blocks that compute `x · W (+ b)`, block by block in the order they are used. The
+    /// place of a matrix in this list is its place in an [`crate::lora::Adapter`].
+    #[must_use]
+    pub fn linears(&self) -> Vec<LinearLayout> {
+        either!(self, config => config.linears())
+    }
+
+    /// Every tensor of the network with its shape in the file.
     #[must_use]
     pub fn tensors(&self) -> Vec<Expected> {
-        let width = self.width;
-        let mut tensors = vec![
-            ("wte.weight".to_owned(), [self.vocab_size, width]),
-            ("wpe.weight".to_owned(), [self.context, width]),
-            ("ln_f.weight".to_owned(), [1, width]),
-            ("ln_f.bias".to_owned(), [1, width]),
-        ];
-        for block in 0..self.layers {
-            let mut add = |name: &str, shape| tensors.push((format!("h.{block}.{name}"), shape));
-            for norm in ["ln_1", "ln_2"] {
-                add(&format!("{norm}.weight"), [1, width]);
-                add(&format!("{norm}.bias"), [1, width]);
+        let mut tensors = either!(self, config => config.others());
+        for LinearLayout { name, shape, bias } in self.linears() {
+            if bias {
+                tensors.push((format!("{name}.bias"), [1, shape[1]]));
             }
-            for slot in crate::lora::Slot::ALL {
-                let [input, output] = slot.shape(width);
-                add(&format!("{}.weight", slot.name()), [input, output]);
-                add(&format!("{}.bias", slot.name()), [1, output]);
-            }
+            let [input, output] = shape;
+            let shape = match self.family() {
+                Family::Gpt2 => [input, output],
+                Family::Llama => [output, input],
+            };
+            tensors.push((format!("{name}.weight"), shape));
+        }
+        if !self.is_tied() {
+            tensors.push((HEAD.to_owned(), [self.vocab_size(), self.width()]));
         }
         tensors
     }
 }
 
-fn check_architecture(json: &Value) -> Result<(), Failure> {
-    let named = json["architectures"]
-        .as_array()
-        .and_then(|names| names.first())
-        .and_then(Value::as_str);
-    let kind = json["model_type"].as_str();
-    if named == Some(ARCHITECTURE) || (named.is_none() && kind == Some("gpt2")) {
-        return Ok(());
-    }
-    let name = named.or(kind).unwrap_or("(none named)");
-    Err(invalid(format!(
-        "the architecture {name} is not supported; choose a {ARCHITECTURE} (GPT-2, DialoGPT)"
-    )))
+/// Which of the known architectures `json` names.
+fn architecture(json: &Map<String, Value>) -> Result<&'static Known, Failure> {
+    let names = json.get("architectures").and_then(Value::as_array);
+    let named = names.and_then(|names| names.first()).and_then(Value::as_str);
+    let kind = json.get("model_type").and_then(Value::as_str);
+    let found = ARCHITECTURES.iter().find(|known| match (named, kind) {
+        (Some(name), Some(kind)) => known.name == name && known.kind == kind,
+        (Some(name), None) => known.name == name,
+        (None, kind) => Some(known.kind) == kind,
+    });
+    found.ok_or_else(|| {
+        let name = match (named, kind) {
+            (Some(name), Some(kind)) => format!("{name} (model_type {kind})"),
+            (name, kind) => name.or(kind).unwrap_or("(none named)").to_owned(),
+        };
+        let known: Vec<&str> = ARCHITECTURES.iter().map(|known| known.name).collect();
+        invalid(format!(
+            "the architecture {name} is not supported; choose a model of one of {}",
+            known.join(", ")
+        ))
+    })
 }
 
-/// Fields of GPT-2's configuration whose other values mean another network, with the value that is computed.
-fn check_variants(json: &Value) -> Result<(), Failure> {
-    let computed = [
-        ("activation_function", json!("gelu_new")),
-        ("scale_attn_weights", json!(true)),
-        ("scale_attn_by_inverse_layer_idx", json!(false)),
-        ("tie_word_embeddings", json!(true)),
-        ("add_cross_attention", json!(false)),
-    ];
-    for (name, value) in computed {
-        if !json[name].is_null() && json[name] != value {
-            return Err(invalid(format!(
-                "config.json: {name} = {} is not supported, only {value}",
-                json[name]
-            )));
-        }
+/// Refuses weights that are stored in fewer bits than can be read.
+fn refuse_quantised(fields: &mut Fields<'_>) {
+    if let Some(Value::Object(quantised)) = fields.get("quantization_config") {
+        let method = quantised.get("quant_method").unwrap_or(&Value::Null);
+        fields.refuse(format!(
+            "quantization_config ({method}) is not supported; choose the model in f32, f16 or bf16"
+        ));
     }
-    let wide = json["n_embd"].as_u64().map(|width| json!(width * 4));
-    if !json["n_inner"].is_null() && Some(&json["n_inner"]) != wide.as_ref() {
-        return Err(invalid(format!(
-            "config.json: n_inner = {} is not supported, only 4 · n_embd",
-            json["n_inner"]
-        )));
-    }
-    Ok(())
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Failure {
@@ -175,49 +322,4 @@ pub(super) fn invalid(message: impl Into<String>) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Gpt2Config {
-        let shape = Architecture {
-            layers: 2,
-            heads: 2,
-            width: 16,
-            context: 32,
-            vocab_size: 300,
-        };
-        Gpt2Config::of(&shape, 300, Some(0))
-    }
-
-    #[test]
-    fn a_configuration_survives_its_json() {
-        let bytes = sample().to_json().to_string();
-        assert_eq!(Gpt2Config::from_json(bytes.as_bytes()), Ok(sample()));
-    }
-
-    /// MO-1
-    #[test]
-    fn an_unknown_architecture_is_refused_by_name() {
-        let failure =
-            Gpt2Config::from_json(br#"{"architectures": ["LlamaForCausalLM"]}"#).expect_err("refused");
-        assert_eq!(failure.code, FailureCode::BaseModelInvalid);
-        assert!(failure.message.contains("LlamaForCausalLM"), "{failure}");
-    }
-
-    #[test]
-    fn variants_that_would_be_computed_wrongly_are_refused_by_name() {
-        for (field, value) in [
-            ("activation_function", json!("relu")),
-            ("scale_attn_by_inverse_layer_idx", json!(true)),
-            ("tie_word_embeddings", json!(false)),
-            ("n_inner", json!(17)),
-            ("n_head", json!(3)),
-            ("vocab_size", json!(-1)),
-        ] {
-            let mut json = sample().to_json();
-            json[field] = value;
-            let failure = Gpt2Config::from_json(json.to_string().as_bytes()).expect_err(field);
-            assert!(failure.message.contains(field), "{failure}");
-        }
-    }
-}
+mod tests;

@@ -3,34 +3,50 @@
 //! Rule: a folder is read whole and checked before anything is computed with it; what is written loads in
 //! `transformers` unchanged.
 
-use std::{collections::BTreeMap, path::Path};
+pub mod weights;
+
+use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use burn::tensor::backend::Backend;
 use serde_json::{Value, json};
 
-use super::config::{Gpt2Config, invalid};
+use super::{
+    config::{ModelConfig, invalid},
+    generation::GenerationSettings,
+};
 use crate::{
     data::tokenizer::Tokenizer,
     failure::{Failure, FailureCode},
-    files,
+    files as disk,
     parameters::ParameterSet,
     random::{Purpose, normal, stream},
     tensor_file,
 };
 
-/// What `save_pretrained` puts before each name; files on the hub often lack it.
-const PREFIX: &str = "transformer.";
+/// Files beside weights and configuration that decide what a model does, where they are there.
+pub const COMPANIONS: [&str; 8] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+];
 
 /// A model folder in memory.
 #[derive(Clone, Debug)]
 pub struct ModelFolder<B: Backend> {
-    /// Its shape.
-    pub config: Gpt2Config,
+    /// Its shape; ends of text are those of [`ModelFolder::generation`].
+    pub config: ModelConfig,
     /// Its weights, 32-bit.
     pub parameters: ParameterSet<B>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
-    /// SHA-256 over the hashes of `config.json`, `model.safetensors` and `tokenizer.json`.
+    /// How its makers want text to be drawn from it.
+    pub generation: GenerationSettings,
+    /// SHA-256 over the names and hashes of its [`files`](files()).
     pub sha256: String,
 }
 
@@ -45,76 +61,76 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B
         std::fs::read(&file)
             .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))
     };
-    let config = Gpt2Config::from_json(&read("config.json")?)?;
-    let tokenizer = Tokenizer::from_bytes(&read("tokenizer.json")?)?;
-    if tokenizer.size() > config.vocab_size {
-        let (tokens, rows) = (tokenizer.size(), config.vocab_size);
+    let mut config = ModelConfig::from_json(&read("config.json")?)?;
+    let tokenizer = Tokenizer::read(path)?;
+    if tokenizer.rows() > config.vocab_size() {
+        let (tokens, rows) = (tokenizer.rows(), config.vocab_size());
         return Err(invalid(format!(
             "tokenizer.json has {tokens} tokens but the model only {rows}; they do not belong together"
         )));
     }
-    let parameters = read_weights(&path.join("model.safetensors"), &config, device)?;
-    let mut hashes = String::new();
-    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-        hashes.push_str(&files::describe(&path.join(name))?.sha256);
-    }
+    let generation = if path.join("generation_config.json").exists() {
+        GenerationSettings::from_json(&read("generation_config.json")?, &config)?
+    } else {
+        GenerationSettings::of(&config)
+    };
+    config.end_texts_with(&generation.ends_of_text);
+    let parameters = weights::read(&weights::open(path)?, &config, device)?;
     Ok(ModelFolder {
         config,
         parameters,
         tokenizer,
-        sha256: files::sha256(hashes.as_bytes()),
+        generation,
+        sha256: fingerprint(path)?,
     })
 }
 
-fn read_weights<B: Backend>(
-    path: &Path,
-    config: &Gpt2Config,
-    device: &B::Device,
-) -> Result<ParameterSet<B>, Failure> {
-    let code = FailureCode::BaseModelInvalid;
-    let bytes = std::fs::read(path).map_err(|error| Failure::io(code, "read", path, &error))?;
-    let file = tensor_file::parse(&bytes, path, code)?;
-    let prefix = if file.tensor("transformer.wte.weight").is_ok() {
-        PREFIX
-    } else {
-        ""
-    };
-    if let (Ok(head), Ok(embedding)) = (
-        file.tensor("lm_head.weight"),
-        file.tensor(&format!("{prefix}wte.weight")),
-    ) && head.data() != embedding.data()
-    {
-        return Err(invalid(
-            "model.safetensors has an lm_head of its own; only tied embeddings are supported",
-        ));
-    }
-    // Old files keep the causal mask as a tensor, and tied ones sometimes the head a second time.
-    let ignored = |name: &str| {
-        name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name == "lm_head.weight"
-    };
-    tensor_file::extract(&file, path, &config.tensors(), prefix, ignored, code, device)
+/// The names of the files in the folder `path` that decide what its model does, in order.
+///
+/// # Errors
+/// [`FailureCode::BaseModelInvalid`] when it has no weights or an index that is none.
+pub fn files(path: &Path) -> Result<Vec<String>, Failure> {
+    let mut names = weights::names(path)?;
+    names.extend(["config.json", "tokenizer.json"].map(str::to_owned));
+    let companions = COMPANIONS.into_iter().filter(|name| path.join(name).exists());
+    names.extend(companions.map(str::to_owned));
+    names.sort_unstable();
+    Ok(names)
 }
 
-/// New weights for `config` as GPT-2 draws them: N(0, 0.02²), the two matrices that write to the residual
-/// stream by √(2 · layers) less, norms 1, biases 0.
+fn fingerprint(path: &Path) -> Result<String, Failure> {
+    let mut lines = String::new();
+    for name in files(path)? {
+        let entry = disk::describe(&path.join(&name))?;
+        writeln!(lines, "{}  {name}", entry.sha256)
+            .map_err(|error| Failure::internal("list the files of a model", error))?;
+    }
+    Ok(disk::sha256(lines.as_bytes()))
+}
+
+/// New weights for `config` as its family draws them: N(0, 0.02²) or by the configuration's `initializer_range`,
+/// GPT-2's two matrices that write to the residual stream by √(2 · layers) less, norms 1, biases 0.
 #[must_use]
-pub fn initial<B: Backend>(config: &Gpt2Config, seed: u64, device: &B::Device) -> ParameterSet<B> {
+pub fn initial<B: Backend>(config: &ModelConfig, seed: u64, device: &B::Device) -> ParameterSet<B> {
     let mut set = ParameterSet::default();
+    let deviation = match config {
+        ModelConfig::Gpt2(_) => 0.02,
+        ModelConfig::Llama(llama) => llama.deviation,
+    };
     for (index, (name, shape)) in config.tensors().into_iter().enumerate() {
         let count = shape[0] * shape[1];
         let residual = if name.ends_with("c_proj.weight") {
-            (2.0 * config.layers as f64).sqrt()
+            (2.0 * config.layers() as f64).sqrt()
         } else {
             1.0
         };
-        let numbers = match name.as_str() {
-            bias if bias.ends_with(".bias") => vec![0.0; count],
-            norm if norm.contains("ln_") => vec![1.0; count],
-            _ => normal(
-                &mut stream(seed, Purpose::Initialisation, 0, index as u64),
-                count,
-                0.02 / residual,
-            ),
+        let numbers = if name.ends_with(".bias") {
+            vec![0.0; count]
+        } else if tensor_file::is_vector(&name) {
+            vec![1.0; count]
+        } else {
+            let mut rng = stream(seed, Purpose::Initialisation, 0, index as u64);
+            normal(&mut rng, count, deviation / residual)
         };
         set.insert(name, crate::parameters::matrix(numbers, shape, device));
     }
@@ -126,24 +142,25 @@ pub fn initial<B: Backend>(config: &Gpt2Config, seed: u64, device: &B::Device) -
 /// # Errors
 /// An internal failure when a tensor cannot be read from the device.
 pub fn encode<B: Backend>(
-    config: &Gpt2Config,
+    config: &ModelConfig,
     parameters: &ParameterSet<B>,
     tokenizer: &Tokenizer,
 ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let json = config.to_json();
     let generation = json!({
-        "_from_model_config": true, "bos_token_id": config.end_of_text, "eos_token_id": config.end_of_text,
+        "_from_model_config": true, "bos_token_id": json["bos_token_id"], "eos_token_id": json["eos_token_id"],
     });
     Ok(BTreeMap::from([
-        ("config.json".to_owned(), pretty(&config.to_json())?),
+        ("config.json".to_owned(), pretty(&json)?),
         ("generation_config.json".to_owned(), pretty(&generation)?),
         (
-            "model.safetensors".to_owned(),
-            tensor_file::encode(parameters, PREFIX)?,
+            weights::SINGLE.to_owned(),
+            tensor_file::encode_named(parameters, |name| config.file_name(name))?,
         ),
         ("tokenizer.json".to_owned(), tokenizer.to_bytes()?),
         (
             "tokenizer_config.json".to_owned(),
-            pretty(&tokenizer.settings(config.context))?,
+            pretty(&tokenizer.settings(config.context()))?,
         ),
     ]))
 }

@@ -1,18 +1,51 @@
-//! The three operations of a transformer that are worth more than their parts.
+//! The operations of a transformer that are worth more than their parts.
 //!
-//! Rule: each has one meaning, given by the composed form here; a backend may override the way, never the
-//! result beyond rounding.
+//! Rule: each has one meaning, given by its composed form ([`composed`], gradients [`by_hand`]); a backend may override
+//! the way, never the result beyond rounding. Rows are tokens: `n` is always `batch · length`.
 
+pub mod by_hand;
+pub mod composed;
 mod differentiable;
+pub mod dropout;
+mod flex;
+pub mod gradients;
+pub mod head;
+pub mod sight;
+#[cfg(test)]
+mod tests;
 
-use burn::tensor::{Bool, Tensor, TensorPrimitive, activation, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 
-/// √(2/π), of the tanh form of GELU.
-const ROOT: f64 = 0.797_884_560_802_865_4;
-/// The cubic coefficient of the tanh form of GELU.
-const CUBIC: f64 = 0.044_715;
+pub use self::{
+    dropout::Dropout,
+    gradients::{LinearGradients, LinearInputs, TransformerGradients, Wanted},
+    head::{HeadLosses, HeadWanted},
+    sight::Sight,
+};
 
-/// What a backend must be able to do for [`super::Gpt2`].
+/// How a matrix of a linear layer is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orientation {
+    /// `[in, out]`: GPT-2's `Conv1D`.
+    InOut,
+    /// `[out, in]`: `torch.nn.Linear`.
+    OutIn,
+}
+
+/// A low-rank update beside a matrix (LoRA, arXiv:2106.09685): it adds `scale · drop(x) · down · up`.
+#[derive(Clone, Debug)]
+pub struct LowRank<B: Backend> {
+    /// `[in, rank]`, LoRA's A.
+    pub down: Tensor<B, 2>,
+    /// `[rank, out]`, LoRA's B.
+    pub up: Tensor<B, 2>,
+    /// `alpha / rank`, or `alpha / √rank` for rsLoRA (arXiv:2312.03732).
+    pub scale: f64,
+    /// What is dropped of its input; nothing outside of training.
+    pub dropout: Option<Dropout>,
+}
+
+/// What a backend must be able to do for a transformer.
 pub trait TransformerOps: Backend {
     /// Layer normalisation of each row of `x` `[n, c]` with `gain` and `bias` `[1, c]` (arXiv:1607.06450).
     fn layer_norm_rows(
@@ -21,101 +54,69 @@ pub trait TransformerOps: Backend {
         bias: Tensor<Self, 2>,
         epsilon: f64,
     ) -> Tensor<Self, 2> {
-        let centred = x.clone() - x.mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
-        centred * variance.add_scalar(epsilon).sqrt().recip() * gain + bias
+        composed::layer_norm_rows(x, gain, bias, epsilon)
+    }
+
+    /// Root-mean-square normalisation of each row of `x` `[n, c]` with `gain` `[1, c]` (arXiv:1910.07467):
+    /// `gain · x / √(mean(x²) + epsilon)`, as Hugging Face's `LlamaRMSNorm` computes it.
+    fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
+        composed::rms_norm_rows(x, gain, epsilon)
     }
 
     /// GELU in its tanh form, Hugging Face's `gelu_new` (arXiv:1606.08415, section 2), element by element.
-    ///
-    /// Written with the sigmoid, for `(1 + tanh u) / 2 = sigmoid(2u)`.
     fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let square = x.clone() * x.clone();
-        let doubled = x.clone() * square.mul_scalar(2.0 * ROOT * CUBIC).add_scalar(2.0 * ROOT);
-        x * activation::sigmoid(doubled)
+        composed::gelu_new(x)
     }
 
-    /// Causal self-attention of `packed` `[batch · length, 3 · width]` (queries, keys, values side by side,
-    /// each of `heads` heads side by side): `[batch · length, width]`.
-    fn causal_attention(packed: Tensor<Self, 2>, batch: usize, heads: usize) -> Tensor<Self, 2> {
-        let (queries, keys, values) = split_heads(&packed, batch, heads);
-        attend(queries, keys, values, 0)
+    /// `silu(gate) · up`, element by element, of `gate` and `up` `[n, f]` (SwiGLU, arXiv:2002.05202).
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        composed::swiglu(gate, up)
     }
-}
 
-impl TransformerOps for burn_flex::Flex {
-    // Flex has it in one pass.
-    fn layer_norm_rows(
+    /// Rotary positions (arXiv:2104.09864) in Hugging Face's `rotate_half` form: of each of `heads` heads of `x`
+    /// `[n, heads · size]`, number `i` and number `i + size / 2` are turned by the angle whose `cos` and `sin`
+    /// stand in column `i` of `[n, size / 2]`. The angles are data: no gradient flows to them.
+    fn rotate(
         x: Tensor<Self, 2>,
-        gain: Tensor<Self, 2>,
-        bias: Tensor<Self, 2>,
-        epsilon: f64,
+        cos: Tensor<Self, 2>,
+        sin: Tensor<Self, 2>,
+        heads: usize,
     ) -> Tensor<Self, 2> {
-        use burn::tensor::ops::ModuleOps;
-        let width = x.dims()[1];
-        let vector = |row: Tensor<Self, 2>| row.reshape([width]).into_primitive().tensor();
-        let normed = Self::layer_norm(
-            x.into_primitive().tensor(),
-            vector(gain),
-            Some(vector(bias)),
-            epsilon,
-        );
-        Tensor::from_primitive(TensorPrimitive::Float(normed))
+        composed::rotate(x, cos, sin, heads)
     }
-}
 
-/// Queries, keys and values of `packed` `[batch · length, 3 · width]`, each
-/// `[batch, heads, length, width / heads]`.
-pub fn split_heads<B: Backend>(
-    packed: &Tensor<B, 2>,
-    batch: usize,
-    heads: usize,
-) -> (Tensor<B, 4>, Tensor<B, 4>, Tensor<B, 4>) {
-    let [rows, columns] = packed.dims();
-    let (length, width) = (rows / batch, columns / 3);
-    let part = |index: usize| {
-        let columns = index * width..(index + 1) * width;
-        packed
-            .clone()
-            .slice([0..rows, columns])
-            .reshape([batch, length, heads, width / heads])
-            .swap_dims(1, 2)
-    };
-    (part(0), part(1), part(2))
-}
-
-/// Softmax attention in which query `i` sees the keys `0..=seen + i`; heads are joined again:
-/// `[batch · length, width]`.
-pub fn attend<B: Backend>(
-    queries: Tensor<B, 4>,
-    keys: Tensor<B, 4>,
-    values: Tensor<B, 4>,
-    seen: usize,
-) -> Tensor<B, 2> {
-    let [batch, heads, length, size] = queries.dims();
-    let weights = attention_weights(queries, keys, seen);
-    weights
-        .matmul(values)
-        .swap_dims(1, 2)
-        .reshape([batch * length, heads * size])
-}
-
-/// The softmax of scaled, masked scores: `[batch, heads, length, seen + length]`.
-pub(crate) fn attention_weights<B: Backend>(
-    queries: Tensor<B, 4>,
-    keys: Tensor<B, 4>,
-    seen: usize,
-) -> Tensor<B, 4> {
-    let [_, _, length, size] = queries.dims();
-    let device = queries.device();
-    let mut scores = queries
-        .mul_scalar(1.0 / (size as f64).sqrt())
-        .matmul(keys.swap_dims(2, 3));
-    if length > 1 {
-        let hidden = Tensor::<B, 2, Bool>::tril_mask([length, seen + length], seen as i64, &device);
-        scores = scores
-            .clone()
-            .mask_fill(hidden.unsqueeze::<4>().expand(scores.dims()), f32::NEG_INFINITY);
+    /// Softmax attention (arXiv:1706.03762) of `queries` `[batch · q, heads · size]` over `keys` and `values`
+    /// `[batch · k, key_heads · size]`, each limited to its `sight`: `[batch · q, heads · size]`.
+    ///
+    /// `heads / key_heads` neighbouring heads share one key head (arXiv:2305.13245). With fewer queries than
+    /// keys (a cache), the queries stand for the last `q` of the `k` positions.
+    fn attention(
+        queries: Tensor<Self, 2>,
+        keys: Tensor<Self, 2>,
+        values: Tensor<Self, 2>,
+        sight: &Sight,
+        heads: usize,
+        key_heads: usize,
+    ) -> Tensor<Self, 2> {
+        composed::attention(queries, keys, values, sight, heads, key_heads)
     }
-    activation::softmax(scores, 3)
+
+    /// Self-attention of `packed` `[n, 3 · width]`: queries, keys and values side by side, each of `heads`
+    /// heads, as GPT-2's `c_attn` gives them: `[n, width]`.
+    fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {
+        composed::packed_attention(packed, heads, sight)
+    }
+
+    /// `x · weight + bias`, with the update of `adapter` where there is one: `[n, in]` → `[n, out]`.
+    ///
+    /// `bias` is `[1, out]`.
+    fn linear(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        orientation: Orientation,
+        bias: Option<Tensor<Self, 2>>,
+        adapter: Option<LowRank<Self>>,
+    ) -> Tensor<Self, 2> {
+        composed::linear(x, weight, orientation, bias, adapter)
+    }
 }

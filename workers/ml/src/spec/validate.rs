@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Hyperparameters, LoraSettings, Method, TrainingSpec};
-use crate::lora::Slot;
+use super::{
+    ALL_LINEAR, Adam, Architecture, ChatTemplate, Hyperparameters, LoraSettings, MOST_STEPS, Method,
+    Objective, TrainingSpec,
+};
 
 /// One thing wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +60,7 @@ impl TrainingSpec {
     #[must_use]
     pub fn validate(&self) -> Vec<Problem> {
         let mut findings = Findings::default();
-        let scratch = self.method == Method::Scratch;
+        let (scratch, lora) = (self.method == Method::Scratch, self.method == Method::Lora);
         findings.demand(self.architecture.is_some() == scratch, "architecture", || {
             if scratch {
                 "is missing; a model from scratch needs one"
@@ -67,11 +69,11 @@ impl TrainingSpec {
             }
             .to_owned()
         });
-        findings.demand(self.lora.is_some() != scratch, "lora", || {
-            if scratch {
-                "belongs to method lora only"
-            } else {
+        findings.demand(self.lora.is_some() == lora, "lora", || {
+            if lora {
                 "is missing; method lora needs it"
+            } else {
+                "belongs to method lora only"
             }
             .to_owned()
         });
@@ -81,6 +83,7 @@ impl TrainingSpec {
         if let Some(lora) = &self.lora {
             check_lora(&mut findings, lora);
         }
+        check_objective(&mut findings, &self.objective, self.method);
         check_hyperparameters(&mut findings, &self.hyperparameters);
         findings.0
     }
@@ -114,18 +117,55 @@ fn check_lora(findings: &mut Findings, lora: &LoraSettings) {
     findings.demand(!lora.target_modules.is_empty(), "lora.target_modules", || {
         "names no module".to_owned()
     });
-    for target in &lora.target_modules {
-        findings.demand(
-            Slot::ALL.iter().any(|slot| slot.is_targeted_by(target)),
-            "lora.target_modules",
-            || format!("{target:?} is no module of GPT-2; choose among c_attn, c_proj, c_fc"),
-        );
+    let all = lora.target_modules.iter().any(|target| target == ALL_LINEAR);
+    findings.demand(
+        !all || lora.target_modules.len() == 1,
+        "lora.target_modules",
+        || format!("names modules beside {ALL_LINEAR}, which stands for all of them"),
+    );
+    check_names(findings, "lora.target_modules", &lora.target_modules);
+    check_names(findings, "lora.modules_to_save", &lora.modules_to_save);
+}
+
+/// Names of modules as such; whether the base model has them shows when it is loaded.
+fn check_names(findings: &mut Findings, field: &str, names: &[String]) {
+    findings.demand(names.len() <= 64, field, || {
+        format!("names {} modules; at most 64 are allowed", names.len())
+    });
+    let sound = |name: &str| {
+        (1..=200).contains(&name.len())
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+    };
+    for name in names {
+        findings.demand(sound(name), field, || {
+            format!("{name:?} is no name of a module; use letters, digits, dots and underscores")
+        });
+    }
+}
+
+fn check_objective(findings: &mut Findings, objective: &Objective, method: Method) {
+    let field = "objective.chat_template";
+    match &objective.chat_template {
+        ChatTemplate::Plain | ChatTemplate::Model => {}
+        ChatTemplate::Named(name) => {
+            findings.demand((1..=200).contains(&name.len()), field, || {
+                format!("has a name of {} bytes; must have 1 to 200", name.len())
+            });
+            findings.demand(method.needs_base(), field, || {
+                "names a template of the base model; a model from scratch has none".to_owned()
+            });
+        }
+        ChatTemplate::Custom(source) => findings.demand((1..=1 << 16).contains(&source.len()), field, || {
+            format!("has {} bytes; must have 1 to 65536", source.len())
+        }),
     }
 }
 
 fn check_hyperparameters(findings: &mut Findings, chosen: &Hyperparameters) {
     let at = |name: &str| format!("hyperparameters.{name}");
-    findings.whole(&at("steps"), chosen.steps, 1, 1_000_000);
+    check_length(findings, chosen);
     findings.whole(&at("batch_size"), chosen.batch_size, 1, 1024);
     findings.whole(
         &at("gradient_accumulation"),
@@ -134,18 +174,15 @@ fn check_hyperparameters(findings: &mut Findings, chosen: &Hyperparameters) {
         1024,
     );
     findings.positive(&at("learning_rate"), chosen.learning_rate, 1.0);
-    findings.demand(chosen.warmup_steps <= chosen.steps, &at("warmup_steps"), || {
-        format!(
-            "is {}; must be at most the {} steps",
-            chosen.warmup_steps, chosen.steps
-        )
-    });
+    findings.real(&at("minimum_share"), chosen.minimum_share, 0.0, 1.0);
+    check_warmup(findings, chosen);
     findings.real(&at("weight_decay"), chosen.weight_decay, 0.0, 1.0);
-    findings.real(&at("clip_norm"), chosen.clip_norm, 0.0, 1000.0);
-    findings.whole(&at("sequence_length"), chosen.sequence_length, 8, 4096);
+    check_adam(findings, &chosen.adam);
+    findings.real(&at("clip_norm"), chosen.clip_norm, 0.0, 1e6);
+    findings.whole(&at("sequence_length"), chosen.sequence_length, 8, 131_072);
     findings.real(&at("eval_fraction"), chosen.eval_fraction, 0.0, 0.5);
-    findings.whole(&at("eval_every"), chosen.eval_every, 0, 1_000_000);
-    findings.whole(&at("checkpoint_every"), chosen.checkpoint_every, 1, 1_000_000);
+    check_stopping(findings, chosen);
+    findings.whole(&at("checkpoint_every"), chosen.checkpoint_every, 1, u32::MAX);
     findings.demand(chosen.seed < 1 << 53, &at("seed"), || {
         format!("is {}; must be below 2^53", chosen.seed)
     });
@@ -153,6 +190,59 @@ fn check_hyperparameters(findings: &mut Findings, chosen: &Hyperparameters) {
         format!("has {} bytes; must have at most 4000", chosen.sample_prompt.len())
     });
     findings.whole(&at("sample_tokens"), chosen.sample_tokens, 0, 1024);
+}
+
+fn check_length(findings: &mut Findings, chosen: &Hyperparameters) {
+    if let Some(steps) = chosen.steps {
+        findings.whole("hyperparameters.steps", steps, 1, MOST_STEPS);
+    }
+    if let Some(epochs) = chosen.epochs {
+        findings.positive("hyperparameters.epochs", epochs, 1000.0);
+        findings.demand(chosen.steps.is_none(), "hyperparameters.epochs", || {
+            "is given beside steps; give one of the two".to_owned()
+        });
+    }
+}
+
+fn check_warmup(findings: &mut Findings, chosen: &Hyperparameters) {
+    if let (Some(warmup), Some(steps)) = (chosen.warmup_steps, chosen.steps) {
+        findings.demand(warmup <= steps, "hyperparameters.warmup_steps", || {
+            format!("is {warmup}; must be at most the {steps} steps")
+        });
+    }
+    if let Some(ratio) = chosen.warmup_ratio {
+        findings.real("hyperparameters.warmup_ratio", ratio, 0.0, 1.0);
+        findings.demand(
+            chosen.warmup_steps.is_none(),
+            "hyperparameters.warmup_ratio",
+            || "is given beside warmup_steps; give one of the two".to_owned(),
+        );
+    }
+}
+
+fn check_adam(findings: &mut Findings, adam: &Adam) {
+    for (name, beta) in [("beta_1", adam.beta_1), ("beta_2", adam.beta_2)] {
+        findings.demand(
+            (0.0..1.0).contains(&beta),
+            &format!("hyperparameters.adam.{name}"),
+            || format!("is {beta}; must be 0 or more and below 1"),
+        );
+    }
+    findings.positive("hyperparameters.adam.epsilon", adam.epsilon, 1.0);
+}
+
+fn check_stopping(findings: &mut Findings, chosen: &Hyperparameters) {
+    let held_out = chosen.eval_fraction > 0.0;
+    let needs = "needs evaluations; set eval_fraction and eval_every above 0";
+    if let Some(stopping) = &chosen.early_stopping {
+        let at = |name: &str| format!("hyperparameters.early_stopping{name}");
+        findings.whole(&at(".patience"), stopping.patience, 1, 1000);
+        findings.real(&at(".min_delta"), stopping.min_delta, 0.0, 10.0);
+        findings.demand(held_out && chosen.eval_every > 0, &at(""), || needs.to_owned());
+    }
+    findings.demand(!chosen.keep_best || held_out, "hyperparameters.keep_best", || {
+        needs.to_owned()
+    });
 }
 
 #[cfg(test)]
@@ -164,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_of_both_methods_are_valid() {
+    fn defaults_of_all_methods_are_valid() {
         let shape =
             serde_json::json!({"layers": 2, "heads": 2, "width": 32, "context": 128, "vocab_size": 300});
         assert_eq!(
@@ -175,6 +265,7 @@ mod tests {
             spec(serde_json::json!({"method": "lora", "lora": {}})).validate(),
             []
         );
+        assert_eq!(spec(serde_json::json!({"method": "full"})).validate(), []);
     }
 
     /// JB-1
@@ -183,7 +274,7 @@ mod tests {
         let problems = spec(serde_json::json!({
             "method": "lora",
             "architecture": {"layers": 0, "heads": 3, "width": 32, "context": 64, "vocab_size": 256},
-            "lora": {"rank": 257, "alpha": 0, "dropout": 1.0, "target_modules": ["c_attn", "q_proj"]},
+            "lora": {"rank": 257, "alpha": 0, "dropout": 1.0, "target_modules": ["c_attn", "all-linear", "a b"]},
             "hyperparameters": {"steps": 5, "warmup_steps": 6, "learning_rate": 0, "eval_fraction": 0.6}
         }))
         .validate();
@@ -199,6 +290,7 @@ mod tests {
                 "lora.rank",
                 "lora.alpha",
                 "lora.dropout",
+                "lora.target_modules",
                 "lora.target_modules",
                 "hyperparameters.learning_rate",
                 "hyperparameters.warmup_steps",
@@ -221,6 +313,48 @@ mod tests {
                 "hyperparameters.weight_decay"
             ]
         );
+    }
+
+    /// JB-1, JB-8
+    #[test]
+    fn settings_that_contradict_each_other_are_named() {
+        let problems = spec(serde_json::json!({
+            "method": "scratch",
+            "architecture": {"layers": 1, "heads": 1, "width": 8, "context": 128, "vocab_size": 300},
+            "objective": {"chat_template": {"named": "tool_use"}},
+            "hyperparameters": {
+                "steps": 5, "epochs": 0, "warmup_steps": 1, "warmup_ratio": 1.5, "adam": {"beta_2": 1, "epsilon": 0},
+                "minimum_share": -0.1, "eval_fraction": 0, "early_stopping": {"patience": 0, "min_delta": 11},
+                "keep_best": true
+            }
+        }))
+        .validate();
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        let mut expected = vec!["objective.chat_template"];
+        let inner = [
+            "epochs",
+            "epochs",
+            "minimum_share",
+            "warmup_ratio",
+            "warmup_ratio",
+            "adam.beta_2",
+            "adam.epsilon",
+            "early_stopping.patience",
+            "early_stopping.min_delta",
+            "early_stopping",
+            "keep_best",
+        ]
+        .map(|name| format!("hyperparameters.{name}"));
+        expected.extend(inner.iter().map(String::as_str));
+        assert_eq!(fields, expected);
+    }
+
+    /// MO-2: the model card holds the specification, so the bytes of an old one must stay.
+    #[test]
+    fn a_specification_of_an_earlier_version_keeps_its_bytes() {
+        let old = r#"{"method":"lora","lora":{"rank":8,"alpha":16.0,"dropout":0.0,"target_modules":["c_attn"]},"hyperparameters":{"steps":200,"batch_size":8,"gradient_accumulation":1,"learning_rate":0.001,"schedule":"cosine","warmup_steps":10,"weight_decay":0.01,"clip_norm":1.0,"sequence_length":128,"eval_fraction":0.05,"eval_every":50,"checkpoint_every":50,"seed":42,"sample_prompt":"","sample_tokens":64}}"#;
+        let read: TrainingSpec = serde_json::from_str(old).expect("decoded");
+        assert_eq!(serde_json::to_string(&read).expect("encoded"), old);
     }
 
     #[test]

@@ -26,6 +26,8 @@ const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
 const TOKENIZER: &str = "tokenizer.json";
 const PARAMETERS: &str = "parameters.safetensors";
+/// Only where the best state is kept.
+const BEST: &str = "best.safetensors";
 const MEAN: &str = "optimizer_mean.safetensors";
 const SQUARE: &str = "optimizer_square.safetensors";
 
@@ -46,6 +48,19 @@ pub struct Progress {
     pub loss: Option<f64>,
     /// All evaluations so far.
     pub evaluations: Vec<Evaluation>,
+    /// The best of them; `None` before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Evaluation>,
+    /// Evaluations since one was better than the best before it by what early stopping asks for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_progress: u32,
+    /// Whether early stopping has ended the training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A checkpoint in memory.
@@ -55,6 +70,8 @@ pub struct Checkpoint<B: Backend> {
     pub progress: Progress,
     /// What is trained.
     pub parameters: ParameterSet<B>,
+    /// What it was at the best evaluation, where that is kept.
+    pub best: Option<ParameterSet<B>>,
     /// The optimiser's memory.
     pub optimizer: AdamW<B>,
     /// The tokenizer.
@@ -95,6 +112,9 @@ pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<Wr
             tensor_file::encode(&checkpoint.optimizer.square, "")?,
         ),
     ]);
+    if let Some(best) = &checkpoint.best {
+        contents.insert(BEST.to_owned(), tensor_file::encode(best, "")?);
+    }
     let entries: Vec<FileEntry> = contents
         .iter()
         .map(|(name, bytes)| FileEntry {
@@ -148,7 +168,7 @@ pub fn read<B: Backend>(
     expected: &[Expected],
     device: &B::Device,
 ) -> Result<Checkpoint<B>, Failure> {
-    verify(folder)?;
+    let has_best = verify(folder)?;
     let load = |name: &str| read_file(folder, name);
     let progress: Progress =
         serde_json::from_slice(&load(STATE)?).map_err(|error| corrupt(folder, STATE, error))?;
@@ -164,6 +184,7 @@ pub fn read<B: Backend>(
     };
     Ok(Checkpoint {
         parameters: tensors(PARAMETERS)?,
+        best: has_best.then(|| tensors(BEST)).transpose()?,
         optimizer: AdamW {
             mean: tensors(MEAN)?,
             square: tensors(SQUARE)?,
@@ -198,7 +219,7 @@ pub fn newest_whole(folder: &Path) -> Result<(PathBuf, Vec<Failure>), Failure> {
     let mut refused = Vec::new();
     for candidate in candidates {
         match verify(&candidate) {
-            Ok(()) => return Ok((candidate, refused)),
+            Ok(_) => return Ok((candidate, refused)),
             Err(failure) => refused.push(failure),
         }
     }
@@ -227,17 +248,23 @@ pub fn remove_newer(folder: &Path, kept: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn verify(folder: &Path) -> Result<(), Failure> {
+/// Whether every file is as it was written; tells whether the best state is among them.
+fn verify(folder: &Path) -> Result<bool, Failure> {
     let entries: Vec<FileEntry> = serde_json::from_slice(&read_file(folder, MANIFEST)?)
         .map_err(|error| corrupt(folder, MANIFEST, error))?;
-    for name in [STATE, TOKENIZER, PARAMETERS, MEAN, SQUARE] {
+    let has_best = entries.iter().any(|entry| entry.name == BEST);
+    let best = has_best.then_some(BEST);
+    for name in [STATE, TOKENIZER, PARAMETERS, MEAN, SQUARE]
+        .into_iter()
+        .chain(best)
+    {
         let promised = entries.iter().find(|entry| entry.name == name);
         let found = files::describe(&folder.join(name)).map_err(|error| corrupt(folder, name, error))?;
         if promised != Some(&found) {
             return Err(corrupt(folder, name, "its content is not what was written"));
         }
     }
-    Ok(())
+    Ok(has_best)
 }
 
 fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>, Failure> {

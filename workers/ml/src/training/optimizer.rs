@@ -7,14 +7,8 @@ use burn::tensor::backend::Backend;
 use crate::{
     failure::Failure,
     parameters::{ParameterSet, values},
+    spec::Adam,
 };
-
-/// Decay of the running mean of gradients.
-const BETA_1: f64 = 0.9;
-/// Decay of the running mean of their squares.
-const BETA_2: f64 = 0.999;
-/// Added to the denominator.
-const EPSILON: f64 = 1e-8;
 
 /// The optimiser's memory.
 #[derive(Clone, Debug)]
@@ -51,10 +45,16 @@ impl<B: Backend> AdamW<B> {
         mut gradients: ParameterSet<B>,
         learning_rate: f64,
         weight_decay: f64,
+        adam: Adam,
     ) {
+        let Adam {
+            beta_1,
+            beta_2,
+            epsilon,
+        } = adam;
         self.updates += 1;
         let updates = f64::from(self.updates);
-        let (mean_bias, square_bias) = (1.0 - BETA_1.powf(updates), 1.0 - BETA_2.powf(updates));
+        let (mean_bias, square_bias) = (1.0 - beta_1.powf(updates), 1.0 - beta_2.powf(updates));
         for name in parameters.names() {
             // Taken out of the sets, the tensors are unshared and may be computed in place.
             let taken = (
@@ -72,13 +72,13 @@ impl<B: Backend> AdamW<B> {
                 self.square.insert(name, square);
                 continue;
             };
-            let mean = mean.mul_scalar(BETA_1) + gradient.clone().mul_scalar(1.0 - BETA_1);
-            let square = square.mul_scalar(BETA_2) + (gradient.clone() * gradient).mul_scalar(1.0 - BETA_2);
+            let mean = mean.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+            let square = square.mul_scalar(beta_2) + (gradient.clone() * gradient).mul_scalar(1.0 - beta_2);
             let denominator = square
                 .clone()
                 .sqrt()
                 .mul_scalar(1.0 / square_bias.sqrt())
-                .add_scalar(EPSILON);
+                .add_scalar(epsilon);
             let step = (mean.clone() / denominator).mul_scalar(learning_rate / mean_bias);
             let decay = if parameter.dims()[0] > 1 {
                 weight_decay

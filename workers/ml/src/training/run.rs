@@ -3,6 +3,8 @@
 //! Rule: the order of evaluation, checkpoint and stop after a step is fixed, so that a resumed job repeats
 //! none and misses none.
 
+use burn::tensor::backend::Backend;
+
 use super::{
     checkpoint::{self, Written},
     session::{Evaluation, Session, StepReport},
@@ -10,14 +12,23 @@ use super::{
 };
 use crate::{
     artifact::{self, Artifact},
-    data::{Corpus, chat, source::Source, tokenizer::Tokenizer},
+    data::{
+        Corpus,
+        documents::{Prompt, Writer},
+        source::Source,
+        tokenizer::Tokenizer,
+    },
     failure::{Failure, FailureCode},
     files,
     job::JobFile,
     lora, memory,
     message::LogLevel,
-    model::{config::Gpt2Config, folder},
+    model::{
+        config::{Gpt2Config, ModelConfig},
+        folder,
+    },
     parameters::ParameterSet,
+    spec::{Method, Precision},
     tensor_file::Expected,
 };
 
@@ -42,6 +53,8 @@ pub trait Watcher {
 /// What is known when training begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// Steps of the whole training.
+    pub total_steps: u32,
     /// Steps done by the checkpoint; 0 for a new training.
     pub resumed_step: u32,
     /// Tokens seen by those steps.
@@ -78,6 +91,7 @@ pub fn run<B: TrainingBackend>(
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, Failure> {
     job.check()?;
+    check_precision::<B>(job, device)?;
     let Prepared {
         mut session,
         prompt,
@@ -89,7 +103,7 @@ pub fn run<B: TrainingBackend>(
     // A checkpoint is never older than these.
     if job.resume_from.is_none() {
         evaluate(&mut session, watcher)?;
-        sample(&session, prompt.as_deref(), watcher)?;
+        sample(&session, prompt.as_ref(), watcher)?;
     }
     while !session.is_done() {
         if watcher.wants_stop() {
@@ -105,17 +119,36 @@ pub fn run<B: TrainingBackend>(
         if due(chosen.eval_every) || session.is_done() {
             evaluate(&mut session, watcher)?;
         }
+        if due(chosen.sample_every) && !session.is_done() {
+            sample(&session, prompt.as_ref(), watcher)?;
+        }
         if due(chosen.checkpoint_every) || session.is_done() {
             save(&session, job, watcher)?;
         }
     }
-    sample(&session, prompt.as_deref(), watcher)?;
+    if session.progress().stopped_early {
+        let (step, total) = (session.progress().step, session.steps().total);
+        watcher.noted(
+            LogLevel::Info,
+            format!("early stopping after step {step} of {total}: evaluations got no better"),
+        );
+    }
+    if let Some(best) = session.take_best() {
+        watcher.noted(
+            LogLevel::Info,
+            format!(
+                "the result is the state after step {}, whose evaluation was best ({:.4})",
+                best.step, best.loss
+            ),
+        );
+    }
+    sample(&session, prompt.as_ref(), watcher)?;
     artifact::write(job, &session, &lineage).map(Outcome::Completed)
 }
 
 struct Prepared<B: TrainingBackend> {
     session: Session<B>,
-    prompt: Option<String>,
+    prompt: Option<Prompt>,
     lineage: artifact::Lineage,
     facts: Facts,
 }
@@ -144,19 +177,15 @@ fn prepare<B: TrainingBackend>(
             available,
         )?;
     }
-    let corpus = Corpus::new(&sources, &tokenizer, chosen)?;
-    if corpus.skipped > 0 {
-        let message = format!(
-            "{} conversations have no answer within the sequence length",
-            corpus.skipped
-        );
-        watcher.noted(LogLevel::Warn, message);
+    let corpus = Corpus::new(&sources, &tokenizer, &job.spec.objective, chosen)?;
+    for line in corpus.tally.lines() {
+        watcher.noted(LogLevel::Warn, line);
     }
     let lineage = artifact::Lineage {
         dataset_hashes,
         base_hash,
     };
-    let prompt = prompt(job, &corpus);
+    let prompt = prompt(job, &corpus, &tokenizer)?;
     let (train_tokens, evaluation_tokens) = (corpus.train_tokens(), corpus.evaluation_tokens());
     let fingerprint = lineage.fingerprint(job)?;
     let mut session = Session::new(chosen.clone(), task, parameters, tokenizer, corpus, fingerprint);
@@ -165,6 +194,7 @@ fn prepare<B: TrainingBackend>(
         checkpoint::remove_newer(&job.checkpoints(), &folder)?;
     }
     let facts = Facts {
+        total_steps: session.steps().total,
         resumed_step: session.progress().step,
         resumed_tokens: session.progress().tokens,
         parameters: size,
@@ -224,23 +254,35 @@ impl<B: TrainingBackend> Basis<B> {
                 "the specification lacks the part of its method",
             )
         };
-        if let (Some(settings), Some(base)) = (&job.spec.lora, &job.base_model_dir) {
-            let base = folder::load::<B::InnerBackend>(base, device)?;
+        if let (true, Some(folder)) = (job.spec.method.needs_base(), &job.base_model_dir) {
+            let base = folder::load::<B::InnerBackend>(folder, device)?;
             let length = job.spec.hyperparameters.sequence_length as usize;
-            if length > base.config.context {
+            if length > base.config.context() {
                 return Err(Failure::new(
                     FailureCode::SpecInvalid,
                     format!(
                         "sequence_length is {length}; the base model sees at most {} tokens",
-                        base.config.context
+                        base.config.context()
                     ),
                 ));
             }
-            let parameters = lora::initial(&base.config, settings, seed, device);
+            if job.spec.method == Method::Full {
+                return Ok(Self {
+                    expected: base.config.tensors(),
+                    size: base.parameters.count(),
+                    task: Task::Whole { config: base.config },
+                    tokenizer: base.tokenizer,
+                    parameters: base.parameters,
+                    base_hash: Some(base.sha256),
+                });
+            }
+            let settings = job.spec.lora.as_ref().ok_or_else(missing)?;
+            let plan = lora::Plan::new(&base.config, settings)?;
+            let parameters = lora::initial(&plan, &base.parameters, &base.config, seed, device)?;
             let size = base.parameters.count() + parameters.count();
             return Ok(Self {
-                expected: lora::tensors(&base.config, settings),
-                task: Task::lora(base.config, settings.clone(), &base.parameters)?,
+                expected: plan.tensors(),
+                task: Task::lora(base.config, settings.clone(), base.parameters)?,
                 tokenizer: base.tokenizer,
                 parameters,
                 size,
@@ -256,12 +298,12 @@ impl<B: TrainingBackend> Basis<B> {
                 Tokenizer::train(lines, shape.vocab_size as usize)?
             }
         };
-        let config = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text());
+        let config: ModelConfig = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
         let parameters = folder::initial(&config, seed, device);
         Ok(Self {
             expected: config.tensors(),
             size: parameters.count(),
-            task: Task::Scratch { config },
+            task: Task::Whole { config },
             tokenizer,
             parameters,
             base_hash: None,
@@ -269,21 +311,42 @@ impl<B: TrainingBackend> Basis<B> {
     }
 }
 
+/// Refuses numbers that the device does not compute with.
+fn check_precision<B: TrainingBackend>(
+    job: &JobFile,
+    device: &<B::InnerBackend as burn::tensor::backend::BackendTypes>::Device,
+) -> Result<(), Failure> {
+    let name = B::InnerBackend::name(device);
+    if job.spec.hyperparameters.precision == Precision::Bf16 && !name.contains("cuda") {
+        return Err(Failure::new(
+            FailureCode::SpecInvalid,
+            format!(
+                "hyperparameters.precision is bf16, which is for CUDA; this worker computes with {name}: choose f32, \
+                 or a worker with a GPU"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// What samples continue; `None` when none are asked for.
-fn prompt(job: &JobFile, corpus: &Corpus) -> Option<String> {
+fn prompt(job: &JobFile, corpus: &Corpus, tokenizer: &Tokenizer) -> Result<Option<Prompt>, Failure> {
     let chosen = &job.spec.hyperparameters;
     if chosen.sample_prompt.is_empty() || chosen.sample_tokens == 0 {
-        return None;
+        return Ok(None);
     }
-    let question = chat::Message {
-        role: "user".to_owned(),
-        content: chosen.sample_prompt.clone(),
-    };
-    Some(if corpus.is_chat() {
-        chat::prompt(&[question])
-    } else {
-        chosen.sample_prompt.clone()
-    })
+    let text = chosen.sample_prompt.clone();
+    if corpus.is_chat() {
+        let writer = Writer::new(
+            tokenizer,
+            &job.spec.objective,
+            chosen.sequence_length as usize + 1,
+        )?;
+        return writer.question(&text).map(Some);
+    }
+    let mut tokens = tokenizer.start().to_vec();
+    tokens.extend(tokenizer.encode(&text)?);
+    Ok(Some(Prompt { text, tokens }))
 }
 
 fn evaluate<B: TrainingBackend>(session: &mut Session<B>, watcher: &mut dyn Watcher) -> Result<(), Failure> {
@@ -295,11 +358,12 @@ fn evaluate<B: TrainingBackend>(session: &mut Session<B>, watcher: &mut dyn Watc
 
 fn sample<B: TrainingBackend>(
     session: &Session<B>,
-    prompt: Option<&str>,
+    prompt: Option<&Prompt>,
     watcher: &mut dyn Watcher,
 ) -> Result<(), Failure> {
     if let Some(prompt) = prompt {
-        watcher.sampled(session.progress().step, prompt, &session.sample(prompt)?);
+        let text = session.sample(prompt)?;
+        watcher.sampled(session.progress().step, &prompt.text, &text);
     }
     Ok(())
 }

@@ -2,40 +2,44 @@
 //!
 //! Rule: a pure function of the step, so there is nothing to save and nothing to restore.
 
-use crate::spec::{Hyperparameters, Schedule};
+use crate::spec::{Hyperparameters, Schedule, Steps};
 
-/// The learning rate of `step` (counted from 0).
+/// The learning rate of `step` (counted from 0) of `steps`.
 ///
 /// It rises linearly over the warm-up, reaching the whole rate at its last step, then follows the schedule
-/// and would be 0 at the step after the last for those that fall.
+/// and would be at its minimum at the step after the last for those that fall.
 #[must_use]
-pub fn learning_rate(chosen: &Hyperparameters, step: u32) -> f64 {
-    if step < chosen.warmup_steps {
-        return chosen.learning_rate * f64::from(step + 1) / f64::from(chosen.warmup_steps);
+pub fn learning_rate(chosen: &Hyperparameters, steps: Steps, step: u32) -> f64 {
+    if step < steps.warmup {
+        return chosen.learning_rate * f64::from(step + 1) / f64::from(steps.warmup);
     }
-    let rest = f64::from((chosen.steps - chosen.warmup_steps).max(1));
-    let done = f64::from(step - chosen.warmup_steps) / rest;
-    let factor = match chosen.schedule {
+    let rest = f64::from((steps.total - steps.warmup).max(1));
+    let done = f64::from(step - steps.warmup) / rest;
+    let falling = match chosen.schedule {
         Schedule::Constant => 1.0,
         Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
         Schedule::Linear => 1.0 - done,
     };
-    chosen.learning_rate * factor
+    let minimum = chosen.minimum_share;
+    chosen.learning_rate * (falling * (1.0 - minimum) + minimum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(schedule: Schedule, step: u32) -> f64 {
+    fn above(minimum_share: f64, schedule: Schedule, step: u32) -> f64 {
         let chosen = Hyperparameters {
             schedule,
-            steps: 14,
-            warmup_steps: 4,
             learning_rate: 1.0,
+            minimum_share,
             ..Hyperparameters::default()
         };
-        learning_rate(&chosen, step)
+        learning_rate(&chosen, Steps { total: 14, warmup: 4 }, step)
+    }
+
+    fn at(schedule: Schedule, step: u32) -> f64 {
+        above(0.0, schedule, step)
     }
 
     #[test]
@@ -49,5 +53,15 @@ mod tests {
         assert_eq!(at(Schedule::Constant, 13), 1.0);
         assert!((at(Schedule::Cosine, 9) - 0.5).abs() < 1e-12);
         assert!((at(Schedule::Linear, 13) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn it_falls_to_the_chosen_minimum_and_no_further() {
+        for schedule in [Schedule::Cosine, Schedule::Linear] {
+            assert_eq!([above(0.2, schedule, 0), above(0.2, schedule, 4)], [0.25, 1.0]);
+            assert!((above(0.2, schedule, 9) - 0.6).abs() < 1e-12);
+            assert!((above(0.2, schedule, 14) - 0.2).abs() < 1e-12);
+        }
+        assert_eq!(above(0.2, Schedule::Constant, 13), 1.0);
     }
 }

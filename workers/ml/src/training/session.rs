@@ -16,14 +16,16 @@ use super::{
 use crate::{
     data::{
         Corpus,
-        batch::{self, Sampler},
+        batch::{self, Batch},
+        documents::Prompt,
+        sampler::Sampler,
         tokenizer::Tokenizer,
     },
     failure::{Failure, FailureCode},
     inference::Choice,
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::Hyperparameters,
+    spec::{Hyperparameters, Steps},
 };
 
 /// How samples are drawn: lively, yet the same for the same seed.
@@ -58,11 +60,14 @@ pub struct StepReport {
 #[derive(Debug)]
 pub struct Session<B: TrainingBackend> {
     chosen: Hyperparameters,
+    steps: Steps,
     tokenizer: Tokenizer,
     task: Task<B>,
     sampler: Sampler,
-    evaluation: Vec<batch::Batch>,
+    evaluation: Vec<Batch>,
     parameters: ParameterSet<B::InnerBackend>,
+    /// What they were at the best evaluation, where that is kept.
+    best: Option<ParameterSet<B::InnerBackend>>,
     optimizer: AdamW<B::InnerBackend>,
     progress: Progress,
 }
@@ -87,14 +92,20 @@ impl<B: TrainingBackend> Session<B> {
             fingerprint,
             loss: None,
             evaluations: Vec::new(),
+            best: None,
+            without_progress: 0,
+            stopped_early: false,
         };
+        let sampler = Sampler::new(corpus.train, &chosen);
         Self {
             tokenizer,
             task,
             evaluation: batch::evaluation(&corpus.evaluation, length, rows),
-            sampler: Sampler::new(corpus.train, length),
+            steps: chosen.steps_over(sampler.sequences()),
+            sampler,
             optimizer: AdamW::new(&parameters),
             parameters,
+            best: None,
             progress,
             chosen,
         }
@@ -112,6 +123,7 @@ impl<B: TrainingBackend> Session<B> {
             ));
         }
         self.parameters = checkpoint.parameters;
+        self.best = checkpoint.best;
         self.optimizer = checkpoint.optimizer;
         self.progress = checkpoint.progress;
         Ok(())
@@ -141,10 +153,16 @@ impl<B: TrainingBackend> Session<B> {
         &self.tokenizer
     }
 
-    /// Whether all steps are done.
+    /// Whether all steps are done, or early stopping has ended them.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.progress.step >= self.chosen.steps
+        self.progress.stopped_early || self.progress.step >= self.steps.total
+    }
+
+    /// Its steps.
+    #[must_use]
+    pub fn steps(&self) -> Steps {
+        self.steps
     }
 
     /// Whether something is held out.
@@ -163,7 +181,10 @@ impl<B: TrainingBackend> Session<B> {
             mut gradients,
             loss,
             tokens,
-        } = self.gradients(step)?;
+        } = {
+            let batches = self.sampler.step(u64::from(step));
+            self.gradients(step, &batches)?
+        };
         let grad_norm = clip(&mut gradients, self.chosen.clip_norm)?;
         if !(loss.is_finite() && grad_norm.is_finite()) {
             return Err(Failure::new(
@@ -175,16 +196,16 @@ impl<B: TrainingBackend> Session<B> {
                 ),
             ));
         }
-        let learning_rate = learning_rate(&self.chosen, step);
+        let learning_rate = learning_rate(&self.chosen, self.steps, step);
         self.optimizer.update(
             &mut self.parameters,
             gradients,
             learning_rate,
             self.chosen.weight_decay,
+            self.chosen.adam,
         );
         self.progress.step += 1;
-        self.progress.sequences +=
-            u64::from(self.chosen.batch_size) * u64::from(self.chosen.gradient_accumulation);
+        self.progress.sequences += self.chosen.sequences_per_step();
         self.progress.tokens += tokens;
         self.progress.loss = Some(loss);
         Ok(StepReport {
@@ -196,23 +217,26 @@ impl<B: TrainingBackend> Session<B> {
         })
     }
 
-    /// The gradients of `step`, averaged over its micro-batches, and the mean loss.
-    fn gradients(&self, step: u32) -> Result<Gradients<B>, Failure> {
+    /// The gradients of `step` and its mean loss over the learnt tokens of all its `batches`: each counts by how
+    /// many it has, as in `transformers` since 4.46, so that cutting a batch into micro-batches changes nothing.
+    fn gradients(&self, step: u32, batches: &[Batch]) -> Result<Gradients<B>, Failure> {
         let leaves = ParameterSet::<B>::leaves(&self.parameters);
         let network = self.task.differentiable(&leaves)?;
-        let share = 1.0 / f64::from(self.chosen.gradient_accumulation);
+        let learnt: usize = batches.iter().map(|batch| batch.targets.len()).sum();
         let mut sum = Gradients {
             gradients: ParameterSet::default(),
             loss: 0.0,
             tokens: 0,
         };
-        for micro in 0..u64::from(self.chosen.gradient_accumulation) {
-            let (seed, step) = (self.chosen.seed, u64::from(step));
-            let batch = self
-                .sampler
-                .batch(self.chosen.batch_size as usize, seed, step, micro);
+        for (micro, batch) in batches.iter().enumerate() {
+            sum.tokens += batch.inputs.len() as u64;
+            if batch.targets.is_empty() {
+                continue;
+            }
+            let share = batch.targets.len() as f64 / learnt as f64;
+            let (seed, step, micro) = (self.chosen.seed, u64::from(step), micro as u64);
             let dropout = (self.task.dropout(), stream(seed, Purpose::Dropout, step, micro));
-            let states = hidden(&network, &batch, Some(dropout));
+            let states = hidden(&network, batch, Some(dropout));
             let targets = Targets {
                 places: &batch.places,
                 tokens: &batch.targets,
@@ -229,7 +253,6 @@ impl<B: TrainingBackend> Session<B> {
                 }
             }
             sum.loss += result.loss * share;
-            sum.tokens += batch.inputs.len() as u64;
         }
         Ok(sum)
     }
@@ -264,23 +287,63 @@ impl<B: TrainingBackend> Session<B> {
             ));
         }
         self.progress.evaluations.push(evaluation);
+        self.judge(evaluation);
         Ok(evaluation)
+    }
+
+    /// Compares `evaluation` with the best so far.
+    fn judge(&mut self, evaluation: Evaluation) {
+        let stopping = self.chosen.early_stopping;
+        let needed = stopping.map_or(0.0, |stopping| stopping.min_delta);
+        let before = self.progress.best.map_or(f64::INFINITY, |best| best.loss);
+        if evaluation.loss < before - needed {
+            self.progress.without_progress = 0;
+        } else {
+            self.progress.without_progress += 1;
+        }
+        if evaluation.loss < before {
+            self.progress.best = Some(evaluation);
+            self.best = self.chosen.keep_best.then(|| self.parameters.clone());
+        }
+        self.progress.stopped_early =
+            stopping.is_some_and(|stopping| self.progress.without_progress >= stopping.patience);
+    }
+
+    /// The first evaluation and that of the result: the best one where that is kept, else the last.
+    #[must_use]
+    pub fn judged(&self) -> Option<(Evaluation, Evaluation)> {
+        let Progress {
+            evaluations, best, ..
+        } = &self.progress;
+        let result = if self.chosen.keep_best {
+            best.as_ref()
+        } else {
+            evaluations.last()
+        };
+        Some((*evaluations.first()?, *result?))
+    }
+
+    /// Goes back to the state of the best evaluation, where that is kept; tells which it is. Nothing is trained
+    /// after that.
+    pub fn take_best(&mut self) -> Option<Evaluation> {
+        self.parameters = self.best.take()?;
+        self.progress.best
     }
 
     /// How the network continues `prompt`.
     ///
     /// # Errors
     /// An internal failure.
-    pub fn sample(&self, prompt: &str) -> Result<String, Failure> {
+    pub fn sample(&self, prompt: &Prompt) -> Result<String, Failure> {
         let network = self.task.plain(&self.parameters)?;
         let choice = Choice {
             temperature: SAMPLE_TEMPERATURE,
             top_k: SAMPLE_TOP_K,
             seed: self.chosen.seed,
         };
-        let prompt = self.tokenizer.encode(prompt)?;
+        let length = self.chosen.sample_tokens as usize;
         self.tokenizer
-            .decode(&network.generate(&prompt, self.chosen.sample_tokens as usize, choice)?)
+            .decode(&network.generate(&prompt.tokens, length, choice)?)
     }
 
     /// Writes a checkpoint into `folder`.
@@ -291,6 +354,7 @@ impl<B: TrainingBackend> Session<B> {
         let checkpoint = Checkpoint {
             progress: self.progress.clone(),
             parameters: self.parameters.clone(),
+            best: self.best.clone(),
             optimizer: self.optimizer.clone(),
             tokenizer: self.tokenizer.clone(),
         };

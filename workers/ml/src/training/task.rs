@@ -2,44 +2,47 @@
 //!
 //! Rule: the loop knows only a set of parameters and the network over it; the two methods differ here alone.
 
-use burn::tensor::{
-    Int, Tensor, TensorData,
-    backend::{AutodiffBackend, Backend},
-};
+use burn::tensor::{Tensor, backend::AutodiffBackend};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     data::batch::Batch,
     failure::Failure,
     inference::Network,
-    lora::{Adapter, AdapterPass},
-    model::{Gpt2, config::Gpt2Config, ops::TransformerOps},
+    lora::{Adapter, AdapterPass, Plan},
+    model::{
+        CausalModel, Tokens,
+        config::{HEAD, ModelConfig},
+        ops::{TransformerGradients, TransformerOps},
+    },
     parameters::ParameterSet,
     spec::LoraSettings,
 };
 
 /// A backend that differentiates networks.
-pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps {}
-impl<B: AutodiffBackend<InnerBackend: TransformerOps> + TransformerOps> TrainingBackend for B {}
+pub trait TrainingBackend: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps {}
+impl<B: AutodiffBackend<InnerBackend: TransformerGradients> + TransformerOps> TrainingBackend for B {}
 
 /// What is trained.
 #[derive(Clone, Debug)]
 pub enum Task<B: TrainingBackend> {
-    /// All weights of a new model.
-    Scratch {
+    /// All weights of a model, new or not.
+    Whole {
         /// Its shape.
-        config: Gpt2Config,
+        config: ModelConfig,
     },
     /// An adapter.
     Lora {
         /// The base's shape.
-        config: Gpt2Config,
-        /// The adapter's shape.
+        config: ModelConfig,
+        /// The adapter's settings.
         settings: LoraSettings,
+        /// What the adapter has on the base.
+        plan: Plan,
         /// The frozen base, as constants of graphs.
-        base: Box<Gpt2<B>>,
+        base: ParameterSet<B>,
         /// The frozen base, for evaluation (the same memory).
-        plain_base: Box<Gpt2<B::InnerBackend>>,
+        plain_base: ParameterSet<B::InnerBackend>,
     },
 }
 
@@ -47,41 +50,43 @@ impl<B: TrainingBackend> Task<B> {
     /// An adapter of `settings` on the model `weights`.
     ///
     /// # Errors
-    /// An internal failure when a tensor is missing.
+    /// [`crate::failure::FailureCode::SpecInvalid`] with all that does not fit the model.
     pub fn lora(
-        config: Gpt2Config,
+        config: ModelConfig,
         settings: LoraSettings,
-        weights: &ParameterSet<B::InnerBackend>,
+        weights: ParameterSet<B::InnerBackend>,
     ) -> Result<Self, Failure> {
-        let base = Box::new(Gpt2::new(&config, &ParameterSet::constants(weights))?);
-        let plain_base = Box::new(Gpt2::new(&config, weights)?);
         Ok(Self::Lora {
+            plan: Plan::new(&config, &settings)?,
             config,
             settings,
-            base,
-            plain_base,
+            base: ParameterSet::constants(&weights),
+            plain_base: weights,
         })
     }
 
     /// The model's shape.
     #[must_use]
-    pub fn config(&self) -> &Gpt2Config {
+    pub fn config(&self) -> &ModelConfig {
         match self {
-            Self::Scratch { config } | Self::Lora { config, .. } => config,
+            Self::Whole { config } | Self::Lora { config, .. } => config,
         }
     }
 
     /// Whether the output matrix learns.
     #[must_use]
     pub fn head_learns(&self) -> bool {
-        matches!(self, Self::Scratch { .. })
+        match self {
+            Self::Whole { .. } => true,
+            Self::Lora { plan, .. } => plan.copies(HEAD),
+        }
     }
 
     /// The share of an adapter's inputs that is dropped.
     #[must_use]
     pub fn dropout(&self) -> f64 {
         match self {
-            Self::Scratch { .. } => 0.0,
+            Self::Whole { .. } => 0.0,
             Self::Lora { settings, .. } => settings.dropout,
         }
     }
@@ -92,19 +97,10 @@ impl<B: TrainingBackend> Task<B> {
     /// An internal failure when a tensor is missing.
     pub fn differentiable(&self, leaves: &ParameterSet<B>) -> Result<Network<B>, Failure> {
         match self {
-            Self::Scratch { config } => Ok(Network {
-                model: Gpt2::new(config, leaves)?,
-                adapter: None,
-            }),
+            Self::Whole { config } => whole(config, leaves),
             Self::Lora {
-                config,
-                settings,
-                base,
-                ..
-            } => Ok(Network {
-                model: (**base).clone(),
-                adapter: Some(Adapter::new(config, settings, leaves)?),
-            }),
+                config, plan, base, ..
+            } => adapted(config, plan, base, leaves),
         }
     }
 
@@ -117,21 +113,37 @@ impl<B: TrainingBackend> Task<B> {
         parameters: &ParameterSet<B::InnerBackend>,
     ) -> Result<Network<B::InnerBackend>, Failure> {
         match self {
-            Self::Scratch { config } => Ok(Network {
-                model: Gpt2::new(config, parameters)?,
-                adapter: None,
-            }),
+            Self::Whole { config } => whole(config, parameters),
             Self::Lora {
                 config,
-                settings,
+                plan,
                 plain_base,
                 ..
-            } => Ok(Network {
-                model: (**plain_base).clone(),
-                adapter: Some(Adapter::new(config, settings, parameters)?),
-            }),
+            } => adapted(config, plan, plain_base, parameters),
         }
     }
+}
+
+fn whole<B: TransformerOps>(
+    config: &ModelConfig,
+    parameters: &ParameterSet<B>,
+) -> Result<Network<B>, Failure> {
+    Ok(Network {
+        model: CausalModel::new(config, parameters)?,
+        adapter: None,
+    })
+}
+
+fn adapted<B: TransformerOps>(
+    config: &ModelConfig,
+    plan: &Plan,
+    base: &ParameterSet<B>,
+    parameters: &ParameterSet<B>,
+) -> Result<Network<B>, Failure> {
+    Ok(Network {
+        model: CausalModel::replacing(config, base, parameters)?,
+        adapter: Some(Adapter::new(plan, parameters)?),
+    })
 }
 
 /// The hidden states of `batch`, with dropout drawn from `dropout` where given.
@@ -140,17 +152,14 @@ pub fn hidden<B: TransformerOps>(
     batch: &Batch,
     dropout: Option<(f64, ChaCha8Rng)>,
 ) -> Tensor<B, 2> {
-    let ids = ids::<B>(batch, &network.model.head().device());
+    let mut tokens = Tokens::rows(batch.inputs.clone(), batch.rows);
+    if let Some(packed) = &batch.packed {
+        tokens.positions = Some(packed.positions.iter().map(|position| *position as u32).collect());
+        tokens.first = Some(packed.first.as_slice().into());
+    }
     let mut pass = network.adapter.as_ref().map(|adapter| match dropout {
         Some((probability, rng)) => AdapterPass::dropping(adapter, probability, rng),
         None => AdapterPass::exact(adapter),
     });
-    network.model.hidden(ids, pass.as_mut(), None)
-}
-
-fn ids<B: Backend>(batch: &Batch, device: &B::Device) -> Tensor<B, 2, Int> {
-    Tensor::from_data(
-        TensorData::new(batch.inputs.clone(), [batch.rows, batch.length]),
-        device,
-    )
+    network.model.hidden(&tokens, pass.as_mut(), None)
 }

@@ -68,7 +68,7 @@ impl Training {
 /// A job that takes longer than any test waits.
 fn endless(room: &Room) -> JobFile {
     let mut job = room.scratch("endless");
-    job.spec.hyperparameters.steps = 1_000_000;
+    job.spec.hyperparameters.steps = Some(1_000_000);
     job.spec.hyperparameters.eval_every = 0;
     job.spec.hyperparameters.checkpoint_every = 1_000_000;
     job

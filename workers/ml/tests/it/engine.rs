@@ -6,9 +6,10 @@ use crate::support::{DEVICE, Room, Seen, export, fixture};
 use ml::{
     Compute, Differentiable,
     failure::FailureCode,
+    inference::Network,
     job::JobFile,
-    lora::{Adapter, peft},
-    model::{Gpt2, folder},
+    lora::{Adapter, Plan, peft},
+    model::{CausalModel, folder},
     parameters::values,
     training::{Outcome, run},
 };
@@ -181,7 +182,7 @@ fn a_model_from_scratch_is_a_folder_that_can_be_a_base() {
         ]
     );
     let base = folder::load::<Compute>(&job.artifact(), &DEVICE).expect("loads again");
-    assert_eq!(base.config.vocab_size, base.tokenizer.size());
+    assert_eq!(base.config.vocab_size(), base.tokenizer.size());
     let mut adapted = room.lora("two");
     adapted.base_model_dir = Some(job.artifact());
     completed(&adapted, &mut Seen::default());
@@ -198,7 +199,7 @@ fn an_adapter_trained_here_is_exported_for_peft_and_read_back_unchanged() {
     let (settings, parameters) =
         peft::load::<Compute>(&job.artifact(), &base.config, &DEVICE).expect("the adapter");
     assert_eq!(Some(&settings), job.spec.lora.as_ref());
-    let again = peft::encode(&settings, &parameters, "base").expect("encoded");
+    let again = peft::encode(&base.config, &settings, &parameters, "base").expect("encoded");
     for (name, bytes) in &again {
         assert_eq!(&fs::read(job.artifact().join(name)).expect(name), bytes, "{name}");
     }
@@ -212,9 +213,12 @@ fn an_adapter_trained_here_is_exported_for_peft_and_read_back_unchanged() {
     );
 
     if let Some(target) = std::env::var_os("ML_PEFT_EXPORT") {
-        let model = Gpt2::new(&base.config, &base.parameters).expect("a model");
-        let adapter = Adapter::new(&base.config, &settings, &parameters).expect("an adapter");
-        export(std::path::Path::new(&target), &job.artifact(), model, adapter);
+        let plan = Plan::new(&base.config, &settings).expect("a plan");
+        let network = Network {
+            model: CausalModel::new(&base.config, &base.parameters).expect("a model"),
+            adapter: Some(Adapter::new(&plan, &parameters).expect("an adapter")),
+        };
+        export(std::path::Path::new(&target), &job.artifact(), &network);
     }
 }
 
@@ -295,7 +299,7 @@ fn jobs_that_cannot_be_done_are_refused_with_every_reason() {
     let mut job = room.lora("one");
     job.base_model_dir = None;
     job.dataset_files.clear();
-    job.spec.hyperparameters.steps = 0;
+    job.spec.hyperparameters.steps = Some(0);
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::SpecInvalid);
     for reason in ["base_model_dir", "dataset_files", "hyperparameters.steps"] {

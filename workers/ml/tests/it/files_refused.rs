@@ -187,7 +187,7 @@ fn sixteen_bit_floats_of_ieee_are_read() {
 }
 
 #[test]
-fn a_head_of_its_own_and_a_foreign_tokenizer_are_refused() {
+fn a_second_head_and_a_foreign_tokenizer_are_refused() {
     let untied = with_header(|header| {
         let fields = header.as_object_mut().expect("fields");
         let tensor = fields

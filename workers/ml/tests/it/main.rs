@@ -1,7 +1,13 @@
 //! Tests of the engine as its users see it; one binary, because linking takes longer than running.
 
+mod chat;
 mod child;
 mod engine;
 mod files_refused;
+mod llama;
+mod merged;
+mod methods;
 mod parity;
+mod reference;
+mod shards_refused;
 mod support;

@@ -5,15 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{Tensor, TensorData};
 use ml::{
     Compute,
     data::source::DatasetFile,
     inference::Network,
     job::JobFile,
-    lora::{Adapter, AdapterPass},
+    lora::AdapterPass,
     message::LogLevel,
-    model::Gpt2,
+    model::Tokens,
     parameters::values,
     training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
 };
@@ -161,7 +160,7 @@ impl Watcher for Seen {
 }
 
 /// Copies `artifact` to `target/adapter` and writes `target/logits.safetensors` for `check_peft.py`.
-pub fn export(target: &Path, artifact: &Path, model: Gpt2<Compute>, adapter: Adapter<Compute>) {
+pub fn export(target: &Path, artifact: &Path, network: &Network<Compute>) {
     fs::create_dir_all(target.join("adapter")).expect("made");
     for entry in fs::read_dir(artifact).expect("listed") {
         let path = entry.expect("an entry").path();
@@ -172,16 +171,12 @@ pub fn export(target: &Path, artifact: &Path, model: Gpt2<Compute>, adapter: Ada
         .expect("copied");
     }
     let ids: Vec<i32> = (0..40).map(|n| (n * 37 + 11) % 300).collect();
-    let network = Network {
-        model,
-        adapter: Some(adapter),
-    };
-    let input = Tensor::from_data(TensorData::new(ids.clone(), [2, 20]), &DEVICE);
+    let input = Tokens::rows(ids.clone(), 2);
     let mut pass = network.adapter.as_ref().map(AdapterPass::exact);
     let logits = values(
         network
             .model
-            .logits(network.model.hidden(input, pass.as_mut(), None)),
+            .logits(network.model.hidden(&input, pass.as_mut(), None)),
     )
     .expect("numbers");
     let bytes = |words: Vec<[u8; 4]>| words.concat();

@@ -1,284 +1,348 @@
-//! The same operations as single nodes of the graph, with gradients worked out by hand on the inner backend.
+//! The operations as single nodes of burn's graph, whose gradients are those of [`TransformerGradients`].
 //!
-//! Composed, each is five to ten nodes that all keep tensors; as one it keeps what its gradient needs. The
-//! tests compare both forms. Rule: only tensor operations of the inner backend, so every backend is served.
+//! Composed, each is five to ten nodes that all keep tensors; as one it keeps its inputs, which the graph
+//! mostly keeps anyway. Rule: nothing is computed here; forward and backward are the inner backend's.
 
 use burn::{
     backend::{
         Autodiff,
         autodiff::{
+            NodeId,
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
         },
     },
-    tensor::{Tensor, TensorPrimitive, activation, backend::Backend},
+    tensor::{Tensor, TensorPrimitive, backend::Backend},
 };
 
-use super::{CUBIC, ROOT, TransformerOps, attention_weights, split_heads};
+use super::{LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted};
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
+/// A tensor of the graph.
+type Tracked<B> = Primitive<Autodiff<B>>;
 
-fn tensor<B: Backend, const D: usize>(primitive: Primitive<B>) -> Tensor<B, D> {
+fn tensor<B: Backend>(primitive: Primitive<B>) -> Tensor<B, 2> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Primitive<B> {
-    tensor.into_primitive().tensor()
+/// The inner tensor and that of the graph.
+fn apart<B: Backend, C: CheckpointStrategy>(x: Tensor<Autodiff<B, C>, 2>) -> (Tensor<B, 2>, Tracked<B>) {
+    let x = x.into_primitive().tensor();
+    (tensor(x.primitive.clone()), x)
+}
+
+/// Of a tensor that may be absent: one that asks for no gradient stands for it in the graph.
+fn maybe_apart<B: Backend, C: CheckpointStrategy>(
+    x: Option<Tensor<Autodiff<B, C>, 2>>,
+    device: &B::Device,
+) -> (Option<Tensor<B, 2>>, Tracked<B>) {
+    match x {
+        Some(x) => {
+            let (x, node) = apart(x);
+            (Some(x), node)
+        }
+        None => (
+            None,
+            apart::<B, C>(Tensor::from_inner(Tensor::zeros([1, 1], device))).1,
+        ),
+    }
+}
+
+/// `output` as what `operation` made of `parents`.
+fn record<B: Backend, C: CheckpointStrategy, O: Backward<B, N>, const N: usize>(
+    operation: O,
+    parents: [Tracked<B>; N],
+    state: O::State,
+    output: Tensor<B, 2>,
+) -> Tensor<Autodiff<B, C>, 2> {
+    let output = output.into_primitive().tensor();
+    let nodes = parents.map(|parent| parent.node);
+    tensor(match operation.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(ops) => ops.finish(state, output),
+        OpsKind::UnTracked(ops) => ops.finish(output),
+    })
+}
+
+/// The gradient of the output of `ops`.
+fn arriving<B: Backend, S, const N: usize>(ops: &Ops<S, N>, gradients: &mut Gradients) -> Tensor<B, 2> {
+    tensor(gradients.consume::<B>(&ops.node))
+}
+
+fn hand_on<B: Backend>(gradients: &mut Gradients, node: Option<NodeId>, gradient: Option<Tensor<B, 2>>) {
+    if let (Some(node), Some(gradient)) = (node, gradient) {
+        gradients.register::<B>(node, gradient.into_primitive().tensor());
+    }
 }
 
 #[derive(Debug)]
 struct LayerNorm;
 
-impl<B: Backend> Backward<B, 3> for LayerNorm {
-    /// Normalised rows, 1 / deviation of each, gain.
-    type State = (Primitive<B>, Primitive<B>, Primitive<B>);
+impl<B: TransformerGradients> Backward<B, 3> for LayerNorm {
+    /// Input, gain and epsilon.
+    type State = (Tensor<B, 2>, Tensor<B, 2>, f64);
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [x, gain_node, bias_node] = ops.parents;
-        let dy: Tensor<B, 2> = tensor(gradients.consume::<B>(&ops.node));
-        let (normed, scale, gain) = ops.state;
-        let normed: Tensor<B, 2> = tensor(normed);
-        if let Some(node) = bias_node {
-            gradients.register::<B>(node.id, primitive(dy.clone().sum_dim(0)));
+        let dy = arriving(&ops, gradients);
+        let [x_node, gain_node, bias_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (x, gain, epsilon) = ops.state;
+        let affine = gain_node.is_some() || bias_node.is_some();
+        let (dx, affine) = B::layer_norm_gradient(dy, x, gain, epsilon, affine);
+        hand_on(gradients, x_node, Some(dx));
+        if let Some([gain, bias]) = affine {
+            hand_on(gradients, gain_node, Some(gain));
+            hand_on(gradients, bias_node, Some(bias));
         }
-        if let Some(node) = gain_node {
-            gradients.register::<B>(node.id, primitive((dy.clone() * normed.clone()).sum_dim(0)));
-        }
-        if let Some(node) = x {
-            let scaled = dy * tensor(gain);
-            let along = (scaled.clone() * normed.clone()).mean_dim(1);
-            let dx = (scaled.clone() - scaled.mean_dim(1) - normed * along) * tensor(scale);
-            gradients.register::<B>(node.id, primitive(dx));
-        }
+    }
+}
+
+#[derive(Debug)]
+struct RmsNorm;
+
+impl<B: TransformerGradients> Backward<B, 2> for RmsNorm {
+    /// Input, gain and epsilon.
+    type State = (Tensor<B, 2>, Tensor<B, 2>, f64);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let [x_node, gain_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (x, gain, epsilon) = ops.state;
+        let (dx, gain) = B::rms_norm_gradient(dy, x, gain, epsilon, gain_node.is_some());
+        hand_on(gradients, x_node, Some(dx));
+        hand_on(gradients, gain_node, gain);
     }
 }
 
 #[derive(Debug)]
 struct GeluNew;
 
-impl<B: Backend> Backward<B, 1> for GeluNew {
-    /// The input and the sigmoid of its polynomial.
-    type State = (Primitive<B>, Primitive<B>);
+impl<B: TransformerGradients> Backward<B, 1> for GeluNew {
+    /// The input.
+    type State = Tensor<B, 2>;
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [Some(node)] = ops.parents else { return };
-        let dy: Tensor<B, 2> = tensor(gradients.consume::<B>(&ops.node));
-        let (x, gate): (Tensor<B, 2>, Tensor<B, 2>) = (tensor(ops.state.0), tensor(ops.state.1));
-        // d/dx x·σ(p(x)) = σ + x·σ·(1 − σ)·p′(x), with p′(x) = 2·ROOT·(1 + 3·CUBIC·x²)
-        let slope = (x.clone() * x.clone())
-            .mul_scalar(6.0 * ROOT * CUBIC)
-            .add_scalar(2.0 * ROOT);
-        let bend = x * slope * gate.clone().mul_scalar(-1.0).add_scalar(1.0);
-        gradients.register::<B>(node.id, primitive(dy * gate * bend.add_scalar(1.0)));
+        let dy = arriving(&ops, gradients);
+        let [node] = ops.parents.map(|node| node.map(|node| node.id));
+        hand_on(gradients, node, Some(B::gelu_new_gradient(dy, ops.state)));
     }
-}
-
-/// What attention keeps: `packed`, the weights, and the shape.
-#[derive(Clone, Debug)]
-struct Attended<P> {
-    packed: P,
-    weights: P,
-    batch: usize,
-    heads: usize,
 }
 
 #[derive(Debug)]
-struct CausalAttention;
+struct SwiGlu;
 
-impl<B: Backend> Backward<B, 1> for CausalAttention {
-    type State = Attended<Primitive<B>>;
+impl<B: TransformerGradients> Backward<B, 2> for SwiGlu {
+    /// Gate and up.
+    type State = [Tensor<B, 2>; 2];
 
-    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [Some(node)] = ops.parents else { return };
-        let dy: Tensor<B, 2> = tensor(gradients.consume::<B>(&ops.node));
-        let Attended {
-            packed,
-            weights,
-            batch,
-            heads,
-        } = ops.state;
-        let (queries, keys, values) = split_heads::<B>(&tensor(packed), batch, heads);
-        let weights: Tensor<B, 4> = tensor(weights);
-        let [_, _, length, size] = queries.dims();
-        let dy = dy.reshape([batch, length, heads, size]).swap_dims(1, 2);
-        let d_values = weights.clone().swap_dims(2, 3).matmul(dy.clone());
-        let d_weights = dy.matmul(values.swap_dims(2, 3));
-        let along = (d_weights.clone() * weights.clone()).sum_dim(3);
-        let d_scores = (weights * (d_weights - along)).mul_scalar(1.0 / (size as f64).sqrt());
-        let d_queries = d_scores.clone().matmul(keys);
-        let d_keys = d_scores.swap_dims(2, 3).matmul(queries);
-        let join = |part: Tensor<B, 4>| part.swap_dims(1, 2).reshape([batch * length, heads * size]);
-        let joined = Tensor::cat(vec![join(d_queries), join(d_keys), join(d_values)], 1);
-        gradients.register::<B>(node.id, primitive(joined));
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
+        let [gate, up] = ops.state;
+        for (node, gradient) in nodes.into_iter().zip(B::swiglu_gradient(dy, gate, up)) {
+            hand_on(gradients, node, Some(gradient));
+        }
     }
 }
 
-impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C> {
+#[derive(Debug)]
+struct Rotate;
+
+impl<B: TransformerGradients> Backward<B, 1> for Rotate {
+    /// Cosines, sines and heads.
+    type State = (Tensor<B, 2>, Tensor<B, 2>, usize);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let [node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (cos, sin, heads) = ops.state;
+        // The transpose of a rotation is the rotation back.
+        hand_on(gradients, node, Some(B::rotate(dy, cos, sin.neg(), heads)));
+    }
+}
+
+#[derive(Debug)]
+struct Attention;
+
+/// What attention keeps: its inputs.
+#[derive(Clone, Debug)]
+struct Attended<B: Backend> {
+    inputs: [Tensor<B, 2>; 3],
+    sight: Sight,
+    heads: usize,
+    key_heads: usize,
+}
+
+impl<B: TransformerGradients> Backward<B, 3> for Attention {
+    type State = Attended<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
+        let Attended {
+            inputs: [queries, keys, values],
+            sight,
+            heads,
+            key_heads,
+        } = ops.state;
+        let found = B::attention_gradient(dy, queries, keys, values, &sight, heads, key_heads);
+        for (node, gradient) in nodes.into_iter().zip(found) {
+            hand_on(gradients, node, Some(gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PackedAttention;
+
+impl<B: TransformerGradients> Backward<B, 1> for PackedAttention {
+    /// Input, heads and sight.
+    type State = (Tensor<B, 2>, usize, Sight);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let [node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (packed, heads, sight) = ops.state;
+        let found = B::packed_attention_gradient(dy, packed, heads, &sight);
+        hand_on(gradients, node, Some(found));
+    }
+}
+
+#[derive(Debug)]
+struct Linear;
+
+impl<B: TransformerGradients> Backward<B, 5> for Linear {
+    type State = LinearInputs<B>;
+
+    fn backward(self, ops: Ops<Self::State, 5>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = arriving(&ops, gradients);
+        let [x, weight, bias, down, up] = ops.parents.map(|node| node.map(|node| node.id));
+        let wanted = Wanted {
+            x: x.is_some(),
+            weight: weight.is_some(),
+            bias: bias.is_some(),
+            down: down.is_some(),
+            up: up.is_some(),
+        };
+        let found = B::linear_gradient(dy, ops.state, wanted);
+        hand_on(gradients, x, found.x);
+        hand_on(gradients, weight, found.weight);
+        hand_on(gradients, bias, found.bias);
+        hand_on(gradients, down, found.down);
+        hand_on(gradients, up, found.up);
+    }
+}
+
+impl<B: TransformerGradients, C: CheckpointStrategy> TransformerOps for Autodiff<B, C> {
     fn layer_norm_rows(
         x: Tensor<Self, 2>,
         gain: Tensor<Self, 2>,
         bias: Tensor<Self, 2>,
         epsilon: f64,
     ) -> Tensor<Self, 2> {
-        let (x, gain, bias) = (primitive(x), primitive(gain), primitive(bias));
-        let rows: Tensor<B, 2> = tensor(x.primitive.clone());
-        let centred = rows.clone() - rows.mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
-        let scale = variance.add_scalar(epsilon).sqrt().recip();
-        let normed = centred * scale.clone();
-        let output = normed.clone() * tensor(gain.primitive.clone()) + tensor(bias.primitive.clone());
-        let nodes = [x.node, gain.node, bias.node];
-        tensor(
-            match Backward::<B, 3>::prepare::<C>(LayerNorm, nodes)
-                .compute_bound()
-                .stateful()
-            {
-                OpsKind::Tracked(ops) => ops.finish(
-                    (primitive(normed), primitive(scale), gain.primitive),
-                    primitive(output),
-                ),
-                OpsKind::UnTracked(ops) => ops.finish(primitive(output)),
-            },
+        let ((x, x_node), (gain, gain_node), (bias, bias_node)) = (apart(x), apart(gain), apart(bias));
+        let output = B::layer_norm_rows(x.clone(), gain.clone(), bias, epsilon);
+        record(
+            LayerNorm,
+            [x_node, gain_node, bias_node],
+            (x, gain, epsilon),
+            output,
         )
+    }
+
+    fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
+        let ((x, x_node), (gain, gain_node)) = (apart(x), apart(gain));
+        let output = B::rms_norm_rows(x.clone(), gain.clone(), epsilon);
+        record(RmsNorm, [x_node, gain_node], (x, gain, epsilon), output)
     }
 
     fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let x = primitive(x);
-        let input: Tensor<B, 2> = tensor(x.primitive.clone());
-        let square = input.clone() * input.clone();
-        let gate =
-            activation::sigmoid(input.clone() * square.mul_scalar(2.0 * ROOT * CUBIC).add_scalar(2.0 * ROOT));
-        let output = input * gate.clone();
-        tensor(
-            match Backward::<B, 1>::prepare::<C>(GeluNew, [x.node])
-                .compute_bound()
-                .stateful()
-            {
-                OpsKind::Tracked(ops) => ops.finish((x.primitive, primitive(gate)), primitive(output)),
-                OpsKind::UnTracked(ops) => ops.finish(primitive(output)),
-            },
-        )
+        let (x, node) = apart(x);
+        let output = B::gelu_new(x.clone());
+        record(GeluNew, [node], x, output)
     }
 
-    fn causal_attention(packed: Tensor<Self, 2>, batch: usize, heads: usize) -> Tensor<Self, 2> {
-        let packed = primitive(packed);
-        let (queries, keys, values) = split_heads::<B>(&tensor(packed.primitive.clone()), batch, heads);
-        let [_, _, length, size] = queries.dims();
-        let weights = attention_weights(queries, keys, 0);
-        let output = weights
-            .clone()
-            .matmul(values)
-            .swap_dims(1, 2)
-            .reshape([batch * length, heads * size]);
-        tensor(
-            match Backward::<B, 1>::prepare::<C>(CausalAttention, [packed.node])
-                .compute_bound()
-                .stateful()
-            {
-                OpsKind::Tracked(ops) => {
-                    let kept = Attended {
-                        packed: packed.primitive,
-                        weights: primitive(weights),
-                        batch,
-                        heads,
-                    };
-                    ops.finish(kept, primitive(output))
-                }
-                OpsKind::UnTracked(ops) => ops.finish(primitive(output)),
-            },
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Differentiable,
-        parameters::{matrix, values},
-        random::{Purpose, normal, stream},
-    };
-
-    type Input = Tensor<Differentiable, 2>;
-
-    fn random(index: u64, shape: [usize; 2]) -> Input {
-        let numbers = normal(
-            &mut stream(5, Purpose::Initialisation, 0, index),
-            shape[0] * shape[1],
-            1.5,
-        );
-        matrix(numbers, shape, &burn_flex::FlexDevice)
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let ((gate, gate_node), (up, up_node)) = (apart(gate), apart(up));
+        let output = B::swiglu(gate.clone(), up.clone());
+        record(SwiGlu, [gate_node, up_node], [gate, up], output)
     }
 
-    /// Value and gradients of `operation` with respect to all its inputs, for a gradient that is no constant.
-    fn all(operation: impl Fn(&[Input]) -> Input, inputs: &[Input]) -> Vec<Vec<f32>> {
-        let leaves: Vec<Input> = inputs
-            .iter()
-            .map(|input| input.clone().detach().require_grad())
-            .collect();
-        let output = operation(&leaves);
-        let weights = random(99, output.dims());
-        let gradients = (output.clone() * weights).sum().backward();
-        let mut all = vec![values(output).expect("numbers")];
-        all.extend(
-            leaves
-                .iter()
-                .map(|leaf| values(leaf.grad(&gradients).expect("a gradient")).expect("numbers")),
-        );
-        all
+    fn rotate(
+        x: Tensor<Self, 2>,
+        cos: Tensor<Self, 2>,
+        sin: Tensor<Self, 2>,
+        heads: usize,
+    ) -> Tensor<Self, 2> {
+        let ((x, node), (cos, _), (sin, _)) = (apart(x), apart(cos), apart(sin));
+        let output = B::rotate(x, cos.clone(), sin.clone(), heads);
+        record(Rotate, [node], (cos, sin, heads), output)
     }
 
-    /// The composed form, differentiated by burn, on a backend without our overriding.
-    fn assert_same(ours: &[Vec<f32>], composed: &[Vec<f32>]) {
-        for (ours, composed) in ours.iter().zip(composed) {
-            let largest = composed
-                .iter()
-                .fold(0f32, |largest, value| largest.max(value.abs()));
-            for (ours, composed) in ours.iter().zip(composed) {
-                // Rounding of 32-bit sums of some dozens.
-                assert!(
-                    (ours - composed).abs() <= 1e-5 * largest.max(1.0),
-                    "{ours} {composed}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_norm_and_its_gradients_are_those_of_the_composed_form() {
-        let inputs = [random(0, [6, 16]), random(1, [1, 16]), random(2, [1, 16])];
-        let ours =
-            |x: &[Input]| Differentiable::layer_norm_rows(x[0].clone(), x[1].clone(), x[2].clone(), 1e-5);
-        let composed = |x: &[Input]| {
-            let centred = x[0].clone() - x[0].clone().mean_dim(1);
-            let variance = (centred.clone() * centred.clone()).mean_dim(1);
-            centred / variance.add_scalar(1e-5).sqrt() * x[1].clone() + x[2].clone()
+    fn attention(
+        queries: Tensor<Self, 2>,
+        keys: Tensor<Self, 2>,
+        values: Tensor<Self, 2>,
+        sight: &Sight,
+        heads: usize,
+        key_heads: usize,
+    ) -> Tensor<Self, 2> {
+        let inputs = [apart(queries), apart(keys), apart(values)];
+        let nodes = inputs.each_ref().map(|(_, node)| node.clone());
+        let inputs = inputs.map(|(x, _)| x);
+        let [queries, keys, values] = inputs.clone();
+        let output = <B as TransformerOps>::attention(queries, keys, values, sight, heads, key_heads);
+        let kept = Attended {
+            inputs,
+            sight: sight.clone(),
+            heads,
+            key_heads,
         };
-        assert_same(&all(ours, &inputs), &all(composed, &inputs));
+        record(Attention, nodes, kept, output)
     }
 
-    #[test]
-    fn gelu_and_its_gradient_are_those_of_the_tanh_form() {
-        let inputs = [random(3, [4, 32])];
-        let ours = |x: &[Input]| Differentiable::gelu_new(x[0].clone());
-        let composed = |x: &[Input]| {
-            let x = x[0].clone();
-            let cube = x.clone() * x.clone() * x.clone();
-            let inner = (x.clone() + cube.mul_scalar(CUBIC)).mul_scalar(ROOT);
-            x.mul_scalar(0.5) * inner.tanh().add_scalar(1.0)
-        };
-        assert_same(&all(ours, &inputs), &all(composed, &inputs));
+    fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {
+        let (packed, node) = apart(packed);
+        let output = B::packed_attention(packed.clone(), heads, sight);
+        record(PackedAttention, [node], (packed, heads, sight.clone()), output)
     }
 
-    #[test]
-    fn attention_and_its_gradient_are_those_of_the_composed_form() {
-        let inputs = [random(4, [2 * 7, 3 * 8])];
-        let ours = |x: &[Input]| Differentiable::causal_attention(x[0].clone(), 2, 4);
-        let composed = |x: &[Input]| {
-            let (queries, keys, values) = split_heads(&x[0], 2, 4);
-            super::super::attend(queries, keys, values, 0)
+    fn linear(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        orientation: Orientation,
+        bias: Option<Tensor<Self, 2>>,
+        adapter: Option<LowRank<Self>>,
+    ) -> Tensor<Self, 2> {
+        let device = x.device();
+        let ((x, x_node), (weight, weight_node)) = (apart(x), apart(weight));
+        let (bias, bias_node) = maybe_apart(bias, &device);
+        let (halves, numbers) = match adapter {
+            Some(adapter) => (
+                (Some(adapter.down), Some(adapter.up)),
+                Some((adapter.scale, adapter.dropout)),
+            ),
+            None => ((None, None), None),
         };
-        assert_same(&all(ours, &inputs), &all(composed, &inputs));
+        let (down, down_node) = maybe_apart(halves.0, &device);
+        let (up, up_node) = maybe_apart(halves.1, &device);
+        let adapter = down
+            .zip(up)
+            .zip(numbers)
+            .map(|((down, up), (scale, dropout))| LowRank {
+                down,
+                up,
+                scale,
+                dropout,
+            });
+        let output =
+            <B as TransformerOps>::linear(x.clone(), weight.clone(), orientation, bias, adapter.clone());
+        let kept = LinearInputs {
+            x,
+            weight,
+            orientation,
+            adapter,
+        };
+        let nodes = [x_node, weight_node, bias_node, down_node, up_node];
+        record(Linear, nodes, kept, output)
     }
 }

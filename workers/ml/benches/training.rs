@@ -1,0 +1,140 @@
+//! Trains a LoRA adapter on a model of random weights and prints what it cost as one line of JSON.
+//!
+//! The other side is `torch_side.py`; `compare.py` runs both and says what each argument means. Rule: the loop
+//! is that of a training (graph, loss, gradients, clipping, AdamW), without data and telemetry.
+
+use std::{error::Error, time::Instant};
+
+use ml::{
+    Compute, Differentiable,
+    data::batch::Batch,
+    lora,
+    model::{config::ModelConfig, folder},
+    parameters::ParameterSet,
+    random::{Purpose, stream},
+    spec::{Adam, LoraSettings},
+    training::{
+        loss::{Targets, head_loss},
+        optimizer::{AdamW, clip},
+        task::{Task, hidden},
+    },
+};
+use rand::Rng;
+
+/// The value of `--name`.
+fn argument(name: &str) -> Result<String, String> {
+    let mut arguments = std::env::args();
+    arguments
+        .by_ref()
+        .find(|argument| argument == name)
+        .and_then(|_| arguments.next())
+        .ok_or_else(|| format!("{name} is missing; see workers/ml/benches/compare.py"))
+}
+
+fn number<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Result<T, String> {
+    argument(name)?
+        .parse()
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+/// A number of `/proc/self/status` in MiB: Linux says what a process took at most.
+fn memory_mib(field: &str) -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .ok_or("no such field of /proc/self/status")?;
+    let kib: u64 = line
+        .trim_start_matches(':')
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()?;
+    Ok(kib / 1024)
+}
+
+/// Seconds that all threads have computed, in the kernel too, to a hundredth.
+fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name, in brackets, may hold spaces; user and system time are the 12th and 13th after it.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(ticks as f64 / 100.0)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // `cargo test --benches` and `cargo bench` without our arguments have nothing to measure.
+    let Ok(config) = argument("--config") else {
+        println!("nothing to measure; see workers/ml/benches/compare.py");
+        return Ok(());
+    };
+    let (batch, length) = (number::<usize>("--batch")?, number::<usize>("--length")?);
+    let (steps, warm_up) = (number::<usize>("--steps")?, number::<usize>("--warm-up")?);
+    let rank: u32 = number("--rank")?;
+    let libraries = memory_mib("VmHWM")?;
+    let device = burn_flex::FlexDevice;
+    let config = ModelConfig::from_json(&std::fs::read(config)?)?;
+    let settings = LoraSettings {
+        rank,
+        alpha: 2.0 * f64::from(rank),
+        dropout: number("--dropout")?,
+        target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
+        ..LoraSettings::default()
+    };
+    let weights: ParameterSet<Compute> = folder::initial(&config, 1, &device);
+    let plan = lora::Plan::new(&config, &settings)?;
+    let mut parameters = lora::initial::<Compute>(&plan, &weights, &config, 1, &device)?;
+    let task = Task::<Differentiable>::lora(config.clone(), settings, weights)?;
+    let mut optimizer = AdamW::new(&parameters);
+    let mut rng = stream(1, Purpose::Batch, 0, 0);
+    let (mut seconds, mut cpu, mut loss) = (Vec::new(), 0.0, 0.0);
+    for step in 0..warm_up + steps {
+        let mut tokens = || -> Vec<i32> {
+            (0..batch * length)
+                .map(|_| rng.random_range(0..config.vocab_size() as i32))
+                .collect()
+        };
+        let batch = Batch {
+            rows: batch,
+            length,
+            inputs: tokens(),
+            places: (0..(batch * length) as i32).collect(),
+            targets: tokens(),
+            packed: None,
+        };
+        let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
+        let leaves = ParameterSet::<Differentiable>::leaves(&parameters);
+        let network = task.differentiable(&leaves)?;
+        let dropout = (task.dropout(), stream(1, Purpose::Dropout, step as u64, 0));
+        let states = hidden(&network, &batch, Some(dropout));
+        let targets = Targets {
+            places: &batch.places,
+            tokens: &batch.targets,
+        };
+        let result = head_loss(states, network.model.head(), false, targets)?;
+        let found = result.surrogate.backward();
+        let mut gradients = ParameterSet::default();
+        for (name, leaf) in leaves.iter() {
+            gradients.insert(name, leaf.grad(&found).ok_or("a leaf without gradient")?);
+        }
+        drop((leaves, network));
+        clip(&mut gradients, 1.0)?;
+        optimizer.update(&mut parameters, gradients, 1e-3, 0.01, Adam::default());
+        loss = result.loss;
+        if step >= warm_up {
+            seconds.push(start.elapsed().as_secs_f64());
+            cpu += cpu_seconds()? - cpu_start;
+        }
+    }
+    let report = serde_json::json!({
+        "side": "anneal",
+        "seconds": seconds,
+        "cpu_seconds": cpu / steps as f64,
+        "peak_mib": memory_mib("VmHWM")?,
+        "libraries_mib": libraries,
+        "loss": loss,
+    });
+    println!("{report}");
+    Ok(())
+}

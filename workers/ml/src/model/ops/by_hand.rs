@@ -1,0 +1,176 @@
+//! The gradients of the composed operations, worked by hand in tensor operations that every backend has.
+//!
+//! Rule: a gradient is a function of the operation's inputs and of the gradient of its output; what a forward
+//! pass knew besides (statistics, attention's weights, masks of dropout) is computed again, not kept.
+
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::{
+    LinearGradients, LinearInputs, LowRank, Orientation, Sight, Wanted,
+    composed::{self, CUBIC, ROOT},
+};
+
+/// See [`super::TransformerGradients::layer_norm_gradient`].
+pub fn layer_norm_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    x: Tensor<B, 2>,
+    gain: Tensor<B, 2>,
+    epsilon: f64,
+    affine: bool,
+) -> (Tensor<B, 2>, Option<[Tensor<B, 2>; 2]>) {
+    let (normed, scale) = composed::normalised(x, epsilon);
+    let affine = affine.then(|| [(dy.clone() * normed.clone()).sum_dim(0), dy.clone().sum_dim(0)]);
+    let scaled = dy * gain;
+    let along = (scaled.clone() * normed.clone()).mean_dim(1);
+    let dx = (scaled.clone() - scaled.mean_dim(1) - normed * along) * scale;
+    (dx, affine)
+}
+
+/// See [`super::TransformerGradients::rms_norm_gradient`].
+pub fn rms_norm_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    x: Tensor<B, 2>,
+    gain: Tensor<B, 2>,
+    epsilon: f64,
+    affine: bool,
+) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    let (normed, scale) = composed::unit(x, epsilon);
+    let affine = affine.then(|| (dy.clone() * normed.clone()).sum_dim(0));
+    let scaled = dy * gain;
+    let along = (scaled.clone() * normed.clone()).mean_dim(1);
+    ((scaled - normed * along) * scale, affine)
+}
+
+/// See [`super::TransformerGradients::gelu_new_gradient`].
+pub fn gelu_new_gradient<B: Backend>(dy: Tensor<B, 2>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let gate = composed::gelu_gate(&x);
+    // d/dx x·σ(p(x)) = σ + x·σ·(1 − σ)·p′(x), with p′(x) = 2·ROOT·(1 + 3·CUBIC·x²)
+    let slope = (x.clone() * x.clone())
+        .mul_scalar(6.0 * ROOT * CUBIC)
+        .add_scalar(2.0 * ROOT);
+    let bend = x * slope * gate.clone().neg().add_scalar(1.0);
+    dy * gate * bend.add_scalar(1.0)
+}
+
+/// See [`super::TransformerGradients::swiglu_gradient`].
+pub fn swiglu_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    gate: Tensor<B, 2>,
+    up: Tensor<B, 2>,
+) -> [Tensor<B, 2>; 2] {
+    let sigmoid = burn::tensor::activation::sigmoid(gate.clone());
+    let silu = gate * sigmoid.clone();
+    // silu′ = σ + silu·(1 − σ)
+    let slope = sigmoid.clone() + silu.clone() * sigmoid.neg().add_scalar(1.0);
+    [dy.clone() * up * slope, dy * silu]
+}
+
+/// See [`super::TransformerGradients::attention_gradient`].
+pub fn attention_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    queries: Tensor<B, 2>,
+    keys: Tensor<B, 2>,
+    values: Tensor<B, 2>,
+    sight: &Sight,
+    heads: usize,
+    key_heads: usize,
+) -> [Tensor<B, 2>; 3] {
+    let (batch, [rows, width], [key_rows, key_width]) = (sight.batch, queries.dims(), keys.dims());
+    let (length, seen) = sight.lengths(rows, key_rows);
+    let (size, group) = (width / heads, heads / key_heads);
+    let queries = composed::split(queries, batch, heads);
+    let keys = composed::split(keys, batch, key_heads);
+    let values = composed::split(values, batch, key_heads);
+    let weights = composed::attention_weights(queries.clone(), keys.clone(), sight).reshape([
+        batch,
+        key_heads,
+        group * length,
+        seen,
+    ]);
+    let shared = |x: Tensor<B, 4>| x.reshape([batch, key_heads, group * length, size]);
+    let (queries, dy) = (shared(queries), shared(composed::split(dy, batch, heads)));
+    let d_values = weights.clone().swap_dims(2, 3).matmul(dy.clone());
+    let d_weights = dy.matmul(values.swap_dims(2, 3));
+    let along = (d_weights.clone() * weights.clone()).sum_dim(3);
+    let d_scores = (weights * (d_weights - along)).mul_scalar(1.0 / (size as f64).sqrt());
+    let d_queries = d_scores.clone().matmul(keys);
+    let d_keys = d_scores.swap_dims(2, 3).matmul(queries);
+    let join = |x: Tensor<B, 4>| x.swap_dims(1, 2).reshape([key_rows, key_width]);
+    [
+        d_queries
+            .reshape([batch, heads, length, size])
+            .swap_dims(1, 2)
+            .reshape([rows, width]),
+        join(d_keys),
+        join(d_values),
+    ]
+}
+
+/// See [`super::TransformerGradients::packed_attention_gradient`].
+pub fn packed_attention_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    packed: Tensor<B, 2>,
+    heads: usize,
+    sight: &Sight,
+) -> Tensor<B, 2> {
+    let [queries, keys, values] = composed::unpack(packed);
+    let parts = attention_gradient(dy, queries, keys, values, sight, heads, heads);
+    Tensor::cat(parts.into(), 1)
+}
+
+/// See [`super::TransformerGradients::linear_gradient`].
+pub fn linear_gradient<B: Backend>(
+    dy: Tensor<B, 2>,
+    inputs: LinearInputs<B>,
+    wanted: Wanted,
+) -> LinearGradients<B> {
+    let LinearInputs {
+        x,
+        weight,
+        orientation,
+        adapter,
+    } = inputs;
+    let mut found = LinearGradients {
+        x: None,
+        weight: None,
+        bias: None,
+        down: None,
+        up: None,
+    };
+    if wanted.bias {
+        found.bias = Some(dy.clone().sum_dim(0));
+    }
+    if wanted.weight {
+        found.weight = Some(match orientation {
+            Orientation::InOut => x.clone().transpose().matmul(dy.clone()),
+            Orientation::OutIn => dy.clone().transpose().matmul(x.clone()),
+        });
+    }
+    if wanted.x {
+        let back = composed::in_out(weight, orientation).transpose();
+        found.x = Some(dy.clone().matmul(back));
+    }
+    let Some(LowRank {
+        down,
+        up,
+        scale,
+        dropout,
+    }) = adapter
+    else {
+        return found;
+    };
+    let input = composed::dropped(x, dropout);
+    if wanted.up {
+        let low = input.clone().matmul(down.clone()).mul_scalar(scale);
+        found.up = Some(low.transpose().matmul(dy.clone()));
+    }
+    let d_low = dy.matmul(up.transpose()).mul_scalar(scale);
+    if wanted.down {
+        found.down = Some(input.transpose().matmul(d_low.clone()));
+    }
+    if let Some(dx) = found.x.take() {
+        let update = composed::dropped(d_low.matmul(down.transpose()), dropout);
+        found.x = Some(dx + update);
+    }
+    found
+}

@@ -1,0 +1,96 @@
+//! Cross-entropy of given tokens through an output matrix, and its gradients, a few rows at a time.
+//!
+//! Rule: `[tokens, vocabulary]` never exists as a whole. Losses come by log-sum-exp, so that no probability is
+//! rounded to 0 and not-a-number stays visible.
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, backend::Backend};
+
+use crate::{failure::Failure, parameters::values};
+
+/// Scores worked on at once, at most (32 MiB).
+pub(crate) const SCORES: usize = 1 << 23;
+
+/// What [`super::TransformerGradients::head_losses`] gives.
+#[derive(Clone, Debug)]
+pub struct HeadLosses<B: Backend> {
+    /// The sum of the cross-entropies in nats.
+    pub sum: f64,
+    /// The gradient of `scale · sum` with respect to the states, `[n, width]`; where it was asked for.
+    pub states: Option<Tensor<B, 2>>,
+    /// That with respect to the output matrix, `[vocabulary, width]`; where it was asked for.
+    pub head: Option<Tensor<B, 2>>,
+}
+
+/// Which gradients of the losses are wanted, and of what multiple of their sum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadWanted {
+    /// With respect to the states.
+    pub states: bool,
+    /// With respect to the output matrix.
+    pub head: bool,
+    /// What the sum is multiplied by, such as 1 / tokens for their mean.
+    pub scale: f64,
+}
+
+/// How many rows are worked on at once with `vocabulary` scores each.
+pub(crate) fn rows_at_once(vocabulary: usize) -> usize {
+    (SCORES / vocabulary.max(1)).max(1)
+}
+
+/// See [`super::TransformerGradients::head_losses`].
+///
+/// # Errors
+/// An internal failure when a number cannot be read from the device.
+pub fn losses<B: Backend>(
+    states: Tensor<B, 2>,
+    head: Tensor<B, 2>,
+    tokens: &[i32],
+    wanted: HeadWanted,
+) -> Result<HeadLosses<B>, Failure> {
+    let at_once = rows_at_once(head.dims()[0]);
+    let mut sum = 0.0;
+    let mut state_gradients = Vec::new();
+    let mut head_gradient: Option<Tensor<B, 2>> = None;
+    for (index, tokens) in tokens.chunks(at_once).enumerate() {
+        let rows = states.clone().narrow(0, index * at_once, tokens.len());
+        let (losses, gradient) = of_rows(rows.clone(), head.clone(), tokens);
+        sum += values(losses)?.into_iter().map(f64::from).sum::<f64>();
+        let gradient = gradient.mul_scalar(wanted.scale);
+        if wanted.head {
+            let part = gradient.clone().transpose().matmul(rows);
+            head_gradient = Some(match head_gradient.take() {
+                Some(sum) => sum + part,
+                None => part,
+            });
+        }
+        if wanted.states {
+            state_gradients.push(gradient.matmul(head.clone()));
+        }
+    }
+    Ok(HeadLosses {
+        sum,
+        states: (!state_gradients.is_empty()).then(|| Tensor::cat(state_gradients, 0)),
+        head: head_gradient,
+    })
+}
+
+/// Losses `[n, 1]` and their gradient with respect to the scores `[n, vocabulary]`.
+fn of_rows<B: Backend>(
+    rows: Tensor<B, 2>,
+    head: Tensor<B, 2>,
+    tokens: &[i32],
+) -> (Tensor<B, 2>, Tensor<B, 2>) {
+    let target = Tensor::<B, 2, Int>::from_data(
+        TensorData::new(tokens.to_vec(), [tokens.len(), 1]),
+        &rows.device(),
+    );
+    let scores = rows.matmul(head.transpose());
+    let shifted = scores.clone() - scores.max_dim(1);
+    let chosen = shifted.clone().gather(1, target.clone());
+    let powers = shifted.exp();
+    let sums = powers.clone().sum_dim(1);
+    let losses = sums.clone().log() - chosen;
+    let minus_one = Tensor::full([tokens.len(), 1], -1.0, &losses.device());
+    let gradient = (powers / sums).scatter(1, target, minus_one, IndexingUpdateOp::Add);
+    (losses, gradient)
+}
