@@ -16,9 +16,7 @@ use burn::{
     tensor::{Tensor, TensorPrimitive, backend::Backend},
 };
 
-use super::{
-    LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-};
+use super::{LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted};
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
 /// A tensor of the graph.
@@ -44,7 +42,10 @@ fn maybe_apart<B: Backend, C: CheckpointStrategy>(
             let (x, node) = apart(x);
             (Some(x), node)
         }
-        None => (None, apart::<B, C>(Tensor::from_inner(Tensor::zeros([1, 1], device))).1),
+        None => (
+            None,
+            apart::<B, C>(Tensor::from_inner(Tensor::zeros([1, 1], device))).1,
+        ),
     }
 }
 
@@ -333,7 +334,8 @@ impl<B: TransformerGradients, C: CheckpointStrategy> TransformerOps for Autodiff
                 scale,
                 dropout,
             });
-        let output = <B as TransformerOps>::linear(x.clone(), weight.clone(), orientation, bias, adapter.clone());
+        let output =
+            <B as TransformerOps>::linear(x.clone(), weight.clone(), orientation, bias, adapter.clone());
         let kept = LinearInputs {
             x,
             weight,

@@ -145,12 +145,21 @@ pub(super) struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     /// The pieces of each sequence and key head: rows of `group` query heads, of keys and of values.
-    fn shared_out(self, length: usize, seen: usize, heads: usize, key_heads: usize, batch: usize) -> Vec<Self> {
+    fn shared_out(
+        self,
+        length: usize,
+        seen: usize,
+        heads: usize,
+        key_heads: usize,
+        batch: usize,
+    ) -> Vec<Self> {
         let mut shares: Vec<Self> = (0..batch * key_heads).map(|_| Self::default()).collect();
         let group = heads / key_heads;
         for (index, piece) in self.queries.into_iter().enumerate() {
             let (row, head) = (index / heads, index % heads);
-            shares[row / length * key_heads + head / group].queries.push(piece);
+            shares[row / length * key_heads + head / group]
+                .queries
+                .push(piece);
         }
         let rows = |pieces: Vec<&'a mut [f32]>| {
             let place = move |index: usize| index / key_heads / seen * key_heads + index % key_heads;
@@ -201,9 +210,13 @@ pub(super) fn backward(
             for member in 0..group {
                 let head = key_head * group + member;
                 let rows = (head, sequence * length + start, block.count);
-                block.weights(&mut weights, queries.part(rows), keys.part(in_sight), scale, |query| {
-                    sight.range(sequence, query, length, seen)
-                });
+                block.weights(
+                    &mut weights,
+                    queries.part(rows),
+                    keys.part(in_sight),
+                    scale,
+                    |query| sight.range(sequence, query, length, seen),
+                );
                 Target::rows(&mut d_values[sighted.clone()], [block.width, size]).add(
                     1.0,
                     View::rows(&weights, shape).transposed(),

@@ -104,7 +104,12 @@ pub(crate) fn dot_centred(x: &[f32], y: &[f32], centre: f32) -> f32 {
 /// The greatest of `x`, and -∞ of nothing; not-a-number is passed over.
 #[inline(always)]
 pub(crate) fn greatest(x: &[f32]) -> f32 {
-    folded(x, f32::NEG_INFINITY, |x| x, |greatest, x| if x > greatest { x } else { greatest })
+    folded(
+        x,
+        f32::NEG_INFINITY,
+        |x| x,
+        |greatest, x| if x > greatest { x } else { greatest },
+    )
 }
 
 /// What [`softmax`] divided by.
@@ -157,7 +162,9 @@ mod tests {
             assert_eq!(dot(&x, &x), sum_of(|x| x * x));
             assert_eq!(dot_centred(&x, &x, 2.0), sum_of(|x| x * (x - 2.0)));
             assert_eq!(squares(&x, 1.0), sum_of(|x| (x - 1.0) * (x - 1.0)));
-            let last = length.checked_sub(1).map_or(f32::NEG_INFINITY, |last| last as f32);
+            let last = length
+                .checked_sub(1)
+                .map_or(f32::NEG_INFINITY, |last| last as f32);
             assert_eq!(greatest(&x), last);
         }
     }
