@@ -94,9 +94,10 @@ pub enum Command {
     },
     /// Rebuild read models from the log, compare them row for row with the live ones, and swap them in. Works
     /// while the system is up or down; no query is refused meanwhile. Interrupted, it goes on at the next call.
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["names", "all"])))]
     Replay {
         /// The read models, by name, as `projects.project`.
-        #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+        #[arg(value_name = "NAME")]
         names: Vec<String>,
         /// All read models.
         #[arg(long)]

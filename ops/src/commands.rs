@@ -169,7 +169,34 @@ fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(work: F) -> anyhow::Re
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error with its causes, each said once: many messages carry that of their cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            known if known.contains(&cause) => told,
+            _ => format!("{told}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn an_error_says_each_of_its_causes_once() {
+        let cause = std::io::Error::other("no space left");
+        let error = anyhow::Error::from(cause).context("the log cannot be used: no space left");
+        assert_eq!(
+            told(&error.context("it does not start")),
+            "it does not start: the log cannot be used: no space left"
+        );
+    }
 }

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
         Some((flag, task)) if flag == child::FLAG => as_child(task),
+        _ if arguments.iter().any(|argument| argument == "--help") => help(),
         _ => figures(&arguments),
     };
     match done {
@@ -92,6 +93,16 @@ fn again_on_disk() -> ExitCode {
     });
     eprintln!("cannot start again with {PLACE}: {error:?}");
     ExitCode::FAILURE
+}
+
+fn help() -> Result<()> {
+    writeln!(
+        std::io::stdout(),
+        "usage: cargo bench -p tests --bench figures [--features cqrs-es] [-- NAME... --quick]\n\nMeasures what is \
+         named, or everything: {}.\n--quick shows in a minute that it can be measured.",
+        NAMES.join(", ")
+    )?;
+    Ok(())
 }
 
 fn as_child(task: &[String]) -> Result<()> {
@@ -124,8 +135,15 @@ fn figures(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The figures that the arguments name; all without any. Cargo itself adds flags, which are not for us.
+/// Flags that mean something here, and the one that Cargo adds.
+const FLAGS: &[&str] = &["--quick", "--bench"];
+
+/// The figures that the arguments name; all without any.
 fn wanted(arguments: &[String]) -> Result<Vec<String>> {
+    let mut flags = arguments.iter().filter(|argument| argument.starts_with("--"));
+    if let Some(unknown) = flags.find(|flag| !FLAGS.contains(&flag.as_str())) {
+        anyhow::bail!("there is no option '{unknown}'; see --help");
+    }
     let named: Vec<&String> = arguments
         .iter()
         .filter(|argument| !argument.starts_with("--"))

@@ -1,6 +1,7 @@
 //! Evidence about the log (AU-6, C1 to C3), from outside: signed checkpoints, proofs, audits, exports.
 
 mod attacks;
+mod command_line;
 mod doors;
 mod exports;
 mod signer;

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use event_store::{
-    integrity::{CheckpointFolder, KeyFileError, Verifier, public_file, read_verifier},
+    integrity::{CheckpointFolder, KeyFileError, Verifier, public_half},
     kurrentdb::is_kurrentdb,
     postgres::{Evidence, IntegritySettings, LogIntegrity, address},
 };
@@ -60,11 +60,9 @@ fn settings(config: &Config) -> IntegritySettings {
 /// # Errors
 /// When the file cannot be read.
 pub fn own_verifier(config: &Config) -> Result<Option<Verifier>, KeyFileError> {
-    let private = key_file(config);
-    let public = public_file(&private);
-    match [public, private].into_iter().find(|path| path.exists()) {
-        Some(path) => read_verifier(&path).map(Some),
-        None => Ok(None),
+    match public_half(&key_file(config)) {
+        Err(KeyFileError::NoPublic { .. }) => Ok(None),
+        found => found.map(Some),
     }
 }
 

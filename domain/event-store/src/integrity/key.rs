@@ -69,6 +69,15 @@ pub enum KeyFileError {
         /// Why.
         why: NoteError,
     },
+    /// Who does not sign needs the public half.
+    #[error(
+        "the public key of the log's checkpoints is missing: {path}. Copy it from the process that signs, or let \
+         this one sign with audit.sign = true"
+    )]
+    NoPublic {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The file system.
     #[error("{path} cannot be used: {source}")]
     Io {
@@ -124,6 +133,21 @@ pub fn open_or_create(path: &Path, origin: &str, recorded: Option<&str>) -> Resu
 #[must_use]
 pub fn public_file(path: &Path) -> PathBuf {
     path.with_extension("vkey")
+}
+
+/// The public key that belongs to the private one in `path`: from the file beside it, or from its own.
+///
+/// # Errors
+/// [`KeyFileError`]; [`KeyFileError::NoPublic`] when neither file is there.
+pub fn public_half(path: &Path) -> Result<Verifier, KeyFileError> {
+    let public = public_file(path);
+    if public.exists() {
+        read_verifier(&public)
+    } else if path.exists() {
+        read_verifier(path)
+    } else {
+        Err(KeyFileError::NoPublic { path: public })
+    }
 }
 
 /// Reads the public key in `path`, which may also hold the private one.

@@ -38,8 +38,7 @@ use super::{
 };
 use crate::integrity::{
     Checkpoint, CheckpointError, CheckpointFolder, CheckpointFolderError, Digest, KeyFileError, TILE_WIDTH,
-    TilePlace, Verifier, consistency_spans, inclusion_spans, open_or_create, public_file, read_verifier,
-    root_of, tiles_for,
+    TilePlace, Verifier, consistency_spans, inclusion_spans, open_or_create, public_half, root_of, tiles_for,
 };
 
 pub(super) use self::{audit::audit, export::export};
@@ -160,15 +159,7 @@ impl LogIntegrity {
                 };
                 (verifier, Some(tokio::spawn(signer.run())))
             }
-            false => {
-                let public = public_file(&settings.key_file);
-                let path = if public.exists() {
-                    public
-                } else {
-                    settings.key_file
-                };
-                (read_verifier(&path)?, None)
-            }
+            false => (public_half(&settings.key_file)?, None),
         };
         Ok(Arc::new(Self {
             pool,

@@ -29,7 +29,8 @@ pub struct ExportWish {
 /// When it cannot be done; nothing is left then.
 pub async fn export(config: Config, wish: ExportWish) -> anyhow::Result<ExitCode> {
     let path = key_file(&config);
-    let verifier = read_verifier(&path).context("an export is signed with the log's key")?;
+    let verifier = read_verifier(&path)
+        .context("an export is signed with the log's key, which the first `anneal up` makes")?;
     // It is there, so none is made.
     let signer = open_or_create(&path, &verifier.key().name, None)?;
     let (opened, store) = open(&config).await?;
