@@ -156,7 +156,7 @@ impl<'de> Visitor<'de> for Listed {
                 listed.push((name, info));
             }
         }
-        listed.sort_by(|left: &(String, TensorInfo), right| left.1.data_offsets.cmp(&right.1.data_offsets));
+        listed.sort_by_key(|(_, info): &(String, TensorInfo)| info.data_offsets);
         Ok(listed)
     }
 }

@@ -38,7 +38,7 @@ pub enum Task<B: TrainingBackend> {
         /// The adapter's settings.
         settings: LoraSettings,
         /// What the adapter has on the base.
-        plan: Plan,
+        plan: Box<Plan>,
         /// The frozen base, as constants of graphs.
         base: ParameterSet<B>,
         /// The frozen base, for evaluation (the same memory).
@@ -57,7 +57,7 @@ impl<B: TrainingBackend> Task<B> {
         weights: ParameterSet<B::InnerBackend>,
     ) -> Result<Self, Failure> {
         Ok(Self::Lora {
-            plan: Plan::new(&config, &settings)?,
+            plan: Box::new(Plan::new(&config, &settings)?),
             config,
             settings,
             base: ParameterSet::constants(&weights),
@@ -154,7 +154,7 @@ pub fn hidden<B: TransformerOps>(
 ) -> Tensor<B, 2> {
     let mut tokens = Tokens::rows(batch.inputs.clone(), batch.rows);
     if let Some(packed) = &batch.packed {
-        tokens.positions = Some(packed.positions.iter().map(|position| *position as u32).collect());
+        tokens.positions = Some(packed.positions.clone());
         tokens.first = Some(packed.first.as_slice().into());
     }
     let mut pass = network.adapter.as_ref().map(|adapter| match dropout {

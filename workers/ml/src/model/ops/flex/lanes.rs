@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn sums_take_every_number_once() {
-        for length in [0, 1, 15, 16, 17, 40] {
+        for length in [0usize, 1, 15, 16, 17, 40] {
             let x: Vec<f32> = (0..length).map(|number| number as f32).collect();
             let sum_of = |term: fn(f32) -> f32| x.iter().copied().map(term).sum::<f32>();
             assert_eq!(sum(&x), sum_of(|x| x));
