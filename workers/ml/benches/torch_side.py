@@ -41,7 +41,7 @@ def peak_mib():
 libraries_mib = peak_mib()
 with open(given.config) as file:
     fields = json.load(file)
-config = AutoConfig.for_model(fields["model_type"], **fields)
+config = AutoConfig.for_model(**fields)
 model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
 model.config.use_cache = False
 model = get_peft_model(
