@@ -83,9 +83,7 @@ pub fn write<B: TrainingBackend>(
     let base = job.base_model_name.as_deref().unwrap_or("base");
     let mut contents = match session.task() {
         Task::Whole { config } => folder::encode(config, session.parameters(), session.tokenizer())?,
-        Task::Lora {
-            config, settings, ..
-        } => peft::encode(config, settings, session.parameters(), base)?,
+        Task::Lora { config, settings, .. } => peft::encode(config, settings, session.parameters(), base)?,
     };
     let card = |subject| card::text(subject, job, session.progress(), session.judged(), lineage);
     let own = card(Subject::Result(session.task().config().title()))?;
@@ -93,12 +91,7 @@ pub fn write<B: TrainingBackend>(
     let folder = job.artifact();
     let files = files::write_folder(&folder, &contents)?;
     let merged = match (session.task(), &job.base_model_dir) {
-        (
-            Task::Lora {
-                config, plan, ..
-            },
-            Some(base),
-        ) if job.outputs.merged => {
+        (Task::Lora { config, plan, .. }, Some(base)) if job.outputs.merged => {
             let card = card(Subject::Merged)?;
             let target = job.merged();
             let files = merge::write(base, config, plan, session.parameters(), &card, &target)?;

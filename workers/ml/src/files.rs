@@ -92,7 +92,10 @@ pub fn fill_folder(
     fill: impl FnOnce(&Path) -> Result<(), Failure>,
 ) -> Result<Vec<FileEntry>, Failure> {
     replace_folder(target, fill)?;
-    names(target)?.iter().map(|name| describe(&target.join(name))).collect()
+    names(target)?
+        .iter()
+        .map(|name| describe(&target.join(name)))
+        .collect()
 }
 
 fn replace_folder(target: &Path, fill: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {

@@ -16,8 +16,13 @@ const NUMBER: u64 = 4;
 /// optimiser's two, their best state where it is kept, the frozen ones, and what one micro-batch keeps for its gradients.
 #[must_use]
 pub fn needed(config: &ModelConfig, trained: u64, frozen: u64, chosen: &Hyperparameters) -> u64 {
-    let [width, feed, heads, layers] =
-        [config.width(), config.feed_width(), config.heads(), config.layers()].map(|size| size as u64);
+    let [width, feed, heads, layers] = [
+        config.width(),
+        config.feed_width(),
+        config.heads(),
+        config.layers(),
+    ]
+    .map(|size| size as u64);
     let [queries, keys] =
         [config.heads(), config.key_heads()].map(|heads| (heads * config.head_size()) as u64);
     let length = u64::from(chosen.sequence_length);

@@ -151,7 +151,9 @@ impl<B: TransformerOps> CausalModel<B> {
                 stream = stream + table.clone().select(0, indices::<B>(places, &device));
                 None
             }
-            Positions::Rotary(rope) => Some(Rotation::new(rope, self.config.head_size(), &positions, &device)),
+            Positions::Rotary(rope) => {
+                Some(Rotation::new(rope, self.config.head_size(), &positions, &device))
+            }
         };
         let sight = |window: Option<usize>| Sight {
             batch: tokens.batch,
@@ -181,9 +183,7 @@ impl<B: TransformerOps> CausalModel<B> {
 
     fn norm(&self, norm: &Norm<B>, input: Tensor<B, 2>) -> Tensor<B, 2> {
         match norm {
-            Norm::Layer { gain, bias } => {
-                B::layer_norm_rows(input, gain.clone(), bias.clone(), self.epsilon)
-            }
+            Norm::Layer { gain, bias } => B::layer_norm_rows(input, gain.clone(), bias.clone(), self.epsilon),
             Norm::Rms { gain } => B::rms_norm_rows(input, gain.clone(), self.epsilon),
         }
     }
@@ -249,7 +249,14 @@ impl<B: TransformerOps> CausalModel<B> {
                     None => (keys, values),
                     Some(cache) => cache.extend(block, pass.batch, keys, values),
                 };
-                let mixed = <B as TransformerOps>::attention(queries, keys, values, &sight, heads, self.config.key_heads());
+                let mixed = <B as TransformerOps>::attention(
+                    queries,
+                    keys,
+                    values,
+                    &sight,
+                    heads,
+                    self.config.key_heads(),
+                );
                 self.linear(leaves, mixed, pass)
             }
         }

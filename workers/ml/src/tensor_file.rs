@@ -73,8 +73,7 @@ pub fn encode_named<B: Backend>(
         })
         .collect();
     let views = views.map_err(|error| Failure::internal("describe a tensor", error))?;
-    safetensors::serialize(views, Some(format()))
-        .map_err(|error| Failure::internal("encode tensors", error))
+    safetensors::serialize(views, Some(format())).map_err(|error| Failure::internal("encode tensors", error))
 }
 
 /// What the headers of Hugging Face's files say of themselves.
@@ -184,7 +183,9 @@ impl TensorFiles {
         shape: [usize; 2],
         device: &B::Device,
     ) -> Result<Tensor<B, 2>, Failure> {
-        let (dtype, stored) = self.info(name).ok_or_else(|| Failure::internal("find a tensor", name))?;
+        let (dtype, stored) = self
+            .info(name)
+            .ok_or_else(|| Failure::internal("find a tensor", name))?;
         let dtype = match float(dtype) {
             Some(dtype) if stored.iter().product::<usize>() == shape[0] * shape[1] => dtype,
             _ => return Err(Failure::internal("read a tensor of another type or shape", name)),

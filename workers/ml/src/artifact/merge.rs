@@ -206,8 +206,8 @@ impl<B: Backend> Merge<'_, B> {
         if !self.unties() {
             return Ok(bytes);
         }
-        let mut json: Value =
-            serde_json::from_slice(&bytes).map_err(|error| Failure::internal("read config.json again", error))?;
+        let mut json: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::internal("read config.json again", error))?;
         json["tie_word_embeddings"] = json!(false);
         pretty(&json)
     }
@@ -234,7 +234,9 @@ fn rounded(numbers: Vec<f32>, part: &Part) -> Result<Vec<u8>, Failure> {
         Dtype::BF16 => DType::BF16,
         _ => DType::F32,
     };
-    let greatest = numbers.iter().fold(0f32, |greatest, number| greatest.max(number.abs()));
+    let greatest = numbers
+        .iter()
+        .fold(0f32, |greatest, number| greatest.max(number.abs()));
     // Half of the distance to the next number lies above the greatest of a type.
     let most = match dtype {
         DType::F16 => 65_520.0,

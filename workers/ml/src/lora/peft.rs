@@ -41,7 +41,11 @@ pub fn encode<B: Backend>(
     let targets = match settings.target_modules.as_slice() {
         // Written out, as PEFT does it.
         [all] if all.eq_ignore_ascii_case(ALL_LINEAR) => {
-            json!(plan.targets().map(|name| config.file_name(name)).collect::<Vec<_>>())
+            json!(
+                plan.targets()
+                    .map(|name| config.file_name(name))
+                    .collect::<Vec<_>>()
+            )
         }
         names => json!(names),
     };
@@ -85,7 +89,10 @@ pub fn load<B: Backend>(
             false => (name, [rows, columns]),
         })
         .collect();
-    let files = TensorFiles::of(vec![TensorFile::open(&path.join("adapter_model.safetensors"), code)?]);
+    let files = TensorFiles::of(vec![TensorFile::open(
+        &path.join("adapter_model.safetensors"),
+        code,
+    )?]);
     let naming = |name: &str| {
         let now = stored(config, &plan, name);
         let before = format!("{PREFIX}{}", config.file_name(name));

@@ -31,10 +31,18 @@ impl Plan {
     pub fn new(config: &ModelConfig, settings: &LoraSettings) -> Result<Self, Failure> {
         let linears = config.linears();
         let mut problems = Vec::new();
-        let full: Vec<String> = linears.iter().map(|linear| config.file_name(&linear.name)).collect();
+        let full: Vec<String> = linears
+            .iter()
+            .map(|linear| config.file_name(&linear.name))
+            .collect();
         let targeted: Vec<bool> = full
             .iter()
-            .map(|name| settings.target_modules.iter().any(|target| is_targeted(name, target)))
+            .map(|name| {
+                settings
+                    .target_modules
+                    .iter()
+                    .any(|target| is_targeted(name, target))
+            })
             .collect();
         for target in &settings.target_modules {
             if !full.iter().any(|name| is_targeted(name, target)) {
@@ -164,7 +172,10 @@ fn copied(
         tensors.push((HEAD.to_owned(), [config.vocab_size(), config.width()]));
     }
     let of_linear = |module: &str| linears.iter().position(|linear| linear.name == module);
-    let module = |name: &str| name.rsplit_once('.').map_or(String::new(), |(module, _)| module.to_owned());
+    let module = |name: &str| {
+        name.rsplit_once('.')
+            .map_or(String::new(), |(module, _)| module.to_owned())
+    };
     let saves = |module: &str, saved: &String| {
         !saved.is_empty() && of_linear(module).is_none() && config.file_name(module).ends_with(saved.as_str())
     };
@@ -226,7 +237,10 @@ mod tests {
         assert_eq!(targets(&["all-linear"]).len(), 14);
         for nothing in ["proj", "_proj", "", "layers.1"] {
             let failure = Plan::new(&llama(true), &settings(&[nothing])).expect_err(nothing);
-            assert!(failure.message.contains("choose among q_proj, k_proj"), "{failure}");
+            assert!(
+                failure.message.contains("choose among q_proj, k_proj"),
+                "{failure}"
+            );
         }
     }
 
@@ -242,7 +256,10 @@ mod tests {
         let mut chosen = settings(&["q_proj"]);
         assert!(copied(&chosen).is_empty());
         chosen.bias = LoraBias::LoraOnly;
-        assert_eq!(copied(&chosen), ["layers.0.self_attn.q_proj.bias", "layers.1.self_attn.q_proj.bias"]);
+        assert_eq!(
+            copied(&chosen),
+            ["layers.0.self_attn.q_proj.bias", "layers.1.self_attn.q_proj.bias"]
+        );
         chosen.bias = LoraBias::All;
         assert_eq!(copied(&chosen).len(), 8);
         chosen.bias = LoraBias::None;

@@ -45,12 +45,7 @@ pub(super) const ARCHITECTURES: [Known; 5] = [
     known("Qwen3ForCausalLM", "qwen3", "Qwen3", Some(Member::Qwen3)),
 ];
 
-const fn known(
-    name: &'static str,
-    kind: &'static str,
-    title: &'static str,
-    member: Option<Member>,
-) -> Known {
+const fn known(name: &'static str, kind: &'static str, title: &'static str, member: Option<Member>) -> Known {
     Known {
         name,
         kind,

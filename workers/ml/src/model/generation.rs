@@ -71,10 +71,15 @@ impl GenerationSettings {
         }
         let settings = Self {
             ends_of_text,
-            padding: fields.tokens("pad_token_id", config.vocab_size()).first().copied(),
+            padding: fields
+                .tokens("pad_token_id", config.vocab_size())
+                .first()
+                .copied(),
             sample,
             temperature: if temperature == 0.0 { 1.0 } else { temperature },
-            top_p: fields.real("top_p", f64::MIN_POSITIVE, 1.0).unwrap_or(absent.top_p),
+            top_p: fields
+                .real("top_p", f64::MIN_POSITIVE, 1.0)
+                .unwrap_or(absent.top_p),
             top_k,
             repetition_penalty: fields
                 .real("repetition_penalty", f64::MIN_POSITIVE, 1e3)
@@ -136,7 +141,14 @@ mod tests {
             "repetition_penalty": 0, "max_new_tokens": 0.5,
         }))
         .expect_err("refused");
-        for field in ["eos_token_id", "top_p", "top_k", "temperature", "repetition_penalty", "max_new_tokens"] {
+        for field in [
+            "eos_token_id",
+            "top_p",
+            "top_k",
+            "temperature",
+            "repetition_penalty",
+            "max_new_tokens",
+        ] {
             assert!(failure.message.contains(field), "{field}: {failure}");
         }
     }

@@ -47,7 +47,10 @@ fn angles(rope: &Rope, size: usize, positions: &[u32]) -> [Vec<f32>; 2] {
                 .flat_map(|position| table[(position - first) as usize].iter().copied())
                 .collect()
         } else {
-            positions.iter().flat_map(|position| turned(*position, turn)).collect()
+            positions
+                .iter()
+                .flat_map(|position| turned(*position, turn))
+                .collect()
         }
     })
 }

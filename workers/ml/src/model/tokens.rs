@@ -55,7 +55,11 @@ impl Tokens {
         };
         let opens = |place: usize| (seen + place % length + 1).saturating_sub(window) as u32;
         let given = |place: usize| self.first.as_ref().map_or(0, |first| first[place]);
-        Some((0..self.ids.len()).map(|place| opens(place).max(given(place))).collect())
+        Some(
+            (0..self.ids.len())
+                .map(|place| opens(place).max(given(place)))
+                .collect(),
+        )
     }
 }
 

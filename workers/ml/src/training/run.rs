@@ -305,8 +305,7 @@ impl<B: TrainingBackend> Basis<B> {
                 Tokenizer::train(lines, shape.vocab_size as usize)?
             }
         };
-        let config: ModelConfig =
-            Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
+        let config: ModelConfig = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
         let parameters = folder::initial(&config, seed, device);
         Ok(Self {
             expected: config.tensors(),

@@ -124,7 +124,10 @@ impl<B: TrainingBackend> Task<B> {
     }
 }
 
-fn whole<B: TransformerOps>(config: &ModelConfig, parameters: &ParameterSet<B>) -> Result<Network<B>, Failure> {
+fn whole<B: TransformerOps>(
+    config: &ModelConfig,
+    parameters: &ParameterSet<B>,
+) -> Result<Network<B>, Failure> {
     Ok(Network {
         model: CausalModel::new(config, parameters)?,
         adapter: None,

@@ -164,7 +164,12 @@ fn answers_are_found_in_templates_that_mark_nothing() {
 fn texts_become_the_tokens_of_transformers_with_and_without_their_frame() {
     let (reference, tokenizer) = reference();
     for case in reference.texts {
-        assert_eq!(tokenizer.encode(&case.text).expect("tokens"), case.ids, "{:?}", case.text);
+        assert_eq!(
+            tokenizer.encode(&case.text).expect("tokens"),
+            case.ids,
+            "{:?}",
+            case.text
+        );
         let framed = tokenizer.encode_framed(&case.text).expect("tokens");
         let (end, framed) = framed.split_last().expect("an end");
         assert_eq!(framed, case.framed, "{:?}", case.text);

@@ -6,8 +6,8 @@ use crate::support::{DEVICE, Room, Seen, export, fixture};
 use ml::{
     Compute, Differentiable,
     failure::FailureCode,
-    job::JobFile,
     inference::Network,
+    job::JobFile,
     lora::{Adapter, Plan, peft},
     model::{CausalModel, folder},
     parameters::values,

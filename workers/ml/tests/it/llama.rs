@@ -158,7 +158,11 @@ fn packed_samples_have_the_logits_they_have_alone() {
             ids: reference.integers("ids")[..20].to_vec(),
             batch: 1,
             positions: Some(each().flat_map(|(length, _)| 0..*length as u32).collect()),
-            first: Some(each().flat_map(|(length, start)| vec![start as u32; *length]).collect()),
+            first: Some(
+                each()
+                    .flat_map(|(length, start)| vec![start as u32; *length])
+                    .collect(),
+            ),
         };
         let ours = last_logits(&logits(&plain(&base), &tokens), 1);
         let difference = greatest_difference(&ours, &reference.floats("packed_logits"));
@@ -216,7 +220,13 @@ fn rows_padded_on_the_left_go_on_as_they_do_alone() {
                 positions: Some(
                     places
                         .iter()
-                        .map(|(row, column)| if *row == 0 { *column } else { column.saturating_sub(padding) })
+                        .map(|(row, column)| {
+                            if *row == 0 {
+                                *column
+                            } else {
+                                column.saturating_sub(padding)
+                            }
+                        })
                         .collect(),
                 ),
                 first: Some(
@@ -248,7 +258,8 @@ fn frequencies_of_every_rotation_are_those_of_transformers() {
         .collect();
     assert_eq!(names.len(), 7, "{names:?}");
     for name in names {
-        let config = ModelConfig::from_json(&reference.raw(&format!("{name}.config"))).expect("a configuration");
+        let config =
+            ModelConfig::from_json(&reference.raw(&format!("{name}.config"))).expect("a configuration");
         let ModelConfig::Llama(config) = config else {
             panic!("{name} is no Llama")
         };

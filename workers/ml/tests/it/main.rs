@@ -4,6 +4,7 @@ mod chat;
 mod child;
 mod engine;
 mod files_refused;
+mod generation;
 mod llama;
 mod merged;
 mod parity;

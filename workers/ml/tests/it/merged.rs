@@ -44,7 +44,16 @@ fn load(base: &Path, adapter: &str) -> (ModelFolder<Compute>, Plan, ml::paramete
 
 fn merged(base: &Path, adapter: &str, target: &Path, longest: u64) -> Vec<FileEntry> {
     let (folder, plan, parameters) = load(base, adapter);
-    merge::sharded(base, &folder.config, &plan, &parameters, "# A card\n", target, longest).expect("merged")
+    merge::sharded(
+        base,
+        &folder.config,
+        &plan,
+        &parameters,
+        "# A card\n",
+        target,
+        longest,
+    )
+    .expect("merged")
 }
 
 /// A copy of the base `name` in 32-bit floats.
@@ -107,7 +116,10 @@ fn a_merged_model_keeps_the_types_of_its_base() {
         let full = in_full(base, &room.path().join("full"));
         merged(&full, adapter, &exact, merge::LONGEST);
         let (before, after, exact) = (tensors(&fixture(base)), tensors(&target), tensors(&exact));
-        assert!(before.keys().all(|name| after.contains_key(name)), "{base} loses nothing");
+        assert!(
+            before.keys().all(|name| after.contains_key(name)),
+            "{base} loses nothing"
+        );
         let (_, plan, _) = load(&fixture(base), adapter);
         let mut changed = 0;
         for (name, (dtype, _, bytes)) in &before {
@@ -123,7 +135,10 @@ fn a_merged_model_keeps_the_types_of_its_base() {
                     let half = f32::from_le_bytes([0, 0, half[0], half[1]]);
                     let wide = f32::from_le_bytes(wide.try_into().expect("four bytes"));
                     // Eight bits of precision, to the nearest.
-                    assert!((half - wide).abs() <= wide.abs() / 256.0, "{name}: {half} for {wide}");
+                    assert!(
+                        (half - wide).abs() <= wide.abs() / 256.0,
+                        "{name}: {half} for {wide}"
+                    );
                 }
             }
         }
@@ -154,7 +169,12 @@ fn merging_repeats_to_the_byte_and_shards_have_an_index_that_is_true() {
         let index: Value = serde_json::from_slice(&index).expect("JSON");
         let total: usize = tensors(&one).values().map(|(.., bytes)| bytes.len()).sum();
         assert_eq!(index["metadata"]["total_size"], total);
-        for name in ["config.json", "tokenizer.json", "generation_config.json", "README.md"] {
+        for name in [
+            "config.json",
+            "tokenizer.json",
+            "generation_config.json",
+            "README.md",
+        ] {
             assert!(first.iter().any(|entry| entry.name == name), "{name}");
         }
         folder::load::<Compute>(&one, &DEVICE).expect("it loads again");
@@ -203,7 +223,10 @@ fn a_job_of_the_llama_family_writes_adapter_and_merged_model_when_asked() {
         let (target, files) = artifact.merged.expect("a merged model");
         assert_eq!(target, job.merged());
         let card = fs::read_to_string(target.join("README.md")).expect("a card");
-        assert!(card.contains("library_name: transformers") && card.contains("merged into"), "{card}");
+        assert!(
+            card.contains("library_name: transformers") && card.contains("merged into"),
+            "{card}"
+        );
         assert!(files.iter().any(|entry| entry.name == "model.safetensors"));
         let model = folder::load::<Compute>(&target, &DEVICE).expect("it loads");
         assert!(!model.config.is_tied(), "the adapter has its own token embedding");

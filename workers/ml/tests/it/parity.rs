@@ -44,7 +44,8 @@ fn logits_of_a_loaded_model_are_those_of_transformers() {
 fn logits_with_an_adapter_made_by_peft_are_those_of_peft() {
     let (reference, base) = (Reference::read("reference.safetensors"), base());
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let adapter = Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
+    let adapter =
+        Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
     let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let logits = |adapter| {
         let network = Network {
@@ -76,7 +77,12 @@ fn a_step_of_lora_is_that_of_peft_and_torch() {
 #[test]
 fn a_step_of_all_weights_is_that_of_torch() {
     let base = base();
-    compare_step(&Reference::read("reference.safetensors"), &Task::Whole { config: base.config }, base.parameters, "scratch_");
+    compare_step(
+        &Reference::read("reference.safetensors"),
+        &Task::Whole { config: base.config },
+        base.parameters,
+        "scratch_",
+    );
 }
 
 /// WK-3
@@ -101,7 +107,8 @@ fn the_cache_gives_the_hidden_states_of_a_whole_pass() {
     let (reference, base) = (Reference::read("reference.safetensors"), base());
     let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let adapter = Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
+    let adapter =
+        Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
     let ids: Vec<i32> = reference.integers("ids")[..24].to_vec();
     let states = |cache: Option<&mut ml::model::Cache<Compute>>, ids: &[i32]| {
         values(model.hidden(

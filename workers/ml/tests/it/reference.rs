@@ -95,7 +95,12 @@ pub fn as_stored(name: &str, tensor: &Tensor<Compute, 2>) -> Vec<f32> {
 }
 
 /// One step from `parameters`; compares everything the reference has under `prefix`.
-pub fn compare_step(reference: &Reference, task: &Task<Differentiable>, parameters: ParameterSet<Compute>, prefix: &str) {
+pub fn compare_step(
+    reference: &Reference,
+    task: &Task<Differentiable>,
+    parameters: ParameterSet<Compute>,
+    prefix: &str,
+) {
     let batch = reference.batch();
     let leaves = ParameterSet::<Differentiable>::leaves(&parameters);
     let network = task.differentiable(&leaves).expect("a network");
@@ -148,4 +153,3 @@ pub fn compare_step(reference: &Reference, task: &Task<Differentiable>, paramete
     println!("{prefix}parameters after a step differ by at most {worst:.2e}");
     assert!(worst < 1e-5, "{worst}");
 }
-

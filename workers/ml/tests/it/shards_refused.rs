@@ -49,9 +49,16 @@ fn sharded_weights_that_lie_are_refused_by_name() {
     let strange = refusal(|base| {
         fs::copy(base.join(SHARD), base.join("model-00009-of-00003.safetensors")).expect("copied");
     });
-    assert!(strange.contains("model-00009-of-00003.safetensors is not in the index"), "{strange}");
+    assert!(
+        strange.contains("model-00009-of-00003.safetensors is not in the index"),
+        "{strange}"
+    );
     let twice = refusal(|base| {
-        fs::copy(fixture("llama/qwen3/model.safetensors"), base.join("model.safetensors")).expect("copied");
+        fs::copy(
+            fixture("llama/qwen3/model.safetensors"),
+            base.join("model.safetensors"),
+        )
+        .expect("copied");
     });
     assert!(twice.contains("both there"), "{twice}");
     let none = refusal(|base| fs::remove_file(base.join(INDEX)).expect("removed"));
@@ -60,7 +67,10 @@ fn sharded_weights_that_lie_are_refused_by_name() {
         let bytes = fs::read(base.join(SHARD)).expect("a shard");
         fs::write(base.join(SHARD), &bytes[..bytes.len() - 1]).expect("written");
     });
-    assert!(cut.contains(SHARD) && cut.contains("copy or download it again"), "{cut}");
+    assert!(
+        cut.contains(SHARD) && cut.contains("copy or download it again"),
+        "{cut}"
+    );
 }
 
 #[test]
@@ -84,16 +94,25 @@ fn indices_that_lie_or_lead_out_of_the_folder_are_refused_by_name() {
         "",
     ] {
         let said = changed(&|index| index["weight_map"][TENSOR] = json!(path));
-        assert!(said.contains(TENSOR) && said.contains("no file of the folder"), "{path}: {said}");
+        assert!(
+            said.contains(TENSOR) && said.contains("no file of the folder"),
+            "{path}: {said}"
+        );
     }
     let said = changed(&|index| index["weight_map"][TENSOR] = json!(7));
     assert!(said.contains("no file of the folder"), "{said}");
     let said = changed(&|index| index["weight_map"]["model.extra.weight"] = json!(SHARD));
-    assert!(said.contains("model.extra.weight is not in model-00002"), "{said}");
+    assert!(
+        said.contains("model.extra.weight is not in model-00002"),
+        "{said}"
+    );
     let said = changed(&|index| {
         index["weight_map"].as_object_mut().expect("a map").remove(TENSOR);
     });
-    assert!(said.contains(&format!("{TENSOR} of model-0000")) && said.contains("not in the index"), "{said}");
+    assert!(
+        said.contains(&format!("{TENSOR} of model-0000")) && said.contains("not in the index"),
+        "{said}"
+    );
     let said = changed(&|index| {
         let other = match index["weight_map"][TENSOR].as_str() {
             Some(SHARD) => "model-00001-of-00003.safetensors",
@@ -121,7 +140,10 @@ fn header_refusal(header: &[u8], contents: usize) -> String {
     fs::write(&path, bytes).expect("written");
     let failure = TensorFile::open(&path, FailureCode::BaseModelInvalid).expect_err("refused");
     assert_eq!(failure.code, FailureCode::BaseModelInvalid);
-    assert!(failure.message.starts_with("attack.safetensors is refused"), "{failure}");
+    assert!(
+        failure.message.starts_with("attack.safetensors is refused"),
+        "{failure}"
+    );
     failure.message
 }
 
@@ -174,7 +196,12 @@ fn a_header_with_words_of_its_own_and_empty_tensors_is_read() {
     let room = Room::new();
     let path = room.path("good.safetensors");
     let header = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"F32","shape":[0,3],"data_offsets":[2,2]}}  "#;
-    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[5, 6]].concat();
+    let bytes = [
+        &(header.len() as u64).to_le_bytes()[..],
+        header.as_bytes(),
+        &[5, 6],
+    ]
+    .concat();
     fs::write(&path, bytes).expect("written");
     let file = TensorFile::open(&path, FailureCode::BaseModelInvalid).expect("a file");
     assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b"]);

@@ -45,7 +45,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
         serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
     let get = |name: &str| json.get(name).unwrap_or(&Value::Null);
     if get("peft_type") != "LORA" {
-        return Err(refuse(format!("peft_type {} is not supported, only LORA", get("peft_type"))));
+        return Err(refuse(format!(
+            "peft_type {} is not supported, only LORA",
+            get("peft_type")
+        )));
     }
     let mut problems: Vec<String> = EMPTY
         .iter()
@@ -54,14 +57,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
         .collect();
     let first = get("init_lora_weights");
     if !(first.is_null() || first.is_boolean() || DRAWN.iter().any(|known| first == *known)) {
-        problems.push(format!("init_lora_weights {first} is not supported: it changes the base"));
+        problems.push(format!(
+            "init_lora_weights {first} is not supported: it changes the base"
+        ));
     }
     let mut demand = |holds: bool, problem: &str| {
         if !holds {
             problems.push(problem.to_owned());
         }
     };
-    let rank = get("r").as_u64().and_then(|rank| u32::try_from(rank).ok()).unwrap_or(0);
+    let rank = get("r")
+        .as_u64()
+        .and_then(|rank| u32::try_from(rank).ok())
+        .unwrap_or(0);
     demand((1..=65_536).contains(&rank), "r must be 1 to 65536");
     let alpha = get("lora_alpha").as_f64().unwrap_or(0.0);
     demand(alpha > 0.0 && alpha.is_finite(), "lora_alpha must be above 0");
@@ -69,7 +77,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
         Value::Null => 0.0,
         value => value.as_f64().unwrap_or(1.0),
     };
-    demand((0.0..1.0).contains(&dropout), "lora_dropout must be 0 or more and below 1");
+    demand(
+        (0.0..1.0).contains(&dropout),
+        "lora_dropout must be 0 or more and below 1",
+    );
     let target_modules = match get("target_modules") {
         Value::String(all) if all.eq_ignore_ascii_case(ALL_LINEAR) => vec![ALL_LINEAR.to_owned()],
         value => names(value).unwrap_or_default(),

@@ -5,11 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    ARCHITECTURES, LinearLayout,
-    fields::Fields,
-    rope::LONGEST,
-};
+use super::{ARCHITECTURES, LinearLayout, fields::Fields, rope::LONGEST};
 use crate::{failure::Failure, spec::Architecture, tensor_file::Expected};
 
 /// The shape of a GPT-2.

@@ -114,7 +114,10 @@ impl LlamaConfig {
             ));
         }
         let (all, feed_bias) = match member {
-            Member::Llama => (fields.flag("attention_bias", false), fields.flag("mlp_bias", false)),
+            Member::Llama => (
+                fields.flag("attention_bias", false),
+                fields.flag("mlp_bias", false),
+            ),
             Member::Qwen3 => (fields.flag("attention_bias", false), false),
             Member::Mistral | Member::Qwen2 => (false, false),
         };
@@ -188,7 +191,8 @@ impl LlamaConfig {
             ("norm.weight".to_owned(), [1, width]),
         ];
         for block in 0..self.layers {
-            let mut add = |name: &str, size| tensors.push((format!("layers.{block}.{name}.weight"), [1, size]));
+            let mut add =
+                |name: &str, size| tensors.push((format!("layers.{block}.{name}.weight"), [1, size]));
             add("input_layernorm", width);
             add("post_attention_layernorm", width);
             if self.has_head_norms() {
@@ -234,7 +238,12 @@ fn window(fields: &mut Fields<'_>) -> Option<usize> {
 }
 
 /// The windows that `layer_types` gives.
-fn listed(types: &Value, fields: &mut Fields<'_>, window: Option<usize>, layers: usize) -> Vec<Option<usize>> {
+fn listed(
+    types: &Value,
+    fields: &mut Fields<'_>,
+    window: Option<usize>,
+    layers: usize,
+) -> Vec<Option<usize>> {
     let names: Vec<&str> = types
         .as_array()
         .map(|types| types.iter().map(|kind| kind.as_str().unwrap_or("")).collect())

@@ -147,7 +147,9 @@ impl Rope {
                 original,
             } => plain(self.base)
                 .into_iter()
-                .map(|frequency| stretched(frequency, factor as f32, low as f32, high as f32, original as f32))
+                .map(|frequency| {
+                    stretched(frequency, factor as f32, low as f32, high as f32, original as f32)
+                })
                 .collect(),
             Scaling::Yarn {
                 factor,
@@ -220,7 +222,10 @@ fn demanded(inner: &mut Fields<'_>, name: &str) -> f64 {
 
 fn llama3(inner: &mut Fields<'_>, original: usize) -> Scaling {
     let factor = demanded(inner, "factor");
-    let (low, high) = (demanded(inner, "low_freq_factor"), demanded(inner, "high_freq_factor"));
+    let (low, high) = (
+        demanded(inner, "low_freq_factor"),
+        demanded(inner, "high_freq_factor"),
+    );
     if inner.get("high_freq_factor").is_some() && low >= high {
         inner.refuse(format!(
             "high_freq_factor {high} must be above low_freq_factor {low}"

@@ -103,8 +103,14 @@ fn variants_that_would_be_computed_wrongly_are_all_refused_by_name() {
         ("num_key_value_heads", json!(3)),
         ("head_dim", json!(7)),
         ("tie_word_embeddings", json!("no")),
-        ("layer_types", json!(["full_attention", "chunked_attention", "full_attention"])),
-        ("rope_scaling", json!({"rope_type": "longrope", "partial_rotary_factor": 0.5})),
+        (
+            "layer_types",
+            json!(["full_attention", "chunked_attention", "full_attention"]),
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope", "partial_rotary_factor": 0.5}),
+        ),
         ("rms_norm_eps", json!(-1)),
         ("max_position_embeddings", Value::Null),
     ];
@@ -186,9 +192,15 @@ fn both_spellings_of_the_rotation_are_read() {
         base: 500_000.0,
         scaling: Scaling::Linear { factor: 2.0 },
     };
-    assert_eq!(rope("rope_scaling", json!({"type": "linear", "factor": 2.0})), linear);
     assert_eq!(
-        rope("rope_parameters", json!({"rope_type": "linear", "factor": 2, "rope_theta": 500000})),
+        rope("rope_scaling", json!({"type": "linear", "factor": 2.0})),
+        linear
+    );
+    assert_eq!(
+        rope(
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 2, "rope_theta": 500000})
+        ),
         linear
     );
     assert_eq!(rope("rope_scaling", Value::Null).scaling, Scaling::None);

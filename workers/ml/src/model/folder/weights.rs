@@ -87,7 +87,9 @@ fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
             Some(file) => {
                 of.insert(tensor.clone(), file.to_owned());
             }
-            None => problems.push(format!("{tensor} is said to be in {file}, which is no file of the folder")),
+            None => problems.push(format!(
+                "{tensor} is said to be in {file}, which is no file of the folder"
+            )),
         }
     }
     if of.is_empty() && problems.is_empty() {
@@ -104,7 +106,9 @@ fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
 fn is_plain(name: &str) -> bool {
     name.ends_with(".safetensors")
         && !name.starts_with('.')
-        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
 }
 
 /// Where index and files say different things.
@@ -173,7 +177,8 @@ pub(super) fn read<B: Backend>(
     let naming = |name: &str| stored_name(files, config, name);
     let embedding = naming(config.embedding());
     if config.is_tied() && files.info(HEAD).is_some() && files.info(&embedding).is_some() {
-        let same = files.info(HEAD) == files.info(&embedding) && files.bytes(HEAD)? == files.bytes(&embedding)?;
+        let same =
+            files.info(HEAD) == files.info(&embedding) && files.bytes(HEAD)? == files.bytes(&embedding)?;
         if !same {
             return Err(invalid(format!(
                 "{SINGLE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \

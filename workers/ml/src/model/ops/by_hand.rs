@@ -19,12 +19,7 @@ pub fn layer_norm_gradient<B: Backend>(
     affine: bool,
 ) -> (Tensor<B, 2>, Option<[Tensor<B, 2>; 2]>) {
     let (normed, scale) = composed::normalised(x, epsilon);
-    let affine = affine.then(|| {
-        [
-            (dy.clone() * normed.clone()).sum_dim(0),
-            dy.clone().sum_dim(0),
-        ]
-    });
+    let affine = affine.then(|| [(dy.clone() * normed.clone()).sum_dim(0), dy.clone().sum_dim(0)]);
     let scaled = dy * gain;
     let along = (scaled.clone() * normed.clone()).mean_dim(1);
     let dx = (scaled.clone() - scaled.mean_dim(1) - normed * along) * scale;
@@ -86,8 +81,12 @@ pub fn attention_gradient<B: Backend>(
     let queries = composed::split(queries, batch, heads);
     let keys = composed::split(keys, batch, key_heads);
     let values = composed::split(values, batch, key_heads);
-    let weights = composed::attention_weights(queries.clone(), keys.clone(), sight)
-        .reshape([batch, key_heads, group * length, seen]);
+    let weights = composed::attention_weights(queries.clone(), keys.clone(), sight).reshape([
+        batch,
+        key_heads,
+        group * length,
+        seen,
+    ]);
     let shared = |x: Tensor<B, 4>| x.reshape([batch, key_heads, group * length, size]);
     let (queries, dy) = (shared(queries), shared(composed::split(dy, batch, heads)));
     let d_values = weights.clone().swap_dims(2, 3).matmul(dy.clone());

@@ -16,9 +16,7 @@ use burn::{
     tensor::{Tensor, TensorPrimitive, backend::Backend},
 };
 
-use super::{
-    LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-};
+use super::{LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted};
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
 type Node = burn::backend::autodiff::NodeRef;
@@ -43,7 +41,10 @@ fn maybe_apart<B: Backend, C: CheckpointStrategy>(
             let (x, node) = apart(x);
             (Some(x), node)
         }
-        None => (None, apart::<B, C>(Tensor::from_inner(Tensor::zeros([1, 1], device))).1),
+        None => (
+            None,
+            apart::<B, C>(Tensor::from_inner(Tensor::zeros([1, 1], device))).1,
+        ),
     }
 }
 

@@ -213,12 +213,7 @@ impl TransformerGradients for Flex {
     ) -> [Tensor<Self, 2>; 3] {
         let (shape, key_shape) = (queries.dims(), keys.dims());
         let size = shape[1] / heads;
-        let (dy, queries, keys, values) = (
-            Host::of(dy),
-            Host::of(queries),
-            Host::of(keys),
-            Host::of(values),
-        );
+        let (dy, queries, keys, values) = (Host::of(dy), Host::of(queries), Host::of(keys), Host::of(values));
         let mut found = [shape, key_shape, key_shape].map(|[rows, width]| vec![0.0; rows * width]);
         let [d_queries, d_keys, d_values] = &mut found;
         let mut parts = attention::Pieces::default();

@@ -48,7 +48,13 @@ impl Sight {
 
     /// The keys that query `query` of sequence `sequence` sees, where each sequence has `queries` and `keys`.
     #[must_use]
-    pub fn range(&self, sequence: usize, query: usize, queries: usize, keys: usize) -> std::ops::Range<usize> {
+    pub fn range(
+        &self,
+        sequence: usize,
+        query: usize,
+        queries: usize,
+        keys: usize,
+    ) -> std::ops::Range<usize> {
         let place = keys - queries + query;
         let first = self
             .first

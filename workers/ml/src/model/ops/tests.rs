@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::Flex;
 
 use super::{
-    Dropout, HeadWanted, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-    by_hand, composed, head,
+    Dropout, HeadWanted, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps,
+    Wanted, by_hand, composed, head,
 };
 use crate::{
     Differentiable,
@@ -67,10 +67,7 @@ fn assert_same<const N: usize>(
 
 fn assert_tensors<const N: usize>(ours: [Tensor<Flex, 2>; N], theirs: [Tensor<Flex, 2>; N]) {
     for (ours, theirs) in ours.into_iter().zip(theirs) {
-        assert_close(
-            &values(ours).expect("numbers"),
-            &values(theirs).expect("numbers"),
-        );
+        assert_close(&values(ours).expect("numbers"), &values(theirs).expect("numbers"));
     }
 }
 
@@ -168,7 +165,10 @@ fn sights(batch: usize, length: usize) -> Vec<Sight> {
     vec![
         Sight::causal(batch),
         Sight::window(batch, length, length, 4),
-        Sight::from_first(batch, (0..batch * length).map(|row| packed(row % length)).collect()),
+        Sight::from_first(
+            batch,
+            (0..batch * length).map(|row| packed(row % length)).collect(),
+        ),
         Sight::from_first(batch, (0..batch * length).map(padded).collect()),
     ]
 }
@@ -281,8 +281,8 @@ fn linear_layers_are_those_of_the_composed_form() {
 /// A frozen matrix gets no gradient, and what learns gets the one it would get otherwise.
 #[test]
 fn only_what_learns_gets_a_gradient() {
-    let [x, weight, down, up] =
-        [(1, [70, 9]), (2, [9, 6]), (3, [9, 2]), (4, [2, 6])].map(|(index, shape)| random::<Flex>(index, shape));
+    let [x, weight, down, up] = [(1, [70, 9]), (2, [9, 6]), (3, [9, 2]), (4, [2, 6])]
+        .map(|(index, shape)| random::<Flex>(index, shape));
     let inputs = LinearInputs {
         x,
         weight,
@@ -303,7 +303,8 @@ fn only_what_learns_gets_a_gradient() {
     let ours = Flex::linear_gradient(dy.clone(), inputs.clone(), wanted);
     assert!(ours.x.is_none() && ours.weight.is_none() && ours.bias.is_none());
     let theirs = by_hand::linear_gradient(dy, inputs, wanted);
-    let both = |found: super::LinearGradients<Flex>| [found.down, found.up].map(|half| half.expect("a gradient"));
+    let both =
+        |found: super::LinearGradients<Flex>| [found.down, found.up].map(|half| half.expect("a gradient"));
     assert_tensors(both(ours), both(theirs));
 }
 
@@ -335,24 +336,8 @@ fn gradients_worked_by_hand_are_those_of_the_kernels() {
     let [keys, values] = [5, 6].map(|index| random::<Flex>(index, [rows, 16]));
     for sight in sights(1, rows) {
         assert_tensors(
-            Flex::attention_gradient(
-                dy.clone(),
-                x.clone(),
-                keys.clone(),
-                values.clone(),
-                &sight,
-                6,
-                2,
-            ),
-            by_hand::attention_gradient(
-                dy.clone(),
-                x.clone(),
-                keys.clone(),
-                values.clone(),
-                &sight,
-                6,
-                2,
-            ),
+            Flex::attention_gradient(dy.clone(), x.clone(), keys.clone(), values.clone(), &sight, 6, 2),
+            by_hand::attention_gradient(dy.clone(), x.clone(), keys.clone(), values.clone(), &sight, 6, 2),
         );
         let packed = random::<Flex>(7, [rows, 3 * width]);
         assert_tensors(
@@ -362,12 +347,7 @@ fn gradients_worked_by_hand_are_those_of_the_kernels() {
                 3,
                 &sight,
             )],
-            [by_hand::packed_attention_gradient(
-                dy.clone(),
-                packed,
-                3,
-                &sight,
-            )],
+            [by_hand::packed_attention_gradient(dy.clone(), packed, 3, &sight)],
         );
     }
     for dropout in DROPOUTS {
@@ -415,7 +395,8 @@ fn losses_through_the_head_are_those_of_the_composed_form() {
     let ours = Flex::head_losses(states.clone(), matrix.clone(), &tokens, wanted).expect("losses");
     let theirs = head::losses(states.clone(), matrix.clone(), &tokens, wanted).expect("losses");
     assert!((ours.sum / theirs.sum - 1.0).abs() < 1e-6, "{ours:?}");
-    let both = |found: super::HeadLosses<Flex>| [found.states, found.head].map(|found| found.expect("a gradient"));
+    let both =
+        |found: super::HeadLosses<Flex>| [found.states, found.head].map(|found| found.expect("a gradient"));
     assert_tensors(both(ours), both(theirs.clone()));
 
     // And both are burn's own, of the plain formula.
@@ -453,19 +434,12 @@ fn kernels_give_the_same_bits_with_any_number_of_threads() {
                     dropout,
                 });
                 let normed = Differentiable::layer_norm_rows(x, gain.clone(), gain.clone(), 1e-5);
-                let packed = Differentiable::linear(
-                    normed,
-                    packed_weight,
-                    Orientation::InOut,
-                    Some(bias),
-                    adapter,
-                );
+                let packed =
+                    Differentiable::linear(normed, packed_weight, Orientation::InOut, Some(bias), adapter);
                 let mixed = Differentiable::packed_attention(packed, 4, &Sight::window(2, 150, 150, 90));
                 let mixed = Differentiable::rms_norm_rows(mixed, gain, 1e-5);
-                let keys =
-                    Differentiable::linear(mixed.clone(), keys_weight, Orientation::OutIn, None, None);
-                let mixed =
-                    Differentiable::attention(mixed, keys.clone(), keys, &Sight::causal(2), 4, 2);
+                let keys = Differentiable::linear(mixed.clone(), keys_weight, Orientation::OutIn, None, None);
+                let mixed = Differentiable::attention(mixed, keys.clone(), keys, &Sight::causal(2), 4, 2);
                 let active = Differentiable::gelu_new(mixed.clone());
                 Differentiable::swiglu(mixed, active)
             };

@@ -145,12 +145,21 @@ pub(super) struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     /// The pieces of each sequence and key head: rows of `group` query heads, of keys and of values.
-    fn shared_out(self, length: usize, seen: usize, heads: usize, key_heads: usize, batch: usize) -> Vec<Self> {
+    fn shared_out(
+        self,
+        length: usize,
+        seen: usize,
+        heads: usize,
+        key_heads: usize,
+        batch: usize,
+    ) -> Vec<Self> {
         let mut shares: Vec<Self> = (0..batch * key_heads).map(|_| Self::default()).collect();
         let group = heads / key_heads;
         for (index, piece) in self.queries.into_iter().enumerate() {
             let (row, head) = (index / heads, index % heads);
-            shares[row / length * key_heads + head / group].queries.push(piece);
+            shares[row / length * key_heads + head / group]
+                .queries
+                .push(piece);
         }
         let rows = |pieces: Vec<&'a mut [f32]>| {
             let place = move |index: usize| index / key_heads / seen * key_heads + index % key_heads;

@@ -19,7 +19,13 @@ pub(super) struct Found {
 }
 
 /// Of `states` `[n, width]` through `head` `[vocabulary, width]`.
-pub(super) fn losses(states: &[f32], head: &[f32], width: usize, tokens: &[i32], wanted: HeadWanted) -> Found {
+pub(super) fn losses(
+    states: &[f32],
+    head: &[f32],
+    width: usize,
+    tokens: &[i32],
+    wanted: HeadWanted,
+) -> Found {
     let vocabulary = head.len() / width;
     let at_once = rows_at_once(vocabulary).min(tokens.len());
     let (matrix, scale) = (View::rows(head, [vocabulary, width]), wanted.scale as f32);

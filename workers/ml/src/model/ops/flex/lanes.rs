@@ -146,7 +146,9 @@ mod tests {
             assert_eq!(dot(&x, &x), sum_of(|x| x * x));
             assert_eq!(dot_centred(&x, &x, 2.0), sum_of(|x| x * (x - 2.0)));
             assert_eq!(squares(&x, 1.0), sum_of(|x| (x - 1.0) * (x - 1.0)));
-            let last = length.checked_sub(1).map_or(f32::NEG_INFINITY, |last| last as f32);
+            let last = length
+                .checked_sub(1)
+                .map_or(f32::NEG_INFINITY, |last| last as f32);
             assert_eq!(greatest(&x), last);
         }
     }

@@ -206,12 +206,7 @@ fn down_gradient(
 ) -> Vec<f32> {
     let low = View::rows(d_low, [rows, rank]);
     let Some(dropout) = dropout else {
-        return product(
-            [input, rank],
-            1.0,
-            View::rows(x, [rows, input]).transposed(),
-            low,
-        );
+        return product([input, rank], 1.0, View::rows(x, [rows, input]).transposed(), low);
     };
     let mut gradient = vec![0.0; input * rank];
     let blocks = gradient.par_chunks_mut(BLOCK * rank).enumerate();

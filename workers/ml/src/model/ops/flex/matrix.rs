@@ -31,7 +31,10 @@ impl<'a> View<'a> {
 
     /// Rows `stride` apart.
     pub(crate) fn strided(numbers: &'a [f32], shape: [usize; 2], stride: usize) -> Self {
-        assert!(reach(shape, stride) <= numbers.len(), "a view outside of its slice");
+        assert!(
+            reach(shape, stride) <= numbers.len(),
+            "a view outside of its slice"
+        );
         Self {
             numbers,
             shape,
@@ -87,10 +90,17 @@ impl<'a> Target<'a> {
         self.multiply(true, scale, left, right, threads);
     }
 
-    #[expect(unsafe_code, reason = "gemm takes pointers; all bounds are those of checked views")]
+    #[expect(
+        unsafe_code,
+        reason = "gemm takes pointers; all bounds are those of checked views"
+    )]
     fn multiply(self, add: bool, scale: f32, left: View<'_>, right: View<'_>, threads: Threads) {
         let ([rows, columns], depth) = (self.shape, left.shape[1]);
-        assert_eq!([left.shape[0], right.shape[1]], self.shape, "the shape of a product");
+        assert_eq!(
+            [left.shape[0], right.shape[1]],
+            self.shape,
+            "the shape of a product"
+        );
         assert_eq!(depth, right.shape[0], "the inner length of a product");
         if rows == 0 || columns == 0 {
             return;
