@@ -2,6 +2,7 @@
 
 mod chat;
 mod child;
+mod encoder;
 mod engine;
 mod files_refused;
 mod generation;
