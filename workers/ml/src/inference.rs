@@ -1,10 +1,17 @@
-//! Text from a network: samples before and after a training.
+//! Text from a network, for many prompts at once.
 //!
-//! Rule: the same network, prompt, settings and seed give the same text.
+//! Rule: what a prompt is continued with is a function of the network, the prompt and its own settings; it does
+//! not depend on the prompts beside it, apart from the rounding of sums over other shapes.
 
-use rand::Rng;
+mod choice;
+mod rows;
+
+pub use choice::Choice;
+use rand_chacha::ChaCha8Rng;
+use rows::Rows;
 
 use crate::{
+    data::tokenizer::Tokenizer,
     failure::Failure,
     lora::{Adapter, AdapterPass},
     model::{Cache, CausalModel, Tokens, ops::TransformerOps},
@@ -21,109 +28,180 @@ pub struct Network<B: TransformerOps> {
     pub adapter: Option<Adapter<B>>,
 }
 
-/// How the next token is chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice {
-    /// 0 takes the likeliest token; above, scores are divided by it.
-    pub temperature: f64,
-    /// Only this many of the likeliest tokens are considered; 0 is all.
-    pub top_k: usize,
-    /// Where the random numbers come from.
-    pub seed: u64,
+/// Something to be continued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// The tokens so far. Where they leave no room in the context, those at the start are left out.
+    pub tokens: Vec<u32>,
+    /// How many tokens are written at most; never more than half of the context.
+    pub longest: usize,
+    /// How each is chosen.
+    pub choice: Choice,
 }
 
-impl Choice {
-    /// Always the likeliest token.
-    pub const GREEDY: Self = Self {
-        temperature: 0.0,
-        top_k: 1,
-        seed: 0,
-    };
+/// Where texts end besides at the end of the context.
+#[derive(Clone, Debug, Default)]
+pub struct Ends<'a> {
+    /// Tokens that end a text; they are not part of it.
+    pub tokens: Vec<u32>,
+    /// Words that end a text, and what makes text of tokens; from the first of them on the text is cut off.
+    pub words: Option<(&'a Tokenizer, Vec<String>)>,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The model ended it.
+    EndOfText,
+    /// One of the words was written, as the last thing in the tokens.
+    Word,
+    /// It is as long as it may be.
+    Length,
+}
+
+/// What a prompt is continued with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Continuation {
+    /// The new tokens.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub ended: Ended,
+}
+
+impl Continuation {
+    /// Its text, without the word that ended it.
+    ///
+    /// # Errors
+    /// An internal failure when the tokens are none of the tokenizer.
+    pub fn text(&self, ends: &Ends<'_>, tokenizer: &Tokenizer) -> Result<String, Failure> {
+        let mut text = tokenizer.decode(&self.tokens)?;
+        let words = ends.words.iter().flat_map(|(_, words)| words);
+        if let Some(cut) = words.filter_map(|word| text.find(word)).min() {
+            text.truncate(cut);
+        }
+        Ok(text)
+    }
+}
+
+/// A prompt that is being continued.
+struct Writing {
+    choice: Choice,
+    random: ChaCha8Rng,
+    /// Tokens of the prompt, then the new ones.
+    tokens: Vec<u32>,
+    begins: usize,
+    longest: usize,
+    ended: Option<Ended>,
+}
+
+impl Writing {
+    fn written(&self) -> &[u32] {
+        &self.tokens[self.begins..]
+    }
+
+    /// Takes the token that `scores` and the settings give.
+    fn go_on(&mut self, scores: &[f32], ends: &Ends<'_>) -> Result<(), Failure> {
+        let token = self.choice.token(scores, &self.tokens, &mut self.random);
+        if ends.tokens.contains(&token) {
+            self.ended = Some(Ended::EndOfText);
+            return Ok(());
+        }
+        self.tokens.push(token);
+        if let Some((tokenizer, words)) = &ends.words {
+            let text = tokenizer.decode(self.written())?;
+            if words.iter().any(|word| !word.is_empty() && text.contains(word)) {
+                self.ended = Some(Ended::Word);
+            }
+        }
+        if self.ended.is_none() && self.written().len() >= self.longest {
+            self.ended = Some(Ended::Length);
+        }
+        Ok(())
+    }
 }
 
 impl<B: TransformerOps> Network<B> {
-    /// Continues `prompt` by at most `count` tokens, up to the end of a text or of the context; returns the
-    /// new tokens. A prompt that leaves no room is shortened at its start; an empty one gives none.
+    /// Continues `tokens` by at most `longest` tokens, up to the model's own end of a text. An empty prompt is
+    /// not continued.
     ///
     /// # Errors
     /// An internal failure when scores cannot be read from the device.
-    pub fn generate(&self, prompt: &[u32], count: usize, choice: Choice) -> Result<Vec<u32>, Failure> {
-        let context = self.model.config().context();
-        let room = count.min(context / 2);
-        let prompt = &prompt[prompt.len().saturating_sub(context - room)..];
-        if prompt.is_empty() || room == 0 {
-            return Ok(Vec::new());
-        }
-        let mut cache = Cache::default();
-        let mut rng = stream(choice.seed, Purpose::Sampling, 0, 0);
-        let mut continuation = Vec::new();
-        let mut current = prompt.to_vec();
-        while continuation.len() < room {
-            let scores = self.next_scores(&current, &mut cache)?;
-            let token = choose(&scores, choice, &mut rng);
-            if self.model.config().ends_of_text().contains(&token) {
-                break;
-            }
-            continuation.push(token);
-            current = vec![token];
-        }
-        Ok(continuation)
-    }
-
-    /// Scores of the token after `tokens`, which follow those of `cache`.
-    fn next_scores(&self, tokens: &[u32], cache: &mut Cache<B>) -> Result<Vec<f32>, Failure> {
-        let ids = Tokens::rows(tokens.iter().map(|id| *id as i32).collect(), 1);
-        let mut pass = self.adapter.as_ref().map(AdapterPass::exact);
-        let hidden = self.model.hidden(&ids, pass.as_mut(), Some(cache));
-        let width = self.model.config().width();
-        values(
-            self.model
-                .logits(hidden.slice([tokens.len() - 1..tokens.len(), 0..width])),
-        )
-    }
-}
-
-fn choose(scores: &[f32], choice: Choice, rng: &mut impl Rng) -> u32 {
-    let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-    // Ties go to the lower token, so the order never depends on the sort.
-    order.sort_unstable_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
-    if choice.temperature <= 0.0 {
-        return order[0];
-    }
-    let kept = if choice.top_k == 0 {
-        order.len()
-    } else {
-        choice.top_k.min(order.len())
-    };
-    let best = f64::from(scores[order[0] as usize]);
-    let weight = |token: &u32| ((f64::from(scores[*token as usize]) - best) / choice.temperature).exp();
-    let weights: Vec<f64> = order[..kept].iter().map(weight).collect();
-    let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
-    for (token, weight) in order.iter().zip(&weights) {
-        left -= weight;
-        if left < 0.0 {
-            return *token;
-        }
-    }
-    order[kept - 1]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_likeliest_token_is_taken_without_temperature_and_only_the_top_with_it() {
-        let scores = [0.0, 3.0, 2.9, -1.0];
-        let mut rng = stream(1, Purpose::Sampling, 0, 0);
-        assert_eq!(choose(&scores, Choice::GREEDY, &mut rng), 1);
-        let choice = Choice {
-            temperature: 1.0,
-            top_k: 2,
-            seed: 1,
+    pub fn generate(&self, tokens: &[u32], longest: usize, choice: Choice) -> Result<Vec<u32>, Failure> {
+        let ends = Ends {
+            tokens: self.model.config().ends_of_text().to_vec(),
+            words: None,
         };
-        let drawn: std::collections::BTreeSet<_> =
-            (0..200).map(|_| choose(&scores, choice, &mut rng)).collect();
-        assert_eq!(drawn, [1, 2].into());
+        let prompt = Prompt {
+            tokens: tokens.to_vec(),
+            longest,
+            choice,
+        };
+        let mut written = self.generate_all(&[prompt], &ends)?;
+        Ok(written.pop().map(|written| written.tokens).unwrap_or_default())
+    }
+
+    /// Continues all of `prompts` in one batch: each pass reads one more token of every text that has not ended.
+    /// Empty prompts are not continued.
+    ///
+    /// # Errors
+    /// An internal failure when scores cannot be read from the device.
+    pub fn generate_all(&self, prompts: &[Prompt], ends: &Ends<'_>) -> Result<Vec<Continuation>, Failure> {
+        let mut writings: Vec<Writing> = prompts.iter().map(|prompt| self.begin(prompt)).collect();
+        let open: Vec<usize> = (0..writings.len())
+            .filter(|row| writings[*row].ended.is_none())
+            .collect();
+        let mut rows = Rows::new(open.iter().map(|row| writings[*row].tokens.as_slice()));
+        let mut cache = Cache::default();
+        let mut next = rows.prompts();
+        while let Some(tokens) = next {
+            let scores = self.scores(&tokens, &mut cache)?;
+            let vocabulary = scores.len() / open.len();
+            for (row, scores) in open.iter().zip(scores.chunks_exact(vocabulary)) {
+                let writing = &mut writings[*row];
+                if writing.ended.is_none() {
+                    writing.go_on(scores, ends)?;
+                }
+            }
+            // A text that has ended reads its last token again, to no effect; the batch keeps its shape.
+            let all_ended = open.iter().all(|row| writings[*row].ended.is_some());
+            let last = open
+                .iter()
+                .filter_map(|row| writings[*row].tokens.last().copied());
+            next = (!all_ended).then(|| rows.following(last));
+        }
+        let continued = writings.into_iter().map(|writing| Continuation {
+            tokens: writing.written().to_vec(),
+            ended: writing.ended.unwrap_or(Ended::Length),
+        });
+        Ok(continued.collect())
+    }
+
+    fn begin(&self, prompt: &Prompt) -> Writing {
+        let context = self.model.config().context();
+        let longest = prompt.longest.min(context / 2);
+        let kept = prompt.tokens.len().min(context - longest);
+        let tokens = prompt.tokens[prompt.tokens.len() - kept..].to_vec();
+        Writing {
+            ended: (tokens.is_empty() || longest == 0).then_some(Ended::Length),
+            random: stream(prompt.choice.seed, Purpose::Sampling, 0, 0),
+            choice: prompt.choice,
+            begins: tokens.len(),
+            tokens,
+            longest,
+        }
+    }
+
+    /// Scores of the token after the last one of each row of `tokens`, which follow those of `cache`:
+    /// `[rows · vocabulary]`.
+    fn scores(&self, tokens: &Tokens, cache: &mut Cache<B>) -> Result<Vec<f32>, Failure> {
+        let mut pass = self.adapter.as_ref().map(AdapterPass::exact);
+        let hidden = self.model.hidden(tokens, pass.as_mut(), Some(cache));
+        let (length, width) = (tokens.length(), self.model.config().width());
+        let last = hidden.reshape([tokens.batch, length, width]).slice([
+            0..tokens.batch,
+            length - 1..length,
+            0..width,
+        ]);
+        values(self.model.logits(last.reshape([tokens.batch, width])))
     }
 }

@@ -8,6 +8,7 @@
 mod build;
 mod cache;
 pub mod config;
+pub mod encoder;
 pub mod folder;
 pub mod generation;
 pub mod ops;

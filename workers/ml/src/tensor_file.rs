@@ -28,7 +28,7 @@ const TOLD: usize = 20;
 /// Whether the Hugging Face layout keeps `name` as a vector: biases, and weights of norms.
 pub(crate) fn is_vector(name: &str) -> bool {
     let module = name.rsplit('.').nth(1).unwrap_or("");
-    name.ends_with(".bias") || module.starts_with("ln_") || module.ends_with("norm")
+    name.ends_with(".bias") || module.starts_with("ln_") || module.ends_with("norm") || module == "LayerNorm"
 }
 
 /// The shape of the tensor `name` `[rows, columns]` in a file.

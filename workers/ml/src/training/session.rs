@@ -340,6 +340,7 @@ impl<B: TrainingBackend> Session<B> {
             temperature: SAMPLE_TEMPERATURE,
             top_k: SAMPLE_TOP_K,
             seed: self.chosen.seed,
+            ..Choice::GREEDY
         };
         let length = self.chosen.sample_tokens as usize;
         self.tokenizer

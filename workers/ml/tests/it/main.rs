@@ -2,8 +2,10 @@
 
 mod chat;
 mod child;
+mod encoder;
 mod engine;
 mod files_refused;
+mod generation;
 mod llama;
 mod merged;
 mod methods;

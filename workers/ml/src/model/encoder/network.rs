@@ -1,0 +1,174 @@
+//! The network: BERT's blocks (post-norm), in which every token of a text sees all others of it.
+//!
+//! Rule: texts are rows, padded on their right; padding is seen by nothing.
+
+use burn::tensor::{Bool, Int, Tensor, TensorData, activation, backend::Backend};
+
+use super::config::EncoderConfig;
+use crate::{
+    failure::Failure,
+    model::ops::{Orientation, TransformerOps},
+    parameters::ParameterSet,
+};
+
+#[derive(Clone, Debug)]
+struct Linear<B: Backend> {
+    /// `[out, in]`
+    weight: Tensor<B, 2>,
+    /// `[1, out]`
+    bias: Tensor<B, 2>,
+}
+
+#[derive(Clone, Debug)]
+struct Norm<B: Backend> {
+    gain: Tensor<B, 2>,
+    bias: Tensor<B, 2>,
+}
+
+#[derive(Clone, Debug)]
+struct Block<B: Backend> {
+    queries: Linear<B>,
+    keys: Linear<B>,
+    values: Linear<B>,
+    attention_out: Linear<B>,
+    attention_norm: Norm<B>,
+    feed_in: Linear<B>,
+    feed_out: Linear<B>,
+    feed_norm: Norm<B>,
+}
+
+/// A BERT.
+#[derive(Clone, Debug)]
+pub(super) struct Bert<B: Backend> {
+    words: Tensor<B, 2>,
+    /// Of each place, with the row of the first kind of text, which is the only one here.
+    places: Tensor<B, 2>,
+    norm: Norm<B>,
+    blocks: Vec<Block<B>>,
+    heads: usize,
+    epsilon: f64,
+}
+
+impl<B: TransformerOps> Bert<B> {
+    /// The network of `config` over `parameters`, whose tensors are shared.
+    pub(super) fn new(config: &EncoderConfig, parameters: &ParameterSet<B>) -> Result<Self, Failure> {
+        let linear = |name: &str| -> Result<Linear<B>, Failure> {
+            Ok(Linear {
+                weight: parameters.get(&format!("{name}.weight"))?,
+                bias: parameters.get(&format!("{name}.bias"))?,
+            })
+        };
+        let norm = |name: &str| -> Result<Norm<B>, Failure> {
+            Ok(Norm {
+                gain: parameters.get(&format!("{name}.LayerNorm.weight"))?,
+                bias: parameters.get(&format!("{name}.LayerNorm.bias"))?,
+            })
+        };
+        let block = |layer: usize| -> Result<Block<B>, Failure> {
+            let at = |name: &str| format!("encoder.layer.{layer}.{name}");
+            Ok(Block {
+                queries: linear(&at("attention.self.query"))?,
+                keys: linear(&at("attention.self.key"))?,
+                values: linear(&at("attention.self.value"))?,
+                attention_out: linear(&at("attention.output.dense"))?,
+                attention_norm: norm(&at("attention.output"))?,
+                feed_in: linear(&at("intermediate.dense"))?,
+                feed_out: linear(&at("output.dense"))?,
+                feed_norm: norm(&at("output"))?,
+            })
+        };
+        let kinds = parameters.get("embeddings.token_type_embeddings.weight")?;
+        let first = kinds.slice([0..1, 0..config.width]);
+        Ok(Self {
+            words: parameters.get("embeddings.word_embeddings.weight")?,
+            places: parameters.get("embeddings.position_embeddings.weight")? + first,
+            norm: norm("embeddings")?,
+            blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
+            heads: config.heads,
+            epsilon: config.epsilon,
+        })
+    }
+
+    /// The states of all tokens of `texts`, of which there is at least one and none is empty:
+    /// `[texts, longest, width]`.
+    pub(super) fn states(&self, texts: &[&[u32]]) -> Tensor<B, 3> {
+        let device = self.words.device();
+        let (batch, width) = (texts.len(), self.words.dims()[1]);
+        let length = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        let padded = |text: &&[u32]| {
+            let ids = text.iter().map(|id| *id as i32);
+            ids.chain(std::iter::repeat(0)).take(length).collect::<Vec<_>>()
+        };
+        let ids: Vec<i32> = texts.iter().flat_map(padded).collect();
+        let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [batch * length]), &device);
+        let words = self.words.clone().select(0, ids).reshape([batch, length, width]);
+        let places = self.places.clone().slice([0..length, 0..width]).unsqueeze::<3>();
+        let hidden = hidden(texts, length).map(|hidden| {
+            let hidden = TensorData::new(hidden, [batch, 1, 1, length]);
+            Tensor::<B, 4, Bool>::from_data(hidden, &device)
+        });
+        let mut stream = self.normed(&self.norm, (words + places).reshape([batch * length, width]));
+        for block in &self.blocks {
+            let mixed = self.attention(block, stream.clone(), batch, hidden.as_ref());
+            stream = self.normed(
+                &block.attention_norm,
+                stream + linear(&block.attention_out, mixed),
+            );
+            let inner = activation::gelu(linear(&block.feed_in, stream.clone()));
+            stream = self.normed(&block.feed_norm, stream + linear(&block.feed_out, inner));
+        }
+        stream.reshape([batch, length, width])
+    }
+
+    fn normed(&self, norm: &Norm<B>, rows: Tensor<B, 2>) -> Tensor<B, 2> {
+        B::layer_norm_rows(rows, norm.gain.clone(), norm.bias.clone(), self.epsilon)
+    }
+
+    fn attention(
+        &self,
+        block: &Block<B>,
+        rows: Tensor<B, 2>,
+        batch: usize,
+        hidden: Option<&Tensor<B, 4, Bool>>,
+    ) -> Tensor<B, 2> {
+        let [count, width] = rows.dims();
+        let (length, size) = (count / batch, width / self.heads);
+        let heads = |layer: &Linear<B>| {
+            linear(layer, rows.clone())
+                .reshape([batch, length, self.heads, size])
+                .swap_dims(1, 2)
+        };
+        let scaled = heads(&block.queries).mul_scalar(1.0 / (size as f64).sqrt());
+        let mut scores = scaled.matmul(heads(&block.keys).swap_dims(2, 3));
+        if let Some(hidden) = hidden {
+            let hidden = hidden.clone().expand(scores.dims());
+            scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
+        }
+        activation::softmax(scores, 3)
+            .matmul(heads(&block.values))
+            .swap_dims(1, 2)
+            .reshape([count, width])
+    }
+}
+
+/// Which places are padding, row by row; `None` when none is.
+fn hidden(texts: &[&[u32]], length: usize) -> Option<Vec<bool>> {
+    if texts.iter().all(|text| text.len() == length) {
+        return None;
+    }
+    let row = |text: &&[u32]| {
+        let read = text.len();
+        (0..length).map(move |place| place >= read)
+    };
+    Some(texts.iter().flat_map(row).collect())
+}
+
+fn linear<B: TransformerOps>(layer: &Linear<B>, rows: Tensor<B, 2>) -> Tensor<B, 2> {
+    <B as TransformerOps>::linear(
+        rows,
+        layer.weight.clone(),
+        Orientation::OutIn,
+        Some(layer.bias.clone()),
+        None,
+    )
+}
