@@ -9,7 +9,7 @@ use ml::{
     data::source::{DatasetFile, DatasetFormat},
     job::{JobFile, Outputs},
     message::ChildMessage,
-    spec::{Architecture, Hyperparameters, Method, TrainingSpec},
+    spec::{Architecture, Hyperparameters, Method, Objective, TrainingSpec},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -93,7 +93,7 @@ fn job(folder: &Path, threads: u32) -> JobFile {
         vocab_size: 2048,
     };
     let hyperparameters = Hyperparameters {
-        steps: STEPS,
+        steps: Some(STEPS),
         batch_size: 8,
         learning_rate: 1e-3,
         sample_tokens: 0,
@@ -105,6 +105,7 @@ fn job(folder: &Path, threads: u32) -> JobFile {
             method: Method::Scratch,
             architecture: Some(architecture),
             lora: None,
+            objective: Objective::default(),
             hyperparameters,
         },
         dataset_files: vec![DatasetFile {
