@@ -150,7 +150,10 @@ impl<B: TransformerOps> Network<B> {
         let open: Vec<usize> = (0..writings.len())
             .filter(|row| writings[*row].ended.is_none())
             .collect();
-        let mut rows = Rows::new(open.iter().map(|row| writings[*row].tokens.as_slice()));
+        let mut rows = Rows::new(
+            open.iter().map(|row| writings[*row].tokens.as_slice()),
+            self.model.config().context(),
+        );
         let mut cache = Cache::default();
         let mut next = rows.prompts();
         while let Some(tokens) = next {

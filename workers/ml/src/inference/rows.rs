@@ -14,16 +14,19 @@ pub(super) struct Rows {
     padding: Vec<u32>,
     /// Places of a row that are read.
     read: u32,
+    /// Positions that the model knows.
+    context: u32,
 }
 
 impl Rows {
-    /// A row for each of `prompts`, none of which is empty.
-    pub(super) fn new<'a>(prompts: impl Iterator<Item = &'a [u32]> + Clone) -> Self {
+    /// A row for each of `prompts`, none of which is empty, for a model that knows `context` positions.
+    pub(super) fn new<'a>(prompts: impl Iterator<Item = &'a [u32]> + Clone, context: usize) -> Self {
         let longest = prompts.clone().map(<[u32]>::len).max().unwrap_or(0);
         let mut rows = Self {
             ids: Vec::new(),
             padding: Vec::new(),
             read: longest as u32,
+            context: context as u32,
         };
         for prompt in prompts {
             let padding = longest - prompt.len();
@@ -50,6 +53,11 @@ impl Rows {
         self.tokens(ids, self.read - 1..self.read)
     }
 
+    /// A text that has reached the end of the context has ended; what its row reads from then on has no effect.
+    fn position(&self, place: u32, padding: u32) -> u32 {
+        place.saturating_sub(padding).min(self.context - 1)
+    }
+
     fn tokens(&self, ids: Vec<i32>, places: std::ops::Range<u32>) -> Tokens {
         if self.padding.iter().all(|padding| *padding == 0) {
             return Tokens::rows(ids, self.padding.len());
@@ -68,7 +76,7 @@ impl Rows {
             batch: self.padding.len(),
             positions: Some(
                 each()
-                    .map(|(place, padding)| place.saturating_sub(padding))
+                    .map(|(place, padding)| self.position(place, padding))
                     .collect(),
             ),
             first: Some(
@@ -86,7 +94,7 @@ mod tests {
 
     #[test]
     fn shorter_prompts_are_padded_on_their_left_and_nothing_sees_the_padding() {
-        let mut rows = Rows::new([&[7, 8, 9][..], &[5][..]].into_iter());
+        let mut rows = Rows::new([&[7, 8, 9][..], &[5][..]].into_iter(), 4);
         let first = rows.prompts().expect("rows");
         assert_eq!((first.ids, first.batch), (vec![7, 8, 9, 0, 0, 5], 2));
         assert_eq!(first.positions, Some(vec![0, 1, 2, 0, 0, 0]));
@@ -94,13 +102,19 @@ mod tests {
         let then = rows.following([1, 2].into_iter());
         assert_eq!(then.positions, Some(vec![3, 1]));
         assert_eq!(then.first.as_deref(), Some(&[0, 2][..]));
+        let beyond = rows.following([1, 2].into_iter());
+        assert_eq!(
+            beyond.positions,
+            Some(vec![3, 2]),
+            "the first row has ended before"
+        );
     }
 
     #[test]
     fn prompts_of_one_length_need_no_description() {
-        let mut rows = Rows::new([&[7, 8][..], &[5, 6][..]].into_iter());
+        let mut rows = Rows::new([&[7, 8][..], &[5, 6][..]].into_iter(), 4);
         assert_eq!(rows.prompts(), Some(Tokens::rows(vec![7, 8, 5, 6], 2)));
         assert_eq!(rows.following([1, 2].into_iter()), Tokens::rows(vec![1, 2], 2));
-        assert_eq!(Rows::new(std::iter::empty::<&[u32]>()).prompts(), None);
+        assert_eq!(Rows::new(std::iter::empty::<&[u32]>(), 4).prompts(), None);
     }
 }

@@ -136,7 +136,12 @@ fn what_would_be_computed_differently_is_refused_by_name() {
         set("num_hidden_layers", json!(1)),
         "does not belong",
     );
-    refused("config.json", set("hidden_size", json!(64)), "shape");
+    refused(
+        "config.json",
+        set("hidden_size", json!(64)),
+        "embedding_dimension",
+    );
+    refused("config.json", set("intermediate_size", json!(7)), "shape");
     refused(
         "config.json",
         set("vocab_size", json!(100)),
