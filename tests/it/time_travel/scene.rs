@@ -565,7 +565,7 @@ impl Scene {
             }
             5 => {
                 self.attempt(&principal, ChangeJobPriority { job, priority })
-                    .await
+                    .await;
             }
             _ => self.attempt(&principal, CancelJob { job, reason }).await,
         }

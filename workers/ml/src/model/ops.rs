@@ -104,7 +104,7 @@ pub trait TransformerOps: Backend {
     /// Self-attention of `packed` `[n, 3 · width]`: queries, keys and values side by side, each of `heads`
     /// heads, as GPT-2's `c_attn` gives them: `[n, width]`.
     fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {
-        composed::packed_attention(packed, heads, sight)
+        composed::packed_attention(&packed, heads, sight)
     }
 
     /// `x · weight + bias`, with the update of `adapter` where there is one: `[n, in]` → `[n, out]`.

@@ -108,9 +108,9 @@ fn alone(samples: &[Vec<i32>]) -> Batch {
         let start = batch.inputs.len();
         batch.inputs.extend(sample);
         batch.inputs.resize(start + length, 0);
-        for place in 1..sample.len() {
-            batch.places.push((start + place - 1) as i32);
-            batch.targets.push(sample[place]);
+        for (place, next) in sample.iter().skip(1).enumerate() {
+            batch.places.push((start + place) as i32);
+            batch.targets.push(*next);
         }
     }
     batch
@@ -393,7 +393,7 @@ fn samples_that_cannot_be_used_are_counted_and_a_dataset_of_them_is_refused() {
     let long = format!(r#"{{"prompt": "a", "completion": "{}"}}"#, "fox ".repeat(60));
     let empty = r#"{"prompt": "", "completion": ""}"#;
     let late = format!(r#"{{"prompt": "{}", "completion": "b"}}"#, "fox ".repeat(60));
-    let lines = [vec![good; 10].join("\n"), long, empty.to_owned(), late.clone()].join("\n");
+    let lines = [[good; 10].join("\n"), long, empty.to_owned(), late.clone()].join("\n");
     job.dataset_files = vec![room.dataset("pairs", &lines, "prompt_completion")];
     let mut seen = Seen::default();
     completed(&job, &mut seen);

@@ -75,6 +75,10 @@ fn strftime(format: &str) -> Result<String, Error> {
 }
 
 /// Python's `json.dumps` with `ensure_ascii=False` and without HTML's escapes.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "minijinja hands the options of a filter over by value"
+)]
 fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let (_, _): (Option<bool>, Option<bool>) = (options.get("ensure_ascii")?, options.get("sort_keys")?);

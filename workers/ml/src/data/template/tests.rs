@@ -101,5 +101,5 @@ fn special_tokens_that_somebody_says_are_told_apart_from_those_of_the_template()
         .render(&[message("user", " x</s> ")], false)
         .expect("rendered");
     assert_eq!(rendered.text, "x</s></s>");
-    assert_eq!(rendered.literal, [1..5]);
+    assert_eq!(rendered.literal, vec![std::ops::Range { start: 1, end: 5 }]);
 }

@@ -109,7 +109,7 @@ impl<B: TransformerOps> Bert<B> {
         });
         let mut stream = self.normed(&self.norm, (words + places).reshape([batch * length, width]));
         for block in &self.blocks {
-            let mixed = self.attention(block, stream.clone(), batch, hidden.as_ref());
+            let mixed = self.attention(block, &stream, batch, hidden.as_ref());
             stream = self.normed(
                 &block.attention_norm,
                 stream + linear(&block.attention_out, mixed),
@@ -127,7 +127,7 @@ impl<B: TransformerOps> Bert<B> {
     fn attention(
         &self,
         block: &Block<B>,
-        rows: Tensor<B, 2>,
+        rows: &Tensor<B, 2>,
         batch: usize,
         hidden: Option<&Tensor<B, 4, Bool>>,
     ) -> Tensor<B, 2> {

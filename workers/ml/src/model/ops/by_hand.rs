@@ -109,7 +109,7 @@ pub fn attention_gradient<B: Backend>(
 /// See [`super::TransformerGradients::packed_attention_gradient`].
 pub fn packed_attention_gradient<B: Backend>(
     dy: Tensor<B, 2>,
-    packed: Tensor<B, 2>,
+    packed: &Tensor<B, 2>,
     heads: usize,
     sight: &Sight,
 ) -> Tensor<B, 2> {

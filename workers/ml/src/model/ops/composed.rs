@@ -161,13 +161,13 @@ fn hidden<B: Backend>(
 }
 
 /// See [`super::TransformerOps::packed_attention`].
-pub fn packed_attention<B: Backend>(packed: Tensor<B, 2>, heads: usize, sight: &Sight) -> Tensor<B, 2> {
+pub fn packed_attention<B: Backend>(packed: &Tensor<B, 2>, heads: usize, sight: &Sight) -> Tensor<B, 2> {
     let [queries, keys, values] = unpack(packed);
     attention(queries, keys, values, sight, heads, heads)
 }
 
 /// Queries, keys and values of `[n, 3 · width]`.
-pub(super) fn unpack<B: Backend>(packed: Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
+pub(super) fn unpack<B: Backend>(packed: &Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
     let width = packed.dims()[1] / 3;
     [0, 1, 2].map(|part| packed.clone().narrow(1, part * width, width))
 }

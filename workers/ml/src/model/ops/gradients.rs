@@ -114,7 +114,7 @@ pub trait TransformerGradients: TransformerOps {
         heads: usize,
         sight: &Sight,
     ) -> Tensor<Self, 2> {
-        by_hand::packed_attention_gradient(dy, packed, heads, sight)
+        by_hand::packed_attention_gradient(dy, &packed, heads, sight)
     }
 
     /// The gradients that are `wanted`.
@@ -137,6 +137,6 @@ pub trait TransformerGradients: TransformerOps {
         tokens: &[i32],
         wanted: HeadWanted,
     ) -> Result<HeadLosses<Self>, Failure> {
-        head::losses(states, head, tokens, wanted)
+        head::losses(&states, &head, tokens, wanted)
     }
 }

@@ -42,8 +42,8 @@ pub(crate) fn rows_at_once(vocabulary: usize) -> usize {
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
 pub fn losses<B: Backend>(
-    states: Tensor<B, 2>,
-    head: Tensor<B, 2>,
+    states: &Tensor<B, 2>,
+    head: &Tensor<B, 2>,
     tokens: &[i32],
     wanted: HeadWanted,
 ) -> Result<HeadLosses<B>, Failure> {

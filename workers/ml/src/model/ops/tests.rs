@@ -214,7 +214,7 @@ fn packed_attention_is_that_of_the_composed_form() {
             assert_same(
                 [[2 * length, 3 * heads * 8]],
                 |[packed]| Differentiable::packed_attention(packed, heads, &sight),
-                |[packed]| composed::packed_attention(packed, heads, &sight),
+                |[packed]| composed::packed_attention(&packed, heads, &sight),
             );
         }
     }
@@ -357,7 +357,7 @@ fn gradients_worked_by_hand_are_those_of_the_kernels() {
                 3,
                 &sight,
             )],
-            [by_hand::packed_attention_gradient(dy.clone(), packed, 3, &sight)],
+            [by_hand::packed_attention_gradient(dy.clone(), &packed, 3, &sight)],
         );
     }
     for dropout in DROPOUTS {
@@ -403,7 +403,7 @@ fn losses_through_the_head_are_those_of_the_composed_form() {
         scale: 0.25,
     };
     let ours = Flex::head_losses(states.clone(), matrix.clone(), &tokens, wanted).expect("losses");
-    let theirs = head::losses(states.clone(), matrix.clone(), &tokens, wanted).expect("losses");
+    let theirs = head::losses(&states, &matrix, &tokens, wanted).expect("losses");
     assert!((ours.sum / theirs.sum - 1.0).abs() < 1e-6, "{ours:?}");
     let both =
         |found: super::HeadLosses<Flex>| [found.states, found.head].map(|found| found.expect("a gradient"));

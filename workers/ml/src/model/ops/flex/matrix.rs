@@ -157,7 +157,7 @@ mod tests {
         // 3 x 4 in rows of 7, and 4 x 5 as a transposed 5 x 4.
         let left = View::strided(&numbers[2..], [3, 4], 7);
         let right = View::rows(&numbers[30..], [5, 4]).transposed();
-        let mut product = vec![1.0; 3 * 6];
+        let mut product = [1.0; 3 * 6];
         Target::strided(&mut product[1..], [3, 5], 6).add(2.0, left, right, Threads::This);
         for row in 0..3 {
             assert_eq!(product[row * 6], 1.0, "what lies between is left alone");
