@@ -197,6 +197,7 @@ async fn the_environment_of_the_worker_stays_with_the_worker() {
         "PATH",
         "HOME",
         "TMPDIR",
+        "GLIBC_TUNABLES",
         "RAYON_NUM_THREADS",
         "PWD",
         "OLDPWD",

@@ -12,6 +12,10 @@ use crate::{
     spec::TrainingSpec,
 };
 
+/// Tells glibc to keep the buffers of a step for the next one instead of giving each back to the system, whose
+/// fresh pages cost up to a tenth of a step (BENCHMARKS.md). Other C libraries do not know the variable.
+const KEEP_MEMORY: &str = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296";
+
 /// A training to be done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,13 +97,16 @@ impl JobFile {
         }
     }
 
-    /// What the parent sets in the environment of the process: the pool of threads is made before the job
-    /// file is read.
+    /// What the parent sets in the environment of the process: the pool of threads is made, and the memory of the
+    /// C library managed, before the job file is read.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        self.threads
-            .map(|threads| ("RAYON_NUM_THREADS", threads.max(1).to_string()))
+        let threads = self
+            .threads
+            .map(|threads| ("RAYON_NUM_THREADS", threads.max(1).to_string()));
+        threads
             .into_iter()
+            .chain([("GLIBC_TUNABLES", KEEP_MEMORY.to_owned())])
             .collect()
     }
 
