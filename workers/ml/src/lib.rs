@@ -1,4 +1,5 @@
-//! The training engine: language models from scratch and LoRA adapters, on burn.
+//! The training engine: language models of the GPT-2 and Llama families by LoRA adapters, of all weights or from
+//! scratch, text from them, and sentence embeddings, on burn.
 //!
 //! It is handed a [`job::JobFile`], trains in a process of its own ([`child::run`]) and tells its parent what
 //! happens in [`message::ChildMessage`]s. Rule: this crate alone knows burn, and it knows nothing of the
