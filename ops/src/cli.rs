@@ -73,6 +73,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what trainings can be computed on, or check that a device computes rightly; ends with 1 when it does
+    /// not.
+    Devices {
+        /// Compare what this device computes with what PyTorch and PEFT computed: `cpu`, `cuda:0`.
+        #[arg(long, value_name = "DEVICE")]
+        check: Option<ml::device::Device>,
+        /// Keep the kernels that the check compiles for a GPU in this folder.
+        #[arg(long, value_name = "FOLDER", requires = "check")]
+        kernels: Option<PathBuf>,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Work with the audit log.
     Audit {
         /// What to do with it.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod database;
+mod devices;
 mod replay;
 mod up;
 mod verify;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 move |config| async move { doctor::run(&config, json).await },
             )
         }
+        Command::Devices { check, kernels, json } => finish(devices::run(check, kernels.as_deref(), json)),
         Command::Audit { command } => run_audit(command),
         Command::Replay {
             names,

@@ -86,7 +86,15 @@ pub async fn examine(config: &Config) -> Report {
         "configuration",
         "every key is known and every value is good",
     )];
-    checks.extend([machine::processor(), machine::memory(), machine::gpu()]);
+    checks.extend([machine::processor(), machine::memory()]);
+    checks.push(match std::env::current_exe() {
+        Ok(program) => machine::gpu(&program).await,
+        Err(error) => Check::warn(
+            "GPU",
+            format!("unknown: {error}"),
+            "start Anneal by its full path",
+        ),
+    });
     checks.extend(storage::data_folder(&config.general.data_dir));
     checks.push(storage::objects(config).await);
     let (listening, health) = network::address(config.http.address).await;

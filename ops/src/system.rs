@@ -253,7 +253,7 @@ impl System {
         let app = App::from(parts);
         let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
-        let workers = worker::start(config, &surroundings, &app, &working);
+        let workers = worker::start(config, &surroundings, &app, &working).await?;
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
         let probe = Probe {
             started_at: surroundings.clock.now(),

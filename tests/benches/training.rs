@@ -119,6 +119,8 @@ fn job(folder: &Path, threads: u32) -> JobFile {
         resume_from: None,
         outputs: Outputs::default(),
         threads: Some(threads),
+        device: ml::device::Device::Cpu,
+        kernels: None,
     }
 }
 

@@ -5,6 +5,8 @@
 //! (JB-4).
 //!
 //! ```text
+//! devices (which of them compute rightly)
+//!   │
 //! presence (declares, beats, hears that it shall go)
 //!   │
 //! worker ──► run ──► prepare (folders, inputs, resume) ──► child process
@@ -15,6 +17,7 @@
 //! ```
 
 mod beats;
+pub mod devices;
 mod end;
 mod folders;
 mod heart;
@@ -28,5 +31,5 @@ mod settings;
 mod worker;
 
 pub use run::artifact::folder_sha256;
-pub use settings::{WorkerParts, WorkerSettings};
+pub use settings::{WorkerParts, WorkerSettings, kernels};
 pub use worker::{Worker, WorkerHandle};

@@ -19,10 +19,8 @@ use domain::{
 use projections::feed::Follower;
 use tokio_util::sync::CancellationToken;
 
-use crate::{beats, settings::WorkerParts};
+use crate::{beats, devices::Place, settings::WorkerParts};
 
-/// What this build computes on.
-pub(crate) const DEVICE: &str = "cpu";
 /// Beats per lease time.
 const BEATS: u32 = 3;
 /// Wait after a failure.
@@ -35,13 +33,14 @@ pub(crate) fn declaration(parts: &WorkerParts, worker: WorkerId) -> Declaration 
     let settings = &parts.settings;
     let host = host();
     let mut labels = settings.labels.clone();
-    labels.insert(DEVICE.to_owned());
+    let Place { device, memory_bytes } = settings.place;
+    labels.insert(device.kind().to_owned());
     Declaration {
         worker,
-        name: format!("{host}/{DEVICE}"),
+        name: format!("{host}/{device}"),
         host,
-        device: DEVICE.to_owned(),
-        memory_bytes: settings.memory_bytes.or_else(memory),
+        device: device.kind().to_owned(),
+        memory_bytes: settings.memory_bytes.or(memory_bytes).or_else(memory),
         code_version: settings.code_version.clone(),
         engine: ENGINE,
         labels,

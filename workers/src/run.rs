@@ -18,6 +18,8 @@ mod reporter;
 mod resume;
 mod specification;
 
+pub(crate) use child::ENVIRONMENT;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
@@ -171,7 +173,7 @@ impl Work<'_> {
             Last::Deaf => Err(halt.end()),
             Last::Stopped => Err(End::lost("the training process stopped without being asked to")),
             Last::Failed {
-                code: FailureCode::OutOfMemory,
+                code: FailureCode::OutOfMemory | FailureCode::DeviceUnavailable,
                 message,
             } => {
                 self.farewell().await;

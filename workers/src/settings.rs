@@ -2,12 +2,18 @@
 //!
 //! One rule: nothing here is read from the environment; the composition root hands it in.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use domain::execute::Ports;
 use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use sqlx::PgPool;
+
+use crate::devices::Place;
 
 /// The surroundings of a worker. Clones share them.
 #[derive(Clone)]
@@ -34,6 +40,8 @@ pub struct WorkerSettings {
     pub folder: PathBuf,
     /// Threads that a training computes with; `None` is all cores.
     pub threads: Option<u32>,
+    /// What it computes on.
+    pub place: Place,
     /// How long a worker may be silent until it counts as lost. It beats three times as often.
     pub lease: Duration,
     /// The program that trains.
@@ -46,4 +54,18 @@ pub struct WorkerSettings {
     pub labels: BTreeSet<String>,
     /// Bytes of memory that it offers; `None`: all that the machine has.
     pub memory_bytes: Option<u64>,
+}
+
+impl WorkerSettings {
+    /// Where the compiled kernels of GPUs are kept, for all jobs; see [`ml::job::JobFile::kernels`].
+    #[must_use]
+    pub fn kernels(&self) -> PathBuf {
+        kernels(&self.folder)
+    }
+}
+
+/// Where workers with the folder `jobs` keep the compiled kernels of GPUs.
+#[must_use]
+pub fn kernels(jobs: &Path) -> PathBuf {
+    jobs.with_file_name("kernels")
 }

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use workers::devices::Wish;
+
 use super::reader::Reader;
 use super::setting::{
     EventLogUrl, File, Folder, Labels, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
@@ -191,8 +193,11 @@ keys! {
 
     /// Training.
     worker: Worker "worker" {
-        /// Jobs at the same time in this process.
+        /// Jobs at the same time in this process, on the processor. 0: no jobs at all. A GPU does one at a time.
         count: u32 = "1", "", 0..=64;
+        /// What trains: `cpu`; `cuda`, every NVIDIA device; `cuda:0`, the first one alone; or `auto`, every NVIDIA
+        /// device that computes rightly, and the processor where there is none.
+        device: Wish = "auto", "";
         /// Threads for the arithmetic. 0: all cores.
         threads: u32 = "0", "", 0..=1024;
         /// How long a worker that says nothing keeps its job before another may take it.
@@ -203,9 +208,9 @@ keys! {
         /// with its checkpoint kept. 0: as long as it takes.
         max_run_minutes: u32 = "10080", "minutes", 0..=525_600;
         /// Labels of the workers of this process, separated by commas, for example `fast,room-2`. Jobs may demand
-        /// them. The device, `cpu`, is a label of its own.
+        /// them. The device, `cpu` or `cuda`, is a label of its own.
         labels: Labels = "", "";
-        /// Memory that each worker of this process offers. 0: all of the machine.
+        /// Memory that each worker of this process offers. 0: all of the machine, or of its GPU.
         memory_mib: u64 = "0", "MiB", 0..=1_073_741_824;
     }
 

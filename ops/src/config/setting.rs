@@ -158,6 +158,14 @@ impl Setting for Labels {
     }
 }
 
+impl Setting for workers::devices::Wish {
+    const KIND: &'static str = "auto, cpu, cuda or cuda:NUMBER";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "expected auto, cpu, cuda, or cuda: with a number, such as cuda:0".to_owned())
+    }
+}
+
 /// Where a PostgreSQL is, with its password: a secret. `None` when not set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PostgresUrl(pub Option<String>);

@@ -1,5 +1,9 @@
 //! The machine: cores, memory, accelerators.
 
+use std::path::Path;
+
+use ml::device::Survey;
+
 use super::Check;
 
 /// Memory that a small training and the database need together, in bytes.
@@ -54,18 +58,69 @@ fn kib(text: &str, name: &str) -> Option<u64> {
         .checked_mul(1024)
 }
 
-/// Whether there is an accelerator, and whether it can be used.
-pub(super) fn gpu() -> Check {
-    const FOUND: &str = "this build has no CUDA; training runs on the processor";
-    match std::path::Path::new("/dev/nvidiactl").exists() {
-        true => Check::warn("GPU", FOUND, "there is an NVIDIA device, which stays idle"),
-        false => Check::ok("GPU", FOUND),
+/// Whether there is a GPU, and whether it can be used. `program` is asked: NVIDIA's libraries may crash it.
+pub(super) async fn gpu(program: &Path) -> Check {
+    match workers::devices::survey(program).await {
+        Ok(survey) => verdict(&survey, Path::new("/dev/nvidiactl").exists()),
+        Err(reason) => Check::warn(
+            "GPU",
+            reason,
+            "training runs on the processor; look at the NVIDIA driver (`nvidia-smi`)",
+        ),
+    }
+}
+
+/// `plugged`: the kernel knows an NVIDIA device.
+fn verdict(survey: &Survey, plugged: bool) -> Check {
+    const NOT_BUILT: &str = "this build has no CUDA; training runs on the processor";
+    match (&survey.cuda, survey.built_with_cuda) {
+        (Ok(found), true) => {
+            let names: Vec<&str> = found.devices.iter().map(|device| device.name.as_str()).collect();
+            Check::ok("GPU", format!("{}, CUDA {}", names.join(", "), found.compiler))
+        }
+        (Ok(_), false) => Check::warn(
+            "GPU",
+            NOT_BUILT,
+            "an NVIDIA device stays idle; build with --features cuda (workers/ml/GPU.md)",
+        ),
+        (Err(reason), true) => {
+            Check::warn("GPU", format!("none: {reason}"), "training runs on the processor")
+        }
+        (Err(reason), false) if plugged => Check::warn(
+            "GPU",
+            NOT_BUILT,
+            format!("there is an NVIDIA device, but {reason}"),
+        ),
+        (Err(_), false) => Check::ok("GPU", NOT_BUILT),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::kib;
+    use ml::device::{NoCuda, Survey};
+
+    use super::{kib, verdict};
+    use crate::doctor::Verdict;
+
+    /// WK-1
+    #[test]
+    fn a_device_that_cannot_be_used_is_said() {
+        let none = |built_with_cuda| Survey {
+            cores: 2,
+            built_with_cuda,
+            cuda: Err(NoCuda::Device),
+        };
+        assert_eq!(verdict(&none(false), false).verdict, Verdict::Ok);
+        let idle = verdict(&none(false), true);
+        assert_eq!(idle.verdict, Verdict::Warn);
+        assert!(
+            idle.advice
+                .is_some_and(|advice| advice.contains("CUDA_VISIBLE_DEVICES"))
+        );
+        let missing = verdict(&none(true), false);
+        assert_eq!(missing.verdict, Verdict::Warn);
+        assert!(missing.found.contains("shows no device"));
+    }
 
     #[test]
     fn memory_is_read_as_the_kernel_writes_it() {

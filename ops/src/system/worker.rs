@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use api::app::App;
+use ml::device::Device;
 use tokio_util::sync::CancellationToken;
-use workers::{Worker, WorkerHandle, WorkerParts, WorkerSettings};
+use workers::{
+    Worker, WorkerHandle, WorkerParts, WorkerSettings,
+    devices::{self, Place},
+};
 
 use super::{Surroundings, VERSION, jobs_folder};
 use crate::config::Config;
@@ -12,24 +16,35 @@ use crate::config::Config;
 /// The hidden verb that trains one job.
 pub const TRAIN_COMMAND: &str = "train-job";
 
-/// Starts as many workers as are configured.
-pub(super) fn start(
+/// Starts the workers that are configured: on the processor as many as wished, on each GPU one.
+///
+/// # Errors
+/// When a GPU is demanded and cannot be used, with what is missing.
+pub(super) async fn start(
     config: &Config,
     surroundings: &Surroundings,
     app: &App,
     stop: &CancellationToken,
-) -> Vec<WorkerHandle> {
-    let parts = WorkerParts {
+) -> anyhow::Result<Vec<WorkerHandle>> {
+    let count = usize::try_from(config.worker.count)?;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let folder = jobs_folder(&config.general.data_dir);
+    let program = &surroundings.program;
+    let places = devices::choose(config.worker.device, program, &workers::kernels(&folder)).await?;
+    let mut parts = WorkerParts {
         ports: app.ports.clone(),
         pool: app.pool.clone(),
         directory: app.directory.clone(),
         feed: app.feed.clone(),
         objects: app.objects.clone(),
         settings: WorkerSettings {
-            folder: jobs_folder(&config.general.data_dir),
+            folder,
             threads: Some(config.worker.threads).filter(|threads| *threads > 0),
+            place: Place::default(),
             lease: Duration::from_secs(config.worker.lease_seconds),
-            program: surroundings.program.clone(),
+            program: program.clone(),
             arguments: vec![TRAIN_COMMAND.to_owned()],
             code_version: VERSION.to_owned(),
             labels: config.worker.labels.0.clone(),
@@ -38,7 +53,11 @@ pub(super) fn start(
                 .map(|mebibytes| mebibytes << 20),
         },
     };
-    (0..config.worker.count)
-        .map(|_| Worker::start(parts.clone(), stop.child_token()))
-        .collect()
+    let mut started = Vec::new();
+    for place in places {
+        parts.settings.place = place;
+        let times = if place.device == Device::Cpu { count } else { 1 };
+        started.extend((0..times).map(|_| Worker::start(parts.clone(), stop.child_token())));
+    }
+    Ok(started)
 }

@@ -110,6 +110,7 @@ impl Process {
             settings: WorkerSettings {
                 folder: ground.jobs(),
                 threads: Some(1),
+                place: workers::devices::Place::default(),
                 lease: LEASE,
                 program,
                 arguments,

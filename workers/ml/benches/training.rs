@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             places: &batch.places,
             tokens: &batch.targets,
         };
-        let result = head_loss(states, network.model.head(), false, targets)?;
+        let result = head_loss(states, network.model.head(), false, targets, 1.0)?;
         let found = result.surrogate.backward();
         let mut gradients = ParameterSet::default();
         for (name, leaf) in leaves.iter() {

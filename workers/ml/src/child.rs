@@ -25,7 +25,8 @@ use std::{
 
 use crate::{
     Differentiable,
-    failure::Failure,
+    device::Device,
+    failure::{Failure, FailureCode},
     job::JobFile,
     message::ChildMessage,
     training::{self, Outcome},
@@ -41,15 +42,7 @@ pub fn run(job_path: &Path) -> ExitCode {
     let heard = Arc::clone(&stop);
     thread::spawn(move || listen(&heard));
     let path = job_path.to_path_buf();
-    // In a thread of its own a panic of the tensor library is an ordinary failure.
-    let worker = thread::Builder::new()
-        .name("training".to_owned())
-        .spawn(move || work(&path, stop));
-    let result = match worker.map(thread::JoinHandle::join) {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Failure::internal("go on", described(panic.as_ref()))),
-        Err(error) => Err(Failure::internal("start a thread", error)),
-    };
+    let result = guarded("training", move || work(&path, stop));
     match result {
         Ok(last) => {
             report::send(&last);
@@ -62,10 +55,29 @@ pub fn run(job_path: &Path) -> ExitCode {
     }
 }
 
+/// Does `work` in a thread called `name`, where a panic of the tensor library is an ordinary failure.
+pub(crate) fn guarded<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    match thread.map(thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(failure(&described(panic.as_ref()))),
+        Err(error) => Err(Failure::internal("start a thread", error)),
+    }
+}
+
 fn work(path: &Path, stop: Arc<AtomicBool>) -> Result<ChildMessage, Failure> {
     let job = JobFile::read(path)?;
-    let mut reporter = Reporter::new(&job, stop);
-    let outcome = training::run::<Differentiable>(&job, &burn_flex::FlexDevice, &mut reporter)?;
+    let (outcome, mut reporter) = match job.device {
+        Device::Cpu => {
+            let mut reporter = Reporter::new(&job, None, stop);
+            let outcome = training::run::<Differentiable>(&job, &burn_flex::FlexDevice, &mut reporter)?;
+            (outcome, reporter)
+        }
+        Device::Cuda { index } => with_cuda(&job, index, stop)?,
+    };
     reporter.flush();
     Ok(match outcome {
         Outcome::Stopped { step } => ChildMessage::Stopped { step },
@@ -74,6 +86,20 @@ fn work(path: &Path, stop: Arc<AtomicBool>) -> Result<ChildMessage, Failure> {
             reporter.completed(artifact)
         }
     })
+}
+
+#[cfg(feature = "cuda")]
+fn with_cuda(job: &JobFile, index: u32, stop: Arc<AtomicBool>) -> Result<(Outcome, Reporter), Failure> {
+    use crate::device::cuda;
+    let (device, handle) = cuda::open(index, job.kernels.as_deref())?;
+    let mut reporter = Reporter::new(job, Some(&device), stop);
+    let outcome = training::run::<cuda::DifferentiableCuda>(job, &handle, &mut reporter)?;
+    Ok((outcome, reporter))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn with_cuda(job: &JobFile, _: u32, _: Arc<AtomicBool>) -> Result<(Outcome, Reporter), Failure> {
+    Err(crate::device::not_built(job.device))
 }
 
 /// Waits for the parent's word. Without a parent nobody wants the result: the process ends here.
@@ -88,8 +114,41 @@ fn listen(stop: &AtomicBool) {
     std::process::exit(ORPHANED);
 }
 
+/// What a panic of the tensor library means. A device that has no memory left says so in no other way.
+fn failure(panic: &str) -> Failure {
+    let told = panic.to_lowercase().replace('_', " ");
+    if told.contains("out of memory") || told.contains("outofmemory") || told.contains("buffertoobig") {
+        let advice = "lower batch_size (and raise gradient_accumulation instead) or sequence_length";
+        return Failure::new(
+            FailureCode::OutOfMemory,
+            format!("the device has no memory left; {advice} ({panic})"),
+        );
+    }
+    Failure::internal("go on", panic)
+}
+
 fn described(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failure;
+    use crate::failure::FailureCode;
+
+    #[test]
+    fn a_device_without_memory_is_named_as_such() {
+        for panic in [
+            "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
+            "Can't allocate: OutOfMemory { size: 12 }",
+            "IoError::BufferTooBig",
+        ] {
+            let failure = failure(panic);
+            assert_eq!(failure.code, FailureCode::OutOfMemory, "{panic}");
+            assert!(failure.message.contains("batch_size"), "{failure}");
+        }
+        assert_eq!(failure("index out of bounds").code, FailureCode::Internal);
+    }
 }

@@ -31,6 +31,8 @@ pub enum FailureCode {
     DiskFull,
     /// The training does not fit into the memory that is free.
     OutOfMemory,
+    /// The device that the job file names is not there, or cannot be used by this build.
+    DeviceUnavailable,
     /// A fault of the program itself.
     Internal,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::source::DatasetFile,
+    device::Device,
     failure::{Failure, FailureCode},
     spec::TrainingSpec,
 };
@@ -46,6 +47,13 @@ pub struct JobFile {
     /// Threads to compute with; `None` is all cores. It takes effect through [`JobFile::environment`].
     #[serde(default)]
     pub threads: Option<u32>,
+    /// What to compute on. Default the processor.
+    #[serde(default)]
+    pub device: Device,
+    /// Where a device's compiled kernels are kept for the next process; `None` compiles them anew. Processes may
+    /// share it.
+    #[serde(default)]
+    pub kernels: Option<PathBuf>,
 }
 
 /// What is written beside the result.

@@ -14,6 +14,7 @@
 pub mod artifact;
 pub mod child;
 pub mod data;
+pub mod device;
 pub mod failure;
 pub mod files;
 pub mod inference;

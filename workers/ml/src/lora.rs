@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
     model::{
         config::{HEAD, ModelConfig},
-        ops::{Dropout, LowRank},
+        ops::{Dropout, LowRank, composed::wide},
     },
     parameters::{ParameterSet, matrix},
     random::{Purpose, stream},
@@ -64,7 +64,8 @@ pub fn initial<B: Backend>(
         } else {
             name
         };
-        set.insert(name, base.get(from)?);
+        // Trained in 32 bits, whatever the base is computed in.
+        set.insert(name, wide(base.get(from)?));
     }
     Ok(set)
 }

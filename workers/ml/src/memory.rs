@@ -4,12 +4,13 @@
 //! still be killed by the system, which the parent sees as signal 9.
 
 use crate::{
+    device::{Device, meter::Meter, probe},
     failure::{Failure, FailureCode},
     model::config::ModelConfig,
-    spec::Hyperparameters,
+    spec::{Hyperparameters, Precision},
 };
 
-/// Bytes of a number.
+/// Bytes of a number that is trained.
 const NUMBER: u64 = 4;
 
 /// Bytes that training needs at least: `trained` of the model's numbers with their gradients and the
@@ -32,7 +33,12 @@ pub fn needed(config: &ModelConfig, trained: u64, frozen: u64, chosen: &Hyperpar
     let of_token = 4 * width + 2 * queries + 2 * keys + 3 * feed + heads * length;
     let of_block = rows * length * of_token;
     let best = if chosen.keep_best { trained } else { 0 };
-    NUMBER * (4 * trained + best + frozen + layers * of_block)
+    // What is frozen, and what passes through the network.
+    let passing = match chosen.precision {
+        Precision::F32 => 4,
+        Precision::Bf16 => 2,
+    };
+    NUMBER * (4 * trained + best) + passing * (frozen + layers * of_block)
 }
 
 /// Refuses a training that needs more than `available` bytes.
@@ -55,10 +61,24 @@ pub fn check(needed: u64, available: u64) -> Result<(), Failure> {
     ))
 }
 
-/// Bytes the system could still give; `None` where it does not tell.
+/// Bytes that `device` could still give: the system's memory for the processor, its own for a GPU, all of it where it
+/// does not tell what is free. `None` where nothing is told.
 #[must_use]
-pub fn available() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
+pub fn available(device: Device) -> Option<u64> {
+    match device {
+        Device::Cpu => kilobytes("/proc/meminfo", "MemAvailable:"),
+        Device::Cuda { index } => {
+            let found = probe()
+                .ok()?
+                .devices
+                .into_iter()
+                .find(|found| found.index == index)?;
+            let reading = Meter::of(&found.bus_id).and_then(|meter| meter.read());
+            Some(reading.map_or(found.memory_bytes, |reading| {
+                reading.memory_total_bytes.saturating_sub(reading.memory_bytes)
+            }))
+        }
+    }
 }
 
 /// Bytes this process holds in memory; `None` where the system does not tell.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::FailureCode, files::FileEntry};
+use crate::{device::meter::Reading, failure::FailureCode, files::FileEntry};
 
 /// One line from the child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub enum ChildMessage {
         total_steps: u32,
         /// Steps already done by the checkpoint; 0 for a new training.
         resumed_step: u32,
-        /// `cpu`.
+        /// What computes: `cpu`, or such as `cuda:0 (NVIDIA H100 80GB HBM3)`.
         device: String,
         /// Numbers in the model.
         parameters: u64,
@@ -52,6 +52,9 @@ pub enum ChildMessage {
         eta_seconds: f64,
         /// Resident memory of the process; 0 where the system does not tell.
         memory_bytes: u64,
+        /// What its GPU is doing, where there is one that tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gpu: Option<Reading>,
         /// Every step since the last such message, in order.
         points: Vec<Point>,
     },

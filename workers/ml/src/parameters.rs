@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{
-    DType, Tensor, TensorData,
+    DType, FloatDType, Tensor, TensorData,
     backend::{AutodiffBackend, Backend},
 };
 
@@ -63,6 +63,22 @@ impl<B: Backend> ParameterSet<B> {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
+    }
+
+    /// The same matrices in `floats`; those that have them already are shared. Of a graph's leaves, gradients come
+    /// back in the leaves' own floats.
+    #[must_use]
+    pub fn cast(&self, floats: FloatDType) -> Self {
+        let cast = |tensor: &Tensor<B, 2>| match tensor.dtype() == DType::from(floats) {
+            true => tensor.clone(),
+            false => tensor.clone().cast(floats),
+        };
+        let tensors = self.tensors.iter();
+        Self {
+            tensors: tensors
+                .map(|(name, tensor)| (name.clone(), cast(tensor)))
+                .collect(),
+        }
     }
 
     /// How many numbers there are in all.

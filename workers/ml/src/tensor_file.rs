@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend};
 pub use header::TensorFile;
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -107,6 +107,8 @@ pub struct TensorFiles {
     files: Vec<TensorFile>,
     /// Of each tensor its file.
     of: BTreeMap<String, usize>,
+    /// What tensors become.
+    floats: FloatDType,
 }
 
 impl TensorFiles {
@@ -117,7 +119,17 @@ impl TensorFiles {
         for (index, file) in files.iter().enumerate() {
             of.extend(file.names().map(|name| (name.to_owned(), index)));
         }
-        Self { files, of }
+        Self {
+            files,
+            of,
+            floats: FloatDType::F32,
+        }
+    }
+
+    /// Its tensors become `floats` instead of 32-bit ones.
+    #[must_use]
+    pub fn becoming(self, floats: FloatDType) -> Self {
+        Self { floats, ..self }
     }
 
     /// The files.
@@ -149,7 +161,7 @@ impl TensorFiles {
     }
 
     /// The tensors, which must be exactly those of `expected` under the names that `naming` gives, in 32-bit
-    /// floats. Names that `ignored` accepts may be there too. Nothing is read before all names, types and shapes
+    /// floats unless [`TensorFiles::becoming`] says otherwise. Names that `ignored` accepts may be there too. Nothing is read before all names, types and shapes
     /// are as expected.
     ///
     /// # Errors
@@ -173,7 +185,7 @@ impl TensorFiles {
         Ok(set)
     }
 
-    /// The tensor `name` as a matrix of 32-bit floats.
+    /// The tensor `name` as a matrix of 32-bit floats, or what [`TensorFiles::becoming`] says.
     ///
     /// # Errors
     /// As [`TensorFiles::bytes`], and an internal failure for another type or shape than it has.
@@ -191,7 +203,8 @@ impl TensorFiles {
             _ => return Err(Failure::internal("read a tensor of another type or shape", name)),
         };
         let data = TensorData::from_bytes_vec(self.bytes(name)?, shape, dtype);
-        Ok(Tensor::from_data(data.convert_dtype(DType::F32), device))
+        let floats = DType::from(self.floats);
+        Ok(Tensor::from_data(data.convert_dtype(floats), (device, floats)))
     }
 
     fn check(&self, wanted: &[(String, &Expected)], ignored: impl Fn(&str) -> bool) -> Result<(), Failure> {

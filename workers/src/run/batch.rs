@@ -3,7 +3,8 @@
 //! One rule: whatever the child says, a batch stays well below what the log takes at once; what is left out
 //! is counted.
 
-use domain::jobs::progress::{Batch, Evaluation, LogLine, Point, Sample};
+use domain::jobs::progress::{Batch, Evaluation, GpuUse, LogLine, Point, Sample};
+use ml::device::meter::Reading;
 
 /// Points per batch: what a chart of one second can show. More would cost more than it tells (JB-5).
 const POINTS: usize = 60;
@@ -49,13 +50,17 @@ impl Pending {
         self.batch.total_steps = total_steps;
     }
 
-    /// How it goes on: seconds to the end, and resident bytes (0: unknown).
-    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64) {
+    /// How it goes on: seconds to the end, resident bytes (0: unknown), and what the GPU is doing.
+    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64, gpu: Option<Reading>) {
         let eta = eta_seconds
             .is_finite()
             .then(|| eta_seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32);
         self.batch.eta_seconds = eta;
         self.batch.memory_bytes = (memory_bytes > 0).then_some(memory_bytes);
+        self.batch.gpu = gpu.map(|reading| GpuUse {
+            busy_percent: reading.busy_percent,
+            memory_bytes: reading.memory_bytes,
+        });
         self.any = true;
     }
 
@@ -120,6 +125,7 @@ impl Pending {
         *self = Self::new(batch.step, batch.total_steps);
         self.batch.eta_seconds = batch.eta_seconds;
         self.batch.memory_bytes = batch.memory_bytes;
+        self.batch.gpu = batch.gpu;
         batch
     }
 }

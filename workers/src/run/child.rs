@@ -24,10 +24,15 @@ use super::{lines::Lines, output::Output};
 use crate::{folders::AttemptFolder, settings::WorkerSettings};
 
 /// What of the worker's environment the child gets; nothing in it is secret.
-const ENVIRONMENT: &[&str] = &[
+pub(crate) const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
     "TMPDIR",
+    // Where NVIDIA's libraries and headers are, and which devices are ours.
+    "LD_LIBRARY_PATH",
+    "CUDA_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     #[cfg(feature = "fail-points")]
     "ANNEAL_FAIL_POINTS",
     #[cfg(feature = "fail-points")]

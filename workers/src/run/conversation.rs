@@ -198,11 +198,12 @@ impl<'a> Conversation<'a> {
                 total_steps,
                 eta_seconds,
                 memory_bytes,
+                gpu,
                 points,
                 ..
             } => {
                 self.pending.standing(step, total_steps);
-                self.pending.outlook(eta_seconds, memory_bytes);
+                self.pending.outlook(eta_seconds, memory_bytes, gpu);
                 for point in points {
                     self.pending.point(Point {
                         step: point.step,

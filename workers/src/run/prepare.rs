@@ -56,6 +56,8 @@ pub(super) async fn prepare(
         resume_from: found.from.map(|(path, _)| path),
         outputs: Outputs::default(),
         threads: parts.settings.threads,
+        device: parts.settings.place.device,
+        kernels: Some(parts.settings.kernels()),
     };
     let mut pending = Pending::new(step, order.spec.parameters.steps);
     found

@@ -15,6 +15,7 @@ use std::{
 use super::ORPHANED;
 use crate::{
     artifact::Artifact,
+    device::{CudaDevice, meter::Meter},
     job::JobFile,
     memory,
     message::{ChildMessage, FinalMetrics, LogLevel, Point},
@@ -28,6 +29,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Reporter {
     job_id: String,
+    /// What computes.
+    device: String,
+    meter: Option<Meter>,
     /// 0 until the training has begun.
     total_steps: u32,
     stop: Arc<AtomicBool>,
@@ -43,10 +47,16 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(job: &JobFile, stop: Arc<AtomicBool>) -> Self {
+    /// For a training on the processor, or on `gpu`.
+    pub(super) fn new(job: &JobFile, gpu: Option<&CudaDevice>, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
         Self {
             job_id: job.job_id.clone(),
+            device: match gpu {
+                Some(gpu) => format!("{} ({})", job.device, gpu.name),
+                None => job.device.to_string(),
+            },
+            meter: gpu.and_then(|gpu| Meter::of(&gpu.bus_id)),
             total_steps: 0,
             stop,
             points: Vec::new(),
@@ -75,6 +85,7 @@ impl Reporter {
             tokens: self.tokens,
             eta_seconds: each * f64::from(self.total_steps - last.step),
             memory_bytes: memory::resident().unwrap_or(0),
+            gpu: self.meter.as_ref().and_then(Meter::read),
             points: std::mem::take(&mut self.points),
         });
         self.last_told = Instant::now();
@@ -113,7 +124,7 @@ impl Watcher for Reporter {
             job_id: self.job_id.clone(),
             total_steps: self.total_steps,
             resumed_step: facts.resumed_step,
-            device: "cpu".to_owned(),
+            device: self.device.clone(),
             parameters: facts.parameters,
             trainable_parameters: facts.trainable_parameters,
             train_tokens: facts.train_tokens,

@@ -7,7 +7,7 @@ pub mod weights;
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, backend::Backend};
 use serde_json::{Value, json};
 
 use super::{
@@ -56,6 +56,18 @@ pub struct ModelFolder<B: Backend> {
 /// [`FailureCode::BaseModelInvalid`] with what is missing, surplus, of another shape or damaged, and for a
 /// tokenizer with more tokens than the model.
 pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B>, Failure> {
+    load_as(path, FloatDType::F32, device)
+}
+
+/// As [`load`], with the parameters in `floats` on the device.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_as<B: Backend>(
+    path: &Path,
+    floats: FloatDType,
+    device: &B::Device,
+) -> Result<ModelFolder<B>, Failure> {
     let read = |name: &str| {
         let file = path.join(name);
         std::fs::read(&file)
@@ -75,7 +87,7 @@ pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B
         GenerationSettings::of(&config)
     };
     config.end_texts_with(&generation.ends_of_text);
-    let parameters = weights::read(&weights::open(path)?, &config, device)?;
+    let parameters = weights::read(&weights::open(path)?.becoming(floats), &config, device)?;
     Ok(ModelFolder {
         config,
         parameters,

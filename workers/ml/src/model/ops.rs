@@ -5,6 +5,8 @@
 
 pub mod by_hand;
 pub mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 mod differentiable;
 pub mod dropout;
 mod flex;
@@ -118,5 +120,11 @@ pub trait TransformerOps: Backend {
         adapter: Option<LowRank<Self>>,
     ) -> Tensor<Self, 2> {
         composed::linear(x, weight, orientation, bias, adapter)
+    }
+
+    /// What `dropout` multiplies the elements of a matrix of `shape` with, row by row, in 32-bit floats. It is
+    /// data: no gradient flows to it.
+    fn dropout_factors(shape: [usize; 2], dropout: Dropout, device: &Self::Device) -> Tensor<Self, 2> {
+        composed::dropout_factors(shape, dropout, device)
     }
 }

@@ -4,6 +4,7 @@
 //! old specification keeps its bytes; what depends on the size of the dataset is worked out once, in
 //! [`Hyperparameters::steps_over`].
 
+use burn::tensor::FloatDType;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -142,6 +143,17 @@ pub enum Precision {
     F32,
     /// The frozen base and activations in bfloat16, what is trained and the optimiser in 32 bits; CUDA only.
     Bf16,
+}
+
+impl Precision {
+    /// What a frozen base and activations are.
+    #[must_use]
+    pub fn floats(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
 }
 
 /// Steps of a training whose dataset is known.

@@ -32,8 +32,8 @@ pub struct HeadLoss<B: AutodiffBackend> {
     pub surrogate: Tensor<B, 1>,
 }
 
-/// The mean cross-entropy of `targets` for `hidden` `[n, width]` and `head` `[vocabulary, width]`; gradients
-/// flow to `head` where `head_learns`.
+/// The mean cross-entropy of `targets` for `hidden` `[n, width]` and `head` `[vocabulary, width]`. The gradients
+/// are those of `share` times it; they flow to `head` where `head_learns`.
 ///
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
@@ -42,13 +42,14 @@ pub fn head_loss<B: AutodiffBackend<InnerBackend: TransformerGradients>>(
     head: Tensor<B, 2>,
     head_learns: bool,
     targets: Targets<'_>,
+    share: f64,
 ) -> Result<HeadLoss<B>, Failure> {
     let selected = select(hidden, targets.places);
     let count = targets.tokens.len() as f64;
     let wanted = HeadWanted {
         states: true,
         head: head_learns,
-        scale: 1.0 / count,
+        scale: share / count,
     };
     let (states, weights) = (selected.clone().inner(), head.clone().inner());
     let found = B::InnerBackend::head_losses(states, weights, targets.tokens, wanted)?;

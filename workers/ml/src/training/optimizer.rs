@@ -2,7 +2,7 @@
 //!
 //! Rule: the order of operations is that of `torch.optim.AdamW`, which a test compares with.
 
-use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, backend::Backend};
 
 use crate::{
     failure::Failure,
@@ -103,12 +103,14 @@ impl<B: Backend> AdamW<B> {
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
 pub fn clip<B: Backend>(gradients: &mut ParameterSet<B>, limit: f64) -> Result<f64, Failure> {
-    let mut sum = 0.0;
-    for (_, gradient) in gradients.iter() {
-        let square = values((gradient.clone() * gradient.clone()).sum())?;
-        sum += f64::from(square.first().copied().unwrap_or(0.0));
-    }
-    let norm = sum.sqrt();
+    let square = |gradient: &Tensor<B, 2>| (gradient.clone() * gradient.clone()).sum();
+    let squares: Vec<_> = gradients.iter().map(|(_, gradient)| square(gradient)).collect();
+    // Read together: each reading waits for the device.
+    let squares = match squares.is_empty() {
+        true => Vec::new(),
+        false => values(Tensor::cat(squares, 0))?,
+    };
+    let norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
     let factor = limit / (norm + 1e-6);
     if limit > 0.0 && factor < 1.0 {
         for name in gradients.names() {

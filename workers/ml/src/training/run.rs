@@ -170,7 +170,7 @@ fn prepare<B: TrainingBackend>(
         base_hash,
     } = Basis::<B>::of(job, &sources, stored, device)?;
     let chosen = &job.spec.hyperparameters;
-    if let Some(available) = memory::available() {
+    if let Some(available) = memory::available(job.device) {
         let trained = parameters.count();
         memory::check(
             memory::needed(task.config(), trained, size - trained, chosen),
@@ -255,7 +255,12 @@ impl<B: TrainingBackend> Basis<B> {
             )
         };
         if let (true, Some(folder)) = (job.spec.method.needs_base(), &job.base_model_dir) {
-            let base = folder::load::<B::InnerBackend>(folder, device)?;
+            // What is trained keeps 32 bits; what is frozen has those that the network computes in.
+            let floats = match job.spec.method {
+                Method::Lora => job.spec.hyperparameters.precision.floats(),
+                Method::Full | Method::Scratch => Precision::F32.floats(),
+            };
+            let base = folder::load_as::<B::InnerBackend>(folder, floats, device)?;
             let length = job.spec.hyperparameters.sequence_length as usize;
             if length > base.config.context() {
                 return Err(Failure::new(

@@ -22,7 +22,7 @@ use crate::{
         tokenizer::Tokenizer,
     },
     failure::{Failure, FailureCode},
-    inference::Choice,
+    inference::{Choice, Network},
     parameters::ParameterSet,
     random::{Purpose, stream},
     spec::{Hyperparameters, Steps},
@@ -221,7 +221,6 @@ impl<B: TrainingBackend> Session<B> {
     /// many it has, as in `transformers` since 4.46, so that cutting a batch into micro-batches changes nothing.
     fn gradients(&self, step: u32, batches: &[Batch]) -> Result<Gradients<B>, Failure> {
         let leaves = ParameterSet::<B>::leaves(&self.parameters);
-        let network = self.task.differentiable(&leaves)?;
         let learnt: usize = batches.iter().map(|batch| batch.targets.len()).sum();
         let mut sum = Gradients {
             gradients: ParameterSet::default(),
@@ -234,6 +233,10 @@ impl<B: TrainingBackend> Session<B> {
                 continue;
             }
             let share = batch.targets.len() as f64 / learnt as f64;
+            // A graph of its own: going back through it uses up all but the leaves.
+            let network = self
+                .task
+                .differentiable(&leaves.cast(self.chosen.precision.floats()))?;
             let (seed, step, micro) = (self.chosen.seed, u64::from(step), micro as u64);
             let dropout = (self.task.dropout(), stream(seed, Purpose::Dropout, step, micro));
             let states = hidden(&network, batch, Some(dropout));
@@ -241,8 +244,9 @@ impl<B: TrainingBackend> Session<B> {
                 places: &batch.places,
                 tokens: &batch.targets,
             };
-            let result = head_loss(states, network.model.head(), self.task.head_learns(), targets)?;
-            let found = result.surrogate.mul_scalar(share).backward();
+            let learns = self.task.head_learns();
+            let result = head_loss(states, network.model.head(), learns, targets, share)?;
+            let found = result.surrogate.backward();
             for (name, leaf) in leaves.iter() {
                 if let Some(gradient) = leaf.grad(&found) {
                     let total = match sum.gradients.take(name) {
@@ -262,7 +266,7 @@ impl<B: TrainingBackend> Session<B> {
     /// # Errors
     /// [`FailureCode::LossNotFinite`].
     pub fn evaluate(&mut self) -> Result<Evaluation, Failure> {
-        let network = self.task.plain(&self.parameters)?;
+        let network = self.plain()?;
         let (mut sum, mut count) = (0.0, 0);
         for batch in &self.evaluation {
             let targets = Targets {
@@ -289,6 +293,12 @@ impl<B: TrainingBackend> Session<B> {
         self.progress.evaluations.push(evaluation);
         self.judge(evaluation);
         Ok(evaluation)
+    }
+
+    /// The network as it is now.
+    fn plain(&self) -> Result<Network<B::InnerBackend>, Failure> {
+        self.task
+            .plain(&self.parameters.cast(self.chosen.precision.floats()))
     }
 
     /// Compares `evaluation` with the best so far.
@@ -335,7 +345,7 @@ impl<B: TrainingBackend> Session<B> {
     /// # Errors
     /// An internal failure.
     pub fn sample(&self, prompt: &Prompt) -> Result<String, Failure> {
-        let network = self.task.plain(&self.parameters)?;
+        let network = self.plain()?;
         let choice = Choice {
             temperature: SAMPLE_TEMPERATURE,
             top_k: SAMPLE_TOP_K,

@@ -13,3 +13,5 @@ mod parity;
 mod reference;
 mod shards_refused;
 mod support;
+#[cfg(feature = "vulkan")]
+mod vulkan;

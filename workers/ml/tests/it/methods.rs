@@ -73,7 +73,7 @@ fn gradients(batch: &Batch) -> (f64, Gradients) {
         tokens: &batch.targets,
     };
     let states = hidden(&network, batch, None);
-    let found = head_loss(states, network.model.head(), true, targets).expect("a loss");
+    let found = head_loss(states, network.model.head(), true, targets, 1.0).expect("a loss");
     let graph = found.surrogate.backward();
     let gradient = |(name, leaf): (&str, &Tensor<Differentiable, 2>)| {
         let numbers = values(leaf.grad(&graph).expect(name)).expect("numbers");

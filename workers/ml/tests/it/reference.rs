@@ -109,7 +109,7 @@ pub fn compare_step(
         places: &batch.places,
         tokens: &batch.targets,
     };
-    let result = head_loss(states, network.model.head(), task.head_learns(), targets).expect("a loss");
+    let result = head_loss(states, network.model.head(), task.head_learns(), targets, 1.0).expect("a loss");
     let theirs = reference.floats(&format!("{prefix}loss"))[0];
     println!("{prefix}loss {} against {theirs}", result.loss);
     assert!((result.loss - f64::from(theirs)).abs() < 1e-5);

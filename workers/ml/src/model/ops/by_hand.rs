@@ -6,8 +6,8 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{
-    LinearGradients, LinearInputs, LowRank, Orientation, Sight, Wanted,
-    composed::{self, CUBIC, ROOT},
+    LinearGradients, LinearInputs, LowRank, Orientation, Sight, TransformerOps, Wanted,
+    composed::{self, CUBIC, ROOT, like, wide},
 };
 
 /// See [`super::TransformerGradients::layer_norm_gradient`].
@@ -18,12 +18,17 @@ pub fn layer_norm_gradient<B: Backend>(
     epsilon: f64,
     affine: bool,
 ) -> (Tensor<B, 2>, Option<[Tensor<B, 2>; 2]>) {
+    let model = x.dtype();
+    let (x, dy) = (wide(x), wide(dy));
     let (normed, scale) = composed::normalised(x, epsilon);
-    let affine = affine.then(|| [(dy.clone() * normed.clone()).sum_dim(0), dy.clone().sum_dim(0)]);
-    let scaled = dy * gain;
+    let affine = affine.then(|| {
+        let found = [(dy.clone() * normed.clone()).sum_dim(0), dy.clone().sum_dim(0)];
+        found.map(|gradient| like(gradient, model))
+    });
+    let scaled = dy * wide(gain);
     let along = (scaled.clone() * normed.clone()).mean_dim(1);
     let dx = (scaled.clone() - scaled.mean_dim(1) - normed * along) * scale;
-    (dx, affine)
+    (like(dx, model), affine)
 }
 
 /// See [`super::TransformerGradients::rms_norm_gradient`].
@@ -34,22 +39,26 @@ pub fn rms_norm_gradient<B: Backend>(
     epsilon: f64,
     affine: bool,
 ) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    let model = x.dtype();
+    let (x, dy) = (wide(x), wide(dy));
     let (normed, scale) = composed::unit(x, epsilon);
-    let affine = affine.then(|| (dy.clone() * normed.clone()).sum_dim(0));
-    let scaled = dy * gain;
+    let affine = affine.then(|| like((dy.clone() * normed.clone()).sum_dim(0), model));
+    let scaled = dy * wide(gain);
     let along = (scaled.clone() * normed.clone()).mean_dim(1);
-    ((scaled - normed * along) * scale, affine)
+    (like((scaled - normed * along) * scale, model), affine)
 }
 
 /// See [`super::TransformerGradients::gelu_new_gradient`].
 pub fn gelu_new_gradient<B: Backend>(dy: Tensor<B, 2>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let model = x.dtype();
+    let (x, dy) = (wide(x), wide(dy));
     let gate = composed::gelu_gate(&x);
     // d/dx x·σ(p(x)) = σ + x·σ·(1 − σ)·p′(x), with p′(x) = 2·ROOT·(1 + 3·CUBIC·x²)
     let slope = (x.clone() * x.clone())
         .mul_scalar(6.0 * ROOT * CUBIC)
         .add_scalar(2.0 * ROOT);
     let bend = x * slope * gate.clone().neg().add_scalar(1.0);
-    dy * gate * bend.add_scalar(1.0)
+    like(dy * gate * bend.add_scalar(1.0), model)
 }
 
 /// See [`super::TransformerGradients::swiglu_gradient`].
@@ -58,11 +67,13 @@ pub fn swiglu_gradient<B: Backend>(
     gate: Tensor<B, 2>,
     up: Tensor<B, 2>,
 ) -> [Tensor<B, 2>; 2] {
+    let model = up.dtype();
+    let [dy, gate, up] = [dy, gate, up].map(wide);
     let sigmoid = burn::tensor::activation::sigmoid(gate.clone());
     let silu = gate * sigmoid.clone();
     // silu′ = σ + silu·(1 − σ)
     let slope = sigmoid.clone() + silu.clone() * sigmoid.neg().add_scalar(1.0);
-    [dy.clone() * up * slope, dy * silu]
+    [dy.clone() * up * slope, dy * silu].map(|gradient| like(gradient, model))
 }
 
 /// See [`super::TransformerGradients::attention_gradient`].
@@ -91,8 +102,11 @@ pub fn attention_gradient<B: Backend>(
     let (queries, dy) = (shared(queries), shared(composed::split(dy, batch, heads)));
     let d_values = weights.clone().swap_dims(2, 3).matmul(dy.clone());
     let d_weights = dy.matmul(values.swap_dims(2, 3));
+    let model = d_weights.dtype();
+    let (weights, d_weights) = (wide(weights), wide(d_weights));
     let along = (d_weights.clone() * weights.clone()).sum_dim(3);
     let d_scores = (weights * (d_weights - along)).mul_scalar(1.0 / (size as f64).sqrt());
+    let d_scores = like(d_scores, model);
     let d_queries = d_scores.clone().matmul(keys);
     let d_keys = d_scores.swap_dims(2, 3).matmul(queries);
     let join = |x: Tensor<B, 4>| x.swap_dims(1, 2).reshape([key_rows, key_width]);
@@ -119,7 +133,7 @@ pub fn packed_attention_gradient<B: Backend>(
 }
 
 /// See [`super::TransformerGradients::linear_gradient`].
-pub fn linear_gradient<B: Backend>(
+pub fn linear_gradient<B: TransformerOps>(
     dy: Tensor<B, 2>,
     inputs: LinearInputs<B>,
     wanted: Wanted,
@@ -138,7 +152,7 @@ pub fn linear_gradient<B: Backend>(
         up: None,
     };
     if wanted.bias {
-        found.bias = Some(dy.clone().sum_dim(0));
+        found.bias = Some(like(wide(dy.clone()).sum_dim(0), dy.dtype()));
     }
     if wanted.weight {
         found.weight = Some(match orientation {

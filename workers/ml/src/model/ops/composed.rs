@@ -1,15 +1,36 @@
 //! The operations composed of those every backend has: their meaning, and the oracle of the tests.
 //!
-//! Rule: differentiated by burn's own rules, these give the gradients that [`super::gradients`] works by hand.
+//! Rules: differentiated by burn's own rules, these give the gradients that [`super::gradients`] works by hand. Of
+//! matrices in fewer than 32 bits (bfloat16 on a GPU), means, sums and softmax are worked out in 32 bits and
+//! rounded once, at the end, as PyTorch's kernels do it.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation, backend::Backend};
+use burn::tensor::{
+    Bool, DType, FloatDType, Int, Tensor, TensorData, activation,
+    backend::{Backend, BackendTypes},
+};
 
-use super::{Dropout, LowRank, Orientation, Sight};
+use super::{Dropout, LowRank, Orientation, Sight, TransformerOps};
 
 /// √(2/π), of the tanh form of GELU.
 pub const ROOT: f64 = 0.797_884_560_802_865_4;
 /// The cubic coefficient of the tanh form of GELU.
 pub const CUBIC: f64 = 0.044_715;
+
+/// `x` in 32-bit floats.
+pub(crate) fn wide<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    match x.dtype() {
+        DType::F32 => x,
+        _ => x.cast(FloatDType::F32),
+    }
+}
+
+/// `x` in the floats that `model` has.
+pub(crate) fn like<B: Backend, const D: usize>(x: Tensor<B, D>, model: DType) -> Tensor<B, D> {
+    match x.dtype() == model {
+        true => x,
+        false => x.cast(model),
+    }
+}
 
 /// See [`super::TransformerOps::layer_norm_rows`].
 pub fn layer_norm_rows<B: Backend>(
@@ -18,8 +39,9 @@ pub fn layer_norm_rows<B: Backend>(
     bias: Tensor<B, 2>,
     epsilon: f64,
 ) -> Tensor<B, 2> {
-    let (normed, _) = normalised(x, epsilon);
-    normed * gain + bias
+    let model = x.dtype();
+    let (normed, _) = normalised(wide(x), epsilon);
+    like(normed * wide(gain) + wide(bias), model)
 }
 
 /// Rows with mean 0 and variance 1, and the 1 / deviation `[n, 1]` of each.
@@ -31,8 +53,9 @@ pub(super) fn normalised<B: Backend>(x: Tensor<B, 2>, epsilon: f64) -> (Tensor<B
 
 /// See [`super::TransformerOps::rms_norm_rows`].
 pub fn rms_norm_rows<B: Backend>(x: Tensor<B, 2>, gain: Tensor<B, 2>, epsilon: f64) -> Tensor<B, 2> {
-    let (normed, _) = unit(x, epsilon);
-    normed * gain
+    let model = x.dtype();
+    let (normed, _) = unit(wide(x), epsilon);
+    like(normed * wide(gain), model)
 }
 
 /// Rows with mean square 1, and what each was multiplied by, `[n, 1]`.
@@ -47,8 +70,10 @@ pub(super) fn unit<B: Backend>(x: Tensor<B, 2>, epsilon: f64) -> (Tensor<B, 2>, 
 
 /// See [`super::TransformerOps::gelu_new`]. Written with the sigmoid, for `(1 + tanh u) / 2 = sigmoid(2u)`.
 pub fn gelu_new<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let model = x.dtype();
+    let x = wide(x);
     let gate = gelu_gate(&x);
-    x * gate
+    like(x * gate, model)
 }
 
 /// What GELU multiplies its input by.
@@ -59,7 +84,9 @@ pub(super) fn gelu_gate<B: Backend>(x: &Tensor<B, 2>) -> Tensor<B, 2> {
 
 /// See [`super::TransformerOps::swiglu`].
 pub fn swiglu<B: Backend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
-    gate.clone() * activation::sigmoid(gate) * up
+    let model = up.dtype();
+    let gate = wide(gate);
+    like(gate.clone() * activation::sigmoid(gate) * wide(up), model)
 }
 
 /// See [`super::TransformerOps::rotate`].
@@ -71,14 +98,15 @@ pub fn rotate<B: Backend>(
 ) -> Tensor<B, 2> {
     let [rows, width] = x.dims();
     let half = width / heads / 2;
-    let x = x.reshape([rows, heads, 2 * half]);
+    let model = x.dtype();
+    let x = wide(x).reshape([rows, heads, 2 * half]);
     let (low, high) = (x.clone().narrow(2, 0, half), x.narrow(2, half, half));
     let (cos, sin) = (cos.unsqueeze_dim::<3>(1), sin.unsqueeze_dim::<3>(1));
     let turned = vec![
         low.clone() * cos.clone() - high.clone() * sin.clone(),
         high * cos + low * sin,
     ];
-    Tensor::cat(turned, 2).reshape([rows, width])
+    like(Tensor::cat(turned, 2), model).reshape([rows, width])
 }
 
 /// See [`super::TransformerOps::attention`].
@@ -113,7 +141,7 @@ pub(super) fn split<B: Backend>(x: Tensor<B, 2>, batch: usize, heads: usize) -> 
         .swap_dims(1, 2)
 }
 
-/// The softmax of scaled scores within sight: `[batch, heads, queries, keys]` of `queries`
+/// The softmax of scaled scores within sight, in the floats of `queries`: `[batch, heads, queries, keys]` of `queries`
 /// `[batch, heads, q, size]` and `keys` `[batch, key_heads, k, size]`.
 pub(super) fn attention_weights<B: Backend>(
     queries: Tensor<B, 4>,
@@ -123,11 +151,13 @@ pub(super) fn attention_weights<B: Backend>(
     let [batch, heads, length, size] = queries.dims();
     let [_, key_heads, seen, _] = keys.dims();
     let group = heads / key_heads;
+    let model = queries.dtype();
     let scores = queries
         .mul_scalar(1.0 / (size as f64).sqrt())
         .reshape([batch, key_heads, group * length, size])
         .matmul(keys.swap_dims(2, 3))
         .reshape([batch, heads, length, seen]);
+    let scores = wide(scores);
     let scores = match hidden(sight, length, seen, &scores.device()) {
         Some(hidden) => {
             let hidden = hidden.expand(scores.dims());
@@ -135,7 +165,7 @@ pub(super) fn attention_weights<B: Backend>(
         }
         None => scores,
     };
-    activation::softmax(scores, 3)
+    like(activation::softmax(scores, 3), model)
 }
 
 /// True where a query does not see a key, `[batch or 1, 1, queries, keys]`; `None` where all see all.
@@ -173,7 +203,7 @@ pub(super) fn unpack<B: Backend>(packed: &Tensor<B, 2>) -> [Tensor<B, 2>; 3] {
 }
 
 /// See [`super::TransformerOps::linear`].
-pub fn linear<B: Backend>(
+pub fn linear<B: TransformerOps>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     orientation: Orientation,
@@ -206,11 +236,20 @@ pub(super) fn in_out<B: Backend>(weight: Tensor<B, 2>, orientation: Orientation)
 }
 
 /// `x` times the factors of `dropout`.
-pub(super) fn dropped<B: Backend>(x: Tensor<B, 2>, dropout: Option<Dropout>) -> Tensor<B, 2> {
+pub(super) fn dropped<B: TransformerOps>(x: Tensor<B, 2>, dropout: Option<Dropout>) -> Tensor<B, 2> {
     let Some(dropout) = dropout else { return x };
-    let [rows, columns] = x.dims();
+    let factors = B::dropout_factors(x.dims(), dropout, &x.device());
+    let model = x.dtype();
+    x * like(factors, model)
+}
+
+/// See [`super::TransformerOps::dropout_factors`]: worked out by the processor.
+pub fn dropout_factors<B: Backend>(
+    [rows, columns]: [usize; 2],
+    dropout: Dropout,
+    device: &<B as BackendTypes>::Device,
+) -> Tensor<B, 2> {
     let mut factors = vec![0.0; rows * columns];
     dropout.factors(0, &mut factors);
-    let factors = Tensor::from_data(TensorData::new(factors, [rows, columns]), &x.device());
-    x * factors
+    Tensor::from_data(TensorData::new(factors, [rows, columns]), device)
 }

@@ -5,8 +5,8 @@
 //! 1, 2, 3", SC 2011), so it is the same for every number of threads, every backend and every machine.
 
 /// Elements are numbered in groups: the first half takes the generator's first word, the other its second.
-const GROUP: usize = 32;
-const HALF: usize = GROUP / 2;
+pub(crate) const GROUP: usize = 32;
+pub(crate) const HALF: usize = GROUP / 2;
 
 /// What is dropped of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,11 +24,22 @@ impl Dropout {
         (1.0 / (1.0 - self.probability)) as f32
     }
 
+    /// Words below it drop their element.
+    #[must_use]
+    pub fn threshold(&self) -> u32 {
+        (self.probability * 4_294_967_296.0) as u32
+    }
+
+    /// The generator's key.
+    #[must_use]
+    pub fn words(&self) -> [u32; 2] {
+        [self.key as u32, (self.key >> 32) as u32]
+    }
+
     /// Fills `factors` with what the elements from number `start` on are multiplied by: 0 or [`Dropout::scale`].
     #[inline(always)]
     pub fn factors(&self, start: usize, factors: &mut [f32]) {
-        let (threshold, scale) = ((self.probability * 4_294_967_296.0) as u32, self.scale());
-        let key = [self.key as u32, (self.key >> 32) as u32];
+        let (threshold, scale, key) = (self.threshold(), self.scale(), self.words());
         let (mut group, mut skip) = (start / GROUP, start % GROUP);
         let mut rest = factors;
         let mut whole = [0f32; GROUP];

@@ -137,6 +137,6 @@ pub trait TransformerGradients: TransformerOps {
         tokens: &[i32],
         wanted: HeadWanted,
     ) -> Result<HeadLosses<Self>, Failure> {
-        head::losses(&states, &head, tokens, wanted)
+        head::losses(&states, &head, tokens, wanted, head::SCORES)
     }
 }

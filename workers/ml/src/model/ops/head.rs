@@ -5,9 +5,10 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, backend::Backend};
 
+use super::composed::{like, wide};
 use crate::{failure::Failure, parameters::values};
 
-/// Scores worked on at once, at most (32 MiB).
+/// Scores that a processor works on at once, at most (32 MiB).
 pub(crate) const SCORES: usize = 1 << 23;
 
 /// What [`super::TransformerGradients::head_losses`] gives.
@@ -32,12 +33,17 @@ pub struct HeadWanted {
     pub scale: f64,
 }
 
-/// How many rows are worked on at once with `vocabulary` scores each.
+/// How many rows a processor works on at once with `vocabulary` scores each.
 pub(crate) fn rows_at_once(vocabulary: usize) -> usize {
-    (SCORES / vocabulary.max(1)).max(1)
+    rows_within(SCORES, vocabulary)
 }
 
-/// See [`super::TransformerGradients::head_losses`].
+/// How many rows of `vocabulary` scores are at most `scores`.
+fn rows_within(scores: usize, vocabulary: usize) -> usize {
+    (scores / vocabulary.max(1)).max(1)
+}
+
+/// See [`super::TransformerGradients::head_losses`]; at most `scores` of them are worked on at once.
 ///
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
@@ -46,18 +52,23 @@ pub fn losses<B: Backend>(
     head: &Tensor<B, 2>,
     tokens: &[i32],
     wanted: HeadWanted,
+    scores: usize,
 ) -> Result<HeadLosses<B>, Failure> {
-    let at_once = rows_at_once(head.dims()[0]);
-    let mut sum = 0.0;
+    let at_once = rows_within(scores, head.dims()[0]);
+    let model = states.dtype();
+    let mut all = Vec::new();
     let mut state_gradients = Vec::new();
     let mut head_gradient: Option<Tensor<B, 2>> = None;
     for (index, tokens) in tokens.chunks(at_once).enumerate() {
         let rows = states.clone().narrow(0, index * at_once, tokens.len());
         let (losses, gradient) = of_rows(rows.clone(), head.clone(), tokens);
-        sum += values(losses)?.into_iter().map(f64::from).sum::<f64>();
-        let gradient = gradient.mul_scalar(wanted.scale);
+        all.push(losses);
+        if !(wanted.states || wanted.head) {
+            continue;
+        }
+        let gradient = like(gradient.mul_scalar(wanted.scale), model);
         if wanted.head {
-            let part = gradient.clone().transpose().matmul(rows);
+            let part = wide(gradient.clone().transpose().matmul(rows));
             head_gradient = Some(match head_gradient.take() {
                 Some(sum) => sum + part,
                 None => part,
@@ -67,10 +78,15 @@ pub fn losses<B: Backend>(
             state_gradients.push(gradient.matmul(head.clone()));
         }
     }
+    // Read together: each reading waits for the device.
+    let losses = match all.is_empty() {
+        true => Vec::new(),
+        false => values(Tensor::cat(all, 0))?,
+    };
     Ok(HeadLosses {
-        sum,
+        sum: losses.into_iter().map(f64::from).sum(),
         states: (!state_gradients.is_empty()).then(|| Tensor::cat(state_gradients, 0)),
-        head: head_gradient,
+        head: head_gradient.map(|gradient| like(gradient, model)),
     })
 }
 
@@ -84,7 +100,7 @@ fn of_rows<B: Backend>(
         TensorData::new(tokens.to_vec(), [tokens.len(), 1]),
         &rows.device(),
     );
-    let scores = rows.matmul(head.transpose());
+    let scores = wide(rows.matmul(head.transpose()));
     let shifted = scores.clone() - scores.max_dim(1);
     let chosen = shifted.clone().gather(1, target.clone());
     let powers = shifted.exp();

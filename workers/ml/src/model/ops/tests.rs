@@ -403,7 +403,7 @@ fn losses_through_the_head_are_those_of_the_composed_form() {
         scale: 0.25,
     };
     let ours = Flex::head_losses(states.clone(), matrix.clone(), &tokens, wanted).expect("losses");
-    let theirs = head::losses(&states, &matrix, &tokens, wanted).expect("losses");
+    let theirs = head::losses(&states, &matrix, &tokens, wanted, head::SCORES).expect("losses");
     assert!((ours.sum / theirs.sum - 1.0).abs() < 1e-6, "{ours:?}");
     let both =
         |found: super::HeadLosses<Flex>| [found.states, found.head].map(|found| found.expect("a gradient"));

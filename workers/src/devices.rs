@@ -1,0 +1,209 @@
+//! On what the workers of a process compute.
+//!
+//! One rule: a GPU is asked in a process of its own, which may crash or hang in NVIDIA's libraries; it is used
+//! only after it has computed rightly there (WK-1). When nobody insisted on it, the processor does the work.
+
+use std::{fmt, path::Path, process::Stdio, str::FromStr, time::Duration};
+
+use ml::device::{Checked, Device, HAS_CUDA, NoDevice, Survey};
+use serde::de::DeserializeOwned;
+use tokio::process::Command;
+
+use crate::run::ENVIRONMENT;
+
+/// How long the drivers may take to tell what there is.
+const SURVEY: Duration = Duration::from_secs(60);
+/// How long a self-test may take. The first one on a machine compiles its kernels.
+const CHECK: Duration = Duration::from_secs(900);
+
+/// On what workers shall compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// On every GPU that computes rightly, else on the processor.
+    #[default]
+    Auto,
+    /// On every GPU.
+    Cuda,
+    /// On this device alone.
+    One(Device),
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => write!(to, "auto"),
+            Self::Cuda => write!(to, "cuda"),
+            Self::One(device) => write!(to, "{device}"),
+        }
+    }
+}
+
+impl FromStr for Wish {
+    type Err = NoDevice;
+
+    fn from_str(text: &str) -> Result<Self, NoDevice> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cuda" => Ok(Self::Cuda),
+            device => device.parse().map(Self::One),
+        }
+    }
+}
+
+/// What a worker computes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: Device,
+    /// Bytes of memory of a GPU; `None` for the processor, whose memory is the machine's.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Where workers shall compute, and cannot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("worker.device is {wish}, but {reason}")]
+pub struct Unusable {
+    wish: Wish,
+    reason: String,
+}
+
+/// The devices that fit `wish`, each of which computes rightly. `program` is asked with the verb `devices`;
+/// `kernels` as in [`ml::job::JobFile::kernels`].
+///
+/// # Errors
+/// When a GPU is demanded and cannot be used, with what is missing.
+pub async fn choose(wish: Wish, program: &Path, kernels: &Path) -> Result<Vec<Place>, Unusable> {
+    let processor = || vec![Place::default()];
+    let found = match wish {
+        Wish::One(Device::Cpu) => return Ok(processor()),
+        Wish::Auto if !HAS_CUDA => return Ok(processor()),
+        Wish::Auto | Wish::Cuda | Wish::One(Device::Cuda { .. }) => gpus(wish, program, kernels).await,
+    };
+    match (found, wish) {
+        (Ok(places), _) => Ok(places),
+        (Err(reason), Wish::Auto) => {
+            tracing::warn!(reason, "no GPU can be used; training runs on the processor");
+            Ok(processor())
+        }
+        (Err(reason), wish) => Err(Unusable { wish, reason }),
+    }
+}
+
+/// What there is to compute on, as `program` tells with the verb `devices`.
+///
+/// # Errors
+/// When it does not answer: NVIDIA's libraries hang, or crash.
+pub async fn survey(program: &Path) -> Result<Survey, String> {
+    ask(program, &["devices", "--json"], SURVEY).await
+}
+
+async fn gpus(wish: Wish, program: &Path, kernels: &Path) -> Result<Vec<Place>, String> {
+    if !HAS_CUDA {
+        return Err(
+            "this build has no CUDA; build it with --features cuda (workers/ml/GPU.md), or choose cpu"
+                .to_owned(),
+        );
+    }
+    let found = survey(program).await?;
+    let mut devices = found.cuda.map_err(|error| error.to_string())?.devices;
+    if let Wish::One(Device::Cuda { index }) = wish {
+        devices.retain(|device| device.index == index);
+        if devices.is_empty() {
+            return Err("the driver shows no device of that number".to_owned());
+        }
+    }
+    let mut places = Vec::new();
+    for found in devices {
+        let device = Device::Cuda { index: found.index };
+        tracing::info!(%device, name = found.name, "checking what the GPU computes; the first time takes minutes");
+        let (name, folder) = (device.to_string(), kernels.display().to_string());
+        let arguments = ["devices", "--json", "--check", &name, "--kernels", &folder];
+        let checked: Checked = ask(program, &arguments, CHECK).await?;
+        match checked.problem() {
+            None => places.push(Place {
+                device,
+                memory_bytes: Some(found.memory_bytes),
+            }),
+            Some(problem) => return Err(format!("{device} computes wrongly: {problem}")),
+        }
+    }
+    Ok(places)
+}
+
+/// What `program` answers, in JSON.
+async fn ask<T: DeserializeOwned>(
+    program: &Path,
+    arguments: &[&str],
+    patience: Duration,
+) -> Result<T, String> {
+    let inherited = ENVIRONMENT
+        .iter()
+        .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
+    let answer = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(inherited)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output();
+    let output = match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(format!("the devices cannot be looked at: {error}")),
+        Err(_) => {
+            let seconds = patience.as_secs();
+            return Err(format!(
+                "the NVIDIA driver did not answer within {seconds} seconds"
+            ));
+        }
+    };
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().last().unwrap_or("it said nothing");
+        format!("looking at the devices ended with {}: {last}", output.status)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ml::device::{Device, HAS_CUDA};
+
+    use super::{Place, Wish, choose};
+
+    #[test]
+    fn a_wish_is_read_as_it_is_written() {
+        for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:3"] {
+            assert_eq!(
+                text.parse::<Wish>().map(|wish| wish.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        assert!("gpu".parse::<Wish>().is_err());
+    }
+
+    /// WK-1: nothing is started to compute on the processor.
+    #[tokio::test]
+    async fn the_processor_needs_nobody_to_be_asked() {
+        let nobody = Path::new("/no/such/program");
+        let places = choose(Wish::One(Device::Cpu), nobody, nobody)
+            .await
+            .expect("the processor");
+        assert_eq!(places, [Place::default()]);
+        let places = choose(Wish::Auto, nobody, nobody).await.expect("the processor");
+        assert_eq!(places, [Place::default()]);
+    }
+
+    /// WK-1
+    #[tokio::test]
+    async fn a_gpu_that_is_demanded_and_not_there_is_a_message() {
+        let nobody = Path::new("/no/such/program");
+        let error = choose(Wish::Cuda, nobody, nobody)
+            .await
+            .expect_err("none")
+            .to_string();
+        assert!(error.contains("worker.device is cuda"), "{error}");
+        assert_eq!(error.contains("--features cuda"), !HAS_CUDA, "{error}");
+    }
+}
