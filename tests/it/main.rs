@@ -7,6 +7,7 @@ mod audit;
 mod contracts;
 mod crash;
 mod datasets;
+mod devices;
 mod erasure;
 mod event_store;
 mod fixture_logs;

@@ -130,10 +130,9 @@ fn masks<B: TrainingBackend>(device: &DeviceOf<B>) -> Result<Comparison, Failure
         probability: 0.3,
         key: 0x0123_4567_89ab_cdef,
     };
-    let ours = values(B::InnerBackend::dropout_factors(shape, dropout, device))?;
-    let theirs = values(composed::dropout_factors::<B::InnerBackend>(
-        shape, dropout, device,
-    ))?;
+    let ones = Tensor::<B::InnerBackend, 2>::ones(shape, device);
+    let ours = values(B::InnerBackend::dropped(ones.clone(), dropout))?;
+    let theirs = values(composed::dropped(ones, dropout))?;
     Ok(Comparison {
         what: "masks of dropout".to_owned(),
         difference: distance(&ours, &theirs),

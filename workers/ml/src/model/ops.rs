@@ -122,9 +122,14 @@ pub trait TransformerOps: Backend {
         composed::linear(x, weight, orientation, bias, adapter)
     }
 
-    /// What `dropout` multiplies the elements of a matrix of `shape` with, row by row, in 32-bit floats. It is
-    /// data: no gradient flows to it.
-    fn dropout_factors(shape: [usize; 2], dropout: Dropout, device: &Self::Device) -> Tensor<Self, 2> {
-        composed::dropout_factors(shape, dropout, device)
+    /// The weights of attention: of each row of `factor · scores` `[batch, heads, queries, keys]` the softmax over
+    /// the keys within `sight`, and 0 for the others.
+    fn softmax_in_sight(scores: Tensor<Self, 4>, sight: &Sight, factor: f64) -> Tensor<Self, 4> {
+        composed::softmax_in_sight(scores, sight, factor)
+    }
+
+    /// `x` with the elements that `dropout` drops set to 0 and the others scaled up.
+    fn dropped(x: Tensor<Self, 2>, dropout: Dropout) -> Tensor<Self, 2> {
+        composed::dropped(x, dropout)
     }
 }

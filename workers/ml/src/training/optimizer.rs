@@ -6,6 +6,10 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::{
     failure::Failure,
+    model::ops::{
+        TransformerGradients,
+        gradients::{AdamState, AdamStep},
+    },
     parameters::{ParameterSet, values},
     spec::Adam,
 };
@@ -21,7 +25,7 @@ pub struct AdamW<B: Backend> {
     pub updates: u32,
 }
 
-impl<B: Backend> AdamW<B> {
+impl<B: TransformerGradients> AdamW<B> {
     /// Before the first update of `parameters`.
     #[must_use]
     pub fn new(parameters: &ParameterSet<B>) -> Self {
@@ -55,6 +59,14 @@ impl<B: Backend> AdamW<B> {
         self.updates += 1;
         let updates = f64::from(self.updates);
         let (mean_bias, square_bias) = (1.0 - beta_1.powf(updates), 1.0 - beta_2.powf(updates));
+        let step = AdamStep {
+            beta_1,
+            beta_2,
+            epsilon,
+            kept: 1.0,
+            rate: learning_rate / mean_bias,
+            square_factor: 1.0 / square_bias.sqrt(),
+        };
         for name in parameters.names() {
             // Taken out of the sets, the tensors are unshared and may be computed in place.
             let taken = (
@@ -72,25 +84,26 @@ impl<B: Backend> AdamW<B> {
                 self.square.insert(name, square);
                 continue;
             };
-            let mean = mean.mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
-            let square = square.mul_scalar(beta_2) + (gradient.clone() * gradient).mul_scalar(1.0 - beta_2);
-            let denominator = square
-                .clone()
-                .sqrt()
-                .mul_scalar(1.0 / square_bias.sqrt())
-                .add_scalar(epsilon);
-            let step = (mean.clone() / denominator).mul_scalar(learning_rate / mean_bias);
             let decay = if parameter.dims()[0] > 1 {
                 weight_decay
             } else {
                 0.0
             };
-            let kept = if decay > 0.0 {
-                parameter.mul_scalar(1.0 - learning_rate * decay)
-            } else {
-                parameter
+            let state = AdamState {
+                parameter,
+                mean,
+                square,
             };
-            parameters.insert(name.clone(), kept - step);
+            let step = AdamStep {
+                kept: 1.0 - learning_rate * decay,
+                ..step
+            };
+            let AdamState {
+                parameter,
+                mean,
+                square,
+            } = B::adam(state, gradient, &step);
+            parameters.insert(name.clone(), parameter);
             self.mean.insert(name.clone(), mean);
             self.square.insert(name, square);
         }

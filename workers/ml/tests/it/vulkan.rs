@@ -9,7 +9,10 @@ use burn::{
 use ml::{
     Compute,
     device::self_test::{self, Multiplied},
-    model::ops::{Orientation, Sight, TransformerGradients, TransformerOps},
+    model::ops::{
+        Dropout, Orientation, Sight, TransformerGradients, TransformerOps,
+        gradients::{AdamState, AdamStep},
+    },
     parameters::values,
     spec::Precision,
 };
@@ -37,7 +40,8 @@ fn matrix<B: Backend>(seed: usize, [rows, columns]: [usize; 2]) -> Tensor<B, 2> 
 
 /// Every operation with its gradients, by name.
 fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
-    let (rows, heads, key_heads, size) = (12, 4, 2, 6);
+    // Wider than a cube has units.
+    let (rows, heads, key_heads, size) = (12, 4, 2, 70);
     let (width, key_width, batch) = (heads * size, key_heads * size, 2);
     let x = || matrix::<B>(1, [rows, width]);
     let y = || matrix::<B>(2, [rows, width]);
@@ -59,7 +63,8 @@ fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
             <B as TransformerOps>::linear(x(), weight, Orientation::OutIn, None, None),
         ),
     ];
-    for (name, sight) in [("attention", &causal), ("window", &window)] {
+    let packed = Sight::from_first(batch, vec![0, 0, 2, 2, 2, 5, 0, 1, 1, 3, 3, 3]);
+    for (name, sight) in [("attention", &causal), ("window", &window), ("packed", &packed)] {
         found.push((
             name,
             <B as TransformerOps>::attention(x(), keys.clone(), values_in.clone(), sight, heads, key_heads),
@@ -68,6 +73,43 @@ fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
             B::attention_gradient(y(), x(), keys.clone(), values_in.clone(), sight, heads, key_heads);
         found.extend(gradients.map(|gradient| ("gradient of attention", gradient)));
     }
+    let dropout = Dropout {
+        probability: 0.3,
+        key: 77,
+    };
+    found.push(("dropped", B::dropped(x(), dropout)));
+    let tokens: Vec<i32> = (0..rows as i32).map(|row| row * 23).collect();
+    let (losses, gradient) = B::cross_entropy(x() * 4.0, &tokens, 0.25);
+    found.extend([("losses", losses), ("gradient of losses", gradient)]);
+    let state = AdamState {
+        parameter: x(),
+        mean: y(),
+        square: x() * x(),
+    };
+    let step = AdamStep {
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-8,
+        kept: 0.99,
+        rate: 0.01,
+        square_factor: 1.5,
+    };
+    let AdamState {
+        parameter,
+        mean,
+        square,
+    } = B::adam(state, y(), &step);
+    found.extend([("parameter", parameter), ("mean", mean), ("square", square)]);
+    for affine in [false, true] {
+        found.push((
+            "gradient of layer norm",
+            B::layer_norm_gradient(y(), x(), gain(), 1e-5, affine).0,
+        ));
+    }
+    found.push((
+        "gradient of rms norm alone",
+        B::rms_norm_gradient(y(), x(), gain(), 1e-5, false).0,
+    ));
     found.push((
         "gradient of rms norm",
         B::rms_norm_gradient(y(), x(), gain(), 1e-5, true).0,
@@ -89,7 +131,7 @@ fn operations_on_vulkan_are_those_of_the_processor() {
             .map(|(a, b)| (a - b).abs())
             .fold(0f32, f32::max);
         println!("{name}: {worst:.1e}");
-        if ours.len() != theirs.len() || worst.is_nan() || worst > 1e-5 {
+        if ours.len() != theirs.len() || worst.is_nan() || worst > 1e-4 {
             wrong.push(format!("{name}: {worst:.1e}"));
         }
     }

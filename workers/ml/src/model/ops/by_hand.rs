@@ -6,8 +6,9 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{
-    LinearGradients, LinearInputs, LowRank, Orientation, Sight, TransformerOps, Wanted,
+    LinearGradients, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
     composed::{self, CUBIC, ROOT, like, wide},
+    gradients::{AdamState, AdamStep},
 };
 
 /// See [`super::TransformerGradients::layer_norm_gradient`].
@@ -77,7 +78,7 @@ pub fn swiglu_gradient<B: Backend>(
 }
 
 /// See [`super::TransformerGradients::attention_gradient`].
-pub fn attention_gradient<B: Backend>(
+pub fn attention_gradient<B: TransformerGradients>(
     dy: Tensor<B, 2>,
     queries: Tensor<B, 2>,
     keys: Tensor<B, 2>,
@@ -102,11 +103,7 @@ pub fn attention_gradient<B: Backend>(
     let (queries, dy) = (shared(queries), shared(composed::split(dy, batch, heads)));
     let d_values = weights.clone().swap_dims(2, 3).matmul(dy.clone());
     let d_weights = dy.matmul(values.swap_dims(2, 3));
-    let model = d_weights.dtype();
-    let (weights, d_weights) = (wide(weights), wide(d_weights));
-    let along = (d_weights.clone() * weights.clone()).sum_dim(3);
-    let d_scores = (weights * (d_weights - along)).mul_scalar(1.0 / (size as f64).sqrt());
-    let d_scores = like(d_scores, model);
+    let d_scores = B::softmax_gradient(d_weights, weights, 1.0 / (size as f64).sqrt());
     let d_queries = d_scores.clone().matmul(keys);
     let d_keys = d_scores.swap_dims(2, 3).matmul(queries);
     let join = |x: Tensor<B, 4>| x.swap_dims(1, 2).reshape([key_rows, key_width]);
@@ -120,8 +117,16 @@ pub fn attention_gradient<B: Backend>(
     ]
 }
 
+/// See [`super::TransformerGradients::softmax_gradient`].
+pub fn softmax_gradient<B: Backend>(dy: Tensor<B, 4>, weights: Tensor<B, 4>, factor: f64) -> Tensor<B, 4> {
+    let model = weights.dtype();
+    let (weights, dy) = (wide(weights), wide(dy));
+    let along = (dy.clone() * weights.clone()).sum_dim(3);
+    like((weights * (dy - along)).mul_scalar(factor), model)
+}
+
 /// See [`super::TransformerGradients::packed_attention_gradient`].
-pub fn packed_attention_gradient<B: Backend>(
+pub fn packed_attention_gradient<B: TransformerGradients>(
     dy: Tensor<B, 2>,
     packed: &Tensor<B, 2>,
     heads: usize,
@@ -173,7 +178,11 @@ pub fn linear_gradient<B: TransformerOps>(
     else {
         return found;
     };
-    let input = composed::dropped(x, dropout);
+    let dropped = |x| match dropout {
+        Some(dropout) => B::dropped(x, dropout),
+        None => x,
+    };
+    let input = dropped(x);
     if wanted.up {
         let low = input.clone().matmul(down.clone()).mul_scalar(scale);
         found.up = Some(low.transpose().matmul(dy.clone()));
@@ -183,8 +192,31 @@ pub fn linear_gradient<B: TransformerOps>(
         found.down = Some(input.transpose().matmul(d_low.clone()));
     }
     if let Some(dx) = found.x.take() {
-        let update = composed::dropped(d_low.matmul(down.transpose()), dropout);
+        let update = dropped(d_low.matmul(down.transpose()));
         found.x = Some(dx + update);
     }
     found
+}
+
+/// See [`super::TransformerGradients::adam`]; the order of operations is that of `torch.optim.AdamW`.
+pub fn adam<B: Backend>(state: AdamState<B>, gradient: Tensor<B, 2>, step: &AdamStep) -> AdamState<B> {
+    let gradient = wide(gradient);
+    let mean = state.mean.mul_scalar(step.beta_1) + gradient.clone().mul_scalar(1.0 - step.beta_1);
+    let square =
+        state.square.mul_scalar(step.beta_2) + (gradient.clone() * gradient).mul_scalar(1.0 - step.beta_2);
+    let denominator = square
+        .clone()
+        .sqrt()
+        .mul_scalar(step.square_factor)
+        .add_scalar(step.epsilon);
+    let update = (mean.clone() / denominator).mul_scalar(step.rate);
+    let kept = match step.kept == 1.0 {
+        true => state.parameter,
+        false => state.parameter.mul_scalar(step.kept),
+    };
+    AdamState {
+        parameter: kept - update,
+        mean,
+        square,
+    }
 }

@@ -4,10 +4,7 @@
 //! matrices in fewer than 32 bits (bfloat16 on a GPU), means, sums and softmax are worked out in 32 bits and
 //! rounded once, at the end, as PyTorch's kernels do it.
 
-use burn::tensor::{
-    Bool, DType, FloatDType, Int, Tensor, TensorData, activation,
-    backend::{Backend, BackendTypes},
-};
+use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, TensorData, activation, backend::Backend};
 
 use super::{Dropout, LowRank, Orientation, Sight, TransformerOps};
 
@@ -110,7 +107,7 @@ pub fn rotate<B: Backend>(
 }
 
 /// See [`super::TransformerOps::attention`].
-pub fn attention<B: Backend>(
+pub fn attention<B: TransformerOps>(
     queries: Tensor<B, 2>,
     keys: Tensor<B, 2>,
     values: Tensor<B, 2>,
@@ -141,9 +138,9 @@ pub(super) fn split<B: Backend>(x: Tensor<B, 2>, batch: usize, heads: usize) -> 
         .swap_dims(1, 2)
 }
 
-/// The softmax of scaled scores within sight, in the floats of `queries`: `[batch, heads, queries, keys]` of `queries`
+/// The softmax of scaled scores within sight: `[batch, heads, queries, keys]` of `queries`
 /// `[batch, heads, q, size]` and `keys` `[batch, key_heads, k, size]`.
-pub(super) fn attention_weights<B: Backend>(
+pub(super) fn attention_weights<B: TransformerOps>(
     queries: Tensor<B, 4>,
     keys: Tensor<B, 4>,
     sight: &Sight,
@@ -151,14 +148,19 @@ pub(super) fn attention_weights<B: Backend>(
     let [batch, heads, length, size] = queries.dims();
     let [_, key_heads, seen, _] = keys.dims();
     let group = heads / key_heads;
-    let model = queries.dtype();
     let scores = queries
-        .mul_scalar(1.0 / (size as f64).sqrt())
         .reshape([batch, key_heads, group * length, size])
         .matmul(keys.swap_dims(2, 3))
         .reshape([batch, heads, length, seen]);
-    let scores = wide(scores);
-    let scores = match hidden(sight, length, seen, &scores.device()) {
+    B::softmax_in_sight(scores, sight, 1.0 / (size as f64).sqrt())
+}
+
+/// See [`super::TransformerOps::softmax_in_sight`].
+pub fn softmax_in_sight<B: Backend>(scores: Tensor<B, 4>, sight: &Sight, factor: f64) -> Tensor<B, 4> {
+    let [_, _, queries, keys] = scores.dims();
+    let model = scores.dtype();
+    let scores = wide(scores).mul_scalar(factor);
+    let scores = match hidden(sight, queries, keys, &scores.device()) {
         Some(hidden) => {
             let hidden = hidden.expand(scores.dims());
             scores.mask_fill(hidden, f32::NEG_INFINITY)
@@ -191,7 +193,11 @@ fn hidden<B: Backend>(
 }
 
 /// See [`super::TransformerOps::packed_attention`].
-pub fn packed_attention<B: Backend>(packed: &Tensor<B, 2>, heads: usize, sight: &Sight) -> Tensor<B, 2> {
+pub fn packed_attention<B: TransformerOps>(
+    packed: &Tensor<B, 2>,
+    heads: usize,
+    sight: &Sight,
+) -> Tensor<B, 2> {
     let [queries, keys, values] = unpack(packed);
     attention(queries, keys, values, sight, heads, heads)
 }
@@ -223,7 +229,10 @@ pub fn linear<B: TransformerOps>(
     else {
         return output;
     };
-    let input = dropped(x, dropout);
+    let input = match dropout {
+        Some(dropout) => B::dropped(x, dropout),
+        None => x,
+    };
     output + input.matmul(down).mul_scalar(scale).matmul(up)
 }
 
@@ -235,21 +244,12 @@ pub(super) fn in_out<B: Backend>(weight: Tensor<B, 2>, orientation: Orientation)
     }
 }
 
-/// `x` times the factors of `dropout`.
-pub(super) fn dropped<B: TransformerOps>(x: Tensor<B, 2>, dropout: Option<Dropout>) -> Tensor<B, 2> {
-    let Some(dropout) = dropout else { return x };
-    let factors = B::dropout_factors(x.dims(), dropout, &x.device());
-    let model = x.dtype();
-    x * like(factors, model)
-}
-
-/// See [`super::TransformerOps::dropout_factors`]: worked out by the processor.
-pub fn dropout_factors<B: Backend>(
-    [rows, columns]: [usize; 2],
-    dropout: Dropout,
-    device: &<B as BackendTypes>::Device,
-) -> Tensor<B, 2> {
+/// See [`super::TransformerOps::dropped`]: the mask is drawn by the processor.
+pub fn dropped<B: Backend>(x: Tensor<B, 2>, dropout: Dropout) -> Tensor<B, 2> {
+    let [rows, columns] = x.dims();
     let mut factors = vec![0.0; rows * columns];
     dropout.factors(0, &mut factors);
-    Tensor::from_data(TensorData::new(factors, [rows, columns]), device)
+    let factors = Tensor::from_data(TensorData::new(factors, [rows, columns]), &x.device());
+    let model = x.dtype();
+    x * like(factors, model)
 }

@@ -1,59 +1,115 @@
 //! The operations on backends that compile their kernels at run time (CubeCL): CUDA, and Vulkan for tests.
 //!
-//! The composed forms do, for the backend fuses their small steps into few kernels; what it cannot fuse, or what
-//! the processor would have to work out and send over, has a kernel of its own here. Such a kernel enters the
-//! stream of operations as a custom one, in the place where it was asked for.
+//! Matrices are multiplied by the backend; what lies between the products is one kernel each here, in 32-bit
+//! floats whatever the matrices have. burn's own fusion of small operations is not used: it gave wrong numbers for
+//! whole Llama models (ops/adr/0020). Rule: each kernel is tested against the processor's.
 
-use burn::tensor::{DType, Shape, Tensor, TensorPrimitive};
-use burn_cubecl::{
-    BoolElement, CubeBackend, CubeRuntime, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
-};
-use burn_fusion::{
-    Fusion, FusionBackend, FusionRuntime, get_client,
-    stream::{Operation, OperationStreams},
-};
-use burn_ir::{CustomOpIr, HandleContainer, OperationIr, TensorIr};
-use cubecl::prelude::*;
+mod dropout;
+mod elements;
+mod matrix;
+mod optimizer;
+mod rows;
+
+use burn::tensor::Tensor;
+use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime};
 
 use super::{
-    Dropout, HeadLosses, HeadWanted, TransformerGradients, TransformerOps,
-    dropout::{GROUP, HALF},
+    Dropout, HeadLosses, HeadWanted, Sight, TransformerGradients, TransformerOps, by_hand,
+    gradients::{AdamState, AdamStep},
     head,
 };
 use crate::failure::Failure;
 
-/// Scores that a device works on at once, at most (1 GiB).
+/// Scores that a device works on at once, at most (1 GiB in 32-bit floats).
 const SCORES: usize = 1 << 28;
 
+/// A backend of CubeCL with the floats and integers that the engine uses.
 type Cube<R, B> = CubeBackend<R, f32, i32, B>;
 
-impl<R: CubeRuntime, B: BoolElement> TransformerOps for Fusion<Cube<R, B>> {
-    fn dropout_factors(
-        [rows, columns]: [usize; 2],
-        dropout: Dropout,
-        device: &Self::Device,
+impl<R: CubeRuntime, B: BoolElement> TransformerOps for Cube<R, B> {
+    fn layer_norm_rows(
+        x: Tensor<Self, 2>,
+        gain: Tensor<Self, 2>,
+        bias: Tensor<Self, 2>,
+        epsilon: f64,
     ) -> Tensor<Self, 2> {
-        let client = get_client::<Cube<R, B>>(device);
-        let shape = Shape::new([rows, columns]);
-        let output = TensorIr::uninit(client.create_empty_handle(), shape, DType::F32);
-        let described = CustomOpIr::new("dropout_factors", &[], std::slice::from_ref(&output));
-        let operation = Factors::<R, B> {
-            dropout,
-            output,
-            device: device.clone(),
-            of: std::marker::PhantomData,
-        };
-        let outputs = client.register(
-            OperationStreams::default(),
-            OperationIr::Custom(described),
-            operation,
-        );
-        let [factors] = <[_; 1]>::try_from(outputs).expect("one output was described");
-        Tensor::from_primitive(TensorPrimitive::Float(factors))
+        rows::layer_norm(x, gain, bias, epsilon)
+    }
+
+    fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
+        rows::rms_norm(x, gain, epsilon)
+    }
+
+    fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        elements::gelu(x)
+    }
+
+    fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        elements::swiglu(gate, up)
+    }
+
+    fn rotate(
+        x: Tensor<Self, 2>,
+        cos: Tensor<Self, 2>,
+        sin: Tensor<Self, 2>,
+        heads: usize,
+    ) -> Tensor<Self, 2> {
+        elements::rotate(x, cos, sin, heads)
+    }
+
+    fn softmax_in_sight(scores: Tensor<Self, 4>, sight: &Sight, factor: f64) -> Tensor<Self, 4> {
+        rows::softmax(scores, sight, factor)
+    }
+
+    fn dropped(x: Tensor<Self, 2>, dropout: Dropout) -> Tensor<Self, 2> {
+        dropout::dropped(x, dropout)
     }
 }
 
-impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Fusion<Cube<R, B>> {
+impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Cube<R, B> {
+    fn layer_norm_gradient(
+        dy: Tensor<Self, 2>,
+        x: Tensor<Self, 2>,
+        gain: Tensor<Self, 2>,
+        epsilon: f64,
+        affine: bool,
+    ) -> (Tensor<Self, 2>, Option<[Tensor<Self, 2>; 2]>) {
+        // The sums over rows are the backend's; they are wanted only where norms are trained.
+        match affine {
+            true => by_hand::layer_norm_gradient(dy, x, gain, epsilon, affine),
+            false => (rows::layer_norm_gradient(dy, x, gain, epsilon), None),
+        }
+    }
+
+    fn rms_norm_gradient(
+        dy: Tensor<Self, 2>,
+        x: Tensor<Self, 2>,
+        gain: Tensor<Self, 2>,
+        epsilon: f64,
+        affine: bool,
+    ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
+        match affine {
+            true => by_hand::rms_norm_gradient(dy, x, gain, epsilon, affine),
+            false => (rows::rms_norm_gradient(dy, x, gain, epsilon), None),
+        }
+    }
+
+    fn gelu_new_gradient(dy: Tensor<Self, 2>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        elements::gelu_gradient(dy, x)
+    }
+
+    fn swiglu_gradient(
+        dy: Tensor<Self, 2>,
+        gate: Tensor<Self, 2>,
+        up: Tensor<Self, 2>,
+    ) -> [Tensor<Self, 2>; 2] {
+        elements::swiglu_gradient(dy, gate, up)
+    }
+
+    fn softmax_gradient(dy: Tensor<Self, 4>, weights: Tensor<Self, 4>, factor: f64) -> Tensor<Self, 4> {
+        rows::softmax_gradient(dy, weights, factor)
+    }
+
     fn head_losses(
         states: Tensor<Self, 2>,
         head: Tensor<Self, 2>,
@@ -62,107 +118,16 @@ impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Fusion<Cube<R, B>>
     ) -> Result<HeadLosses<Self>, Failure> {
         head::losses(&states, &head, tokens, wanted, SCORES)
     }
-}
 
-/// [`TransformerOps::dropout_factors`] in the stream.
-struct Factors<R: CubeRuntime, B: BoolElement> {
-    dropout: Dropout,
-    output: TensorIr,
-    device: R::Device,
-    of: std::marker::PhantomData<B>,
-}
-
-impl<R: CubeRuntime, B: BoolElement> std::fmt::Debug for Factors<R, B> {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.debug_struct("Factors")
-            .field("dropout", &self.dropout)
-            .finish_non_exhaustive()
+    fn cross_entropy(
+        scores: Tensor<Self, 2>,
+        tokens: &[i32],
+        scale: f64,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        rows::cross_entropy(scores, tokens, scale)
     }
-}
 
-impl<R: CubeRuntime, B: BoolElement> Operation<<Cube<R, B> as FusionBackend>::FusionRuntime>
-    for Factors<R, B>
-{
-    fn execute(
-        &self,
-        handles: &mut HandleContainer<
-            <<Cube<R, B> as FusionBackend>::FusionRuntime as FusionRuntime>::FusionHandle,
-        >,
-    ) {
-        let factors = factors::<R>(self.output.shape.clone(), self.dropout, &self.device);
-        handles.register_float_tensor::<Cube<R, B>>(&self.output.id, factors);
+    fn adam(state: AdamState<Self>, gradient: Tensor<Self, 2>, step: &AdamStep) -> AdamState<Self> {
+        optimizer::adam(state, gradient, step)
     }
-}
-
-/// The factors of a matrix of `shape`.
-fn factors<R: CubeRuntime>(shape: Shape, dropout: Dropout, device: &R::Device) -> CubeTensor<R> {
-    let client = R::client(device);
-    let count = shape.num_elements();
-    let output = empty_device_contiguous_dtype(client.clone(), device.clone(), shape, DType::F32);
-    let units = count.div_ceil(GROUP) * HALF;
-    let dim = CubeDim::new(&client, units);
-    let cubes = cubecl::calculate_cube_count_elemwise(&client, units, dim);
-    let [low, high] = dropout.words();
-    factors_kernel::launch::<R>(
-        &client,
-        cubes,
-        dim,
-        output.clone().into_array_arg(),
-        low,
-        high,
-        dropout.threshold(),
-        dropout.scale(),
-    );
-    output
-}
-
-/// Each unit draws the two words of one counter: see [`super::dropout`], whose masks these are.
-#[cube(launch)]
-fn factors_kernel(output: &mut Array<f32>, key_low: u32, key_high: u32, threshold: u32, scale: f32) {
-    let counter = ABSOLUTE_POS;
-    let place = counter / 16 * 32 + counter % 16;
-    if place < output.len() {
-        let third = 0x1BD1_1BDAu32 ^ key_low ^ key_high;
-        let mut x = counter as u32 + key_low;
-        let mut y = key_high;
-        mix(&mut x, &mut y, 13u32);
-        mix(&mut x, &mut y, 15u32);
-        mix(&mut x, &mut y, 26u32);
-        mix(&mut x, &mut y, 6u32);
-        x += key_high;
-        y += third + 1u32;
-        mix(&mut x, &mut y, 17u32);
-        mix(&mut x, &mut y, 29u32);
-        mix(&mut x, &mut y, 16u32);
-        mix(&mut x, &mut y, 24u32);
-        x += third;
-        y += key_low + 2u32;
-        mix(&mut x, &mut y, 13u32);
-        mix(&mut x, &mut y, 15u32);
-        mix(&mut x, &mut y, 26u32);
-        mix(&mut x, &mut y, 6u32);
-        x += key_low;
-        y += key_high + 3u32;
-        mix(&mut x, &mut y, 17u32);
-        output[place] = kept(x, threshold, scale);
-        if place + 16 < output.len() {
-            output[place + 16] = kept(y, threshold, scale);
-        }
-    }
-}
-
-/// A round of Threefry.
-#[cube]
-fn mix(x: &mut u32, y: &mut u32, turn: u32) {
-    *x += *y;
-    *y = ((*y << turn) | (*y >> (32u32 - turn))) ^ *x;
-}
-
-#[cube]
-fn kept(word: u32, threshold: u32, scale: f32) -> f32 {
-    let mut factor = scale;
-    if word < threshold {
-        factor = 0.0f32;
-    }
-    factor
 }

@@ -16,9 +16,7 @@ use burn::{
     tensor::{Tensor, TensorPrimitive, backend::Backend},
 };
 
-use super::{
-    Dropout, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-};
+use super::{LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted};
 
 type Primitive<B> = <B as burn::tensor::backend::BackendTypes>::FloatTensorPrimitive;
 /// A tensor of the graph.
@@ -346,9 +344,5 @@ impl<B: TransformerGradients, C: CheckpointStrategy> TransformerOps for Autodiff
         };
         let nodes = [x_node, weight_node, bias_node, down_node, up_node];
         record(Linear, nodes, kept, output)
-    }
-
-    fn dropout_factors(shape: [usize; 2], dropout: Dropout, device: &Self::Device) -> Tensor<Self, 2> {
-        Tensor::from_inner(B::dropout_factors(shape, dropout, device))
     }
 }

@@ -56,6 +56,34 @@ pub struct LinearGradients<B: Backend> {
     pub up: Maybe<B>,
 }
 
+/// A parameter and the optimiser's memory of it, each in 32-bit floats.
+#[derive(Clone, Debug)]
+pub struct AdamState<B: Backend> {
+    /// The parameter.
+    pub parameter: Tensor<B, 2>,
+    /// Running mean of its gradients.
+    pub mean: Tensor<B, 2>,
+    /// Running mean of their squares.
+    pub square: Tensor<B, 2>,
+}
+
+/// The numbers of one step of AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// How much of the running mean is kept.
+    pub beta_1: f64,
+    /// How much of the running mean of squares is kept.
+    pub beta_2: f64,
+    /// Keeps the denominator from 0.
+    pub epsilon: f64,
+    /// What the parameter is multiplied by: 1 less its decay.
+    pub kept: f64,
+    /// The learning rate, with the correction of the mean for its beginning at 0.
+    pub rate: f64,
+    /// The correction of the square root of the squares.
+    pub square_factor: f64,
+}
+
 /// The gradients of [`TransformerOps`]; `dy` is always that of the operation's output.
 pub trait TransformerGradients: TransformerOps {
     /// Gradients of `x` and, where `affine`, of gain and bias.
@@ -124,6 +152,26 @@ pub trait TransformerGradients: TransformerOps {
         wanted: Wanted,
     ) -> LinearGradients<Self> {
         by_hand::linear_gradient(dy, inputs, wanted)
+    }
+
+    /// The gradient of the scores of [`TransformerOps::softmax_in_sight`], which gave `weights`.
+    fn softmax_gradient(dy: Tensor<Self, 4>, weights: Tensor<Self, 4>, factor: f64) -> Tensor<Self, 4> {
+        by_hand::softmax_gradient(dy, weights, factor)
+    }
+
+    /// The cross-entropies `[n, 1]` in nats, in 32-bit floats, of `tokens` (one per row) for `scores`
+    /// `[n, vocabulary]`, and `scale` times their gradients.
+    fn cross_entropy(
+        scores: Tensor<Self, 2>,
+        tokens: &[i32],
+        scale: f64,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        head::cross_entropy(scores, tokens, scale)
+    }
+
+    /// One step of AdamW (arXiv:1711.05101) along `gradient`.
+    fn adam(state: AdamState<Self>, gradient: Tensor<Self, 2>, step: &AdamStep) -> AdamState<Self> {
+        by_hand::adam(state, gradient, step)
     }
 
     /// The cross-entropies of `tokens` (one per row) for the scores `states · headᵀ`, of `states` `[n, width]`

@@ -5,7 +5,10 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, backend::Backend};
 
-use super::composed::{like, wide};
+use super::{
+    TransformerGradients,
+    composed::{like, wide},
+};
 use crate::{failure::Failure, parameters::values};
 
 /// Scores that a processor works on at once, at most (32 MiB).
@@ -47,7 +50,7 @@ fn rows_within(scores: usize, vocabulary: usize) -> usize {
 ///
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
-pub fn losses<B: Backend>(
+pub fn losses<B: TransformerGradients>(
     states: &Tensor<B, 2>,
     head: &Tensor<B, 2>,
     tokens: &[i32],
@@ -61,12 +64,12 @@ pub fn losses<B: Backend>(
     let mut head_gradient: Option<Tensor<B, 2>> = None;
     for (index, tokens) in tokens.chunks(at_once).enumerate() {
         let rows = states.clone().narrow(0, index * at_once, tokens.len());
-        let (losses, gradient) = of_rows(rows.clone(), head.clone(), tokens);
+        let scores = rows.clone().matmul(head.clone().transpose());
+        let (losses, gradient) = B::cross_entropy(scores, tokens, wanted.scale);
         all.push(losses);
         if !(wanted.states || wanted.head) {
             continue;
         }
-        let gradient = like(gradient.mul_scalar(wanted.scale), model);
         if wanted.head {
             let part = wide(gradient.clone().transpose().matmul(rows));
             head_gradient = Some(match head_gradient.take() {
@@ -90,17 +93,18 @@ pub fn losses<B: Backend>(
     })
 }
 
-/// Losses `[n, 1]` and their gradient with respect to the scores `[n, vocabulary]`.
-fn of_rows<B: Backend>(
-    rows: Tensor<B, 2>,
-    head: Tensor<B, 2>,
+/// See [`super::TransformerGradients::cross_entropy`].
+pub fn cross_entropy<B: Backend>(
+    scores: Tensor<B, 2>,
     tokens: &[i32],
+    scale: f64,
 ) -> (Tensor<B, 2>, Tensor<B, 2>) {
+    let model = scores.dtype();
     let target = Tensor::<B, 2, Int>::from_data(
         TensorData::new(tokens.to_vec(), [tokens.len(), 1]),
-        &rows.device(),
+        &scores.device(),
     );
-    let scores = wide(rows.matmul(head.transpose()));
+    let scores = wide(scores);
     let shifted = scores.clone() - scores.max_dim(1);
     let chosen = shifted.clone().gather(1, target.clone());
     let powers = shifted.exp();
@@ -108,5 +112,5 @@ fn of_rows<B: Backend>(
     let losses = sums.clone().log() - chosen;
     let minus_one = Tensor::full([tokens.len(), 1], -1.0, &losses.device());
     let gradient = (powers / sums).scatter(1, target, minus_one, IndexingUpdateOp::Add);
-    (losses, gradient)
+    (losses, like(gradient.mul_scalar(scale), model))
 }
