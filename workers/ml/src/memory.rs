@@ -124,4 +124,29 @@ mod tests {
         assert!(failure.message.contains("batch_size"), "{failure}");
         assert_eq!(check(needed, needed), Ok(()));
     }
+
+    /// WK-1: what is trained keeps its size, all else halves.
+    #[test]
+    fn bfloat16_halves_what_is_frozen_and_what_passes() {
+        let shape = Architecture {
+            layers: 2,
+            heads: 2,
+            width: 64,
+            context: 64,
+            vocab_size: 300,
+        };
+        let config = Gpt2Config::of(&shape, 300, None).into();
+        let of = |precision, trained, frozen| {
+            let chosen = Hyperparameters {
+                precision,
+                sequence_length: 64,
+                ..Hyperparameters::default()
+            };
+            needed(&config, trained, frozen, &chosen)
+        };
+        let full = of(Precision::F32, 0, 1000);
+        assert_eq!(of(Precision::Bf16, 0, 1000), full / 2);
+        let trained = of(Precision::F32, 10, 1000) - full;
+        assert_eq!(of(Precision::Bf16, 10, 1000) - full / 2, trained);
+    }
 }

@@ -9,6 +9,7 @@
 )]
 
 use std::{
+    error::Error,
     ffi::{CStr, c_char, c_int, c_uint},
     fmt,
     mem::ManuallyDrop,
@@ -194,10 +195,17 @@ fn load(names: &[&str]) -> Result<Library, Refusal> {
         // the system's loader looks; the tensor library loads the same ones the same way.
         match unsafe { Library::new(*name) } {
             Ok(library) => return Ok(library),
-            Err(error) => last = error.to_string(),
+            Err(error) => last = told(&error),
         }
     }
     Err(Refusal::Missing(last))
+}
+
+/// What the system's loader says.
+fn told(error: &libloading::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The function `name`.
@@ -209,7 +217,7 @@ unsafe fn function<F: Copy>(library: &Library, name: &CStr) -> Result<F, Refusal
     let symbol = unsafe { library.get::<F>(name.to_bytes_with_nul()) };
     symbol
         .map(|symbol| *symbol)
-        .map_err(|error| Refusal::Missing(error.to_string()))
+        .map_err(|error| Refusal::Missing(told(&error)))
 }
 
 fn accepted(status: c_int) -> Result<(), Refusal> {

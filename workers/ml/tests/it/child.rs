@@ -200,3 +200,24 @@ fn a_full_disk_is_told_by_its_code() {
     let failure = Failure::io(FailureCode::Internal, "write", &PathBuf::from("weights"), &error);
     assert_eq!(failure.code, FailureCode::DiskFull);
 }
+
+/// WK-1: on a machine without a GPU, and in a build without CUDA.
+#[test]
+fn a_device_that_is_not_there_is_a_message() {
+    if std::path::Path::new("/dev/nvidiactl").exists() {
+        return;
+    }
+    let room = Room::new();
+    let mut job = room.scratch("work");
+    job.device = ml::device::Device::Cuda { index: 0 };
+    let mut training = Training::start(&room, &job);
+    let messages = training.rest();
+    let [ChildMessage::Failed { code, message }] = messages.as_slice() else {
+        panic!("{messages:?}");
+    };
+    assert_eq!(*code, FailureCode::DeviceUnavailable);
+    assert!(
+        message.contains("CUDA") || message.contains("NVIDIA"),
+        "{message}"
+    );
+}
