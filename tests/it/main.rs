@@ -10,6 +10,7 @@ mod datasets;
 mod erasure;
 mod event_store;
 mod fixture_logs;
+mod fleet;
 mod hostile;
 mod identity;
 mod integrity;

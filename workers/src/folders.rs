@@ -60,6 +60,11 @@ impl AttemptFolder {
         self.root.join("artifact")
     }
 
+    /// The merged model beside it.
+    pub(crate) fn merged(&self) -> PathBuf {
+        self.root.join("merged")
+    }
+
     /// What the child is told.
     pub(crate) fn job_file(&self) -> PathBuf {
         self.root.join("job.json")

@@ -3,15 +3,23 @@
 //! One rule: it depends on nothing but its arguments, so that every worker, the queue that users see and the
 //! simulation have the same order.
 //!
-//! Priority comes first. Within one, a job that has lost workers stands behind those that have not, so that a
+//! Priority comes first, and it grows by one with every hour ([`AGEING`]) that a job waits, without end: whatever
+//! comes in later than the difference of two priorities in hours, and one, cannot go before, so that no job waits for
+//! ever. Within one priority, a job that has lost workers stands behind those that have not, so that a
 //! bad job cannot hold the others up; then users take turns: whoever has the fewest jobs under way is next, of
 //! those whoever has used workers least of late, of those whoever waits longest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use time::OffsetDateTime;
 
 use crate::id::{JobId, UserId};
+
+/// Seconds of waiting after which a job's priority is one higher.
+pub const AGEING: u64 = 3_600;
 
 /// A job that waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +32,19 @@ pub struct Waiting {
     pub priority: i8,
     /// How many workers it has lost since it was queued or restarted.
     pub losses: u32,
-    /// Since when it waits.
+    /// When it was queued.
     pub queued_at: OffsetDateTime,
+    /// Seconds since it last came into the queue.
+    pub waited: u64,
+}
+
+impl Waiting {
+    /// Its priority, grown by the time that it waits.
+    #[must_use]
+    pub fn aged(&self) -> i64 {
+        let steps = i64::try_from(self.waited / AGEING).unwrap_or(i64::MAX);
+        steps.saturating_add(self.priority.into())
+    }
 }
 
 /// What a user has of the workers.
@@ -47,10 +66,10 @@ pub fn order(waiting: &[Waiting], shares: &BTreeMap<UserId, Share>) -> Vec<JobId
         .iter()
         .map(|(user, share)| (*user, share.running))
         .collect();
-    let mut classes: BTreeMap<(i16, u32), Vec<Waiting>> = BTreeMap::new();
+    let mut classes: BTreeMap<(Reverse<i64>, u32), Vec<Waiting>> = BTreeMap::new();
     for job in waiting {
         classes
-            .entry((-i16::from(job.priority), job.losses))
+            .entry((Reverse(job.aged()), job.losses))
             .or_default()
             .push(*job);
     }
@@ -68,7 +87,7 @@ fn take_turns(
     ordered: &mut Vec<JobId>,
 ) {
     // Backwards, so that the next one of each user can be popped.
-    class.sort_unstable_by_key(|job| std::cmp::Reverse((job.queued_at, job.job)));
+    class.sort_unstable_by_key(|job| Reverse((job.queued_at, job.job)));
     let mut queues: BTreeMap<UserId, Vec<Waiting>> = BTreeMap::new();
     for job in class {
         queues.entry(job.owner).or_default().push(job);
@@ -119,7 +138,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
     use uuid::Uuid;
 
-    use super::{Share, Waiting, expected_wait, order};
+    use super::{AGEING, Share, Waiting, expected_wait, order};
     use crate::id::{JobId, UserId};
 
     const ADA: UserId = UserId(Uuid::from_u128(0xA));
@@ -131,6 +150,7 @@ mod tests {
             owner,
             priority: 0,
             losses: 0,
+            waited: 0,
             queued_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::try_from(number).expect("small")),
         }
     }
@@ -174,6 +194,27 @@ mod tests {
         };
         let all = [humble, waiting(2, ADA), urgent];
         assert_eq!(numbers(&order(&all, &shares(&[(ADA, 9, 9)]))), [8, 2, 1]);
+    }
+
+    /// JB-6: every hour of waiting is worth a step.
+    #[test]
+    fn whoever_waits_comes_nearer() {
+        let hours = |hours: u64, job: Waiting| Waiting {
+            waited: hours * AGEING,
+            ..job
+        };
+        let humble = Waiting {
+            priority: -10,
+            ..waiting(1, BOB)
+        };
+        let urgent = Waiting {
+            priority: 10,
+            ..waiting(2, ADA)
+        };
+        let after = |time| numbers(&order(&[hours(time, humble), urgent], &shares(&[(BOB, 1, 0)])));
+        assert_eq!(after(19), [2, 1]);
+        assert_eq!(after(20), [2, 1], "the same priority: by turns");
+        assert_eq!(after(21), [1, 2]);
     }
 
     /// JB-6: one bad job cannot block the queue.

@@ -119,6 +119,9 @@ pub struct JobRow {
     /// When it was queued.
     #[serde(with = "time::serde::rfc3339")]
     pub queued_at: OffsetDateTime,
+    /// When it last came into the queue: queued, resumed, restarted, or back from a worker.
+    #[serde(with = "time::serde::rfc3339")]
+    pub waiting_since: OffsetDateTime,
     /// When training first began.
     #[serde(with = "time::serde::rfc3339::option")]
     pub started_at: Option<OffsetDateTime>,
@@ -147,7 +150,7 @@ fn whole(value: u32) -> i32 {
 impl ReadModel for Jobs {
     type Row = JobRow;
     const NAME: &'static str = "jobs.job";
-    const VERSION: i32 = 3;
+    const VERSION: i32 = 4;
     const TABLE: &'static str = "jobs_job";
     const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense(
         "jobs_job_history_dense",
@@ -222,6 +225,7 @@ impl JobRow {
             failure_code: None,
             failure_message: None,
             queued_at: at,
+            waiting_since: at,
             started_at: None,
             ended_at: None,
             worker_milliseconds: 0,
@@ -246,15 +250,16 @@ impl JobRow {
     }
 
     /// It leaves its worker.
-    fn stand_by(&mut self, state: JobState) {
+    fn stand_by(&mut self, state: JobState, at: OffsetDateTime) {
         self.state = state;
+        self.waiting_since = at;
         self.worker_id = None;
         self.eta_seconds = None;
         self.pausing = false;
     }
 
     fn restart(&mut self, from: RestartFrom, at: OffsetDateTime) {
-        self.stand_by(JobState::Queued);
+        self.stand_by(JobState::Queued, at);
         self.losses = 0;
         self.queued_at = at;
         (self.ended_at, self.failure_code, self.failure_message) = (None, None, None);
@@ -315,11 +320,12 @@ impl JobRow {
                 self.checkpoint_step = Some(whole(checkpoint.step));
             }
             JobEvent::PauseRequested { .. } => self.pausing = true,
-            JobEvent::Paused { .. } => self.stand_by(JobState::Paused),
+            JobEvent::Paused { .. } => self.stand_by(JobState::Paused, at),
             JobEvent::Resumed { .. } => {
                 self.pausing = false;
                 if self.state == JobState::Paused {
                     self.state = JobState::Queued;
+                    self.waiting_since = at;
                 }
             }
             JobEvent::Restarted { from, .. } => self.restart(*from, at),
@@ -343,13 +349,15 @@ impl JobRow {
                     false => "interrupted",
                 };
                 self.end_attempt(end, cause, at);
-                self.stand_by(JobState::Queued);
+                self.stand_by(JobState::Queued, at);
                 self.losses += i32::from(*counts);
             }
             JobEvent::Completed { metrics, .. } => {
                 self.end_attempt("completed", "", at);
                 self.end(JobState::Completed, at);
-                self.step = self.total_steps;
+                // After early stopping these are fewer than were to do.
+                let done = metrics.get("steps").and_then(|steps| steps.parse().ok());
+                self.step = done.unwrap_or(self.step);
                 self.metrics.clone_from(metrics);
             }
             JobEvent::Failed { code, message, .. } => {

@@ -37,6 +37,7 @@ pub struct WaitingRow {
     losses: u32,
     #[serde(with = "time::serde::rfc3339")]
     queued_at: OffsetDateTime,
+    waited_seconds: f64,
     /// What it demands.
     pub terms: Terms,
 }
@@ -71,7 +72,8 @@ pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, R
     };
     let statement = format!(
         "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
-         'losses', t.losses, 'queued_at', t.queued_at, 'terms', t.terms)::text \
+         'losses', t.losses, 'queued_at', t.queued_at, 'terms', t.terms, \
+         'waited_seconds', extract(epoch from {now} - t.waiting_since)::double precision)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
     let rows: Vec<WaitingRow> = fetch(pool, moment.query(statement)).await?;
@@ -105,6 +107,8 @@ impl WaitingRow {
             priority: self.priority,
             losses: self.losses,
             queued_at: self.queued_at,
+            // Clocks that ran backwards count as no time.
+            waited: self.waited_seconds.max(0.0) as u64,
         }
     }
 }

@@ -23,7 +23,7 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
-        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::StartJob,
         terms::Terms,
     },
@@ -204,6 +204,7 @@ impl Ground {
             base: None,
             base_shape: None,
             spec: TrainingSpec {
+                outputs: Outputs::default(),
                 method: Method::Scratch(shape),
                 objective: Objective::default(),
                 parameters,

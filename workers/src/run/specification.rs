@@ -6,7 +6,7 @@ use domain::{
     datasets::format::Format,
     jobs::spec::{
         Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
-        Objective, Precision, Schedule, TrainingSpec,
+        Objective, Outputs, Precision, Schedule, TrainingSpec,
     },
 };
 use ml::{data::source::DatasetFormat, spec as engine};
@@ -27,6 +27,12 @@ pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
         objective: learnt(&spec.objective),
         hyperparameters: tuned(&spec.parameters),
     }
+}
+
+/// What the engine shall write besides the result.
+pub(super) fn outputs(spec: &TrainingSpec) -> ml::job::Outputs {
+    let Outputs { merged } = spec.outputs;
+    ml::job::Outputs { merged }
 }
 
 /// The engine's word for a dataset's format.
@@ -183,7 +189,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
 #[cfg(test)]
 mod tests {
     use domain::jobs::spec::{
-        Architecture, EarlyStopping, HyperParameters, Lora, Method, Objective, TrainingSpec,
+        Architecture, EarlyStopping, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec,
     };
 
     use super::translated;
@@ -225,6 +231,7 @@ mod tests {
         ] {
             for parameters in [HyperParameters::default(), tuned.clone()] {
                 let spec = TrainingSpec {
+                    outputs: Outputs::default(),
                     method: method.clone(),
                     objective: Objective::default(),
                     parameters,
@@ -239,6 +246,7 @@ mod tests {
     #[test]
     fn a_job_of_an_earlier_version_is_the_same_training() {
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Full,
             objective: Objective::default(),
             parameters: HyperParameters::default(),

@@ -72,6 +72,13 @@ impl TrainingSpec {
         }
         self.check_objective(&mut checks);
         self.check_parameters(&mut checks);
+        let adapter = matches!(self.method, Method::Lora(_));
+        checks.that(adapter || !self.outputs.merged, "outputs.merged", || {
+            format!(
+                "only an adapter is merged; the result of method {} is a whole model already",
+                self.method.name()
+            )
+        });
         if checks.0.is_empty() {
             Ok(())
         } else {

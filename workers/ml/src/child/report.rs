@@ -15,9 +15,11 @@ use std::{
 use super::ORPHANED;
 use crate::{
     artifact::Artifact,
+    data::template::watch,
+    failure::Failure,
     job::JobFile,
     memory,
-    message::{ChildMessage, FinalMetrics, LogLevel, Point},
+    message::{ChildMessage, FinalMetrics, LogLevel, Merged, Point},
     training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
 };
 
@@ -45,6 +47,12 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(job: &JobFile, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
+        if let Err(error) = watch::start(|Failure { code, message }| {
+            send(&ChildMessage::Failed { code, message });
+            std::process::exit(1);
+        }) {
+            eprintln!("chat templates are not watched: {error}");
+        }
         Self {
             job_id: job.job_id.clone(),
             total_steps: 0,
@@ -85,6 +93,7 @@ impl Reporter {
         ChildMessage::Completed {
             artifact_dir: artifact.folder,
             files: artifact.files,
+            merged: artifact.merged.map(|(dir, files)| Merged { dir, files }),
             metrics: FinalMetrics {
                 steps: artifact.steps,
                 tokens: artifact.tokens,
