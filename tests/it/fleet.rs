@@ -1,138 +1,21 @@
 //! Workers and queue as operators see them: processes of the real binary, metrics, what waits and for how long (JB-4,
 //! JB-6, WK-2).
 
-use std::time::{Duration, Instant};
+mod failures;
+mod ground;
+
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use tests::harness::{
-    Client, Database, Feed, database, people,
-    servers::{Door, WorkerProcess},
-};
 
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A door on a database of its own, and an engineer with a text to train on.
-struct Ground {
-    room: tempfile::TempDir,
-    database: Database,
-    door: Door,
-    admin: Client,
-    engineer: Client,
-    experiment: String,
-    text: String,
-}
+use ground::Ground;
 
 /// The number of a gauge, as Prometheus reads it.
 fn gauge(metrics: &str, name: &str) -> Option<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().parse().ok()
-}
-
-impl Ground {
-    async fn new(workers: u32) -> Self {
-        let (room, database) = (tempfile::tempdir().expect("a folder"), database().await);
-        let settings = [format!("worker.count={workers}"), "worker.threads=1".to_owned()];
-        let door = Door::start(room.path(), &database.url, &settings)
-            .await
-            .expect("it starts");
-        let admin = people::administrator(&door.url, &door.data).await;
-        let engineer = people::person(&admin, &door.data, "ada", "engineer_i").await;
-        let (text, experiment) = (engineer.dataset("Text").await, engineer.experiment().await);
-        let content = "the quick brown fox jumps over the lazy dog\n".repeat(400);
-        assert_eq!(
-            engineer.upload(&text, "t.txt", content.into_bytes()).await.status,
-            201
-        );
-        Self {
-            room,
-            database,
-            door,
-            admin,
-            engineer,
-            experiment,
-            text,
-        }
-    }
-
-    /// Another process on the same database, with a worker.
-    fn worker(&self) -> WorkerProcess {
-        let mut worker =
-            WorkerProcess::beside(&self.door.data, self.room.path(), &self.database.url).expect("a worker");
-        worker.start().expect("it starts");
-        worker
-    }
-
-    async fn start(&self, steps: u32) -> String {
-        let start =
-            "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { path message } } }";
-        let input = json!({
-            "name": "Tiny", "experimentId": self.experiment, "datasetId": self.text,
-            "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
-            "parameters": { "steps": steps, "batchSize": 2, "sequenceLength": 32, "warmupSteps": 2, "checkpointEvery": 20,
-                            "sampleTokens": 0 },
-        });
-        let started = self.engineer.run(start, json!({ "i": input })).await;
-        let id = started.data("startJob")["job"]["id"].as_str();
-        id.unwrap_or_else(|| panic!("{started:?}")).to_owned()
-    }
-
-    async fn cancel(&self, job: &str) {
-        let cancel = "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { userErrors { code } } }";
-        self.engineer
-            .run(cancel, json!({ "id": job }))
-            .await
-            .data("cancelJob");
-    }
-
-    async fn job(&self, job: &str) -> Value {
-        let query = "query($id: ID!) { job(id: $id) { state step attempt etaSeconds expectedStartSeconds queuePosition \
-                     waitingReason workerSeconds attempts { number end cause fromStep } } }";
-        let seen = self.engineer.run(query, json!({ "id": job })).await;
-        seen.data("job").clone()
-    }
-
-    async fn workers(&self) -> Vec<Value> {
-        let seen = self
-            .admin
-            .run("{ workers { id name state jobId } }", json!({}))
-            .await;
-        seen.data("workers").as_array().expect("a list").clone()
-    }
-
-    async fn metrics(&self) -> String {
-        let request = self.admin.request(reqwest::Method::GET, "/metrics");
-        request
-            .send()
-            .await
-            .expect("an answer")
-            .text()
-            .await
-            .expect("text")
-    }
-
-    /// Waits until a look gives something.
-    async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-        let began = Instant::now();
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "never {what}: {:?}",
-                self.workers().await
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn until_state(&self, job: &str, state: &str) -> Value {
-        let what = format!("{job} {state}");
-        let look = async || Some(self.job(job).await).filter(|row| row["state"] == state);
-        self.until(&what, look).await
-    }
 }
 
 /// WK-2: what Prometheus reads is what is there: workers and open jobs by state, and it follows them.
@@ -304,26 +187,14 @@ async fn a_worker_process_that_stood_still_past_its_lease_changes_nothing() {
     let look = async || ground.job(&job).await["step"].as_u64().filter(|step| *step > 40);
     ground.until("it trains", look).await;
     stalled.signal_all(Signal::SIGSTOP).expect("stopped");
-    let other = WorkerProcess::beside(
-        &ground.door.data,
-        &ground.room.path().join("other"),
-        &ground.database.url,
-    );
-    let mut other = other.expect("a worker");
-    other.start().expect("it starts");
+    let _other = ground.worker_in(&ground.room.path().join("other"));
     let done = ground.until_state(&job, "COMPLETED").await;
     assert_eq!(
         (&done["attempt"], &done["attempts"][0]["end"]),
         (&json!(2), &json!("interrupted")),
         "{done}"
     );
-    let feed = async || {
-        Feed::of_job(&ground.engineer, &job, Some("0"))
-            .await
-            .to_end()
-            .await
-    };
-    let before = feed().await;
+    let before = ground.feed(&job).await;
     stalled.signal_all(Signal::SIGCONT).expect("goes on");
     let look = async || stalled.trainers().expect("it lives").is_empty().then_some(());
     ground.until("the stalled training is gone", look).await;
@@ -333,6 +204,6 @@ async fn a_worker_process_that_stood_still_past_its_lease_changes_nothing() {
         (all.iter().filter(|one| one["state"] == "IDLE").count() == 2).then_some(())
     };
     ground.until("both are there", look).await;
-    assert_eq!(feed().await, before);
+    assert_eq!(ground.feed(&job).await, before);
     ground.door.stop().expect("it stops");
 }

@@ -42,7 +42,7 @@ pub struct Architecture {
     pub layers: u32,
     /// Attention heads, 1 to 64; must divide `width`.
     pub heads: u32,
-    /// Width of the residual stream, 16 to 4,096.
+    /// Width of the residual stream, 16 to 2,048.
     pub width: u32,
     /// Positions that the model can see, 16 to 4,096 tokens.
     pub context: u32,

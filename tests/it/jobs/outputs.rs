@@ -121,7 +121,8 @@ async fn a_merged_model_is_made_downloaded_and_trained_on() {
     let before = bench.stored().await;
     let (job, model, position) = bench.complete(lora(&base, true)).await;
     let version = bench.version(&model, &position).await;
-    let export = std::env::var_os("JOBS_MERGED_EXPORT").map_or_else(|| models.clone(), PathBuf::from);
+    let export =
+        std::env::var_os("JOBS_MERGED_EXPORT").map_or_else(|| room.path().join("export"), PathBuf::from);
     let mut bytes = download(&bench.engineer, &version["files"], &export.join("adapter")).await;
     bytes += download(
         &bench.engineer,

@@ -323,6 +323,16 @@ impl Ground {
             .count()
     }
 
+    /// Waits until the log has a checkpoint of the job.
+    pub(crate) async fn until_saved(&self, job: JobId) {
+        let began = Instant::now();
+        let saved = |event: &JobEvent| matches!(event, JobEvent::CheckpointSaved { .. });
+        while !self.history(job).await.iter().any(saved) {
+            assert!(began.elapsed() < PATIENCE, "no checkpoint is recorded");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     pub(crate) fn has_checkpoint(&self, job: JobId, attempt: u32) -> bool {
         self.checkpoints(job, attempt) > 0
     }

@@ -148,7 +148,7 @@ async fn watched(
         "the view that was resumed {} times is not what the feed tells from the beginning",
         view.closed
     );
-    let finished = story.finished(&job).await?;
+    let finished = story.finished(&job, &view.end).await?;
     let history = History::of(&view.items, &finished.from_steps, options.steps)?;
     Ok(Run {
         finished,

@@ -126,9 +126,9 @@ impl Story {
             }))
             .await?;
         let end = Feed::of_job(&self.engineer, &job, None).await.to_end().await;
-        let state = end.last().map(|item| item["state"].clone());
-        ensure!(state == Some(json!("COMPLETED")), "the base ended as {state:?}");
-        self.finished(&job).await
+        let end = end.last().context("the feed has an end")?;
+        ensure!(end["state"] == "COMPLETED", "the base ended: {end}");
+        self.finished(&job, text(&end["position"], end)?).await
     }
 
     /// Starts an adapter on `base`; the same order each time.
@@ -157,11 +157,14 @@ impl Story {
         Ok((text(&row["state"], row)?.to_owned(), step))
     }
 
-    /// What came of a job.
-    pub(super) async fn finished(&self, job: &str) -> Result<Finished> {
-        let query = "query($id: ID!) { job(id: $id) { state failureMessage modelId metrics { name value } \
+    /// What came of a job, as of the position of its end.
+    pub(super) async fn finished(&self, job: &str, position: &str) -> Result<Finished> {
+        let query = "query($id: ID!, $p: Long) { job(id: $id, minPosition: $p) { state failureMessage modelId metrics { name value } \
                      attempts { number fromStep } } }";
-        let seen = self.engineer.run(query, json!({ "id": job })).await;
+        let seen = self
+            .engineer
+            .run(query, json!({ "id": job, "p": position }))
+            .await;
         let row = seen.data("job");
         if row["state"] != "COMPLETED" {
             bail!("the job is not completed: {row}");

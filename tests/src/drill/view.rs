@@ -14,6 +14,8 @@ use crate::harness::{Client, Feed};
 pub(super) struct View {
     /// Every item but heart-beats, each once.
     pub(super) items: Vec<Value>,
+    /// The position of the job's end.
+    pub(super) end: String,
     /// How often the connection was dropped and resumed.
     pub(super) closed: u32,
 }
@@ -23,6 +25,7 @@ pub(super) struct View {
 pub(super) async fn watch(client: &Client, job: &str, random: &mut Random) -> Result<View> {
     let mut view = View {
         items: Vec::new(),
+        end: String::new(),
         closed: 0,
     };
     let mut after = "0".to_owned();
@@ -47,6 +50,7 @@ pub(super) async fn watch(client: &Client, job: &str, random: &mut Random) -> Re
 pub(super) async fn whole(client: &Client, job: &str) -> Result<Vec<Value>> {
     let mut view = View {
         items: Vec::new(),
+        end: String::new(),
         closed: 0,
     };
     let mut after = "0".to_owned();
@@ -67,6 +71,10 @@ impl View {
             "FeedHeartbeat" => return Ok(false),
             "FeedEnd" => {
                 ensure!(item["state"] == "COMPLETED", "the job ended: {item}");
+                self.end = item["position"]
+                    .as_str()
+                    .context("an end has a position")?
+                    .to_owned();
                 return Ok(true);
             }
             "FeedGap" | "JobSnapshot" => bail!("the feed did not go on where it was left: {item}"),

@@ -242,6 +242,41 @@ mod tests {
         }
     }
 
+    /// JB-1: at the ends of what may be ordered both sides agree, so that nothing is refused after it was queued.
+    #[test]
+    fn shapes_at_both_ends_are_valid_on_both_sides() {
+        let shape = |layers, heads, width, context, vocabulary| Architecture {
+            layers,
+            heads,
+            width,
+            context,
+            vocabulary,
+        };
+        let with = |shape: Architecture| TrainingSpec {
+            method: Method::Scratch(shape),
+            objective: Objective::default(),
+            parameters: HyperParameters {
+                sequence_length: shape.context.min(128),
+                ..HyperParameters::default()
+            },
+            outputs: Outputs::default(),
+        };
+        for whole in [shape(1, 1, 16, 16, 260), shape(48, 64, 2_048, 4_096, 65_536)] {
+            assert_eq!(with(whole).validate(), Ok(()));
+            assert_eq!(named(&with(whole)), Vec::<String>::new());
+        }
+        for beyond in [
+            shape(49, 1, 16, 16, 260),
+            shape(1, 65, 65 * 16, 16, 260),
+            shape(1, 1, 2_049, 16, 260),
+            shape(1, 1, 16, 4_097, 260),
+            shape(1, 1, 16, 16, 65_537),
+        ] {
+            let problems = with(beyond).validate().expect_err("too large").0;
+            assert_eq!((problems.len(), named(&with(beyond)).len()), (1, 1), "{beyond:?}");
+        }
+    }
+
     /// MO-2: a job that was recorded before there were more settings is the same training as then.
     #[test]
     fn a_job_of_an_earlier_version_is_the_same_training() {

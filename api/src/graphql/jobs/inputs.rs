@@ -19,7 +19,7 @@ pub struct ScratchInput {
     /// Attention heads, 1 to 64; must divide the width.
     #[graphql(default = 4)]
     pub heads: u32,
-    /// Width of the residual stream, 16 to 4,096.
+    /// Width of the residual stream, 16 to 2,048.
     #[graphql(default = 128)]
     pub width: u32,
     /// Positions that the model can see, 16 to 4,096 tokens.

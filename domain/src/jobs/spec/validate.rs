@@ -89,7 +89,7 @@ impl TrainingSpec {
     fn check_architecture(&self, shape: &Architecture, checks: &mut Checks) {
         checks.whole("architecture.layers", shape.layers, 1, 48);
         checks.whole("architecture.heads", shape.heads, 1, 64);
-        checks.whole("architecture.width", shape.width, 16, 4_096);
+        checks.whole("architecture.width", shape.width, 16, 2_048);
         checks.whole("architecture.context", shape.context, 16, 4_096);
         checks.whole("architecture.vocabulary", shape.vocabulary, 260, 65_536);
         checks.that(
