@@ -108,7 +108,7 @@ fn both_sides_estimate_the_same_memory() {
 }
 
 /// The fields of every Llama-like `config.json` that the engine computes, and then what some members add.
-fn llama(architecture: &str, kind: &str, more: serde_json::Value) -> serde_json::Value {
+fn llama(architecture: &str, kind: &str, more: &serde_json::Value) -> serde_json::Value {
     let mut json = serde_json::json!({
         "architectures": [architecture], "model_type": kind, "hidden_size": 64, "intermediate_size": 172,
         "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320,
@@ -125,24 +125,24 @@ fn llama(architecture: &str, kind: &str, more: serde_json::Value) -> serde_json:
 fn both_sides_estimate_the_same_memory_for_the_llama_family() {
     let nothing = serde_json::json!({});
     for json in [
-        llama("LlamaForCausalLM", "llama", nothing.clone()),
+        llama("LlamaForCausalLM", "llama", &nothing),
         llama(
             "LlamaForCausalLM",
             "llama",
-            serde_json::json!({ "num_key_value_heads": 4, "attention_bias": true, "mlp_bias": true }),
+            &serde_json::json!({ "num_key_value_heads": 4, "attention_bias": true, "mlp_bias": true }),
         ),
         llama(
             "LlamaForCausalLM",
             "llama",
-            serde_json::json!({ "head_dim": 32, "tie_word_embeddings": true, "intermediate_size": 640 }),
+            &serde_json::json!({ "head_dim": 32, "tie_word_embeddings": true, "intermediate_size": 640 }),
         ),
-        llama("MistralForCausalLM", "mistral", nothing.clone()),
-        llama("Qwen2ForCausalLM", "qwen2", nothing.clone()),
-        llama("Qwen3ForCausalLM", "qwen3", nothing.clone()),
+        llama("MistralForCausalLM", "mistral", &nothing),
+        llama("Qwen2ForCausalLM", "qwen2", &nothing),
+        llama("Qwen3ForCausalLM", "qwen3", &nothing),
         llama(
             "Qwen3ForCausalLM",
             "qwen3",
-            serde_json::json!({ "head_dim": 24, "attention_bias": true }),
+            &serde_json::json!({ "head_dim": 24, "attention_bias": true }),
         ),
     ] {
         let config = ModelConfig::from_json(json.to_string().as_bytes()).expect("a Llama");

@@ -141,6 +141,7 @@ pub struct Model {
 /// Facts about a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "data")]
+#[expect(clippy::large_enum_variant, reason = "one event at a time is alive")]
 pub enum ModelEvent {
     /// It came to be.
     #[serde(rename = "models.ModelRegistered")]

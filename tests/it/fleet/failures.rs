@@ -111,6 +111,14 @@ async fn a_loss_that_is_no_number_fails_the_job_by_name() {
     ground.door.stop().expect("it stops");
 }
 
+/// A few weights, and what their gradients need of a batch.
+fn large(input: &mut Value) {
+    let shape = json!({ "layers": 8, "heads": 4, "width": 256, "context": 4096, "vocabulary": 300 });
+    input["method"] = json!({ "scratch": shape });
+    input["parameters"]["sequenceLength"] = json!(4096);
+    input["parameters"]["batchSize"] = json!(1024);
+}
+
 /// A job that says it needs little and needs more than there is: each attempt ends before a number is computed, and the
 /// job is set aside with what to lower.
 #[tokio::test]
@@ -119,11 +127,7 @@ async fn a_lack_of_memory_is_told_before_it_is_met() {
     let _worker = ground.worker();
     let job = ground
         .start_with(60, |input| {
-            let shape =
-                json!({ "layers": 48, "heads": 32, "width": 2048, "context": 4096, "vocabulary": 300 });
-            input["method"] = json!({ "scratch": shape });
-            input["parameters"]["sequenceLength"] = json!(4096);
-            input["parameters"]["batchSize"] = json!(64);
+            large(input);
             input["terms"] = json!({ "memoryBytes": "1" });
         })
         .await;
@@ -132,13 +136,7 @@ async fn a_lack_of_memory_is_told_before_it_is_met() {
     let attempts = ground.job(&job).await["attempts"].clone();
     assert_eq!(attempts.as_array().expect("attempts").len(), 2, "{attempts}");
     // One that says nothing is not given to a worker that is too small.
-    let job = ground
-        .start_with(60, |input| {
-            input["method"]["scratch"] =
-                json!({ "layers": 48, "heads": 32, "width": 2048, "context": 4096, "vocabulary": 300 });
-            input["parameters"]["batchSize"] = json!(64);
-        })
-        .await;
+    let job = ground.start_with(60, large).await;
     let row = ground
         .until_job(&job, |row| !row["waitingReason"].is_null())
         .await;

@@ -111,7 +111,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let loss = broken.finished.metric("evaluation_loss")?;
     match &options.python {
         Some(python) => {
-            engine::check_with_python(python, &keep, story::EVALUATION_SHARE, story::LENGTH, loss)?
+            engine::check_with_python(python, &keep, story::EVALUATION_SHARE, story::LENGTH, loss)?;
         }
         None => println!("PEFT was not asked; give --python PATH for that"),
     }

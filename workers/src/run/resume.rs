@@ -272,9 +272,18 @@ mod tests {
         let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
         assert_eq!(found.from.map(|(_, step)| step), Some(10));
         assert_eq!(found.warnings, Vec::<String>::new());
-        // Damaged, it is as good as gone: what is newer counts before what is older.
+    }
+
+    /// Damaged, it is as good as gone: what is newer counts before what is older.
+    #[test]
+    fn of_a_damaged_recorded_checkpoint_the_next_newer_one_stands_in() {
+        let room = tempfile::tempdir().expect("a folder");
+        let first = attempt(room.path(), 1);
+        save(&first, 5, "five");
+        let (old, recorded) = save(&first, 10, "ten");
+        save(&first, 20, "twenty");
         std::fs::write(old.join("state.json"), "teN").expect("written");
-        let found = find(&attempt(room.path(), 3), Some(&recorded)).expect("found");
+        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
         assert_eq!(found.from.map(|(_, step)| step), Some(20));
         assert!(
             found.warnings[0].contains("step 10 is damaged"),
