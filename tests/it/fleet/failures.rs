@@ -11,7 +11,7 @@ use std::{
 use domain::{
     aggregate::Aggregate,
     event_store::{Append, EventStore, Expected, Metadata, StreamWrite},
-    id::WorkerId,
+    id::{Ids, SystemIds, WorkerId},
     jobs::worker::{Declaration, Worker, WorkerEvent},
 };
 use serde_json::{Value, json};
@@ -258,7 +258,7 @@ async fn older_worker(database: &Database) {
     )
     .await
     .expect("it starts");
-    let worker = WorkerId(uuid::Uuid::now_v7());
+    let worker = WorkerId(SystemIds.next());
     let registered = WorkerEvent::Registered(Declaration {
         worker,
         name: "old/cpu".to_owned(),
@@ -269,7 +269,7 @@ async fn older_worker(database: &Database) {
         engine: 1,
         labels: ["cpu".to_owned()].into(),
     });
-    let event = domain::aggregate::encode(uuid::Uuid::now_v7(), &registered).expect("an event");
+    let event = domain::aggregate::encode(SystemIds.next(), &registered).expect("an event");
     let append = Append {
         writes: vec![StreamWrite {
             stream: Worker::stream(worker),

@@ -190,7 +190,7 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use std::{
         path::{Path, PathBuf},
-        time::{Duration, SystemTime},
+        time::Duration,
     };
 
     use domain::{id::JobId, jobs::job::Checkpoint};
@@ -226,13 +226,21 @@ mod tests {
         (path, checkpoint)
     }
 
-    /// As if `checkpoint` had been finished so long ago.
+    fn set_back(file: &std::fs::File, seconds: u64) {
+        let written = file
+            .metadata()
+            .and_then(|found| found.modified())
+            .expect("a time");
+        file.set_modified(written - Duration::from_secs(seconds))
+            .expect("set");
+    }
+
+    /// As if `checkpoint` had been finished so much earlier.
     fn age(checkpoint: &Path, seconds: u64) {
         let manifest = std::fs::File::options()
             .write(true)
             .open(checkpoint.join(MANIFEST));
-        let then = SystemTime::now() - Duration::from_secs(seconds);
-        manifest.expect("there").set_modified(then).expect("set");
+        set_back(&manifest.expect("there"), seconds);
     }
 
     /// JB-4: hours of training are worth more than their curve; damaged is not believed.
@@ -301,8 +309,7 @@ mod tests {
         let (_, _) = save(&first, 10, "ten");
         let found = find(&attempt(room.path(), 2), None).expect("found");
         assert_eq!((found.from, found.warnings), (None, Vec::new()));
-        let hour = SystemTime::now() - Duration::from_secs(3_600);
-        job.set_modified(hour).expect("set");
+        set_back(&job, 3_600);
         let found = find(&attempt(room.path(), 3), None).expect("found");
         assert_eq!(found.from.map(|(_, step)| step), Some(10));
     }
