@@ -2,6 +2,7 @@
 //! JB-6, WK-2).
 
 mod failures;
+mod gpu_hours;
 mod ground;
 
 use std::time::Duration;

@@ -5,18 +5,14 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use domain::{
-    aggregate::Aggregate,
-    event_store::{Append, EventStore, Expected, Metadata, StreamWrite},
     id::{Ids, SystemIds, WorkerId},
     jobs::worker::{Declaration, Worker, WorkerEvent},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use tests::harness::Database;
 
 use super::ground::{Ground, base_fixture};
 
@@ -248,16 +244,7 @@ async fn a_full_disk_of_the_worker_fails_the_job_by_name() {
 }
 
 /// Makes the system know a worker of an earlier build: it has declared itself, and beats.
-async fn older_worker(database: &Database) {
-    let options = event_store::postgres::address(&database.url).expect("a URL");
-    let clock = std::sync::Arc::new(domain::clock::SystemClock);
-    let store = event_store::postgres::PostgresEventStore::start(
-        options,
-        event_store::postgres::Settings::default(),
-        clock,
-    )
-    .await
-    .expect("it starts");
+async fn older_worker(ground: &Ground) {
     let worker = WorkerId(SystemIds.next());
     let registered = WorkerEvent::Registered(Declaration {
         worker,
@@ -269,27 +256,16 @@ async fn older_worker(database: &Database) {
         engine: 1,
         labels: ["cpu".to_owned()].into(),
     });
-    let event = domain::aggregate::encode(SystemIds.next(), &registered).expect("an event");
-    let append = Append {
-        writes: vec![StreamWrite {
-            stream: Worker::stream(worker),
-            expected: Expected::NoStream,
-            events: vec![event],
-        }],
-        meta: Metadata {
-            actor: format!("worker:{worker}"),
-            ..Metadata::default()
-        },
-    };
-    store.append(append).await.expect("recorded");
-    let mut connection = PgConnection::connect(&database.url).await.expect("a connection");
+    ground.record::<Worker>(worker, &registered).await;
+    let mut connection = PgConnection::connect(&ground.database.url)
+        .await
+        .expect("a connection");
     let beat = "insert into jobs_worker_beat (worker_id, beat_at, expires_at) values ($1, now(), now() + interval '1 hour')";
     sqlx::query(beat)
         .bind(worker.0)
         .execute(&mut connection)
         .await
         .expect("it beats");
-    store.close(Duration::from_secs(5)).await;
 }
 
 /// WK-2: what an older build would leave out is not given to it: the job waits, says why, and a newer worker takes it.
@@ -303,7 +279,7 @@ async fn a_worker_of_an_older_build_does_not_get_what_it_cannot_do() {
         std::fs::copy(&path, models.join(path.file_name().expect("a name"))).expect("copied");
     }
     let base = ground.import("base").await;
-    older_worker(&ground.database).await;
+    older_worker(&ground).await;
     let job = ground
         .start_with(60, |input| {
             input["method"] = json!({ "lora": { "baseModelId": base, "rank": 2 } });

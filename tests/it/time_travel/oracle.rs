@@ -355,16 +355,17 @@ impl Replay {
             let share = shares.entry(owner).or_default();
             share.running += u32::from(row["state"] == "starting" || row["state"] == "running");
             share.recent += row["worker_milliseconds"].as_u64().expect("a number");
+            let time = |field: &str| {
+                OffsetDateTime::parse(row[field].as_str().expect("a time"), &Rfc3339).expect("a time")
+            };
             if row["state"] == "queued" {
                 waiting.push(Waiting {
                     job: *id,
                     owner,
                     priority: serde_json::from_value(row["priority"].clone()).expect("a number"),
                     losses: serde_json::from_value(row["losses"].clone()).expect("a number"),
-                    queued_at: OffsetDateTime::parse(row["queued_at"].as_str().expect("a time"), &Rfc3339)
-                        .expect("a time"),
-                    // Nor does anything wait for an hour.
-                    waited: 0,
+                    queued_at: time("queued_at"),
+                    since: time("waiting_since"),
                 });
             }
         }

@@ -170,6 +170,13 @@ impl WorkerProcess {
         })
     }
 
+    /// The same with one more setting, from the next start on.
+    #[must_use]
+    pub fn with(mut self, setting: &str) -> Self {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
     /// Starts it, and does not wait.
     ///
     /// # Errors

@@ -169,11 +169,11 @@ impl Job {
         place.map_err(|error| unreadable(&error))
     }
 
-    /// What keeps it from a worker with a GPU, if it demands one and its owner has used the hours of the month up.
+    /// What keeps it from workers with GPUs, if its owner has used the hours of the month up.
     async fn without_hours(&self, context: &Context<'_>) -> Result<Option<String>> {
         let app = app(context)?;
         let quotas = app.directory.user(self.0.owner_id).map(|owner| owner.quotas());
-        let Some(quotas) = quotas.filter(|_| self.0.terms.demands_gpu()) else {
+        let Some(quotas) = quotas else {
             return Ok(None);
         };
         let events = app
@@ -310,7 +310,7 @@ impl Job {
             return Ok(None);
         };
         match place.unfit {
-            None if self.1.moment == projections::history::Moment::Now => self.without_hours(context).await,
+            None if place.only_gpus => self.without_hours(context).await,
             unfit => Ok(unfit),
         }
     }
