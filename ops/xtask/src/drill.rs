@@ -2,9 +2,12 @@
 //!
 //! The rule: it only hands the wish on to the program in `tests/`, which knows the drill.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 /// How it is done.
 #[derive(clap::Args)]
@@ -28,34 +31,25 @@ pub(crate) struct Wish {
 
 /// Builds the workspace and runs it; fails when anything is not as it should be.
 pub(crate) fn run(root: &Path, wish: &Wish) -> Result<()> {
-    // The features of the whole workspace, so that nothing is built a second time with others.
-    crate::cargo(root, &["build", "--workspace", "--bins", "--locked"])?;
-    let mut arguments = [
-        "run",
-        "--quiet",
-        "--workspace",
-        "--bin",
-        "drill",
-        "--locked",
-        "--",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let numbers = [
+    crate::build(root)?;
+    let program = crate::bless::target(root).join("debug").join("drill");
+    let mut command = Command::new(&program);
+    for (name, number) in [
         ("--kills", wish.kills),
         ("--seed", wish.seed),
         ("--steps", wish.steps),
-    ];
-    arguments.extend(
-        numbers
-            .iter()
-            .flat_map(|(name, number)| [(*name).to_owned(), number.to_string()]),
-    );
+    ] {
+        command.arg(name).arg(number.to_string());
+    }
     for (name, path) in [("--python", &wish.python), ("--keep", &wish.keep)] {
         if let Some(path) = path {
-            arguments.extend([name.to_owned(), std::path::absolute(path)?.display().to_string()]);
+            command.arg(name).arg(std::path::absolute(path)?);
         }
     }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    crate::cargo(root, &arguments)
+    let status = command
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("{} could not be run", program.display()))?;
+    ensure!(status.success(), "the drill failed ({status})");
+    Ok(())
 }

@@ -101,8 +101,7 @@ fn check(root: &Path) -> Result<()> {
 
 /// Builds the workspace, its binary with the fail points that the tests ask for, then runs the nightly kill test.
 fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
-    // The features of the whole workspace, so that nothing is built a second time with others.
-    cargo(root, &["build", "--workspace", "--bins", "--locked"])?;
+    build(root)?;
     let status = command(root)
         .args(["test", "--workspace", "--test", "it", "--locked", "--"])
         .args(["--ignored", "--exact", "kill::nightly", "--nocapture"])
@@ -114,6 +113,11 @@ fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
         bail!("a run failed; `cargo xtask kill --runs {runs} --seed {seed}` repeats its faults");
     }
     Ok(())
+}
+
+/// Builds programs and tests with the features of the whole workspace, so that nothing is built twice with others.
+fn build(root: &Path) -> Result<()> {
+    cargo(root, &["build", "--workspace", "--bins", "--tests", "--locked"])
 }
 
 /// Runs cargo in the workspace, with its output shown.
