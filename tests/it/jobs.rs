@@ -1,6 +1,8 @@
 //! Training jobs, from outside: the whole story, real training, live feeds, cancelling, and what is killed.
 
 mod control;
+mod log;
+mod outputs;
 
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,7 @@ mod devices;
 mod erasure;
 mod event_store;
 mod fixture_logs;
+mod fleet;
 mod hostile;
 mod identity;
 mod integrity;

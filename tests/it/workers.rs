@@ -66,10 +66,8 @@ async fn a_killed_training_goes_on_from_its_checkpoint() {
     let ground = Ground::new().await;
     let process = Process::start(&ground).await;
     let _worker = process.worker(&ground, Training::Real);
-    let killed = ground.queue("same", 600, 3).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(killed, 1))
-        .await;
+    let killed = ground.queue("same", 3_000, 3).await;
+    ground.until_saved(killed).await;
     let trainer = ground.trainer(killed).expect("it trains");
     ground.signal(trainer, Signal::SIGKILL);
     let history = ground.until_over(killed).await;
@@ -99,7 +97,7 @@ async fn a_killed_training_goes_on_from_its_checkpoint() {
             .count(),
         1
     );
-    let undisturbed = ground.queue("same", 600, 3).await;
+    let undisturbed = ground.queue("same", 3_000, 3).await;
     ground.until_over(undisturbed).await;
     assert_eq!(ground.result(killed).await, ground.result(undisturbed).await);
 }

@@ -1,4 +1,5 @@
 //! Integration tests: the harness they share. The tests themselves are in `it/`, benchmarks in `benches/`.
 
+pub mod drill;
 pub mod harness;
 pub mod simulation;

@@ -6,9 +6,13 @@
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
 
 use domain::{id::JobId, jobs::job::JobState};
+
+/// What the child is told, in the folder of an attempt.
+const JOB_FILE: &str = "job.json";
 
 /// The folder of one attempt.
 #[derive(Clone, Debug)]
@@ -60,14 +64,26 @@ impl AttemptFolder {
         self.root.join("artifact")
     }
 
+    /// The merged model beside it.
+    pub(crate) fn merged(&self) -> PathBuf {
+        self.root.join("merged")
+    }
+
     /// What the child is told.
     pub(crate) fn job_file(&self) -> PathBuf {
-        self.root.join("job.json")
+        self.root.join(JOB_FILE)
     }
 
     /// What the child says besides its messages.
     pub(crate) fn output(&self) -> PathBuf {
         self.root.join("output.log")
+    }
+
+    /// When the first attempt above the floor that has a folder here began to train.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        let first = self.earlier().into_iter().next()?;
+        let job_file = first.parent()?.join(JOB_FILE);
+        fs::metadata(job_file).and_then(|found| found.modified()).ok()
     }
 
     /// A place in this attempt as the log records it: relative to the folder of jobs.

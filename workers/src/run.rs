@@ -29,6 +29,7 @@ use domain::{
         job::{Checkpoint, Order},
         report::News,
     },
+    models::model::MergedModel,
 };
 use ml::{failure::FailureCode, files::FileEntry, message::FinalMetrics};
 use tokio_util::sync::CancellationToken;
@@ -162,9 +163,20 @@ impl Work<'_> {
 
     async fn conclude(&mut self, last: Last, halt: &Halt) -> Result<(), End> {
         match last {
-            Last::Completed { files, metrics } => {
+            Last::Completed { merged: None, .. } if self.attempt.order.spec.outputs.merged => {
                 self.farewell().await;
-                self.complete(&files, &metrics).await
+                Err(End::failed(
+                    "TRAINER_OUTDATED",
+                    "the training program does not know merged models; install the worker's own version of it",
+                ))
+            }
+            Last::Completed {
+                files,
+                merged,
+                metrics,
+            } => {
+                self.farewell().await;
+                self.complete(&files, merged.as_deref(), &metrics).await
             }
             Last::Stopped if halt.is_asked() => {
                 self.farewell().await;
@@ -197,20 +209,38 @@ impl Work<'_> {
     }
 
     /// Stores the result and records it. A result that nobody will refer to is deleted again.
-    async fn complete(&self, files: &[FileEntry], metrics: &FinalMetrics) -> Result<(), End> {
+    async fn complete(
+        &self,
+        files: &[FileEntry],
+        merged: Option<&[FileEntry]>,
+        metrics: &FinalMetrics,
+    ) -> Result<(), End> {
         let objects = &self.parts.objects;
-        let stored = artifact::store(
-            objects,
-            &self.folder,
-            (self.attempt.job, self.attempt.number),
-            files,
-        )
-        .await?;
+        let place = format!("{}/{}", self.attempt.job, self.attempt.number);
+        let stored = artifact::store(objects, &self.folder.artifact(), &place, files).await?;
+        let merged = match merged {
+            None => None,
+            Some(files) => {
+                let place = format!("{place}/merged");
+                match artifact::store(objects, &self.folder.merged(), &place, files).await {
+                    Ok(merged) => Some(merged),
+                    Err(end) => {
+                        stored.take_back(objects).await;
+                        return Err(end);
+                    }
+                }
+            }
+        };
         fail::fail_point!("job.result_stored");
         let completed = News::Completed {
             artifact: stored.location.clone(),
             sha256: stored.sha256.clone(),
             files: stored.files.clone(),
+            merged: merged.as_ref().map(|merged| MergedModel {
+                sha256: merged.sha256.clone(),
+                artifact: merged.location.clone(),
+                files: merged.files.clone(),
+            }),
             metrics: decimal(metrics),
             code_version: self.parts.settings.code_version.clone(),
             worker: self.attempt.worker_name.clone(),
@@ -219,6 +249,9 @@ impl Work<'_> {
         fail::fail_point!("job.result_recorded");
         if recorded == Err(End::TakenAway) {
             stored.take_back(objects).await;
+            if let Some(merged) = &merged {
+                merged.take_back(objects).await;
+            }
         }
         recorded
     }

@@ -25,7 +25,8 @@ use domain::{
     },
 };
 use futures::Stream;
-use items::{describe, end_of, progress_item};
+pub(crate) use items::describe;
+use items::{end_of, progress_item};
 use projections::{feed::Follower, history::Moment, paging::Viewer};
 
 pub use items::*;

@@ -68,7 +68,9 @@ fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
             vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
         }
-        StartJobRefusal::Quota(_) => vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)],
+        StartJobRefusal::Quota(_) | StartJobRefusal::Storage { .. } | StartJobRefusal::GpuHours(_) => {
+            vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)]
+        }
         StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {
             vec![Fault::whole(message, JobsErrorCode::Invalid)]
         }
@@ -157,6 +159,7 @@ async fn order(
         method,
         objective: input.objective.into(),
         parameters: input.parameters.into(),
+        outputs: input.outputs.over(spec::Outputs::default()),
     };
     let mut terms = input.terms.over(Terms::default());
     if terms.memory_bytes.is_none() && spec.validate().is_ok() {

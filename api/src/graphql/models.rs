@@ -94,21 +94,14 @@ impl ModelVersion {
     }
     /// Its files.
     async fn files(&self) -> Vec<ModelFile> {
-        let path = |name: &str| {
-            format!(
-                "/api/models/{}/versions/{}/files/{name}",
-                self.0.model_id, self.0.version
-            )
-        };
-        let files = self.0.files.iter();
-        files
-            .map(|file| ModelFile {
-                name: file.name.clone(),
-                sha256: file.sha256.clone(),
-                bytes: Long(file.bytes),
-                download_path: path(&file.name),
-            })
-            .collect()
+        downloads(&self.0, "files", &self.0.files)
+    }
+    /// For an adapter: the base model with it merged into it; null where the job was not asked for it.
+    async fn merged(&self) -> Option<MergedModel> {
+        self.0.merged.as_ref().map(|merged| MergedModel {
+            sha256: merged.sha256.clone(),
+            files: downloads(&self.0, "merged", &merged.files),
+        })
     }
     /// Where it comes from.
     async fn lineage(&self) -> Lineage {
@@ -118,6 +111,31 @@ impl ModelVersion {
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
+}
+
+/// `files` of `version`, to be had below `folder` of its path.
+fn downloads(
+    version: &ModelVersionRow,
+    folder: &str,
+    files: &[domain::models::model::ModelFile],
+) -> Vec<ModelFile> {
+    let (model, number) = (version.model_id, version.version);
+    let file = |file: &domain::models::model::ModelFile| ModelFile {
+        name: file.name.clone(),
+        sha256: file.sha256.clone(),
+        bytes: Long(file.bytes),
+        download_path: format!("/api/models/{model}/versions/{number}/{folder}/{}", file.name),
+    };
+    files.iter().map(file).collect()
+}
+
+/// A base model with an adapter merged into it, in Hugging Face layout: `transformers` loads the folder as it is.
+#[derive(SimpleObject)]
+pub struct MergedModel {
+    /// Hash over the names and hashes of its files.
+    pub sha256: String,
+    /// Its files.
+    pub files: Vec<ModelFile>,
 }
 
 /// One file of a version.

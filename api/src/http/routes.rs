@@ -3,6 +3,7 @@
 mod audit;
 mod datasets;
 mod health;
+mod jobs;
 mod models;
 
 use axum::{
@@ -62,6 +63,11 @@ impl Routes {
                 "/api/models/{model}/versions/{version}/files/{file}",
                 get(models::download),
             )
+            .route(
+                "/api/models/{model}/versions/{version}/merged/{file}",
+                get(models::download_merged),
+            )
+            .route("/api/jobs/{job}/log", get(jobs::log))
             .route("/audit/checkpoint", get(audit::checkpoint))
             .route("/audit/key", get(audit::key))
             .route("/audit/proof/inclusion", get(audit::inclusion))

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::{
     aggregate::{Aggregate, Event},
@@ -103,11 +104,36 @@ pub struct QuotaExceeded {
     pub used: u32,
 }
 
+/// The GPU hours of a month that are used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the quota of GPU hours is used up: {:.1} of {limit} in this month; wait for the next, or train on a processor",
+    *used as f64 / HOUR as f64
+)]
+pub struct GpuHoursExceeded {
+    /// Hours in a month.
+    pub limit: u32,
+    /// Milliseconds that were used.
+    pub used: u64,
+}
+
+/// Milliseconds.
+const HOUR: u64 = 3_600_000;
+
 /// What one user has taken.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaLedger {
     taken: BTreeMap<Quota, BTreeSet<String>>,
     bytes: u64,
+    /// Milliseconds on GPUs by month.
+    gpu: BTreeMap<String, u64>,
+}
+
+/// The calendar month of `moment` in UTC, as `2026-11`: what GPU hours are counted by.
+#[must_use]
+pub fn month(moment: OffsetDateTime) -> String {
+    let date = moment.to_offset(UtcOffset::UTC).date();
+    format!("{:04}-{:02}", date.year(), u8::from(date.month()))
 }
 
 /// Facts about use.
@@ -138,6 +164,16 @@ pub enum LedgerEvent {
         /// For which thing.
         item: String,
     },
+    /// An attempt at a job had a GPU.
+    #[serde(rename = "access.GpuTimeTaken")]
+    GpuTimeTaken {
+        /// The month that it ended in, as [`month`] writes it.
+        month: String,
+        /// For so long.
+        milliseconds: u64,
+        /// The job and the attempt.
+        item: String,
+    },
 }
 
 impl Event for LedgerEvent {
@@ -145,6 +181,7 @@ impl Event for LedgerEvent {
         KindFields::of("access.QuotaTaken", Subject::StreamKey).plain(&["quota", "item"]),
         KindFields::of("access.QuotaReleased", Subject::StreamKey).plain(&["quota", "item"]),
         KindFields::of("access.StorageTaken", Subject::StreamKey).plain(&["bytes", "item"]),
+        KindFields::of("access.GpuTimeTaken", Subject::StreamKey).plain(&["month", "milliseconds", "item"]),
     ];
 }
 
@@ -163,6 +200,12 @@ impl Aggregate for QuotaLedger {
                 }
             }
             LedgerEvent::StorageTaken { bytes, .. } => self.bytes = self.bytes.saturating_add(*bytes),
+            LedgerEvent::GpuTimeTaken {
+                month, milliseconds, ..
+            } => {
+                let sum = self.gpu.entry(month.clone()).or_default();
+                *sum = sum.saturating_add(*milliseconds);
+            }
         }
     }
 }
@@ -180,6 +223,18 @@ impl QuotaLedger {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether GPU hours are left in the month of `now`. An attempt that began with hours left may use more.
+    ///
+    /// # Errors
+    /// When none are.
+    pub fn gpu_hours_left(&self, quotas: &Quotas, now: OffsetDateTime) -> Result<(), GpuHoursExceeded> {
+        let used = self.gpu.get(&month(now)).copied().unwrap_or_default();
+        match quotas.gpu_hours {
+            Some(limit) if used >= u64::from(limit) * HOUR => Err(GpuHoursExceeded { limit, used }),
+            _ => Ok(()),
+        }
     }
 
     /// Takes one unit of `quota` for `item`.
@@ -229,6 +284,42 @@ mod tests {
             item: "a".into(),
         });
         assert!(ledger.take(&quotas, Quota::Projects, "b".into()).is_ok());
+    }
+
+    /// QU-1: hours count in the month that they end in, and begin anew with the next.
+    #[test]
+    fn gpu_hours_are_counted_by_calendar_month() {
+        use time::macros::datetime;
+        let quotas = Quotas {
+            gpu_hours: Some(2),
+            ..Quotas::UNLIMITED
+        };
+        let mut ledger = QuotaLedger::default();
+        let now = datetime!(2026-11-30 23:30 UTC);
+        for milliseconds in [super::HOUR, super::HOUR - 1] {
+            assert_eq!(ledger.gpu_hours_left(&quotas, now), Ok(()));
+            ledger.evolve(&LedgerEvent::GpuTimeTaken {
+                month: super::month(now),
+                milliseconds,
+                item: "job_1/1".into(),
+            });
+        }
+        assert_eq!(
+            ledger.gpu_hours_left(&quotas, now),
+            Ok(()),
+            "a millisecond is left"
+        );
+        ledger.evolve(&LedgerEvent::GpuTimeTaken {
+            month: super::month(now),
+            milliseconds: 1_800_001,
+            item: "job_1/2".into(),
+        });
+        let refused = ledger.gpu_hours_left(&quotas, now).expect_err("used up");
+        assert!(refused.to_string().contains("2.5 of 2"), "{refused}");
+        let abroad = datetime!(2026-12-01 00:30 +01:00);
+        assert!(ledger.gpu_hours_left(&quotas, abroad).is_err(), "UTC counts");
+        let next = datetime!(2026-12-01 00:00 UTC);
+        assert_eq!(ledger.gpu_hours_left(&quotas, next), Ok(()));
     }
 
     /// AC-1: quotas take the most generous.

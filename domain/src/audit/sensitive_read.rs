@@ -38,13 +38,22 @@ pub enum ReadEvent {
         version: u32,
         /// The file's name.
         file: String,
+        /// Whether it is one of the merged model.
+        #[serde(default, skip_serializing_if = "is_false")]
+        merged: bool,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Event for ReadEvent {
     const FIELDS: &'static [KindFields] = &[
         KindFields::of("audit.DatasetDownloaded", Subject::Actor).plain(&["dataset", "version"]),
-        KindFields::of("audit.ModelDownloaded", Subject::Actor).plain(&["model", "version", "file"]),
+        KindFields::of("audit.ModelDownloaded", Subject::Actor)
+            .plain(&["model", "version", "file", "merged"]),
     ];
 }
 
@@ -105,6 +114,8 @@ pub struct DownloadModelFile {
     pub version: u32,
     /// The file's name.
     pub file: String,
+    /// Whether it is one of the merged model.
+    pub merged: bool,
 }
 
 impl Command for DownloadModelFile {
@@ -126,13 +137,19 @@ impl Command for DownloadModelFile {
     fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
         let model: Model = world.get(self.model);
         let version = model.version(Some(self.version)).ok_or(NoSuchContent)?;
-        if !version.files.iter().any(|file| file.name == self.file) {
+        let files = match (self.merged, &version.merged) {
+            (false, _) => &version.files,
+            (true, Some(merged)) => &merged.files,
+            (true, None) => return Err(NoSuchContent.into()),
+        };
+        if !files.iter().any(|file| file.name == self.file) {
             return Err(NoSuchContent.into());
         }
         let event = ReadEvent::ModelDownloaded {
             model: self.model,
             version: self.version,
             file: self.file.clone(),
+            merged: self.merged,
         };
         Ok(Changes::record::<SensitiveReads>(
             context.principal.actor(),

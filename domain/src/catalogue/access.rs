@@ -28,6 +28,11 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+        GpuTimeTaken => LedgerEvent::GpuTimeTaken {
+            month: "2026-11".into(),
+            milliseconds: 12_345,
+            item: "job_1/1".into(),
+        },
     } also {
         "projects" => LedgerEvent::Taken { quota: Quota::Projects, item: "prj_1".into() },
         "datasets" => LedgerEvent::Taken { quota: Quota::Datasets, item: "dst_1".into() },
@@ -45,6 +50,14 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             model: ModelId(id(3)),
             version: 1,
             file: "model.safetensors".into(),
+            merged: false,
+        },
+    } also {
+        "merged" => ReadEvent::ModelDownloaded {
+            model: ModelId(id(3)),
+            version: 1,
+            file: "model.safetensors".into(),
+            merged: true,
         },
     });
     roles

@@ -11,7 +11,7 @@ use crate::{
         progress::{Batch, Evaluation, GpuUse, LogLine, Metrics, Point, ProgressEvent, Sample as Text},
         spec::{
             Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
-            Objective, Precision, Schedule, TrainingSpec,
+            Objective, Outputs, Precision, Schedule, TrainingSpec,
         },
         terms::Terms,
         worker::{Declaration, WorkerEnd, WorkerEvent},
@@ -110,6 +110,7 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         },
     } also {
         "lora" => JobEvent::Queued(Box::new(order(lora(), Some(base())))),
+        "merged" => JobEvent::Queued(Box::new(with_merged())),
         "full" => JobEvent::Queued(Box::new(full(ChatTemplate::Model))),
         "template" => JobEvent::Queued(Box::new(full(ChatTemplate::Custom("{{ messages }}".into())))),
         "tuned" => JobEvent::Queued(Box::new(tuned())),
@@ -153,6 +154,14 @@ fn lora() -> Method {
 fn full(chat_template: ChatTemplate) -> Order {
     let mut order = order(Method::Full, Some(base()));
     order.spec.objective.chat_template = chat_template;
+    order
+}
+
+/// An order for an adapter, and the base with it merged into it.
+fn with_merged() -> Order {
+    let mut order = order(lora(), Some(base()));
+    order.spec.outputs.merged = true;
+    order.terms.engine = 2;
     order
 }
 
@@ -227,6 +236,7 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
             method,
             objective: Objective::default(),
             parameters: parameters(),
+            outputs: Outputs::default(),
         },
         max_attempts: 3,
         terms: Terms::default(),

@@ -8,7 +8,7 @@ use crate::{
         format::{Format, Summary},
     },
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
-    models::model::{Lineage, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
+    models::model::{Lineage, MergedModel, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
     projects::{experiment::ExperimentEvent, project::ProjectEvent},
 };
 
@@ -48,6 +48,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     } also {
         "adapter" => model(ModelKind::Adapter),
         "trained" => ModelEvent::VersionAdded(model_version(trained())),
+        "merged" => ModelEvent::VersionAdded(merged()),
     });
     projects
         .into_iter()
@@ -110,6 +111,19 @@ fn model_version(lineage: Lineage) -> ModelVersion {
         artifact: "models/poet".into(),
         files: vec![file],
         lineage,
+        merged: None,
+    }
+}
+
+fn merged() -> ModelVersion {
+    let version = model_version(trained());
+    ModelVersion {
+        merged: Some(MergedModel {
+            sha256: "5e884898".into(),
+            artifact: "artifacts/job/1/merged".into(),
+            files: version.files.clone(),
+        }),
+        ..version
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     terms::{self, PRIORITIES},
 };
 use crate::{
-    access::quota::{Quota, QuotaExceeded, QuotaLedger},
+    access::quota::{GpuHoursExceeded, Quota, QuotaExceeded, QuotaLedger},
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::JobId,
@@ -42,6 +42,9 @@ pub enum ControlRefusal {
     /// QU-1
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
+    /// QU-1: it demands a GPU, and the hours of the month are used up.
+    #[error(transparent)]
+    GpuHours(#[from] GpuHoursExceeded),
 }
 
 fn reason(given: &str) -> Result<String, ControlRefusal> {
@@ -162,6 +165,11 @@ impl Command for RestartJob {
         }
         let ledger: QuotaLedger = world.get(order.owner);
         let quotas = context.principal.quotas();
+        if order.terms.demands_gpu() {
+            ledger
+                .gpu_hours_left(&quotas, context.now)
+                .map_err(ControlRefusal::GpuHours)?;
+        }
         let taken = ledger
             .take(&quotas, Quota::ConcurrentJobs, self.job.to_string())
             .map_err(ControlRefusal::Quota)?;

@@ -135,7 +135,7 @@ mod tests {
     use super::{Run, duration, needs, tokens};
     use crate::jobs::{
         shape::Shape,
-        spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec},
     };
 
     const SHAPE: Architecture = Architecture {
@@ -148,6 +148,7 @@ mod tests {
 
     fn spec(method: Method) -> TrainingSpec {
         TrainingSpec {
+            outputs: Outputs::default(),
             method,
             objective: Objective::default(),
             parameters: HyperParameters::default(),

@@ -241,6 +241,7 @@ impl Event for JobEvent {
             "spec.parameters.sample_prompt",
             "spec.parameters.sample_tokens",
             "spec.parameters.sample_every",
+            "spec.outputs.merged",
         ]),
         KindFields::of("jobs.JobLeased", Subject::Nobody).plain(&[
             "attempt",

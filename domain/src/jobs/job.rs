@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 pub use super::event::{JobEvent, RestartFrom};
 use super::{spec::TrainingSpec, terms::Terms};
 use crate::{
+    access::quota::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
     authz::Resource,
     datasets::format::Format,
@@ -222,7 +223,7 @@ impl Job {
         Resource::of(id, self.order.as_ref().map(|order| order.owner)).leased_to(worker)
     }
 
-    /// What is recorded before the end of the attempt that is under way: how long it had its worker.
+    /// What is recorded before the end of the attempt that is under way: how long it had its worker, and a GPU of it.
     /// Nothing when that is not known. Clocks that ran backwards count as no time.
     #[must_use]
     pub(super) fn closing(&self, id: JobId, now: OffsetDateTime) -> Changes {
@@ -230,14 +231,24 @@ impl Job {
         let (Some((at, gpu)), Some(worker), Some(order)) = (leased, self.worker, &self.order) else {
             return Changes::none();
         };
+        let milliseconds = u64::try_from((now - at).whole_milliseconds()).unwrap_or_default();
         let metered = JobEvent::Metered {
             attempt: self.attempt,
             worker,
             owner: order.owner,
             project: order.project,
-            milliseconds: u64::try_from((now - at).whole_milliseconds()).unwrap_or_default(),
+            milliseconds,
             gpu,
         };
-        Changes::record::<Self>(id, &metered)
+        let closing = Changes::record::<Self>(id, &metered);
+        if !gpu {
+            return closing;
+        }
+        let taken = LedgerEvent::GpuTimeTaken {
+            month: quota::month(now),
+            milliseconds,
+            item: format!("{id}/{}", self.attempt),
+        };
+        closing.and::<QuotaLedger>(order.owner, &taken)
     }
 }

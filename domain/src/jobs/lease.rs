@@ -7,7 +7,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    access::quota::QuotaLedger,
+    access::quota::{GpuHoursExceeded, QuotaLedger},
     authz::{self, Action, Principal, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},
@@ -32,6 +32,9 @@ pub enum LeaseRefusal {
     /// JB-6: it is not what the job demands.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// QU-1: it computes on a GPU, and the owner has no hours left. The job waits for another worker, or month.
+    #[error(transparent)]
+    GpuHours(#[from] GpuHoursExceeded),
 }
 
 /// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6).
@@ -115,6 +118,12 @@ impl Command for LeaseJob {
                 reason: LeaseRefusal::AccessLost,
                 record,
             });
+        }
+        if self.abilities.gpu() {
+            let ledger: QuotaLedger = world.get(order.owner);
+            ledger
+                .gpu_hours_left(&self.owner.quotas(), context.now)
+                .map_err(LeaseRefusal::GpuHours)?;
         }
         let leased = JobEvent::Leased {
             attempt: job.attempt + 1,

@@ -8,11 +8,13 @@ use super::{
     start::release,
 };
 use crate::{
-    access::quota::QuotaLedger,
+    access::quota::{LedgerEvent, QuotaLedger},
     authz::{Requirement, Visibility},
     execute::{Command, Context, Decision, Refused},
     id::JobId,
-    models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
+    models::model::{
+        Lineage, MergedModel, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef,
+    },
     world::{Changes, Reads, World},
 };
 
@@ -68,6 +70,8 @@ pub enum News {
         sha256: String,
         /// The files.
         files: Vec<ModelFile>,
+        /// The base with the adapter merged into it, where the order asks for it.
+        merged: Option<MergedModel>,
         /// Metrics, as decimal text.
         metrics: BTreeMap<String, String>,
         /// The version of Anneal.
@@ -146,6 +150,7 @@ impl Command for Report {
                 artifact,
                 sha256,
                 files,
+                merged,
                 metrics,
                 code_version,
                 worker,
@@ -156,7 +161,9 @@ impl Command for Report {
                     artifact: artifact.clone(),
                     files: files.clone(),
                     lineage: lineage(order, metrics, code_version, worker),
+                    merged: merged.clone(),
                 };
+                let stored = stored(order, &version);
                 let model = ModelVersionRef {
                     model: order.model,
                     version: 1,
@@ -169,10 +176,20 @@ impl Command for Report {
                 let changes = closing()
                     .and::<Job>(self.job, &completed)
                     .and::<Model>(order.model, &registered(order))
-                    .and::<Model>(order.model, &ModelEvent::VersionAdded(version));
+                    .and::<Model>(order.model, &ModelEvent::VersionAdded(version))
+                    .and::<QuotaLedger>(order.owner, &stored);
                 release(changes, order)
             }
         })
+    }
+}
+
+/// What the result takes of the owner's storage, its merged model included (DS-3).
+fn stored(order: &Order, version: &ModelVersion) -> LedgerEvent {
+    let merged = version.merged.as_ref().map_or(0, MergedModel::bytes);
+    LedgerEvent::StorageTaken {
+        bytes: version.bytes().saturating_add(merged),
+        item: format!("{}/{}", order.model, version.version),
     }
 }
 

@@ -3,15 +3,24 @@
 //! One rule: it depends on nothing but its arguments, so that every worker, the queue that users see and the
 //! simulation have the same order.
 //!
-//! Priority comes first. Within one, a job that has lost workers stands behind those that have not, so that a
-//! bad job cannot hold the others up; then users take turns: whoever has the fewest jobs under way is next, of
-//! those whoever has used workers least of late, of those whoever waits longest.
+//! Priority comes first; a worker that was lost costs a step of it, so that a bad job cannot hold the others up. Of
+//! jobs of one rank users take turns: whoever has the fewest jobs under way is next, of those whoever has used workers
+//! least of late, of those whoever waits longest. And ranks age: an hour ([`AGEING`]) that the longest-waiting job of a
+//! rank waits longer than that of another makes up for one step between the two, without end, so that no rank waits for
+//! ever. It is the rank that is lifted, not the job: whoever queued a hundred first does not get ahead of the others by
+//! it. Differences of times are all that counts, so the order is the same at every moment until something happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use time::OffsetDateTime;
 
 use crate::id::{JobId, UserId};
+
+/// Seconds of waiting that make up for one step of priority.
+pub const AGEING: i64 = 3_600;
 
 /// A job that waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +33,18 @@ pub struct Waiting {
     pub priority: i8,
     /// How many workers it has lost since it was queued or restarted.
     pub losses: u32,
-    /// Since when it waits.
+    /// When it was queued.
     pub queued_at: OffsetDateTime,
+    /// When it last came into the queue: queued, resumed, restarted, or back from a worker.
+    pub since: OffsetDateTime,
+}
+
+impl Waiting {
+    /// Its priority, less a step for each worker that it has lost.
+    #[must_use]
+    pub fn rank(&self) -> i64 {
+        i64::from(self.priority) - i64::from(self.losses)
+    }
 }
 
 /// What a user has of the workers.
@@ -40,6 +59,53 @@ pub struct Share {
 /// Where one user stands among the others: fewest jobs, least use, longest wait.
 type Turn = (u32, u64, OffsetDateTime, JobId, UserId);
 
+/// The waiting jobs of one rank.
+#[derive(Default)]
+struct Rank {
+    /// Of each user, the next one last.
+    queues: BTreeMap<UserId, Vec<Waiting>>,
+    /// The next one of each user.
+    turns: BTreeSet<Turn>,
+    /// When each came into the queue.
+    since: BTreeSet<(OffsetDateTime, JobId)>,
+}
+
+impl Rank {
+    /// What ranks are compared by, the least first: the second its longest-waiting job came in, less an hour for each
+    /// step.
+    fn lifted(&self, rank: i64) -> Option<(i64, Reverse<i64>)> {
+        let (since, _) = self.since.first()?;
+        let seconds = since.unix_timestamp().saturating_sub(rank.saturating_mul(AGEING));
+        Some((seconds, Reverse(rank)))
+    }
+
+    fn turn(job: &Waiting, running: u32, shares: &BTreeMap<UserId, Share>) -> Turn {
+        let recent = shares.get(&job.owner).map_or(0, |share| share.recent);
+        (running, recent, job.queued_at, job.job, job.owner)
+    }
+
+    /// A user's jobs under way are other ones than they were.
+    fn count(&mut self, user: UserId, (before, now): (u32, u32), shares: &BTreeMap<UserId, Share>) {
+        if let Some(next) = self.queues.get(&user).and_then(|queue| queue.last()) {
+            self.turns.remove(&Self::turn(next, before, shares));
+            self.turns.insert(Self::turn(next, now, shares));
+        }
+    }
+
+    /// Takes whoever is next; the caller then counts.
+    fn take(&mut self, running: &BTreeMap<UserId, u32>, shares: &BTreeMap<UserId, Share>) -> Option<Waiting> {
+        let (.., owner) = self.turns.pop_first()?;
+        let queue = self.queues.get_mut(&owner)?;
+        let taken = queue.pop()?;
+        if let Some(next) = queue.last() {
+            let busy = running.get(&owner).copied().unwrap_or_default();
+            self.turns.insert(Self::turn(next, busy, shares));
+        }
+        self.since.remove(&(taken.since, taken.job));
+        Some(taken)
+    }
+}
+
 /// The order in which `waiting` jobs go to workers. Users of whom nothing is known have no `share`.
 #[must_use]
 pub fn order(waiting: &[Waiting], shares: &BTreeMap<UserId, Share>) -> Vec<JobId> {
@@ -47,47 +113,36 @@ pub fn order(waiting: &[Waiting], shares: &BTreeMap<UserId, Share>) -> Vec<JobId
         .iter()
         .map(|(user, share)| (*user, share.running))
         .collect();
-    let mut classes: BTreeMap<(i16, u32), Vec<Waiting>> = BTreeMap::new();
-    for job in waiting {
-        classes
-            .entry((-i16::from(job.priority), job.losses))
-            .or_default()
-            .push(*job);
+    let mut sorted = waiting.to_vec();
+    // Backwards, so that the next one of each user can be popped.
+    sorted.sort_unstable_by_key(|job| Reverse((job.queued_at, job.job)));
+    let mut ranks: BTreeMap<i64, Rank> = BTreeMap::new();
+    for job in sorted {
+        let rank = ranks.entry(job.rank()).or_default();
+        rank.since.insert((job.since, job.job));
+        rank.queues.entry(job.owner).or_default().push(job);
+    }
+    for rank in ranks.values_mut() {
+        let next = rank.queues.values().filter_map(|queue| queue.last());
+        let busy = |job: &Waiting| running.get(&job.owner).copied().unwrap_or_default();
+        rank.turns = next.map(|job| Rank::turn(job, busy(job), shares)).collect();
     }
     let mut ordered = Vec::with_capacity(waiting.len());
-    for class in classes.into_values() {
-        take_turns(class, shares, &mut running, &mut ordered);
-    }
-    ordered
-}
-
-fn take_turns(
-    mut class: Vec<Waiting>,
-    shares: &BTreeMap<UserId, Share>,
-    running: &mut BTreeMap<UserId, u32>,
-    ordered: &mut Vec<JobId>,
-) {
-    // Backwards, so that the next one of each user can be popped.
-    class.sort_unstable_by_key(|job| std::cmp::Reverse((job.queued_at, job.job)));
-    let mut queues: BTreeMap<UserId, Vec<Waiting>> = BTreeMap::new();
-    for job in class {
-        queues.entry(job.owner).or_default().push(job);
-    }
-    let turn = |job: &Waiting, running: &BTreeMap<UserId, u32>| -> Turn {
-        let recent = shares.get(&job.owner).map_or(0, |share| share.recent);
-        let busy = running.get(&job.owner).copied().unwrap_or_default();
-        (busy, recent, job.queued_at, job.job, job.owner)
-    };
-    let heads = queues.values().filter_map(|queue| queue.last());
-    let mut turns: BTreeSet<Turn> = heads.map(|job| turn(job, running)).collect();
-    while let Some((.., job, owner)) = turns.pop_first() {
-        ordered.push(job);
-        *running.entry(owner).or_default() += 1;
-        let rest = queues.get_mut(&owner).and_then(|queue| {
-            queue.pop();
-            queue.last()
-        });
-        turns.extend(rest.map(|job| turn(job, running)));
+    loop {
+        let first = ranks
+            .iter_mut()
+            .filter_map(|(rank, jobs)| Some((jobs.lifted(*rank)?, jobs)))
+            .min_by_key(|(lifted, _)| *lifted);
+        let Some(taken) = first.and_then(|(_, jobs)| jobs.take(&running, shares)) else {
+            return ordered;
+        };
+        ordered.push(taken.job);
+        let busy = running.entry(taken.owner).or_default();
+        let change = (*busy, *busy + 1);
+        *busy += 1;
+        for rank in ranks.values_mut() {
+            rank.count(taken.owner, change, shares);
+        }
     }
 }
 
@@ -132,6 +187,7 @@ mod tests {
             priority: 0,
             losses: 0,
             queued_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::try_from(number).expect("small")),
+            since: OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::try_from(number).expect("small")),
         }
     }
 
@@ -174,6 +230,45 @@ mod tests {
         };
         let all = [humble, waiting(2, ADA), urgent];
         assert_eq!(numbers(&order(&all, &shares(&[(ADA, 9, 9)]))), [8, 2, 1]);
+    }
+
+    /// `job`, which came in so many hours later.
+    fn later(hours: i64, job: Waiting) -> Waiting {
+        let at = job.since + Duration::hours(hours);
+        Waiting {
+            queued_at: at,
+            since: at,
+            ..job
+        }
+    }
+
+    /// JB-6: every hour of waiting is worth a step.
+    #[test]
+    fn whoever_waits_comes_nearer() {
+        let humble = Waiting {
+            priority: -10,
+            ..waiting(1, BOB)
+        };
+        let urgent = Waiting {
+            priority: 10,
+            ..waiting(1, ADA)
+        };
+        let urgent = |hours| Waiting {
+            job: JobId(Uuid::from_u128(2)),
+            ..later(hours, urgent)
+        };
+        let after = |hours| numbers(&order(&[humble, urgent(hours)], &shares(&[(BOB, 1, 0)])));
+        assert_eq!(after(19), [2, 1]);
+        assert_eq!(after(20), [2, 1]);
+        assert_eq!(after(21), [1, 2]);
+    }
+
+    /// JB-6: who queued a hundred long ago does not get ahead of those who come later by it.
+    #[test]
+    fn users_take_turns_however_long_they_wait() {
+        let mut all: Vec<Waiting> = (1..=4).map(|number| waiting(number, ADA)).collect();
+        all.push(later(30, waiting(9, BOB)));
+        assert_eq!(numbers(&order(&all, &BTreeMap::new())), [1, 9, 2, 3, 4]);
     }
 
     /// JB-6: one bad job cannot block the queue.

@@ -27,8 +27,12 @@ pub struct Shape {
     pub heads: u64,
     /// Width of the residual stream.
     pub width: u64,
+    /// Width of all queries of a token.
+    pub queries: u64,
     /// Width of all keys of a token; as wide for values.
     pub keys: u64,
+    /// Numbers of a block in biases, and in norms of heads. Of GPT-2 they are always there, and not counted here.
+    pub extras: u64,
     /// Width inside the feed-forward layer.
     pub inner: u64,
     /// Positions that the model can see, in tokens.
@@ -47,7 +51,9 @@ impl From<&Architecture> for Shape {
             layers: shape.layers.into(),
             heads: shape.heads.into(),
             width,
+            queries: width,
             keys: width,
+            extras: 0,
             inner: 4 * width,
             context: shape.context.into(),
             vocabulary: shape.vocabulary.into(),
@@ -56,46 +62,70 @@ impl From<&Architecture> for Shape {
     }
 }
 
-/// Largest number that a field of a `config.json` may have here, so that sizes cannot overflow.
-const LARGEST: u64 = 1 << 24;
+/// Largest numbers that fields of a `config.json` may have here, as in the training engine: sizes made of them do
+/// not overflow. Blocks and heads; numbers of a head; the residual stream; inside the feed-forward layer; tokens.
+const MANY: u64 = 1 << 10;
+const HEAD: u64 = 1 << 12;
+const WIDE: u64 = 1 << 16;
+const INNER: u64 = 1 << 20;
+const TOKENS: u64 = 1 << 24;
 
 impl Shape {
     /// What a `config.json` in the manner of Hugging Face says; `None` when it is of another family, or numbers
     /// are missing or absurd.
     #[must_use]
     pub fn of_config(config: &Value) -> Option<Self> {
-        let number = |name: &str| {
-            config[name]
-                .as_u64()
-                .filter(|value| (1..=LARGEST).contains(value))
-        };
+        let number = |name: &str, most: u64| config[name].as_u64().filter(|value| (1..=most).contains(value));
         match config["model_type"].as_str()? {
             "gpt2" => {
-                let width = number("n_embd")?;
+                let width = number("n_embd", WIDE)?;
                 Some(Self {
                     family: Family::Gpt2,
-                    layers: number("n_layer")?,
-                    heads: number("n_head")?,
+                    layers: number("n_layer", MANY)?,
+                    heads: number("n_head", MANY)?,
                     width,
+                    queries: width,
                     keys: width,
-                    inner: number("n_inner").unwrap_or(4 * width),
-                    context: number("n_positions")?,
-                    vocabulary: number("vocab_size")?,
-                    tied: true,
+                    extras: 0,
+                    inner: number("n_inner", INNER).unwrap_or(4 * width),
+                    context: number("n_positions", TOKENS)?,
+                    vocabulary: number("vocab_size", TOKENS)?,
+                    tied: config["tie_word_embeddings"].as_bool().unwrap_or(true),
                 })
             }
-            "llama" | "mistral" | "qwen2" | "qwen3" => {
-                let (width, heads) = (number("hidden_size")?, number("num_attention_heads")?);
-                let head = number("head_dim").unwrap_or(width / heads);
+            kind @ ("llama" | "mistral" | "qwen2" | "qwen3") => {
+                let (width, heads) = (number("hidden_size", WIDE)?, number("num_attention_heads", MANY)?);
+                let usual = if kind == "qwen3" { 128 } else { width / heads };
+                let head = number("head_dim", HEAD).unwrap_or(usual);
+                let (queries, keys) = (
+                    head * heads,
+                    head * number("num_key_value_heads", MANY).unwrap_or(heads),
+                );
+                let inner = number("intermediate_size", INNER)?;
+                let set = |name: &str| config[name].as_bool().unwrap_or(false);
+                let (enter, leave) = (queries + 2 * keys, width);
+                let extras = match kind {
+                    "llama" => {
+                        let attention = if set("attention_bias") { enter + leave } else { 0 };
+                        let feed = if set("mlp_bias") { 2 * inner + width } else { 0 };
+                        attention + feed
+                    }
+                    "qwen2" => enter,
+                    "qwen3" if set("attention_bias") => enter + leave + 2 * head,
+                    "qwen3" => 2 * head,
+                    _ => 0,
+                };
                 Some(Self {
                     family: Family::Llama,
-                    layers: number("num_hidden_layers")?,
+                    layers: number("num_hidden_layers", MANY)?,
                     heads,
                     width,
-                    keys: head * number("num_key_value_heads").unwrap_or(heads),
-                    inner: number("intermediate_size")?,
-                    context: number("max_position_embeddings")?,
-                    vocabulary: number("vocab_size")?,
+                    queries,
+                    keys,
+                    extras,
+                    inner,
+                    context: number("max_position_embeddings", TOKENS)?,
+                    vocabulary: number("vocab_size", TOKENS)?,
                     tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
                 })
             }
@@ -115,10 +145,10 @@ impl Shape {
                 ("mlp.c_proj", inner, width),
             ],
             Family::Llama => vec![
-                ("self_attn.q_proj", width, width),
+                ("self_attn.q_proj", width, self.queries),
                 ("self_attn.k_proj", width, keys),
                 ("self_attn.v_proj", width, keys),
-                ("self_attn.o_proj", width, width),
+                ("self_attn.o_proj", self.queries, width),
                 ("mlp.gate_proj", width, inner),
                 ("mlp.up_proj", width, inner),
                 ("mlp.down_proj", inner, width),
@@ -126,8 +156,7 @@ impl Shape {
         }
     }
 
-    /// Numbers in the model. For the Llama family without the few of biases and of norms inside attention that
-    /// some of it have.
+    /// Numbers in the model.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         let matrices: u64 = self
@@ -136,15 +165,16 @@ impl Shape {
             .map(|(_, input, output)| input * output)
             .sum();
         let embedding = self.vocabulary * self.width;
+        let head = if self.tied { 0 } else { embedding };
         match self.family {
             Family::Gpt2 => {
                 let biases: u64 = self.linears().iter().map(|(_, _, output)| output).sum();
                 let block = matrices + biases + 4 * self.width;
-                embedding + self.context * self.width + self.layers * block + 2 * self.width
+                embedding + head + self.context * self.width + self.layers * block + 2 * self.width
             }
             Family::Llama => {
-                let head = if self.tied { 0 } else { embedding };
-                embedding + head + self.layers * (matrices + 2 * self.width) + self.width
+                let block = matrices + self.extras + 2 * self.width;
+                embedding + head + self.layers * block + self.width
             }
         }
     }
@@ -205,17 +235,12 @@ impl Shape {
         found
     }
 
-    /// Numbers that a block keeps per token for its gradients: two norms with input and output, queries, keys
-    /// and values, attention's output, what the feed-forward layer makes on its way, and attention's weights
-    /// over `length` tokens.
+    /// Numbers that a block keeps per token for its gradients: two norms with input and output, queries, keys and
+    /// values, attention's output, the feed-forward layer's input, gate and output, and attention's weights over
+    /// `length` tokens.
     #[must_use]
     pub fn kept_per_token(&self, length: u64) -> u64 {
-        let steps = match self.family {
-            Family::Gpt2 => 3,
-            Family::Llama => 4,
-        };
-        let queries = self.width + 2 * self.keys;
-        4 * self.width + queries + self.width + steps * self.inner + self.heads * length
+        4 * self.width + 2 * self.queries + 2 * self.keys + 3 * self.inner + self.heads * length
     }
 }
 
@@ -224,7 +249,7 @@ mod tests {
     use serde_json::json;
 
     use super::Shape;
-    use crate::jobs::spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec};
+    use crate::jobs::spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec};
 
     /// The published sizes of these models.
     #[test]
@@ -266,6 +291,7 @@ mod tests {
             ..Lora::default()
         };
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Lora(lora),
             objective: Objective::default(),
             parameters: HyperParameters::default(),

@@ -42,7 +42,7 @@ pub struct Architecture {
     pub layers: u32,
     /// Attention heads, 1 to 64; must divide `width`.
     pub heads: u32,
-    /// Width of the residual stream, 16 to 4,096.
+    /// Width of the residual stream, 16 to 2,048.
     pub width: u32,
     /// Positions that the model can see, 16 to 4,096 tokens.
     pub context: u32,
@@ -142,6 +142,14 @@ pub enum ChatTemplate {
     Custom(String),
 }
 
+/// What is made besides the result itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outputs {
+    /// The base model with the adapter merged into it, in Hugging Face layout; for adapters only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub merged: bool,
+}
+
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpec {
@@ -152,6 +160,9 @@ pub struct TrainingSpec {
     pub objective: Objective,
     /// With which settings.
     pub parameters: HyperParameters,
+    /// What is made besides the result.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outputs: Outputs,
 }
 
 /// Whether a value says nothing that its absence would not say.
@@ -163,7 +174,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 mod tests {
     use super::{
         Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Lora, LoraBias, Method, Objective,
-        TrainingSpec,
+        Outputs, TrainingSpec,
     };
 
     fn scratch() -> TrainingSpec {
@@ -175,6 +186,7 @@ mod tests {
             vocabulary: 512,
         };
         TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Scratch(shape),
             objective: Objective::default(),
             parameters: HyperParameters::default(),
@@ -203,6 +215,7 @@ mod tests {
             ..HyperParameters::default()
         };
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Scratch(shape),
             objective: Objective::default(),
             parameters,
@@ -234,6 +247,7 @@ mod tests {
             ..Lora::default()
         };
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Lora(lora),
             objective: Objective::default(),
             parameters: HyperParameters::default(),
@@ -262,6 +276,7 @@ mod tests {
             ..HyperParameters::default()
         };
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             objective: Objective {
                 chat_template: ChatTemplate::Named("x".into()),
                 ..Objective::default()
@@ -298,6 +313,7 @@ mod tests {
         assert_eq!(read.objective.chat_template, ChatTemplate::Plain);
         assert_eq!(serde_json::to_string(&read).expect("encoded"), old);
         let new = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Lora(Lora {
                 bias: LoraBias::LoraOnly,
                 use_rslora: true,

@@ -8,12 +8,12 @@ use super::{
     terms::{self, Terms},
 };
 use crate::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
+    access::quota::{GpuHoursExceeded, LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
-    models::model::{Model, ModelKind, ModelVersionRef},
+    models::model::{Model, ModelKind, ModelVersion, ModelVersionRef},
     projects::{experiment::Experiment, project::Project},
     text::{self, TextProblem},
     world::{Changes, Reads, World},
@@ -46,6 +46,19 @@ pub enum StartJobRefusal {
     /// QU-1
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
+    /// QU-1: it demands a GPU, and the hours of the month are used up.
+    #[error(transparent)]
+    GpuHours(#[from] GpuHoursExceeded),
+    /// DS-3: results have used the storage up, or a merged model would.
+    #[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
+    Storage {
+        /// Bytes that the owner may store.
+        limit: u64,
+        /// Bytes stored.
+        used: u64,
+        /// Bytes that the merged model will take at least; 0 when none was asked for.
+        wanted: u64,
+    },
     /// The id belongs to another job.
     #[error("this id is already used")]
     IdTaken,
@@ -181,6 +194,21 @@ impl StartJob {
         }
     }
 
+    /// Whether what is known to be stored at the end still fits. How large an adapter gets shows then only; a
+    /// result is never thrown away for its size.
+    fn storage(&self, world: &World, context: &Context<'_>) -> Result<(), StartJobRefusal> {
+        let merged = self.base.filter(|_| self.spec.outputs.merged);
+        let wanted = merged.map_or(0, |(base, number)| {
+            let base: Model = world.get(base);
+            base.version(number).map_or(0, ModelVersion::bytes)
+        });
+        let ledger: QuotaLedger = world.get(self.owner);
+        match ledger.storage_exceeded(&context.principal.quotas(), wanted) {
+            Some((limit, used)) => Err(StartJobRefusal::Storage { limit, used, wanted }),
+            None => Ok(()),
+        }
+    }
+
     fn dataset(&self, world: &World) -> Result<DatasetUse, StartJobRefusal> {
         let (dataset, number) = self.dataset;
         let recorded: Dataset = world.get(dataset);
@@ -246,7 +274,13 @@ impl Command for StartJob {
             return Ok(Changes::none());
         };
         let order = self.order(world, project)?;
+        self.storage(world, context)?;
         let ledger: QuotaLedger = world.get(self.owner);
+        if self.terms.demands_gpu() {
+            ledger
+                .gpu_hours_left(&context.principal.quotas(), context.now)
+                .map_err(StartJobRefusal::GpuHours)?;
+        }
         let taken = ledger
             .take(
                 &context.principal.quotas(),

@@ -10,7 +10,7 @@ use super::spec::{SpecProblem, TrainingSpec};
 
 /// The newest specification of a training that the engine of this build can run. Raised, together with
 /// [`engine_needed`], when specifications learn something that an older worker would not do.
-pub const ENGINE: u32 = 1;
+pub const ENGINE: u32 = 2;
 /// Least and highest priority.
 pub const PRIORITIES: std::ops::RangeInclusive<i8> = -10..=10;
 /// The label of workers that compute on an NVIDIA GPU.
@@ -71,11 +71,11 @@ fn is_zero(priority: &i8) -> bool {
     *priority == 0
 }
 
-/// The engine that a worker needs to run `spec`. Every specification of today is one that the first engine
-/// runs.
+/// The engine that a worker needs to run `spec`: the second for a merged model, which the first would leave out
+/// without a word; the first for everything else.
 #[must_use]
-pub fn engine_needed(_: &TrainingSpec) -> u32 {
-    first()
+pub fn engine_needed(spec: &TrainingSpec) -> u32 {
+    if spec.outputs.merged { 2 } else { first() }
 }
 
 /// Whether `label` is one: 1 to 40 of `a-z`, `0-9`, `.`, `_`, `-`.
@@ -88,6 +88,12 @@ pub fn is_label(label: &str) -> bool {
 impl Terms {
     pub(super) fn are_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether only a worker with a GPU can take it.
+    #[must_use]
+    pub fn demands_gpu(&self) -> bool {
+        self.labels.contains(CUDA)
     }
 
     /// Everything that is wrong with them. `longest`: the most seconds that any job may run.

@@ -89,6 +89,40 @@ pub struct ModelVersion {
     pub files: Vec<ModelFile>,
     /// Where it comes from.
     pub lineage: Lineage,
+    /// The base with this adapter merged into it, where the job was asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<MergedModel>,
+}
+
+/// A base model with an adapter merged into it, in Hugging Face layout: made with the adapter, from the same state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergedModel {
+    /// Hash over the names and hashes of its files.
+    pub sha256: String,
+    /// Where its files lie in the object store.
+    pub artifact: String,
+    /// Its files.
+    pub files: Vec<ModelFile>,
+}
+
+impl MergedModel {
+    /// What it takes in the object store.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        total(&self.files)
+    }
+}
+
+impl ModelVersion {
+    /// What its own files take in the object store, without those of a merged model.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        total(&self.files)
+    }
+}
+
+fn total(files: &[ModelFile]) -> u64 {
+    files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
 }
 
 /// A model.
@@ -107,6 +141,7 @@ pub struct Model {
 /// Facts about a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "data")]
+#[expect(clippy::large_enum_variant, reason = "one event at a time is alive")]
 pub enum ModelEvent {
     /// It came to be.
     #[serde(rename = "models.ModelRegistered")]
@@ -160,6 +195,11 @@ impl Event for ModelEvent {
             "lineage.code_version",
             "lineage.worker",
             "lineage.metrics.*",
+            "merged.sha256",
+            "merged.artifact",
+            "merged.files[].name",
+            "merged.files[].sha256",
+            "merged.files[].bytes",
         ]),
     ];
 }

@@ -18,6 +18,7 @@ fn model_read() -> DownloadModelFile {
         model: BASE,
         version: 1,
         file: "config.json".into(),
+        merged: false,
     }
 }
 
@@ -101,6 +102,7 @@ fn a_download_of_a_model_file_is_recorded_with_the_file() {
         model: BASE,
         version: 1,
         file: "config.json".into(),
+        merged: false,
     };
     given()
         .a_workshop()

@@ -2,7 +2,10 @@
 
 mod control;
 mod fleet;
+mod gpu_hours;
+mod outputs;
 mod properties;
+mod queue;
 mod reports;
 mod scene;
 mod start;

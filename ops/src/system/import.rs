@@ -77,6 +77,7 @@ impl ModelImporter for FolderImporter {
             })
             .collect();
         Ok(ModelVersion {
+            merged: None,
             version: 1,
             sha256: workers::folder_sha256(&files),
             artifact: format!("artifacts/{place}"),

@@ -103,12 +103,15 @@ impl Facts {
             }
             Model::CATEGORY => {
                 if let ModelEvent::VersionAdded(version) = decode(event)? {
-                    let named = version.files.into_iter().map(|file| NamedFile {
-                        key: format!("{}/{}", version.artifact, file.name),
-                        sha256: file.sha256,
-                        bytes: file.bytes,
-                    });
-                    self.files.extend(named);
+                    let merged = version.merged.map(|merged| (merged.artifact, merged.files));
+                    for (artifact, files) in std::iter::once((version.artifact, version.files)).chain(merged)
+                    {
+                        self.files.extend(files.into_iter().map(|file| NamedFile {
+                            key: format!("{artifact}/{}", file.name),
+                            sha256: file.sha256,
+                            bytes: file.bytes,
+                        }));
+                    }
                 }
             }
             _ => {}

@@ -53,7 +53,7 @@ fn generate(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn target(root: &Path) -> PathBuf {
+pub(crate) fn target(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 

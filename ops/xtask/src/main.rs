@@ -1,6 +1,7 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | kill | licenses | simulate`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | simulate`.
 
 mod bless;
+mod drill;
 mod licenses;
 mod simulate;
 mod spdx;
@@ -29,6 +30,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Trains through GraphQL while the worker is killed and the live view dropped, and compares with an unbroken run.
+    Drill(drill::Wish),
     /// Kills the real binary, its training processes and its PostgreSQL at random, again and again.
     Kill {
         /// How often.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Check => check(&root),
         Task::Bless { check: false } => bless::write(&root),
         Task::Bless { check: true } => bless::check(&root),
+        Task::Drill(wish) => drill::run(&root, &wish),
         Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
         Task::Simulate(seeds) => simulate::run(&root, &seeds),
@@ -95,21 +99,11 @@ fn check(root: &Path) -> Result<()> {
     bail!("these checks failed: {}", failed.join(", "))
 }
 
-/// Builds the binary with its fail points, then runs the nightly kill test.
+/// Builds the workspace, its binary with the fail points that the tests ask for, then runs the nightly kill test.
 fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
-    cargo(
-        root,
-        &[
-            "build",
-            "--package",
-            "anneal",
-            "--features",
-            "fail-points",
-            "--locked",
-        ],
-    )?;
+    build(root)?;
     let status = command(root)
-        .args(["test", "--package", "tests", "--test", "it", "--locked", "--"])
+        .args(["test", "--workspace", "--test", "it", "--locked", "--"])
         .args(["--ignored", "--exact", "kill::nightly", "--nocapture"])
         .env("KILL_RUNS", runs.to_string())
         .env("KILL_SEED", seed.to_string())
@@ -119,6 +113,11 @@ fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
         bail!("a run failed; `cargo xtask kill --runs {runs} --seed {seed}` repeats its faults");
     }
     Ok(())
+}
+
+/// Builds programs and tests with the features of the whole workspace, so that nothing is built twice with others.
+fn build(root: &Path) -> Result<()> {
+    cargo(root, &["build", "--workspace", "--bins", "--tests", "--locked"])
 }
 
 /// Runs cargo in the workspace, with its output shown.

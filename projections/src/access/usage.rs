@@ -88,6 +88,8 @@ impl ReadModel for Usages {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 row.storage_bytes = row.storage_bytes.saturating_add(bytes);
             }),
+            // Jobs know their times themselves (`jobs::usage`).
+            LedgerEvent::GpuTimeTaken { .. } => {}
         }
         Ok(())
     }

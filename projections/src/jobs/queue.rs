@@ -37,6 +37,8 @@ pub struct WaitingRow {
     losses: u32,
     #[serde(with = "time::serde::rfc3339")]
     queued_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    waiting_since: OffsetDateTime,
     /// What it demands.
     pub terms: Terms,
 }
@@ -71,7 +73,8 @@ pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, R
     };
     let statement = format!(
         "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
-         'losses', t.losses, 'queued_at', t.queued_at, 'terms', t.terms)::text \
+         'losses', t.losses, 'queued_at', t.queued_at, 'waiting_since', t.waiting_since, \
+         'terms', t.terms)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
     let rows: Vec<WaitingRow> = fetch(pool, moment.query(statement)).await?;
@@ -105,6 +108,7 @@ impl WaitingRow {
             priority: self.priority,
             losses: self.losses,
             queued_at: self.queued_at,
+            since: self.waiting_since,
         }
     }
 }
@@ -119,6 +123,8 @@ pub struct Place {
     pub wait_seconds: Option<f64>,
     /// Why no worker that is there can run it; `None` when one can. Always `None` for the past.
     pub unfit: Option<String>,
+    /// Whether every worker that can run it computes on a GPU, and there is one. Always `false` for the past.
+    pub only_gpus: bool,
 }
 
 /// The place of `job`; `None` when it does not wait.
@@ -134,6 +140,7 @@ pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<P
         before,
         wait_seconds: None,
         unfit: None,
+        only_gpus: false,
     };
     if moment != Moment::Now {
         return Ok(Some(place));
@@ -153,6 +160,7 @@ pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<P
         return Ok(Some(place));
     }
     place.unfit = None;
+    place.only_gpus = fitting.iter().all(|one| one.worker.abilities().gpu());
     let remaining: Vec<Option<f64>> = fitting
         .iter()
         .filter(|one| one.job.is_some())

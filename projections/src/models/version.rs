@@ -5,7 +5,7 @@ use domain::{
     aggregate::{Aggregate, DecodeError, decode},
     event_store::RecordedEvent,
     id::{JobId, ModelId},
-    models::model::{Lineage, Model, ModelEvent, ModelFile},
+    models::model::{Lineage, MergedModel, Model, ModelEvent, ModelFile},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -28,6 +28,8 @@ pub struct ModelVersionRow {
     pub artifact: String,
     /// Its files.
     pub files: Vec<ModelFile>,
+    /// The base with it merged into it, where there is one.
+    pub merged: Option<MergedModel>,
     /// Where it comes from.
     pub lineage: Lineage,
     /// The job that made it.
@@ -44,7 +46,7 @@ pub struct Versions;
 impl ReadModel for Versions {
     type Row = ModelVersionRow;
     const NAME: &'static str = "models.version";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "models_version";
     const KEY_TYPE: &'static str = "text";
     const APPEND_ONLY: bool = true;
@@ -71,6 +73,7 @@ impl ReadModel for Versions {
                 sha256: version.sha256,
                 artifact: version.artifact,
                 files: version.files,
+                merged: version.merged,
                 lineage: version.lineage,
                 job_id,
                 created_at: event.at,

@@ -90,6 +90,20 @@ async fn without_its_key_a_signed_log_does_not_count_as_whole() {
         "{}",
         whole.err
     );
+    let counted = |ran: &Ran| {
+        let json = ran.json();
+        (json["checkpoints"].as_u64(), json["exportedCheckpoints"].as_u64())
+    };
+    assert_eq!(counted(&whole), (Some(1), Some(1)), "{}", whole.out);
+    std::fs::create_dir(ground.path("none")).expect("a folder");
+    let alone = audit(&ground, &["verify", "--json", "--checkpoints", "none"], true);
+    assert_eq!(counted(&alone), (Some(1), Some(0)), "{}", alone.out);
+    let told = audit(&ground, &["verify"], true);
+    assert!(
+        told.out.contains("1 recorded and 1 exported checkpoints fit"),
+        "{}",
+        told.out
+    );
     let key = std::fs::read_to_string(ground.path("keys/log.vkey")).expect("a key");
     for file in ["keys/log.key", "keys/log.vkey"] {
         std::fs::rename(ground.path(file), ground.path(&format!("{file}.away"))).expect("moved");

@@ -261,3 +261,28 @@ async fn an_order_is_validated_and_estimated_without_being_queued() {
     assert_eq!(jobs.data("jobs")["nodes"], json!([]));
     app.stop().await;
 }
+
+/// JB-8: a job that stopped early shows the steps that it did, of those it was to do.
+#[tokio::test]
+async fn a_job_that_stopped_early_shows_the_steps_it_did() {
+    let app = with_worker().await;
+    let bench = bench(&app).await;
+    let mut input = scratch(500);
+    input["parameters"]["evaluateEvery"] = json!(5);
+    // No evaluation is better than the first by ten nats.
+    input["parameters"]["earlyStopping"] = json!({ "patience": 2, "minDelta": 10.0 });
+    let (job, _) = bench.start(&bench.text, input).await;
+    bench.until(&job, "COMPLETED").await;
+    let query = "query($id: ID!) { job(id: $id) { step totalSteps metrics { name value } } }";
+    let seen = bench.engineer.run(query, json!({ "id": job })).await;
+    let row = seen.data("job");
+    let metrics = row["metrics"].as_array().expect("metrics");
+    let steps = metrics
+        .iter()
+        .find(|metric| metric["name"] == "steps")
+        .expect("steps");
+    let (step, total) = (row["step"].as_u64().expect("a step"), row["totalSteps"].as_u64());
+    assert!(step < 100 && total == Some(500), "{row}");
+    assert_eq!(steps["value"], step.to_string(), "{row}");
+    app.stop().await;
+}

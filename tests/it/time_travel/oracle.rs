@@ -161,7 +161,7 @@ impl Replay {
                 "attempt": 0, "worker_id": null, "worker_name": null, "step": 0, "total_steps": 100,
                 "loss": null, "evaluation_loss": null, "tokens_per_second": null, "eta_seconds": null,
                 "checkpoint_step": null, "metrics": {}, "failure_code": null, "failure_message": null,
-                "queued_at": when(event), "started_at": null, "ended_at": null, "state": "queued",
+                "queued_at": when(event), "waiting_since": when(event), "started_at": null, "ended_at": null, "state": "queued",
                 "terms": order.terms, "priority": order.terms.priority, "cloned_from": null, "losses": 0,
                 "pausing": false, "attempts": [], "worker_milliseconds": 0, "gpu_milliseconds": 0,
                 "metered_at": null,
@@ -198,16 +198,21 @@ impl Replay {
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => row["checkpoint_step"] = json!(checkpoint.step),
             JobEvent::PauseRequested { .. } => row["pausing"] = json!(true),
-            JobEvent::Paused { .. } => row["state"] = json!("paused"),
+            JobEvent::Paused { .. } => {
+                row["state"] = json!("paused");
+                row["waiting_since"] = when(event);
+            }
             JobEvent::Resumed { .. } => {
                 row["pausing"] = json!(false);
                 if row["state"] == "paused" {
                     row["state"] = json!("queued");
+                    row["waiting_since"] = when(event);
                 }
             }
             JobEvent::Restarted { from, .. } => {
                 row["state"] = json!("queued");
                 row["queued_at"] = when(event);
+                row["waiting_since"] = when(event);
                 row["losses"] = json!(0);
                 let cleared: &[&str] = match from {
                     RestartFrom::Checkpoint => &[],
@@ -242,11 +247,14 @@ impl Replay {
                     &cause,
                 );
                 row["ended_at"] = Value::Null;
+                row["waiting_since"] = when(event);
                 row["losses"] = json!(row["losses"].as_u64().expect("a number") + u64::from(counts));
             }
             JobEvent::Completed { metrics, .. } => {
                 over(row, event, "completed", "completed", "");
-                row["step"] = json!(100);
+                if let Some(steps) = metrics.get("steps") {
+                    row["step"] = json!(steps.parse::<u32>().expect("a number"));
+                }
                 row["metrics"] = json!(metrics);
             }
             JobEvent::Failed { code, message, .. } => {
@@ -347,14 +355,17 @@ impl Replay {
             let share = shares.entry(owner).or_default();
             share.running += u32::from(row["state"] == "starting" || row["state"] == "running");
             share.recent += row["worker_milliseconds"].as_u64().expect("a number");
+            let time = |field: &str| {
+                OffsetDateTime::parse(row[field].as_str().expect("a time"), &Rfc3339).expect("a time")
+            };
             if row["state"] == "queued" {
                 waiting.push(Waiting {
                     job: *id,
                     owner,
                     priority: serde_json::from_value(row["priority"].clone()).expect("a number"),
                     losses: serde_json::from_value(row["losses"].clone()).expect("a number"),
-                    queued_at: OffsetDateTime::parse(row["queued_at"].as_str().expect("a time"), &Rfc3339)
-                        .expect("a time"),
+                    queued_at: time("queued_at"),
+                    since: time("waiting_since"),
                 });
             }
         }

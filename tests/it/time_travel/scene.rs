@@ -35,7 +35,7 @@ use domain::{
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, LogLine, Point, ReportProgress},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::{CancelJob, StartJob},
         terms::{Abilities, Terms},
     },
@@ -439,6 +439,7 @@ impl Scene {
             base: None,
             base_shape: None,
             spec: TrainingSpec {
+                outputs: Outputs::default(),
                 method: Method::Scratch(shape),
                 objective: Objective::default(),
                 parameters,
@@ -484,6 +485,7 @@ impl Scene {
                 sha256: "00".repeat(32),
             }),
             4 => News::Completed {
+                merged: None,
                 artifact: "artifact".to_owned(),
                 sha256: "11".repeat(32),
                 files: Vec::new(),

@@ -23,7 +23,7 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
-        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::StartJob,
         terms::Terms,
     },
@@ -204,6 +204,7 @@ impl Ground {
             base: None,
             base_shape: None,
             spec: TrainingSpec {
+                outputs: Outputs::default(),
                 method: Method::Scratch(shape),
                 objective: Objective::default(),
                 parameters,
@@ -320,6 +321,16 @@ impl Ground {
         entries
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("step-"))
             .count()
+    }
+
+    /// Waits until the log has a checkpoint of the job.
+    pub(crate) async fn until_saved(&self, job: JobId) {
+        let began = Instant::now();
+        let saved = |event: &JobEvent| matches!(event, JobEvent::CheckpointSaved { .. });
+        while !self.history(job).await.iter().any(saved) {
+            assert!(began.elapsed() < PATIENCE, "no checkpoint is recorded");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) fn has_checkpoint(&self, job: JobId, attempt: u32) -> bool {

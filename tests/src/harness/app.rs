@@ -10,10 +10,9 @@ use domain::{
     clock::{Clock, to_micros},
     id::SystemIds,
 };
-use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::{Client, database};
+use super::{Client, database, people};
 
 /// What a test may want to be different.
 #[derive(Clone, Debug, Default)]
@@ -67,10 +66,12 @@ pub const PASSWORD: &str = "Quartz-lamp under forty maples";
 #[must_use]
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("the test knows its own file");
-    let folder = own
-        .parent()
-        .and_then(std::path::Path::parent)
-        .expect("target/<profile>/deps");
+    let folder = own.parent().expect("a folder");
+    // Tests lie in target/<profile>/deps, programs beside the binary.
+    let folder = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().expect("target/<profile>"),
+        _ => folder,
+    };
     folder.join("anneal")
 }
 
@@ -86,21 +87,7 @@ impl TestApp {
     /// With the reason, when it does not start.
     pub async fn start_with(options: TestOptions) -> Self {
         let mut app = Self::bare(options).await;
-        let token = std::fs::read_to_string(app.data_dir.join("setup-token")).expect("a set-up token");
-        let input = json!({
-            "setupToken": token.trim(),
-            "account": { "username": "root", "email": "root@example.org", "password": PASSWORD },
-        });
-        let created = app
-            .client()
-            .run("mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { user { id } userErrors { message } } }", json!({ "i": input }))
-            .await;
-        assert_eq!(
-            created.data("createFirstAdministrator")["userErrors"],
-            json!([]),
-            "{created:?}"
-        );
-        app.admin = app.client().login("root").await;
+        app.admin = people::administrator(&app.url, &app.data_dir).await;
         app
     }
 
@@ -166,43 +153,7 @@ impl TestApp {
     /// # Panics
     /// When any of it is refused.
     pub async fn person(&self, name: &str, role: &str) -> Client {
-        let email = format!("{name}@example.org");
-        let registered = self
-            .client()
-            .run(
-                "mutation($i: RegisterInput!) { register(input: $i) { user { id } userErrors { message } } }",
-                json!({ "i": { "username": name, "email": email, "password": PASSWORD, "company": "Example" } }),
-            )
-            .await;
-        let user = registered.data("register")["user"]["id"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{registered:?}"))
-            .to_owned();
-        let verified = self
-            .client()
-            .run(
-                "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { message } } }",
-                json!({ "t": self.mailed_token(&email) }),
-            )
-            .await;
-        assert_eq!(
-            verified.data("verifyEmail")["userErrors"],
-            json!([]),
-            "{verified:?}"
-        );
-        if role != "guest" {
-            let granted = self
-                .admin
-                .run(
-                    "mutation($i: RoleChangeInput!) { grantRole(input: $i) { userErrors { message } } }",
-                    json!({ "i": { "userId": user, "role": role, "reason": "test" } }),
-                )
-                .await;
-            assert_eq!(granted.data("grantRole")["userErrors"], json!([]), "{granted:?}");
-        }
-        let mut client = self.client().login(name).await;
-        client.user_id = user;
-        client
+        people::person(&self.admin, &self.data_dir, name, role).await
     }
 
     /// The newest verification token that was mailed to `email`.
@@ -211,22 +162,7 @@ impl TestApp {
     /// When there is none.
     #[must_use]
     pub fn mailed_token(&self, email: &str) -> String {
-        let folder = std::fs::read_dir(self.data_dir.join("outbox")).expect("an outbox");
-        let mut mails: Vec<PathBuf> = folder.map(|entry| entry.expect("a mail").path()).collect();
-        mails.sort();
-        let texts = mails
-            .iter()
-            .rev()
-            .map(|path| std::fs::read_to_string(path).expect("a readable mail"));
-        let mail = texts
-            .into_iter()
-            .find(|text| text.starts_with(&format!("To: {email}\n")))
-            .expect("a mail");
-        let line = mail
-            .lines()
-            .find(|line| line.starts_with("    "))
-            .expect("a token");
-        line.trim().to_owned()
+        people::mailed_token(&self.data_dir, email)
     }
 
     /// Stops it in order.

@@ -4,6 +4,9 @@ pub mod app;
 pub mod client;
 pub mod cluster;
 pub mod feed;
+pub mod people;
+pub mod processes;
+pub mod servers;
 
 pub use app::{TestApp, TestOptions};
 pub use client::{Answer, Client};

@@ -162,6 +162,7 @@ impl Database {
                     priority: i8::try_from(row.priority).unwrap_or_default(),
                     losses: u32::try_from(row.losses).unwrap_or_default(),
                     queued_at: row.queued_at,
+                    since: row.waiting_since,
                 });
             }
         }

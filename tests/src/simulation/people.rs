@@ -25,7 +25,7 @@ use domain::{
     jobs::{
         control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
         job::RestartFrom,
-        spec::{Architecture, HyperParameters, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::{CancelJob, StartJob},
         terms::Terms,
     },
@@ -384,6 +384,7 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
         base: None,
         base_shape: None,
         spec: TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Scratch(shape),
             objective: Objective::default(),
             parameters: HyperParameters::default(),

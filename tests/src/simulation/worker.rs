@@ -287,6 +287,7 @@ fn completed(job: JobId, worker: &str) -> News {
         bytes: 77,
     };
     News::Completed {
+        merged: None,
         artifact: format!("models/{job}"),
         sha256: "hash".to_owned(),
         files: vec![file],

@@ -98,6 +98,9 @@ pub enum ChildMessage {
         artifact_dir: PathBuf,
         /// Its files.
         files: Vec<FileEntry>,
+        /// The merged model, where the job file asks for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        merged: Option<Merged>,
         /// What became of it.
         metrics: FinalMetrics,
     },
@@ -113,6 +116,15 @@ pub enum ChildMessage {
         /// What happened and what to do.
         message: String,
     },
+}
+
+/// A merged model as it lies on the disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Merged {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its files in order of name.
+    pub files: Vec<FileEntry>,
 }
 
 /// One step.

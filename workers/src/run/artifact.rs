@@ -2,15 +2,15 @@
 //!
 //! One rule: what is stored has the hashes that the training process gave, byte for byte.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use domain::{id::JobId, models::model::ModelFile};
+use domain::models::model::ModelFile;
 use ml::files::FileEntry;
 use objects::{Key, Objects, StoredFile};
 use sha2::{Digest, Sha256};
 
 use super::{patience::Patience, resume::is_plain};
-use crate::{end::End, folders::AttemptFolder};
+use crate::end::End;
 
 /// Files of a result at most.
 const FILES: usize = 1_000;
@@ -40,14 +40,14 @@ pub fn folder_sha256(files: &[ModelFile]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// Stores the files that the child lists under `artifacts/<job>/<attempt>/`.
+/// Stores the files that the child lists, which lie in `folder`, under `artifacts/<place>/`.
 ///
 /// # Errors
 /// When a file is missing or not what the child said, or the object store fails or is full.
 pub(super) async fn store(
     objects: &Objects,
-    folder: &AttemptFolder,
-    (job, attempt): (JobId, u32),
+    folder: &Path,
+    place: &str,
     listed: &[FileEntry],
 ) -> Result<Stored, End> {
     if listed.is_empty() || listed.len() > FILES || !listed.iter().all(|file| is_plain(&file.name)) {
@@ -55,8 +55,8 @@ pub(super) async fn store(
             "the training process gave no usable list of its result's files",
         ));
     }
-    let prefix = Key::artifact(&format!("{job}/{attempt}")).map_err(|error| End::objects(STORE, &error))?;
-    let at = |file: &FileEntry| (file.name.clone(), folder.artifact().join(&file.name));
+    let prefix = Key::artifact(place).map_err(|error| End::objects(STORE, &error))?;
+    let at = |file: &FileEntry| (file.name.clone(), folder.join(&file.name));
     let paths: Vec<(String, PathBuf)> = listed.iter().map(at).collect();
     let stored = put(objects, &prefix, &paths).await?;
     let keys = stored.iter().map(|file| file.key.clone()).collect();

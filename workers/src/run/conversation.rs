@@ -44,6 +44,8 @@ pub(super) enum Last {
     /// It is done; these files lie in the attempt's folder for the artefact.
     Completed {
         files: Vec<FileEntry>,
+        /// Those of the merged model.
+        merged: Option<Vec<FileEntry>>,
         metrics: FinalMetrics,
     },
     /// It has saved its state, as it was asked to.
@@ -157,10 +159,17 @@ impl<'a> Conversation<'a> {
             ChildMessage::Completed {
                 artifact_dir,
                 files,
+                merged,
                 metrics,
             } => {
-                return Ok(Some(match artifact_dir == self.folder.artifact() {
-                    true => Last::Completed { files, metrics },
+                let own = artifact_dir == self.folder.artifact()
+                    && merged.iter().all(|merged| merged.dir == self.folder.merged());
+                return Ok(Some(match own {
+                    true => Last::Completed {
+                        files,
+                        merged: merged.map(|merged| merged.files),
+                        metrics,
+                    },
                     false => Last::Nonsense("its result does not lie in its own folder"),
                 }));
             }

@@ -4,7 +4,7 @@
 
 use std::{fs, io, io::Write, path::Path};
 
-use ml::job::{JobFile, Outputs};
+use ml::job::JobFile;
 
 use super::{
     Attempt,
@@ -54,7 +54,7 @@ pub(super) async fn prepare(
         model_name: Some(order.name.clone()),
         work_dir: folder.root().to_owned(),
         resume_from: found.from.map(|(path, _)| path),
-        outputs: Outputs::default(),
+        outputs: specification::outputs(&order.spec),
         threads: parts.settings.threads,
         device: parts.settings.place.device,
         kernels: Some(parts.settings.kernels()),

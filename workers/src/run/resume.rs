@@ -2,10 +2,15 @@
 //!
 //! One rule: a checkpoint is copied into the attempt's own folder first and believed only there, when every
 //! byte of the copy has the hash that its manifest gives; so nobody can change it any more.
+//!
+//! What was measured before a recorded checkpoint is recorded too. A newer one that died unrecorded with its worker
+//! would leave a gap in the job's history: the steps since are trained again, to the same bits, where that costs less
+//! than [`AGAIN`]. Where it costs more, hours of training are worth more than their curve, and the log says so.
 
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use domain::jobs::job::Checkpoint;
@@ -21,6 +26,9 @@ const MANIFEST: &str = "manifest.json";
 /// Bytes of a manifest at most.
 const MANIFEST_LIMIT: u64 = 1 << 20;
 
+/// Training that is done again rather than left out of the history.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Resumable {
@@ -30,7 +38,7 @@ pub(super) struct Resumable {
     pub(super) warnings: Vec<String>,
 }
 
-/// The newest whole checkpoint: of all that lie on this machine, and the `recorded` one. Blocks.
+/// The whole checkpoint to go on from: of all that lie on this machine, and the `recorded` one. Blocks.
 ///
 /// # Errors
 /// When the attempt's folder cannot be written.
@@ -46,6 +54,29 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
     candidates.extend(recorded_at.clone().filter(|at| !candidates.contains(at)));
     // Stable, so that of two with the same step that of the later attempt comes first.
     candidates.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
+    let known = recorded.map_or(0, |checkpoint| checkpoint.step);
+    let (newer, told) = candidates
+        .into_iter()
+        .partition::<Vec<_>, _>(|path| folders::step(path) > Some(known));
+    let began = match &recorded_at {
+        Some(at) => written(at),
+        None => folder.began(),
+    };
+    let cheap = newer
+        .first()
+        .is_some_and(|newest| again(began, written(newest)) < AGAIN);
+    let candidates: Vec<PathBuf> = match (cheap, recorded.is_some()) {
+        (false, _) => newer.into_iter().chain(told).collect(),
+        // What was recorded last, then whatever is newest.
+        (true, true) => {
+            let (recorded, older) = told
+                .into_iter()
+                .partition::<Vec<_>, _>(|path| folders::step(path) == Some(known));
+            recorded.into_iter().chain(newer).chain(older).collect()
+        }
+        // From the beginning, on purpose.
+        (true, false) => return Ok(found),
+    };
     for candidate in candidates {
         let Some(step) = folders::step(&candidate) else {
             continue;
@@ -55,6 +86,13 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
         copy_folder(&candidate, &copy).map_err(|error| End::io("copy a checkpoint", &error))?;
         match verify(&copy) {
             Ok(sha256) if promised.is_none_or(|promised| promised.sha256 == sha256) => {
+                if step > known {
+                    found.warnings.push(format!(
+                        "the measurements of the steps from {} to {step} are missing where their worker died before it \
+                         told them; they are in the checkpoint",
+                        known + 1
+                    ));
+                }
                 found.from = Some((copy, step));
                 return Ok(found);
             }
@@ -73,6 +111,22 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
         ));
     }
     Ok(found)
+}
+
+/// When the checkpoint at `path` was finished.
+fn written(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path.join(MANIFEST))
+        .and_then(|found| found.modified())
+        .ok()
+}
+
+/// How long it took from `began` to `ended`, for ever where that is not known.
+fn again(began: Option<SystemTime>, ended: Option<SystemTime>) -> Duration {
+    match (began, ended) {
+        // A clock that ran backwards: no time.
+        (Some(began), Some(ended)) => ended.duration_since(began).unwrap_or_default(),
+        _ => Duration::MAX,
+    }
 }
 
 /// Checks every file of the checkpoint in `folder`; answers with the hash of its manifest, and so of all of
@@ -134,7 +188,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::{
+        path::{Path, PathBuf},
+        time::Duration,
+    };
 
     use domain::{id::JobId, jobs::job::Checkpoint};
     use ml::files::{FileEntry, sha256};
@@ -169,12 +226,30 @@ mod tests {
         (path, checkpoint)
     }
 
-    /// JB-4: newer than what the log knows is better, damaged is not believed.
+    fn set_back(file: &std::fs::File, seconds: u64) {
+        let written = file
+            .metadata()
+            .and_then(|found| found.modified())
+            .expect("a time");
+        file.set_modified(written - Duration::from_secs(seconds))
+            .expect("set");
+    }
+
+    /// As if `checkpoint` had been finished so much earlier.
+    fn age(checkpoint: &Path, seconds: u64) {
+        let manifest = std::fs::File::options()
+            .write(true)
+            .open(checkpoint.join(MANIFEST));
+        set_back(&manifest.expect("there"), seconds);
+    }
+
+    /// JB-4: hours of training are worth more than their curve; damaged is not believed.
     #[test]
-    fn the_newest_whole_checkpoint_is_copied_whatever_the_log_knows() {
+    fn a_newer_checkpoint_than_the_log_knows_is_taken_where_it_saves_much() {
         let room = tempfile::tempdir().expect("a folder");
         let (first, second) = (attempt(room.path(), 1), attempt(room.path(), 2));
-        let (_, recorded) = save(&first, 10, "ten");
+        let (old, recorded) = save(&first, 10, "ten");
+        age(&old, 3_600);
         save(&first, 20, "twenty");
         let (damaged, _) = save(&second, 30, "thirty");
         std::fs::write(damaged.join("state.json"), "thirtY").expect("written");
@@ -184,13 +259,59 @@ mod tests {
         assert_eq!(step, 20);
         assert_eq!(copy, third.checkpoints().join("step-00000020"));
         assert!(
-            found.warnings[0].contains("step 30 is damaged"),
+            found.warnings[0].contains("step 30 is damaged") && found.warnings[1].contains("from 11 to 20"),
             "{:?}",
             found.warnings
         );
         assert!(!third.checkpoints().join("step-00000030").exists());
         std::fs::write(first.checkpoints().join("step-00000020/state.json"), "late").expect("written");
         verify(&copy).expect("what an older attempt still writes does not reach the copy");
+    }
+
+    /// JB-4: the history has no gap: a moment of training is done again from where everything was told.
+    #[test]
+    fn a_recorded_checkpoint_is_taken_where_a_newer_one_saves_little() {
+        let room = tempfile::tempdir().expect("a folder");
+        let first = attempt(room.path(), 1);
+        save(&first, 5, "five");
+        let (old, recorded) = save(&first, 10, "ten");
+        age(&old, 30);
+        save(&first, 20, "twenty");
+        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
+        assert_eq!(found.from.map(|(_, step)| step), Some(10));
+        assert_eq!(found.warnings, Vec::<String>::new());
+    }
+
+    /// Damaged, it is as good as gone: what is newer counts before what is older.
+    #[test]
+    fn of_a_damaged_recorded_checkpoint_the_next_newer_one_stands_in() {
+        let room = tempfile::tempdir().expect("a folder");
+        let first = attempt(room.path(), 1);
+        save(&first, 5, "five");
+        let (old, recorded) = save(&first, 10, "ten");
+        save(&first, 20, "twenty");
+        std::fs::write(old.join("state.json"), "teN").expect("written");
+        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
+        assert_eq!(found.from.map(|(_, step)| step), Some(20));
+        assert!(
+            found.warnings[0].contains("step 10 is damaged"),
+            "{:?}",
+            found.warnings
+        );
+    }
+
+    /// The same where nothing is recorded yet: the measure is when the first attempt began.
+    #[test]
+    fn without_a_recorded_checkpoint_a_moment_is_done_again_and_an_hour_is_not() {
+        let room = tempfile::tempdir().expect("a folder");
+        let first = attempt(room.path(), 1);
+        let job = std::fs::File::create(first.job_file()).expect("made");
+        let (_, _) = save(&first, 10, "ten");
+        let found = find(&attempt(room.path(), 2), None).expect("found");
+        assert_eq!((found.from, found.warnings), (None, Vec::new()));
+        set_back(&job, 3_600);
+        let found = find(&attempt(room.path(), 3), None).expect("found");
+        assert_eq!(found.from.map(|(_, step)| step), Some(10));
     }
 
     #[test]

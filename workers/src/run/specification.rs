@@ -6,7 +6,7 @@ use domain::{
     datasets::format::Format,
     jobs::spec::{
         Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
-        Objective, Precision, Schedule, TrainingSpec,
+        Objective, Outputs, Precision, Schedule, TrainingSpec,
     },
 };
 use ml::{data::source::DatasetFormat, spec as engine};
@@ -27,6 +27,12 @@ pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
         objective: learnt(&spec.objective),
         hyperparameters: tuned(&spec.parameters),
     }
+}
+
+/// What the engine shall write besides the result.
+pub(super) fn outputs(spec: &TrainingSpec) -> ml::job::Outputs {
+    let Outputs { merged } = spec.outputs;
+    ml::job::Outputs { merged }
 }
 
 /// The engine's word for a dataset's format.
@@ -183,7 +189,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
 #[cfg(test)]
 mod tests {
     use domain::jobs::spec::{
-        Architecture, EarlyStopping, HyperParameters, Lora, Method, Objective, TrainingSpec,
+        Architecture, EarlyStopping, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec,
     };
 
     use super::translated;
@@ -225,6 +231,7 @@ mod tests {
         ] {
             for parameters in [HyperParameters::default(), tuned.clone()] {
                 let spec = TrainingSpec {
+                    outputs: Outputs::default(),
                     method: method.clone(),
                     objective: Objective::default(),
                     parameters,
@@ -235,10 +242,46 @@ mod tests {
         }
     }
 
+    /// JB-1: at the ends of what may be ordered both sides agree, so that nothing is refused after it was queued.
+    #[test]
+    fn shapes_at_both_ends_are_valid_on_both_sides() {
+        let shape = |layers, heads, width, context, vocabulary| Architecture {
+            layers,
+            heads,
+            width,
+            context,
+            vocabulary,
+        };
+        let with = |shape: Architecture| TrainingSpec {
+            method: Method::Scratch(shape),
+            objective: Objective::default(),
+            parameters: HyperParameters {
+                sequence_length: shape.context.min(128),
+                ..HyperParameters::default()
+            },
+            outputs: Outputs::default(),
+        };
+        for whole in [shape(1, 1, 16, 16, 260), shape(48, 64, 2_048, 4_096, 65_536)] {
+            assert_eq!(with(whole).validate(), Ok(()));
+            assert_eq!(named(&with(whole)), Vec::<String>::new());
+        }
+        for beyond in [
+            shape(49, 1, 16, 16, 260),
+            shape(1, 65, 65 * 16, 16, 260),
+            shape(1, 1, 2_049, 16, 260),
+            shape(1, 1, 16, 4_097, 260),
+            shape(1, 1, 16, 16, 65_537),
+        ] {
+            let problems = with(beyond).validate().expect_err("too large").0;
+            assert_eq!((problems.len(), named(&with(beyond)).len()), (1, 1), "{beyond:?}");
+        }
+    }
+
     /// MO-2: a job that was recorded before there were more settings is the same training as then.
     #[test]
     fn a_job_of_an_earlier_version_is_the_same_training() {
         let spec = TrainingSpec {
+            outputs: Outputs::default(),
             method: Method::Full,
             objective: Objective::default(),
             parameters: HyperParameters::default(),

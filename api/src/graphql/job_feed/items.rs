@@ -201,7 +201,7 @@ pub(super) fn end_of(position: Position, state: JobState) -> JobFeedItem {
     })
 }
 
-pub(super) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
+pub(crate) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
     match event {
         JobEvent::Queued(order) => (Some(JobState::Queued), 0, format!("'{}' is queued", order.name)),
         JobEvent::Leased {

@@ -38,7 +38,7 @@ fn fault(refusal: &ControlRefusal) -> Fault<JobsErrorCode> {
         ControlRefusal::NoCheckpoint => ("from", JobsErrorCode::NoCheckpoint),
         ControlRefusal::ReasonTooLong => ("reason", JobsErrorCode::Invalid),
         ControlRefusal::Priority(_) => ("priority", JobsErrorCode::Invalid),
-        ControlRefusal::Quota(_) => ("jobId", JobsErrorCode::QuotaExceeded),
+        ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", JobsErrorCode::QuotaExceeded),
     };
     Fault::of(path, refusal.to_string(), code)
 }
@@ -143,6 +143,7 @@ impl JobControlMutation {
         let derived = row.terms.memory_bytes == estimate::memory(&row.spec, base.as_ref());
         let spec = TrainingSpec {
             parameters: input.parameters.over(row.spec.parameters),
+            outputs: input.outputs.over(row.spec.outputs),
             ..row.spec
         };
         let given = input.terms.memory_bytes.is_some();

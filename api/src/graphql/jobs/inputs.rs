@@ -1,7 +1,7 @@
 //! What clients send to start and change jobs, and what comes back.
 
 use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
-use domain::jobs::{job::RestartFrom, terms::Terms};
+use domain::jobs::{job::RestartFrom, spec::Outputs, terms::Terms};
 
 use super::{
     estimate::JobEstimate,
@@ -19,7 +19,7 @@ pub struct ScratchInput {
     /// Attention heads, 1 to 64; must divide the width.
     #[graphql(default = 4)]
     pub heads: u32,
-    /// Width of the residual stream, 16 to 4,096.
+    /// Width of the residual stream, 16 to 2,048.
     #[graphql(default = 128)]
     pub width: u32,
     /// Positions that the model can see, 16 to 4,096 tokens.
@@ -100,9 +100,30 @@ pub struct StartJobInput {
     /// Hyper-parameters.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
+    /// What is made besides the result.
+    #[graphql(default)]
+    pub outputs: JobOutputsInput,
     /// When and where it may run.
     #[graphql(default)]
     pub terms: JobTermsInput,
+}
+
+/// What a job makes besides its result. What is not given takes the default.
+#[derive(Default, InputObject)]
+pub struct JobOutputsInput {
+    /// Whether the base model with the adapter merged into it is made too, in Hugging Face layout; false if not
+    /// given. For method `lora` only. It is as large as the base, and counts against the storage quota.
+    pub merged: Option<bool>,
+}
+
+impl JobOutputsInput {
+    /// What is given here, and `default` for the rest.
+    #[must_use]
+    pub fn over(self, default: Outputs) -> Outputs {
+        Outputs {
+            merged: self.merged.unwrap_or(default.merged),
+        }
+    }
 }
 
 /// When and where a job may run. What is not given takes the default.
@@ -193,6 +214,9 @@ pub struct CloneJobInput {
     /// Hyper-parameters that shall be others; the rest as the first has them.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
+    /// Outputs that shall be others; the rest as the first has them.
+    #[graphql(default)]
+    pub outputs: JobOutputsInput,
     /// Terms that shall be others; the rest as the first was ordered.
     #[graphql(default)]
     pub terms: JobTermsInput,

@@ -1,7 +1,11 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms};
+use domain::{
+    access::quota::QuotaLedger,
+    aggregate::{Aggregate, decode},
+    jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms},
+};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -10,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{Moment, View},
-    context::{app, unreadable},
+    context::{app, coded, unreadable},
     models::{Metric, metrics},
     scalars::Long,
 };
@@ -164,6 +168,26 @@ impl Job {
         let place = queue::place(&app(context)?.pool, self.1.moment, self.0.id).await;
         place.map_err(|error| unreadable(&error))
     }
+
+    /// What keeps it from workers with GPUs, if its owner has used the hours of the month up.
+    async fn without_hours(&self, context: &Context<'_>) -> Result<Option<String>> {
+        let app = app(context)?;
+        let quotas = app.directory.user(self.0.owner_id).map(|owner| owner.quotas());
+        let Some(quotas) = quotas else {
+            return Ok(None);
+        };
+        let events = app
+            .ports
+            .store
+            .load(&QuotaLedger::stream(self.0.owner_id), 0)
+            .await;
+        let mut ledger = QuotaLedger::default();
+        for event in events.map_err(|error| coded("UNAVAILABLE", error.to_string()))? {
+            ledger.evolve(&decode(&event)?);
+        }
+        let left = ledger.gpu_hours_left(&quotas, app.now());
+        Ok(left.err().map(|exceeded| exceeded.to_string()))
+    }
 }
 
 /// A training job.
@@ -282,7 +306,13 @@ impl Job {
     }
     /// Why no worker that is there can take it, in words; null when one can, or it does not wait.
     async fn waiting_reason(&self, context: &Context<'_>) -> Result<Option<String>> {
-        Ok(self.place(context).await?.and_then(|place| place.unfit))
+        let Some(place) = self.place(context).await? else {
+            return Ok(None);
+        };
+        match place.unfit {
+            None if place.only_gpus => self.without_hours(context).await,
+            unfit => Ok(unfit),
+        }
     }
     /// Its priority, -10 to 10; higher goes first.
     async fn priority(&self) -> i32 {
@@ -327,6 +357,11 @@ impl Job {
     /// When it ended.
     async fn ended_at(&self) -> Option<OffsetDateTime> {
         self.0.ended_at
+    }
+    /// Where its whole log is to be had: `GET` with an access token; `?format=text` for people, `?after=POSITION` to
+    /// go on.
+    async fn log_path(&self) -> String {
+        format!("/api/jobs/{}/log", self.0.id)
     }
     /// Position of the last event that this shows: follow `jobFeed` from here.
     async fn position(&self) -> Long {

@@ -9,7 +9,10 @@ use domain::{audit::sensitive_read::DownloadModelFile, id::ModelId};
 use objects::Key;
 
 use super::{Failed, Routes, SignedIn, datasets::serve, not_found, run};
-use crate::http::problem::Problem;
+use crate::{
+    app::{App, Caller},
+    http::problem::Problem,
+};
 
 /// `GET /api/models/{id}/versions/{n}/files/{name}`: one file; recorded as a sensitive read.
 pub async fn download(
@@ -18,14 +21,35 @@ pub async fn download(
     Path((model, version, file)): Path<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let app = &routes.app;
+    answer(&routes.app, &caller, (&model, version, file), false, &headers).await
+}
+
+/// `GET /api/models/{id}/versions/{n}/merged/{name}`: one file of the base with the adapter merged into it; recorded
+/// as a sensitive read.
+pub async fn download_merged(
+    State(routes): State<Routes>,
+    SignedIn(caller): SignedIn,
+    Path((model, version, file)): Path<(String, u32, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    answer(&routes.app, &caller, (&model, version, file), true, &headers).await
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    (model, version, file): (&str, u32, String),
+    merged: bool,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let model: ModelId = model.parse().map_err(|_| not_found())?;
     let command = DownloadModelFile {
         model,
         version,
         file: file.clone(),
+        merged,
     };
-    let position = match run(app, &caller, &command).await {
+    let position = match run(app, caller, &command).await {
         Ok(position) => position,
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
@@ -42,14 +66,16 @@ pub async fn download(
         .await
         .map_err(|error| behind(&error))?;
     let found = found.ok_or_else(not_found)?;
-    let sha256 = found
-        .files
+    let (artifact, files) = match (merged, found.merged) {
+        (false, _) => (found.artifact, found.files),
+        (true, Some(merged)) => (merged.artifact, merged.files),
+        (true, None) => return Err(not_found()),
+    };
+    let known = files
         .iter()
         .find(|known| known.name == file)
-        .map(|known| known.sha256.clone());
-    let sha256 = sha256.ok_or_else(not_found)?;
-    let key =
-        Key::artifact(found.artifact.trim_start_matches("artifacts/")).and_then(|folder| folder.join(&file));
+        .ok_or_else(not_found)?;
+    let key = Key::artifact(artifact.trim_start_matches("artifacts/")).and_then(|folder| folder.join(&file));
     let key = key.map_err(|error| behind(&error))?;
-    serve(app, &key, &sha256, &headers).await
+    serve(app, &key, &known.sha256, headers).await
 }

@@ -72,6 +72,13 @@ impl TrainingSpec {
         }
         self.check_objective(&mut checks);
         self.check_parameters(&mut checks);
+        let adapter = matches!(self.method, Method::Lora(_));
+        checks.that(adapter || !self.outputs.merged, "outputs.merged", || {
+            format!(
+                "only an adapter is merged; the result of method {} is a whole model already",
+                self.method.name()
+            )
+        });
         if checks.0.is_empty() {
             Ok(())
         } else {
@@ -82,7 +89,7 @@ impl TrainingSpec {
     fn check_architecture(&self, shape: &Architecture, checks: &mut Checks) {
         checks.whole("architecture.layers", shape.layers, 1, 48);
         checks.whole("architecture.heads", shape.heads, 1, 64);
-        checks.whole("architecture.width", shape.width, 16, 4_096);
+        checks.whole("architecture.width", shape.width, 16, 2_048);
         checks.whole("architecture.context", shape.context, 16, 4_096);
         checks.whole("architecture.vocabulary", shape.vocabulary, 260, 65_536);
         checks.that(

@@ -1,7 +1,7 @@
 //! What workers report.
 
 use domain::{
-    access::quota::{Quota, QuotaLedger},
+    access::quota::{LedgerEvent, Quota, QuotaLedger},
     authz::{Concealment, Principal, Visibility},
     execute::{Command, Context},
     jobs::{
@@ -68,6 +68,7 @@ fn a_failure_ends_the_job_and_frees_its_place() {
 
 fn trained(lineage_base: Option<ModelVersionRef>) -> ModelVersion {
     ModelVersion {
+        merged: None,
         version: 1,
         sha256: "poet-hash".into(),
         artifact: "models/poet".into(),
@@ -120,6 +121,13 @@ fn completion_registers_the_model_and_frees_the_place() {
             job_fact(&completed),
             fact::<Model>(MODEL, &model_registered(ModelKind::Full)),
             fact::<Model>(MODEL, &ModelEvent::VersionAdded(trained(None))),
+            fact::<QuotaLedger>(
+                ADA,
+                &LedgerEvent::StorageTaken {
+                    bytes: 77,
+                    item: format!("{MODEL}/1"),
+                },
+            ),
             place_released(),
         ]);
     assert_eq!(after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs), 0);

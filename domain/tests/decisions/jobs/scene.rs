@@ -8,7 +8,7 @@ use domain::{
     jobs::{
         job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, Order},
         report::{News, Report},
-        spec::{Architecture, HyperParameters, Lora, Method, Objective, TrainingSpec},
+        spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec},
         start::StartJob,
         terms::Terms,
     },
@@ -26,6 +26,7 @@ pub(crate) fn scratch() -> TrainingSpec {
         vocabulary: 512,
     };
     TrainingSpec {
+        outputs: Outputs::default(),
         method: Method::Scratch(shape),
         objective: Objective::default(),
         parameters: HyperParameters::default(),
@@ -41,6 +42,7 @@ pub(crate) fn lora() -> TrainingSpec {
         ..Lora::default()
     };
     TrainingSpec {
+        outputs: Outputs::default(),
         method: Method::Lora(lora),
         objective: Objective::default(),
         parameters: HyperParameters::default(),
@@ -225,6 +227,7 @@ pub(crate) fn report(attempt: u32, news: News) -> Report {
 
 pub(crate) fn completion() -> News {
     News::Completed {
+        merged: None,
         artifact: "models/poet".into(),
         sha256: "poet-hash".into(),
         files: vec![ModelFile {

@@ -197,6 +197,7 @@ pub(crate) fn base_registered(content: ModelKind, visibility: Visibility) -> Mod
 
 pub(crate) fn imported() -> ModelVersion {
     ModelVersion {
+        merged: None,
         version: 1,
         sha256: "base-hash".to_owned(),
         artifact: "models/base".to_owned(),

@@ -63,8 +63,8 @@ pub(super) fn whole(verified: &Verified, took: Duration, as_json: bool) -> ExitC
     let (hash, root) = (hex::encode(verified.tip.hash), hex::encode(verified.root));
     if as_json {
         let answer = json!({
-            "ok": true, "events": events, "hash": hash, "root": root, "checkpoints": verified.checkpoints,
-            "signed": verified.signed, "unreadableNotes": verified.unreadable, "seconds": took.as_secs_f64(),
+            "ok": true, "events": events, "hash": hash, "root": root, "checkpoints": verified.recorded,
+            "exportedCheckpoints": verified.exported, "signed": verified.signed, "unreadableNotes": verified.unreadable, "seconds": took.as_secs_f64(),
         });
         println!("{answer}");
         return ExitCode::SUCCESS;
@@ -73,8 +73,9 @@ pub(super) fn whole(verified: &Verified, took: Duration, as_json: bool) -> ExitC
     match verified.signed {
         0 => println!("No checkpoint is signed yet: nothing outside of the database vouches for it."),
         signed => println!(
-            "Its tree has the root {root}; {} checkpoints fit, the newest covers {signed} events.",
-            verified.checkpoints
+            "Its tree has the root {root}; {} recorded and {} exported checkpoints fit, the newest covers {signed} \
+             events.",
+            verified.recorded, verified.exported
         ),
     }
     if verified.unreadable > 0 {

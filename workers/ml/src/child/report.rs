@@ -15,10 +15,12 @@ use std::{
 use super::ORPHANED;
 use crate::{
     artifact::Artifact,
+    data::template::watch,
     device::{CudaDevice, meter::Meter},
+    failure::Failure,
     job::JobFile,
     memory,
-    message::{ChildMessage, FinalMetrics, LogLevel, Point},
+    message::{ChildMessage, FinalMetrics, LogLevel, Merged, Point},
     training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
 };
 
@@ -50,6 +52,12 @@ impl Reporter {
     /// For a training on the processor, or on `gpu`.
     pub(super) fn new(job: &JobFile, gpu: Option<&CudaDevice>, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
+        if let Err(error) = watch::start(|Failure { code, message }| {
+            send(&ChildMessage::Failed { code, message });
+            std::process::exit(1);
+        }) {
+            eprintln!("chat templates are not watched: {error}");
+        }
         Self {
             job_id: job.job_id.clone(),
             device: match gpu {
@@ -96,6 +104,7 @@ impl Reporter {
         ChildMessage::Completed {
             artifact_dir: artifact.folder,
             files: artifact.files,
+            merged: artifact.merged.map(|(dir, files)| Merged { dir, files }),
             metrics: FinalMetrics {
                 steps: artifact.steps,
                 tokens: artifact.tokens,

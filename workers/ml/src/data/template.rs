@@ -1,10 +1,11 @@
 //! Chat templates: Jinja, rendered as `transformers` renders it, over messages that nobody vouches for.
 //!
 //! Rule: a template is a stranger's program. It gets plain data, no files and no clock, a limited number of
-//! instructions and a limited output; what it writes is a pure function of the messages.
+//! instructions and a limited output, and in a training process limited memory and time ([`watch`]); what it writes is a pure function of the messages.
 
 mod environment;
 mod marks;
+pub mod watch;
 
 use std::{collections::BTreeMap, io};
 
@@ -54,6 +55,7 @@ impl Template {
         let (source, says_what_is_generated) = marks::with_generation_marked(source);
         let environment = environment::of(source)
             .map_err(|error| at_fault(name, &format!("it is no template: {error:#}")))?;
+        watch::called(name);
         Ok(Self {
             name: name.to_owned(),
             environment,
@@ -100,6 +102,7 @@ impl Template {
             .environment
             .get_template(environment::NAME)
             .map_err(|error| Refusal::Template(at_fault(&self.name, &error.to_string())))?;
+        let _rendering = watch::Rendering::begin();
         match template.render_captured_to(variables, &mut output) {
             Ok(_) => String::from_utf8(output.text)
                 .map(|text| marks::read(&text))

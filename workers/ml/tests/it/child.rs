@@ -109,6 +109,7 @@ fn a_job_speaks_in_lines_that_can_be_read_back_and_tells_each_step_once() {
     let Some(ChildMessage::Completed {
         artifact_dir,
         files,
+        merged: None,
         metrics,
     }) = messages.last()
     else {
@@ -220,4 +221,29 @@ fn a_device_that_is_not_there_is_a_message() {
         message.contains("CUDA") || message.contains("NVIDIA"),
         "{message}"
     );
+}
+
+/// A template that makes too much of one conversation within its instructions is refused by name, before the machine's
+/// memory is gone.
+#[test]
+fn a_template_that_takes_too_much_memory_ends_the_job_by_name() {
+    for source in [
+        "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{{ ((messages[0].content,) * 90000000) | join('and again and again and again') | length }}",
+    ] {
+        let room = Room::new();
+        let mut job = room.scratch("doubling");
+        let chat =
+            r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}"#;
+        job.dataset_files = vec![room.dataset("chat.jsonl", &format!("{chat}\n").repeat(50), "chat")];
+        job.spec.objective.chat_template = ml::spec::ChatTemplate::Custom(source.to_owned());
+        let mut training = Training::start(&room, &job);
+        let last = training.rest().pop();
+        let Some(ChildMessage::Failed { code, message }) = last else {
+            panic!("{source}: {last:?}")
+        };
+        assert_eq!(code, FailureCode::ChatTemplateInvalid, "{message}");
+        assert!(message.contains("memory"), "{message}");
+        assert_eq!(training.process.wait().expect("an end").code(), Some(1));
+    }
 }

@@ -66,8 +66,10 @@ pub struct Verified {
     pub tip: Tip,
     /// The root of the tree over all its events.
     pub root: Digest,
-    /// Recorded and exported checkpoints that were compared.
-    pub checkpoints: u64,
+    /// Checkpoints in the database that were compared.
+    pub recorded: u64,
+    /// Exported checkpoints that were compared, each size once.
+    pub exported: u64,
     /// Size of the newest of them: events after it are not signed yet. 0 when none is.
     pub signed: u64,
     /// Exported notes that could not be read, for example cut off by a crash.
@@ -343,7 +345,8 @@ fn judge(
         None => Ok(Verified {
             tip,
             root: auditor.tree().root(),
-            checkpoints: findings.compared,
+            recorded: findings.compared - exported.roots.len() as u64,
+            exported: exported.roots.len() as u64,
             signed,
             unreadable: exported.unreadable,
         }),

@@ -98,17 +98,26 @@ impl LlamaConfig {
             _ => width / heads,
         };
         let head_size = fields.whole("head_dim", Some(head_size), 4096);
-        if !heads.is_multiple_of(key_heads) {
+        // What is derived from a number that is missing or wrong says nothing.
+        let sound = |name: &str| {
+            fields
+                .get(name)
+                .and_then(Value::as_u64)
+                .is_some_and(|number| number > 0)
+        };
+        let (wide, headed) = (sound("hidden_size"), sound("num_attention_heads"));
+        if headed && !heads.is_multiple_of(key_heads) {
             fields.refuse(format!(
                 "num_key_value_heads {key_heads} does not divide num_attention_heads {heads}"
             ));
         }
-        if fields.get("head_dim").is_none() && !width.is_multiple_of(heads) {
+        let derived = fields.get("head_dim").is_none();
+        if derived && wide && headed && !width.is_multiple_of(heads) {
             fields.refuse(format!(
                 "num_attention_heads {heads} does not divide hidden_size {width}"
             ));
         }
-        if head_size == 0 || !head_size.is_multiple_of(2) {
+        if (!derived || wide && headed) && (head_size == 0 || !head_size.is_multiple_of(2)) {
             fields.refuse(format!(
                 "heads have {head_size} numbers, which do not pair for the rotation"
             ));

@@ -77,6 +77,29 @@ fn an_unknown_architecture_is_refused_by_name_with_those_known() {
     }
 }
 
+/// An empty configuration is refused for what it lacks, not for what would follow from it.
+#[test]
+fn what_is_missing_is_named_and_nothing_is_made_of_it() {
+    for (architecture, kind) in [("LlamaForCausalLM", "llama"), ("Qwen2ForCausalLM", "qwen2")] {
+        let empty = json!({ "architectures": [architecture], "model_type": kind });
+        let failure = read(&empty).expect_err("refused");
+        for field in [
+            "hidden_size",
+            "num_attention_heads",
+            "num_hidden_layers",
+            "vocab_size",
+        ] {
+            assert!(
+                failure.message.contains(&format!("{field} is missing")),
+                "{failure}"
+            );
+        }
+        for made_up in ["heads have", "does not divide"] {
+            assert!(!failure.message.contains(made_up), "{failure}");
+        }
+    }
+}
+
 #[test]
 fn variants_that_would_be_computed_wrongly_are_all_refused_by_name() {
     let mut json = gpt2().to_json();

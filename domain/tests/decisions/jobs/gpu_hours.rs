@@ -1,0 +1,151 @@
+//! The quota of GPU hours (QU-1): counted when an attempt ends, asked for when a job is started and leased.
+
+use domain::{
+    access::quota::{GpuHoursExceeded, LedgerEvent, QuotaLedger, Quotas},
+    authz::Principal,
+    jobs::{
+        control::{ControlRefusal, RestartJob},
+        job::{Job, JobEvent, RestartFrom},
+        lease::{LeaseJob, LeaseRefusal},
+        report::News,
+        start::{StartJob, StartJobRefusal},
+        terms::{Abilities, Terms},
+    },
+};
+use time::{Duration, OffsetDateTime};
+
+use super::scene::*;
+use crate::support::{log::Outcome, sentence::Given, *};
+
+const HOUR: u64 = 3_600_000;
+const USED_UP: GpuHoursExceeded = GpuHoursExceeded {
+    limit: 2,
+    used: 2 * HOUR,
+};
+
+fn on_a_gpu() -> Terms {
+    Terms {
+        labels: ["cuda".to_owned()].into(),
+        ..Terms::default()
+    }
+}
+
+fn ada_with_two_hours() -> Principal {
+    let gpu_hours = Some(2);
+    with_quotas(
+        ada(),
+        Quotas {
+            gpu_hours,
+            ..Quotas::UNLIMITED
+        },
+    )
+}
+
+fn used(month: &str, milliseconds: u64) -> LedgerEvent {
+    LedgerEvent::GpuTimeTaken {
+        month: month.into(),
+        milliseconds,
+        item: "job_before/1".into(),
+    }
+}
+
+fn workshop(of_ada: LedgerEvent) -> Given {
+    given().a_workshop().stream::<QuotaLedger>(ADA, [of_ada])
+}
+
+fn start_on_a_gpu() -> StartJob {
+    StartJob {
+        terms: on_a_gpu(),
+        ..start()
+    }
+}
+
+#[test]
+fn a_job_for_a_gpu_is_refused_when_the_hours_of_the_month_are_used_up() {
+    workshop(used("2026-11", 2 * HOUR))
+        .when(start_on_a_gpu())
+        .by(ada_with_two_hours())
+        .then_refused(StartJobRefusal::GpuHours(USED_UP));
+    let done = |ledger, command: &StartJob, at: OffsetDateTime| {
+        matches!(
+            workshop(ledger).log.run(command, &ada_with_two_hours(), at),
+            Outcome::Done(_)
+        )
+    };
+    assert!(done(used("2026-11", 2 * HOUR - 1), &start_on_a_gpu(), NOW));
+    assert!(
+        done(used("2026-11", 2 * HOUR), &start(), NOW),
+        "a processor takes it"
+    );
+    assert!(done(
+        used("2026-11", 2 * HOUR),
+        &start_on_a_gpu(),
+        NOW + Duration::days(11)
+    ));
+}
+
+#[test]
+fn a_job_for_a_gpu_is_not_restarted_without_hours() {
+    let order = domain::jobs::job::Order {
+        terms: on_a_gpu(),
+        ..order()
+    };
+    workshop(used("2026-11", 2 * HOUR))
+        .stream::<Job>(JOB, [JobEvent::Queued(Box::new(order)), cancelled(0)])
+        .when(RestartJob {
+            job: JOB,
+            from: RestartFrom::Scratch,
+        })
+        .by(ada_with_two_hours())
+        .then_refused(ControlRefusal::GpuHours(USED_UP));
+}
+
+fn lease(label: &str) -> LeaseJob {
+    LeaseJob {
+        job: JOB,
+        worker: WORKER,
+        worker_name: format!("host/{label}"),
+        abilities: Abilities {
+            labels: [label.to_owned()].into(),
+            ..Abilities::default()
+        },
+        owner: ada_with_two_hours(),
+    }
+}
+
+/// A job that demands no GPU waits for a worker without one.
+#[test]
+fn a_worker_with_a_gpu_does_not_take_the_job_of_somebody_without_hours() {
+    let waiting = || workshop(used("2026-11", 2 * HOUR)).stream::<Job>(JOB, [queued()]);
+    waiting()
+        .when(lease("cuda"))
+        .by(worker())
+        .then_refused(LeaseRefusal::GpuHours(USED_UP));
+    let mut log = waiting().log;
+    assert!(matches!(log.run(&lease("cpu"), &worker(), NOW), Outcome::Done(_)));
+}
+
+/// What is counted is what is metered, whoever ends the attempt.
+#[test]
+fn the_time_of_an_attempt_is_counted_with_its_end() {
+    let since = NOW - Duration::hours(2);
+    let leased = |gpu| JobEvent::Leased {
+        attempt: 1,
+        worker: WORKER,
+        worker_name: "host/gpu".into(),
+        leased_at: Some(since),
+        gpu,
+    };
+    let failure = News::Failed {
+        code: "X".into(),
+        message: "x".into(),
+    };
+    for gpu in [true, false] {
+        let mut log = a_job([leased(gpu), started(1)]).log;
+        log.run(&report(1, failure.clone()), &worker(), NOW);
+        let left = log
+            .state::<QuotaLedger>(ADA)
+            .gpu_hours_left(&ada_with_two_hours().quotas(), NOW);
+        assert_eq!(left, if gpu { Err(USED_UP) } else { Ok(()) });
+    }
+}

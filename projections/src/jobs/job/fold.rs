@@ -1,0 +1,220 @@
+//! How what happens to a job changes its row.
+
+use std::collections::BTreeMap;
+
+use domain::jobs::{
+    job::{JobEvent, JobState, Order, RestartFrom},
+    progress::ProgressEvent,
+};
+use time::OffsetDateTime;
+
+use super::{AttemptRow, JobRow};
+
+/// Attempts that a row remembers; the log has them all.
+const ATTEMPTS: usize = 100;
+
+fn whole(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+impl JobRow {
+    /// The row of a job that was just queued.
+    #[must_use]
+    pub fn queued(order: &Order, at: OffsetDateTime, position: i64) -> Self {
+        Self {
+            id: order.job,
+            owner_id: order.owner,
+            project_id: order.project,
+            experiment_id: order.experiment,
+            name: order.name.clone(),
+            state: JobState::Queued,
+            spec: order.spec.clone(),
+            dataset_id: order.dataset.dataset,
+            dataset_version: whole(order.dataset.version),
+            base_model_id: order.base.as_ref().map(|base| base.version.model),
+            base_model_version: order.base.as_ref().map(|base| whole(base.version.version)),
+            model_id: order.model,
+            terms: order.terms.clone(),
+            priority: order.terms.priority.into(),
+            cloned_from: order.cloned_from,
+            attempt: 0,
+            losses: 0,
+            pausing: false,
+            attempts: Vec::new(),
+            worker_id: None,
+            worker_name: None,
+            step: 0,
+            total_steps: whole(order.spec.parameters.steps),
+            loss: None,
+            evaluation_loss: None,
+            tokens_per_second: None,
+            eta_seconds: None,
+            checkpoint_step: None,
+            metrics: BTreeMap::new(),
+            failure_code: None,
+            failure_message: None,
+            queued_at: at,
+            waiting_since: at,
+            started_at: None,
+            ended_at: None,
+            worker_milliseconds: 0,
+            gpu_milliseconds: 0,
+            metered_at: None,
+            position,
+        }
+    }
+
+    /// The attempt under way has ended, if there is one.
+    fn end_attempt(&mut self, end: &str, cause: &str, at: OffsetDateTime) {
+        self.pausing = false;
+        if let Some(attempt) = self
+            .attempts
+            .last_mut()
+            .filter(|attempt| attempt.ended_at.is_none())
+        {
+            attempt.ended_at = Some(at);
+            attempt.end = Some(end.to_owned());
+            attempt.cause = Some(cause.to_owned()).filter(|cause| !cause.is_empty());
+        }
+    }
+
+    /// It leaves its worker.
+    fn stand_by(&mut self, state: JobState, at: OffsetDateTime) {
+        self.state = state;
+        self.waiting_since = at;
+        self.worker_id = None;
+        self.eta_seconds = None;
+        self.pausing = false;
+    }
+
+    fn restart(&mut self, from: RestartFrom, at: OffsetDateTime) {
+        self.stand_by(JobState::Queued, at);
+        self.losses = 0;
+        self.queued_at = at;
+        (self.ended_at, self.failure_code, self.failure_message) = (None, None, None);
+        if from == RestartFrom::Scratch {
+            (self.step, self.checkpoint_step) = (0, None);
+            (self.loss, self.evaluation_loss, self.tokens_per_second) = (None, None, None);
+        }
+    }
+
+    fn end(&mut self, state: JobState, at: OffsetDateTime) {
+        self.state = state;
+        self.ended_at = Some(at);
+        self.eta_seconds = None;
+        self.worker_id = None;
+    }
+
+    pub(super) fn apply(&mut self, event: &JobEvent, at: OffsetDateTime, position: i64) {
+        self.position = position;
+        match event {
+            JobEvent::Queued(_) => {}
+            JobEvent::Leased {
+                attempt,
+                worker,
+                worker_name,
+                ..
+            } => {
+                self.state = JobState::Starting;
+                self.attempt = whole(*attempt);
+                self.worker_id = Some(*worker);
+                self.worker_name = Some(worker_name.clone());
+                self.attempts.push(AttemptRow {
+                    number: whole(*attempt),
+                    worker: worker_name.clone(),
+                    leased_at: at,
+                    from_step: None,
+                    ended_at: None,
+                    end: None,
+                    cause: None,
+                    milliseconds: None,
+                });
+                let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
+                self.attempts.drain(..surplus);
+            }
+            JobEvent::Started {
+                from_step,
+                total_steps,
+                ..
+            } => {
+                self.state = JobState::Running;
+                self.step = whole(*from_step);
+                self.total_steps = whole(*total_steps);
+                self.started_at = self.started_at.or(Some(at));
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.from_step = Some(whole(*from_step));
+                }
+            }
+            JobEvent::CheckpointSaved { checkpoint, .. } => {
+                self.checkpoint_step = Some(whole(checkpoint.step));
+            }
+            JobEvent::PauseRequested { .. } => self.pausing = true,
+            JobEvent::Paused { .. } => self.stand_by(JobState::Paused, at),
+            JobEvent::Resumed { .. } => {
+                self.pausing = false;
+                if self.state == JobState::Paused {
+                    self.state = JobState::Queued;
+                    self.waiting_since = at;
+                }
+            }
+            JobEvent::Restarted { from, .. } => self.restart(*from, at),
+            JobEvent::PriorityChanged { priority } => self.priority = i32::from(*priority),
+            JobEvent::Metered {
+                milliseconds, gpu, ..
+            } => {
+                let metered = i64::try_from(*milliseconds).unwrap_or(i64::MAX);
+                self.worker_milliseconds = self.worker_milliseconds.saturating_add(metered);
+                if *gpu {
+                    self.gpu_milliseconds = self.gpu_milliseconds.saturating_add(metered);
+                }
+                self.metered_at = Some(at);
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.milliseconds = Some(metered);
+                }
+            }
+            JobEvent::Interrupted { cause, counts, .. } => {
+                let end = match self.pausing && !counts {
+                    true => "paused",
+                    false => "interrupted",
+                };
+                self.end_attempt(end, cause, at);
+                self.stand_by(JobState::Queued, at);
+                self.losses += i32::from(*counts);
+            }
+            JobEvent::Completed { metrics, .. } => {
+                self.end_attempt("completed", "", at);
+                self.end(JobState::Completed, at);
+                // After early stopping these are fewer than were to do.
+                let done = metrics.get("steps").and_then(|steps| steps.parse().ok());
+                self.step = done.unwrap_or(self.step);
+                self.metrics.clone_from(metrics);
+            }
+            JobEvent::Failed { code, message, .. } => {
+                self.end_attempt("failed", message, at);
+                self.end(JobState::Failed, at);
+                self.failure_code = Some(code.clone());
+                self.failure_message = Some(message.clone());
+            }
+            JobEvent::Cancelled { reason, .. } => {
+                self.end_attempt("cancelled", reason, at);
+                self.end(JobState::Cancelled, at);
+            }
+        }
+    }
+
+    pub(super) fn progress(&mut self, event: &ProgressEvent, position: i64) {
+        self.position = position;
+        let ProgressEvent::Reported { metrics, .. } = event else {
+            return;
+        };
+        self.step = whole(metrics.step);
+        self.eta_seconds = metrics.eta_seconds.map(whole);
+        if let Some(point) = metrics.points.last() {
+            self.loss = Some(point.loss);
+            self.tokens_per_second = Some(point.tokens_per_second);
+        }
+        if let Some(evaluation) = metrics.evaluations.last() {
+            self.evaluation_loss = Some(evaluation.loss);
+        }
+    }
+}
