@@ -119,7 +119,10 @@ fn activations_are_those_of_the_composed_forms() {
         );
     }
     let wide = random::<Flex>(1, [300, 70]).mul_scalar(2.0);
-    assert_tensors([Flex::gelu_erf(wide.clone())], [burn::tensor::activation::gelu(wide)]);
+    assert_tensors(
+        [Flex::gelu_erf(wide.clone())],
+        [burn::tensor::activation::gelu(wide)],
+    );
     // Far out, GELU is 0 or its input and SwiGLU's gate is closed or open.
     let far = matrix::<Flex>(vec![-1e4, -90.0, 90.0, 1e4], [1, 4], &Default::default());
     let gelu = values(Flex::gelu_new(far.clone())).expect("numbers");

@@ -24,6 +24,8 @@ const WIDEST: usize = VECTORS * LANES;
 const PACKED: usize = 16 * DEPTH;
 /// Products with less than this on a side are left to `gemm`.
 const LEAST: usize = 24;
+/// Products with fewer rows are bound by memory, and `gemm` reads rows of a matrix once.
+const ROWS: usize = 17;
 /// Tasks that columns are cut into where they are enough.
 const TASKS: usize = 32;
 /// Rows that one task takes where they are shared out.
@@ -43,11 +45,11 @@ pub(super) struct Product<'a> {
 /// Whether this machine and these shapes are for tiles.
 pub(super) fn is_for(left: View<'_>, right: View<'_>) -> bool {
     let ([rows, depth], columns) = (left.shape, right.shape[1]);
-    rows >= 2 && depth >= LEAST && columns >= LEAST && lanes(Arch::new()) > 0
+    rows >= ROWS && depth >= LEAST && columns >= LEAST && lanes(Arch::new()) > 0
 }
 
 /// Numbers of a vector, where its products and sums are one instruction; else 0.
-fn lanes(arch: Arch) -> usize {
+pub(super) fn lanes(arch: Arch) -> usize {
     match arch {
         #[cfg(target_arch = "x86_64")]
         Arch::V3(_) => 8,
@@ -84,7 +86,7 @@ pub(super) fn multiply(arch: Arch, target: &mut [f32], stride: usize, product: P
 }
 
 /// The columns of each task in each row of `target`.
-fn cut<'t>(target: &'t mut [&mut [f32]], columns: usize, width: usize) -> Vec<Vec<&'t mut [f32]>> {
+pub(super) fn cut<'t>(target: &'t mut [&mut [f32]], columns: usize, width: usize) -> Vec<Vec<&'t mut [f32]>> {
     let mut tasks: Vec<Vec<&mut [f32]>> = (0..columns.div_ceil(width))
         .map(|_| Vec::with_capacity(target.len()))
         .collect();
