@@ -7,6 +7,7 @@
 mod few;
 mod pack;
 mod product;
+mod tile;
 
 use gemm::Parallelism;
 use product::Product;
