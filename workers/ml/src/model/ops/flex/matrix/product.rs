@@ -23,9 +23,9 @@ const LEAST: usize = 24;
 const ROWS: usize = 17;
 /// Tasks that columns are cut into where they are enough.
 const TASKS: usize = 32;
-/// Rows that one task takes where they are shared out.
+/// Columns that one task takes as rows.
 const SHARE: usize = 64;
-/// Above so many rows packing the whole right matrix first is a small part of the work.
+/// With more rows packing is a small part of the work, and `gemm` as fast.
 const MANY: usize = 384;
 
 /// What is computed: `target = (target +) scale · left · right`.
@@ -40,7 +40,15 @@ pub(super) struct Product<'a> {
 /// Whether this machine and these shapes are for tiles.
 pub(super) fn is_for(left: View<'_>, right: View<'_>) -> bool {
     let ([rows, depth], columns) = (left.shape, right.shape[1]);
-    rows >= ROWS && depth >= LEAST && columns >= LEAST && lanes(Arch::new()) > 0
+    let gains = rows <= MANY || is_turned(left, right);
+    gains && rows >= ROWS && depth >= LEAST && columns >= LEAST && lanes(Arch::new()) > 0
+}
+
+/// Whether the right matrix is better left as it stands: one that lies across is packed slower than its product is
+/// written across.
+fn is_turned(left: View<'_>, right: View<'_>) -> bool {
+    let ([rows, depth], columns) = (left.shape, right.shape[1]);
+    right.strides[1] != 1 && rows * (depth + columns) < depth * columns
 }
 
 /// Numbers of a vector, where its products and sums are one instruction; else 0.
@@ -68,12 +76,8 @@ pub(super) fn multiply(arch: Arch, target: &mut [f32], stride: usize, product: P
             add: product.add || start > 0,
             ..product
         };
-        // A matrix that lies across is packed slower than its product is written across.
-        let across = product.right.strides[1] != 1;
-        if across && rows * (depth + columns) < depth * columns {
+        if is_turned(product.left, product.right) {
             turned(arch, &mut target, product, inner);
-        } else if rows > MANY {
-            row_by_row(arch, &mut target, product, inner);
         } else {
             column_by_column(arch, &mut target, product, inner);
         }
@@ -106,38 +110,14 @@ fn turned(arch: Arch, target: &mut [&mut [f32]], product: Product<'_>, inner: Ra
     let columns = matrix.shape[0];
     let tasks = cut(target, columns, SHARE).into_par_iter().enumerate();
     tasks.for_each(|(task, mut out)| {
-        arch.dispatch(Shared {
+        arch.dispatch(Turned {
             arch,
             product,
             matrix,
             panels: &panels,
             rows: task * SHARE..columns.min((task + 1) * SHARE),
             inner: inner.clone(),
-            out: Out::Columns(&mut out),
-        });
-    });
-}
-
-/// Rows of the left matrix as the rows of tiles, shared out among the tasks.
-fn row_by_row(arch: Arch, target: &mut [&mut [f32]], product: Product<'_>, inner: Range<usize>) {
-    let panels = pack::all_panels(
-        arch,
-        product.right,
-        inner.clone(),
-        VECTORS * lanes(arch),
-        lanes(arch),
-    );
-    let rows = target.len();
-    let tasks = target.par_chunks_mut(SHARE).enumerate();
-    tasks.for_each(|(task, out)| {
-        arch.dispatch(Shared {
-            arch,
-            product,
-            matrix: product.left,
-            panels: &panels,
-            rows: task * SHARE..rows.min((task + 1) * SHARE),
-            inner: inner.clone(),
-            out: Out::Rows(out),
+            out: &mut out,
         });
     });
 }
@@ -217,30 +197,23 @@ impl WithSimd for Straight<'_, '_> {
     }
 }
 
-/// A task that takes some rows of one matrix times all panels of the other.
-struct Shared<'a, 't> {
+/// A task that takes some columns of the right matrix as the rows of its tiles.
+struct Turned<'a, 't> {
     arch: Arch,
     product: Product<'a>,
-    /// The left matrix, or the right one transposed.
+    /// The right matrix transposed.
     matrix: View<'a>,
-    /// Of the whole other matrix: see [`pack::all_panels`].
+    /// Of the whole left matrix transposed: see [`pack::all_panels`].
     panels: &'a pack::Panels,
     /// The rows of `matrix`.
     rows: Range<usize>,
     /// The part of the inner length.
     inner: Range<usize>,
-    out: Out<'a, 't>,
+    /// Their columns of each row of the target.
+    out: &'a mut [&'t mut [f32]],
 }
 
-/// Where the product of a [`Shared`] task goes.
-enum Out<'a, 't> {
-    /// To rows of the target.
-    Rows(&'a mut [&'t mut [f32]]),
-    /// Transposed, to columns of the target.
-    Columns(&'a mut [&'t mut [f32]]),
-}
-
-impl WithSimd for Shared<'_, '_> {
+impl WithSimd for Turned<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -252,11 +225,8 @@ impl WithSimd for Shared<'_, '_> {
         } = self;
         let (count, width) = (self.rows.len(), self.panels.width);
         let mut packed = vec![[0.0; pack::PITCH]; count.next_multiple_of(TILE)];
-        let mut turned = match self.out {
-            Out::Rows(_) => Vec::new(),
-            Out::Columns(_) => vec![0.0; count * width],
-        };
-        let mut out = self.out;
+        // The product of the task, transposed.
+        let mut turned = vec![0.0; count * width];
         for (block, start) in self.inner.clone().step_by(DEPTH).enumerate() {
             let inner = start..self.inner.end.min(start + DEPTH);
             let depth = inner.len();
@@ -265,25 +235,15 @@ impl WithSimd for Shared<'_, '_> {
                 for (first, rows) in (0..count).step_by(TILE).zip(packed.chunks_exact(TILE)) {
                     for (panel, numbers) in panels.clone() {
                         let sums = tile(simd, rows, &numbers[..panel.width * depth], panel.width);
-                        let rows = (first..count).zip(&sums);
-                        match &mut out {
-                            Out::Rows(out) => rows.for_each(|(row, sums)| {
-                                let out = &mut out[row][panel.first..panel.first + panel.count];
-                                put(out, sums, scale, add || block > 0);
-                            }),
-                            Out::Columns(_) => rows.for_each(|(row, sums)| {
-                                let out = &mut turned[row * width + panel.first..][..panel.width];
-                                put(out, sums, 1.0, block > 0);
-                            }),
+                        for (row, sums) in (first..count).zip(&sums) {
+                            let out = &mut turned[row * width + panel.first..][..panel.width];
+                            put(out, sums, 1.0, block > 0);
                         }
                     }
                 }
             }
         }
-        let Out::Columns(out) = out else {
-            return;
-        };
-        for (group, out) in out.chunks_mut(BLOCK).enumerate() {
+        for (group, out) in self.out.chunks_mut(BLOCK).enumerate() {
             for first in (0..count).step_by(BLOCK) {
                 let source = &turned[first * width + group * BLOCK..];
                 let shape = [BLOCK.min(count - first), out.len()];
