@@ -16,7 +16,7 @@ pub mod sight;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{Tensor, activation, backend::Backend};
 
 pub use self::{
     dropout::Dropout,
@@ -70,6 +70,11 @@ pub trait TransformerOps: Backend {
         composed::gelu_new(x)
     }
 
+    /// GELU by the error function, `torch.nn.GELU()`, element by element.
+    fn gelu_erf(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        activation::gelu(x)
+    }
+
     /// `silu(gate) · up`, element by element, of `gate` and `up` `[n, f]` (SwiGLU, arXiv:2002.05202).
     fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
         composed::swiglu(gate, up)
@@ -101,6 +106,18 @@ pub trait TransformerOps: Backend {
         key_heads: usize,
     ) -> Tensor<Self, 2> {
         composed::attention(queries, keys, values, sight, heads, key_heads)
+    }
+
+    /// Softmax attention in which all see all: sequences of one length in rows, `[batch · length, heads · size]`
+    /// each, of which the first `lengths[sequence]` keys (at least 1) are seen and the rest is padding.
+    fn whole_attention(
+        queries: Tensor<Self, 2>,
+        keys: Tensor<Self, 2>,
+        values: Tensor<Self, 2>,
+        lengths: &[usize],
+        heads: usize,
+    ) -> Tensor<Self, 2> {
+        composed::whole_attention(queries, keys, values, lengths, heads)
     }
 
     /// Self-attention of `packed` `[n, 3 · width]`: queries, keys and values side by side, each of `heads`

@@ -2,7 +2,7 @@
 //!
 //! Rule: texts are rows, padded on their right; padding is seen by nothing.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData, activation, backend::Backend};
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use super::config::EncoderConfig;
 use crate::{
@@ -103,18 +103,15 @@ impl<B: TransformerOps> Bert<B> {
         let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [batch * length]), &device);
         let words = self.words.clone().select(0, ids).reshape([batch, length, width]);
         let places = self.places.clone().slice([0..length, 0..width]).unsqueeze::<3>();
-        let hidden = hidden(texts, length).map(|hidden| {
-            let hidden = TensorData::new(hidden, [batch, 1, 1, length]);
-            Tensor::<B, 4, Bool>::from_data(hidden, &device)
-        });
+        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
         let mut stream = self.normed(&self.norm, (words + places).reshape([batch * length, width]));
         for block in &self.blocks {
-            let mixed = self.attention(block, &stream, batch, hidden.as_ref());
+            let mixed = self.attention(block, &stream, &lengths);
             stream = self.normed(
                 &block.attention_norm,
                 stream + linear(&block.attention_out, mixed),
             );
-            let inner = activation::gelu(linear(&block.feed_in, stream.clone()));
+            let inner = B::gelu_erf(linear(&block.feed_in, stream.clone()));
             stream = self.normed(&block.feed_norm, stream + linear(&block.feed_out, inner));
         }
         stream.reshape([batch, length, width])
@@ -124,43 +121,11 @@ impl<B: TransformerOps> Bert<B> {
         B::layer_norm_rows(rows, norm.gain.clone(), norm.bias.clone(), self.epsilon)
     }
 
-    fn attention(
-        &self,
-        block: &Block<B>,
-        rows: &Tensor<B, 2>,
-        batch: usize,
-        hidden: Option<&Tensor<B, 4, Bool>>,
-    ) -> Tensor<B, 2> {
-        let [count, width] = rows.dims();
-        let (length, size) = (count / batch, width / self.heads);
-        let heads = |layer: &Linear<B>| {
-            linear(layer, rows.clone())
-                .reshape([batch, length, self.heads, size])
-                .swap_dims(1, 2)
-        };
-        let scaled = heads(&block.queries).mul_scalar(1.0 / (size as f64).sqrt());
-        let mut scores = scaled.matmul(heads(&block.keys).swap_dims(2, 3));
-        if let Some(hidden) = hidden {
-            let hidden = hidden.clone().expand(scores.dims());
-            scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
-        }
-        activation::softmax(scores, 3)
-            .matmul(heads(&block.values))
-            .swap_dims(1, 2)
-            .reshape([count, width])
+    fn attention(&self, block: &Block<B>, rows: &Tensor<B, 2>, lengths: &[usize]) -> Tensor<B, 2> {
+        let [queries, keys, values] =
+            [&block.queries, &block.keys, &block.values].map(|layer| linear(layer, rows.clone()));
+        B::whole_attention(queries, keys, values, lengths, self.heads)
     }
-}
-
-/// Which places are padding, row by row; `None` when none is.
-fn hidden(texts: &[&[u32]], length: usize) -> Option<Vec<bool>> {
-    if texts.iter().all(|text| text.len() == length) {
-        return None;
-    }
-    let row = |text: &&[u32]| {
-        let read = text.len();
-        (0..length).map(move |place| place >= read)
-    };
-    Some(texts.iter().flat_map(row).collect())
 }
 
 fn linear<B: TransformerOps>(layer: &Linear<B>, rows: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -131,6 +131,36 @@ pub fn attention<B: TransformerOps>(
         .reshape([rows, width])
 }
 
+/// See [`super::TransformerOps::whole_attention`].
+pub fn whole_attention<B: Backend>(
+    queries: Tensor<B, 2>,
+    keys: Tensor<B, 2>,
+    values: Tensor<B, 2>,
+    lengths: &[usize],
+    heads: usize,
+) -> Tensor<B, 2> {
+    let ([rows, width], batch) = (queries.dims(), lengths.len());
+    let (length, size) = (rows / batch, width / heads);
+    let queries = split(queries, batch, heads).mul_scalar(1.0 / (size as f64).sqrt());
+    let mut scores = queries.matmul(split(keys, batch, heads).swap_dims(2, 3));
+    if lengths.iter().any(|read| *read < length) {
+        let row = |read: &usize| {
+            let read = *read;
+            (0..length).map(move |place| place >= read)
+        };
+        let padding: Vec<bool> = lengths.iter().flat_map(row).collect();
+        let padding = TensorData::new(padding, [batch, 1, 1, length]);
+        let padding = Tensor::<B, 4, Bool>::from_data(padding, &scores.device());
+        scores = scores
+            .clone()
+            .mask_fill(padding.expand(scores.dims()), f32::NEG_INFINITY);
+    }
+    activation::softmax(scores, 3)
+        .matmul(split(values, batch, heads))
+        .swap_dims(1, 2)
+        .reshape([rows, width])
+}
+
 /// `[batch · length, heads · size]` → `[batch, heads, length, size]`.
 pub(super) fn split<B: Backend>(x: Tensor<B, 2>, batch: usize, heads: usize) -> Tensor<B, 4> {
     let [rows, width] = x.dims();

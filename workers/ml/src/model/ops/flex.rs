@@ -88,6 +88,11 @@ impl TransformerOps for Flex {
         tensor(elements::gelu_new(Host::of(x)), shape)
     }
 
+    fn gelu_erf(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let shape = x.dims();
+        tensor(elements::gelu(Host::of(x)), shape)
+    }
+
     fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
         let shape = gate.dims();
         let (gate, up) = (Host::of(gate), Host::of(up));
@@ -128,6 +133,20 @@ impl TransformerOps for Flex {
             key_heads,
         );
         tensor(output, shape)
+    }
+
+    fn whole_attention(
+        queries: Tensor<Self, 2>,
+        keys: Tensor<Self, 2>,
+        values: Tensor<Self, 2>,
+        lengths: &[usize],
+        heads: usize,
+    ) -> Tensor<Self, 2> {
+        let shape = queries.dims();
+        let hosts = [queries, keys, values].map(Host::of);
+        let [queries, keys, values] =
+            [0, 1, 2].map(|index| Heads::of(hosts[index].numbers(), shape, 0, shape[1] / heads));
+        tensor(attention::whole(queries, keys, values, lengths, heads), shape)
     }
 
     fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {

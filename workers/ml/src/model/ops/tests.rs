@@ -118,6 +118,11 @@ fn activations_are_those_of_the_composed_forms() {
             |[gate, up]| composed::swiglu(gate, up),
         );
     }
+    let wide = random::<Flex>(1, [300, 70]).mul_scalar(2.0);
+    assert_tensors(
+        [Flex::gelu_erf(wide.clone())],
+        [burn::tensor::activation::gelu(wide)],
+    );
     // Far out, GELU is 0 or its input and SwiGLU's gate is closed or open.
     let far = matrix::<Flex>(vec![-1e4, -90.0, 90.0, 1e4], [1, 4], &Default::default());
     let gelu = values(Flex::gelu_new(far.clone())).expect("numbers");
@@ -190,6 +195,28 @@ fn attention_is_that_of_the_composed_form() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn attention_in_which_all_see_all_is_that_of_the_composed_form() {
+    for (lengths, longest, heads, size) in [
+        (vec![1], 1, 1, 4),
+        (vec![7, 3], 7, 2, 8),
+        (vec![80, 131], 131, 4, 16),
+    ] {
+        let shape = [lengths.len() * longest, heads * size];
+        let [q, k, v] = [1, 2, 3].map(|index| random::<Flex>(index, shape));
+        assert_tensors(
+            [Flex::whole_attention(
+                q.clone(),
+                k.clone(),
+                v.clone(),
+                &lengths,
+                heads,
+            )],
+            [composed::whole_attention(q, k, v, &lengths, heads)],
+        );
     }
 }
 

@@ -4,6 +4,8 @@
 //! the backward pass computes the weights again (the idea of FlashAttention, arXiv:2205.14135, without its
 //! running softmax: a row of scores fits the cache).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{
@@ -55,9 +57,10 @@ struct Block {
 }
 
 impl Block {
-    fn of(sight: &Sight, sequence: usize, start: usize, queries: usize, keys: usize) -> Self {
+    /// Of `queries`, from `start` on; `range` are the keys that a query sees.
+    fn of(start: usize, queries: usize, range: impl Fn(usize) -> Range<usize>) -> Self {
         let count = BLOCK.min(queries - start);
-        let ranges = || (start..start + count).map(|query| sight.range(sequence, query, queries, keys));
+        let ranges = || (start..start + count).map(&range);
         let seen = ranges().map(|range| range.start).min().unwrap_or(0);
         let end = ranges().map(|range| range.end).max().unwrap_or(0);
         Self {
@@ -75,7 +78,7 @@ impl Block {
         queries: View<'_>,
         keys: View<'_>,
         scale: f32,
-        range: impl Fn(usize) -> std::ops::Range<usize>,
+        range: impl Fn(usize) -> Range<usize>,
     ) {
         Target::rows(weights, [self.count, self.width]).set(1.0, queries, keys.transposed(), Threads::This);
         vectorised(
@@ -103,7 +106,35 @@ pub(super) fn forward(
     heads: usize,
     key_heads: usize,
 ) -> Vec<f32> {
-    let (length, seen) = sight.lengths(queries.rows, keys.rows);
+    let lengths = sight.lengths(queries.rows, keys.rows);
+    let range = |sequence: usize, query: usize| sight.range(sequence, query, lengths.0, lengths.1);
+    within(queries, keys, values, lengths, range, heads, key_heads)
+}
+
+/// See [`crate::model::ops::TransformerOps::whole_attention`].
+pub(super) fn whole(
+    queries: Heads<'_>,
+    keys: Heads<'_>,
+    values: Heads<'_>,
+    lengths: &[usize],
+    heads: usize,
+) -> Vec<f32> {
+    let length = queries.rows / lengths.len().max(1);
+    let range = |sequence: usize, _: usize| 0..lengths[sequence];
+    within(queries, keys, values, (length, length), range, heads, heads)
+}
+
+/// Attention of sequences of `length` queries and `seen` keys, of which `range` are those that a query of a
+/// sequence sees.
+fn within(
+    queries: Heads<'_>,
+    keys: Heads<'_>,
+    values: Heads<'_>,
+    (length, seen): (usize, usize),
+    range: impl Fn(usize, usize) -> Range<usize> + Sync,
+    heads: usize,
+    key_heads: usize,
+) -> Vec<f32> {
     let (size, group) = (queries.size, heads / key_heads);
     let (width, scale) = (heads * size, 1.0 / (size as f32).sqrt());
     let mut output = vec![0.0; queries.rows * width];
@@ -113,7 +144,7 @@ pub(super) fn forward(
         blocks.map(move |(block, output)| (sequence, block * BLOCK, output))
     });
     blocks.for_each(|(sequence, start, output)| {
-        let block = Block::of(sight, sequence, start, length, seen);
+        let block = Block::of(start, length, |query| range(sequence, query));
         let mut weights = vec![0.0; block.count * block.width];
         for head in 0..heads {
             let sighted = (head / group, sequence * seen + block.seen, block.width);
@@ -122,7 +153,7 @@ pub(super) fn forward(
                 queries.part((head, sequence * length + start, block.count)),
                 keys.part(sighted),
                 scale,
-                |query| sight.range(sequence, query, length, seen),
+                |query| range(sequence, query),
             );
             Target::strided(&mut output[head * size..], [block.count, size], width).set(
                 1.0,
@@ -200,7 +231,7 @@ pub(super) fn backward(
         let [mut weights, mut d_weights, mut d_queries] = [const { Vec::new() }; 3];
         let mut queries_out = pieces.queries;
         for start in (0..length).step_by(BLOCK) {
-            let block = Block::of(sight, sequence, start, length, seen);
+            let block = Block::of(start, length, |query| sight.range(sequence, query, length, seen));
             let shape = [block.count, block.width];
             weights.resize(block.count * block.width, 0.0);
             d_weights.resize(block.count * block.width, 0.0);

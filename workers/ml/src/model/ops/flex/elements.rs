@@ -1,4 +1,4 @@
-//! What is done number by number: GELU, SwiGLU and rotary positions.
+//! What is done number by number: both forms of GELU, SwiGLU and rotary positions.
 
 use rayon::prelude::*;
 
@@ -16,18 +16,55 @@ const LINE: f32 = 2.0 * ROOT as f32;
 const BEND: f32 = 2.0 * (ROOT * CUBIC) as f32;
 
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
+fn gelu_by_sigmoid(x: f32) -> f32 {
     x * sigmoid(x * (LINE + BEND * x * x))
 }
 
-/// GELU, in place where the buffer is ours.
+/// The error function to within 5e-7: a ratio of polynomials on ±4, where it is as good as 1 (Eigen's and XLA's).
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let square = x * x;
+    let mut above = -2.726_142_4e-10;
+    for coefficient in [
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506_4e-5,
+        -7.349_906_4e-4,
+        -2.954_6e-3,
+        -1.609_603_3e-2,
+    ] {
+        above = above * square + coefficient;
+    }
+    let mut below = -1.456_607_2e-5;
+    for coefficient in [-2.133_740_5e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2] {
+        below = below * square + coefficient;
+    }
+    x * above / below
+}
+
+/// GELU by the error function.
+pub(super) fn gelu(x: Host) -> Vec<f32> {
+    each(
+        x,
+        #[inline(always)]
+        |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+    )
+}
+
+/// GELU in its tanh form.
 pub(super) fn gelu_new(x: Host) -> Vec<f32> {
+    each(x, gelu_by_sigmoid)
+}
+
+/// `function` of each number, in place where the buffer is ours.
+fn each(x: Host, function: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
     if x.is_ours() {
         let mut output = x.take();
         output.par_chunks_mut(CHUNK).for_each(|chunk| {
             vectorised(
                 #[inline(always)]
-                || chunk.iter_mut().for_each(|x| *x = gelu(*x)),
+                || chunk.iter_mut().for_each(|x| *x = function(*x)),
             );
         });
         return output;
@@ -40,7 +77,7 @@ pub(super) fn gelu_new(x: Host) -> Vec<f32> {
             #[inline(always)]
             || {
                 for (output, x) in output.iter_mut().zip(x) {
-                    *output = gelu(*x);
+                    *output = function(*x);
                 }
             },
         );
@@ -134,4 +171,28 @@ pub(super) fn rotate(mut x: Vec<f32>, width: usize, cos: &[f32], sin: &[f32], he
         );
     });
     x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_function_is_right_to_the_last_digits() {
+        // From tables, and far out.
+        for (x, exact) in [
+            (0.0, 0.0),
+            (0.1, 0.112_462_916),
+            (0.5, 0.520_499_9),
+            (1.0, 0.842_700_8),
+            (1.5, 0.966_105_15),
+            (2.0, 0.995_322_3),
+            (3.0, 0.999_977_9),
+            (50.0, 1.0),
+        ] {
+            assert!((erf(x) - exact).abs() < 5e-7, "erf({x}) = {}", erf(x));
+            assert_eq!(erf(-x), -erf(x));
+        }
+        assert!(erf(f32::NAN).is_nan());
+    }
 }

@@ -1,9 +1,19 @@
-//! Products of matrices in host memory, on the `gemm` crate.
+//! Products of matrices in host memory: large ones by tiles of our own ([`product`]),
+//! those of a few rows by dot products ([`few`]), all others on the `gemm` crate.
 //!
 //! Rule: this is the one place of the engine that hands out raw pointers; every view is checked against its
 //! slice when it is made, so no product can read or write outside.
 
+mod few;
+mod pack;
+mod product;
+mod tile;
+
 use gemm::Parallelism;
+use product::Product;
+use pulp::Arch;
+
+use super::lanes::vectorised;
 
 /// A matrix inside a slice.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +115,20 @@ impl<'a> Target<'a> {
         if rows == 0 || columns == 0 {
             return;
         }
+        let product = Product {
+            add,
+            scale,
+            left,
+            right,
+        };
         let parallelism = match threads {
             Threads::This => Parallelism::None,
+            Threads::All if few::is_for(left, right) => {
+                return few::multiply(Arch::new(), self.numbers, self.stride, product);
+            }
+            Threads::All if product::is_for(left, right) => {
+                return product::multiply(Arch::new(), self.numbers, self.stride, product);
+            }
             Threads::All => Parallelism::Rayon(0),
         };
         // SAFETY: `Target` and `View` hold slices that their shapes and strides stay within (checked where they

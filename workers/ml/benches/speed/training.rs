@@ -1,7 +1,6 @@
-//! Trains a LoRA adapter on a model of random weights and prints what it cost as one line of JSON.
+//! Trains a LoRA adapter on a model of random weights.
 //!
-//! The other side is `torch_side.py`; `compare.py` runs both and says what each argument means. Rule: the loop
-//! is that of a training (graph, loss, gradients, clipping, AdamW), without data and telemetry.
+//! Rule: the loop is that of a training (graph, loss, gradients, clipping, AdamW), without data and telemetry.
 
 use std::{error::Error, time::Instant};
 
@@ -21,54 +20,10 @@ use ml::{
 };
 use rand::Rng;
 
-/// The value of `--name`.
-fn argument(name: &str) -> Result<String, String> {
-    let mut arguments = std::env::args();
-    arguments
-        .by_ref()
-        .find(|argument| argument == name)
-        .and_then(|_| arguments.next())
-        .ok_or_else(|| format!("{name} is missing; see workers/ml/benches/compare.py"))
-}
+use crate::measure::{argument, cpu_seconds, memory_mib, number};
 
-fn number<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str) -> Result<T, String> {
-    argument(name)?
-        .parse()
-        .map_err(|error| format!("{name}: {error}"))
-}
-
-/// A number of `/proc/self/status` in MiB: Linux says what a process took at most.
-fn memory_mib(field: &str) -> Result<u64, Box<dyn Error>> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .ok_or("no such field of /proc/self/status")?;
-    let kib: u64 = line
-        .trim_start_matches(':')
-        .trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse()?;
-    Ok(kib / 1024)
-}
-
-/// Seconds that all threads have computed, in the kernel too, to a hundredth.
-fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name, in brackets, may hold spaces; user and system time are the 12th and 13th after it.
-    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(ticks as f64 / 100.0)
-}
-
-fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo test --benches` and `cargo bench` without our arguments have nothing to measure.
-    let Ok(config) = argument("--config") else {
-        println!("nothing to measure; see workers/ml/benches/compare.py");
-        return Ok(());
-    };
+pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
+    let config = argument("--config")?;
     let (batch, length) = (number::<usize>("--batch")?, number::<usize>("--length")?);
     let (steps, warm_up) = (number::<usize>("--steps")?, number::<usize>("--warm-up")?);
     let rank: u32 = number("--rank")?;
@@ -127,14 +82,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             cpu += cpu_seconds()? - cpu_start;
         }
     }
-    let report = serde_json::json!({
+    Ok(serde_json::json!({
         "side": "anneal",
         "seconds": seconds,
         "cpu_seconds": cpu / steps as f64,
         "peak_mib": memory_mib("VmHWM")?,
         "libraries_mib": libraries,
         "loss": loss,
-    });
-    println!("{report}");
-    Ok(())
+    }))
 }
