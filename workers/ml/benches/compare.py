@@ -1,6 +1,7 @@
-"""Measures our engine on the CPU beside PyTorch, in turn: training, generation and sentence embeddings.
+"""Measures our engine beside PyTorch, in turn: training, generation and sentence embeddings; on a GPU training.
 
     python workers/ml/benches/compare.py [--python PYTHON] [--rounds 5] [--only training,generation,embedding]
+    python workers/ml/benches/compare.py --device cuda:0 --precision bf16 [--kernels FOLDER] [--warm-up 5]
 
 - training: LoRA adapters, against PyTorch and PEFT
 - generation: greedy, with a cache of keys and values, against `transformers.generate`; both load the same folder,
@@ -29,6 +30,11 @@ TRAININGS = {
     "gpt2-small": {"batch": 2, "length": 128, "targets": "c_attn"},
     "llama-6x384": {"batch": 8, "length": 128, "targets": "q_proj,k_proj,v_proj,o_proj"},
 }
+# What a GPU is measured with.
+LARGE = {
+    "gpt2-medium": {"batch": 8, "length": 512, "targets": "c_attn"},
+    "llama-1b": {"batch": 4, "length": 1024, "targets": "q_proj,k_proj,v_proj,o_proj"},
+}
 GENERATIONS = {"shapes": ["gpt2-small", "llama-6x384"], "batches": [1, 8], "length": 64, "new": 128}
 TEXTS = 256
 WORDS = (
@@ -41,9 +47,9 @@ WORDS = (
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
 
 
-def engine():
+def engine(*features):
     """Builds the Rust side and says where it is."""
-    build = ["cargo", "bench", "-p", "ml", "--bench", "speed", "--no-run", "--message-format=json"]
+    build = ["cargo", "bench", "-p", "ml", "--bench", "speed", "--no-run", "--message-format=json", *features]
     out = subprocess.run(build, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():
         message = json.loads(line)
@@ -108,13 +114,19 @@ def header(first, unit, cpu):
 def training(sides, given):
     header("shape | dropout", "tokens", "step")
     for shape in given.shapes.split(","):
-        chosen = TRAININGS[shape]
+        chosen = (TRAININGS | LARGE)[shape]
         for dropout in given.dropouts.split(","):
             common = flags(
-                config=HERE / "shapes" / f"{shape}.json", **chosen, rank=8, dropout=dropout, steps=given.steps, warm_up=2
+                config=HERE / "shapes" / f"{shape}.json", **chosen, rank=8, dropout=dropout, steps=given.steps,
+                warm_up=given.warm_up, device=given.device, precision=given.precision,
             )
+            if given.kernels:
+                common += flags(kernels=given.kernels)
             tokens = chosen["batch"] * chosen["length"]
-            sides.compare("training", f"{shape} | {dropout}", "PyTorch + PEFT", tokens, lambda _: common, 1)
+            found = sides.compare("training", f"{shape} | {dropout}", "PyTorch + PEFT", tokens, lambda _: common, 1)
+            if given.device != "cpu":
+                theirs, ours = ([run["device_mib"] for run in runs] for runs in found)
+                print(f"| {shape} | MiB of the device in use | theirs {max(theirs)} | ours {max(ours)} | | | |")
 
 
 def generation(sides, given):
@@ -167,14 +179,21 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--python", default=sys.executable)
     arguments.add_argument("--binary", help="the built Rust side; built if not given")
-    arguments.add_argument("--only", default="training,generation,embedding")
+    arguments.add_argument("--only", help="training,generation,embedding; on a GPU training alone")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--steps", type=int, default=8, help="training")
-    arguments.add_argument("--shapes", default=",".join(TRAININGS), help="training")
+    arguments.add_argument("--warm-up", type=int, default=2, help="training: steps before those that count")
+    arguments.add_argument("--shapes", help="training; by default those for the device")
+    arguments.add_argument("--device", default="cpu", help="training: cpu, or cuda:0")
+    arguments.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="training")
+    arguments.add_argument("--kernels", help="where our side keeps the kernels that it compiles for a GPU")
     arguments.add_argument("--dropouts", default="0,0.05", help="training")
     given = arguments.parse_args()
-    sides = Sides(given, given.binary or engine())
+    on_gpu = given.device != "cpu"
+    given.shapes = given.shapes or ",".join(LARGE if on_gpu else TRAININGS)
+    given.only = given.only or ("training" if on_gpu else "training,generation,embedding")
+    sides = Sides(given, given.binary or engine(*(["--features", "cuda"] if on_gpu else [])))
     kinds = {"training": training, "generation": generation, "embedding": embedding}
     for kind in given.only.split(","):
         kinds[kind](sides, given)

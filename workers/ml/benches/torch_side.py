@@ -31,6 +31,9 @@ arguments.add_argument("--rank", type=int, default=8)
 arguments.add_argument("--dropout", type=float, default=0.0)
 arguments.add_argument("--steps", type=int, default=8)
 arguments.add_argument("--warm-up", type=int, default=2)
+arguments.add_argument("--device", default="cpu", help="training: cpu or such as cuda:0")
+arguments.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="training")
+arguments.add_argument("--kernels", help="of our side alone")
 given = arguments.parse_args()
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -59,7 +62,12 @@ def training():
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     libraries_mib = peak_mib()
-    fields, model = shape()
+    device = torch.device(given.device)
+    if given.precision == "bf16":
+        torch.set_default_dtype(torch.bfloat16)
+    with device:
+        fields, model = shape()
+    torch.set_default_dtype(torch.float32)
     model.config.use_cache = False
     model = get_peft_model(
         model,
@@ -72,23 +80,33 @@ def training():
             task_type="CAUSAL_LM",
         ),
     )
+    # PEFT keeps what it trains in 32 bits, as we do; the products are then in bfloat16.
     model.train()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-3, weight_decay=0.01)
     tokens = torch.randint(0, fields["vocab_size"], (given.warm_up + given.steps, given.batch, given.length))
+    tokens = tokens.to(device)
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=given.precision == "bf16")
     seconds, cpu_seconds = [], []
     for step, batch in enumerate(tokens):
         wall, cpu = time.perf_counter(), time.process_time()
-        loss = model(batch, labels=batch).loss
+        with mixed:
+            loss = model(batch, labels=batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         value = loss.item()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         if step >= given.warm_up:
             seconds.append(time.perf_counter() - wall)
             cpu_seconds.append(time.process_time() - cpu)
-    return libraries_mib, seconds, statistics.mean(cpu_seconds), {"loss": value}
+    device_mib = None
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        device_mib = (total - free) >> 20
+    return libraries_mib, seconds, statistics.mean(cpu_seconds), {"loss": value, "device_mib": device_mib}
 
 
 def model():

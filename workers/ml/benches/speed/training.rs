@@ -4,18 +4,23 @@
 
 use std::{error::Error, time::Instant};
 
+use burn::tensor::{
+    Distribution, Tensor,
+    backend::{AutodiffBackend, Backend},
+};
 use ml::{
-    Compute, Differentiable,
+    Differentiable,
     data::batch::Batch,
+    device::{Device, meter::Meter},
     lora,
-    model::{config::ModelConfig, folder},
+    model::config::ModelConfig,
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::{Adam, LoraSettings},
+    spec::{Adam, LoraSettings, Precision},
     training::{
         loss::{Targets, head_loss},
         optimizer::{AdamW, clip},
-        task::{Task, hidden},
+        task::{Task, TrainingBackend, hidden},
     },
 };
 use rand::Rng;
@@ -23,12 +28,35 @@ use rand::Rng;
 use crate::measure::{argument, cpu_seconds, memory_mib, number};
 
 pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
+    match argument("--device").map_or(Ok(Device::Cpu), |device| device.parse())? {
+        Device::Cpu => train::<Differentiable>(&burn_flex::FlexDevice, None),
+        #[cfg(feature = "cuda")]
+        Device::Cuda { index } => {
+            let kernels = argument("--kernels").ok().map(std::path::PathBuf::from);
+            let (device, handle) = ml::device::cuda::open(index, kernels.as_deref())?;
+            train::<ml::device::cuda::DifferentiableCuda>(&handle, Meter::of(&device.bus_id))
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda { .. } => Err("built without CUDA: cargo bench --features cuda".into()),
+    }
+}
+
+type DeviceOf<B> = <<B as AutodiffBackend>::InnerBackend as burn::tensor::backend::BackendTypes>::Device;
+
+fn train<B: TrainingBackend>(
+    device: &DeviceOf<B>,
+    meter: Option<Meter>,
+) -> Result<serde_json::Value, Box<dyn Error>> {
     let config = argument("--config")?;
     let (batch, length) = (number::<usize>("--batch")?, number::<usize>("--length")?);
     let (steps, warm_up) = (number::<usize>("--steps")?, number::<usize>("--warm-up")?);
+    let precision = match argument("--precision").as_deref() {
+        Ok("bf16") => Precision::Bf16,
+        Ok("f32") | Err(_) => Precision::F32,
+        Ok(other) => return Err(format!("--precision {other}: say f32 or bf16").into()),
+    };
     let rank: u32 = number("--rank")?;
     let libraries = memory_mib("VmHWM")?;
-    let device = burn_flex::FlexDevice;
     let config = ModelConfig::from_json(&std::fs::read(config)?)?;
     let settings = LoraSettings {
         rank,
@@ -37,10 +65,15 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
         target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
         ..LoraSettings::default()
     };
-    let weights: ParameterSet<Compute> = folder::initial(&config, 1, &device);
+    // Drawn where they are used: a large model takes minutes on the processor.
+    let mut weights = ParameterSet::<B::InnerBackend>::default();
+    for (name, shape) in config.tensors() {
+        let drawn = Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 0.02), device);
+        weights.insert(name, drawn.cast(precision.floats()));
+    }
     let plan = lora::Plan::new(&config, &settings)?;
-    let mut parameters = lora::initial::<Compute>(&plan, &weights, &config, 1, &device)?;
-    let task = Task::<Differentiable>::lora(config.clone(), settings, weights)?;
+    let mut parameters = lora::initial::<B::InnerBackend>(&plan, &weights, &config, 1, device)?;
+    let task = Task::<B>::lora(config.clone(), settings, weights)?;
     let mut optimizer = AdamW::new(&parameters);
     let mut rng = stream(1, Purpose::Batch, 0, 0);
     let (mut seconds, mut cpu, mut loss) = (Vec::new(), 0.0, 0.0);
@@ -59,8 +92,8 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
             packed: None,
         };
         let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
-        let leaves = ParameterSet::<Differentiable>::leaves(&parameters);
-        let network = task.differentiable(&leaves)?;
+        let leaves = ParameterSet::<B>::leaves(&parameters);
+        let network = task.differentiable(&leaves.cast(precision.floats()))?;
         let dropout = (task.dropout(), stream(1, Purpose::Dropout, step as u64, 0));
         let states = hidden(&network, &batch, Some(dropout));
         let targets = Targets {
@@ -77,6 +110,8 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
         clip(&mut gradients, 1.0)?;
         optimizer.update(&mut parameters, gradients, 1e-3, 0.01, Adam::default());
         loss = result.loss;
+        // What a GPU was asked for may still be under way.
+        B::InnerBackend::sync(device).map_err(|error| format!("{error:?}"))?;
         if step >= warm_up {
             seconds.push(start.elapsed().as_secs_f64());
             cpu += cpu_seconds()? - cpu_start;
@@ -88,6 +123,7 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
         "cpu_seconds": cpu / steps as f64,
         "peak_mib": memory_mib("VmHWM")?,
         "libraries_mib": libraries,
+        "device_mib": meter.and_then(|meter| meter.read()).map(|reading| reading.memory_bytes >> 20),
         "loss": loss,
     }))
 }

@@ -115,13 +115,17 @@ pub fn run<B: TrainingBackend>(
     Ok(found)
 }
 
+/// For what a forward pass gives. Gradients have come through twice as many roundings, and the smallest tensor counts.
 fn limit(multiplied: Multiplied, precision: Precision) -> f64 {
     match (precision, multiplied) {
-        (Precision::Bf16, _) => 5e-2,
+        (Precision::Bf16, _) => 2.5e-2,
         (Precision::F32, Multiplied::Tf32) => 5e-3,
-        (Precision::F32, Multiplied::Exactly) => 2e-5,
+        (Precision::F32, Multiplied::Exactly) => 1e-5,
     }
 }
+
+/// How much further gradients may be off.
+const GRADIENTS: f64 = 4.0;
 
 /// The masks of dropout, which are the same on every device.
 fn masks<B: TrainingBackend>(device: &DeviceOf<B>) -> Result<Comparison, Failure> {
@@ -195,7 +199,11 @@ fn of_model<B: TrainingBackend>(
         let theirs = reference.floats(&format!("gradient.{name}"))?;
         worst = worst.max(distance(&values(as_stored(name, ours))?, &theirs));
     }
-    found.push(comparison("gradients of an adapter", worst));
+    let gradients = comparison("gradients of an adapter", worst);
+    found.push(Comparison {
+        limit: gradients.limit * GRADIENTS,
+        ..gradients
+    });
     Ok(found)
 }
 
@@ -288,6 +296,21 @@ mod tests {
         for comparison in found {
             println!("{comparison:?}");
             assert!(comparison.holds(), "{comparison:?}");
+        }
+    }
+
+    /// WK-3: bfloat16, as GPUs compute it; a processor is slow at it, so jobs do not get it there.
+    #[test]
+    fn mixed_precision_is_as_near_as_its_bits_allow() {
+        let found = run::<Differentiable>(&burn_flex::FlexDevice, Multiplied::Exactly, &[Precision::Bf16])
+            .expect("compared");
+        for comparison in found.iter().skip(1) {
+            println!("{comparison:?}");
+            assert!(comparison.holds(), "{comparison:?}");
+            assert!(
+                comparison.difference > 1e-5 || comparison.what.starts_with("loss"),
+                "it was bfloat16"
+            );
         }
     }
 

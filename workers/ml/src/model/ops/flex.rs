@@ -12,13 +12,13 @@ mod linear;
 pub(crate) mod matrix;
 mod norms;
 
-use burn::tensor::{Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
 use super::{
     LinearGradients, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-    composed,
-    head::{HeadLosses, HeadWanted},
+    by_hand, composed,
+    head::{self as composed_head, HeadLosses, HeadWanted, SCORES},
 };
 use crate::failure::Failure;
 use attention::Heads;
@@ -38,7 +38,7 @@ impl Host {
     /// The numbers.
     ///
     /// # Panics
-    /// When they are not 32-bit floats: the engine computes in nothing else on the CPU.
+    /// When they are not 32-bit floats: the others went the composed way.
     pub(crate) fn numbers(&self) -> &[f32] {
         self.0.as_slice().expect("32-bit floats in rows")
     }
@@ -54,6 +54,11 @@ impl Host {
     }
 }
 
+/// Whether `x` has fewer bits than the kernels here compute in: such a matrix goes the composed way.
+fn is_narrow(x: &Tensor<Flex, 2>) -> bool {
+    x.dtype() != DType::F32
+}
+
 pub(crate) fn tensor(numbers: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
     let tensor = FlexTensor::from_data(TensorData::new(numbers, shape));
     Tensor::from_primitive(TensorPrimitive::Float(tensor))
@@ -66,6 +71,9 @@ impl TransformerOps for Flex {
         bias: Tensor<Self, 2>,
         epsilon: f64,
     ) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return composed::layer_norm_rows(x, gain, bias, epsilon);
+        }
         let shape = x.dims();
         let (x, gain, bias) = (Host::of(x), Host::of(gain), Host::of(bias));
         tensor(
@@ -75,6 +83,9 @@ impl TransformerOps for Flex {
     }
 
     fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return composed::rms_norm_rows(x, gain, epsilon);
+        }
         let shape = x.dims();
         let (x, gain) = (Host::of(x), Host::of(gain));
         tensor(
@@ -84,6 +95,9 @@ impl TransformerOps for Flex {
     }
 
     fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return composed::gelu_new(x);
+        }
         let shape = x.dims();
         tensor(elements::gelu_new(Host::of(x)), shape)
     }
@@ -94,6 +108,9 @@ impl TransformerOps for Flex {
     }
 
     fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        if is_narrow(&up) {
+            return composed::swiglu(gate, up);
+        }
         let shape = gate.dims();
         let (gate, up) = (Host::of(gate), Host::of(up));
         tensor(elements::swiglu(gate.numbers(), up.numbers()), shape)
@@ -105,6 +122,9 @@ impl TransformerOps for Flex {
         sin: Tensor<Self, 2>,
         heads: usize,
     ) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return composed::rotate(x, cos, sin, heads);
+        }
         let shape = x.dims();
         let (x, cos, sin) = (Host::of(x), Host::of(cos), Host::of(sin));
         tensor(
@@ -121,6 +141,9 @@ impl TransformerOps for Flex {
         heads: usize,
         key_heads: usize,
     ) -> Tensor<Self, 2> {
+        if is_narrow(&queries) {
+            return composed::attention(queries, keys, values, sight, heads, key_heads);
+        }
         let (shape, key_shape) = (queries.dims(), keys.dims());
         let size = shape[1] / heads;
         let (queries, keys, values) = (Host::of(queries), Host::of(keys), Host::of(values));
@@ -150,6 +173,9 @@ impl TransformerOps for Flex {
     }
 
     fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {
+        if is_narrow(&packed) {
+            return composed::packed_attention(&packed, heads, sight);
+        }
         let shape = packed.dims();
         let width = shape[1] / 3;
         let packed = Host::of(packed);
@@ -165,6 +191,9 @@ impl TransformerOps for Flex {
         bias: Option<Tensor<Self, 2>>,
         adapter: Option<LowRank<Self>>,
     ) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return composed::linear(x, weight, orientation, bias, adapter);
+        }
         linear::forward(x, weight, orientation, bias, adapter)
     }
 }
@@ -177,6 +206,9 @@ impl TransformerGradients for Flex {
         epsilon: f64,
         affine: bool,
     ) -> (Tensor<Self, 2>, Option<[Tensor<Self, 2>; 2]>) {
+        if is_narrow(&x) {
+            return by_hand::layer_norm_gradient(dy, x, gain, epsilon, affine);
+        }
         let shape = x.dims();
         let (dy, x, gain) = (Host::of(dy), Host::of(x), Host::of(gain));
         let affine = affine.then(|| {
@@ -194,6 +226,9 @@ impl TransformerGradients for Flex {
         epsilon: f64,
         affine: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
+        if is_narrow(&x) {
+            return by_hand::rms_norm_gradient(dy, x, gain, epsilon, affine);
+        }
         let shape = x.dims();
         let (dy, x, gain) = (Host::of(dy), Host::of(x), Host::of(gain));
         let affine = affine.then(|| {
@@ -205,6 +240,9 @@ impl TransformerGradients for Flex {
     }
 
     fn gelu_new_gradient(dy: Tensor<Self, 2>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        if is_narrow(&x) {
+            return by_hand::gelu_new_gradient(dy, x);
+        }
         let shape = x.dims();
         let (dy, x) = (Host::of(dy), Host::of(x));
         tensor(elements::gelu_new_back(dy.take(), x.numbers()), shape)
@@ -215,6 +253,9 @@ impl TransformerGradients for Flex {
         gate: Tensor<Self, 2>,
         up: Tensor<Self, 2>,
     ) -> [Tensor<Self, 2>; 2] {
+        if is_narrow(&up) {
+            return by_hand::swiglu_gradient(dy, gate, up);
+        }
         let shape = gate.dims();
         let (dy, gate, up) = (Host::of(dy), Host::of(gate), Host::of(up));
         let [gate, up] = elements::swiglu_back(dy.numbers(), gate.take(), up.take());
@@ -230,6 +271,9 @@ impl TransformerGradients for Flex {
         heads: usize,
         key_heads: usize,
     ) -> [Tensor<Self, 2>; 3] {
+        if is_narrow(&queries) {
+            return by_hand::attention_gradient(dy, queries, keys, values, sight, heads, key_heads);
+        }
         let (shape, key_shape) = (queries.dims(), keys.dims());
         let size = shape[1] / heads;
         let (dy, queries, keys, values) = (Host::of(dy), Host::of(queries), Host::of(keys), Host::of(values));
@@ -263,6 +307,9 @@ impl TransformerGradients for Flex {
         heads: usize,
         sight: &Sight,
     ) -> Tensor<Self, 2> {
+        if is_narrow(&packed) {
+            return by_hand::packed_attention_gradient(dy, &packed, heads, sight);
+        }
         let shape = packed.dims();
         let width = shape[1] / 3;
         let size = width / heads;
@@ -287,6 +334,9 @@ impl TransformerGradients for Flex {
         inputs: LinearInputs<Self>,
         wanted: Wanted,
     ) -> LinearGradients<Self> {
+        if is_narrow(&inputs.x) {
+            return by_hand::linear_gradient(dy, inputs, wanted);
+        }
         linear::backward(dy, inputs, wanted)
     }
 
@@ -296,6 +346,9 @@ impl TransformerGradients for Flex {
         tokens: &[i32],
         wanted: HeadWanted,
     ) -> Result<HeadLosses<Self>, Failure> {
+        if is_narrow(&states) {
+            return composed_head::losses(&states, &head, tokens, wanted, SCORES);
+        }
         let (shape, head_shape) = (states.dims(), head.dims());
         let (states, head) = (Host::of(states), Host::of(head));
         let found = head::losses(states.numbers(), head.numbers(), shape[1], tokens, wanted);
