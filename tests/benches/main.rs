@@ -22,6 +22,7 @@ mod program;
 mod projections;
 mod reads;
 mod rebuild;
+mod reporting;
 mod requests;
 mod scale;
 mod seed;
@@ -55,6 +56,7 @@ const NAMES: &[&str] = &[
     "requests",
     "feed",
     "training",
+    "reporting",
     "start",
 ];
 /// Where the harness puts its PostgreSQL. Tests like memory; here flushing to disk has to cost what it costs.
@@ -113,7 +115,7 @@ fn figures(arguments: &[String]) -> Result<()> {
     let (wanted, scale) = (wanted(arguments)?, Scale::of(arguments));
     if wanted
         .iter()
-        .any(|name| matches!(name.as_str(), "training" | "start"))
+        .any(|name| matches!(name.as_str(), "training" | "reporting" | "start"))
     {
         program::build()?;
     }
@@ -185,6 +187,7 @@ async fn measure(name: &str, server: &Runtime, scale: Scale) -> Result<Value> {
         "requests" => requests::run(server).await,
         "feed" => feed::run(server).await,
         "training" => training::run().await,
+        "reporting" => reporting::run(scale).await,
         other => {
             ensure!(other == "start", "there is no figure '{other}'");
             start::run().await

@@ -111,10 +111,11 @@ impl Starts {
 }
 
 /// A running system.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    url: String,
+    /// Where it listens.
+    pub(crate) url: String,
     /// Until `/readyz` answered 200.
     took: Duration,
     /// Seconds that it said itself.
@@ -122,7 +123,8 @@ struct Running {
 }
 
 impl Running {
-    async fn start(folder: &Path) -> Result<Self> {
+    /// Starts it with its data in `folder`.
+    pub(crate) async fn start(folder: &Path) -> Result<Self> {
         let log = std::fs::File::create(folder.join("figures.log"))?;
         let begun = Instant::now();
         let mut child = Command::new(program::path())
@@ -164,11 +166,13 @@ impl Running {
         })
     }
 
-    fn id(&self) -> Result<u32> {
+    /// Its process.
+    pub(crate) fn id(&self) -> Result<u32> {
         self.child.id().context("it has ended by itself")
     }
 
-    async fn stop(mut self) -> Result<()> {
+    /// Stops it in order.
+    pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.id()?)?), Signal::SIGINT)?;
         let ending = async {
             while self.lines.next_line().await?.is_some() {}
@@ -239,7 +243,7 @@ async fn occupied(running: &Running, folder: &Path) -> Result<Value> {
 }
 
 /// The first administrator, signed in.
-async fn administrator(url: &str, data: &Path) -> Result<Client> {
+pub(crate) async fn administrator(url: &str, data: &Path) -> Result<Client> {
     let token = std::fs::read_to_string(data.join(anneal::system::SETUP_TOKEN_FILE))?;
     let input = json!({
         "setupToken": token.trim(),

@@ -159,6 +159,17 @@ const TABLES: [Table; 14] = [
         ],
     ),
     (
+        "/reporting/rows",
+        "Telling about a training, processor seconds in a second",
+        &[
+            ("% of the training", "/percent"),
+            ("server", "/server"),
+            ("PostgreSQL", "/postgres"),
+            ("training", "/training"),
+            ("steps/s", "/steps_per_second"),
+        ],
+    ),
+    (
         "/start/rows",
         "anneal up",
         &[

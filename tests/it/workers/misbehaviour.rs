@@ -197,6 +197,11 @@ async fn the_environment_of_the_worker_stays_with_the_worker() {
         "PATH",
         "HOME",
         "TMPDIR",
+        // Where NVIDIA's libraries are, and which devices are ours.
+        "LD_LIBRARY_PATH",
+        "CUDA_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
         "GLIBC_TUNABLES",
         "RAYON_NUM_THREADS",
         "PWD",

@@ -73,7 +73,7 @@ pub fn load_as<B: Backend>(
         std::fs::read(&file)
             .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))
     };
-    let mut config = ModelConfig::from_json(&read("config.json")?)?;
+    let mut config = config(path)?;
     let tokenizer = Tokenizer::read(path)?;
     if tokenizer.rows() > config.vocab_size() {
         let (tokens, rows) = (tokenizer.rows(), config.vocab_size());
@@ -95,6 +95,17 @@ pub fn load_as<B: Backend>(
         generation,
         sha256: fingerprint(path)?,
     })
+}
+
+/// The configuration of the model in the folder `path`, without its weights.
+///
+/// # Errors
+/// [`FailureCode::BaseModelInvalid`] when it is missing, or of an architecture that is not known.
+pub fn config(path: &Path) -> Result<ModelConfig, Failure> {
+    let file = path.join("config.json");
+    let bytes = std::fs::read(&file)
+        .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))?;
+    ModelConfig::from_json(&bytes)
 }
 
 /// The names of the files in the folder `path` that decide what its model does, in order.

@@ -170,13 +170,6 @@ fn prepare<B: TrainingBackend>(
         base_hash,
     } = Basis::<B>::of(job, &sources, stored, device)?;
     let chosen = &job.spec.hyperparameters;
-    if let Some(available) = memory::available(job.device) {
-        let trained = parameters.count();
-        memory::check(
-            memory::needed(task.config(), trained, size - trained, chosen),
-            available,
-        )?;
-    }
     let corpus = Corpus::new(&sources, &tokenizer, &job.spec.objective, chosen)?;
     for line in corpus.tally.lines() {
         watcher.noted(LogLevel::Warn, line);
@@ -260,6 +253,15 @@ impl<B: TrainingBackend> Basis<B> {
                 Method::Lora => job.spec.hyperparameters.precision.floats(),
                 Method::Full | Method::Scratch => Precision::F32.floats(),
             };
+            let config = folder::config(folder)?;
+            let (whole, plan) = (count(&config.tensors()), job.spec.lora.as_ref());
+            match plan
+                .map(|settings| lora::Plan::new(&config, settings))
+                .transpose()?
+            {
+                Some(plan) => enough_memory(job, &config, count(&plan.tensors()), whole)?,
+                None => enough_memory(job, &config, whole, 0)?,
+            }
             let base = folder::load_as::<B::InnerBackend>(folder, floats, device)?;
             let length = job.spec.hyperparameters.sequence_length as usize;
             if length > base.config.context() {
@@ -304,6 +306,7 @@ impl<B: TrainingBackend> Basis<B> {
             }
         };
         let config: ModelConfig = Gpt2Config::of(shape, tokenizer.size(), tokenizer.end_of_text()).into();
+        enough_memory(job, &config, count(&config.tensors()), 0)?;
         let parameters = folder::initial(&config, seed, device);
         Ok(Self {
             expected: config.tensors(),
@@ -313,6 +316,23 @@ impl<B: TrainingBackend> Basis<B> {
             parameters,
             base_hash: None,
         })
+    }
+}
+
+/// How many numbers there are in `tensors`.
+fn count(tensors: &[Expected]) -> u64 {
+    tensors
+        .iter()
+        .map(|(_, [rows, columns])| (rows * columns) as u64)
+        .sum()
+}
+
+/// Refuses a training that cannot fit, before anything of its model is made.
+fn enough_memory(job: &JobFile, config: &ModelConfig, trained: u64, frozen: u64) -> Result<(), Failure> {
+    let needed = memory::needed(config, trained, frozen, &job.spec.hyperparameters);
+    match memory::available(job.device) {
+        Some(available) => memory::check(needed, available),
+        None => Ok(()),
     }
 }
 
