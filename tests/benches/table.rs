@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     (
         "/appends/rows",
         "Appends of one event per second",
