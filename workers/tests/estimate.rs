@@ -5,7 +5,7 @@
 use domain::jobs::{
     estimate::needs,
     shape::Shape,
-    spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec},
+    spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, Precision, TrainingSpec},
 };
 use ml::{lora::Plan, memory, model::config::ModelConfig, spec as engine};
 
@@ -103,6 +103,15 @@ fn both_sides_estimate_the_same_memory() {
             ours.memory_bytes,
             memory::needed(&config, adapter, whole, &chosen),
             "{shape:?}"
+        );
+        let (mut spec, mut chosen) = (spec, chosen);
+        spec.parameters.precision = Precision::Bf16;
+        chosen.precision = engine::Precision::Bf16;
+        let ours = needs(&spec, Some(&Shape::from(&shape))).expect("known");
+        assert_eq!(
+            ours.memory_bytes,
+            memory::needed(&config, adapter, whole, &chosen),
+            "{shape:?} in bfloat16"
         );
     }
 }

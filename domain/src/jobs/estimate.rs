@@ -6,10 +6,10 @@
 
 use super::{
     shape::Shape,
-    spec::{Method, TrainingSpec},
+    spec::{Method, Precision, TrainingSpec},
 };
 
-/// Bytes of a number while training.
+/// Bytes of a number that is trained.
 const NUMBER: u64 = 4;
 /// A run is similar when its model is at most so many times larger or smaller.
 const SIMILAR: f64 = 4.0;
@@ -51,14 +51,19 @@ pub fn needs(spec: &TrainingSpec, base: Option<&Shape>) -> Option<Needs> {
         .saturating_mul(shape.kept_per_token(length));
     // Of what is trained: the numbers, their gradients, the optimiser's two, and their best state.
     let copies = if spec.parameters.keep_best { 5 } else { 4 };
-    let numbers = trained
+    // Of what is frozen, and of what passes through the network.
+    let passing = match spec.parameters.precision {
+        Precision::F32 => NUMBER,
+        Precision::Bf16 => NUMBER / 2,
+    };
+    let bytes = trained
         .saturating_mul(copies)
-        .saturating_add(frozen)
-        .saturating_add(kept);
+        .saturating_mul(NUMBER)
+        .saturating_add(frozen.saturating_add(kept).saturating_mul(passing));
     Some(Needs {
         parameters: trained + frozen,
         trained,
-        memory_bytes: numbers.saturating_mul(NUMBER),
+        memory_bytes: bytes,
     })
 }
 

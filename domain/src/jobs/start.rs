@@ -162,13 +162,21 @@ impl StartJob {
             model: self.model,
             spec: self.spec.clone(),
             max_attempts: self.max_attempts,
-            terms: Terms {
-                max_run_seconds: self.terms.max_run_seconds.or(self.longest_run_seconds),
-                engine: terms::engine_needed(&self.spec),
-                ..self.terms.clone()
-            },
+            terms: self.terms(),
             cloned_from: self.cloned_from,
         })
+    }
+
+    /// The terms it runs under: those that were asked for, and what follows from the training itself.
+    fn terms(&self) -> Terms {
+        let mut labels = self.terms.labels.clone();
+        labels.extend(terms::label_needed(&self.spec).map(str::to_owned));
+        Terms {
+            labels,
+            max_run_seconds: self.terms.max_run_seconds.or(self.longest_run_seconds),
+            engine: terms::engine_needed(&self.spec),
+            ..self.terms.clone()
+        }
     }
 
     fn base(&self, world: &World) -> Result<Option<BaseUse>, StartJobRefusal> {
@@ -276,7 +284,7 @@ impl Command for StartJob {
         let order = self.order(world, project)?;
         self.storage(world, context)?;
         let ledger: QuotaLedger = world.get(self.owner);
-        if self.terms.demands_gpu() {
+        if self.terms().demands_gpu() {
             ledger
                 .gpu_hours_left(&context.principal.quotas(), context.now)
                 .map_err(StartJobRefusal::GpuHours)?;

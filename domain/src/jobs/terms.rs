@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{SpecProblem, TrainingSpec};
+use super::spec::{Precision, SpecProblem, TrainingSpec};
 
 /// The newest specification of a training that the engine of this build can run. Raised, together with
 /// [`engine_needed`], when specifications learn something that an older worker would not do.
@@ -76,6 +76,15 @@ fn is_zero(priority: &i8) -> bool {
 #[must_use]
 pub fn engine_needed(spec: &TrainingSpec) -> u32 {
     if spec.outputs.merged { 2 } else { first() }
+}
+
+/// The label that a worker must have to run `spec`: only GPUs compute in bfloat16.
+#[must_use]
+pub fn label_needed(spec: &TrainingSpec) -> Option<&'static str> {
+    match spec.parameters.precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(CUDA),
+    }
 }
 
 /// Whether `label` is one: 1 to 40 of `a-z`, `0-9`, `.`, `_`, `-`.

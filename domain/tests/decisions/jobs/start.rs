@@ -6,6 +6,7 @@ use domain::{
     datasets::dataset::{Dataset, DatasetEvent},
     jobs::{
         job::{Job, JobEvent},
+        spec::Precision,
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
     },
     models::model::{Model, ModelEvent, ModelKind},
@@ -375,4 +376,18 @@ fn the_job_of_others_is_not_found() {
         .when(cancel())
         .by(ada())
         .then_denied("absent", Concealment::NotFound);
+}
+
+/// WK-1, JB-6: only GPUs compute in bfloat16, so the job waits for one without being told to.
+#[test]
+fn a_job_in_bfloat16_demands_a_gpu() {
+    let mut command = start();
+    command.spec.parameters.precision = Precision::Bf16;
+    let mut order = order();
+    order.spec.parameters.precision = Precision::Bf16;
+    order.terms.labels.insert("cuda".to_owned());
+    given().a_workshop().when(command).by(ada()).then_records([
+        job_fact(&JobEvent::Queued(Box::new(order))),
+        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+    ]);
 }
