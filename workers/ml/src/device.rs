@@ -15,6 +15,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(not(feature = "cuda"))]
 use crate::failure::{Failure, FailureCode};
 
 pub use self::{
@@ -95,6 +96,7 @@ impl From<Device> for String {
 }
 
 /// The failure of what asks for `device` of a build that cannot compute on it.
+#[cfg(not(feature = "cuda"))]
 pub(crate) fn not_built(device: Device) -> Failure {
     Failure::new(
         FailureCode::DeviceUnavailable,

@@ -1,4 +1,5 @@
 //! Dropout by the masks of [`crate::model::ops::dropout`], drawn on the device.
+#![expect(clippy::manual_rotate, reason = "kernels know no other rotation")]
 
 use burn::tensor::Tensor;
 use burn_cubecl::{BoolElement, CubeRuntime};
