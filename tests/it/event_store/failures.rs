@@ -137,11 +137,13 @@ async fn a_caller_that_gave_up_gets_the_first_result_when_it_asks_again() {
 async fn a_killed_connection_loses_no_acknowledged_event_and_doubles_none() {
     let database = database().await;
     let store = open(&database, Settings::default()).await;
+    let kills = AtomicU64::new(0);
     let writers = (0..8).map(|writer| {
-        let store = &store;
+        let (store, kills) = (&store, &kills);
         async move {
             let mut outcomes = HashMap::new();
-            for n in 0..60 {
+            // On a busy machine the killer may come late.
+            for n in (0..600).take_while(|n| *n < 60 || kills.load(Ordering::Relaxed) <= 5) {
                 let append = append(&format!("{writer}-{n}"), Expected::NoStream, 1);
                 let id = append.writes[0].events[0].id;
                 outcomes.insert(id, store.append(append).await.is_ok());
@@ -149,14 +151,13 @@ async fn a_killed_connection_loses_no_acknowledged_event_and_doubles_none() {
             outcomes
         }
     });
-    let kills = AtomicU64::new(0);
     let outcomes = tokio::select! {
         () = kill_writers(&database.url, &store, &kills) => unreachable!("it never ends"),
         outcomes = join_all(writers) => outcomes,
     };
     assert!(kills.into_inner() > 5, "the writer was under fire");
     let outcomes: HashMap<Uuid, bool> = outcomes.into_iter().flatten().collect();
-    assert_eq!(outcomes.len(), 480);
+    assert!(outcomes.len() >= 480);
     assert!(
         outcomes.values().all(|acknowledged| *acknowledged),
         "kills are ridden out within the deadline"
