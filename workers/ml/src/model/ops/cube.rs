@@ -7,8 +7,9 @@
 mod dropout;
 mod elements;
 mod matrix;
+mod norms;
 mod optimizer;
-mod rows;
+mod softmax;
 
 use burn::tensor::Tensor;
 use burn_cubecl::{BoolElement, CubeBackend, CubeRuntime};
@@ -33,11 +34,11 @@ impl<R: CubeRuntime, B: BoolElement> TransformerOps for Cube<R, B> {
         bias: Tensor<Self, 2>,
         epsilon: f64,
     ) -> Tensor<Self, 2> {
-        rows::layer_norm(x, gain, bias, epsilon)
+        norms::layer_norm(x, gain, bias, epsilon)
     }
 
     fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
-        rows::rms_norm(x, gain, epsilon)
+        norms::rms_norm(x, gain, epsilon)
     }
 
     fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
@@ -58,7 +59,7 @@ impl<R: CubeRuntime, B: BoolElement> TransformerOps for Cube<R, B> {
     }
 
     fn softmax_in_sight(scores: Tensor<Self, 4>, sight: &Sight, factor: f64) -> Tensor<Self, 4> {
-        rows::softmax(scores, sight, factor)
+        softmax::softmax(scores, sight, factor)
     }
 
     fn dropped(x: Tensor<Self, 2>, dropout: Dropout) -> Tensor<Self, 2> {
@@ -77,7 +78,7 @@ impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Cube<R, B> {
         // The sums over rows are the backend's; they are wanted only where norms are trained.
         match affine {
             true => by_hand::layer_norm_gradient(dy, x, gain, epsilon, affine),
-            false => (rows::layer_norm_gradient(dy, x, gain, epsilon), None),
+            false => (norms::layer_norm_gradient(dy, x, gain, epsilon), None),
         }
     }
 
@@ -90,7 +91,7 @@ impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Cube<R, B> {
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
         match affine {
             true => by_hand::rms_norm_gradient(dy, x, gain, epsilon, affine),
-            false => (rows::rms_norm_gradient(dy, x, gain, epsilon), None),
+            false => (norms::rms_norm_gradient(dy, x, gain, epsilon), None),
         }
     }
 
@@ -107,7 +108,7 @@ impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Cube<R, B> {
     }
 
     fn softmax_gradient(dy: Tensor<Self, 4>, weights: Tensor<Self, 4>, factor: f64) -> Tensor<Self, 4> {
-        rows::softmax_gradient(dy, weights, factor)
+        softmax::softmax_gradient(dy, weights, factor)
     }
 
     fn head_losses(
@@ -124,7 +125,7 @@ impl<R: CubeRuntime, B: BoolElement> TransformerGradients for Cube<R, B> {
         tokens: &[i32],
         scale: f64,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        rows::cross_entropy(scores, tokens, scale)
+        softmax::cross_entropy(scores, tokens, scale)
     }
 
     fn adam(state: AdamState<Self>, gradient: Tensor<Self, 2>, step: &AdamStep) -> AdamState<Self> {
