@@ -177,6 +177,8 @@ impl System {
     pub async fn start(config: &Config, surroundings: Surroundings) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
         let data_dir = config.general.data_dir.clone();
+        // What a start can be refused for without touching anything comes first.
+        let found = worker::find(config, &surroundings).await?;
         let (home, url) = open_home(config).await?;
         // Listening comes early: a port in use is found before anything is changed.
         let listener = bind(config.http.address).await?;
@@ -190,6 +192,8 @@ impl System {
         let pool = app_pool(&url, POOL).await?;
         let shutdown = Shutdown::default();
         let background = CancellationToken::new();
+        // A start that fails from here on tells what runs already.
+        let abandoned = background.clone().drop_guard();
         let clock = surroundings.clock.clone();
         let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
@@ -253,7 +257,7 @@ impl System {
         let app = App::from(parts);
         let eraser = eraser::start(app.clone(), person_keys, background.clone());
         let working = CancellationToken::new();
-        let workers = worker::start(config, &surroundings, &app, &working).await?;
+        let workers = worker::start(config, &surroundings, found, &app, &working).await?;
         let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
         let probe = Probe {
             started_at: surroundings.clock.now(),
@@ -291,6 +295,7 @@ impl System {
                     tracing::info!(?drained, "requests have ended");
                 })
         });
+        abandoned.disarm();
         Ok(Self {
             address: bound,
             data_dir,

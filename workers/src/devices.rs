@@ -5,7 +5,7 @@
 
 use std::{fmt, path::Path, process::Stdio, str::FromStr, time::Duration};
 
-use ml::device::{Checked, Device, HAS_CUDA, NoDevice, Survey};
+use ml::device::{Checked, CudaDevice, Device, HAS_CUDA, NoDevice, Survey};
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
@@ -67,23 +67,52 @@ pub struct Unusable {
     reason: String,
 }
 
-/// The devices that fit `wish`, each of which computes rightly. `program` is asked with the verb `devices`;
-/// `kernels` as in [`ml::job::JobFile::kernels`].
+/// The devices that fit a wish, as the driver tells of them; not yet checked.
+#[derive(Clone, Debug)]
+pub struct Found {
+    wish: Wish,
+    gpus: Vec<CudaDevice>,
+}
+
+/// The devices that fit `wish`. `program` is asked with the verb `devices`, which takes no longer than the driver
+/// does: a start that cannot succeed ends here, before anything else is begun.
 ///
 /// # Errors
-/// When a GPU is demanded and cannot be used, with what is missing.
-pub async fn choose(wish: Wish, program: &Path, kernels: &Path) -> Result<Vec<Place>, Unusable> {
-    let processor = || vec![Place::default()];
-    let found = match wish {
-        Wish::One(Device::Cpu) => return Ok(processor()),
-        Wish::Auto if !HAS_CUDA => return Ok(processor()),
-        Wish::Auto | Wish::Cuda | Wish::One(Device::Cuda { .. }) => gpus(wish, program, kernels).await,
+/// When a GPU is demanded and there is none, with what is missing.
+pub async fn find(wish: Wish, program: &Path) -> Result<Found, Unusable> {
+    let gpus = match wish {
+        Wish::One(Device::Cpu) => Ok(Vec::new()),
+        Wish::Auto if !HAS_CUDA => Ok(Vec::new()),
+        Wish::Auto | Wish::Cuda | Wish::One(Device::Cuda { .. }) => gpus(wish, program).await,
     };
+    Ok(Found {
+        wish,
+        gpus: or_processor(wish, gpus)?,
+    })
+}
+
+impl Found {
+    /// The places to compute on: the devices found, each of which computes rightly, else the processor. `program`
+    /// computes the check; `kernels` as in [`ml::job::JobFile::kernels`].
+    ///
+    /// # Errors
+    /// When a GPU is demanded and computes wrongly.
+    pub async fn checked(self, program: &Path, kernels: &Path) -> Result<Vec<Place>, Unusable> {
+        let mut places = or_processor(self.wish, checked(self.gpus, program, kernels).await)?;
+        if places.is_empty() {
+            places.push(Place::default());
+        }
+        Ok(places)
+    }
+}
+
+/// What was `found`; nothing, with a warning, where it cannot be had and nobody insisted on it.
+fn or_processor<T>(wish: Wish, found: Result<Vec<T>, String>) -> Result<Vec<T>, Unusable> {
     match (found, wish) {
-        (Ok(places), _) => Ok(places),
+        (Ok(found), _) => Ok(found),
         (Err(reason), Wish::Auto) => {
             tracing::warn!(reason, "no GPU can be used; training runs on the processor");
-            Ok(processor())
+            Ok(Vec::new())
         }
         (Err(reason), wish) => Err(Unusable { wish, reason }),
     }
@@ -97,7 +126,7 @@ pub async fn survey(program: &Path) -> Result<Survey, String> {
     ask(program, &["devices", "--json"], SURVEY).await
 }
 
-async fn gpus(wish: Wish, program: &Path, kernels: &Path) -> Result<Vec<Place>, String> {
+async fn gpus(wish: Wish, program: &Path) -> Result<Vec<CudaDevice>, String> {
     if !HAS_CUDA {
         return Err(
             "this build has no CUDA; build it with --features cuda (workers/ml/GPU.md), or choose cpu"
@@ -112,8 +141,12 @@ async fn gpus(wish: Wish, program: &Path, kernels: &Path) -> Result<Vec<Place>, 
             return Err("the driver shows no device of that number".to_owned());
         }
     }
+    Ok(devices)
+}
+
+async fn checked(gpus: Vec<CudaDevice>, program: &Path, kernels: &Path) -> Result<Vec<Place>, String> {
     let mut places = Vec::new();
-    for found in devices {
+    for found in gpus {
         let device = Device::Cuda { index: found.index };
         tracing::info!(%device, name = found.name, "checking what the GPU computes; the first time takes minutes");
         let (name, folder) = (device.to_string(), kernels.display().to_string());
@@ -170,7 +203,7 @@ mod tests {
 
     use ml::device::{Device, HAS_CUDA};
 
-    use super::{Place, Wish, choose};
+    use super::{Place, Wish, find};
 
     #[test]
     fn a_wish_is_read_as_it_is_written() {
@@ -187,22 +220,18 @@ mod tests {
     #[tokio::test]
     async fn the_processor_needs_nobody_to_be_asked() {
         let nobody = Path::new("/no/such/program");
-        let places = choose(Wish::One(Device::Cpu), nobody, nobody)
-            .await
-            .expect("the processor");
-        assert_eq!(places, [Place::default()]);
-        let places = choose(Wish::Auto, nobody, nobody).await.expect("the processor");
-        assert_eq!(places, [Place::default()]);
+        for wish in [Wish::One(Device::Cpu), Wish::Auto] {
+            let found = find(wish, nobody).await.expect("nothing to look for");
+            let places = found.checked(nobody, nobody).await.expect("nothing to check");
+            assert_eq!(places, [Place::default()]);
+        }
     }
 
     /// WK-1
     #[tokio::test]
     async fn a_gpu_that_is_demanded_and_not_there_is_a_message() {
         let nobody = Path::new("/no/such/program");
-        let error = choose(Wish::Cuda, nobody, nobody)
-            .await
-            .expect_err("none")
-            .to_string();
+        let error = find(Wish::Cuda, nobody).await.expect_err("none").to_string();
         assert!(error.contains("worker.device is cuda"), "{error}");
         assert_eq!(error.contains("--features cuda"), !HAS_CUDA, "{error}");
     }

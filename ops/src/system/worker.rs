@@ -7,7 +7,7 @@ use ml::device::Device;
 use tokio_util::sync::CancellationToken;
 use workers::{
     Worker, WorkerHandle, WorkerParts, WorkerSettings,
-    devices::{self, Place},
+    devices::{self, Found, Place},
 };
 
 use super::{Surroundings, VERSION, jobs_folder};
@@ -16,23 +16,37 @@ use crate::config::Config;
 /// The hidden verb that trains one job.
 pub const TRAIN_COMMAND: &str = "train-job";
 
+/// The devices that the workers are configured for; `None` when there shall be no workers.
+///
+/// # Errors
+/// When a GPU is demanded and there is none, with what is missing.
+pub(super) async fn find(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Option<Found>> {
+    if config.worker.count == 0 {
+        return Ok(None);
+    }
+    Ok(Some(
+        devices::find(config.worker.device, &surroundings.program).await?,
+    ))
+}
+
 /// Starts the workers that are configured: on the processor as many as wished, on each GPU one.
 ///
 /// # Errors
-/// When a GPU is demanded and cannot be used, with what is missing.
+/// When a GPU is demanded and computes wrongly.
 pub(super) async fn start(
     config: &Config,
     surroundings: &Surroundings,
+    found: Option<Found>,
     app: &App,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<WorkerHandle>> {
     let count = usize::try_from(config.worker.count)?;
-    if count == 0 {
+    let Some(found) = found else {
         return Ok(Vec::new());
-    }
+    };
     let folder = jobs_folder(&config.general.data_dir);
     let program = &surroundings.program;
-    let places = devices::choose(config.worker.device, program, &workers::kernels(&folder)).await?;
+    let places = found.checked(program, &workers::kernels(&folder)).await?;
     let mut parts = WorkerParts {
         ports: app.ports.clone(),
         pool: app.pool.clone(),
