@@ -10,6 +10,7 @@
 //!
 //! Rule: a process does one job, so that no panic, abort or lack of memory of one touches another.
 
+mod guard;
 mod report;
 
 use std::{
@@ -26,11 +27,12 @@ use std::{
 use crate::{
     Differentiable,
     device::Device,
-    failure::{Failure, FailureCode},
+    failure::Failure,
     job::JobFile,
     message::ChildMessage,
     training::{self, Outcome},
 };
+pub(crate) use guard::guarded;
 use report::Reporter;
 
 /// Exit status of a child whose parent is gone.
@@ -52,19 +54,6 @@ pub fn run(job_path: &Path) -> ExitCode {
             report::send(&ChildMessage::Failed { code, message });
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Does `work` in a thread called `name`, where a panic of the tensor library is an ordinary failure.
-pub(crate) fn guarded<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    match thread.map(thread::JoinHandle::join) {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(failure(&described(panic.as_ref()))),
-        Err(error) => Err(Failure::internal("start a thread", error)),
     }
 }
 
@@ -112,43 +101,4 @@ fn listen(stop: &AtomicBool) {
         }
     }
     std::process::exit(ORPHANED);
-}
-
-/// What a panic of the tensor library means. A device that has no memory left says so in no other way.
-fn failure(panic: &str) -> Failure {
-    let told = panic.to_lowercase().replace('_', " ");
-    if told.contains("out of memory") || told.contains("outofmemory") || told.contains("buffertoobig") {
-        let advice = "lower batch_size (and raise gradient_accumulation instead) or sequence_length";
-        return Failure::new(
-            FailureCode::OutOfMemory,
-            format!("the device has no memory left; {advice} ({panic})"),
-        );
-    }
-    Failure::internal("go on", panic)
-}
-
-fn described(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without text".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::failure;
-    use crate::failure::FailureCode;
-
-    #[test]
-    fn a_device_without_memory_is_named_as_such() {
-        for panic in [
-            "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
-            "Can't allocate: OutOfMemory { size: 12 }",
-            "IoError::BufferTooBig",
-        ] {
-            let failure = failure(panic);
-            assert_eq!(failure.code, FailureCode::OutOfMemory, "{panic}");
-            assert!(failure.message.contains("batch_size"), "{failure}");
-        }
-        assert_eq!(failure("index out of bounds").code, FailureCode::Internal);
-    }
 }
