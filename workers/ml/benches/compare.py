@@ -44,7 +44,9 @@ WORDS = (
 ).split()
 
 # What a worker sets for the process that trains: `JobFile::environment`.
-KEEP_MEMORY = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
+KEEP_MEMORY = (
+    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1"
+)
 
 
 def engine(*features):

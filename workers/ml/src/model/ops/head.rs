@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{failure::Failure, parameters::values};
 
-/// Scores that a processor works on at once, at most (32 MiB).
-pub(crate) const SCORES: usize = 1 << 23;
+/// Scores that a processor works on at once, at most (64 MiB): the fewer rows, the more often the matrix is read.
+pub(crate) const SCORES: usize = 1 << 24;
 
 /// What [`super::TransformerGradients::head_losses`] gives.
 #[derive(Clone, Debug)]
@@ -36,14 +36,11 @@ pub struct HeadWanted {
     pub scale: f64,
 }
 
-/// How many rows a processor works on at once with `vocabulary` scores each.
-pub(crate) fn rows_at_once(vocabulary: usize) -> usize {
-    rows_within(SCORES, vocabulary)
-}
-
-/// How many rows of `vocabulary` scores are at most `scores`.
-fn rows_within(scores: usize, vocabulary: usize) -> usize {
-    (scores / vocabulary.max(1)).max(1)
+/// How many of `rows` are worked on at once so that they have at most `scores` scores, and the last ones are not
+/// much fewer than the others.
+pub(crate) fn rows_at_once(scores: usize, vocabulary: usize, rows: usize) -> usize {
+    let most = (scores / vocabulary.max(1)).max(1);
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// See [`super::TransformerGradients::head_losses`]; at most `scores` of them are worked on at once.
@@ -57,7 +54,7 @@ pub fn losses<B: TransformerGradients>(
     wanted: HeadWanted,
     scores: usize,
 ) -> Result<HeadLosses<B>, Failure> {
-    let at_once = rows_within(scores, head.dims()[0]);
+    let at_once = rows_at_once(scores, head.dims()[0], tokens.len());
     let model = states.dtype();
     let mut all = Vec::new();
     let mut state_gradients = Vec::new();

@@ -6,7 +6,7 @@ use super::{
     lanes::{softmax, vectorised},
     matrix::{Target, Threads, View},
 };
-use crate::model::ops::head::{HeadWanted, rows_at_once};
+use crate::model::ops::head::{HeadWanted, SCORES, rows_at_once};
 
 /// Rows whose softmax one task takes.
 const ROWS: usize = 4;
@@ -27,13 +27,13 @@ pub(super) fn losses(
     wanted: HeadWanted,
 ) -> Found {
     let vocabulary = head.len() / width;
-    let at_once = rows_at_once(vocabulary).min(tokens.len());
+    let at_once = rows_at_once(SCORES, vocabulary, tokens.len());
     let (matrix, scale) = (View::rows(head, [vocabulary, width]), wanted.scale as f32);
     let mut scores = vec![0.0; at_once * vocabulary];
     let mut d_states = wanted.states.then(|| vec![0.0; states.len()]);
     let mut d_head = wanted.head.then(|| vec![0.0; head.len()]);
     let mut sum = 0.0;
-    for (index, tokens) in tokens.chunks(at_once.max(1)).enumerate() {
+    for (index, tokens) in tokens.chunks(at_once).enumerate() {
         let (count, start) = (tokens.len(), index * at_once * width);
         let rows = View::rows(&states[start..], [count, width]);
         let scores = &mut scores[..count * vocabulary];

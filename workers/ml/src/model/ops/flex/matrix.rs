@@ -2,11 +2,13 @@
 //! those of a few rows by dot products ([`few`]), all others on the `gemm` crate.
 //!
 //! Rule: this is the one place of the engine that hands out raw pointers; every view is checked against its
-//! slice when it is made, so no product can read or write outside.
+//! slice when it is made, so no product can read or write outside. [`ahead`] names addresses and reads nothing.
 
+mod ahead;
 mod few;
 mod pack;
 mod product;
+mod scratch;
 mod tile;
 
 use gemm::Parallelism;

@@ -1,13 +1,14 @@
 //! Pieces of matrices laid out as the tiles of a product read them.
 //!
-//! Rule: what lies outside of a matrix is 0, so that tiles need not know its edges.
+//! Rule: pieces are filled up to whole tiles with numbers of any value, whose sums nobody takes, so that tiles need
+//! not know the edges of a matrix.
 
 use std::ops::Range;
 
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::View;
+use super::{View, scratch::Scratch, tile::WIDEST};
 
 /// Rows of a tile.
 pub(super) const TILE: usize = 8;
@@ -49,10 +50,10 @@ pub(super) fn panels(columns: usize, widest: usize, lanes: usize) -> Vec<Panel> 
 }
 
 /// All of `matrix` `[n, depth]` within `inner`: for each piece of the inner length all rows, filled up to whole tiles.
-pub(super) fn all_rows(arch: Arch, matrix: View<'_>, inner: Range<usize>) -> Vec<Row> {
+pub(super) fn all_rows(arch: Arch, matrix: View<'_>, inner: Range<usize>) -> Scratch<Row> {
     let count = matrix.shape[0];
     let padded = count.next_multiple_of(TILE);
-    let mut packed = vec![[0.0; PITCH]; padded * inner.len().div_ceil(DEPTH)];
+    let mut packed = Scratch::<Row>::new(padded * inner.len().div_ceil(DEPTH));
     let shares = packed
         .chunks_exact_mut(padded)
         .enumerate()
@@ -111,13 +112,18 @@ pub(super) fn rows(
 
 /// All panels of a matrix.
 pub(super) struct Panels {
-    numbers: Vec<f32>,
+    numbers: Scratch<f32>,
     panels: Vec<Panel>,
     /// Of all panels.
     pub(super) width: usize,
 }
 
 impl Panels {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.panels.len()
+    }
+
     /// The panels of a piece of the inner length, as many at a time as fit the cache of a core.
     pub(super) fn groups(
         &self,
@@ -143,7 +149,7 @@ pub(super) fn all_panels(
 ) -> Panels {
     let panels = panels(matrix.shape[1], widest, lanes);
     let width = panels.iter().map(|panel| panel.width).sum::<usize>();
-    let mut numbers = vec![0.0; width * DEPTH * inner.len().div_ceil(DEPTH)];
+    let mut numbers = Scratch::<f32>::new(width * DEPTH * inner.len().div_ceil(DEPTH));
     let mut shares = Vec::new();
     for (block, mut rest) in numbers.chunks_exact_mut(width * DEPTH).enumerate() {
         for panel in &panels {
@@ -188,6 +194,47 @@ pub(super) fn panel(arch: Arch, matrix: View<'_>, inner: Range<usize>, panel: Pa
             let targets = target[(start - inner.start) * panel.width..].chunks_exact_mut(panel.width);
             for (target, row) in targets.zip(&block).take(length) {
                 target[first..][..count].copy_from_slice(&row[..count]);
+            }
+        }
+    }
+}
+
+/// Panels that stand beside each other from column `first` of `matrix` on, within `inner`: one after the other.
+#[inline(always)]
+pub(super) fn side_by_side(
+    arch: Arch,
+    matrix: View<'_>,
+    inner: Range<usize>,
+    first: usize,
+    panels: &[Panel],
+    target: &mut [f32],
+) {
+    let [down, across] = matrix.strides;
+    if across != 1 {
+        let mut rest = target;
+        for one in panels {
+            let target;
+            (target, rest) = rest.split_at_mut(one.width * DEPTH);
+            let source = Panel {
+                first: first + one.first,
+                ..*one
+            };
+            panel(arch, matrix, inner.clone(), source, target);
+        }
+        return;
+    }
+    // Whole rows, so that memory is read as it lies.
+    for (place, row) in inner.enumerate() {
+        let source = &matrix.numbers[row * down + first..];
+        for panel in panels {
+            let start = panel.first * DEPTH + place * panel.width;
+            let target = &mut target[start..start + panel.width];
+            match (
+                source[panel.first..].first_chunk::<WIDEST>(),
+                target.first_chunk_mut::<WIDEST>(),
+            ) {
+                (Some(source), Some(target)) if panel.count == WIDEST => *target = *source,
+                _ => copy(&source[panel.first..], &mut target[..panel.count]),
             }
         }
     }

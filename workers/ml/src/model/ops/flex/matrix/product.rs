@@ -11,8 +11,10 @@ use rayon::prelude::*;
 
 use super::{
     View,
-    pack::{self, BLOCK, DEPTH, Panel, Row, TILE},
-    tile::{LANES, VECTORS, WIDEST, put, tile},
+    ahead::Ahead,
+    pack::{self, BLOCK, DEPTH, Row, TILE},
+    scratch::Scratch,
+    tile::{LANES, Place, VECTORS, WIDEST, put, tile},
 };
 
 /// Of the inner length how much is packed at once: what both sides need of memory at most.
@@ -23,6 +25,8 @@ const LEAST: usize = 24;
 const ROWS: usize = 17;
 /// Tasks that columns are cut into where they are enough.
 const TASKS: usize = 32;
+/// Columns of a task at least: fewer are read in pieces too short for the memory.
+const NARROWEST: usize = 2 * WIDEST;
 /// Columns that one task takes as rows.
 const SHARE: usize = 64;
 /// With more rows packing is a small part of the work, and `gemm` as fast.
@@ -128,7 +132,7 @@ fn column_by_column(arch: Arch, target: &mut [&mut [f32]], product: Product<'_>,
     let width = columns
         .div_ceil(TASKS)
         .next_multiple_of(WIDEST)
-        .clamp(WIDEST, 8 * WIDEST);
+        .clamp(NARROWEST, 8 * WIDEST);
     let rows = pack::all_rows(arch, product.left, inner.clone());
     let tasks = cut(target, columns, width).into_par_iter().enumerate();
     tasks.for_each(|(task, mut out)| {
@@ -166,31 +170,49 @@ impl WithSimd for Straight<'_, '_> {
         let columns = self.out.first().map_or(0, |row| row.len());
         let padded = self.out.len().next_multiple_of(TILE);
         let panels = pack::panels(columns, VECTORS * lanes, lanes);
-        let mut packed = vec![0.0; panels.iter().map(|panel| panel.width).sum::<usize>() * DEPTH];
+        let mut packed = Scratch::<f32>::new(panels.iter().map(|panel| panel.width).sum::<usize>() * DEPTH);
         let blocks = self.inner.clone().step_by(DEPTH).enumerate();
         for ((block, start), rows) in blocks.zip(self.rows.chunks_exact(padded)) {
             let inner = start..self.inner.end.min(start + DEPTH);
-            let mut rest = packed.as_mut_slice();
-            for panel in &panels {
-                let target;
-                (target, rest) = rest.split_at_mut(panel.width * DEPTH);
-                let source = Panel {
-                    first: self.first + panel.first,
-                    ..*panel
-                };
-                pack::panel(self.arch, self.product.right, inner.clone(), source, target);
-            }
+            pack::side_by_side(
+                self.arch,
+                self.product.right,
+                inner.clone(),
+                self.first,
+                &panels,
+                &mut packed,
+            );
+            // The piece that is packed next, or where the task after this one will begin.
+            let mut ahead = if inner.end < self.inner.end {
+                let next = inner.end..self.inner.end.min(inner.end + DEPTH);
+                Ahead::of(self.product.right, next, self.first..self.first + columns)
+            } else {
+                let next = self.inner.start..self.inner.end.min(self.inner.start + DEPTH);
+                let first = self.first + columns;
+                Ahead::of(self.product.right, next, first..first + columns)
+            };
+            let lines = ahead.lines().div_ceil(padded / TILE * panels.len());
             let add = self.product.add || block > 0;
             for (rows, out) in rows.chunks_exact(TILE).zip(self.out.chunks_mut(TILE)) {
-                let mut rest = packed.as_slice();
+                let mut rest = &packed[..];
                 for panel in &panels {
                     let numbers;
                     (numbers, rest) = rest.split_at(panel.width * DEPTH);
-                    let sums = tile(simd, rows, &numbers[..panel.width * inner.len()], panel.width);
-                    for (out, sums) in out.iter_mut().zip(&sums) {
-                        let out = &mut out[panel.first..panel.first + panel.count];
-                        put(out, sums, self.product.scale, add);
-                    }
+                    ahead.ask(lines);
+                    let place = Place {
+                        out,
+                        first: panel.first,
+                        count: panel.count,
+                        scale: self.product.scale,
+                        add,
+                    };
+                    tile(
+                        simd,
+                        rows,
+                        &numbers[..panel.width * inner.len()],
+                        panel.width,
+                        place,
+                    );
                 }
             }
         }
@@ -224,21 +246,34 @@ impl WithSimd for Turned<'_, '_> {
             ..
         } = self;
         let (count, width) = (self.rows.len(), self.panels.width);
-        let mut packed = vec![[0.0; pack::PITCH]; count.next_multiple_of(TILE)];
+        let mut packed = Scratch::<Row>::new(count.next_multiple_of(TILE));
         // The product of the task, transposed.
-        let mut turned = vec![0.0; count * width];
+        let mut turned = Scratch::<f32>::new(count * width);
+        let mut sums: Vec<&mut [f32]> = turned.chunks_exact_mut(width).collect();
         for (block, start) in self.inner.clone().step_by(DEPTH).enumerate() {
             let inner = start..self.inner.end.min(start + DEPTH);
             let depth = inner.len();
+            let mut ahead = if inner.end < self.inner.end {
+                let next = inner.end..self.inner.end.min(inner.end + DEPTH);
+                Ahead::of(self.matrix, self.rows.clone(), next)
+            } else {
+                let next = self.inner.start..self.inner.end.min(self.inner.start + DEPTH);
+                Ahead::of(self.matrix, self.rows.end..self.rows.end + SHARE, next)
+            };
+            let lines = ahead.lines().div_ceil(packed.len() / TILE * self.panels.count());
             pack::rows(arch, self.matrix, inner, self.rows.clone(), &mut packed);
             for panels in self.panels.groups(block) {
-                for (first, rows) in (0..count).step_by(TILE).zip(packed.chunks_exact(TILE)) {
+                for (out, rows) in sums.chunks_mut(TILE).zip(packed.chunks_exact(TILE)) {
                     for (panel, numbers) in panels.clone() {
-                        let sums = tile(simd, rows, &numbers[..panel.width * depth], panel.width);
-                        for (row, sums) in (first..count).zip(&sums) {
-                            let out = &mut turned[row * width + panel.first..][..panel.width];
-                            put(out, sums, 1.0, block > 0);
-                        }
+                        ahead.ask(lines);
+                        let place = Place {
+                            out,
+                            first: panel.first,
+                            count: panel.width,
+                            scale: 1.0,
+                            add: block > 0,
+                        };
+                        tile(simd, rows, &numbers[..panel.width * depth], panel.width, place);
                     }
                 }
             }

@@ -2,7 +2,10 @@
 
 use pulp::Simd;
 
-use super::pack::{DEPTH, Row, TILE};
+use super::{
+    ahead,
+    pack::{DEPTH, Row, TILE},
+};
 
 /// Vectors that a tile is wide.
 pub(super) const VECTORS: usize = 3;
@@ -10,6 +13,18 @@ pub(super) const VECTORS: usize = 3;
 pub(super) const LANES: usize = 16;
 /// Numbers that a tile is wide at most.
 pub(super) const WIDEST: usize = VECTORS * LANES;
+
+/// Where the sums of a tile go.
+pub(super) struct Place<'a, 't> {
+    /// The rows, at most [`TILE`].
+    pub(super) out: &'a mut [&'t mut [f32]],
+    /// The first column, and how many there are.
+    pub(super) first: usize,
+    pub(super) count: usize,
+    /// `out = (out +) scale · sums`.
+    pub(super) scale: f32,
+    pub(super) add: bool,
+}
 
 /// `out = (out +) scale · sums`.
 #[inline(always)]
@@ -25,20 +40,22 @@ pub(super) fn put(out: &mut [f32], sums: &[f32], scale: f32, add: bool) {
     }
 }
 
-/// The sums over the inner length of [`TILE`] `rows` times a `panel` that is `width` wide.
+/// Puts the sums over the inner length of [`TILE`] `rows` times a `panel` that is `width` wide in their `place`.
 #[inline(always)]
-pub(super) fn tile<S: Simd>(simd: S, rows: &[Row], panel: &[f32], width: usize) -> [[f32; WIDEST]; TILE] {
+pub(super) fn tile<S: Simd>(simd: S, rows: &[Row], panel: &[f32], width: usize, place: Place<'_, '_>) {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
-    let mut sums = [[0.0; WIDEST]; TILE];
+    for row in &*place.out {
+        ahead::near(&row[place.first..][..place.count]);
+    }
     // 24 of 32 registers of AVX-512, 12 of 16 of AVX2.
     if lanes == LANES {
-        part::<S, TILE>(simd, rows, panel, width / lanes, &mut sums);
+        part::<S, TILE>(simd, rows, panel, width / lanes, place);
     } else {
-        for (rows, sums) in rows.chunks_exact(TILE / 2).zip(sums.chunks_exact_mut(TILE / 2)) {
-            part::<S, { TILE / 2 }>(simd, rows, panel, width / lanes, sums);
+        let halves = rows.chunks_exact(TILE / 2).zip(place.out.chunks_mut(TILE / 2));
+        for (rows, out) in halves {
+            part::<S, { TILE / 2 }>(simd, rows, panel, width / lanes, Place { out, ..place });
         }
     }
-    sums
 }
 
 #[inline(always)]
@@ -47,12 +64,12 @@ fn part<S: Simd, const ROWS: usize>(
     rows: &[Row],
     panel: &[f32],
     vectors: usize,
-    sums: &mut [[f32; WIDEST]],
+    place: Place<'_, '_>,
 ) {
     match vectors {
-        3 => registers::<S, ROWS, 3>(simd, rows, panel, sums),
-        2 => registers::<S, ROWS, 2>(simd, rows, panel, sums),
-        _ => registers::<S, ROWS, 1>(simd, rows, panel, sums),
+        3 => registers::<S, ROWS, 3>(simd, rows, panel, place),
+        2 => registers::<S, ROWS, 2>(simd, rows, panel, place),
+        _ => registers::<S, ROWS, 1>(simd, rows, panel, place),
     }
 }
 
@@ -61,7 +78,7 @@ fn registers<S: Simd, const ROWS: usize, const WIDE: usize>(
     simd: S,
     rows: &[Row],
     panel: &[f32],
-    sums: &mut [[f32; WIDEST]],
+    place: Place<'_, '_>,
 ) {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
     let Some(rows) = rows.first_chunk::<ROWS>() else {
@@ -79,10 +96,34 @@ fn registers<S: Simd, const ROWS: usize, const WIDE: usize>(
             }
         }
     }
-    for (sums, registers) in sums.iter_mut().zip(&registers) {
-        let (vectors, _) = S::as_mut_simd_f32s(sums);
-        for (vector, register) in vectors.iter_mut().zip(registers) {
-            *vector = *register;
+    let Place {
+        out,
+        first,
+        count,
+        scale,
+        add,
+    } = place;
+    let scales = simd.splat_f32s(scale);
+    for (out, sums) in out.iter_mut().zip(&registers) {
+        let out = &mut out[first..first + count];
+        match S::as_mut_simd_f32s(out) {
+            (vectors, []) if vectors.len() == WIDE => {
+                for (vector, sums) in vectors.iter_mut().zip(sums) {
+                    let scaled = simd.mul_f32s(scales, *sums);
+                    *vector = if add {
+                        simd.add_f32s(*vector, scaled)
+                    } else {
+                        scaled
+                    };
+                }
+            }
+            _ => {
+                let mut edge = [0.0; WIDEST];
+                for (vector, sums) in S::as_mut_simd_f32s(&mut edge).0.iter_mut().zip(sums) {
+                    *vector = *sums;
+                }
+                put(out, &edge, scale, add);
+            }
         }
     }
 }
