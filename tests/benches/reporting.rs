@@ -1,13 +1,13 @@
 //! What telling about a training costs beside the training (JB-5: at most 1 %).
 //!
-//! The whole system runs as users run it, with a training of a real size. Processor time of the server and of its
+//! The whole system runs as users run it, with a training of a real size and people who watch it. Processor time of the server and of its
 //! PostgreSQL, less what they use when nobody trains, stands beside that of the training process in the same seconds.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tests::harness::Client;
+use tests::harness::{Client, Feed};
 
 use crate::{
     memory::{Process, descendants},
@@ -20,6 +20,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(15);
 /// How long the training may take to be under way.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many watch the training.
+const VIEWERS: usize = 2;
 /// The verb of the process that trains.
 const TRAINS: &str = "train-job";
 
@@ -36,6 +38,11 @@ pub(crate) async fn run(scale: Scale) -> Result<Value> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = used(process, LOOK).await?;
     let job = train(&administrator).await?;
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS {
+        let feed = Feed::of_job(&administrator, &job, None).await;
+        viewers.push(tokio::spawn(points(feed)));
+    }
     let mut shares = Vec::new();
     let mut rows = Vec::new();
     for _ in 0..scale.rounds {
@@ -54,11 +61,29 @@ pub(crate) async fn run(scale: Scale) -> Result<Value> {
         }));
     }
     running.stop().await?;
+    let mut shown = Vec::new();
+    for viewer in viewers {
+        shown.push(viewer.await?);
+    }
+    ensure!(
+        shown.iter().all(|points| *points > 0),
+        "a viewer saw nothing of the training: {shown:?}"
+    );
     Ok(json!({
         "unit": "seconds of processor time in a second, those of the idle system taken off; percent of the training's",
         "percent": rounded(median(shares) * 100.0),
+        "points_shown": shown,
         "rows": rows,
     }))
+}
+
+/// How many steps a viewer is shown until the feed ends.
+async fn points(mut feed: Feed) -> usize {
+    let mut points = 0;
+    while let Some(Ok(item)) = feed.next().await {
+        points += item["points"].as_array().map_or(0, Vec::len);
+    }
+    points
 }
 
 /// Seconds of processor time in a second.
