@@ -104,7 +104,7 @@ pub(super) fn rows(
             );
             let targets = &mut target[first - some.start..][..count];
             for (target, row) in targets.iter_mut().zip(&block) {
-                target[start - inner.start..][..length].copy_from_slice(&row[..length]);
+                put_block(&mut target[start - inner.start..], row, length);
             }
         }
     }
@@ -193,9 +193,18 @@ pub(super) fn panel(arch: Arch, matrix: View<'_>, inner: Range<usize>, panel: Pa
             let block = transposed(arch, source, across, [count, length]);
             let targets = target[(start - inner.start) * panel.width..].chunks_exact_mut(panel.width);
             for (target, row) in targets.zip(&block).take(length) {
-                target[first..][..count].copy_from_slice(&row[..count]);
+                put_block(&mut target[first..], row, count);
             }
         }
+    }
+}
+
+/// The start of `target` ← the first `count` numbers of `row`.
+#[inline(always)]
+fn put_block(target: &mut [f32], row: &[f32; BLOCK], count: usize) {
+    match target.first_chunk_mut::<BLOCK>() {
+        Some(target) if count == BLOCK => *target = *row,
+        _ => target[..count].copy_from_slice(&row[..count]),
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Of the inner length how much is packed at once: what both sides need of memory at most.
-const PACKED: usize = 16 * DEPTH;
+const PACKED: usize = 8 * DEPTH;
 /// Products with less than this on a side are left to `gemm`.
 const LEAST: usize = 24;
 /// Products with fewer rows are bound by memory, and `gemm` reads rows of a matrix once.
@@ -284,7 +284,10 @@ impl WithSimd for Turned<'_, '_> {
                 let shape = [BLOCK.min(count - first), out.len()];
                 let across = pack::transposed(arch, source, width, shape);
                 for (out, across) in out.iter_mut().zip(&across) {
-                    put(&mut out[first..first + shape[0]], across, scale, add);
+                    match out[first..].first_chunk_mut::<BLOCK>() {
+                        Some(out) if shape[0] == BLOCK => put(out, across, scale, add),
+                        _ => put(&mut out[first..first + shape[0]], across, scale, add),
+                    }
                 }
             }
         }
