@@ -132,10 +132,22 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What Cargo tells the program that it runs of its package. Passed on to another build, it would make the build
+/// scripts that look at it, and all that hangs on them, run anew.
+const TOLD_BY_CARGO: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+
 /// The cargo that runs us.
 fn command(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
+    for (name, _) in std::env::vars_os() {
+        if TOLD_BY_CARGO
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
