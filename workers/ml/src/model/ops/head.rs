@@ -111,3 +111,16 @@ pub fn cross_entropy<B: Backend>(
     let gradient = (powers / sums).scatter(1, target, minus_one, IndexingUpdateOp::Add);
     (losses, like(gradient.mul_scalar(scale), model))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_even_parts_that_fit() {
+        assert_eq!(rows_at_once(100, 10, 25), 9, "three parts of at most ten rows");
+        assert_eq!(rows_at_once(SCORES, 50_257, 254), 254, "all at once");
+        assert_eq!(rows_at_once(5, 10, 3), 1, "a row at least");
+        assert_eq!(rows_at_once(5, 10, 0), 1, "also of none");
+    }
+}

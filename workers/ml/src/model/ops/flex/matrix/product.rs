@@ -147,6 +147,14 @@ fn column_by_column(arch: Arch, target: &mut [&mut [f32]], product: Product<'_>,
     });
 }
 
+/// The piece that is packed after `inner`, and whether it is the next task's first, because `inner` is the last of
+/// `all`.
+fn after(inner: &Range<usize>, all: &Range<usize>) -> (Range<usize>, bool) {
+    let is_last = inner.end == all.end;
+    let start = if is_last { all.start } else { inner.end };
+    (start..all.end.min(start + DEPTH), is_last)
+}
+
 /// A task whose rows are those of the left matrix.
 struct Straight<'a, 't> {
     arch: Arch,
@@ -183,14 +191,9 @@ impl WithSimd for Straight<'_, '_> {
                 &mut packed,
             );
             // The piece that is packed next, or where the task after this one will begin.
-            let mut ahead = if inner.end < self.inner.end {
-                let next = inner.end..self.inner.end.min(inner.end + DEPTH);
-                Ahead::of(self.product.right, next, self.first..self.first + columns)
-            } else {
-                let next = self.inner.start..self.inner.end.min(self.inner.start + DEPTH);
-                let first = self.first + columns;
-                Ahead::of(self.product.right, next, first..first + columns)
-            };
+            let (next, is_last) = after(&inner, &self.inner);
+            let first = if is_last { self.first + columns } else { self.first };
+            let mut ahead = Ahead::of(self.product.right, next, first..first + columns);
             let lines = ahead.lines().div_ceil(padded / TILE * panels.len());
             let add = self.product.add || block > 0;
             for (rows, out) in rows.chunks_exact(TILE).zip(self.out.chunks_mut(TILE)) {
@@ -253,13 +256,13 @@ impl WithSimd for Turned<'_, '_> {
         for (block, start) in self.inner.clone().step_by(DEPTH).enumerate() {
             let inner = start..self.inner.end.min(start + DEPTH);
             let depth = inner.len();
-            let mut ahead = if inner.end < self.inner.end {
-                let next = inner.end..self.inner.end.min(inner.end + DEPTH);
-                Ahead::of(self.matrix, self.rows.clone(), next)
+            let (next, is_last) = after(&inner, &self.inner);
+            let rows = if is_last {
+                self.rows.end..self.rows.end + SHARE
             } else {
-                let next = self.inner.start..self.inner.end.min(self.inner.start + DEPTH);
-                Ahead::of(self.matrix, self.rows.end..self.rows.end + SHARE, next)
+                self.rows.clone()
             };
+            let mut ahead = Ahead::of(self.matrix, rows, next);
             let lines = ahead.lines().div_ceil(packed.len() / TILE * self.panels.count());
             pack::rows(arch, self.matrix, inner, self.rows.clone(), &mut packed);
             for panels in self.panels.groups(block) {
