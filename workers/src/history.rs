@@ -1,11 +1,12 @@
-//! What the log says about a job or a model now.
+//! What the log says about a job, a model or what somebody has used, now.
 //!
 //! One rule: decisions about a job are made from here, never from a read model, which may be behind.
 
 use domain::{
+    access::quota::QuotaLedger,
     aggregate::{Aggregate, DecodeError, decode},
     event_store::{EventStore, Position, StoreError},
-    id::{JobId, ModelId},
+    id::{JobId, ModelId, UserId},
     jobs::job::{Job, JobEvent},
     models::model::{Model, ModelEvent},
 };
@@ -58,4 +59,13 @@ pub(crate) async fn model(store: &dyn EventStore, id: ModelId) -> Result<(Model,
         model.evolve(&event);
     }
     Ok((model, named))
+}
+
+/// Reads what a user has taken of the quotas.
+pub(crate) async fn ledger(store: &dyn EventStore, user: UserId) -> Result<QuotaLedger, HistoryError> {
+    let mut ledger = QuotaLedger::default();
+    for event in store.load(&QuotaLedger::stream(user), 0).await? {
+        ledger.evolve(&decode(&event)?);
+    }
+    Ok(ledger)
 }

@@ -8,6 +8,7 @@ mod batch;
 mod child;
 mod conversation;
 mod halt;
+mod hours;
 mod inputs;
 mod lines;
 mod orders;
@@ -64,6 +65,8 @@ pub(crate) struct Attempt {
     pub(crate) pausing: bool,
     /// How long it may still run; `None`: for ever.
     pub(crate) left: Option<Duration>,
+    /// Whether it has a GPU, and so uses up its owner's hours.
+    pub(crate) gpu: bool,
     /// Where in the log all this was read.
     pub(crate) since: Position,
 }
@@ -88,11 +91,17 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
     if attempt.pausing {
         halt.ask(Cause::Pause);
     }
+    let hours = async {
+        match attempt.gpu {
+            true => hours::used_up(&parts, attempt.order.owner).await,
+            false => std::future::pending().await,
+        }
+    };
     let over = async {
         tokio::select! {
             () = orders::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since, &halt) => {}
             () = heart.lost() => {}
-            never = halt.watch(&stop, attempt.left) => match never {},
+            never = halt.watch(&stop, attempt.left, hours) => match never {},
         }
     };
     tokio::pin!(over);

@@ -288,6 +288,7 @@ impl Worker {
         });
         Some(Attempt {
             left,
+            gpu: self.abilities.gpu(),
             floor: job.floor,
             pausing: job.pausing.is_some(),
             job: id,

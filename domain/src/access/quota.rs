@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use crate::{
     aggregate::{Aggregate, Event},
@@ -120,20 +120,52 @@ pub struct GpuHoursExceeded {
 /// Milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// What one user has taken.
-#[derive(Clone, Debug, Default)]
-pub struct QuotaLedger {
-    taken: BTreeMap<Quota, BTreeSet<String>>,
-    bytes: u64,
-    /// Milliseconds on GPUs by month.
-    gpu: BTreeMap<String, u64>,
-}
-
 /// The calendar month of `moment` in UTC, as `2026-11`: what GPU hours are counted by.
 #[must_use]
 pub fn month(moment: OffsetDateTime) -> String {
     let date = moment.to_offset(UtcOffset::UTC).date();
     format!("{:04}-{:02}", date.year(), u8::from(date.month()))
+}
+
+/// When the month of `moment` began.
+fn month_began(moment: OffsetDateTime) -> OffsetDateTime {
+    let date = moment.to_offset(UtcOffset::UTC).date();
+    let first = date.replace_day(1).unwrap_or(date);
+    first.midnight().assume_utc()
+}
+
+/// The months that the time between two moments lies in, and its milliseconds in each; at least one.
+pub(crate) fn by_month(from: OffsetDateTime, to: OffsetDateTime) -> Vec<(String, u64)> {
+    let (mut parts, mut from) = (Vec::new(), from);
+    loop {
+        let next = month_began(from).checked_add(Duration::days(32)).map(month_began);
+        match next.filter(|next| *next < to) {
+            Some(next) => {
+                parts.push((month(from), milliseconds(from, next)));
+                from = next;
+            }
+            None => {
+                parts.push((month(from), milliseconds(from, to)));
+                return parts;
+            }
+        }
+    }
+}
+
+/// From one moment to another; none where the clock ran backwards.
+pub(crate) fn milliseconds(from: OffsetDateTime, to: OffsetDateTime) -> u64 {
+    u64::try_from((to - from).whole_milliseconds()).unwrap_or_default()
+}
+
+/// What one user has taken.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaLedger {
+    taken: BTreeMap<Quota, BTreeSet<String>>,
+    bytes: u64,
+    /// Milliseconds on GPUs by month, of attempts that ended.
+    gpu: BTreeMap<String, u64>,
+    /// Since when attempts under way have a GPU.
+    on_gpus: BTreeMap<String, OffsetDateTime>,
 }
 
 /// Facts about use.
@@ -164,12 +196,21 @@ pub enum LedgerEvent {
         /// For which thing.
         item: String,
     },
-    /// An attempt at a job had a GPU.
+    /// An attempt at a job got a GPU.
+    #[serde(rename = "access.GpuTimeBegan")]
+    GpuTimeBegan {
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        began_at: OffsetDateTime,
+        /// The job and the attempt.
+        item: String,
+    },
+    /// An attempt at a job that had a GPU ended. One for each month that it had it in.
     #[serde(rename = "access.GpuTimeTaken")]
     GpuTimeTaken {
-        /// The month that it ended in, as [`month`] writes it.
+        /// The month, as [`month`] writes it.
         month: String,
-        /// For so long.
+        /// For so long in that month.
         milliseconds: u64,
         /// The job and the attempt.
         item: String,
@@ -181,6 +222,7 @@ impl Event for LedgerEvent {
         KindFields::of("access.QuotaTaken", Subject::StreamKey).plain(&["quota", "item"]),
         KindFields::of("access.QuotaReleased", Subject::StreamKey).plain(&["quota", "item"]),
         KindFields::of("access.StorageTaken", Subject::StreamKey).plain(&["bytes", "item"]),
+        KindFields::of("access.GpuTimeBegan", Subject::StreamKey).plain(&["began_at", "item"]),
         KindFields::of("access.GpuTimeTaken", Subject::StreamKey).plain(&["month", "milliseconds", "item"]),
     ];
 }
@@ -200,9 +242,15 @@ impl Aggregate for QuotaLedger {
                 }
             }
             LedgerEvent::StorageTaken { bytes, .. } => self.bytes = self.bytes.saturating_add(*bytes),
+            LedgerEvent::GpuTimeBegan { began_at, item } => {
+                self.on_gpus.insert(item.clone(), *began_at);
+            }
             LedgerEvent::GpuTimeTaken {
-                month, milliseconds, ..
+                month,
+                milliseconds,
+                item,
             } => {
+                self.on_gpus.remove(item);
                 let sum = self.gpu.entry(month.clone()).or_default();
                 *sum = sum.saturating_add(*milliseconds);
             }
@@ -225,15 +273,31 @@ impl QuotaLedger {
         self.bytes
     }
 
-    /// Whether GPU hours are left in the month of `now`. An attempt that began with hours left may use more.
+    /// How long the GPU hours of the month of `now` last if what is on GPUs stays there; `None`: for ever.
     ///
     /// # Errors
-    /// When none are.
-    pub fn gpu_hours_left(&self, quotas: &Quotas, now: OffsetDateTime) -> Result<(), GpuHoursExceeded> {
-        let used = self.gpu.get(&month(now)).copied().unwrap_or_default();
-        match quotas.gpu_hours {
-            Some(limit) if used >= u64::from(limit) * HOUR => Err(GpuHoursExceeded { limit, used }),
-            _ => Ok(()),
+    /// When none are left.
+    pub fn gpu_hours_left(
+        &self,
+        quotas: &Quotas,
+        now: OffsetDateTime,
+    ) -> Result<Option<std::time::Duration>, GpuHoursExceeded> {
+        let Some(limit) = quotas.gpu_hours else {
+            return Ok(None);
+        };
+        let ended = self.gpu.get(&month(now)).copied().unwrap_or_default();
+        let first = month_began(now);
+        let under_way = self
+            .on_gpus
+            .values()
+            .map(|began| milliseconds(first.max(*began), now));
+        let used = under_way.fold(ended, u64::saturating_add);
+        match (u64::from(limit) * HOUR).saturating_sub(used) {
+            0 => Err(GpuHoursExceeded { limit, used }),
+            left => {
+                let at_once = self.on_gpus.len().max(1) as u64;
+                Ok(Some(std::time::Duration::from_millis(left.div_ceil(at_once))))
+            }
         }
     }
 
@@ -259,7 +323,11 @@ impl QuotaLedger {
 
 #[cfg(test)]
 mod tests {
-    use super::{LedgerEvent, Quota, QuotaLedger, Quotas};
+    use std::time::Duration;
+
+    use time::{OffsetDateTime, macros::datetime};
+
+    use super::{GpuHoursExceeded, HOUR, LedgerEvent, Quota, QuotaLedger, Quotas, by_month};
     use crate::aggregate::Aggregate;
 
     /// QU-1: the refusal says which quota, its limit and the use.
@@ -286,40 +354,92 @@ mod tests {
         assert!(ledger.take(&quotas, Quota::Projects, "b".into()).is_ok());
     }
 
-    /// QU-1: hours count in the month that they end in, and begin anew with the next.
+    const TWO_HOURS: Quotas = Quotas {
+        gpu_hours: Some(2),
+        ..Quotas::UNLIMITED
+    };
+
+    fn taken(month: &str, milliseconds: u64, item: &str) -> LedgerEvent {
+        let (month, item) = (month.to_owned(), item.to_owned());
+        LedgerEvent::GpuTimeTaken {
+            month,
+            milliseconds,
+            item,
+        }
+    }
+
+    fn began(began_at: OffsetDateTime, item: &str) -> LedgerEvent {
+        let item = item.to_owned();
+        LedgerEvent::GpuTimeBegan { began_at, item }
+    }
+
+    /// QU-1: hours count in their month, and begin anew with the next.
     #[test]
     fn gpu_hours_are_counted_by_calendar_month() {
-        use time::macros::datetime;
-        let quotas = Quotas {
-            gpu_hours: Some(2),
-            ..Quotas::UNLIMITED
-        };
         let mut ledger = QuotaLedger::default();
         let now = datetime!(2026-11-30 23:30 UTC);
-        for milliseconds in [super::HOUR, super::HOUR - 1] {
-            assert_eq!(ledger.gpu_hours_left(&quotas, now), Ok(()));
-            ledger.evolve(&LedgerEvent::GpuTimeTaken {
-                month: super::month(now),
-                milliseconds,
-                item: "job_1/1".into(),
-            });
+        for (milliseconds, left) in [(HOUR, 2 * HOUR), (HOUR - 1, HOUR)] {
+            let left = Some(Duration::from_millis(left));
+            assert_eq!(ledger.gpu_hours_left(&TWO_HOURS, now), Ok(left));
+            ledger.evolve(&taken("2026-11", milliseconds, "job_1/1"));
         }
-        assert_eq!(
-            ledger.gpu_hours_left(&quotas, now),
-            Ok(()),
-            "a millisecond is left"
-        );
-        ledger.evolve(&LedgerEvent::GpuTimeTaken {
-            month: super::month(now),
-            milliseconds: 1_800_001,
-            item: "job_1/2".into(),
-        });
-        let refused = ledger.gpu_hours_left(&quotas, now).expect_err("used up");
+        let left = ledger.gpu_hours_left(&TWO_HOURS, now);
+        assert_eq!(left, Ok(Some(Duration::from_millis(1))));
+        ledger.evolve(&taken("2026-11", 1_800_001, "job_1/2"));
+        let refused = ledger.gpu_hours_left(&TWO_HOURS, now).expect_err("used up");
         assert!(refused.to_string().contains("2.5 of 2"), "{refused}");
         let abroad = datetime!(2026-12-01 00:30 +01:00);
-        assert!(ledger.gpu_hours_left(&quotas, abroad).is_err(), "UTC counts");
+        assert!(ledger.gpu_hours_left(&TWO_HOURS, abroad).is_err(), "UTC counts");
         let next = datetime!(2026-12-01 00:00 UTC);
-        assert_eq!(ledger.gpu_hours_left(&quotas, next), Ok(()));
+        let all = Some(Duration::from_millis(2 * HOUR));
+        assert_eq!(ledger.gpu_hours_left(&TWO_HOURS, next), Ok(all));
+        assert_eq!(ledger.gpu_hours_left(&Quotas::UNLIMITED, now), Ok(None));
+    }
+
+    /// QU-1: what is under way counts, and what runs side by side uses the hours up so much faster.
+    #[test]
+    fn attempts_under_way_use_gpu_hours_up() {
+        let mut ledger = QuotaLedger::default();
+        let now = datetime!(2026-11-22 12:00 UTC);
+        ledger.evolve(&began(now - time::Duration::minutes(30), "job_1/1"));
+        ledger.evolve(&began(now - time::Duration::minutes(60), "job_2/1"));
+        let left = |ledger: &QuotaLedger| ledger.gpu_hours_left(&TWO_HOURS, now);
+        assert_eq!(left(&ledger), Ok(Some(Duration::from_secs(15 * 60))));
+        let soon = now + time::Duration::minutes(15);
+        let used = 2 * HOUR;
+        let exceeded = Err(GpuHoursExceeded { limit: 2, used });
+        assert_eq!(ledger.gpu_hours_left(&TWO_HOURS, soon), exceeded);
+        ledger.evolve(&taken("2026-11", HOUR, "job_2/1"));
+        assert_eq!(
+            left(&ledger),
+            Ok(Some(Duration::from_secs(30 * 60))),
+            "counted once"
+        );
+        let in_december = datetime!(2026-12-01 00:30 UTC);
+        assert_eq!(
+            ledger.gpu_hours_left(&TWO_HOURS, in_december),
+            Ok(Some(Duration::from_secs(90 * 60))),
+            "what began in November counts from the first of December on"
+        );
+    }
+
+    #[test]
+    fn time_is_parted_by_months() {
+        let from = datetime!(2026-11-30 23:00 UTC);
+        let parts = |to| by_month(from, to);
+        let in_november = |milliseconds| ("2026-11".to_owned(), milliseconds);
+        assert_eq!(parts(from), [in_november(0)], "always one");
+        assert_eq!(parts(datetime!(2026-11-30 22:00 UTC)), [in_november(0)], "clocks");
+        assert_eq!(parts(datetime!(2026-12-01 00:00 UTC)), [in_november(HOUR)]);
+        let december = 31 * 24 * HOUR;
+        assert_eq!(
+            parts(datetime!(2027-01-01 02:00 +01:00)),
+            [
+                in_november(HOUR),
+                ("2026-12".to_owned(), december),
+                ("2027-01".to_owned(), HOUR)
+            ]
+        );
     }
 
     /// AC-1: quotas take the most generous.

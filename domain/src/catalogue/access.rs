@@ -1,5 +1,7 @@
 //! Samples of access and audit.
 
+use time::macros::datetime;
+
 use super::{Sample, id, samples_of};
 use crate::{
     access::{
@@ -28,6 +30,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+        GpuTimeBegan => LedgerEvent::GpuTimeBegan { began_at: datetime!(2026-11-21 12:00:00.25 UTC), item: "job_1/1".into() },
         GpuTimeTaken => LedgerEvent::GpuTimeTaken {
             month: "2026-11".into(),
             milliseconds: 12_345,

@@ -231,7 +231,7 @@ impl Job {
         let (Some((at, gpu)), Some(worker), Some(order)) = (leased, self.worker, &self.order) else {
             return Changes::none();
         };
-        let milliseconds = u64::try_from((now - at).whole_milliseconds()).unwrap_or_default();
+        let milliseconds = quota::milliseconds(at, now);
         let metered = JobEvent::Metered {
             attempt: self.attempt,
             worker,
@@ -244,11 +244,20 @@ impl Job {
         if !gpu {
             return closing;
         }
-        let taken = LedgerEvent::GpuTimeTaken {
-            month: quota::month(now),
-            milliseconds,
-            item: format!("{id}/{}", self.attempt),
-        };
-        closing.and::<QuotaLedger>(order.owner, &taken)
+        let months = quota::by_month(at, now).into_iter();
+        months.fold(closing, |closing, (month, milliseconds)| {
+            let item = gpu_item(id, self.attempt);
+            let taken = LedgerEvent::GpuTimeTaken {
+                month,
+                milliseconds,
+                item,
+            };
+            closing.and::<QuotaLedger>(order.owner, &taken)
+        })
     }
+}
+
+/// What the ledger of GPU hours calls an attempt.
+pub(super) fn gpu_item(id: JobId, attempt: u32) -> String {
+    format!("{id}/{attempt}")
 }

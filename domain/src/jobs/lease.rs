@@ -1,13 +1,13 @@
 //! How jobs come to workers, and come back when a worker is lost (JB-4).
 
 use super::{
-    job::{Job, JobEvent, JobState},
+    job::{Job, JobEvent, JobState, gpu_item},
     start::release,
     terms::{Abilities, Unfit},
     worker::Worker,
 };
 use crate::{
-    access::quota::{GpuHoursExceeded, QuotaLedger},
+    access::quota::{GpuHoursExceeded, LedgerEvent, QuotaLedger},
     authz::{self, Action, Principal, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},
@@ -119,20 +119,29 @@ impl Command for LeaseJob {
                 record,
             });
         }
-        if self.abilities.gpu() {
+        let (attempt, gpu) = (job.attempt + 1, self.abilities.gpu());
+        if gpu {
             let ledger: QuotaLedger = world.get(order.owner);
             ledger
                 .gpu_hours_left(&self.owner.quotas(), context.now)
                 .map_err(LeaseRefusal::GpuHours)?;
         }
         let leased = JobEvent::Leased {
-            attempt: job.attempt + 1,
+            attempt,
             worker: self.worker,
             worker_name: self.worker_name.clone(),
             leased_at: Some(context.now),
-            gpu: self.abilities.gpu(),
+            gpu,
         };
-        Ok(Changes::record::<Job>(self.job, &leased))
+        let changes = Changes::record::<Job>(self.job, &leased);
+        if !gpu {
+            return Ok(changes);
+        }
+        let began = LedgerEvent::GpuTimeBegan {
+            began_at: context.now,
+            item: gpu_item(self.job, attempt),
+        };
+        Ok(changes.and::<QuotaLedger>(order.owner, &began))
     }
 }
 

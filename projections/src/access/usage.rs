@@ -89,7 +89,7 @@ impl ReadModel for Usages {
                 row.storage_bytes = row.storage_bytes.saturating_add(bytes);
             }),
             // Jobs know their times themselves (`jobs::usage`).
-            LedgerEvent::GpuTimeTaken { .. } => {}
+            LedgerEvent::GpuTimeBegan { .. } | LedgerEvent::GpuTimeTaken { .. } => {}
         }
         Ok(())
     }

@@ -10,6 +10,19 @@ use tests::harness::servers::WorkerProcess;
 
 use super::ground::Ground;
 
+const HOUR: u64 = 3_600_000;
+
+/// Of the hundred hours that an engineer has in a month.
+async fn use_up(ground: &Ground, milliseconds: u64) {
+    let owner: UserId = ground.engineer.user_id.parse().expect("an id");
+    let taken = LedgerEvent::GpuTimeTaken {
+        month: month(SystemClock.now()),
+        milliseconds,
+        item: "job_before/1".to_owned(),
+    };
+    ground.record::<QuotaLedger>(owner, &taken).await;
+}
+
 fn on_a_gpu(input: &mut Value) {
     input["terms"] = json!({ "labels": ["cuda"] });
 }
@@ -34,14 +47,7 @@ async fn used_up_gpu_hours_are_refused_and_processors_go_on() {
     assert_eq!(nodes.len(), 1, "{nodes:?}");
     assert_eq!(nodes[0]["data"]["item"], json!(format!("{job}/1")), "{nodes:?}");
 
-    // An engineer has a hundred hours in a month.
-    let owner: UserId = ground.engineer.user_id.parse().expect("an id");
-    let taken = LedgerEvent::GpuTimeTaken {
-        month: month(SystemClock.now()),
-        milliseconds: 100 * 3_600_000,
-        item: "job_before/1".to_owned(),
-    };
-    ground.record::<QuotaLedger>(owner, &taken).await;
+    use_up(&ground, 100 * HOUR).await;
     let mut input = json!({
         "name": "Another", "experimentId": ground.experiment, "datasetId": ground.text,
         "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
@@ -69,5 +75,43 @@ async fn used_up_gpu_hours_are_refused_and_processors_go_on() {
     assert!(reason.contains("GPU hours"), "{row}");
     let _processor = ground.worker();
     ground.until_state(&job, "COMPLETED").await;
+    ground.door.stop().expect("it stops");
+}
+
+/// What is under way when the hours run out is interrupted with its state saved, and goes on where none are needed.
+#[tokio::test]
+async fn an_attempt_ends_when_the_gpu_hours_are_used_up_and_a_processor_goes_on() {
+    let ground = Ground::new(0).await;
+    let room = ground.room.path().join("gpu");
+    let beside = || WorkerProcess::beside(&ground.door.data, &room, &ground.database.url).expect("a worker");
+    let mut with_a_gpu = beside().with("worker.labels=cuda");
+    use_up(&ground, 100 * HOUR - 8_000).await;
+    with_a_gpu.start().expect("it starts");
+    let job = ground.start(1_000_000).await;
+    let over = |row: &Value| !row["attempts"][0]["end"].is_null() && !row["waitingReason"].is_null();
+    let row = ground.until_job(&job, over).await;
+    let told = |row: &Value, what: &str| row[what].as_str().map(str::to_owned);
+    assert_eq!(row["state"], "QUEUED", "{row}");
+    assert_eq!(row["attempts"].as_array().map(Vec::len), Some(1), "{row}");
+    for said in [told(&row, "waitingReason"), told(&row["attempts"][0], "cause")] {
+        let said = said.expect("a text");
+        assert!(
+            said.contains("GPU hours") && said.contains("100.0 of 100"),
+            "{row}"
+        );
+    }
+    let seconds = row["workerSeconds"].as_f64().expect("metered");
+    assert!(seconds > 7.0, "it had what was left: {row}");
+    let saved = row["checkpointStep"].as_u64().expect("a checkpoint");
+    assert!(saved > 0, "{row}");
+    with_a_gpu.stop().expect("it stops");
+
+    let mut processor = beside();
+    processor.start().expect("it starts");
+    let further = |row: &Value| row["step"].as_u64() > Some(saved) && row["attempt"] == 2;
+    let row = ground.until_job(&job, further).await;
+    assert_eq!(row["attempts"][1]["fromStep"].as_u64(), Some(saved), "{row}");
+    ground.cancel(&job).await;
+    ground.until_state(&job, "CANCELLED").await;
     ground.door.stop().expect("it stops");
 }

@@ -4,6 +4,7 @@
 
 use std::{convert::Infallible, sync::OnceLock, time::Duration};
 
+use domain::access::quota::GpuHoursExceeded;
 use tokio_util::sync::CancellationToken;
 
 use crate::end::End;
@@ -17,6 +18,8 @@ pub(super) enum Cause {
     Pause,
     /// It has run as long as it may (JB-6).
     TimeUp,
+    /// Its owner has no GPU hours left (QU-1).
+    GpuHours(GpuHoursExceeded),
 }
 
 /// See the module.
@@ -44,8 +47,13 @@ impl Halt {
         self.asked.cancelled().await;
     }
 
-    /// Asks for it when the worker stops, or when the job has run for `left`.
-    pub(super) async fn watch(&self, stop: &CancellationToken, left: Option<Duration>) -> Infallible {
+    /// Asks for it when the worker stops, when the job has run for `left`, or when `hours` are used up.
+    pub(super) async fn watch(
+        &self,
+        stop: &CancellationToken,
+        left: Option<Duration>,
+        hours: impl Future<Output = GpuHoursExceeded>,
+    ) -> Infallible {
         let time_up = async {
             match left {
                 Some(left) => tokio::time::sleep(left).await,
@@ -55,6 +63,7 @@ impl Halt {
         tokio::select! {
             () = stop.cancelled() => self.ask(Cause::Drain),
             () = time_up => self.ask(Cause::TimeUp),
+            exceeded = hours => self.ask(Cause::GpuHours(exceeded)),
         }
         std::future::pending().await
     }
@@ -71,6 +80,11 @@ impl Halt {
                 "the job has run as long as it may; its newest checkpoint is kept: restart it to go on from there, \
                  or clone it with a higher maxRunSeconds",
             ),
+            // It waits for a processor, the next month or a higher quota.
+            Some(Cause::GpuHours(exceeded)) => End::Interrupted {
+                cause: exceeded.to_string(),
+                counts: false,
+            },
             Some(Cause::Drain) | None => End::drained(),
         }
     }
@@ -78,8 +92,9 @@ impl Halt {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{future::pending, time::Duration};
 
+    use domain::access::quota::GpuHoursExceeded;
     use tokio_util::sync::CancellationToken;
 
     use super::{Cause, Halt};
@@ -92,10 +107,28 @@ mod tests {
         halt.ask(Cause::Pause);
         halt.ask(Cause::TimeUp);
         assert!(matches!(halt.end(), End::Interrupted { counts: false, cause } if cause.contains("paused")));
-        let watched = Halt::default();
-        let left = Some(Duration::from_millis(1));
-        let watch = tokio::time::timeout(Duration::from_millis(100), watched.watch(&stop, left));
+        let (watched, soon) = (Halt::default(), Duration::from_millis(1));
+        let watch = watched.watch(&stop, Some(soon), pending());
+        let watch = tokio::time::timeout(Duration::from_millis(100), watch);
         assert!(watch.await.is_err(), "it goes on for ever");
         assert!(matches!(watched.end(), End::Failed { code, .. } if code == "RUN_TIME_USED_UP"));
+    }
+
+    /// QU-1: the job waits then, and it was not the worker's fault.
+    #[tokio::test]
+    async fn without_gpu_hours_an_attempt_is_interrupted() {
+        let (halt, stop) = (Halt::default(), CancellationToken::new());
+        let hours = async {
+            GpuHoursExceeded {
+                limit: 2,
+                used: 7_200_000,
+            }
+        };
+        let watch = tokio::time::timeout(Duration::from_millis(100), halt.watch(&stop, None, hours));
+        assert!(watch.await.is_err(), "it goes on for ever");
+        assert!(halt.is_asked());
+        assert!(
+            matches!(halt.end(), End::Interrupted { counts: false, cause } if cause.contains("2.0 of 2"))
+        );
     }
 }

@@ -1,23 +1,29 @@
-//! The quota of GPU hours (QU-1): counted when an attempt ends, asked for when a job is started and leased.
+//! The quota of GPU hours (QU-1): counted while an attempt is under way, asked for when a job is started and
+//! leased.
 
 use domain::{
     access::quota::{GpuHoursExceeded, LedgerEvent, QuotaLedger, Quotas},
     authz::Principal,
     jobs::{
         control::{ControlRefusal, RestartJob},
-        job::{Job, JobEvent, RestartFrom},
-        lease::{LeaseJob, LeaseRefusal},
+        job::{Job, JobEvent, JobState, RestartFrom},
+        lease::{InterruptJob, LeaseJob, LeaseRefusal},
         report::News,
         start::{StartJob, StartJobRefusal},
         terms::{Abilities, Terms},
     },
 };
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, Time};
 
 use super::scene::*;
-use crate::support::{log::Outcome, sentence::Given, *};
+use crate::support::{
+    log::{Log, Outcome},
+    sentence::Given,
+    *,
+};
 
 const HOUR: u64 = 3_600_000;
+const TWO_HOURS: std::time::Duration = std::time::Duration::from_secs(7_200);
 const USED_UP: GpuHoursExceeded = GpuHoursExceeded {
     limit: 2,
     used: 2 * HOUR,
@@ -125,11 +131,10 @@ fn a_worker_with_a_gpu_does_not_take_the_job_of_somebody_without_hours() {
     assert!(matches!(log.run(&lease("cpu"), &worker(), NOW), Outcome::Done(_)));
 }
 
-/// What is counted is what is metered, whoever ends the attempt.
+/// What is counted is what is metered, whoever ends the attempt, and in the months that it lies in.
 #[test]
 fn the_time_of_an_attempt_is_counted_with_its_end() {
-    let since = NOW - Duration::hours(2);
-    let leased = |gpu| JobEvent::Leased {
+    let leased = |gpu, since| JobEvent::Leased {
         attempt: 1,
         worker: WORKER,
         worker_name: "host/gpu".into(),
@@ -140,12 +145,44 @@ fn the_time_of_an_attempt_is_counted_with_its_end() {
         code: "X".into(),
         message: "x".into(),
     };
-    for gpu in [true, false] {
-        let mut log = a_job([leased(gpu), started(1)]).log;
+    let after = |gpu, since| {
+        let mut log = a_job([leased(gpu, since), started(1)]).log;
         log.run(&report(1, failure.clone()), &worker(), NOW);
-        let left = log
-            .state::<QuotaLedger>(ADA)
-            .gpu_hours_left(&ada_with_two_hours().quotas(), NOW);
-        assert_eq!(left, if gpu { Err(USED_UP) } else { Ok(()) });
-    }
+        log.state::<QuotaLedger>(ADA)
+            .gpu_hours_left(&ada_with_two_hours().quotas(), NOW)
+    };
+    let since = NOW - Duration::hours(2);
+    assert_eq!(after(true, since), Err(USED_UP));
+    assert_eq!(after(false, since), Ok(Some(TWO_HOURS)));
+    let first = NOW.replace_day(1).expect("a day").replace_time(Time::MIDNIGHT);
+    let used = u64::try_from((NOW - first).whole_milliseconds()).expect("of this month");
+    let exceeded = GpuHoursExceeded { limit: 2, used };
+    assert_eq!(after(true, first - Duration::hours(9)), Err(exceeded));
+}
+
+/// An attempt counts while it is under way, and once when it has ended.
+#[test]
+fn an_attempt_under_way_counts_from_its_lease() {
+    let mut log = given().a_workshop().stream::<Job>(JOB, [queued()]).log;
+    let left = |log: &Log, at| {
+        log.state::<QuotaLedger>(ADA)
+            .gpu_hours_left(&ada_with_two_hours().quotas(), at)
+    };
+    let Outcome::Done(_) = log.run(&lease("cuda"), &worker(), NOW) else {
+        panic!("it is leased");
+    };
+    assert_eq!(left(&log, NOW + Duration::hours(1)), Ok(Some(TWO_HOURS / 2)));
+    let later = NOW + Duration::hours(2);
+    assert_eq!(left(&log, later), Err(USED_UP));
+    let interrupt = InterruptJob {
+        job: JOB,
+        attempt: 1,
+        cause: USED_UP.to_string(),
+        counts: false,
+    };
+    let Outcome::Done(_) = log.run(&interrupt, &worker(), later) else {
+        panic!("it is interrupted");
+    };
+    assert_eq!(left(&log, later + Duration::hours(1)), Err(USED_UP));
+    assert_eq!(log.state::<Job>(JOB).state, JobState::Queued);
 }
