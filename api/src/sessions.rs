@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    aggregate::{Aggregate, decode},
+    aggregate::{Aggregate, decode, load},
     event_store::Position,
     execute::ExecuteError,
     id::{SessionId, UserId},
@@ -103,12 +103,8 @@ pub async fn claims_of(app: &App, user: UserId) -> Result<(ClaimKey, ClaimKey), 
 
 /// An aggregate as the log has it now.
 async fn folded<A: Aggregate>(app: &App, key: impl std::fmt::Display) -> Result<A, SessionError> {
-    let events = app.ports.store.load(&A::stream(key), 0).await;
-    let mut state = A::default();
-    for event in &events.map_err(|error| unavailable(&error))? {
-        state.evolve(&decode(event).map_err(|error| unavailable(&error))?);
-    }
-    Ok(state)
+    let loaded = load::<A>(app.ports.store.as_ref(), key).await;
+    Ok(loaded.map_err(|error| unavailable(&error))?.state)
 }
 
 /// Slows down whoever tries too often from one address (RL-3).

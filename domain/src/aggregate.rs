@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
-    event_store::{NewEvent, RecordedEvent, StreamId},
+    event_store::{EventStore, NewEvent, Position, RecordedEvent, StoreError, StreamId},
     personal::KindFields,
     upcast::{self, Upcaster},
 };
@@ -156,4 +156,53 @@ pub trait Aggregate: Default + Clone + Send + Sync + 'static {
     fn stream(key: impl std::fmt::Display) -> StreamId {
         StreamId::new(Self::CATEGORY, &key.to_string())
     }
+}
+
+/// An aggregate as the log has it.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded<A> {
+    /// What its facts fold into; the default where nothing is recorded.
+    pub state: A,
+    /// The position of its first fact; `None` where nothing is recorded.
+    pub first: Option<Position>,
+    /// The position of its last fact; [`Position::default`] where nothing is recorded.
+    pub last: Position,
+}
+
+/// Why an aggregate could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The log does not answer, or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It holds what this build cannot read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl LoadError {
+    /// Whether trying again may help.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)))
+    }
+}
+
+/// Reads an aggregate from the log itself, so always as of now. For those who only look: a command names what it
+/// reads, and is checked against it ([`crate::execute`]).
+///
+/// # Errors
+/// See [`LoadError`].
+pub async fn load<A: Aggregate>(
+    store: &dyn EventStore,
+    key: impl std::fmt::Display,
+) -> Result<Loaded<A>, LoadError> {
+    let events = store.load(&A::stream(key), 0).await?;
+    let mut loaded = Loaded::<A>::default();
+    for event in &events {
+        loaded.state.evolve(&decode(event)?);
+        loaded.first = loaded.first.or(Some(event.position));
+        loaded.last = event.position;
+    }
+    Ok(loaded)
 }

@@ -21,7 +21,6 @@ pub mod devices;
 mod end;
 mod folders;
 mod heart;
-mod history;
 mod presence;
 pub mod queue;
 pub mod reaper;

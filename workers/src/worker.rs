@@ -6,7 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use domain::{
-    aggregate::Aggregate,
+    aggregate::{Aggregate, LoadError, Loaded, load},
     authz::Principal,
     event_store::{Filter, Metadata, RecordedEvent, StoreError},
     execute::{ExecuteError, execute},
@@ -27,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     end::End,
     folders,
-    history::{self, HistoryError, RecordedJob},
     presence::{self, Presence},
     reaper,
     run::{self, Attempt},
@@ -82,7 +81,7 @@ enum TakeError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
-    History(#[from] HistoryError),
+    Load(#[from] LoadError),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error("the job {0} could not be leased: {1}")]
@@ -94,7 +93,7 @@ enum TakeError {
 impl TakeError {
     /// Whether this one job is to blame, and others can be taken.
     fn blames_the_job(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::History(HistoryError::Decode(_)))
+        matches!(self, Self::Unreadable(_) | Self::Load(LoadError::Decode(_)))
     }
 }
 
@@ -237,7 +236,7 @@ impl Worker {
     /// Leases one job; `None` when it does not wait or another worker was faster.
     async fn lease(&self, job: JobId) -> Result<Option<Attempt>, TakeError> {
         let store = self.parts.ports.store.as_ref();
-        let recorded = history::job(store, job).await?.job;
+        let recorded = load::<Job>(store, job).await?.state;
         let Some(order) = recorded.order.filter(|_| recorded.state == JobState::Queued) else {
             return Ok(None);
         };
@@ -264,7 +263,7 @@ impl Worker {
         let outcome = execute(&self.parts.ports, &principal, &meta, &command).await;
         fail::fail_point!("lease.recorded");
         // The log decides, whatever the answer was: it may have been lost on its way.
-        let leased = history::job(store, job).await?;
+        let leased = load(store, job).await?;
         match (self.attempt(job, leased), outcome) {
             (Some(attempt), _) => Ok(Some(attempt)),
             (None, Ok(_) | Err(ExecuteError::Busy)) => Ok(None),
@@ -280,7 +279,7 @@ impl Worker {
     }
 
     /// The attempt, if this worker has the job.
-    fn attempt(&self, id: JobId, RecordedJob { job, position }: RecordedJob) -> Option<Attempt> {
+    fn attempt(&self, id: JobId, Loaded { state: job, last, .. }: Loaded<Job>) -> Option<Attempt> {
         let mine = job.state.is_leased() && job.worker == Some(self.id);
         let longest = job.order.as_ref().and_then(|order| order.terms.max_run_seconds);
         let left = longest.map(|seconds| {
@@ -297,7 +296,7 @@ impl Worker {
             worker_name: self.name.clone(),
             order: job.order.filter(|_| mine)?,
             checkpoint: job.checkpoint,
-            since: position,
+            since: last,
         })
     }
 
@@ -326,8 +325,8 @@ fn job_of(event: &RecordedEvent) -> Option<JobId> {
 
 /// Removes what nobody needs of a job, if it has ended. What fails now is done by the next sweep.
 async fn tidy(parts: &WorkerParts, job: JobId) {
-    let (state, latest) = match history::job(parts.ports.store.as_ref(), job).await {
-        Ok(recorded) => (recorded.job.state, recorded.job.attempt),
+    let (state, latest) = match load::<Job>(parts.ports.store.as_ref(), job).await {
+        Ok(Loaded { state: job, .. }) => (job.state, job.attempt),
         Err(error) => return tracing::warn!(%job, %error, "the folder of a job is not tidied yet"),
     };
     if !state.is_final() {

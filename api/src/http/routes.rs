@@ -194,6 +194,12 @@ enum Failed<R> {
     Other(Problem),
 }
 
+/// What the log holds could not be read.
+fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "the log could not be read for an answer");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the log cannot be read at present, try again")
+}
+
 /// What is not there, or not for the caller.
 fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND).detail("not found")

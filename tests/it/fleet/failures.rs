@@ -14,6 +14,8 @@ use domain::{
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
+use tests::harness::facts::record;
+
 use super::ground::{Ground, base_fixture};
 
 /// The files below `folder`.
@@ -256,7 +258,7 @@ async fn older_worker(ground: &Ground) {
         engine: 1,
         labels: ["cpu".to_owned()].into(),
     });
-    ground.record::<Worker>(worker, &registered).await;
+    record::<Worker>(&ground.database.url, worker, &registered).await;
     let mut connection = PgConnection::connect(&ground.database.url)
         .await
         .expect("a connection");

@@ -6,7 +6,7 @@ use domain::{
     id::UserId,
 };
 use serde_json::{Value, json};
-use tests::harness::servers::WorkerProcess;
+use tests::harness::{facts::record, servers::WorkerProcess};
 
 use super::ground::Ground;
 
@@ -20,7 +20,7 @@ async fn use_up(ground: &Ground, milliseconds: u64) {
         milliseconds,
         item: "job_before/1".to_owned(),
     };
-    ground.record::<QuotaLedger>(owner, &taken).await;
+    record::<QuotaLedger>(&ground.database.url, owner, &taken).await;
 }
 
 fn on_a_gpu(input: &mut Value) {

@@ -2,17 +2,9 @@
 
 use std::{
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use domain::{
-    aggregate::{Aggregate, encode},
-    clock::SystemClock,
-    event_store::{Append, EventStore, Expected, Metadata, StreamWrite},
-    id::{Ids, SystemIds},
-};
-use event_store::postgres::{PostgresEventStore, Settings};
 use serde_json::{Value, json};
 use tests::harness::{
     Client, Database, Feed, database, people,
@@ -79,27 +71,6 @@ impl Ground {
         let mut worker = WorkerProcess::beside(&self.door.data, room, &self.database.url).expect("a worker");
         worker.start().expect("it starts");
         worker
-    }
-
-    /// Records a fact that no command of this build would: of the past, or of another build.
-    pub(super) async fn record<A: Aggregate>(&self, key: impl std::fmt::Display, event: &A::Event) {
-        let options = event_store::postgres::address(&self.database.url).expect("a URL");
-        let store = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock))
-            .await
-            .expect("it starts");
-        let append = Append {
-            writes: vec![StreamWrite {
-                stream: A::stream(key),
-                expected: Expected::Any,
-                events: vec![encode(SystemIds.next(), event).expect("an event")],
-            }],
-            meta: Metadata {
-                actor: "system:test".to_owned(),
-                ..Metadata::default()
-            },
-        };
-        store.append(append).await.expect("recorded");
-        store.close(Duration::from_secs(5)).await;
     }
 
     pub(super) fn worker(&self) -> WorkerProcess {

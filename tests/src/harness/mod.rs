@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+pub mod facts;
 pub mod feed;
 pub mod people;
 pub mod processes;

@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use domain::{
-    access::quota::{GpuHoursExceeded, Quotas},
+    access::quota::{GpuHoursExceeded, QuotaLedger, Quotas},
+    aggregate::{LoadError, load},
     id::UserId,
 };
 
-use crate::{history, settings::WorkerParts};
+use crate::settings::WorkerParts;
 
 /// How long is waited at most until the hours are looked at again: other attempts of the owner begin and end
 /// meanwhile, and an administrator changes the quota.
@@ -40,7 +41,7 @@ async fn left(
     parts: &WorkerParts,
     owner: UserId,
     quotas: &Quotas,
-) -> Result<Result<Option<Duration>, GpuHoursExceeded>, history::HistoryError> {
-    let ledger = history::ledger(parts.ports.store.as_ref(), owner).await?;
-    Ok(ledger.gpu_hours_left(quotas, parts.ports.clock.now()))
+) -> Result<Result<Option<Duration>, GpuHoursExceeded>, LoadError> {
+    let ledger = load::<QuotaLedger>(parts.ports.store.as_ref(), owner).await?;
+    Ok(ledger.state.gpu_hours_left(quotas, parts.ports.clock.now()))
 }

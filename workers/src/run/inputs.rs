@@ -5,8 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use domain::{
+    aggregate::{Aggregate, LoadError, decode},
     event_store::EventStore,
+    id::ModelId,
     jobs::job::{BaseUse, DatasetUse},
+    models::model::{Model, ModelEvent},
 };
 use futures::TryStreamExt;
 use ml::data::source::DatasetFile;
@@ -14,7 +17,7 @@ use objects::{Key, Objects, ObjectsError};
 use tokio::io::AsyncWriteExt;
 
 use super::{patience::Patience, specification};
-use crate::{end::End, folders::AttemptFolder, history};
+use crate::{end::End, folders::AttemptFolder};
 
 /// A base model on this machine.
 pub(super) struct Base {
@@ -55,7 +58,7 @@ pub(super) async fn base(
             "the base model is not recorded; start the job with another one",
         )
     };
-    let (model, name) = history::model(store, wanted.version.model)
+    let (model, name) = model(store, wanted.version.model)
         .await
         .map_err(|error| End::lost(format!("cannot {READ}: {error}")))?;
     let version = model.version(Some(wanted.version.version)).ok_or_else(unknown)?;
@@ -79,6 +82,19 @@ pub(super) async fn base(
 /// The key of an artefact as the log names it.
 pub(super) fn artifact_key(recorded: &str) -> Result<Key, ObjectsError> {
     Key::artifact(recorded.strip_prefix("artifacts/").unwrap_or(recorded))
+}
+
+/// A model and its name, as recorded.
+async fn model(store: &dyn EventStore, id: ModelId) -> Result<(Model, String), LoadError> {
+    let (mut model, mut named) = (Model::default(), String::new());
+    for event in store.load(&Model::stream(id), 0).await? {
+        let event = decode::<ModelEvent>(&event)?;
+        if let ModelEvent::Registered { name, .. } = &event {
+            named.clone_from(name);
+        }
+        model.evolve(&event);
+    }
+    Ok((model, named))
 }
 
 async fn file(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<PathBuf, End> {

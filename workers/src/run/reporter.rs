@@ -9,6 +9,7 @@ use std::{
 };
 
 use domain::{
+    aggregate::load,
     authz::Principal,
     event_store::{Metadata, StoreError},
     execute::{Command, ExecuteError, Ports, execute},
@@ -22,7 +23,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{end::End, history};
+use crate::end::End;
 
 /// Waits between tries: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -115,9 +116,9 @@ impl Reporter {
                 Tried::Refused if !unknown => return Err(End::TakenAway),
                 Tried::Refused | Tried::Unknown => unknown = true,
             }
-            match history::job(self.ports.store.as_ref(), self.job).await {
-                Ok(recorded) if shown(&recorded.job) => return Ok(()),
-                Ok(recorded) if !self.holds(&recorded.job) => return Err(End::TakenAway),
+            match load::<Job>(self.ports.store.as_ref(), self.job).await {
+                Ok(recorded) if shown(&recorded.state) => return Ok(()),
+                Ok(recorded) if !self.holds(&recorded.state) => return Err(End::TakenAway),
                 Ok(_) => {}
                 Err(error) if error.passes() => {}
                 Err(error) => return Err(End::lost(format!("the job cannot be read: {error}"))),

@@ -3,7 +3,7 @@
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
 use domain::{
     access::quota::QuotaLedger,
-    aggregate::{Aggregate, decode},
+    aggregate::{LoadError, load},
     jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms},
 };
 use projections::jobs::{
@@ -176,15 +176,12 @@ impl Job {
         let Some(quotas) = quotas else {
             return Ok(None);
         };
-        let events = app
-            .ports
-            .store
-            .load(&QuotaLedger::stream(self.0.owner_id), 0)
-            .await;
-        let mut ledger = QuotaLedger::default();
-        for event in events.map_err(|error| coded("UNAVAILABLE", error.to_string()))? {
-            ledger.evolve(&decode(&event)?);
-        }
+        let ledger = load::<QuotaLedger>(app.ports.store.as_ref(), self.0.owner_id).await;
+        let ledger = match ledger {
+            Ok(loaded) => loaded.state,
+            Err(LoadError::Store(error)) => return Err(coded("UNAVAILABLE", error.to_string())),
+            Err(LoadError::Decode(error)) => return Err(error.into()),
+        };
         let left = ledger.gpu_hours_left(&quotas, app.now());
         Ok(left.err().map(|exceeded| exceeded.to_string()))
     }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    aggregate::{Aggregate, decode},
+    aggregate::load,
     audit::sensitive_read::DownloadDataset,
     authz::{Action, Requirement, permit},
     datasets::{
@@ -24,7 +24,7 @@ use objects::Key;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
-use super::{Failed, Routes, SignedIn, not_found, run};
+use super::{Failed, Routes, SignedIn, not_found, run, unreadable};
 use crate::{
     app::{App, Caller, PATIENCE},
     http::problem::Problem,
@@ -60,27 +60,14 @@ struct Uploaded {
 }
 
 /// The dataset as recorded.
-async fn load(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
-    let failed = |error: &dyn std::fmt::Display| {
-        tracing::error!(%error, "a dataset could not be loaded");
-        Problem::internal()
-    };
-    let events = app
-        .ports
-        .store
-        .load(&Dataset::stream(dataset), 0)
-        .await
-        .map_err(|error| failed(&error))?;
-    let mut state = Dataset::default();
-    for event in &events {
-        state.evolve(&decode(event).map_err(|error| failed(&error))?);
-    }
-    Ok(state)
+async fn recorded(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
+    let loaded = load::<Dataset>(app.ports.store.as_ref(), dataset).await;
+    Ok(loaded.map_err(|error| unreadable(&error))?.state)
 }
 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
 async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
-    let resource = load(app, dataset).await?.resource(dataset);
+    let resource = recorded(app, dataset).await?.resource(dataset);
     let requirement = Requirement::one(Action::DatasetsUpdate, resource);
     permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
         domain::authz::Concealment::NotFound => not_found(),
@@ -140,7 +127,7 @@ pub async fn upload(
         tracing::warn!(%error, "read models are behind after an upload");
     }
     fail::fail_point!("upload.recorded");
-    let recorded = load(app, dataset).await?;
+    let recorded = recorded(app, dataset).await?;
     let version = recorded
         .versions
         .iter()
@@ -198,7 +185,7 @@ pub async fn download(
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
     }
-    let recorded = load(app, dataset).await?;
+    let recorded = recorded(app, dataset).await?;
     let found = recorded.version(Some(version)).ok_or_else(not_found)?;
     let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
     serve(app, &key, &found.sha256, &headers).await

@@ -12,7 +12,7 @@ use axum::{
     response::Response,
 };
 use domain::{
-    aggregate::{Aggregate, DecodeError, decode},
+    aggregate::{Aggregate, DecodeError, decode, load},
     authz::{Action, Concealment, Requirement, permit},
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::JobId,
@@ -25,7 +25,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Routes, SignedIn, not_found};
+use super::{Routes, SignedIn, not_found, unreadable};
 use crate::{
     app::{App, Caller},
     graphql::job_feed::describe,
@@ -161,12 +161,7 @@ pub async fn log(
     let app = &routes.app;
     let job: JobId = job.parse().map_err(|_| not_found())?;
     let began = admit(app, &caller, job).await?;
-    let end = app
-        .ports
-        .store
-        .head()
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let end = app.ports.store.head().await.map_err(|error| unreadable(&error))?;
     let reader = Reader {
         app: app.clone(),
         filter: Filter {
@@ -192,25 +187,16 @@ pub async fn log(
     Ok(response)
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> Problem {
-    tracing::error!(%error, "the log of a job could not be read");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the log cannot be read at present, try again")
-}
-
 /// Where the job begins in the log, if the caller may read it.
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
-    let events = app.ports.store.load(&Job::stream(id), 0).await;
-    let events = events.map_err(|error| unavailable(&error))?;
-    let mut job = Job::default();
-    for event in &events {
-        job.evolve(&decode(event).map_err(|error| unavailable(&error))?);
-    }
-    let requirement = Requirement::one(Action::TrainingRead, job.resource(id));
+    let job = load::<Job>(app.ports.store.as_ref(), id).await;
+    let job = job.map_err(|error| unreadable(&error))?;
+    let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
     permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
         Concealment::NotFound => not_found(),
         _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
     })?;
-    events.first().map(|event| event.position).ok_or_else(not_found)
+    job.first.ok_or_else(not_found)
 }
 
 struct Reader {
