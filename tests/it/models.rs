@@ -1,7 +1,13 @@
 //! Base models from outside: imported, trained on, or refused by name.
 
+use std::path::PathBuf;
+
+use domain::{
+    access::quota::{LedgerEvent, QuotaLedger},
+    id::UserId,
+};
 use serde_json::json;
-use tests::harness::{Answer, Client, Feed, TestApp, TestOptions};
+use tests::harness::{Answer, Client, Feed, TestApp, TestOptions, facts::record};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
 
@@ -82,6 +88,61 @@ async fn what_is_no_model_in_the_folder_is_refused() {
     let viewer = app.person("vic", "guest").await;
     assert_eq!(import(&viewer, "broken").await.code(), Some("FORBIDDEN"));
     app.stop().await;
+}
+
+/// DS-3: what is imported counts, and what does not fit leaves nothing.
+#[tokio::test]
+async fn a_base_that_does_not_fit_the_storage_is_refused() {
+    let app = app(FIXTURES, 0).await;
+    let ada = app.person("ada", "engineer_i").await;
+    let imported = import(&ada, "base").await;
+    assert_eq!(imported.user_codes("importModel"), [""; 0]);
+    let bytes: u64 = ["config.json", "model.safetensors", "tokenizer.json"]
+        .iter()
+        .map(|name| {
+            std::fs::metadata(format!("{FIXTURES}/base/{name}"))
+                .expect("a file")
+                .len()
+        })
+        .sum();
+    let query = "query($u: ID!) { access(userId: $u) { usage { storageBytes } } }";
+    let told = app.admin.run(query, json!({ "u": ada.user_id })).await;
+    let used = told.data("access")["usage"]["storageBytes"].as_str();
+    let used: u64 = used.and_then(|used| used.parse().ok()).expect("a number");
+    assert!(used >= bytes, "{used} of at least {bytes}");
+
+    let objects = || {
+        let stored = std::fs::read_dir(app.data_dir.join("objects/artifacts/imported")).expect("a folder");
+        stored
+            .map(|entry| entry.expect("an entry").path())
+            .filter(holds_files)
+            .count()
+    };
+    assert_eq!(objects(), 1);
+    let ledger: UserId = ada.user_id.parse().expect("an id");
+    let taken = LedgerEvent::StorageTaken {
+        bytes: 100_000_000_000 - used - (bytes - 1),
+        item: "dst_before/1".to_owned(),
+    };
+    record::<QuotaLedger>(&app.database_url, ledger, &taken).await;
+    let refused = import(&ada, "base").await;
+    assert_eq!(
+        refused.user_codes("importModel"),
+        ["QUOTA_EXCEEDED"],
+        "{refused:?}"
+    );
+    let said = refused.data("importModel")["userErrors"][0]["message"].to_string();
+    assert!(said.contains("storage quota"), "{said}");
+    assert_eq!(objects(), 1, "nothing is left of it");
+    app.stop().await;
+}
+
+fn holds_files(folder: &PathBuf) -> bool {
+    let mut below = std::fs::read_dir(folder).expect("a folder");
+    below.any(|entry| {
+        let path = entry.expect("an entry").path();
+        path.is_file() || holds_files(&path)
+    })
 }
 
 /// Importing is off unless an operator has named a folder.

@@ -43,4 +43,8 @@ pub trait ModelImporter: Send + Sync {
     /// # Errors
     /// See [`ImportError`].
     async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError>;
+
+    /// Deletes what [`Self::import`] stored of a `model` that was refused after all. A file that cannot be deleted is
+    /// named in the process's log.
+    async fn discard(&self, model: ModelId, version: &ModelVersion);
 }

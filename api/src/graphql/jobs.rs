@@ -68,7 +68,7 @@ fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
             vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
         }
-        StartJobRefusal::Quota(_) | StartJobRefusal::Storage { .. } | StartJobRefusal::GpuHours(_) => {
+        StartJobRefusal::Quota(_) | StartJobRefusal::Storage(_) | StartJobRefusal::GpuHours(_) => {
             vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)]
         }
         StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {

@@ -289,6 +289,8 @@ pub enum ModelsErrorCode {
     NotFound,
     /// The files are not a model that can be trained on.
     NotAModel,
+    /// They do not fit the owner's storage quota.
+    QuotaExceeded,
 }
 
 /// A base model in a folder of the server.
@@ -315,6 +317,25 @@ pub struct ImportModelPayload {
     pub position: Option<Long>,
     /// Everything that was wrong.
     pub user_errors: Vec<Fault<ModelsErrorCode>>,
+}
+
+fn faults(refusal: RegisterModelRefusal) -> Vec<Fault<ModelsErrorCode>> {
+    match refusal {
+        RegisterModelRefusal::Text(problems) => {
+            let fault = |problem: domain::text::TextProblem| {
+                Fault::of(problem.field, problem.message, ModelsErrorCode::Invalid)
+            };
+            problems.0.into_iter().map(fault).collect()
+        }
+        RegisterModelRefusal::Storage(exceeded) => vec![Fault::of(
+            "folder",
+            exceeded.to_string(),
+            ModelsErrorCode::QuotaExceeded,
+        )],
+        RegisterModelRefusal::IdTaken => {
+            vec![Fault::whole(refusal.to_string(), ModelsErrorCode::Invalid)]
+        }
+    }
 }
 
 /// Changes of models.
@@ -356,14 +377,12 @@ impl ModelsMutation {
         };
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
-            Outcome::Refused(RegisterModelRefusal::Text(problems)) => {
-                let fault = |problem: domain::text::TextProblem| {
-                    Fault::of(problem.field, problem.message, ModelsErrorCode::Invalid)
-                };
-                return wrong(problems.0.into_iter().map(fault).collect());
-            }
-            Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(reason.to_string(), ModelsErrorCode::Invalid)]);
+            Outcome::Refused(refusal) => {
+                // An id that nobody else could have made is taken: by this very model, and the answer was lost.
+                if refusal != RegisterModelRefusal::IdTaken {
+                    app.importer.discard(model, &command.version).await;
+                }
+                return wrong(faults(refusal));
             }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
         };

@@ -117,6 +117,18 @@ pub struct GpuHoursExceeded {
     pub used: u64,
 }
 
+/// A storage quota that is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
+pub struct StorageExceeded {
+    /// Bytes that the owner may store.
+    pub limit: u64,
+    /// Bytes stored.
+    pub used: u64,
+    /// What was to be added.
+    pub wanted: u64,
+}
+
 /// Milliseconds.
 const HOUR: u64 = 3_600_000;
 
@@ -313,11 +325,19 @@ impl QuotaLedger {
         }
     }
 
-    /// Whether `bytes` more fit the storage quota: the limit and the use in bytes when they do not.
-    #[must_use]
-    pub fn storage_exceeded(&self, quotas: &Quotas, bytes: u64) -> Option<(u64, u64)> {
-        let limit = u64::from(quotas.storage_gb?) * 1_000_000_000;
-        (self.bytes.saturating_add(bytes) > limit).then_some((limit, self.bytes))
+    /// Whether `wanted` bytes more fit the storage quota.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn storage_left(&self, quotas: &Quotas, wanted: u64) -> Result<(), StorageExceeded> {
+        let limit = quotas.storage_gb.map(|limit| u64::from(limit) * 1_000_000_000);
+        let used = self.bytes;
+        match limit {
+            Some(limit) if used.saturating_add(wanted) > limit => {
+                Err(StorageExceeded { limit, used, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

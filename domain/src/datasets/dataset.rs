@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Format, Summary};
 use crate::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
+    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, StorageExceeded},
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},
@@ -134,15 +134,8 @@ pub enum DatasetRefusal {
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
     /// DS-3: the bytes do not fit the owner's storage quota.
-    #[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
-    StorageExceeded {
-        /// The limit in bytes.
-        limit: u64,
-        /// The use in bytes.
-        used: u64,
-        /// What was to be added.
-        wanted: u64,
-    },
+    #[error(transparent)]
+    Storage(#[from] StorageExceeded),
     /// The id belongs to another dataset.
     #[error("this id is already used")]
     IdTaken,
@@ -247,14 +240,9 @@ impl Command for AddDatasetVersion {
             return Ok(Changes::none());
         }
         let ledger: QuotaLedger = world.get(owner);
-        if let Some((limit, used)) = ledger.storage_exceeded(&context.principal.quotas(), self.bytes) {
-            return Err(DatasetRefusal::StorageExceeded {
-                limit,
-                used,
-                wanted: self.bytes,
-            }
-            .into());
-        }
+        ledger
+            .storage_left(&context.principal.quotas(), self.bytes)
+            .map_err(DatasetRefusal::Storage)?;
         let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
         let added = DatasetEvent::VersionAdded(Version {
             version: number,

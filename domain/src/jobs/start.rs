@@ -8,7 +8,7 @@ use super::{
     terms::{self, Terms},
 };
 use crate::{
-    access::quota::{GpuHoursExceeded, LedgerEvent, Quota, QuotaExceeded, QuotaLedger},
+    access::quota::{GpuHoursExceeded, LedgerEvent, Quota, QuotaExceeded, QuotaLedger, StorageExceeded},
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},
@@ -49,16 +49,9 @@ pub enum StartJobRefusal {
     /// QU-1: it demands a GPU, and the hours of the month are used up.
     #[error(transparent)]
     GpuHours(#[from] GpuHoursExceeded),
-    /// DS-3: results have used the storage up, or a merged model would.
-    #[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
-    Storage {
-        /// Bytes that the owner may store.
-        limit: u64,
-        /// Bytes stored.
-        used: u64,
-        /// Bytes that the merged model will take at least; 0 when none was asked for.
-        wanted: u64,
-    },
+    /// DS-3: results have used the storage up, or a merged model would, which takes as much as its base at least.
+    #[error(transparent)]
+    Storage(#[from] StorageExceeded),
     /// The id belongs to another job.
     #[error("this id is already used")]
     IdTaken,
@@ -211,10 +204,7 @@ impl StartJob {
             base.version(number).map_or(0, ModelVersion::bytes)
         });
         let ledger: QuotaLedger = world.get(self.owner);
-        match ledger.storage_exceeded(&context.principal.quotas(), wanted) {
-            Some((limit, used)) => Err(StartJobRefusal::Storage { limit, used, wanted }),
-            None => Ok(()),
-        }
+        Ok(ledger.storage_left(&context.principal.quotas(), wanted)?)
     }
 
     fn dataset(&self, world: &World) -> Result<DatasetUse, StartJobRefusal> {

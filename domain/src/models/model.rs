@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::quota::{LedgerEvent, QuotaLedger, StorageExceeded},
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},
@@ -247,6 +248,9 @@ pub enum RegisterModelRefusal {
     /// Texts are too long or empty.
     #[error(transparent)]
     Text(#[from] TextProblems),
+    /// DS-3: the files do not fit the owner's storage quota.
+    #[error(transparent)]
+    Storage(#[from] StorageExceeded),
     /// The id belongs to another model.
     #[error("this id is already used")]
     IdTaken,
@@ -273,19 +277,28 @@ impl Command for RegisterModel {
     type Refusal = RegisterModelRefusal;
 
     fn reads(&self, _: &World, reads: &mut Reads) {
-        reads.read::<Model>(self.model);
+        reads.read::<Model>(self.model).read::<QuotaLedger>(self.owner);
     }
 
     fn requires(&self, _: &World) -> Requirement {
         Requirement::one(Action::ModelsCreate, Resource::kind("models"))
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<RegisterModelRefusal> {
+    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
         if world.get::<Model>(self.model).owner.is_some() {
             return Err(RegisterModelRefusal::IdTaken.into());
         }
         let Label { name, description } =
             Label::try_new(&self.name, &self.description).map_err(RegisterModelRefusal::Text)?;
+        let bytes = self.version.bytes();
+        let ledger: QuotaLedger = world.get(self.owner);
+        ledger
+            .storage_left(&context.principal.quotas(), bytes)
+            .map_err(RegisterModelRefusal::Storage)?;
+        let stored = LedgerEvent::StorageTaken {
+            bytes,
+            item: format!("{}/{}", self.model, self.version.version),
+        };
         let registered = ModelEvent::Registered {
             model: self.model,
             owner: self.owner,
@@ -295,6 +308,7 @@ impl Command for RegisterModel {
             visibility: self.visibility,
         };
         Ok(Changes::record::<Model>(self.model, &registered)
-            .and::<Model>(self.model, &ModelEvent::VersionAdded(self.version.clone())))
+            .and::<Model>(self.model, &ModelEvent::VersionAdded(self.version.clone()))
+            .and::<QuotaLedger>(self.owner, &stored))
     }
 }

@@ -1,7 +1,7 @@
 //! Datasets and their versions.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, Quotas},
+    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, Quotas, StorageExceeded},
     authz::{Concealment, Visibility},
     datasets::{
         dataset::{AddDatasetVersion, CreateDataset, Dataset, DatasetEvent, DatasetRefusal, Version},
@@ -172,11 +172,11 @@ fn the_last_byte_of_the_storage_quota_can_be_used_and_no_more() {
             ..add("second")
         })
         .by(one_gigabyte())
-        .then_refused(DatasetRefusal::StorageExceeded {
+        .then_refused(DatasetRefusal::Storage(StorageExceeded {
             limit: 1_000_000_000,
             used: 999_999_000,
             wanted: 1_001,
-        });
+        }));
 }
 
 /// DS-3: sizes near the end of the number range do not wrap around into the quota.
@@ -195,10 +195,7 @@ fn an_absurd_size_is_refused() {
             NOW,
         );
     assert!(
-        matches!(
-            &outcome,
-            Outcome::Refused(DatasetRefusal::StorageExceeded { .. }, _)
-        ),
+        matches!(&outcome, Outcome::Refused(DatasetRefusal::Storage(_), _)),
         "{outcome:?}"
     );
 }

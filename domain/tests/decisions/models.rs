@@ -1,11 +1,17 @@
 //! Models.
 
 use domain::{
+    access::quota::{LedgerEvent, QuotaLedger, Quotas, StorageExceeded},
     authz::{Concealment, Visibility},
     models::model::{Model, ModelEvent, ModelKind, RegisterModel, RegisterModelRefusal},
 };
 
 use crate::support::{log::Outcome, *};
+
+fn stored(bytes: u64, item: &str) -> LedgerEvent {
+    let item = item.to_owned();
+    LedgerEvent::StorageTaken { bytes, item }
+}
 
 fn register() -> RegisterModel {
     RegisterModel {
@@ -24,7 +30,35 @@ fn a_base_model_is_registered_with_its_first_version() {
     given().when(register()).by(ada()).then_records([
         fact::<Model>(BASE, &base_registered(ModelKind::Full, Visibility::Public)),
         fact::<Model>(BASE, &ModelEvent::VersionAdded(imported())),
+        fact::<QuotaLedger>(ADA, &stored(10, &format!("{BASE}/1"))),
     ]);
+}
+
+/// DS-3
+#[test]
+fn a_base_model_that_does_not_fit_the_storage_is_refused() {
+    let one_gigabyte = with_quotas(
+        ada(),
+        Quotas {
+            storage_gb: Some(1),
+            ..Quotas::UNLIMITED
+        },
+    );
+    let full = |bytes| given().stream::<QuotaLedger>(ADA, [stored(bytes, "old")]);
+    // The base has 10 bytes.
+    let mut fits = full(999_999_990).log;
+    assert!(matches!(
+        fits.run(&register(), &one_gigabyte, NOW),
+        Outcome::Done(_)
+    ));
+    full(999_999_991)
+        .when(register())
+        .by(one_gigabyte)
+        .then_refused(RegisterModelRefusal::Storage(StorageExceeded {
+            limit: 1_000_000_000,
+            used: 999_999_991,
+            wanted: 10,
+        }));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl ModelImporter for FolderImporter {
             tracing::error!(%error, "a model could not be stored");
             ImportError::Storage
         };
-        let place = format!("imported/{model}/1");
+        let place = place(model);
         let key = Key::artifact(&place).map_err(failed)?;
         let stored = self.objects.put_dir(&key, &files).await.map_err(failed)?;
         let files: Vec<ModelFile> = stored
@@ -87,4 +87,22 @@ impl ModelImporter for FolderImporter {
             },
         })
     }
+
+    async fn discard(&self, model: ModelId, version: &ModelVersion) {
+        for file in &version.files {
+            let deleted = match Key::artifact(&place(model)).and_then(|folder| folder.join(&file.name)) {
+                Ok(key) => self.objects.delete(&key).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = deleted {
+                let name = &file.name;
+                tracing::warn!(%model, name, %error, "a file of a refused model is left in the object store");
+            }
+        }
+    }
+}
+
+/// Where the files of an imported model lie among the artifacts.
+fn place(model: ModelId) -> String {
+    format!("imported/{model}/1")
 }

@@ -1,7 +1,7 @@
 //! Merged models besides adapters (MO-3), and what results take of their owner's storage (DS-3).
 
 use domain::{
-    access::quota::{LedgerEvent, QuotaLedger, Quotas},
+    access::quota::{LedgerEvent, QuotaLedger, Quotas, StorageExceeded},
     audit::sensitive_read::{DownloadModelFile, NoSuchContent, ReadEvent, SensitiveReads},
     authz::Concealment,
     jobs::{
@@ -189,11 +189,11 @@ fn a_merged_model_that_cannot_fit_the_storage_is_refused_before() {
     stored(999_999_991)
         .when(with_merged(start_lora()))
         .by(one_gigabyte())
-        .then_refused(StartJobRefusal::Storage {
+        .then_refused(StartJobRefusal::Storage(StorageExceeded {
             limit: 1_000_000_000,
             used: 999_999_991,
             wanted: 10,
-        });
+        }));
     let mut alone = stored(1_000_000_000).log;
     assert!(matches!(
         alone.run(&start_lora(), &one_gigabyte(), NOW),
@@ -202,9 +202,9 @@ fn a_merged_model_that_cannot_fit_the_storage_is_refused_before() {
     stored(1_000_000_001)
         .when(start_lora())
         .by(one_gigabyte())
-        .then_refused(StartJobRefusal::Storage {
+        .then_refused(StartJobRefusal::Storage(StorageExceeded {
             limit: 1_000_000_000,
             used: 1_000_000_001,
             wanted: 0,
-        });
+        }));
 }
