@@ -8,7 +8,7 @@ use domain::{
     access::{
         assignment::{Administrators, Assignments},
         denial::Denials,
-        quota::QuotaLedger,
+        ledger::QuotaLedger,
         role::Role,
     },
     aggregate::{Aggregate, decode},

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use domain::{
-    access::quota::{LedgerEvent, QuotaLedger},
+    access::ledger::{LedgerEvent, QuotaLedger},
     id::UserId,
 };
 use serde_json::json;

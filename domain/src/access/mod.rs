@@ -3,5 +3,6 @@
 pub mod assignment;
 pub mod builtin;
 pub mod denial;
+pub mod ledger;
 pub mod quota;
 pub mod role;

@@ -7,7 +7,8 @@ use crate::{
     access::{
         assignment::{AdministratorsEvent, AssignmentEvent},
         denial::DenialEvent,
-        quota::{LedgerEvent, Quota, Quotas},
+        ledger::LedgerEvent,
+        quota::{Quota, Quotas},
         role::{RoleDefinition, RoleEvent},
     },
     audit::sensitive_read::ReadEvent,

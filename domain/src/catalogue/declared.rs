@@ -8,7 +8,7 @@ use crate::{
     access::{
         assignment::{AdministratorsEvent, AssignmentEvent},
         denial::DenialEvent,
-        quota::LedgerEvent,
+        ledger::LedgerEvent,
         role::RoleEvent,
     },
     aggregate::Event,

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Format, Summary};
 use crate::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{Quota, QuotaExceeded, StorageExceeded},
+    },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},

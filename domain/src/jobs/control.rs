@@ -8,7 +8,10 @@ use super::{
     terms::{self, PRIORITIES},
 };
 use crate::{
-    access::quota::{GpuHoursExceeded, Quota, QuotaExceeded, QuotaLedger},
+    access::{
+        ledger::QuotaLedger,
+        quota::{GpuHoursExceeded, Quota, QuotaExceeded},
+    },
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::JobId,

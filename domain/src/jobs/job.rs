@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 pub use super::event::{JobEvent, RestartFrom};
 use super::{spec::TrainingSpec, terms::Terms};
 use crate::{
-    access::quota::{self, LedgerEvent, QuotaLedger},
+    access::ledger::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
     authz::Resource,
     datasets::format::Format,
@@ -231,7 +231,7 @@ impl Job {
         let (Some((at, gpu)), Some(worker), Some(order)) = (leased, self.worker, &self.order) else {
             return Changes::none();
         };
-        let milliseconds = quota::milliseconds(at, now);
+        let milliseconds = ledger::milliseconds(at, now);
         let metered = JobEvent::Metered {
             attempt: self.attempt,
             worker,
@@ -244,7 +244,7 @@ impl Job {
         if !gpu {
             return closing;
         }
-        let months = quota::by_month(at, now).into_iter();
+        let months = ledger::by_month(at, now).into_iter();
         months.fold(closing, |closing, (month, milliseconds)| {
             let item = gpu_item(id, self.attempt);
             let taken = LedgerEvent::GpuTimeTaken {

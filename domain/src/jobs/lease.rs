@@ -7,7 +7,10 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    access::quota::{GpuHoursExceeded, LedgerEvent, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::GpuHoursExceeded,
+    },
     authz::{self, Action, Principal, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},

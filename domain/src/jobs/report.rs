@@ -8,7 +8,7 @@ use super::{
     start::release,
 };
 use crate::{
-    access::quota::{LedgerEvent, QuotaLedger},
+    access::ledger::{LedgerEvent, QuotaLedger},
     authz::{Requirement, Visibility},
     execute::{Command, Context, Decision, Refused},
     id::JobId,

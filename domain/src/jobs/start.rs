@@ -8,7 +8,10 @@ use super::{
     terms::{self, Terms},
 };
 use crate::{
-    access::quota::{GpuHoursExceeded, LedgerEvent, Quota, QuotaExceeded, QuotaLedger, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{GpuHoursExceeded, Quota, QuotaExceeded, StorageExceeded},
+    },
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
     execute::{Command, Context, Decision},

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::quota::{LedgerEvent, QuotaLedger, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::StorageExceeded,
+    },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
     execute::{Command, Context, Decision},

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::quota::{Quota, QuotaExceeded, QuotaLedger},
+    access::{
+        ledger::QuotaLedger,
+        quota::{Quota, QuotaExceeded},
+    },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},

@@ -1,7 +1,10 @@
 //! Datasets and their versions.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, Quotas, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{Quota, QuotaExceeded, Quotas, StorageExceeded},
+    },
     authz::{Concealment, Visibility},
     datasets::{
         dataset::{AddDatasetVersion, CreateDataset, Dataset, DatasetEvent, DatasetRefusal, Version},

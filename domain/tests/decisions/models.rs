@@ -1,7 +1,10 @@
 //! Models.
 
 use domain::{
-    access::quota::{LedgerEvent, QuotaLedger, Quotas, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{Quotas, StorageExceeded},
+    },
     authz::{Concealment, Visibility},
     models::model::{Model, ModelEvent, ModelKind, RegisterModel, RegisterModelRefusal},
 };

@@ -1,7 +1,10 @@
 //! Projects and experiments.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaExceeded, QuotaLedger, Quotas},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{Quota, QuotaExceeded, Quotas},
+    },
     authz::Concealment,
     projects::{
         experiment::{CreateExperiment, CreateExperimentRefusal, Experiment},

@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     aggregate::{Aggregate, DecodeError, decode},
     datasets::dataset::{Dataset, DatasetEvent},
     event_store::RecordedEvent,

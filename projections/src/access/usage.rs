@@ -4,7 +4,10 @@
 //! gives it back once, because its id is fresh and it ends once.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     aggregate::{Aggregate, DecodeError, decode},
     event_store::RecordedEvent,
     id::UserId,

@@ -1,7 +1,7 @@
 //! The quota of GPU hours from outside (QU-1). A worker counts as one with a GPU when it has the label `cuda`.
 
 use domain::{
-    access::quota::{LedgerEvent, QuotaLedger, month},
+    access::ledger::{LedgerEvent, QuotaLedger, month},
     clock::{Clock, SystemClock},
     id::UserId,
 };

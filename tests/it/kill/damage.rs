@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use anneal::verify::{Invariant, Journal, Report, Subject, verify};
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     aggregate::{Aggregate, Event, encode},
     clock::SystemClock,
     event_store::{Append, EventStore as _, Expected, Metadata, NewEvent, StreamId, StreamWrite},

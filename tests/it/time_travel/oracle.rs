@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     access::{
         assignment::{AssignmentEvent, Assignments},
-        quota::{Quota, QuotaLedger, Quotas},
+        ledger::QuotaLedger,
+        quota::{Quota, Quotas},
         role::Role,
     },
     aggregate::{Aggregate, decode},

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anneal::verify;
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     aggregate::{Aggregate, decode},
     authz::{AccountState, Action, Principal},
     event_store::{Position, RecordedEvent, StreamId},

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use domain::{
-    access::quota::{GpuHoursExceeded, QuotaLedger, Quotas},
+    access::{
+        ledger::QuotaLedger,
+        quota::{GpuHoursExceeded, Quotas},
+    },
     aggregate::{LoadError, load},
     id::UserId,
 };

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
 use domain::{
-    access::quota::QuotaLedger,
+    access::ledger::QuotaLedger,
     aggregate::{LoadError, load},
     jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms},
 };

@@ -1,7 +1,10 @@
 //! Pausing, resuming, restarting, cloning and moving jobs (JB-3), and the time that is metered for them.
 
 use domain::{
-    access::quota::{Quota, QuotaExceeded, QuotaLedger, Quotas},
+    access::{
+        ledger::QuotaLedger,
+        quota::{Quota, QuotaExceeded, Quotas},
+    },
     authz::{Concealment, Principal},
     execute::Command,
     id::{JobId, ModelId},

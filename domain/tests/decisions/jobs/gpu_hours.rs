@@ -2,7 +2,10 @@
 //! leased.
 
 use domain::{
-    access::quota::{GpuHoursExceeded, LedgerEvent, QuotaLedger, Quotas},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{GpuHoursExceeded, Quotas},
+    },
     authz::Principal,
     jobs::{
         control::{ControlRefusal, RestartJob},

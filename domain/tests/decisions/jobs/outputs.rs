@@ -1,7 +1,10 @@
 //! Merged models besides adapters (MO-3), and what results take of their owner's storage (DS-3).
 
 use domain::{
-    access::quota::{LedgerEvent, QuotaLedger, Quotas, StorageExceeded},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{Quotas, StorageExceeded},
+    },
     audit::sensitive_read::{DownloadModelFile, NoSuchContent, ReadEvent, SensitiveReads},
     authz::Concealment,
     jobs::{

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    access::quota::{Quota, QuotaLedger, Quotas},
+    access::{
+        ledger::QuotaLedger,
+        quota::{Quota, Quotas},
+    },
     authz::{AccountState, Principal},
     execute::Command,
     id::{JobId, ModelId, WorkerId},

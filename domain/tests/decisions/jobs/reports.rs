@@ -1,7 +1,10 @@
 //! What workers report.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     authz::{Concealment, Principal, Visibility},
     execute::{Command, Context},
     jobs::{

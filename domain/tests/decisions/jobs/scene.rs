@@ -1,7 +1,10 @@
 //! A job and its facts, as the tests of this folder speak of them.
 
 use domain::{
-    access::quota::{LedgerEvent, Quota, QuotaLedger},
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
     authz::Principal,
     datasets::format::Format,
     id::WorkerId,

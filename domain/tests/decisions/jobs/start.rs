@@ -1,7 +1,10 @@
 //! Starting and cancelling.
 
 use domain::{
-    access::quota::{Quota, QuotaExceeded, QuotaLedger},
+    access::{
+        ledger::QuotaLedger,
+        quota::{Quota, QuotaExceeded},
+    },
     authz::{Concealment, Principal, Visibility},
     datasets::dataset::{Dataset, DatasetEvent},
     jobs::{

@@ -1,7 +1,7 @@
 //! How jobs come to workers and back.
 
 use domain::{
-    access::quota::{Quota, QuotaLedger},
+    access::{ledger::QuotaLedger, quota::Quota},
     authz::{AccountState, Concealment, Principal},
     jobs::{
         job::{Job, JobEvent, JobState},

@@ -6,7 +6,8 @@ use domain::{
     access::{
         assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent},
         builtin,
-        quota::{LedgerEvent, Quota, Quotas},
+        ledger::LedgerEvent,
+        quota::{Quota, Quotas},
     },
     authz::{AccountState, Action, Principal, UserPrincipal, Visibility},
     datasets::{
