@@ -17,6 +17,7 @@ pub mod data;
 pub mod device;
 pub mod failure;
 pub mod files;
+pub mod graphs;
 pub mod inference;
 pub mod job;
 pub mod lora;

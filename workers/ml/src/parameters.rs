@@ -10,7 +10,7 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, graphs::Turn};
 
 /// Matrices by name.
 #[derive(Clone, Debug)]
@@ -92,9 +92,9 @@ impl<B: Backend> ParameterSet<B> {
 }
 
 impl<B: AutodiffBackend> ParameterSet<B> {
-    /// The leaves of a new graph over `values`.
+    /// The leaves of a new graph over `values`; the turn lasts until their gradients are taken.
     #[must_use]
-    pub fn leaves(values: &ParameterSet<B::InnerBackend>) -> Self {
+    pub fn leaves(values: &ParameterSet<B::InnerBackend>, _turn: &Turn) -> Self {
         let leaf = |tensor: &Tensor<B::InnerBackend, 2>| Tensor::from_inner(tensor.clone()).require_grad();
         Self {
             tensors: values

@@ -12,6 +12,7 @@ use ml::{
     Differentiable,
     data::batch::Batch,
     device::{Device, meter::Meter},
+    graphs::Turn,
     lora,
     model::config::ModelConfig,
     parameters::ParameterSet,
@@ -92,7 +93,8 @@ fn train<B: TrainingBackend>(
             packed: None,
         };
         let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
-        let leaves = ParameterSet::<B>::leaves(&parameters);
+        let turn = Turn::wait();
+        let leaves = ParameterSet::<B>::leaves(&parameters, &turn);
         let network = task.differentiable(&leaves.cast(precision.floats()))?;
         let dropout = (task.dropout(), stream(1, Purpose::Dropout, step as u64, 0));
         let states = hidden(&network, &batch, Some(dropout));

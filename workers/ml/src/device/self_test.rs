@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::batch::Batch,
     failure::Failure,
+    graphs::Turn,
     inference::Network,
     lora::peft,
     model::{
@@ -179,8 +180,9 @@ fn of_model<B: TrainingBackend>(
         distance(&ends(&logits, batch.rows, theirs.len()), &theirs),
     )];
 
+    let turn = Turn::wait();
     let task = Task::<B>::lora(base.config, settings, base.parameters)?;
-    let leaves = ParameterSet::<B>::leaves(&parameters);
+    let leaves = ParameterSet::<B>::leaves(&parameters, &turn);
     let network = task.differentiable(&leaves.cast(floats))?;
     let targets = Targets {
         places: &batch.places,

@@ -116,7 +116,9 @@ impl<B: TransformerGradients> AdamW<B> {
 /// # Errors
 /// An internal failure when a number cannot be read from the device.
 pub fn clip<B: Backend>(gradients: &mut ParameterSet<B>, limit: f64) -> Result<f64, Failure> {
-    let square = |gradient: &Tensor<B, 2>| (gradient.clone() * gradient.clone()).sum();
+    // By rows first: Flex shares a sum of four million numbers out among threads as they come, and the order of a sum
+    // is part of its result.
+    let square = |gradient: &Tensor<B, 2>| (gradient.clone() * gradient.clone()).sum_dim(1).sum();
     let squares: Vec<_> = gradients.iter().map(|(_, gradient)| square(gradient)).collect();
     // Read together: each reading waits for the device.
     let squares = match squares.is_empty() {
@@ -133,4 +135,31 @@ pub fn clip<B: Backend>(gradients: &mut ParameterSet<B>, limit: f64) -> Result<f
         }
     }
     Ok(norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compute, parameters::matrix};
+
+    /// JB-4, MO-2: the norm of a large gradient has the same bits whatever the number of threads.
+    #[test]
+    fn the_norm_of_large_gradients_does_not_depend_on_threads() {
+        let shape = [2_100, 2_048];
+        let numbers = |count: usize| -> Vec<f32> { (0..count).map(|at| (at as f32 * 0.37).sin()).collect() };
+        let norm = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads").install(|| {
+                let gradient = matrix(numbers(shape[0] * shape[1]), shape, &Default::default());
+                let mut gradients = ParameterSet::<Compute>::default();
+                gradients.insert("large", gradient);
+                clip(&mut gradients, 0.0).expect("a norm")
+            })
+        };
+        let alone = norm(1);
+        assert!((alone / 1_466.0 - 1.0).abs() < 0.01, "{alone}");
+        for threads in [2, 3, 7] {
+            assert_eq!(norm(threads).to_bits(), alone.to_bits(), "{threads} threads");
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
         tokenizer::Tokenizer,
     },
     failure::{Failure, FailureCode},
+    graphs::Turn,
     inference::{Choice, Network},
     parameters::ParameterSet,
     random::{Purpose, stream},
@@ -220,7 +221,8 @@ impl<B: TrainingBackend> Session<B> {
     /// The gradients of `step` and its mean loss over the learnt tokens of all its `batches`: each counts by how
     /// many it has, as in `transformers` since 4.46, so that cutting a batch into micro-batches changes nothing.
     fn gradients(&self, step: u32, batches: &[Batch]) -> Result<Gradients<B>, Failure> {
-        let leaves = ParameterSet::<B>::leaves(&self.parameters);
+        let turn = Turn::wait();
+        let leaves = ParameterSet::<B>::leaves(&self.parameters, &turn);
         let learnt: usize = batches.iter().map(|batch| batch.targets.len()).sum();
         let mut sum = Gradients {
             gradients: ParameterSet::default(),

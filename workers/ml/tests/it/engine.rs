@@ -312,3 +312,29 @@ fn jobs_that_cannot_be_done_are_refused_with_every_reason() {
     missing.dataset_files[0].path = room.path("nowhere.txt");
     assert_eq!(refusal(&missing).code, FailureCode::DatasetUnreadable);
 }
+
+/// MO-2: nothing of one training gets into another of the same process, in this one's case into its gradients
+/// (`ml::graphs`).
+#[test]
+fn trainings_side_by_side_give_what_each_gives_alone() {
+    let room = Room::new();
+    let makes = [Room::scratch as fn(&Room, &str) -> JobFile, Room::lora];
+    let alone = [0, 1].map(|index| {
+        let mut seen = Seen::default();
+        completed(&makes[index](&room, &format!("alone{index}")), &mut seen);
+        seen.steps
+    });
+    let (room, alone) = (&room, &alone);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for round in 0..4 {
+                    let index = (thread + round) % 2;
+                    let mut seen = Seen::default();
+                    completed(&makes[index](room, &format!("beside{thread}-{round}")), &mut seen);
+                    assert_eq!(seen.steps, alone[index]);
+                }
+            });
+        }
+    });
+}

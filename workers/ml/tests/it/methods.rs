@@ -9,6 +9,7 @@ use ml::{
     data::batch::{Batch, Packed},
     failure::FailureCode,
     files::FileEntry,
+    graphs::Turn,
     job::JobFile,
     model::folder,
     parameters::{ParameterSet, values},
@@ -65,7 +66,8 @@ fn chats(room: &Room, job: &mut JobFile) {
 /// Logits' loss and all gradients of the fixtures' base for `batch`.
 fn gradients(batch: &Batch) -> (f64, Gradients) {
     let base = folder::load::<Compute>(&fixture("base"), &DEVICE).expect("the base");
-    let leaves = ParameterSet::<Differentiable>::leaves(&base.parameters);
+    let turn = Turn::wait();
+    let leaves = ParameterSet::<Differentiable>::leaves(&base.parameters, &turn);
     let task = Task::Whole { config: base.config };
     let network = task.differentiable(&leaves).expect("a network");
     let targets = Targets {

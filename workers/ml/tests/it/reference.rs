@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use ml::{
     Compute, Differentiable,
     data::batch::Batch,
+    graphs::Turn,
     parameters::{ParameterSet, values},
     spec::Adam,
     training::{
@@ -102,7 +103,8 @@ pub fn compare_step(
     prefix: &str,
 ) {
     let batch = reference.batch();
-    let leaves = ParameterSet::<Differentiable>::leaves(&parameters);
+    let turn = Turn::wait();
+    let leaves = ParameterSet::<Differentiable>::leaves(&parameters, &turn);
     let network = task.differentiable(&leaves).expect("a network");
     let states = hidden(&network, &batch, None);
     let targets = Targets {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Differentiable,
+    graphs::Turn,
     parameters::{matrix, values},
     random::{Purpose, normal, stream},
 };
@@ -26,6 +27,7 @@ fn random<B: Backend>(index: u64, shape: [usize; 2]) -> Tensor<B, 2> {
 
 /// Output and gradients of `operation` on leaves drawn in `shapes`, for a loss that weighs each output number.
 fn all<const N: usize>(operation: impl Fn([Input; N]) -> Input, shapes: [[usize; 2]; N]) -> Vec<Vec<f32>> {
+    let _turn = Turn::wait();
     let mut index = 0;
     let leaves = shapes.map(|shape| {
         index += 1;
@@ -437,6 +439,7 @@ fn losses_through_the_head_are_those_of_the_composed_form() {
     assert_tensors(both(ours), both(theirs.clone()));
 
     // And both are burn's own, of the plain formula.
+    let _turn = Turn::wait();
     let leaves = [states, matrix].map(|x| Input::from_inner(x).require_grad());
     let [states, matrix] = leaves.clone();
     let scores = burn::tensor::activation::log_softmax(states.matmul(matrix.transpose()), 1);
