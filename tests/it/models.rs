@@ -134,6 +134,14 @@ async fn a_base_that_does_not_fit_the_storage_is_refused() {
     let said = refused.data("importModel")["userErrors"][0]["message"].to_string();
     assert!(said.contains("storage quota"), "{said}");
     assert_eq!(objects(), 1, "nothing is left of it");
+    let query =
+        "mutation { importModel(input: { name: \"\", folder: \"base\" }) { userErrors { code path } } }";
+    let all = ada.run(query, json!({})).await;
+    assert_eq!(
+        all.user_codes("importModel"),
+        ["INVALID", "QUOTA_EXCEEDED"],
+        "all at once: {all:?}"
+    );
     app.stop().await;
 }
 

@@ -4,8 +4,6 @@
 use async_trait::async_trait;
 use domain::{id::ModelId, models::model::ModelVersion};
 
-use crate::graphql::models::ModelsErrorCode;
-
 /// Why nothing was brought in; nothing is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
@@ -23,20 +21,16 @@ pub enum ImportError {
     Storage,
 }
 
-impl ImportError {
-    /// The code that clients see.
-    #[must_use]
-    pub fn code(&self) -> ModelsErrorCode {
-        match self {
-            Self::Off | Self::NoFolder | Self::Storage => ModelsErrorCode::NotFound,
-            Self::NotAModel(_) => ModelsErrorCode::NotAModel,
-        }
-    }
-}
-
 /// Brings models in.
 #[async_trait]
 pub trait ModelImporter: Send + Sync {
+    /// What the model in the subfolder `folder` will take in the object store; 0 where its files are no model:
+    /// [`Self::import`] says why.
+    ///
+    /// # Errors
+    /// [`ImportError::Off`] and [`ImportError::NoFolder`].
+    async fn bytes(&self, folder: &str) -> Result<u64, ImportError>;
+
     /// Checks the model in the subfolder `folder` whole, stores its files under `model`, and describes them
     /// as version 1.
     ///

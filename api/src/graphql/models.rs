@@ -1,22 +1,22 @@
 //! Models, their versions and where those come from. Files are downloaded by plain HTTP.
 
+mod import;
+
 use async_graphql::{
-    Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection,
-    dataloader::DataLoader,
+    Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
 };
 use domain::{
-    authz::Action,
     id::ModelId,
-    models::model::{Lineage as Recorded, ModelKind, RegisterModel, RegisterModelRefusal},
+    models::model::{Lineage as Recorded, ModelKind},
 };
+pub use import::{ImportModelInput, ImportModelPayload, ModelsErrorCode, ModelsMutation};
 use projections::models::{model::ModelRow, version::ModelVersionRow};
 use time::OffsetDateTime;
 
 use super::{
     access::id_or_not_found,
-    context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user, viewer},
+    context::{app, at_least, unreadable, viewer},
     datasets::Visibility,
-    fault::Fault,
     loaders::ModelVersionsLoader,
     paging::{connect, page, weight},
     scalars::Long,
@@ -277,122 +277,5 @@ impl ModelsQuery {
         };
         let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
         Ok(row.map_err(|error| unreadable(&error))?.map(Model))
-    }
-}
-
-/// Why a model was not brought in. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ModelsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// The folder is not there, or importing is switched off.
-    NotFound,
-    /// The files are not a model that can be trained on.
-    NotAModel,
-    /// They do not fit the owner's storage quota.
-    QuotaExceeded,
-}
-
-/// A base model in a folder of the server.
-#[derive(InputObject)]
-pub struct ImportModelInput {
-    /// 1 to 100 characters.
-    pub name: String,
-    /// At most 2,000 characters.
-    #[graphql(default)]
-    pub description: String,
-    /// Name of the subfolder of the import folder (`models.folder` of the configuration).
-    pub folder: String,
-    /// Who else sees it; nobody if not given.
-    #[graphql(default_with = "Visibility::Private")]
-    pub visibility: Visibility,
-}
-
-/// What came of it.
-#[derive(SimpleObject)]
-pub struct ImportModelPayload {
-    /// The model; null when there is none.
-    pub model: Option<Model>,
-    /// Position in the log.
-    pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ModelsErrorCode>>,
-}
-
-fn faults(refusal: RegisterModelRefusal) -> Vec<Fault<ModelsErrorCode>> {
-    match refusal {
-        RegisterModelRefusal::Text(problems) => {
-            let fault = |problem: domain::text::TextProblem| {
-                Fault::of(problem.field, problem.message, ModelsErrorCode::Invalid)
-            };
-            problems.0.into_iter().map(fault).collect()
-        }
-        RegisterModelRefusal::Storage(exceeded) => vec![Fault::of(
-            "folder",
-            exceeded.to_string(),
-            ModelsErrorCode::QuotaExceeded,
-        )],
-        RegisterModelRefusal::IdTaken => {
-            vec![Fault::whole(refusal.to_string(), ModelsErrorCode::Invalid)]
-        }
-    }
-}
-
-/// Changes of models.
-#[derive(Default)]
-pub struct ModelsMutation;
-
-#[Object]
-impl ModelsMutation {
-    /// Brings a base model in from a folder of the server, in Hugging Face layout: every file is checked,
-    /// hashed and stored. Needs `models.create`.
-    async fn import_model(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "The folder, and what the model is called.")] input: ImportModelInput,
-    ) -> Result<ImportModelPayload> {
-        let owner = user(context)?.user;
-        require(context, Action::ModelsCreate, "models")?;
-        let wrong = |user_errors| {
-            Ok(ImportModelPayload {
-                model: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let app = app(context)?;
-        let model = ModelId(app.ports.ids.next());
-        let version = match app.importer.import(model, &input.folder).await {
-            Ok(version) => version,
-            Err(error) => return wrong(vec![Fault::of("folder", error.to_string(), error.code())]),
-        };
-        let (name, description, visibility) = (input.name, input.description, input.visibility.into());
-        let command = RegisterModel {
-            model,
-            owner,
-            name,
-            description,
-            visibility,
-            version,
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(refusal) => {
-                // An id that nobody else could have made is taken: by this very model, and the answer was lost.
-                if refusal != RegisterModelRefusal::IdTaken {
-                    app.importer.discard(model, &command.version).await;
-                }
-                return wrong(faults(refusal));
-            }
-            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
-        };
-        reach(context, position).await?;
-        let row = projections::models::model::find(&app.pool, viewer(context)?, model).await;
-        let model = row.map_err(|error| unreadable(&error))?.map(Model);
-        Ok(ImportModelPayload {
-            model,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
     }
 }

@@ -52,8 +52,24 @@ fn inspect(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
         .collect())
 }
 
+/// What the files that a model consists of take on the disk. Blocks.
+fn bytes(folder: &Path) -> u64 {
+    let names = ml::model::folder::files(folder).unwrap_or_default();
+    let sizes = names.iter().filter_map(|name| folder.join(name).metadata().ok());
+    sizes.fold(0, |sum, file| sum.saturating_add(file.len()))
+}
+
 #[async_trait]
 impl ModelImporter for FolderImporter {
+    async fn bytes(&self, folder: &str) -> Result<u64, ImportError> {
+        let path = self.subfolder(folder)?;
+        let bytes = tokio::task::spawn_blocking(move || bytes(&path)).await;
+        bytes.map_err(|error| {
+            tracing::error!(%error, "the size of a model could not be read");
+            ImportError::NoFolder
+        })
+    }
+
     async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError> {
         let path = self.subfolder(folder)?;
         let inspected = tokio::task::spawn_blocking(move || inspect(&path)).await;
@@ -105,4 +121,35 @@ impl ModelImporter for FolderImporter {
 /// Where the files of an imported model lie among the artifacts.
 fn place(model: ModelId) -> String {
     format!("imported/{model}/1")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::id::{Ids, SystemIds};
+
+    use super::*;
+
+    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
+
+    /// DS-3: what is known before is what is stored, and nothing of it is left when it is refused.
+    #[tokio::test]
+    async fn what_was_imported_has_the_size_that_was_told_and_is_discarded_whole() {
+        let room = tempfile::tempdir().expect("a folder");
+        let address = format!("file://{}", room.path().display());
+        let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
+        let importer = FolderImporter::new(Some(FIXTURES.into()), objects);
+        let told = importer.bytes("base").await.expect("a size");
+        let model = ModelId(SystemIds.next());
+        let version = importer.import(model, "base").await.expect("a model");
+        assert_eq!(version.bytes(), told);
+        let stored = room.path().join("artifacts").join(place(model));
+        assert!(stored.join("config.json").is_file());
+        importer.discard(model, &version).await;
+        let left = std::fs::read_dir(&stored).into_iter().flatten().count();
+        assert_eq!(left, 0);
+        assert_eq!(importer.bytes("chat").await, Ok(0), "no model");
+        assert_eq!(importer.bytes("../base").await, Err(ImportError::NoFolder));
+    }
 }

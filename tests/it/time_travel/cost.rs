@@ -32,10 +32,14 @@ async fn fill(pool: &PgPool, table: &str, count: u32, over: &str) {
         "insert into {table} select (jsonb_populate_record(s.one, jsonb_build_object({over}))).* \
          from (select t from {table} t limit 1) s(one), generate_series(1, {count}) i"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-        .execute(pool)
-        .await
-        .expect("filled");
+    // The deadline of a statement is for what people wait for.
+    let mut connection = pool.acquire().await.expect("a connection");
+    for statement in ["set statement_timeout = 0", &statement, "reset statement_timeout"] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(&mut *connection)
+            .await
+            .expect("filled");
+    }
 }
 
 /// Sequential scans of the filled tables, and rows read from them, since their beginning.
