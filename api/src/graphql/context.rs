@@ -2,9 +2,12 @@
 
 use async_graphql::{Context, Error, ErrorExtensions, Result};
 use domain::{
+    access::ledger::QuotaLedger,
+    aggregate::load,
     authz::{Action, Concealment, Denied, Requirement, Resource, UserPrincipal, permit},
     event_store::Position,
     execute::{Command, ExecuteError},
+    id::UserId,
 };
 use projections::{paging::Viewer, read_model::ReadError};
 
@@ -85,6 +88,23 @@ pub fn denied(denied: &Denied) -> Error {
 #[must_use]
 pub fn unreadable(error: &ReadError) -> Error {
     Error::new(error.to_string())
+}
+
+/// What `user` has taken of the quotas, as of now.
+///
+/// # Errors
+/// `UNAVAILABLE` when the log cannot be read; why is said in the process's log.
+pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
+    match load(app.ports.store.as_ref(), user).await {
+        Ok(loaded) => Ok(loaded.state),
+        Err(error) => {
+            tracing::error!(%user, %error, "what somebody has taken of the quotas could not be read");
+            Err(coded(
+                "UNAVAILABLE",
+                "the log cannot be read at present, try again",
+            ))
+        }
+    }
 }
 
 /// How a command ended, as far as the caller may know.

@@ -1,11 +1,7 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::{
-    access::ledger::QuotaLedger,
-    aggregate::{LoadError, load},
-    jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms},
-};
+use domain::jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -14,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{Moment, View},
-    context::{app, coded, unreadable},
+    context::{app, ledger, unreadable},
     models::{Metric, metrics},
     scalars::Long,
 };
@@ -176,12 +172,7 @@ impl Job {
         let Some(quotas) = quotas else {
             return Ok(None);
         };
-        let ledger = load::<QuotaLedger>(app.ports.store.as_ref(), self.0.owner_id).await;
-        let ledger = match ledger {
-            Ok(loaded) => loaded.state,
-            Err(LoadError::Store(error)) => return Err(coded("UNAVAILABLE", error.to_string())),
-            Err(LoadError::Decode(error)) => return Err(error.into()),
-        };
+        let ledger = ledger(app, self.0.owner_id).await?;
         let left = ledger.gpu_hours_left(&quotas, app.now());
         Ok(left.err().map(|exceeded| exceeded.to_string()))
     }

@@ -4,8 +4,6 @@
 
 use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
 use domain::{
-    access::ledger::QuotaLedger,
-    aggregate::load,
     authz::{Action, UserPrincipal},
     id::ModelId,
     models::model::{RegisterModel, RegisterModelRefusal},
@@ -16,7 +14,7 @@ use super::Model;
 use crate::{
     app::{App, ImportError},
     graphql::{
-        context::{Outcome, app, coded, reach, require, run, unreadable, user, viewer},
+        context::{Outcome, app, coded, ledger, reach, require, run, unreadable, user, viewer},
         datasets::Visibility,
         fault::Fault,
         scalars::Long,
@@ -140,9 +138,8 @@ async fn wrong_at_once(
     };
     match app.importer.bytes(&input.folder).await {
         Ok(bytes) => {
-            let ledger = load::<QuotaLedger>(app.ports.store.as_ref(), owner.user).await;
-            let ledger = ledger.map_err(|error| unavailable(&error))?;
-            if let Err(exceeded) = ledger.state.storage_left(&owner.quotas, bytes) {
+            let ledger = ledger(app, owner.user).await?;
+            if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes) {
                 wrong.extend(faults(RegisterModelRefusal::Storage(exceeded)));
             }
         }
@@ -158,11 +155,6 @@ fn not_imported(error: &ImportError) -> Result<Fault<ModelsErrorCode>> {
         ImportError::Storage => return Err(coded("UNAVAILABLE", error.to_string())),
     };
     Ok(Fault::of("folder", error.to_string(), code))
-}
-
-fn unavailable(error: &dyn std::fmt::Display) -> async_graphql::Error {
-    tracing::error!(%error, "what somebody has stored could not be read");
-    coded("UNAVAILABLE", "the log cannot be read at present, try again")
 }
 
 fn faults(refusal: RegisterModelRefusal) -> Vec<Fault<ModelsErrorCode>> {
