@@ -13,6 +13,7 @@ mod event_store;
 mod fixture_logs;
 mod fleet;
 mod hostile;
+mod http;
 mod identity;
 mod integrity;
 mod jobs;

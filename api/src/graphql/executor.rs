@@ -24,7 +24,7 @@ impl SchemaExecutor {
     #[must_use]
     pub fn new(app: App) -> Self {
         let mut builder = super::builder().data(app.clone());
-        if !app.settings.graphiql {
+        if !app.settings.introspection {
             builder = builder.disable_introspection().disable_suggestions();
         }
         Self {
