@@ -146,7 +146,9 @@ impl Subscription for Gated {
 
 /// What has arrived by now: an event, or nothing.
 async fn now(follower: &mut Follower) -> Option<u64> {
-    let come = follower.next_until(Instant::now() + Duration::from_millis(5)).await;
+    let come = follower
+        .next_until(Instant::now() + Duration::from_millis(5))
+        .await;
     come.expect("the log is readable").map(|event| event.position.0)
 }
 
@@ -167,19 +169,24 @@ async fn a_quiet_feed_stands_before_what_has_not_arrived() {
     let hub = FeedHub::start(log.clone(), CancellationToken::new());
     log.record(true).await;
     let mut follower = hub.follow(Position::START, filter());
-    assert_eq!(now(&mut follower).await, Some(1));
-    assert_eq!((now(&mut follower).await, follower.position()), (None, Position(1)));
+    let first = now(&mut follower).await.expect("what is recorded");
+    assert_eq!((now(&mut follower).await, follower.position().0), (None, first));
 
     log.record(false).await;
     log.record(true).await;
-    assert_eq!(hub.head(), Position(3), "the head has moved, nothing was delivered");
+    let second = log.ours()[1];
+    assert_eq!(hub.head().0, second, "the head has moved, nothing has arrived");
     assert_eq!(now(&mut follower).await, None);
-    let told = follower.position();
-    assert_eq!(told, Position(1), "the last that was delivered");
+    let told = follower.position().0;
+    assert_eq!(told, first, "the last that was delivered");
 
     log.let_through().await;
-    assert_eq!(all_after(&hub, told.0).await, [3], "going on from there has the event");
-    assert_eq!(now(&mut follower).await, Some(3));
+    assert_eq!(
+        all_after(&hub, told).await,
+        [second],
+        "going on from there has the event"
+    );
+    assert_eq!(now(&mut follower).await, Some(second));
 }
 
 /// What is passed over counts: a feed of a quiet job does not fall behind the log.
@@ -192,7 +199,10 @@ async fn a_quiet_feed_moves_past_what_is_not_its_own() {
         log.record(false).await;
     }
     log.let_through().await;
-    assert_eq!((now(&mut follower).await, follower.position()), (None, Position(4)));
+    assert_eq!(
+        (now(&mut follower).await, follower.position()),
+        (None, hub.head())
+    );
 }
 
 /// A page that was read is not a page that was delivered.
@@ -204,9 +214,9 @@ async fn what_was_read_and_not_taken_is_not_passed() {
     }
     let hub = FeedHub::start(log.clone(), CancellationToken::new());
     let mut follower = hub.follow(Position::START, filter());
-    for expected in 1..=3 {
+    for expected in log.ours() {
         assert_eq!(now(&mut follower).await, Some(expected));
-        assert_eq!(follower.position(), Position(expected));
+        assert_eq!(follower.position().0, expected);
     }
 }
 
@@ -223,12 +233,13 @@ async fn a_latecomer_misses_nothing_that_was_told_before_it_listened() {
     for _ in 0..6 {
         log.let_through().await;
     }
-    assert_eq!(all_after(&hub, 0).await, (1..=600).collect::<Vec<_>>());
+    assert!(all_after(&hub, 0).await == log.ours(), "all of them");
 }
 
 /// One run by `seed`: events of ours and of others, arriving late and in lumps, followers that are slow or dropped. At
-/// every position that is handed out, what was delivered is what lies up to there, neither less nor more.
-async fn run(seed: u64) {
+/// every position that is handed out, what was delivered is what lies up to there, neither less nor more. How many of
+/// them were quiet moments.
+async fn run(seed: u64) -> u32 {
     let mut dice = Generator::new(seed);
     let log = Dammed::new();
     for _ in 0..dice.below(30) {
@@ -251,7 +262,11 @@ async fn run(seed: u64) {
             },
         }
         let at = follower.position().0;
-        let due: BTreeSet<u64> = log.ours().into_iter().filter(|position| *position <= at).collect();
+        let due: BTreeSet<u64> = log
+            .ours()
+            .into_iter()
+            .filter(|position| *position <= at)
+            .collect();
         assert_eq!(got, due, "at position {at}, seed {seed}, step {step}");
     }
     log.gate.add_permits(1_000);
@@ -259,13 +274,15 @@ async fn run(seed: u64) {
         got.insert(position);
     }
     assert_eq!(got.into_iter().collect::<Vec<_>>(), log.ours(), "seed {seed}");
-    assert!(beats > 0, "seed {seed} has no quiet moment");
+    beats
 }
 
 /// FL2: resuming at any position that was handed out loses nothing and repeats nothing.
 #[tokio::test]
 async fn going_on_from_any_position_loses_nothing() {
+    let mut beats = 0;
     for seed in 0..60 {
-        run(seed).await;
+        beats += run(seed).await;
     }
+    assert!(beats > 100, "{beats} quiet moments are no test");
 }
