@@ -1,71 +1,27 @@
 //! Roles: what there are, who holds them, granting and removing; and why a decision comes out as it does.
 
 mod rights;
+mod role_assignment;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     access::assignment::{GrantRefusal, GrantRole, RemoveRole},
     authz::Action,
     execute::Command,
     id::UserId,
 };
-use projections::access::{assignment::AssignmentRow, role::RoleRow};
-use time::OffsetDateTime;
+use projections::access::role::RoleRow;
 
 pub use rights::*;
+pub use role_assignment::{RoleAssignment, roles_of};
 
 use super::{
     as_of::{AsOf, Moment, View, view},
-    context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user},
-    fault::Fault,
+    context::{Outcome, app, at_least, reach, require, run, unreadable, user},
     identity::User,
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
-
-/// Why a role was not granted or removed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum AccessErrorCode {
-    /// There is no such role.
-    UnknownRole,
-    /// There is no such user.
-    UnknownUser,
-    /// One's own roles do not allow to grant it.
-    BeyondOwnGrants,
-    /// Nobody changes their own roles.
-    OwnRoles,
-    /// The last administrator stays.
-    LastAdministrator,
-    /// A field does not have the right form.
-    Invalid,
-}
-
-/// A role that a user holds.
-pub struct RoleAssignment(pub AssignmentRow, pub View);
-
-/// A role held by a user: since when, by whom, why.
-#[Object]
-impl RoleAssignment {
-    /// Name of the role.
-    async fn role(&self) -> &str {
-        &self.0.role
-    }
-    /// When it was granted.
-    async fn granted_at(&self) -> OffsetDateTime {
-        self.0.granted_at
-    }
-    /// Who granted it, as recorded in the audit log.
-    async fn granted_by(&self) -> &str {
-        &self.0.granted_by
-    }
-    /// Why.
-    async fn reason(&self) -> &str {
-        &self.0.reason
-    }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
-        self.1.shown
-    }
-}
 
 /// A role.
 pub struct Role(pub RoleRow, pub View);
@@ -154,11 +110,11 @@ pub struct RoleChangePayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<AccessErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 impl RoleChangePayload {
-    fn wrong(fault: Fault<AccessErrorCode>) -> Self {
+    fn wrong(fault: UserError) -> Self {
         Self {
             user: None,
             position: None,
@@ -167,16 +123,16 @@ impl RoleChangePayload {
     }
 }
 
-fn fault(reason: &GrantRefusal) -> Fault<AccessErrorCode> {
+fn fault(reason: &GrantRefusal) -> UserError {
     let (path, code) = match reason {
-        GrantRefusal::UnknownRole(_) => ("role", AccessErrorCode::UnknownRole),
-        GrantRefusal::UnknownUser => ("userId", AccessErrorCode::UnknownUser),
-        GrantRefusal::BeyondOwnGrants(_) => ("role", AccessErrorCode::BeyondOwnGrants),
-        GrantRefusal::OwnRoles => ("userId", AccessErrorCode::OwnRoles),
-        GrantRefusal::LastAdministrator => ("role", AccessErrorCode::LastAdministrator),
-        GrantRefusal::ReasonMissing => ("reason", AccessErrorCode::Invalid),
+        GrantRefusal::UnknownRole(_) => ("role", UserErrorCode::UnknownRole),
+        GrantRefusal::UnknownUser => ("userId", UserErrorCode::UnknownUser),
+        GrantRefusal::BeyondOwnGrants(_) => ("role", UserErrorCode::BeyondOwnGrants),
+        GrantRefusal::OwnRoles => ("userId", UserErrorCode::OwnRoles),
+        GrantRefusal::LastAdministrator => ("role", UserErrorCode::LastAdministrator),
+        GrantRefusal::ReasonMissing => ("reason", UserErrorCode::Invalid),
     };
-    Fault::of(path, reason.to_string(), code)
+    UserError::at(path, reason.to_string(), code)
 }
 
 async fn change<C: Command<Refusal = GrantRefusal>>(
@@ -285,10 +241,10 @@ impl AccessMutation {
             }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of(
+                Ok(RoleChangePayload::wrong(UserError::at(
                     "userId",
                     error.to_string(),
-                    AccessErrorCode::Invalid,
+                    UserErrorCode::Invalid,
                 )))
             }
         }
@@ -315,20 +271,12 @@ impl AccessMutation {
             }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of(
+                Ok(RoleChangePayload::wrong(UserError::at(
                     "userId",
                     error.to_string(),
-                    AccessErrorCode::Invalid,
+                    UserErrorCode::Invalid,
                 )))
             }
         }
     }
-}
-
-/// Parses an id of the edge for a query; what is not an id names nothing.
-///
-/// # Errors
-/// `NOT_FOUND`.
-pub fn id_or_not_found<T: std::str::FromStr>(id: &ID) -> Result<T> {
-    id.parse().map_err(|_| coded("NOT_FOUND", "not found"))
 }

@@ -1,11 +1,9 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
 use async_graphql::{
-    Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection,
-    dataloader::DataLoader,
+    Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
 };
 use domain::{
-    authz,
     datasets::dataset::{CreateDataset, DatasetRefusal},
     id::DatasetId,
 };
@@ -13,49 +11,14 @@ use projections::datasets::{dataset::DatasetRow, version::VersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
     context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
-    fault::Fault,
+    ids::id_or_not_found,
     loaders::DatasetVersionsLoader,
     paging::{connect, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
+    visibility::Visibility,
 };
-
-/// Why a dataset was not made. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum DatasetsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-}
-
-/// Who sees a thing besides its owner and members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum Visibility {
-    /// Nobody.
-    Private,
-    /// Everybody who is signed in may read it.
-    Public,
-}
-
-impl From<authz::Visibility> for Visibility {
-    fn from(visibility: authz::Visibility) -> Self {
-        match visibility {
-            authz::Visibility::Private => Self::Private,
-            authz::Visibility::Public => Self::Public,
-        }
-    }
-}
-
-impl From<Visibility> for authz::Visibility {
-    fn from(visibility: Visibility) -> Self {
-        match visibility {
-            Visibility::Private => Self::Private,
-            Visibility::Public => Self::Public,
-        }
-    }
-}
 
 /// A dataset.
 pub struct Dataset(pub DatasetRow);
@@ -178,7 +141,7 @@ pub struct CreateDatasetPayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<DatasetsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 /// Queries about datasets.
@@ -258,14 +221,14 @@ impl DatasetsMutation {
             Outcome::Done(position) => position,
             Outcome::Refused(DatasetRefusal::Text(problems)) => {
                 let fault = |problem: domain::text::TextProblem| {
-                    Fault::of(problem.field, problem.message, DatasetsErrorCode::Invalid)
+                    UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
                 };
                 return wrong(problems.0.into_iter().map(fault).collect());
             }
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(
+                return wrong(vec![UserError::whole(
                     reason.to_string(),
-                    DatasetsErrorCode::QuotaExceeded,
+                    UserErrorCode::QuotaExceeded,
                 )]);
             }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),

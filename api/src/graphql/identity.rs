@@ -21,9 +21,9 @@ pub use types::*;
 
 use super::{
     context::{Outcome, app, at_least, caller, coded, reach, require, run, unreadable, user},
-    fault::Fault,
     paging::{connect, page},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 use crate::sessions::{self, SessionError, Tokens};
 
@@ -66,7 +66,7 @@ fn session_payload(
         Err(SessionError::Refused(message)) => Ok(SessionPayload {
             tokens: None,
             position: None,
-            user_errors: vec![Fault::whole(message, IdentityErrorCode::LoginFailed)],
+            user_errors: vec![UserError::whole(message, UserErrorCode::LoginFailed)],
         }),
         Err(other) => Err(coded(other.code(), other.to_string())),
     }
@@ -154,10 +154,10 @@ impl IdentityMutation {
         sessions::admit(app(context)?, caller(context)?)
             .map_err(|error| coded(error.code(), error.to_string()))?;
         if !sessions::setup_token_matches(app(context)?, &input.setup_token) {
-            let fault = Fault::of(
+            let fault = UserError::at(
                 "setupToken",
                 "this is not the set-up token",
-                IdentityErrorCode::InvalidToken,
+                UserErrorCode::InvalidToken,
             );
             return Ok(AccountPayload {
                 user: None,
@@ -229,13 +229,13 @@ impl IdentityMutation {
         let refuse = |message: String, code| {
             Ok(IdentityPayload {
                 position: None,
-                user_errors: vec![Fault::of("token", message, code)],
+                user_errors: vec![UserError::at("token", message, code)],
             })
         };
         let Some((user, token_hash)) = sessions::read_verification_token(&input.token) else {
             return refuse(
                 "this is not a verification token".to_owned(),
-                IdentityErrorCode::InvalidToken,
+                UserErrorCode::InvalidToken,
             );
         };
         match run(context, &VerifyEmail { user, token_hash }).await? {
@@ -247,9 +247,9 @@ impl IdentityMutation {
                 })
             }
             Outcome::Refused(reason @ domain::identity::user::VerifyRefusal::Expired) => {
-                refuse(reason.to_string(), IdentityErrorCode::TokenExpired)
+                refuse(reason.to_string(), UserErrorCode::TokenExpired)
             }
-            Outcome::Refused(reason) => refuse(reason.to_string(), IdentityErrorCode::InvalidToken),
+            Outcome::Refused(reason) => refuse(reason.to_string(), UserErrorCode::InvalidToken),
             Outcome::NotFound => Err(coded("NOT_FOUND", "not found")),
         }
     }
@@ -295,7 +295,7 @@ impl IdentityMutation {
         match input.session_id.parse::<SessionId>() {
             Ok(session) => end(context, session, "revoked").await,
             Err(error) => {
-                let fault = Fault::of("sessionId", error.to_string(), IdentityErrorCode::Invalid);
+                let fault = UserError::at("sessionId", error.to_string(), UserErrorCode::Invalid);
                 Ok(IdentityPayload {
                     position: None,
                     user_errors: vec![fault],
@@ -315,12 +315,12 @@ impl IdentityMutation {
             Ok(AccountPayload {
                 user: None,
                 position: None,
-                user_errors: vec![Fault::of(path, message, code)],
+                user_errors: vec![UserError::at(path, message, code)],
             })
         };
         let id = match input.user_id.parse::<UserId>() {
             Ok(id) => id,
-            Err(error) => return refuse("userId", error.to_string(), IdentityErrorCode::Invalid),
+            Err(error) => return refuse("userId", error.to_string(), UserErrorCode::Invalid),
         };
         let command = SetUserActive {
             user: id,
@@ -330,16 +330,16 @@ impl IdentityMutation {
         match run(context, &command).await? {
             Outcome::Done(position) => account_payload(context, id, Outcome::Done(position)).await,
             Outcome::Refused(reason @ AccountRefusal::OwnAccount) => {
-                refuse("userId", reason.to_string(), IdentityErrorCode::OwnAccount)
+                refuse("userId", reason.to_string(), UserErrorCode::OwnAccount)
             }
             Outcome::Refused(reason @ AccountRefusal::Erased) => {
-                refuse("userId", reason.to_string(), IdentityErrorCode::Erased)
+                refuse("userId", reason.to_string(), UserErrorCode::Erased)
             }
-            Outcome::Refused(reason) => refuse("reason", reason.to_string(), IdentityErrorCode::Invalid),
+            Outcome::Refused(reason) => refuse("reason", reason.to_string(), UserErrorCode::Invalid),
             Outcome::NotFound => refuse(
                 "userId",
                 "there is no such user".to_owned(),
-                IdentityErrorCode::NotFound,
+                UserErrorCode::NotFound,
             ),
         }
     }
@@ -356,11 +356,7 @@ async fn end(context: &Context<'_>, session: SessionId, cause: &'static str) -> 
         }
         Outcome::Refused(never) => match never {},
         Outcome::NotFound => {
-            let fault = Fault::of(
-                "sessionId",
-                "there is no such session",
-                IdentityErrorCode::NotFound,
-            );
+            let fault = UserError::at("sessionId", "there is no such session", UserErrorCode::NotFound);
             Ok(IdentityPayload {
                 position: None,
                 user_errors: vec![fault],

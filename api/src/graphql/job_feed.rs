@@ -32,8 +32,8 @@ use projections::{feed::Follower, history::Moment, paging::Viewer};
 pub use items::*;
 
 use super::{
-    access::id_or_not_found,
     context::{app, caller, coded, denied, unreadable, user, viewer},
+    ids::id_or_not_found,
     jobs::{Job, JobState},
     scalars::Long,
 };

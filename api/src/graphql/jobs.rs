@@ -25,22 +25,22 @@ pub use settings::*;
 pub use types::*;
 
 use super::{
-    access::id_or_not_found,
     as_of::{AsOf, Seen, View, view},
     context::{Outcome, app, at_least, reach, run, unreadable, user, viewer},
-    fault::Fault,
+    ids::id_or_not_found,
     paging::{connect_seen, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
 /// Fields of the terms, by the domain's names.
 const TERMS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
 
-fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
+fn refused(reason: StartJobRefusal) -> Vec<UserError> {
     reason.each().into_iter().flat_map(faults).collect()
 }
 
-fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
+fn faults(reason: StartJobRefusal) -> Vec<UserError> {
     let message = reason.to_string();
     match reason {
         StartJobRefusal::Spec(problems) => {
@@ -50,29 +50,29 @@ fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
                     None if TERMS.contains(&problem.field) => format!("terms.{}", problem.field),
                     None => problem.field.replace("lora.", "method.lora."),
                 };
-                Fault::of(&path, problem.message, JobsErrorCode::Invalid)
+                UserError::at(&path, problem.message, UserErrorCode::Invalid)
             };
             problems.0.into_iter().map(fault).collect()
         }
-        StartJobRefusal::Name(_) => vec![Fault::of("name", message, JobsErrorCode::Invalid)],
+        StartJobRefusal::Name(_) => vec![UserError::at("name", message, UserErrorCode::Invalid)],
         StartJobRefusal::NoDatasetVersion => {
-            vec![Fault::of("datasetVersion", message, JobsErrorCode::NotFound)]
+            vec![UserError::at("datasetVersion", message, UserErrorCode::NotFound)]
         }
         StartJobRefusal::NoBaseVersion => {
-            vec![Fault::of(
+            vec![UserError::at(
                 "method.lora.baseModelVersion",
                 message,
-                JobsErrorCode::NotFound,
+                UserErrorCode::NotFound,
             )]
         }
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
-            vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
+            vec![UserError::at("method", message, UserErrorCode::BaseModel)]
         }
         StartJobRefusal::Quota(_) | StartJobRefusal::Storage(_) | StartJobRefusal::GpuHours(_) => {
-            vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)]
+            vec![UserError::whole(message, UserErrorCode::QuotaExceeded)]
         }
         StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {
-            vec![Fault::whole(message, JobsErrorCode::Invalid)]
+            vec![UserError::whole(message, UserErrorCode::Invalid)]
         }
     }
 }
@@ -80,9 +80,10 @@ fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
 /// The ids of an input, or every one of them that is none.
 fn start_ids(
     input: &StartJobInput,
-) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<Fault<JobsErrorCode>>> {
-    let fault =
-        |path: &str, error: &domain::id::IdError| Fault::of(path, error.to_string(), JobsErrorCode::Invalid);
+) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<UserError>> {
+    let fault = |path: &str, error: &domain::id::IdError| {
+        UserError::at(path, error.to_string(), UserErrorCode::Invalid)
+    };
     let experiment = input
         .experiment_id
         .parse::<ExperimentId>()
@@ -146,7 +147,7 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
 async fn order(
     context: &Context<'_>,
     input: StartJobInput,
-) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<Fault<JobsErrorCode>>>> {
+) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<UserError>>> {
     let (experiment, dataset, base) = match start_ids(&input) {
         Ok(ids) => ids,
         Err(faults) => return Ok(Err(faults)),
@@ -183,9 +184,9 @@ async fn order(
     Ok(Ok((command, seen)))
 }
 
-fn nothing_there() -> Fault<JobsErrorCode> {
+fn nothing_there() -> UserError {
     let message = "the experiment, the dataset or the base model does not exist";
-    Fault::whole(message, JobsErrorCode::NotFound)
+    UserError::whole(message, UserErrorCode::NotFound)
 }
 
 /// Jobs that the caller may see.
@@ -320,15 +321,17 @@ impl JobsMutation {
         .await?
         {
             Outcome::Done(position) => payload(context, job, position).await,
-            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => Ok(JobPayload::wrong(vec![Fault::of(
-                "jobId",
-                reason.to_string(),
-                JobsErrorCode::AlreadyEnded,
-            )])),
-            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![Fault::of(
+            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => {
+                Ok(JobPayload::wrong(vec![UserError::at(
+                    "jobId",
+                    reason.to_string(),
+                    UserErrorCode::AlreadyEnded,
+                )]))
+            }
+            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![UserError::at(
                 "reason",
                 reason.to_string(),
-                JobsErrorCode::Invalid,
+                UserErrorCode::Invalid,
             )])),
             Outcome::NotFound => Ok(control::unknown()),
         }

@@ -9,17 +9,17 @@ use domain::{
     id::ModelId,
     models::model::{Lineage as Recorded, ModelKind},
 };
-pub use import::{ImportModelInput, ImportModelPayload, ModelsErrorCode, ModelsMutation};
+pub use import::{ImportModelInput, ImportModelPayload, ModelsMutation};
 use projections::models::{model::ModelRow, version::ModelVersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
     context::{app, at_least, unreadable, viewer},
-    datasets::Visibility,
+    ids::id_or_not_found,
     loaders::ModelVersionsLoader,
     paging::{connect, page, weight},
     scalars::Long,
+    visibility::Visibility,
 };
 
 /// What a model's versions contain.

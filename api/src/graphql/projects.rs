@@ -1,6 +1,6 @@
 //! Projects and experiments.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     id::{ExperimentId, ProjectId},
     projects::{
@@ -17,25 +17,14 @@ use projections::{
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
     as_of::{AsOf, Moment, Seen, View, view},
     context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
-    fault::Fault,
+    ids::id_or_not_found,
     jobs::Job,
     paging::{connect_seen, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
-
-/// Why a project or experiment was not made. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ProjectsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-    /// There is no such thing for the caller.
-    NotFound,
-}
 
 /// A project.
 pub struct Project(pub ProjectRow, pub View);
@@ -173,7 +162,7 @@ pub struct CreateProjectPayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 /// A new experiment.
@@ -196,12 +185,12 @@ pub struct CreateExperimentPayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
-fn texts(problems: TextProblems) -> Vec<Fault<ProjectsErrorCode>> {
+fn texts(problems: TextProblems) -> Vec<UserError> {
     let fault = |problem: domain::text::TextProblem| {
-        Fault::of(problem.field, problem.message, ProjectsErrorCode::Invalid)
+        UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
     };
     problems.0.into_iter().map(fault).collect()
 }
@@ -344,9 +333,9 @@ impl ProjectsMutation {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(
+                return wrong(vec![UserError::whole(
                     reason.to_string(),
-                    ProjectsErrorCode::QuotaExceeded,
+                    UserErrorCode::QuotaExceeded,
                 )]);
             }
             Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
@@ -376,13 +365,7 @@ impl ProjectsMutation {
                 user_errors,
             })
         };
-        let unknown = || {
-            Fault::of(
-                "projectId",
-                "there is no such project",
-                ProjectsErrorCode::NotFound,
-            )
-        };
+        let unknown = || UserError::at("projectId", "there is no such project", UserErrorCode::NotFound);
         let Ok(project) = input.project_id.parse::<ProjectId>() else {
             return wrong(vec![unknown()]);
         };
@@ -399,7 +382,7 @@ impl ProjectsMutation {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(reason.to_string(), ProjectsErrorCode::Invalid)]);
+                return wrong(vec![UserError::whole(reason.to_string(), UserErrorCode::Invalid)]);
             }
             Outcome::NotFound => return wrong(vec![unknown()]),
         };

@@ -14,9 +14,8 @@ use time::OffsetDateTime;
 
 use super::{
     context::{Outcome, app, reach, require, run, unreadable, user, viewer},
-    fault::Fault,
-    jobs::JobsErrorCode,
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
 /// What a worker does. May grow.
@@ -147,14 +146,14 @@ pub struct WorkerPayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<JobsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 impl WorkerPayload {
-    fn wrong(path: &str, message: impl Into<String>, code: JobsErrorCode) -> Self {
+    fn wrong(path: &str, message: impl Into<String>, code: UserErrorCode) -> Self {
         Self {
             position: None,
-            user_errors: vec![Fault::of(path, message, code)],
+            user_errors: vec![UserError::at(path, message, code)],
         }
     }
 }
@@ -173,7 +172,7 @@ impl WorkersMutation {
         #[graphql(desc = "The worker, how, and why.")] input: DrainWorkerInput,
     ) -> Result<WorkerPayload> {
         user(context)?;
-        let gone = |message: &str| WorkerPayload::wrong("workerId", message, JobsErrorCode::NotFound);
+        let gone = |message: &str| WorkerPayload::wrong("workerId", message, UserErrorCode::NotFound);
         let Ok(worker) = input.worker_id.parse::<WorkerId>() else {
             require(context, Action::SystemAdmin, "workers")?;
             return Ok(gone("there is no such worker"));
@@ -192,7 +191,7 @@ impl WorkersMutation {
                 }
             }
             Outcome::Refused(refusal @ WorkerRefusal::ReasonTooLong) => {
-                WorkerPayload::wrong("reason", refusal.to_string(), JobsErrorCode::Invalid)
+                WorkerPayload::wrong("reason", refusal.to_string(), UserErrorCode::Invalid)
             }
             Outcome::Refused(refusal) => gone(&refusal.to_string()),
             Outcome::NotFound => gone("there is no such worker"),

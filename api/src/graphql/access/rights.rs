@@ -1,8 +1,6 @@
 //! Who may do what, now or as of an earlier moment.
 
-use async_graphql::{
-    Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
-};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     authz::{AccountState as State, Action},
     event_store::Position,
@@ -13,11 +11,14 @@ use projections::{
     jobs::usage::{self, WorkerTime},
 };
 
-use super::{Quotas, RoleAssignment, id_or_not_found};
+use super::{
+    Quotas,
+    role_assignment::{RoleAssignment, roles_of},
+};
 use crate::graphql::{
     as_of::{AsOf, Moment, Seen, View, view},
     context::{app, at_least, coded, require, unreadable, user},
-    loaders::RolesLoader,
+    ids::id_or_not_found,
     paging::{connect_seen, page, weight},
     scalars::Long,
 };
@@ -136,19 +137,8 @@ impl PermissionHolder {
     }
     /// All roles that it holds, by name.
     async fn roles(&self, context: &Context<'_>) -> Result<Vec<RoleAssignment>> {
-        held(context, self.0, self.1).await
+        roles_of(context, self.0, self.1).await
     }
-}
-
-/// The roles that a user holds.
-///
-/// # Errors
-/// When the database fails.
-pub async fn held(context: &Context<'_>, user: UserId, view: View) -> Result<Vec<RoleAssignment>> {
-    let loader = context.data::<DataLoader<RolesLoader>>()?;
-    let rows = loader.load_one((user, view.moment)).await?;
-    let rows = rows.unwrap_or_default().into_iter();
-    Ok(rows.map(|row| RoleAssignment(row, view)).collect())
 }
 
 /// Queries about what accounts may do.

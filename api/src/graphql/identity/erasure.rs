@@ -12,12 +12,12 @@ use domain::{
 use projections::identity::erasure::{self, ErasureRow};
 use time::OffsetDateTime;
 
-use super::types::{Errors, IdentityErrorCode};
+use super::types::Errors;
 use crate::{
     graphql::{
         context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user},
-        fault::Fault,
         scalars::Long,
+        user_error::{UserError, UserErrorCode},
     },
     sessions,
 };
@@ -120,18 +120,18 @@ pub struct ErasePersonPayload {
     pub user_errors: Errors,
 }
 
-fn refused(path: &str, message: impl Into<String>, code: IdentityErrorCode) -> ErasePersonPayload {
+fn refused(path: &str, message: impl Into<String>, code: UserErrorCode) -> ErasePersonPayload {
     ErasePersonPayload {
         erasure: None,
         position: None,
-        user_errors: vec![Fault::of(path, message, code)],
+        user_errors: vec![UserError::at(path, message, code)],
     }
 }
 
 fn said(reason: EraseRefusal) -> ErasePersonPayload {
     let code = match reason {
-        EraseRefusal::OwnAccount => IdentityErrorCode::OwnAccount,
-        EraseRefusal::LastAdministrator => IdentityErrorCode::LastAdministrator,
+        EraseRefusal::OwnAccount => UserErrorCode::OwnAccount,
+        EraseRefusal::LastAdministrator => UserErrorCode::LastAdministrator,
     };
     refused("userId", reason.to_string(), code)
 }
@@ -181,7 +181,7 @@ impl ErasureMutation {
         user(context)?;
         let person = match input.user_id.parse::<UserId>() {
             Ok(person) => person,
-            Err(error) => return Ok(refused("userId", error.to_string(), IdentityErrorCode::Invalid)),
+            Err(error) => return Ok(refused("userId", error.to_string(), UserErrorCode::Invalid)),
         };
         let position = match run(context, &command(context, person, input.reason).await?).await? {
             Outcome::Done(position) => position,
@@ -190,7 +190,7 @@ impl ErasureMutation {
                 return Ok(refused(
                     "userId",
                     "there is no such user",
-                    IdentityErrorCode::NotFound,
+                    UserErrorCode::NotFound,
                 ));
             }
         };

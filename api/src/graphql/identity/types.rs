@@ -1,54 +1,21 @@
 //! Accounts and sessions as clients see them, and what they send.
 
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::identity::badge;
 use projections::identity::{session::SessionRow, user::UserRow};
 use time::OffsetDateTime;
 
 use crate::{
     graphql::{
-        access::{RoleAssignment, held},
+        access::{RoleAssignment, roles_of},
         as_of::{AsOf, view},
-        fault::Fault,
         scalars::Long,
+        user_error::UserError,
     },
     sessions::Tokens,
 };
 
-/// Why an account or session was not made or changed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum IdentityErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// Too short, too long, too common, or containing the username.
-    WeakPassword,
-    /// Somebody has this username.
-    UsernameTaken,
-    /// Somebody has this address.
-    EmailTaken,
-    /// Registration is switched off.
-    RegistrationClosed,
-    /// The first administrator comes first.
-    SetupRequired,
-    /// There is an administrator already.
-    AlreadySetUp,
-    /// The token is wrong or was used.
-    InvalidToken,
-    /// The token is too old.
-    TokenExpired,
-    /// Wrong name or password, or too many attempts.
-    LoginFailed,
-    /// There is no such thing for the caller.
-    NotFound,
-    /// Nobody can do that to themselves.
-    OwnAccount,
-    /// The last administrator stays.
-    LastAdministrator,
-    /// The person was erased, for good.
-    Erased,
-}
-
-pub(super) type Errors = Vec<Fault<IdentityErrorCode>>;
+pub(super) type Errors = Vec<UserError>;
 
 /// An account.
 pub struct User(pub UserRow);
@@ -114,7 +81,7 @@ impl User {
         context: &Context<'_>,
         #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
     ) -> Result<Vec<RoleAssignment>> {
-        held(context, self.0.id, view(context, as_of).await?).await
+        roles_of(context, self.0.id, view(context, as_of).await?).await
     }
 }
 

@@ -13,34 +13,34 @@ use domain::{
 use projections::history::Moment;
 
 use super::{
-    ChangeJobPriorityInput, CloneJobInput, JobPayload, JobsErrorCode, PauseJobInput, RestartJobInput,
-    ResumeJobInput, estimate, payload, refused,
+    ChangeJobPriorityInput, CloneJobInput, JobPayload, PauseJobInput, RestartJobInput, ResumeJobInput,
+    estimate, payload, refused,
 };
 use crate::graphql::{
     context::{Outcome, app, run, unreadable, user, viewer},
-    fault::Fault,
+    user_error::{UserError, UserErrorCode},
 };
 
 /// A job that is none for the caller.
 pub(super) fn unknown() -> JobPayload {
-    JobPayload::wrong(vec![Fault::of(
+    JobPayload::wrong(vec![UserError::at(
         "jobId",
         "there is no such job",
-        JobsErrorCode::NotFound,
+        UserErrorCode::NotFound,
     )])
 }
 
-fn fault(refusal: &ControlRefusal) -> Fault<JobsErrorCode> {
+fn fault(refusal: &ControlRefusal) -> UserError {
     let (path, code) = match refusal {
-        ControlRefusal::AlreadyEnded => ("jobId", JobsErrorCode::AlreadyEnded),
-        ControlRefusal::Completed => ("jobId", JobsErrorCode::Completed),
-        ControlRefusal::NotEnded => ("jobId", JobsErrorCode::NotEnded),
-        ControlRefusal::NoCheckpoint => ("from", JobsErrorCode::NoCheckpoint),
-        ControlRefusal::ReasonTooLong => ("reason", JobsErrorCode::Invalid),
-        ControlRefusal::Priority(_) => ("priority", JobsErrorCode::Invalid),
-        ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", JobsErrorCode::QuotaExceeded),
+        ControlRefusal::AlreadyEnded => ("jobId", UserErrorCode::AlreadyEnded),
+        ControlRefusal::Completed => ("jobId", UserErrorCode::Completed),
+        ControlRefusal::NotEnded => ("jobId", UserErrorCode::NotEnded),
+        ControlRefusal::NoCheckpoint => ("from", UserErrorCode::NoCheckpoint),
+        ControlRefusal::ReasonTooLong => ("reason", UserErrorCode::Invalid),
+        ControlRefusal::Priority(_) => ("priority", UserErrorCode::Invalid),
+        ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", UserErrorCode::QuotaExceeded),
     };
-    Fault::of(path, refusal.to_string(), code)
+    UserError::at(path, refusal.to_string(), code)
 }
 
 /// Runs a command about one job.
@@ -124,7 +124,7 @@ impl JobControlMutation {
         {
             Ok(experiment) => experiment,
             Err(error) => {
-                let fault = Fault::of("experimentId", error.to_string(), JobsErrorCode::Invalid);
+                let fault = UserError::at("experimentId", error.to_string(), UserErrorCode::Invalid);
                 return Ok(JobPayload::wrong(vec![fault]));
             }
         };

@@ -20,13 +20,13 @@ use projections::{
     paging::Viewer,
 };
 
-use super::{JobsErrorCode, StartJobInput, nothing_there, order, refused};
+use super::{StartJobInput, nothing_there, order, refused};
 use crate::{
     app::App,
     graphql::{
         context::{Outcome, app, run, unreadable, user},
-        fault::Fault,
         scalars::Long,
+        user_error::UserError,
     },
 };
 
@@ -65,7 +65,7 @@ pub struct JobValidation {
     /// Whether it could be.
     pub valid: bool,
     /// Everything that is wrong.
-    pub problems: Vec<Fault<JobsErrorCode>>,
+    pub problems: Vec<UserError>,
     /// What the training is likely to need; null when that is unknown.
     pub estimate: Option<JobEstimate>,
 }
@@ -176,7 +176,7 @@ impl JobEstimateQuery {
         #[graphql(desc = "The job, as it would be started.")] input: StartJobInput,
     ) -> Result<JobValidation> {
         user(context)?;
-        let wrong = |problems: Vec<Fault<JobsErrorCode>>, estimate| JobValidation {
+        let wrong = |problems: Vec<UserError>, estimate| JobValidation {
             valid: problems.is_empty(),
             problems,
             estimate,

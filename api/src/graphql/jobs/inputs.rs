@@ -6,9 +6,9 @@ use domain::jobs::{job::RestartFrom, spec::Outputs, terms::Terms};
 use super::{
     estimate::JobEstimate,
     settings::{HyperParametersInput, LoraBias, ObjectiveInput},
-    types::{Job, JobsErrorCode},
+    types::Job,
 };
-use crate::graphql::{fault::Fault, scalars::Long};
+use crate::graphql::{scalars::Long, user_error::UserError};
 
 /// The shape of a new GPT-2.
 #[derive(InputObject)]
@@ -251,11 +251,11 @@ pub struct JobPayload {
     /// What the training is likely to need; null when no job was ordered, or it is unknown.
     pub estimate: Option<JobEstimate>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<JobsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 impl JobPayload {
-    pub(super) fn wrong(user_errors: Vec<Fault<JobsErrorCode>>) -> Self {
+    pub(super) fn wrong(user_errors: Vec<UserError>) -> Self {
         Self {
             job: None,
             position: None,

@@ -15,27 +15,6 @@ use crate::graphql::{
     scalars::Long,
 };
 
-/// Why a job was not started or changed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum JobsErrorCode {
-    /// A field does not have the right form or is out of range.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-    /// There is no such thing for the caller.
-    NotFound,
-    /// The base model does not fit the method.
-    BaseModel,
-    /// The job has already ended.
-    AlreadyEnded,
-    /// The job has not ended.
-    NotEnded,
-    /// The job is completed, and a model came of it.
-    Completed,
-    /// The job has no checkpoint.
-    NoCheckpoint,
-}
-
 /// Where a job stands. May grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum JobState {

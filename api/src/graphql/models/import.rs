@@ -2,7 +2,7 @@
 //!
 //! One rule: what can be refused without reading a model through is refused before, all at once.
 
-use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::{
     authz::{Action, UserPrincipal},
     id::ModelId,
@@ -15,24 +15,11 @@ use crate::{
     app::{App, ImportError},
     graphql::{
         context::{Outcome, app, coded, ledger, reach, require, run, unreadable, user, viewer},
-        datasets::Visibility,
-        fault::Fault,
         scalars::Long,
+        user_error::{UserError, UserErrorCode},
+        visibility::Visibility,
     },
 };
-
-/// Why a model was not brought in. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ModelsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// The folder is not there, or importing is switched off.
-    NotFound,
-    /// The files are not a model that can be trained on.
-    NotAModel,
-    /// They do not fit the owner's storage quota.
-    QuotaExceeded,
-}
 
 /// A base model in a folder of the server.
 #[derive(InputObject)]
@@ -57,11 +44,11 @@ pub struct ImportModelPayload {
     /// Position in the log.
     pub position: Option<Long>,
     /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ModelsErrorCode>>,
+    pub user_errors: Vec<UserError>,
 }
 
 impl ImportModelPayload {
-    fn wrong(user_errors: Vec<Fault<ModelsErrorCode>>) -> Self {
+    fn wrong(user_errors: Vec<UserError>) -> Self {
         Self {
             model: None,
             position: None,
@@ -127,11 +114,7 @@ impl ModelsMutation {
 }
 
 /// What is wrong before a file is read: texts, the folder's name, its size. Decided again when it is recorded.
-async fn wrong_at_once(
-    app: &App,
-    owner: &UserPrincipal,
-    input: &ImportModelInput,
-) -> Result<Vec<Fault<ModelsErrorCode>>> {
+async fn wrong_at_once(app: &App, owner: &UserPrincipal, input: &ImportModelInput) -> Result<Vec<UserError>> {
     let mut wrong = match Label::try_new(&input.name, &input.description) {
         Ok(_) => Vec::new(),
         Err(problems) => faults(RegisterModelRefusal::Text(problems)),
@@ -148,26 +131,26 @@ async fn wrong_at_once(
     Ok(wrong)
 }
 
-fn not_imported(error: &ImportError) -> Result<Fault<ModelsErrorCode>> {
+fn not_imported(error: &ImportError) -> Result<UserError> {
     let code = match error {
-        ImportError::Off | ImportError::NoFolder => ModelsErrorCode::NotFound,
-        ImportError::NotAModel(_) => ModelsErrorCode::NotAModel,
+        ImportError::Off | ImportError::NoFolder => UserErrorCode::NotFound,
+        ImportError::NotAModel(_) => UserErrorCode::NotAModel,
         ImportError::Storage => return Err(coded("UNAVAILABLE", error.to_string())),
     };
-    Ok(Fault::of("folder", error.to_string(), code))
+    Ok(UserError::at("folder", error.to_string(), code))
 }
 
-fn faults(refusal: RegisterModelRefusal) -> Vec<Fault<ModelsErrorCode>> {
+fn faults(refusal: RegisterModelRefusal) -> Vec<UserError> {
     match refusal {
         RegisterModelRefusal::Text(problems) => {
             let fault =
-                |problem: TextProblem| Fault::of(problem.field, problem.message, ModelsErrorCode::Invalid);
+                |problem: TextProblem| UserError::at(problem.field, problem.message, UserErrorCode::Invalid);
             problems.0.into_iter().map(fault).collect()
         }
         RegisterModelRefusal::Storage(exceeded) => {
             let said = exceeded.to_string();
-            vec![Fault::of("folder", said, ModelsErrorCode::QuotaExceeded)]
+            vec![UserError::at("folder", said, UserErrorCode::QuotaExceeded)]
         }
-        RegisterModelRefusal::IdTaken => vec![Fault::whole(refusal.to_string(), ModelsErrorCode::Invalid)],
+        RegisterModelRefusal::IdTaken => vec![UserError::whole(refusal.to_string(), UserErrorCode::Invalid)],
     }
 }
