@@ -3,6 +3,9 @@
 //! One rule: what is forbidden is searched for in every source file and manifest of the workspace, so that
 //! new code cannot escape by being new.
 
+mod circles;
+mod sizes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -354,6 +357,51 @@ fn there_is_no_circle_between_the_contexts_of_the_domain() {
                 if seen.insert(*next) {
                     open.push(next);
                 }
+            }
+        }
+    }
+}
+
+/// The kernel is what every context stands on, so it can stand on none of them.
+#[test]
+fn the_kernel_of_the_domain_imports_no_context() {
+    let kernel: Vec<Source> = sources()
+        .into_iter()
+        .filter(|source| match source.path.strip_prefix("domain/src/") {
+            Some(inside) => !inside.contains('/') || inside.starts_with("authz/"),
+            None => false,
+        })
+        .collect();
+    assert!(kernel.len() > 10, "the kernel was not found");
+    for source in kernel {
+        let used = crate_paths(&code(&source.text));
+        let contexts: Vec<_> = CONTEXTS
+            .iter()
+            .filter(|context| used.contains(**context))
+            .collect();
+        assert!(contexts.is_empty(), "{} imports {contexts:?}", source.path);
+    }
+}
+
+/// An adapter of the event store can be taken away without the others noticing.
+#[test]
+fn adapters_of_the_event_store_do_not_import_each_other() {
+    let adapters = ["postgres", "kurrentdb", "memory"];
+    for adapter in adapters {
+        let folder = format!("domain/event-store/src/{adapter}/");
+        let files: Vec<Source> = sources()
+            .into_iter()
+            .filter(|source| source.path.starts_with(&folder))
+            .collect();
+        assert!(!files.is_empty(), "{folder} holds no source");
+        for source in files {
+            let used = crate_paths(&code(&source.text));
+            for other in adapters.iter().filter(|other| **other != adapter) {
+                assert!(
+                    !used.contains(*other),
+                    "{} imports the adapter {other}",
+                    source.path
+                );
             }
         }
     }

@@ -23,8 +23,8 @@ use crate::{
     history::{History, Moment},
     identity::user::uuid_key,
     paging::{Page, PageRequest, Viewer},
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
-    runner::stored,
 };
 
 /// One attempt of a job.

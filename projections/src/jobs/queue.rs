@@ -18,8 +18,8 @@ use time::OffsetDateTime;
 use super::{job::Jobs, worker};
 use crate::{
     history::Moment,
+    position::stored,
     read_model::{ReadError, fetch, fetch_one},
-    runner::stored,
 };
 
 /// Waiting jobs that are looked at. More wait unseen until some of these are done.

@@ -21,8 +21,8 @@ use time::OffsetDateTime;
 use crate::{
     history::Moment,
     identity::user::uuid_key,
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch},
-    runner::stored,
 };
 
 /// A worker, as it declared itself.

@@ -11,10 +11,10 @@ use sqlx::PgConnection;
 use super::{
     ProjectError, ReadModel, Rows, Target,
     copy::{Shape, Text},
+    fold::{fold_one, keys},
+    history_writer::Journal,
     stored,
-    table::{fold_one, keys},
 };
-use crate::history::Journal;
 
 /// Length of the text of one write, in bytes, from which on another is begun.
 const WRITE: usize = 4 << 20;

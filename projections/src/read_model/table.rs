@@ -8,11 +8,12 @@ use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target,
+    Builder, Described, History, ProjectError, Projector, ReadModel, Rows, Shape, Target,
     builder::Shadow,
-    stored::{self, as_stored},
+    fold::{fold_one, keys},
+    history_writer::Journal,
+    stored,
 };
-use crate::history::{History, Journal};
 
 /// The projection of a read model into its table, or into the table's shadow.
 pub struct Table<M> {
@@ -35,21 +36,6 @@ impl<M> Table<M> {
             model: PhantomData,
         }
     }
-}
-
-/// Folds one event. Returns the keys of the rows that it changed; [`Rows::get`] has them as the event left them.
-pub(super) fn fold_one<M: ReadModel>(
-    event: &RecordedEvent,
-    rows: &mut Rows<M::Row>,
-) -> Result<Vec<String>, ProjectError> {
-    M::fold(event, rows)?;
-    Ok(rows.settle())
-}
-
-/// The keys of the rows that `event` may change, as the table holds them.
-pub(super) fn keys<M: ReadModel>(event: &RecordedEvent) -> Result<Vec<String>, ProjectError> {
-    let keys = M::keys(event)?;
-    Ok(keys.iter().map(|key| as_stored(key).into_owned()).collect())
 }
 
 impl<M: ReadModel> Projector for Table<M> {

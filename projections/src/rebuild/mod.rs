@@ -5,6 +5,7 @@
 
 pub(crate) mod background;
 mod compare;
+mod comparison;
 mod pass;
 mod requests;
 mod shadow;
@@ -24,14 +25,14 @@ use self::{
     pass::{Pass, Running},
 };
 pub use self::{
-    compare::{Comparison, Difference},
+    comparison::{Comparison, Difference},
     requests::{finished, request},
     terms::{Limits, Outcome, Phase, RebuildError, Step, Wish},
 };
 use crate::{
     lease::{Held, Lease, REBUILD},
+    position::{position, stored},
     read_model::Projector,
-    runner::{position, stored},
 };
 
 /// A connection as the owner of the tables: without the role that may only change rows.

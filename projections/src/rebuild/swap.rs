@@ -14,7 +14,7 @@ use super::{
     pass::{self, Pass, Running},
     requests, shadow,
 };
-use crate::runner::{position, stored};
+use crate::position::{position, stored};
 
 /// How long the lock is waited for; queries may queue behind for as long.
 const LOCK_WITHIN: Duration = Duration::from_millis(150);

@@ -3,7 +3,7 @@
 use domain::event_store::{Position, StoreError};
 use serde::Serialize;
 
-use super::Comparison;
+use super::comparison::Comparison;
 use crate::read_model::{ProjectError, unquoted};
 
 /// Why a rebuild did not come to its end. What is built stays and is gone on with.

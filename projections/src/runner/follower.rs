@@ -8,7 +8,7 @@ use domain::event_store::Position;
 use sqlx::{PgConnection, Row as _};
 use tokio::time::Instant;
 
-use super::position;
+use crate::position::position;
 use crate::read_model::Projector;
 
 /// The first wait before a stopped projection is tried again, and the longest.

@@ -17,9 +17,11 @@ use super::{
     follower::{Follower, State, recorded},
     page::{self, Folded},
     progress::Progress,
-    stored,
 };
-use crate::lease::{FOLD, Held, Lease};
+use crate::{
+    lease::{FOLD, Held, Lease},
+    position::stored,
+};
 
 /// Events per transaction.
 const PAGE: usize = 2_000;

@@ -9,6 +9,7 @@ mod follower;
 mod leader;
 mod page;
 mod progress;
+mod settings;
 mod standing;
 
 use std::{sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{follower::Follower, leader::Leader};
 pub use self::{
     progress::{NotYet, Progress},
+    settings::Settings,
     standing::{Condition, Standing, standing},
 };
 use crate::{
@@ -30,24 +32,6 @@ use crate::{
 
 /// Wait before another try after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Lengths of time of the runner.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How long a leader that is not heard of stays the leader.
-    pub lease: Duration,
-    /// How often it is looked whether a rebuild is wanted.
-    pub look: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(10),
-            look: Duration::from_secs(1),
-        }
-    }
-}
 
 /// Why the runner paused.
 #[derive(Debug, thiserror::Error)]
@@ -132,14 +116,4 @@ pub fn start_with(
         }
     });
     (progress, task)
-}
-
-/// A position as the database keeps it.
-pub(crate) fn stored(position: Position) -> i64 {
-    i64::try_from(position.0).unwrap_or(i64::MAX)
-}
-
-/// A position that the database kept.
-pub(crate) fn position(stored: i64) -> Position {
-    Position(u64::try_from(stored).unwrap_or_default())
 }

@@ -11,9 +11,8 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use super::{
     RunError,
     follower::{Follower, State},
-    stored,
 };
-use crate::{lease::Lease, read_model::ProjectError};
+use crate::{lease::Lease, position::stored, read_model::ProjectError};
 
 /// What became of a page.
 pub(super) enum Folded {

@@ -8,7 +8,7 @@ use domain::event_store::Position;
 use sqlx::PgPool;
 use tokio::sync::watch;
 
-use super::position;
+use crate::position::position;
 
 /// How often the table is asked, for when another process leads.
 const ASK_EACH: Duration = Duration::from_millis(50);

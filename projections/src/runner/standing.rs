@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::{PgPool, Row as _};
 use time::OffsetDateTime;
 
-use super::position;
+use crate::position::position;
 
 /// Whether a projection does what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

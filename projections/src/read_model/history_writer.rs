@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use time::format_description::well_known::Rfc3339;
 
-use super::History;
-use crate::{
-    read_model::{ProjectError, ReadModel, Target, Write, as_stored, without_nul},
-    runner::stored,
+use super::{
+    ProjectError, ReadModel, Target, Write,
+    history::History,
+    stored::{as_stored, without_nul},
 };
+use crate::position::stored;
 
 /// Versions that are written by one statement.
 const CHUNK: usize = 2_000;
