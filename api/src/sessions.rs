@@ -370,11 +370,9 @@ pub async fn refresh(
                 .at_least(position, crate::app::PATIENCE)
                 .await
                 .map_err(|error| unavailable(&error))?;
-            let user = app
-                .directory
-                .session(session, app.now())
-                .ok_or_else(invalid)?
-                .user;
+            // What is recorded is answered, also when the session has been ended since: its tokens are good for nothing
+            // then, and whoever presented the token learns that it was the one that counted.
+            let user = owner.ok_or_else(invalid)?;
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
         Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),

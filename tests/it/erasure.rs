@@ -87,7 +87,9 @@ fn in_files(folder: &Path, word: &str) -> Vec<String> {
                 open.push(path);
                 continue;
             }
-            let bytes = std::fs::read(&path).unwrap_or_default().to_ascii_lowercase();
+            let bytes = std::fs::read(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+                .to_ascii_lowercase();
             let name = path.display().to_string().to_lowercase();
             if name.contains(word) || bytes.windows(word.len()).any(|part| part == word.as_bytes()) {
                 found.push(path.display().to_string());

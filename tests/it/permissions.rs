@@ -2,3 +2,4 @@
 
 mod matrix;
 mod operations;
+pub(crate) mod specified;

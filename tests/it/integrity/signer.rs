@@ -160,8 +160,9 @@ async fn a_log_that_does_not_fit_what_was_signed_raises_the_alarm() {
             "does not have the root",
         ),
         (
+            // A note that the key did not sign is already refused at the start.
             &["update event_tree_head set note = replace(note, 'log.example', 'log.elsewhere')"],
-            "another log: log.elsewhere/test",
+            "did not sign",
         ),
     ];
     for (statements, expected) in attacks {
@@ -176,11 +177,7 @@ async fn a_log_that_does_not_fit_what_was_signed_raises_the_alarm() {
             Ok(integrity) => alarm(&integrity).await,
             Err(error) => error.to_string(),
         };
-        // A note that the key did not sign is already refused at the start.
-        assert!(
-            said.contains(expected) || said.contains("did not sign"),
-            "{statements:?}: {said}"
-        );
+        assert!(said.contains(expected), "{statements:?}: {said}");
         let heads: i64 = sqlx::query_scalar("select count(*) from event_tree_head where size > 300")
             .fetch_one(&attacker.0)
             .await

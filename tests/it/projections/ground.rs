@@ -152,6 +152,7 @@ impl Ground {
             discard: true,
         };
         let outcomes = self.rebuild(projectors, wish, Limits::default()).await;
+        assert_eq!(outcomes.len(), projectors().len(), "each is compared");
         outcomes
             .into_iter()
             .map(|outcome| {
