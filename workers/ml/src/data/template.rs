@@ -118,7 +118,7 @@ impl Template {
 
     fn refusal(&self, error: &minijinja::Error) -> RenderError {
         if let Some(reason) = environment::raised(error) {
-            return RenderError::Conversation(format!("the chat template {} raises: {reason}", self.name));
+            return RenderError::Conversation(format!("the chat template {} says: {reason}", self.name));
         }
         RenderError::Template(match error.kind() {
             ErrorKind::OutOfFuel => template_error(

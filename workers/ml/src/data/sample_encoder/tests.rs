@@ -141,7 +141,7 @@ fn roles_out_of_order_are_left_out_with_the_reason_of_the_template() {
     assert!(runs.is_empty());
     let lines = stats.warnings();
     assert!(
-        lines[0].starts_with("1 of 1 samples were left out") && lines[0].contains("roles must alternate"),
+        lines[0].starts_with("1 of 1 samples were skipped") && lines[0].contains("roles must alternate"),
         "{lines:?}"
     );
     assert_eq!(of(&strict, Learn::Answers, &dialogue(), 99).0, ["that$", "it$"]);
