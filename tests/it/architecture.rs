@@ -161,6 +161,63 @@ fn nothing_but_execute_appends_to_the_log() {
     assert!(searched > 100);
 }
 
+/// The only code that may be `unsafe`, and why. The file or folder is audited: each block states why it is sound.
+const UNSAFE: [(&str, &str); 3] = [
+    (
+        "workers/ml/src/raw/cuda.rs",
+        "functions of NVIDIA's libraries, loaded at run time",
+    ),
+    ("workers/ml/src/raw/gemm.rs", "the gemm crate takes raw pointers"),
+    (
+        "workers/ml/src/raw/prefetch.rs",
+        "the prefetch instruction takes an address",
+    ),
+];
+
+/// Where the lint against `unsafe` is lifted: at the declaration of the audited module.
+const LIFTS_THE_LINT: &str = "workers/ml/src/lib.rs";
+
+#[test]
+fn unsafe_code_stands_in_its_audited_module_only_and_each_block_says_why_it_is_sound() {
+    // Written apart, so that this file does not name what it looks for.
+    let keyword = ["un", "safe"].concat();
+    let (block, lint) = (format!("{keyword} {{"), format!("{keyword}_code"));
+    let mut found = BTreeSet::new();
+    for source in sources() {
+        let code = code(&source.text);
+        if names(&code, &keyword) {
+            assert!(
+                UNSAFE.iter().any(|(path, _)| *path == source.path),
+                "{} has {keyword} code",
+                source.path
+            );
+            found.insert(source.path.clone());
+        }
+        let lifts = ["allow", "expect", "warn"].map(|level| format!("{level}({lint}"));
+        let compact: String = code.split_whitespace().collect();
+        assert!(
+            source.path == LIFTS_THE_LINT || !lifts.iter().any(|lift| compact.contains(lift)),
+            "{} lifts the lint against {keyword} code",
+            source.path
+        );
+        let mut reason_given = false;
+        for line in source.text.lines().map(str::trim) {
+            if line.starts_with("//") {
+                reason_given |= line.starts_with("// SAFETY:");
+                continue;
+            }
+            assert!(
+                reason_given || !line.contains(&block),
+                "{}: no reason for `{line}`",
+                source.path
+            );
+            reason_given = false;
+        }
+    }
+    let expected: BTreeSet<String> = UNSAFE.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(found, expected, "the list names what is there");
+}
+
 #[test]
 fn only_the_training_crate_names_its_libraries() {
     let libraries = ["burn", "burn-flex", "tokenizers", "safetensors", "rand_chacha"];

@@ -5,7 +5,10 @@
 
 use std::{fmt, path::Path, process::Stdio, str::FromStr, time::Duration};
 
-use ml::device::{Checked, CudaDevice, Device, HAS_CUDA, NoDevice, Survey};
+use ml::{
+    device::{CudaDevice, Device, DeviceReport, HAS_CUDA, ParseDeviceError},
+    self_test::SelfTestReport,
+};
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
@@ -39,9 +42,9 @@ impl fmt::Display for Wish {
 }
 
 impl FromStr for Wish {
-    type Err = NoDevice;
+    type Err = ParseDeviceError;
 
-    fn from_str(text: &str) -> Result<Self, NoDevice> {
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         match text {
             "auto" => Ok(Self::Auto),
             "cuda" => Ok(Self::Cuda),
@@ -122,7 +125,7 @@ fn or_processor<T>(wish: Wish, found: Result<Vec<T>, String>) -> Result<Vec<T>, 
 ///
 /// # Errors
 /// When it does not answer: NVIDIA's libraries hang, or crash.
-pub async fn survey(program: &Path) -> Result<Survey, String> {
+pub async fn survey(program: &Path) -> Result<DeviceReport, String> {
     ask(program, &["devices", "--json"], SURVEY).await
 }
 
@@ -151,7 +154,7 @@ async fn checked(gpus: Vec<CudaDevice>, program: &Path, kernels: &Path) -> Resul
         tracing::info!(%device, name = found.name, "checking what the GPU computes; the first time takes minutes");
         let (name, folder) = (device.to_string(), kernels.display().to_string());
         let arguments = ["devices", "--json", "--check", &name, "--kernels", &folder];
-        let checked: Checked = ask(program, &arguments, CHECK).await?;
+        let checked: SelfTestReport = ask(program, &arguments, CHECK).await?;
         match checked.problem() {
             None => places.push(Place {
                 device,

@@ -4,7 +4,7 @@
 //! is counted.
 
 use domain::jobs::progress::{Batch, Evaluation, GpuUse, LogLine, Point, Sample};
-use ml::device::meter::Reading;
+use ml::device::gpu_monitor::GpuUsage;
 
 /// Points per batch: what a chart of one second can show. More would cost more than it tells (JB-5).
 const POINTS: usize = 60;
@@ -51,7 +51,7 @@ impl Pending {
     }
 
     /// How it goes on: seconds to the end, resident bytes (0: unknown), and what the GPU is doing.
-    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64, gpu: Option<Reading>) {
+    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64, gpu: Option<GpuUsage>) {
         let eta = eta_seconds
             .is_finite()
             .then(|| eta_seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32);
