@@ -360,8 +360,8 @@ fn processor_seconds() -> f64 {
 }
 
 /// JB-5: what reporting costs beside the training, as processor time of the worker's process, less what it uses
-/// when it has nothing to do. To be run alone: `cargo test -p tests --test it telemetry -- --ignored --nocapture`.
-#[ignore = "a measurement"]
+/// when it has nothing to do. To be run alone.
+#[ignore = "a measurement; cargo xtask peers telemetry runs it"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn telemetry_costs_a_hundredth_of_the_training_at_most() {
     const LONG: Duration = Duration::from_secs(20);
