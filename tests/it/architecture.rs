@@ -3,6 +3,8 @@
 //! One rule: what is forbidden is searched for in every source file and manifest of the workspace, so that
 //! new code cannot escape by being new.
 
+mod built;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

@@ -10,6 +10,7 @@ mod misbehaviour;
     reason = "the services of tonic answer with its status"
 )]
 mod peer;
+mod secure;
 #[cfg_attr(
     not(feature = "kurrentdb-server"),
     expect(
