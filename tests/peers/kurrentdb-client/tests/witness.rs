@@ -4,8 +4,6 @@
 //! The rule: peer and appends are the very files of `tests/it/event_store`, so that what is witnessed here is what the
 //! contract runs against there.
 
-// The other tests use the rest of these files.
-#[expect(dead_code, reason = "the contract uses more of it than the witness")]
 #[path = "../../../it/event_store/make.rs"]
 mod make;
 #[expect(dead_code, reason = "the contract uses more of it than the witness")]
@@ -13,7 +11,7 @@ mod make;
     clippy::result_large_err,
     reason = "the services of tonic answer with its status"
 )]
-#[path = "../../../it/event_store/kurrentdb/peer.rs"]
+#[path = "../../../it/event_store/kurrentdb/peer/mod.rs"]
 mod peer;
 
 use domain::event_store::{EventStore as _, Expected, Filter, Position};
@@ -30,11 +28,11 @@ async fn open(url: &str) -> std::sync::Arc<KurrentEventStore> {
         .expect("the store starts")
 }
 
-/// What a read brings: id, type, revision, position, payload and properties of each record.
+/// What a read brings.
 async fn records(mut stream: kurrentdb::ReadStream) -> Vec<kurrentdb::RecordedEvent> {
     let mut found = Vec::new();
     while let Some(event) = stream.next().await.expect("readable") {
-        found.push(event.get_original_event().clone());
+        found.push(event.event.expect("a record"));
     }
     found
 }
@@ -61,7 +59,10 @@ async fn the_official_client_finds_events_receipts_and_metadata() {
     assert_eq!(found[0].data, written.writes[0].events[0].data.get().as_bytes());
     assert!(found[0].is_json);
 
-    let all = client.read_all(&ReadAllOptions::default()).await.expect("readable");
+    let all = client
+        .read_all(&ReadAllOptions::default())
+        .await
+        .expect("readable");
     let all = records(all).await;
     let kinds: Vec<_> = all.iter().map(|event| event.event_type.as_str()).collect();
     assert_eq!(kinds, [":receipt", ":receipt", "test.Counted", "test.Counted"]);
@@ -83,16 +84,28 @@ async fn the_adapter_reads_what_the_official_client_reads() {
     let peer = Peer::start(3).await;
     peer.set(|mode| mode.leader = 2);
     let store = open(&peer.url()).await;
-    store.append(append("a", Expected::NoStream, 5)).await.expect("recorded");
-    store.append(append("b", Expected::NoStream, 3)).await.expect("recorded");
+    store
+        .append(append("a", Expected::NoStream, 5))
+        .await
+        .expect("recorded");
+    store
+        .append(append("b", Expected::NoStream, 3))
+        .await
+        .expect("recorded");
     let client = Client::new(peer.url().parse().expect("the official form")).expect("a client");
 
     for from in [0, 3, 4, 5, 9] {
         let options = ReadStreamOptions::default().position(StreamPosition::Position(from));
-        let theirs = client.read_stream(stream("a").as_str(), &options).await.expect("readable");
+        let theirs = client
+            .read_stream(stream("a").as_str(), &options)
+            .await
+            .expect("readable");
         let theirs = records(theirs).await;
         let ours = store.load(&stream("a"), from).await.expect("readable");
-        let both: Vec<_> = ours.iter().map(|event| (event.id, event.revision, event.position.0)).collect();
+        let both: Vec<_> = ours
+            .iter()
+            .map(|event| (event.id, event.revision, event.position.0))
+            .collect();
         let theirs: Vec<_> = theirs
             .iter()
             .map(|event| (event.id, event.revision, event.position.commit))
@@ -100,10 +113,17 @@ async fn the_adapter_reads_what_the_official_client_reads() {
         assert_eq!(both, theirs, "from {from}");
     }
 
-    let all = client.read_all(&ReadAllOptions::default()).await.expect("readable");
+    let all = client
+        .read_all(&ReadAllOptions::default())
+        .await
+        .expect("readable");
     let mut theirs = records(all).await;
     theirs.retain(|event| !event.event_type.starts_with([':', '$']));
-    let ours = store.read_all(Position::START, &Filter::all(), 100).await.expect("readable").events;
+    let ours = store
+        .read_all(Position::START, &Filter::all(), 100)
+        .await
+        .expect("readable")
+        .events;
     assert_eq!(ours.len(), 8);
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert_eq!((ours.id, ours.position.0), (theirs.id, theirs.position.commit));
@@ -113,7 +133,13 @@ async fn the_adapter_reads_what_the_official_client_reads() {
     }
     let last = theirs.last().expect("events").position.commit;
     assert_eq!(store.head().await.expect("readable"), Position(last));
-    assert!(store.load(&stream("nobody"), 0).await.expect("readable").is_empty());
+    assert!(
+        store
+            .load(&stream("nobody"), 0)
+            .await
+            .expect("readable")
+            .is_empty()
+    );
 }
 
 /// Hosts, ports and encryption are read from a connection string as the official client reads them; what it refuses is
@@ -147,7 +173,9 @@ fn connection_strings_mean_what_they_mean_to_the_official_client() {
     ] {
         let (ours, theirs) = (Address::parse(url), url.parse::<ClientSettings>());
         assert_eq!(ours.is_ok(), theirs.is_ok(), "{url}: {ours:?} {theirs:?}");
-        let (Ok(ours), Ok(theirs)) = (ours, theirs) else { continue };
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
+            continue;
+        };
         let nodes: Vec<_> = theirs
             .hosts()
             .iter()
@@ -159,7 +187,7 @@ fn connection_strings_mean_what_they_mean_to_the_official_client() {
             theirs.is_secure_mode_enabled()
         );
         assert_eq!(format!("{ours:?}"), expected, "{url}");
-        let deadline = theirs.default_authenticated_user().is_some();
-        assert_eq!(url.contains('@'), deadline, "{url}");
+        let signed_in = theirs.default_authenticated_user().is_some();
+        assert_eq!(url.contains('@'), signed_in, "{url}");
     }
 }
