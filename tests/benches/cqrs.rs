@@ -39,7 +39,7 @@ pub(crate) fn build() -> Result<()> {
 }
 
 /// Its event log, held by a child.
-pub(crate) struct Log(Mutex<Child>);
+pub(crate) struct Log(Box<Mutex<Child>>);
 
 impl Log {
     /// Starts it on the database at `url`.
@@ -47,7 +47,7 @@ impl Log {
         let program = package().join("target/release/cqrs-es-yardstick");
         let mut child = Child::of(&program, &[url, &connections.to_string()])?;
         child.ready().await?;
-        Ok(Self(Mutex::new(child)))
+        Ok(Self(Box::new(Mutex::new(child))))
     }
 
     /// Has `callers` callers append for `time`.

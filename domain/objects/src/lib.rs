@@ -216,10 +216,15 @@ impl Objects {
         Ok(stored)
     }
 
-    async fn put_file(&self, prefix: &Key, name: &str, path: &PathBuf) -> Result<StoredFile, ObjectsError> {
+    async fn put_file(
+        &self,
+        prefix: &Key,
+        name: &str,
+        path: &std::path::Path,
+    ) -> Result<StoredFile, ObjectsError> {
         use sha2::Digest;
         let unreadable = |source| ObjectsError::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let key = prefix.join(name)?;

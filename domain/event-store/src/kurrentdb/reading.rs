@@ -50,14 +50,12 @@ impl Question {
         })
     }
 
-    fn of_stream(name: &str, direction: i32, place: StreamOptions) -> Self {
+    fn of_stream(name: &str, direction: i32, mut place: StreamOptions) -> Self {
         let mut question = Self::new(direction);
-        question.0.stream = Some(StreamOptions {
-            stream_identifier: Some(StreamIdentifier {
-                stream_name: name.as_bytes().to_vec(),
-            }),
-            ..place
+        place.stream_identifier = Some(StreamIdentifier {
+            stream_name: name.as_bytes().to_vec(),
         });
+        question.0.stream = Some(place);
         question
     }
 

@@ -11,8 +11,8 @@ const SHORTEST_KEEP_ALIVE: u64 = 10_000;
 
 /// What an option is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    ConnectionName,
+enum Kind {
+    Label,
     DefaultDeadline,
     DiscoveryInterval,
     GossipTimeout,
@@ -29,21 +29,21 @@ enum Name {
 }
 
 /// All options, as the clients write them.
-const NAMES: [(Name, &str); 14] = [
-    (Name::ConnectionName, "connectionName"),
-    (Name::DefaultDeadline, "defaultDeadline"),
-    (Name::DiscoveryInterval, "discoveryInterval"),
-    (Name::GossipTimeout, "gossipTimeout"),
-    (Name::KeepAliveInterval, "keepAliveInterval"),
-    (Name::KeepAliveTimeout, "keepAliveTimeout"),
-    (Name::MaxDiscoverAttempts, "maxDiscoverAttempts"),
-    (Name::NodePreference, "nodePreference"),
-    (Name::ThrowOnAppendFailure, "throwOnAppendFailure"),
-    (Name::Tls, "tls"),
-    (Name::TlsCaFile, "tlsCaFile"),
-    (Name::TlsVerifyCert, "tlsVerifyCert"),
-    (Name::UserCertFile, "userCertFile"),
-    (Name::UserKeyFile, "userKeyFile"),
+const NAMES: [(Kind, &str); 14] = [
+    (Kind::Label, "connectionName"),
+    (Kind::DefaultDeadline, "defaultDeadline"),
+    (Kind::DiscoveryInterval, "discoveryInterval"),
+    (Kind::GossipTimeout, "gossipTimeout"),
+    (Kind::KeepAliveInterval, "keepAliveInterval"),
+    (Kind::KeepAliveTimeout, "keepAliveTimeout"),
+    (Kind::MaxDiscoverAttempts, "maxDiscoverAttempts"),
+    (Kind::NodePreference, "nodePreference"),
+    (Kind::ThrowOnAppendFailure, "throwOnAppendFailure"),
+    (Kind::Tls, "tls"),
+    (Kind::TlsCaFile, "tlsCaFile"),
+    (Kind::TlsVerifyCert, "tlsVerifyCert"),
+    (Kind::UserCertFile, "userCertFile"),
+    (Kind::UserKeyFile, "userKeyFile"),
 ];
 
 /// The names of all options, for an error.
@@ -122,7 +122,7 @@ impl Options {
             return Err(AddressError::Unverified);
         }
         if !read.secure {
-            let files = [Name::TlsCaFile, Name::UserCertFile, Name::UserKeyFile];
+            let files = [Kind::TlsCaFile, Kind::UserCertFile, Kind::UserKeyFile];
             let given = NAMES
                 .iter()
                 .filter(|(name, _)| files.contains(name) && seen.contains(name));
@@ -133,29 +133,29 @@ impl Options {
 
     fn take(
         &mut self,
-        name: Name,
+        kind: Kind,
         option: &'static str,
         value: String,
         loose: &mut Loose,
     ) -> Result<(), AddressError> {
-        match name {
-            Name::Tls => self.secure = yes_or_no(option, &value)?,
-            Name::TlsVerifyCert => loose.unverified = !yes_or_no(option, &value)?,
-            Name::TlsCaFile => self.ca_file = Some(path(option, value)?),
-            Name::UserCertFile => loose.certificate = Some(path(option, value)?),
-            Name::UserKeyFile => loose.key = Some(path(option, value)?),
-            Name::DefaultDeadline => self.deadline = millis(option, &value, 1, FROM_ONE)?,
-            Name::KeepAliveInterval => self.keep_alive_interval = keep_alive(option, &value)?,
-            Name::KeepAliveTimeout => self.keep_alive_timeout = keep_alive(option, &value)?,
-            Name::ConnectionName => self.connection_name = Some(label(option, value)?),
-            Name::NodePreference => leader(option, &value)?,
+        match kind {
+            Kind::Tls => self.secure = yes_or_no(option, &value)?,
+            Kind::TlsVerifyCert => loose.unverified = !yes_or_no(option, &value)?,
+            Kind::TlsCaFile => self.ca_file = Some(path(option, value)?),
+            Kind::UserCertFile => loose.certificate = Some(path(option, value)?),
+            Kind::UserKeyFile => loose.key = Some(path(option, value)?),
+            Kind::DefaultDeadline => self.deadline = millis(option, &value, 1, FROM_ONE)?,
+            Kind::KeepAliveInterval => self.keep_alive_interval = keep_alive(option, &value)?,
+            Kind::KeepAliveTimeout => self.keep_alive_timeout = keep_alive(option, &value)?,
+            Kind::Label => self.connection_name = Some(label(option, value)?),
+            Kind::NodePreference => leader(option, &value)?,
             // How a client finds the leader by gossip. Here whichever node answers says who leads.
-            Name::MaxDiscoverAttempts | Name::DiscoveryInterval | Name::GossipTimeout => {
+            Kind::MaxDiscoverAttempts | Kind::DiscoveryInterval | Kind::GossipTimeout => {
                 millis(option, &value, 0, FROM_ZERO)?;
                 self.without_effect.push(option);
             }
             // Whether a client throws for a conflict, or returns it.
-            Name::ThrowOnAppendFailure => {
+            Kind::ThrowOnAppendFailure => {
                 yes_or_no(option, &value)?;
                 self.without_effect.push(option);
             }
@@ -165,7 +165,7 @@ impl Options {
 }
 
 /// The option called `given`, in any case. A name is repeated only where it cannot be part of a password.
-fn find(given: &str, all: &str) -> Result<(Name, &'static str), AddressError> {
+fn find(given: &str, all: &str) -> Result<(Kind, &'static str), AddressError> {
     if let Some(found) = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(given)) {
         return Ok(*found);
     }
