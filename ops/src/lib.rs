@@ -11,4 +11,5 @@ pub mod fail_points;
 pub mod postgres;
 pub mod system;
 pub mod telemetry;
+pub mod tls;
 pub mod verify;

@@ -121,7 +121,7 @@ async fn appends(scale: Scale) -> Result<(Vec<f64>, Vec<f64>)> {
         with.push(Load::from(appender.turn(CALLERS, scale.turn).await?).rate());
         signing.close(PATIENCE).await;
     }
-    appender.close().await;
+    appender.close().await?;
     Ok((without, with))
 }
 

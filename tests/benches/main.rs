@@ -9,7 +9,6 @@ mod cancelling;
 mod child;
 mod counter;
 mod cpu;
-#[cfg(feature = "cqrs-es")]
 mod cqrs;
 mod feed;
 mod goals;
@@ -108,8 +107,9 @@ fn again_on_disk() -> ExitCode {
 fn help() -> Result<()> {
     writeln!(
         std::io::stdout(),
-        "usage: cargo bench -p tests --bench figures [--features cqrs-es] [-- NAME... --quick]\n\nMeasures what is \
-         named, or everything: {}.\n--quick shows in a minute that it can be measured, and holds nothing to its goal.",
+        "usage: cargo bench -p tests --bench figures [-- NAME... --quick --cqrs-es]\n\nMeasures what is named, or \
+         everything: {}.\n--quick shows in a minute that it can be measured, and holds nothing to its goal; --cqrs-es \
+         measures appends of that event store too.",
         NAMES.join(", ")
     )?;
     Ok(())
@@ -127,6 +127,13 @@ fn figures(arguments: &[String]) -> Result<()> {
     {
         program::build()?;
     }
+    let others: &'static [&'static str] = match arguments.iter().any(|argument| argument == cqrs::FLAG) {
+        true => &[cqrs::NAME],
+        false => &[],
+    };
+    if !others.is_empty() {
+        cqrs::build()?;
+    }
     let (server, client) = (runtime(SERVER)?, runtime(CLIENT)?);
     let mut report = Map::new();
     report.insert("machine".to_owned(), machine::describe()?);
@@ -134,7 +141,7 @@ fn figures(arguments: &[String]) -> Result<()> {
     for name in &wanted {
         eprintln!("measuring {name} …");
         let figure = client
-            .block_on(measure(name, &server, scale))
+            .block_on(measure(name, &server, scale, others))
             .with_context(|| format!("{name} cannot be measured"))?;
         report.insert(name.clone(), figure);
     }
@@ -146,7 +153,7 @@ fn figures(arguments: &[String]) -> Result<()> {
 }
 
 /// Flags that mean something here, and the one that Cargo adds.
-const FLAGS: &[&str] = &["--quick", "--bench"];
+const FLAGS: &[&str] = &["--quick", "--bench", cqrs::FLAG];
 
 /// The figures that the arguments name; all without any.
 fn wanted(arguments: &[String]) -> Result<Vec<String>> {
@@ -178,12 +185,17 @@ pub(crate) async fn application(server: &Runtime) -> Result<TestApp> {
     Ok(tokio::task::spawn_blocking(move || server.block_on(TestApp::start())).await?)
 }
 
-async fn measure(name: &str, server: &Runtime, scale: Scale) -> Result<Value> {
+async fn measure(
+    name: &str,
+    server: &Runtime,
+    scale: Scale,
+    others: &'static [&'static str],
+) -> Result<Value> {
     match name {
         "appends" => {
             let url = database().await.url;
             server
-                .spawn(async move { appends::run(&url, scale).await })
+                .spawn(async move { appends::run(&url, scale, others).await })
                 .await?
         }
         "processes" => processes::run(&database().await.url, scale).await,

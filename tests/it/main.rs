@@ -24,5 +24,6 @@ mod projects;
 mod sealing;
 mod simulation;
 mod time_travel;
+mod tls;
 mod workers;
 mod write_path;

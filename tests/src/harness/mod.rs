@@ -9,6 +9,7 @@ pub mod lending;
 pub mod people;
 pub mod processes;
 pub mod servers;
+pub mod tls;
 
 pub use app::{TestApp, TestOptions};
 pub use client::{Answer, Client};
@@ -17,5 +18,6 @@ pub use feed::Feed;
 
 /// A fresh, migrated database.
 pub async fn database() -> Database {
+    anneal::tls::install();
     database_with(async |url: &str| projections::database::migrate(url).await).await
 }

@@ -11,9 +11,9 @@ use domain::event_store::{AppendError, Appended, Expected, StoreError, StreamId}
 use uuid::Uuid;
 
 use super::{
-    client::Reading,
     failure::{Failure, Patience},
     nodes::Nodes,
+    reading::Reading,
     recorded::{RECEIPT, Receipt, properties, receipt_stream},
     wire::{
         AppendRecord, AppendRecordsRequest, ConsistencyCheck, DELETED, NO_STREAM, SchemaFormat, SchemaInfo,

@@ -1,8 +1,7 @@
 //! Following the log, and reading it through a filter: a catch-up subscription of the server's.
 //!
 //! The rule: a place moves only when a page is handed out, and only to where the server says that it has
-//! looked. So a dropped future loses nothing, and a broken connection goes on where the last page ended. The
-//! official client's subscription is not used: when the server ends one in order, it spins without yielding.
+//! looked. So a dropped future loses nothing, and a broken connection goes on where the last page ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +10,12 @@ use futures::FutureExt as _;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    client::Reading,
     failure::{Failure, Patience},
     known::KnownHead,
     nodes::{Followed, Nodes},
     reader::passes_all,
-    recorded::{EVENTS_ONLY, from_wire, is_event},
+    reading::Reading,
+    recorded::{EVENTS_ONLY, from_wire, is_event, kind},
     wire::{
         AllOptions, Content, Empty, Expression, FilterOptions, LogPosition, ReadOptions, ReadReq, ReadResp,
         Recorded, UuidOption,
@@ -99,8 +98,7 @@ impl Growing {
                 if position <= self.page.next {
                     return Ok(());
                 }
-                let kind = event.metadata.get("type").map_or("", String::as_str);
-                if is_event(kind) {
+                if is_event(kind(&event)) {
                     let event = from_wire(&event)?;
                     if filter.matches(&event) {
                         self.bytes += event.data.get().len();
@@ -334,6 +332,7 @@ fn request(after: Position, filter: &Filter) -> ReadReq {
             uuid_option: Some(UuidOption {
                 string: Some(Empty {}),
             }),
+            control_option: None,
         }),
     }
 }

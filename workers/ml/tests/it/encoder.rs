@@ -50,7 +50,7 @@ fn embeddings_are_those_of_sentence_transformers() {
 /// With a published model; see `fixtures/make_encoder_fixtures.py`. `ANNEAL_TEST_EMBEDDINGS` names the file with
 /// what the script printed.
 #[test]
-#[ignore = "needs a published model: ANNEAL_TEST_ENCODER and ANNEAL_TEST_EMBEDDINGS"]
+#[ignore = "needs a published model; cargo xtask peers sentence-transformers runs it"]
 fn embeddings_of_a_published_model_are_those_of_sentence_transformers() {
     let path = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("set {name}")));
     let embeddings = std::fs::read(path("ANNEAL_TEST_EMBEDDINGS")).expect("what the script printed");

@@ -17,6 +17,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tonic::transport::Identity;
 
 pub(crate) use log::Log;
 
@@ -83,6 +84,11 @@ pub(crate) struct Peer {
 impl Peer {
     /// So many nodes, the first of which leads.
     pub(crate) async fn start(nodes: usize) -> Self {
+        Self::start_as(nodes, None).await
+    }
+
+    /// The same, with TLS where there is an identity.
+    pub(crate) async fn start_as(nodes: usize, identity: Option<Identity>) -> Self {
         let shared = Arc::new(Shared {
             log: Mutex::new(Log::default()),
             mode: Mutex::new(Mode {
@@ -100,7 +106,7 @@ impl Peer {
         });
         let mut tasks = Vec::new();
         for number in 0..nodes {
-            tasks.push(serve::node(Arc::clone(&shared), number).await);
+            tasks.push(serve::node(Arc::clone(&shared), number, identity.clone()).await);
         }
         Self { shared, tasks }
     }
