@@ -63,6 +63,10 @@ pub enum Pet {
     Rock(Rock),
 }
 
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "two fields of one type are two fields"
+)]
 #[derive(Interface)]
 #[graphql(
     field(name = "name", ty = "String"),
