@@ -12,6 +12,7 @@ mod erasure;
 mod event_store;
 mod fixture_logs;
 mod fleet;
+mod graphql;
 mod hostile;
 mod identity;
 mod integrity;

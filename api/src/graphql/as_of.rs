@@ -78,7 +78,12 @@ impl MomentLoader {
     /// A fresh one, for one request.
     #[must_use]
     pub fn fresh(app: App) -> DataLoader<Self, HashMapCache> {
-        DataLoader::with_cache(Self(app), tokio::spawn, HashMapCache::default())
+        DataLoader::with_cache(
+            Self(app),
+            async_graphql::runtime::TokioSpawner::current(),
+            async_graphql::runtime::TokioTimer::default(),
+            HashMapCache::default(),
+        )
     }
 }
 

@@ -23,12 +23,15 @@ impl SchemaExecutor {
     /// An executor over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        let mut builder = super::builder().data(app.clone());
-        if !app.settings.graphiql {
-            builder = builder.disable_introspection().disable_suggestions();
-        }
+        let builder = || {
+            let builder = super::builder().data(app.clone());
+            match app.settings.graphiql {
+                true => builder,
+                false => builder.disable_introspection().disable_suggestions(),
+            }
+        };
         Self {
-            schema: builder.finish(),
+            schema: AnnealSchema::new(builder),
             app,
         }
     }

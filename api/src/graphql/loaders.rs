@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::{
+    dataloader::{DataLoader, Loader},
+    runtime::{TokioSpawner, TokioTimer},
+};
 use domain::id::{DatasetId, ModelId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
@@ -75,9 +78,22 @@ impl Loader<ModelId> for ModelVersionsLoader {
 #[must_use]
 pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
     let pool = &app.pool;
+    let timer = TokioTimer::default;
     request
         .data(MomentLoader::fresh(app.clone()))
-        .data(DataLoader::new(RolesLoader(pool.clone()), tokio::spawn))
-        .data(DataLoader::new(DatasetVersionsLoader(pool.clone()), tokio::spawn))
-        .data(DataLoader::new(ModelVersionsLoader(pool.clone()), tokio::spawn))
+        .data(DataLoader::new(
+            RolesLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
+        .data(DataLoader::new(
+            DatasetVersionsLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
+        .data(DataLoader::new(
+            ModelVersionsLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
 }

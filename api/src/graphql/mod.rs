@@ -20,12 +20,13 @@ pub mod paging;
 pub mod projects;
 pub mod proofs;
 pub mod scalars;
+pub mod spec;
 pub mod system;
 pub mod user_error;
 pub mod visibility;
 pub mod workers;
 
-use async_graphql::{MergedObject, Schema, SchemaBuilder};
+use async_graphql::{MergedObject, SchemaBuilder};
 
 /// Everything that can be asked.
 #[derive(Default, MergedObject)]
@@ -60,8 +61,8 @@ pub struct Mutation(
     workers::WorkersMutation,
 );
 
-/// The schema.
-pub type AnnealSchema = Schema<Query, Mutation, job_feed::JobFeedSubscription>;
+/// The schema, as the specification wants it executed.
+pub type AnnealSchema = spec::SpecSchema<Query, Mutation, job_feed::JobFeedSubscription>;
 
 /// Fields of a query, weighted by page sizes.
 const COMPLEXITY: usize = 2_000;
@@ -71,7 +72,7 @@ const DEPTH: usize = 16;
 /// The schema without anything behind it.
 #[must_use]
 pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription> {
-    Schema::build(
+    async_graphql::Schema::build(
         Query::default(),
         Mutation::default(),
         job_feed::JobFeedSubscription,

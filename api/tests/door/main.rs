@@ -2,6 +2,7 @@
 //!
 //! One rule: every test talks over TCP; what is said to be closed, cut or refused is seen from outside.
 
+mod conformance;
 mod over_http;
 mod schema;
 mod server;

@@ -41,6 +41,63 @@ async fn the_answer_has_the_media_type_that_was_asked_for() {
     assert_eq!((status, code(&body)), (406, "BAD_USER_INPUT"));
 }
 
+/// FR9, FL4: the caller's fault, by name, and nobody's log.
+#[tokio::test]
+async fn wrong_variables_are_the_callers_fault() {
+    let server = start().await;
+    for (query, variables, name) in [
+        ("query ($t: String!) { echo(text: $t) }", json!({}), "\"$t\""),
+        (
+            "query ($t: String!) { echo(text: $t) }",
+            json!({ "t": null }),
+            "\"$t\"",
+        ),
+        (
+            "query ($t: String!) { echo(text: $t) }",
+            json!({ "t": 1 }),
+            "\"$t\"",
+        ),
+        (
+            "query ($t: String!) { echo(text: $t) }",
+            json!({ "t": "\0" }),
+            "U+0000",
+        ),
+        (
+            "query ($b: Boolean!) { version @include(if: $b) }",
+            json!({}),
+            "\"$b\"",
+        ),
+        (
+            "query ($b: Boolean!) { version @skip(if: $b) }",
+            json!({ "b": "x" }),
+            "\"$b\"",
+        ),
+        ("{ echo(text: \"\\u0000\") }", json!({}), "U+0000"),
+        ("{ echo(text: \"\\uD83D\") }", json!({}), "surrogate"),
+    ] {
+        let request = server.post(&json!({ "query": query, "variables": variables }));
+        let (status, _, body) = answer(request.header("accept", GRAPHQL)).await;
+        assert_eq!((status, code(&body)), (400, "BAD_USER_INPUT"), "{query}: {body}");
+        assert!(body.get("data").is_none(), "{query}: {body}");
+        let message = body["errors"][0]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(name), "{query}: {body}");
+    }
+    let null = json!({ "query": "query ($t: Int) { shout(times: $t) }", "variables": { "t": null } });
+    let (_, _, body) = answer(server.post(&null)).await;
+    assert_eq!(
+        (code(&body), &body["errors"][0]["path"]),
+        ("BAD_USER_INPUT", &json!(["shout"])),
+        "{body}"
+    );
+    let half = r#"{ "query": "query ($t: String!) { echo(text: $t) }", "variables": { "t": "\ud83d" } }"#;
+    let request = server
+        .client
+        .post(server.url())
+        .header("content-type", "application/json");
+    let (status, _, body) = answer(request.body(half)).await;
+    assert_eq!((status, code(&body)), (400, "BAD_USER_INPUT"), "{body}");
+}
+
 #[tokio::test]
 async fn request_errors_have_no_data_and_the_status_of_their_media_type() {
     let server = start().await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api::auth::secret::Secret;
+use api::graphql::spec::SpecSchema;
 use api::http::door::{AuthError, Credentials, Executor, ResumeFrom, SessionEnd};
 use async_graphql::{Context, ErrorExtensions, Object, Request, Response, Schema, Subscription, Value};
 use async_trait::async_trait;
@@ -22,6 +23,10 @@ impl Query {
 
     async fn echo(&self, text: String) -> String {
         text
+    }
+
+    async fn shout(&self, #[graphql(default = 1)] times: u8) -> String {
+        "!".repeat(times.into())
     }
 
     async fn by_id(&self, id: uuid::Uuid) -> String {
@@ -94,7 +99,7 @@ pub struct Caller(pub &'static str);
 
 #[derive(Clone)]
 pub struct TestExecutor {
-    schema: Schema<Query, Mutation, Subscriptions>,
+    schema: SpecSchema<Query, Mutation, Subscriptions>,
     pub bumps: Arc<AtomicU32>,
     /// Ends Alice's session.
     pub revoked: CancellationToken,
@@ -103,9 +108,8 @@ pub struct TestExecutor {
 impl TestExecutor {
     pub fn new() -> Self {
         let bumps = Arc::new(AtomicU32::new(0));
-        let schema = Schema::build(Query, Mutation, Subscriptions)
-            .data(Arc::clone(&bumps))
-            .finish();
+        let schema =
+            SpecSchema::new(|| Schema::build(Query, Mutation, Subscriptions).data(Arc::clone(&bumps)));
         Self {
             schema,
             bumps,

@@ -104,6 +104,37 @@ impl Peer {
     }
 }
 
+/// 5.2.3.1: a subscription has one root field, however it is written.
+#[tokio::test]
+async fn a_subscription_with_two_root_fields_is_refused() {
+    let server = start().await;
+    let mut peer = Peer::ready(&server, json!({})).await;
+    for (number, query) in crate::support::TWO_ROOTS.into_iter().enumerate() {
+        let id = number.to_string();
+        peer.subscribe(&id, query).await;
+        let refused = peer.hear_message().await;
+        assert_eq!(
+            (&refused["type"], &refused["id"]),
+            (&json!("error"), &json!(id)),
+            "{query}: {refused}"
+        );
+        assert_eq!(
+            refused["payload"][0]["extensions"]["code"], "BAD_USER_INPUT",
+            "{query}: {refused}"
+        );
+    }
+    peer.subscribe(
+        "one",
+        "subscription { ...F } fragment F on Subscriptions { count(upTo: 1) count(upTo: 1) }",
+    )
+    .await;
+    assert_eq!(
+        peer.hear_message().await["payload"]["data"],
+        json!({ "count": 1 })
+    );
+    assert_eq!(peer.hear_message().await["type"], "complete");
+}
+
 #[tokio::test]
 async fn operations_of_every_kind_run_over_one_socket() {
     let server = start().await;

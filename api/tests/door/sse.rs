@@ -30,6 +30,20 @@ async fn each_response_is_an_event_with_its_position() {
     assert_eq!(stream, expected);
 }
 
+/// 5.2.3.1: a subscription has one root field, however it is written.
+#[tokio::test]
+async fn a_subscription_with_two_root_fields_is_refused() {
+    let server = start().await;
+    for query in crate::support::TWO_ROOTS {
+        let stream = text(subscribe(&server, query)).await;
+        assert!(
+            stream.contains("BAD_USER_INPUT") && !stream.contains("\"data\":{"),
+            "{query}: {stream}"
+        );
+        assert_eq!(stream.matches("event: next").count(), 1, "{query}: {stream}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_comes_back_goes_on_after_its_last_event() {
     let server = start().await;

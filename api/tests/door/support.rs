@@ -15,6 +15,17 @@ use tokio::task::JoinHandle;
 
 use crate::schema::TestExecutor;
 
+/// Subscriptions that have not one root field.
+pub const TWO_ROOTS: [&str; 7] = [
+    "subscription { count(upTo: 1) silent }",
+    "subscription { count(upTo: 1) other: count(upTo: 1) }",
+    "subscription { count(upTo: 1) __typename }",
+    "subscription { __typename }",
+    "subscription { ... { count(upTo: 1) } silent }",
+    "subscription { ...F } fragment F on Subscriptions { count(upTo: 1) silent }",
+    "subscription { count(upTo: 1) ...F } fragment F on Subscriptions { ... on Subscriptions { silent } }",
+];
+
 pub struct Server {
     pub address: SocketAddr,
     pub executor: TestExecutor,

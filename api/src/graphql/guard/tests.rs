@@ -273,6 +273,32 @@ fn a_syntax_error_is_one_line_with_its_place() {
 }
 
 #[test]
+fn escaped_surrogate_pairs_are_one_character_and_halves_are_refused() {
+    let read = |document: &str| {
+        let mut request = Request::new(document);
+        check(&mut request, &Limits::default()).map(|_| request.query.clone())
+    };
+    let joined = read(
+        r#"{ a(b: "x\\uD83D\uD83D\uDE00\"\u00e9\uD83D\uDE00", c: """\uD83D \""" x""") # "\uD83D
+        d(e: "") }"#,
+    );
+    let expected = r#"{ a(b: "x\\uD83D😀\"\u00e9😀", c: """\uD83D \""" x""") # "\uD83D
+        d(e: "") }"#;
+    assert_eq!(joined.expect("valid"), expected);
+    for half in [
+        r"\uD83D",
+        r"\uDE00",
+        r"\uDE00\uD83D",
+        r"\uD83Dx",
+        r"\uD83D\u0041",
+        r"\uD83D\n",
+    ] {
+        let refusal = read(&format!("{{ a(b: \"{half}\") }}")).expect_err("half a pair");
+        assert_eq!(refusal.code, RefusalCode::BadUserInput, "{half}");
+    }
+}
+
+#[test]
 fn variables_may_be_nested_thirty_two_deep() {
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     assert_eq!(check_variables(&nested(32), &Limits::default()), Ok(()));

@@ -95,6 +95,7 @@ pub enum Precision {
     /// 32-bit floats.
     F32,
     /// The base and activations in bfloat16, what is trained in 32 bits; only workers with CUDA do that.
+    #[graphql(name = "BF_16")]
     Bf16,
 }
 

@@ -36,7 +36,9 @@ pub(super) fn mask(response: &mut Response, request_id: &RequestId) {
 /// Whether the library made the error because of what the client sent: validation leaves the path empty,
 /// reading an input leaves its own words; neither has a Rust error as its source.
 fn is_the_clients(error: &ServerError) -> bool {
-    error.source.is_none() && (error.path.is_empty() || error.message.starts_with("Failed to parse \""))
+    let input = ["Failed to parse \"", "Expected input type \""];
+    let about_input = input.iter().any(|words| error.message.starts_with(words));
+    error.source.is_none() && (error.path.is_empty() || about_input)
 }
 
 /// The answer to a failure of the server.
