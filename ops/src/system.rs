@@ -27,6 +27,7 @@ use api::{
     graphql::executor::SchemaExecutor,
     http::{
         door::{Door, DoorOptions},
+        router,
         routes::{Probe, Routes},
         server::{LayerOptions, ServerOptions, Shutdown, bind, serve, with_common_layers},
     },
@@ -125,6 +126,7 @@ pub struct System {
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
     eraser: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
 }
@@ -194,6 +196,7 @@ impl System {
         let background = CancellationToken::new();
         // A start that fails from here on tells what runs already.
         let abandoned = background.clone().drop_guard();
+        let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
         let clock = surroundings.clock.clone();
         let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
@@ -243,7 +246,7 @@ impl System {
                 session_life: Duration::from_secs(u64::from(config.auth.refresh_token_days) * 86_400),
                 self_registration: config.auth.self_registration,
                 setup_token: setup::token(&data_dir, directory.is_set_up())?,
-                graphiql: config.http.graphiql,
+                introspection: config.http.introspection,
                 uploads: ingest_limits(config),
                 job_attempts: config.worker.max_attempts,
                 longest_run_seconds: Some(config.worker.max_run_minutes)
@@ -285,8 +288,8 @@ impl System {
             strict_transport: false,
             compression: true,
         };
-        let routes = Routes::new(app.clone(), probe, metrics_text).router();
-        let router = with_common_layers(routes.merge(door.router()), layers);
+        let routes = Routes::new(app.clone(), probe, metrics_text);
+        let router = with_common_layers(router(routes, door), layers);
         let ending = shutdown.clone();
         let server = tokio::spawn(async move {
             serve(listener, router, ServerOptions::default(), &ending)
@@ -309,6 +312,7 @@ impl System {
             server,
             projections,
             eraser,
+            upkeep,
             working,
             workers,
         })
@@ -365,6 +369,9 @@ impl System {
         self.background.cancel();
         if let Err(error) = self.eraser.await {
             tracing::warn!(%error, "the eraser ended with an error");
+        }
+        if let Err(error) = self.upkeep.await {
+            tracing::warn!(%error, "the upkeep of metrics ended with an error");
         }
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");

@@ -8,6 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -18,8 +23,8 @@ pub use metrics_exporter_prometheus::PrometheusHandle;
 const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
-/// How often old samples are folded together when nobody asks for the numbers.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How often samples are folded together when nobody asks for the numbers.
+pub const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -72,18 +77,36 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
     Ok(handle.insert(fresh).clone())
 }
 
-/// Keeps the memory of recorded histograms small. Runs until it is dropped; spawn it beside the server.
-pub async fn upkeep(handle: PrometheusHandle) {
-    let mut tick = tokio::time::interval(UPKEEP);
-    loop {
-        tick.tick().await;
-        handle.run_upkeep();
-    }
+/// Folds the samples of histograms into their classes each time that `every` has passed, so that no more of them are in
+/// memory than were recorded since, whether or not anybody asks for the numbers. Ends when `stop` is cancelled; a failure is logged, and the
+/// next round goes on. Rounds are counted as `metrics_upkeeps_total`.
+pub fn start_upkeep(handle: PrometheusHandle, every: Duration, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval_at(Instant::now() + every, every);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            let handle = handle.clone();
+            match tokio::task::spawn_blocking(move || handle.run_upkeep()).await {
+                Ok(()) => metrics::counter!("metrics_upkeeps_total").increment(1),
+                Err(error) => tracing::error!(%error, "samples of metrics were not folded, trying again"),
+            }
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::metrics;
+    use std::time::Duration;
+
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{metrics, start_upkeep};
 
     #[test]
     fn durations_are_histograms_and_setting_up_twice_is_fine() {
@@ -93,5 +116,35 @@ mod tests {
         let text = again.render();
         assert!(text.contains("test_work_seconds_bucket{le=\"0.25\"} 1"), "{text}");
         assert_eq!(handle.render(), text);
+    }
+
+    /// Whether the recorder holds samples of `name` in their classes; looking does not fold them, as `render` does.
+    fn folded(handle: &PrometheusHandle, name: &str) -> bool {
+        let text = format!("{handle:?}");
+        let (_, folded) = text.split_once("distributions: ").expect("the recorder shows them");
+        let (folded, _) = folded
+            .split_once("distribution_builder: ")
+            .expect("and what makes them");
+        folded.contains(name)
+    }
+
+    /// FS7: nobody asks for the numbers, and the samples go all the same, again and again, until the end.
+    #[tokio::test]
+    async fn samples_are_folded_without_anybody_asking() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let record = |name| metrics::with_local_recorder(&recorder, || metrics::histogram!(name).record(0.2));
+        let (handle, stop) = (recorder.handle(), CancellationToken::new());
+        let upkeep = start_upkeep(handle.clone(), Duration::from_millis(10), stop.clone());
+        for name in ["first_seconds", "second_seconds"] {
+            record(name);
+            assert!(!folded(&handle, name), "still as samples");
+            let begun = Instant::now();
+            while !folded(&handle, name) {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{name}: {handle:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        stop.cancel();
+        upkeep.await.expect("it ends with the system");
     }
 }

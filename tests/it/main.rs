@@ -14,6 +14,7 @@ mod fixture_logs;
 mod fleet;
 mod graphql;
 mod hostile;
+mod http;
 mod identity;
 mod integrity;
 mod jobs;

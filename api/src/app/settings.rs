@@ -17,8 +17,8 @@ pub struct AppSettings {
     pub self_registration: bool,
     /// What the first administrator has to know; `None` once there is one.
     pub setup_token: Option<Secret>,
-    /// Whether schema and console for queries are shown to everybody.
-    pub graphiql: bool,
+    /// Whether the API describes itself to its clients: introspection, and suggestions in errors.
+    pub introspection: bool,
     /// Bounds of uploads.
     pub uploads: IngestLimits,
     /// After how many lost workers a job is given up.

@@ -25,7 +25,7 @@ impl SchemaExecutor {
     pub fn new(app: App) -> Self {
         let builder = || {
             let builder = super::builder().data(app.clone());
-            match app.settings.graphiql {
+            match app.settings.introspection {
                 true => builder,
                 false => builder.disable_introspection().disable_suggestions(),
             }

@@ -1,11 +1,15 @@
 //! The live view of a job: a snapshot, then everything that happens, resumable from a position (GQ-4).
 //!
+//! One rule: the position of an item is the last one that this feed has delivered or passed over, so that going on from
+//! any of them misses nothing. The head of the log runs ahead of that and is no such position.
+//!
 //! Access is decided again at every item. A slow reader never makes the server hold more than one item:
 //! the feed reads on when the reader is ready, and the log keeps the rest.
 
 mod items;
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,17 +21,18 @@ use async_graphql::{Context, Error, ID, Result, Subscription};
 use domain::{
     aggregate::{Aggregate, decode},
     authz::{Action, Principal, Requirement, permit},
-    event_store::{Filter, Position, RecordedEvent},
+    event_store::{Filter, Position, RecordedEvent, StoreError},
     id::{JobId, UserId},
     jobs::{
         job::{Job as JobAggregate, JobEvent},
         progress::Progress,
     },
 };
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 pub(crate) use items::describe;
-use items::{end_of, progress_item};
+use items::{end_of, gap, progress_item};
 use projections::{feed::Follower, history::Moment, paging::Viewer};
+use tokio::time::Instant;
 
 pub use items::*;
 
@@ -56,11 +61,15 @@ struct Feed {
     owner: UserId,
     include: Vec<JobFeedKind>,
     last: LastPosition,
-    position: Position,
+    /// Where the feed stands: the one source of the positions of heart-beats.
     follower: Follower,
-    pending: std::collections::VecDeque<JobFeedItem>,
-    /// What was known of the job when the feed began: ends before that were not the last, if it goes on.
-    known: (Position, bool),
+    pending: VecDeque<JobFeedItem>,
+    /// The last event of the job that was known when the feed began; ends before that were not the last.
+    known: Position,
+    /// The end that is due once the feed has come to what was known, when the job was over by then.
+    over: Option<JobFeedItem>,
+    /// When a sign of life is due.
+    heartbeat_at: Instant,
     ended: bool,
 }
 
@@ -70,8 +79,9 @@ pub struct JobFeedSubscription;
 
 #[Subscription]
 impl JobFeedSubscription {
-    /// Follows a job: a snapshot, then what happens, with a heart-beat every 15 seconds, until the job ends.
-    /// With `after`, goes on from that position without a snapshot; nothing is missed.
+    /// Follows a job: a snapshot, then what happens, with a heart-beat after 15 seconds without an item, until the job
+    /// ends. With `after`, goes on from that position without a snapshot. Every item's position can be gone on from:
+    /// nothing is missed.
     async fn job_feed(
         &self,
         context: &Context<'_>,
@@ -101,14 +111,29 @@ impl JobFeedSubscription {
             last,
         )
         .await?;
-        Ok(futures::stream::unfold(feed, |mut feed| async move {
+        let items = futures::stream::unfold(feed, |mut feed| async move {
             let item = feed.next().await?;
             if let Ok(item) = &item {
                 feed.last.0.store(item.position(), Ordering::Relaxed);
             }
             Some((item, feed))
-        }))
+        });
+        // Who polls it after its end gets the end again.
+        Ok(items.fuse())
     }
+}
+
+/// The head of the log, as far as it matters to a feed that goes on after `after`: what this process knows at no cost,
+/// unless the position lies beyond that, because another process recorded it a moment ago.
+async fn head(app: &App, after: Option<Position>) -> Result<Position> {
+    let known = app.ports.store.known_head();
+    if after.is_none_or(|after| after <= known) {
+        return Ok(known);
+    }
+    app.ports.store.head().await.map_err(|error| {
+        tracing::warn!(%error, "a job feed could not begin");
+        coded("UNAVAILABLE", "the log cannot be read at present; try again later")
+    })
 }
 
 impl Feed {
@@ -121,8 +146,8 @@ impl Feed {
         include: Vec<JobFeedKind>,
         last: LastPosition,
     ) -> Result<Self> {
+        let head = head(&app, after).await?;
         // The row has to exist before a stranger can be told from a latecomer.
-        let head = app.ports.store.known_head();
         app.progress
             .reach(head, PATIENCE)
             .await
@@ -131,35 +156,20 @@ impl Feed {
             .await
             .map_err(|e| unreadable(&e))?;
         let row = row.ok_or_else(|| coded("NOT_FOUND", "not found"))?;
-        let shown = Position(u64::try_from(row.position).unwrap_or_default());
-        let mut pending = std::collections::VecDeque::new();
-        let position = match after {
-            Some(after) if after <= head => after,
-            Some(_) => {
-                let reason = "this position lies beyond the head of the log".to_owned();
-                pending.push_back(JobFeedItem::Gap(FeedGap {
-                    position: shown.into(),
-                    reason,
-                }));
-                pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
-                    position: shown.into(),
-                    job: Job::now(row.clone()),
-                }));
-                shown
-            }
-            None => {
-                pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
-                    position: shown.into(),
-                    job: Job::now(row.clone()),
-                }));
-                shown
-            }
-        };
-        let mut ended = false;
-        if row.state.is_final() && position >= shown {
-            pending.push_back(end_of(position, row.state.into()));
-            ended = true;
+        let known = Position(u64::try_from(row.position).unwrap_or_default());
+        let resumed = after.filter(|after| *after <= head);
+        let mut pending = VecDeque::new();
+        if after != resumed {
+            pending.push_back(gap());
         }
+        if resumed.is_none() {
+            pending.push_back(JobFeedItem::Snapshot(JobSnapshot {
+                position: known.into(),
+                job: Job::now(row.clone()),
+            }));
+        }
+        let from = resumed.unwrap_or(known);
+        let over = row.state.is_final();
         let filter = Filter {
             stream_prefixes: vec![
                 JobAggregate::stream(job).to_string(),
@@ -167,7 +177,7 @@ impl Feed {
             ],
             kind_prefixes: Vec::new(),
         };
-        let follower = app.feed.follow(position, filter);
+        let follower = app.feed.follow(from, filter);
         Ok(Self {
             app,
             caller,
@@ -175,11 +185,12 @@ impl Feed {
             owner: row.owner_id,
             include,
             last,
-            position,
             follower,
             pending,
-            known: (shown, row.state.is_final()),
-            ended,
+            known,
+            over: over.then(|| end_of(known.max(from), row.state.into())),
+            heartbeat_at: Instant::now() + HEARTBEAT,
+            ended: false,
         })
     }
 
@@ -187,37 +198,40 @@ impl Feed {
     async fn next(&mut self) -> Option<Result<JobFeedItem>> {
         loop {
             if let Some(item) = self.pending.pop_front() {
+                self.heartbeat_at = Instant::now() + HEARTBEAT;
                 return Some(Ok(item));
             }
             if self.ended {
                 return None;
             }
-            let event = match tokio::time::timeout(HEARTBEAT, self.follower.next()).await {
-                Ok(Ok(event)) => event,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, job = %self.job, "a job feed ended");
-                    self.ended = true;
-                    return Some(Err(coded(
-                        "UNAVAILABLE",
-                        "the log cannot be read at present; resume later",
-                    )));
-                }
-                Err(_) => {
-                    let position = self.app.feed.head().into();
-                    self.pending
-                        .push_back(JobFeedItem::Heartbeat(FeedHeartbeat { position }));
-                    if let Err(error) = self.check_access() {
-                        return Some(self.end_with(error));
-                    }
-                    continue;
-                }
-            };
-            if let Err(error) = self.check_access() {
+            if self.follower.position() >= self.known
+                && let Some(end) = self.over.take()
+            {
+                self.pending.push_back(end);
+                self.ended = true;
+                continue;
+            }
+            let come = self.follower.next_until(self.heartbeat_at).await;
+            if let Err(error) = self.take(come) {
                 return Some(self.end_with(error));
             }
-            self.position = event.position;
-            if let Err(error) = self.translate(&event) {
-                return Some(self.end_with(error));
+        }
+    }
+
+    /// Turns what the follower came by into items: an event, or nothing for a while.
+    fn take(&mut self, come: Result<Option<Arc<RecordedEvent>>, StoreError>) -> Result<()> {
+        let come = come.map_err(|error| {
+            tracing::warn!(%error, job = %self.job, "a job feed ended");
+            coded("UNAVAILABLE", "the log cannot be read at present; resume later")
+        })?;
+        self.check_access()?;
+        match come {
+            Some(event) => self.translate(&event),
+            None => {
+                let position = self.follower.position().into();
+                self.pending
+                    .push_back(JobFeedItem::Heartbeat(FeedHeartbeat { position }));
+                Ok(())
             }
         }
     }
@@ -261,11 +275,9 @@ impl Feed {
                 message,
             }));
         }
-        // A job that was restarted since went on after this end.
-        let (shown, over) = self.known;
-        let last = event.position > shown || (over && event.position == shown);
+        // Of ends that were known when the feed began, only the last counts, and that is due anyway.
         if let Some(state @ (JobState::Completed | JobState::Failed | JobState::Cancelled)) = state
-            && last
+            && event.position > self.known
         {
             self.pending.push_back(end_of(event.position, state));
             self.ended = true;

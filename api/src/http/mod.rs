@@ -1,6 +1,29 @@
-//! Plain HTTP and the doors that GraphQL comes through.
+//! Plain HTTP and GraphQL's endpoint.
+//!
+//! One rule: [`router`] is all that is served, and [`endpoints`] lists it; a route that is not in the list cannot be
+//! reached.
 
 pub mod door;
 pub mod problem;
 pub mod routes;
 pub mod server;
+
+use axum::Router;
+
+use door::{Door, Executor, GRAPHQL};
+use routes::{Endpoint, Routes};
+
+/// The plain routes and GraphQL, without common layers.
+pub fn router<E: Executor>(routes: Routes, graphql: Door<E>) -> Router {
+    routes.router().merge(graphql.router())
+}
+
+/// Everything that [`router`] answers to.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    let graphql = Endpoint {
+        method: None,
+        path: GRAPHQL,
+    };
+    routes::endpoints().chain([graphql]).collect()
+}

@@ -9,9 +9,10 @@ mod models;
 use axum::{
     Router,
     extract::{FromRequestParts, State},
-    http::{StatusCode, header, request::Parts},
-    response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    handler::Handler,
+    http::{Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::{self, MethodRouter},
 };
 use domain::{
     authz::Concealment,
@@ -45,65 +46,92 @@ impl Routes {
     }
 
     /// The router, without common layers.
-    pub fn router(self) -> Router {
-        Router::new()
-            .route("/", get(front))
-            .route("/graphiql", get(graphiql))
-            .route("/healthz", get(health::alive))
-            .route("/readyz", get(health::ready))
-            .route("/api/health", get(health::report))
-            .route("/metrics", get(metrics_text))
-            .route("/.well-known/jwks.json", get(jwks))
-            .route("/api/datasets/{dataset}/versions", post(datasets::upload))
-            .route(
-                "/api/datasets/{dataset}/versions/{version}/content",
-                get(datasets::download),
-            )
-            .route(
-                "/api/models/{model}/versions/{version}/files/{file}",
-                get(models::download),
-            )
-            .route(
-                "/api/models/{model}/versions/{version}/merged/{file}",
-                get(models::download_merged),
-            )
-            .route("/api/jobs/{job}/log", get(jobs::log))
-            .route("/audit/checkpoint", get(audit::checkpoint))
-            .route("/audit/key", get(audit::key))
-            .route("/audit/proof/inclusion", get(audit::inclusion))
-            .route("/audit/proof/consistency", get(audit::consistency))
-            .route("/audit/log/checkpoint", get(audit::checkpoint))
-            .route("/audit/log/tile/{*tile}", get(audit::tile))
+    pub(super) fn router(self) -> Router {
+        let mut router = Router::new();
+        for Route { endpoint, handler } in table() {
+            router = router.route(endpoint.path, handler);
+        }
+        router
             .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
             .with_state(self)
     }
 }
 
-async fn front(State(routes): State<Routes>) -> Response {
-    let console = if routes.app.settings.graphiql {
-        "Explore it at /graphiql."
-    } else {
-        ""
-    };
-    let text = format!(
-        "Anneal {}: GraphQL at /graphql. {console}\n",
-        routes.app.settings.version
-    );
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+/// What a route answers to. Tests walk over these, so that no route can be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its method (`GET` answers to `HEAD` too); `None` when the route tells methods apart itself.
+    pub method: Option<Method>,
+    /// Its path, with `{parameter}`s.
+    pub path: &'static str,
 }
 
-async fn graphiql(State(routes): State<Routes>) -> Response {
-    if !routes.app.settings.graphiql {
-        return Problem::new(StatusCode::NOT_FOUND)
-            .detail("GraphiQL is switched off (http.graphiql)")
-            .into_response();
+/// One line of [`table`].
+struct Route {
+    endpoint: Endpoint,
+    handler: MethodRouter<Routes>,
+}
+
+fn get<H: Handler<T, Routes>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route {
+        endpoint: Endpoint {
+            method: Some(Method::GET),
+            path,
+        },
+        handler: routing::get(handler),
     }
-    let page = async_graphql::http::GraphiQLSource::build()
-        .endpoint("/graphql")
-        .subscription_endpoint("/graphql")
-        .title("Anneal")
-        .finish();
-    Html(page).into_response()
+}
+
+fn post<H: Handler<T, Routes>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route {
+        endpoint: Endpoint {
+            method: Some(Method::POST),
+            path,
+        },
+        handler: routing::post(handler),
+    }
+}
+
+/// Every plain route: the router is made of these and of nothing else.
+fn table() -> Vec<Route> {
+    vec![
+        get("/", front),
+        get("/healthz", health::alive),
+        get("/readyz", health::ready),
+        get("/api/health", health::report),
+        get("/metrics", metrics_text),
+        get("/.well-known/jwks.json", jwks),
+        post("/api/datasets/{dataset}/versions", datasets::upload),
+        get(
+            "/api/datasets/{dataset}/versions/{version}/content",
+            datasets::download,
+        ),
+        get(
+            "/api/models/{model}/versions/{version}/files/{file}",
+            models::download,
+        ),
+        get(
+            "/api/models/{model}/versions/{version}/merged/{file}",
+            models::download_merged,
+        ),
+        get("/api/jobs/{job}/log", jobs::log),
+        get("/audit/checkpoint", audit::checkpoint),
+        get("/audit/key", audit::key),
+        get("/audit/proof/inclusion", audit::inclusion),
+        get("/audit/proof/consistency", audit::consistency),
+        get("/audit/log/checkpoint", audit::checkpoint),
+        get("/audit/log/tile/{*tile}", audit::tile),
+    ]
+}
+
+/// What the plain routes answer to.
+pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
+    table().into_iter().map(|route| route.endpoint)
+}
+
+async fn front(State(routes): State<Routes>) -> Response {
+    let text = format!("Anneal {}: GraphQL at /graphql.\n", routes.app.settings.version);
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn jwks(State(routes): State<Routes>) -> Response {

@@ -4,7 +4,9 @@
 //! HTTP/2, drain) ends after a bounded time.
 
 mod bind;
+mod body;
 mod connection;
+mod encoding;
 mod layers;
 mod request_id;
 
@@ -20,7 +22,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -88,7 +90,10 @@ pub async fn serve(
     loop {
         let (stream, peer, permit) = tokio::select! {
             accepted = connection::accept(&listener, &permits) => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                note(ended);
+                continue;
+            }
             () = shutdown.token.cancelled() => break,
         };
         let serving = connection::serve(
@@ -111,7 +116,9 @@ pub async fn serve(
     );
     shutdown.tasks.close();
     let draining = async {
-        while connections.join_next().await.is_some() {}
+        while let Some(ended) = connections.join_next().await {
+            note(ended);
+        }
         shutdown.tasks.wait().await;
     };
     if tokio::time::timeout(options.drain, draining).await.is_ok() {
@@ -123,4 +130,13 @@ pub async fn serve(
     );
     connections.shutdown().await;
     Ok(Drained::TimedOut)
+}
+
+/// Handlers and bodies have nets of their own, so a connection that panics is a defect of the server itself.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection panicked");
+    }
 }

@@ -3,6 +3,7 @@
 //! One rule: every test talks over TCP; what is said to be closed, cut or refused is seen from outside.
 
 mod conformance;
+mod encodings;
 mod over_http;
 mod schema;
 mod server;

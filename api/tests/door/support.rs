@@ -1,5 +1,6 @@
 //! A running server and its clients.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +9,12 @@ use std::time::Duration;
 use api::http::door::{Door, DoorOptions};
 use api::http::server::{self, Drained, LayerOptions, ServerOptions, Shutdown};
 use axum::Router;
+use axum::body::Body;
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use domain::id::SystemIds;
+use futures::stream;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -43,6 +48,9 @@ pub async fn start_with(door: DoorOptions, options: ServerOptions) -> Server {
     let shutdown = Shutdown::default();
     let routes = Router::new()
         .route("/panic", get(|| async { panics().await }))
+        .route("/stream", get(|| async { streamed() }))
+        .route("/download", get(|| async { downloaded() }))
+        .route("/panicking-stream", get(|| async { breaking() }))
         .route(
             "/slow",
             get(|| async { tokio::time::sleep(Duration::from_millis(500)).await }),
@@ -116,6 +124,44 @@ pub fn code(body: &Value) -> &str {
     body["errors"][0]["extensions"]["code"]
         .as_str()
         .unwrap_or_default()
+}
+
+/// What `/stream` and `/download` send, in several pieces.
+pub const STREAMED: &[u8] = &[b'a'; 40_000];
+
+/// A body that may not be polled after its end, as `unfold` has it.
+fn pieces() -> Body {
+    let pieces = stream::unfold(STREAMED.chunks(9_000), |mut left| async move {
+        let piece = left.next()?;
+        Some((Ok::<_, Infallible>(piece), left))
+    });
+    Body::from_stream(pieces)
+}
+
+fn streamed() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], pieces())
+}
+
+fn downloaded() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain".to_owned()),
+        (header::CONTENT_LENGTH, STREAMED.len().to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, "\"tag\"".to_owned()),
+    ];
+    (headers, pieces())
+}
+
+/// Some bytes, a pause in which they leave, and a panic.
+fn breaking() -> Body {
+    let pieces = stream::unfold(0, |step| async move {
+        if step > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            panics().await;
+        }
+        Some((Ok::<_, Infallible>(STREAMED), step + 1))
+    });
+    Body::from_stream(pieces)
 }
 
 async fn panics() -> &'static str {

@@ -85,9 +85,6 @@ fn greet(system: &System, elapsed: Duration) {
         elapsed.as_secs_f64()
     );
     println!("  GraphQL   {url}/graphql");
-    if system.app.settings.graphiql {
-        println!("  GraphiQL  {url}/graphiql");
-    }
     println!("  Health    {url}/readyz");
     if !system.app.directory.is_set_up() {
         println!();

@@ -119,8 +119,8 @@ keys! {
         allowed_origins: Origins = "", "";
         /// The largest body of a request that is not an upload.
         body_limit: u64 = "1048576", "bytes", 1024..=104_857_600;
-        /// Whether the page to explore the API by hand is served.
-        graphiql: bool = "true", "";
+        /// Whether the API describes itself to its clients: introspection, and suggestions in errors.
+        introspection: bool = "true", "";
     }
 
     /// The database of read models.

@@ -45,7 +45,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(config.http.address.to_string(), "127.0.0.1:8080");
     assert_eq!(config.uploads.max_bytes, 10 << 30);
     assert_eq!(config.database.url.0, None);
-    assert!(config.auth.self_registration && config.http.graphiql);
+    assert!(config.auth.self_registration && config.http.introspection);
 }
 
 /// OP-5
@@ -74,7 +74,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
         "colour = 'red'\n[http]\naddress = 'nowhere'\n[auth]\nlanes = 0\n[worker]\ncount = 1.5\n",
     );
     sources.environment = environment(&[("ANNEAL_HTTP_ADRESS", "x"), ("ANNEAL_LOG_LEVEL", "loud")]);
-    sources.flags = flags(&[("http.graphiql", "maybe"), ("nothing", "x")]);
+    sources.flags = flags(&[("http.introspection", "maybe"), ("nothing", "x")]);
     let problems = refused(&sources).to_string();
     for part in [
         "8 mistakes",
@@ -84,7 +84,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
         "some.toml: worker.count: expected a text, a number",
         "variable ANNEAL_HTTP_ADRESS: is no key",
         "variable ANNEAL_LOG_LEVEL: log.level = 'loud'",
-        "flag --http-graphiql: http.graphiql = 'maybe'",
+        "flag --http-introspection: http.introspection = 'maybe'",
         "flag --nothing: nothing is no key",
     ] {
         assert!(problems.contains(part), "'{part}' in\n{problems}");

@@ -1,4 +1,5 @@
-//! Every operation of the schema, called by somebody who is not signed in.
+//! Every operation of the schema, called by somebody who is not signed in. The HTTP routes beside GraphQL are in
+//! `routes`.
 //!
 //! One rule: operations and their arguments are read from the schema, so a new resolver is called too, without
 //! anybody thinking of it.

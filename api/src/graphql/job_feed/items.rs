@@ -130,7 +130,7 @@ pub struct JobLogChunk {
 /// What was asked for cannot be continued from: a snapshot follows.
 #[derive(SimpleObject)]
 pub struct FeedGap {
-    /// Where the feed goes on.
+    /// 0: nothing was delivered yet, so who breaks off before the snapshot goes on from the beginning.
     pub position: Long,
     /// Why.
     pub reason: String,
@@ -139,7 +139,7 @@ pub struct FeedGap {
 /// Nothing happened, and the feed is alive.
 #[derive(SimpleObject)]
 pub struct FeedHeartbeat {
-    /// Head of the log: everything up to here has been looked at.
+    /// The last position that this feed has delivered or passed over: going on from here misses nothing.
     pub position: Long,
 }
 
@@ -186,6 +186,14 @@ impl JobFeedItem {
             Self::End(item) => item.position.0,
         }
     }
+}
+
+/// The first item of a feed that was to go on from a position that the log does not have.
+pub(super) fn gap() -> JobFeedItem {
+    JobFeedItem::Gap(FeedGap {
+        position: Position::START.into(),
+        reason: "this position lies beyond the head of the log".to_owned(),
+    })
 }
 
 pub(super) fn end_of(position: Position, state: JobState) -> JobFeedItem {

@@ -37,6 +37,9 @@ pub use options::DoorOptions;
 
 use super::server::{RequestId, Shutdown};
 
+/// Where GraphQL is served.
+pub const GRAPHQL: &str = "/graphql";
+
 /// The door in front of one executor. Clones share it.
 #[derive(Clone)]
 pub struct Door<E> {
@@ -60,10 +63,10 @@ impl<E: Executor> Door<E> {
         }
     }
 
-    /// The route `/graphql`, for every method and for the upgrade to WebSocket.
+    /// The route [`GRAPHQL`], for every method and for the upgrade to WebSocket.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/graphql", any(http::answer::<E>))
+            .route(GRAPHQL, any(http::answer::<E>))
             .with_state(self)
     }
 

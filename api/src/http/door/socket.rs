@@ -8,11 +8,14 @@ mod message;
 mod outbox;
 mod session;
 
+use std::panic::AssertUnwindSafe;
+
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use tracing::Instrument;
 
 use super::credentials::{Credentials, Transport};
@@ -20,6 +23,7 @@ use super::executor::Executor;
 use super::media::Media;
 use super::rejection::Rejection;
 use super::{Door, origin, request_id};
+use crate::http::server::panic_text;
 use session::Session;
 
 /// The one subprotocol that is spoken here; the older `graphql-ws` is not.
@@ -63,12 +67,30 @@ pub(super) async fn upgrade<E: Executor>(door: Door<E>, mut parts: Parts) -> Res
     let span = tracing::info_span!("socket", request_id = %id);
     upgrade.on_upgrade(move |socket| {
         async move {
-            let gauge = metrics::gauge!("graphql_sockets");
-            gauge.increment(1);
-            Session::new(door, socket, credentials, id).run(speaks).await;
-            gauge.decrement(1);
+            let _counted = Counted::new();
+            let talking = Session::new(door, socket, credentials, id.clone()).run(speaks);
+            if let Err(panic) = AssertUnwindSafe(talking).catch_unwind().await {
+                tracing::error!(request_id = %id, panic = panic_text(&*panic), "a socket panicked");
+            }
             drop((permit, token));
         }
         .instrument(span)
     })
+}
+
+/// One socket in the metrics, however it ends.
+struct Counted(metrics::Gauge);
+
+impl Counted {
+    fn new() -> Self {
+        let gauge = metrics::gauge!("graphql_sockets");
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
 }

@@ -1,4 +1,5 @@
-//! What every route has in common: an id, a span, metrics, a net under panics, security headers, CORS.
+//! What every route has in common: an id, a span, metrics, a net under panics, security headers, CORS,
+//! compression.
 //!
 //! One rule: neither logs nor metrics show a query string, a header or a path that is no route of ours.
 
@@ -14,11 +15,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use domain::id::Ids;
 use futures::FutureExt;
-use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use super::request_id::{self, RequestId};
+use super::{body, encoding};
 use crate::http::problem::Problem;
 
 /// What the common layers need to know.
@@ -30,14 +31,15 @@ pub struct LayerOptions {
     pub cors_origins: Vec<HeaderValue>,
     /// Whether answers say that this host speaks HTTPS only. Right behind TLS, wrong on a laptop.
     pub strict_transport: bool,
-    /// Whether answers are compressed with gzip where the client takes it; event streams never are.
+    /// Whether answers are compressed with gzip where the client takes it; event streams and downloads never are.
     pub compression: bool,
 }
 
 /// Puts the common layers around a router. Call it once, on the whole router, when all routes are in.
 pub fn with_common_layers(router: Router, options: LayerOptions) -> Router {
+    let router = router.layer(middleware::from_fn(body::guard));
     let router = if options.compression {
-        router.layer(CompressionLayer::new())
+        encoding::compressed(router)
     } else {
         router
     };
