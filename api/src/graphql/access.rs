@@ -174,7 +174,7 @@ fn fault(reason: &GrantRefusal) -> Fault<AccessErrorCode> {
         GrantRefusal::BeyondOwnGrants(_) => ("role", AccessErrorCode::BeyondOwnGrants),
         GrantRefusal::OwnRoles => ("userId", AccessErrorCode::OwnRoles),
         GrantRefusal::LastAdministrator => ("role", AccessErrorCode::LastAdministrator),
-        GrantRefusal::ReasonMissing => ("reason", AccessErrorCode::Invalid),
+        GrantRefusal::ReasonMissing | GrantRefusal::Reason(_) => ("reason", AccessErrorCode::Invalid),
     };
     Fault::of(path, reason.to_string(), code)
 }

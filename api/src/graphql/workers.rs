@@ -191,7 +191,7 @@ impl WorkersMutation {
                     user_errors: Vec::new(),
                 }
             }
-            Outcome::Refused(refusal @ WorkerRefusal::ReasonTooLong) => {
+            Outcome::Refused(refusal @ WorkerRefusal::Reason(_)) => {
                 WorkerPayload::wrong("reason", refusal.to_string(), JobsErrorCode::Invalid)
             }
             Outcome::Refused(refusal) => gone(&refusal.to_string()),

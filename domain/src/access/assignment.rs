@@ -1,4 +1,9 @@
-//! Who holds which roles (AC-2), and that `admin` keeps a member.
+//! Who holds which roles (AC-2), and that there is always an active administrator.
+//!
+//! The rule: whatever may take away the last active administrator names a **witness**, another administrator whose
+//! account is active ([`Administrators::read_witness`]). The witness's account and the list of administrators are
+//! read by the decision, so the append checks both: of two administrators who remove each other at once, by
+//! whatever operations, the second decides anew.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::{builtin::ADMIN, role::Role};
 use crate::{
     aggregate::{Aggregate, Event},
-    authz::{Action, Principal, Requirement, Resource},
+    authz::{AccountState, Action, Principal, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
+    identity::user::User,
     personal::{KindFields, Subject},
+    text::{self, TextProblem},
     world::{Changes, Reads, World},
 };
 
@@ -75,7 +82,7 @@ impl Aggregate for Assignments {
 /// The one stream key of [`Administrators`].
 pub const ADMINISTRATORS: &str = "all";
 
-/// Everybody who holds `admin`, in one stream, so that two removals at once cannot take the last two.
+/// Everybody who holds `admin`, in one stream. Whether their accounts are active is in the accounts' own streams.
 #[derive(Clone, Debug, Default)]
 pub struct Administrators {
     /// Who they are.
@@ -118,6 +125,46 @@ impl Aggregate for Administrators {
     }
 }
 
+impl Administrators {
+    /// Names what shows that an active administrator stays when `leaving` is one no longer: this list and, when
+    /// `leaving` is on it, the accounts of others up to the first that is active. Nearly always that is one stream
+    /// more, however many administrators and users there are.
+    pub fn read_witness(world: &World, leaving: UserId, reads: &mut Reads) {
+        reads.read::<Self>(ADMINISTRATORS);
+        for witness in world.get::<Self>(ADMINISTRATORS).others_than(leaving) {
+            let mut account = Reads::default();
+            account.read::<User>(witness);
+            reads.read::<User>(witness);
+            if !world.missing(&account).is_empty() || is_active(world, witness) {
+                return;
+            }
+        }
+    }
+
+    /// Whether `leaving` is the last one with an active account; of what [`Self::read_witness`] named.
+    #[must_use]
+    pub fn is_last(world: &World, leaving: UserId) -> bool {
+        let all: Self = world.get(ADMINISTRATORS);
+        all.members.contains(&leaving)
+            && !all
+                .others_than(leaving)
+                .any(|witness| is_active(world, witness))
+    }
+
+    /// The others, when `leaving` is one; otherwise nobody leaves, and nobody needs to stay.
+    fn others_than(&self, leaving: UserId) -> impl Iterator<Item = UserId> {
+        let leaves = self.members.contains(&leaving);
+        self.members
+            .iter()
+            .copied()
+            .filter(move |member| leaves && *member != leaving)
+    }
+}
+
+fn is_active(world: &World, user: UserId) -> bool {
+    world.get::<User>(user).state() == AccountState::Active
+}
+
 /// Why roles stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantRefusal {
@@ -133,12 +180,15 @@ pub enum GrantRefusal {
     /// AC-2: nobody changes their own roles.
     #[error("nobody can change their own roles")]
     OwnRoles,
-    /// The last administrator stays.
-    #[error("this is the last administrator; make somebody else an administrator first")]
+    /// The last active administrator stays.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
     LastAdministrator,
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// Gives a role to a user.
@@ -184,7 +234,7 @@ fn check(
     if !world.get::<Assignments>(user).known {
         return Err(GrantRefusal::UnknownUser);
     }
-    if reason.trim().is_empty() || reason.chars().count() > 500 {
+    if text::reason(reason)?.is_empty() {
         return Err(GrantRefusal::ReasonMissing);
     }
     if let Principal::User(granter) = principal {
@@ -232,8 +282,11 @@ impl Command for GrantRole {
 impl Command for RemoveRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, _: &World, all: &mut Reads) {
+    fn reads(&self, world: &World, all: &mut Reads) {
         reads(self.user, &self.role, all);
+        if self.role == ADMIN {
+            Administrators::read_witness(world, self.user, all);
+        }
     }
 
     fn requires(&self, _: &World) -> Requirement {
@@ -245,8 +298,7 @@ impl Command for RemoveRole {
         if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
             return Ok(Changes::none());
         }
-        let administrators: Administrators = world.get(ADMINISTRATORS);
-        if self.role == ADMIN && administrators.members.len() == 1 {
+        if self.role == ADMIN && Administrators::is_last(world, self.user) {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();

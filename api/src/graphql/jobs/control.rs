@@ -36,7 +36,7 @@ fn fault(refusal: &ControlRefusal) -> Fault<JobsErrorCode> {
         ControlRefusal::Completed => ("jobId", JobsErrorCode::Completed),
         ControlRefusal::NotEnded => ("jobId", JobsErrorCode::NotEnded),
         ControlRefusal::NoCheckpoint => ("from", JobsErrorCode::NoCheckpoint),
-        ControlRefusal::ReasonTooLong => ("reason", JobsErrorCode::Invalid),
+        ControlRefusal::Reason(_) => ("reason", JobsErrorCode::Invalid),
         ControlRefusal::Priority(_) => ("priority", JobsErrorCode::Invalid),
         ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", JobsErrorCode::QuotaExceeded),
     };
