@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     tls::install();
     #[cfg(feature = "fail-points")]
     if let Err(error) = anneal::fail_points::arm() {
-        eprintln!("error: {error:#}");
+        anneal::complain!("error: {error:#}");
         return ExitCode::FAILURE;
     }
     commands::run(Cli::parse())

@@ -1,6 +1,7 @@
 //! Integration tests: the whole application on real PostgreSQL, through its doors.
 
 mod access;
+mod administrators;
 mod architecture;
 mod audit;
 
@@ -18,8 +19,10 @@ mod http;
 mod identity;
 mod integrity;
 mod jobs;
+mod key_files;
 mod kill;
 mod models;
+mod output;
 mod permissions;
 mod projections;
 mod projects;

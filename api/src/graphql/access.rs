@@ -130,7 +130,7 @@ fn fault(reason: &GrantRefusal) -> UserError {
         GrantRefusal::BeyondOwnGrants(_) => ("role", UserErrorCode::BeyondOwnGrants),
         GrantRefusal::OwnRoles => ("userId", UserErrorCode::OwnRoles),
         GrantRefusal::LastAdministrator => ("role", UserErrorCode::LastAdministrator),
-        GrantRefusal::ReasonMissing => ("reason", UserErrorCode::Invalid),
+        GrantRefusal::ReasonMissing | GrantRefusal::Reason(_) => ("reason", UserErrorCode::Invalid),
     };
     UserError::at(path, reason.to_string(), code)
 }

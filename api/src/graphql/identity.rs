@@ -332,6 +332,9 @@ impl IdentityMutation {
             Outcome::Refused(reason @ AccountRefusal::OwnAccount) => {
                 refuse("userId", reason.to_string(), UserErrorCode::OwnAccount)
             }
+            Outcome::Refused(reason @ AccountRefusal::LastAdministrator) => {
+                refuse("userId", reason.to_string(), IdentityErrorCode::LastAdministrator)
+            }
             Outcome::Refused(reason @ AccountRefusal::Erased) => {
                 refuse("userId", reason.to_string(), UserErrorCode::Erased)
             }

@@ -190,7 +190,7 @@ impl WorkersMutation {
                     user_errors: Vec::new(),
                 }
             }
-            Outcome::Refused(refusal @ WorkerRefusal::ReasonTooLong) => {
+            Outcome::Refused(refusal @ WorkerRefusal::Reason(_)) => {
                 WorkerPayload::wrong("reason", refusal.to_string(), UserErrorCode::Invalid)
             }
             Outcome::Refused(refusal) => gone(&refusal.to_string()),

@@ -1,4 +1,4 @@
-//! Who holds which roles (AC-2), and that `admin` keeps a member.
+//! Who holds which roles (AC-2). That an active administrator stays is in [`crate::administrators`].
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{builtin::ADMIN, role::Role};
 use crate::{
+    administrators,
     aggregate::{Aggregate, Event},
     authz::{Action, Principal, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
     personal::{KindFields, Subject},
+    text::{self, TextProblem},
     world::{Changes, Reads, World},
 };
 
@@ -75,7 +77,7 @@ impl Aggregate for Assignments {
 /// The one stream key of [`Administrators`].
 pub const ADMINISTRATORS: &str = "all";
 
-/// Everybody who holds `admin`, in one stream, so that two removals at once cannot take the last two.
+/// Everybody who holds `admin`, in one stream. Whether their accounts are active is in the accounts' own streams.
 #[derive(Clone, Debug, Default)]
 pub struct Administrators {
     /// Who they are.
@@ -133,12 +135,15 @@ pub enum GrantRefusal {
     /// AC-2: nobody changes their own roles.
     #[error("nobody can change their own roles")]
     OwnRoles,
-    /// The last administrator stays.
-    #[error("this is the last administrator; make somebody else an administrator first")]
+    /// The last active administrator stays.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
     LastAdministrator,
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// Gives a role to a user.
@@ -184,7 +189,7 @@ fn check(
     if !world.get::<Assignments>(user).known {
         return Err(GrantRefusal::UnknownUser);
     }
-    if reason.trim().is_empty() || reason.chars().count() > 500 {
+    if text::reason(reason)?.is_empty() {
         return Err(GrantRefusal::ReasonMissing);
     }
     if let Principal::User(granter) = principal {
@@ -232,8 +237,11 @@ impl Command for GrantRole {
 impl Command for RemoveRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, _: &World, all: &mut Reads) {
+    fn reads(&self, world: &World, all: &mut Reads) {
         reads(self.user, &self.role, all);
+        if self.role == ADMIN {
+            administrators::read_witness(world, self.user, all);
+        }
     }
 
     fn requires(&self, _: &World) -> Requirement {
@@ -245,8 +253,7 @@ impl Command for RemoveRole {
         if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
             return Ok(Changes::none());
         }
-        let administrators: Administrators = world.get(ADMINISTRATORS);
-        if self.role == ADMIN && administrators.members.len() == 1 {
+        if self.role == ADMIN && administrators::is_last(world, self.user) {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();

@@ -13,6 +13,7 @@ use crate::{
         assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
         builtin::ADMIN,
     },
+    administrators,
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
@@ -25,8 +26,8 @@ pub enum EraseRefusal {
     /// Nobody can lock themselves out.
     #[error("you cannot erase yourself; ask another administrator")]
     OwnAccount,
-    /// The last administrator stays.
-    #[error("this is the last administrator; make somebody else an administrator first")]
+    /// The last active administrator stays.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
     LastAdministrator,
 }
 
@@ -79,13 +80,13 @@ impl ErasePerson {
 impl Command for ErasePerson {
     type Refusal = EraseRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, world: &World, reads: &mut Reads) {
         reads
             .read::<User>(self.user)
             .read::<Assignments>(self.user)
-            .read::<Administrators>(ADMINISTRATORS)
             .read::<Claim>(&self.username_claim)
             .read::<Claim>(&self.email_claim);
+        administrators::read_witness(world, self.user, reads);
     }
 
     fn requires(&self, world: &World) -> Requirement {
@@ -104,8 +105,7 @@ impl Command for ErasePerson {
         if context.principal.user() == Some(self.user) {
             return Err(EraseRefusal::OwnAccount.into());
         }
-        let administrators: Administrators = world.get(ADMINISTRATORS);
-        if administrators.members.contains(&self.user) && administrators.members.len() == 1 {
+        if administrators::is_last(world, self.user) {
             return Err(EraseRefusal::LastAdministrator.into());
         }
         let reason = self.reason;

@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
+    administrators,
     aggregate::{Aggregate, Event},
     authz::{AccountState, Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
     personal::{ERASED, KindFields, Subject},
+    text::{self, TextProblem},
     world::{Changes, Reads, World},
 };
 
@@ -293,9 +295,15 @@ pub enum AccountRefusal {
     /// Nobody can lock themselves out.
     #[error("you cannot deactivate your own account")]
     OwnAccount,
+    /// Without it nobody could change accounts and roles.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
+    LastAdministrator,
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
     /// AU-7: an erasure is for good.
     #[error("this person was erased; the account stays switched off")]
     Erased,
@@ -315,8 +323,11 @@ pub struct SetUserActive {
 impl Command for SetUserActive {
     type Refusal = AccountRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, world: &World, reads: &mut Reads) {
         reads.read::<User>(self.user);
+        if !self.active {
+            administrators::read_witness(world, self.user, reads);
+        }
     }
 
     fn requires(&self, world: &World) -> Requirement {
@@ -339,10 +350,13 @@ impl Command for SetUserActive {
         if context.principal.user() == Some(self.user) {
             return Err(AccountRefusal::OwnAccount.into());
         }
-        if self.reason.trim().is_empty() || self.reason.chars().count() > 500 {
+        let reason = text::reason(&self.reason).map_err(AccountRefusal::Reason)?;
+        if reason.is_empty() {
             return Err(AccountRefusal::ReasonMissing.into());
         }
-        let reason = self.reason.clone();
+        if !self.active && administrators::is_last(world, self.user) {
+            return Err(AccountRefusal::LastAdministrator.into());
+        }
         let event = match self.active {
             true => UserEvent::Reactivated { reason },
             false => UserEvent::Deactivated { reason },

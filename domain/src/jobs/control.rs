@@ -15,11 +15,9 @@ use crate::{
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::JobId,
+    text::{self, TextProblem},
     world::{Changes, Reads, World},
 };
-
-/// Characters of a reason at most.
-const REASON: usize = 500;
 
 /// Why a job is not paused, resumed, restarted or moved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +34,9 @@ pub enum ControlRefusal {
     /// There is nothing to go on from.
     #[error("the job has no checkpoint; restart it from scratch")]
     NoCheckpoint,
-    /// The reason is too long.
-    #[error("the reason has more than {REASON} characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
     /// The priority is out of range.
     #[error("{}", terms::priority_problem(*.0))]
     Priority(i8),
@@ -48,13 +46,6 @@ pub enum ControlRefusal {
     /// QU-1: it demands a GPU, and the hours of the month are used up.
     #[error(transparent)]
     GpuHours(#[from] GpuHoursExceeded),
-}
-
-fn reason(given: &str) -> Result<String, ControlRefusal> {
-    match given.chars().count() {
-        0..=REASON => Ok(given.trim().to_owned()),
-        _ => Err(ControlRefusal::ReasonTooLong),
-    }
 }
 
 fn may_update(world: &World, id: JobId) -> (Action, Resource) {
@@ -84,7 +75,10 @@ impl Command for PauseJob {
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
         let job: Job = world.get(self.job);
-        let (attempt, reason) = (job.attempt, reason(&self.reason)?);
+        let (attempt, reason) = (
+            job.attempt,
+            text::reason(&self.reason).map_err(ControlRefusal::Reason)?,
+        );
         Ok(match job.state {
             state if state.is_final() => return Err(ControlRefusal::AlreadyEnded.into()),
             JobState::Queued => Changes::record::<Job>(self.job, &JobEvent::Paused { attempt, reason }),

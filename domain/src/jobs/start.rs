@@ -334,9 +334,9 @@ pub enum CancelRefusal {
     /// It is over.
     #[error("the job has already ended")]
     AlreadyEnded,
-    /// The reason is too long.
-    #[error("the reason has more than 500 characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// Ends a job; its last checkpoint stays usable (JB-3). Cancelling twice is one cancellation.
@@ -370,12 +370,12 @@ impl Command for CancelJob {
         match (job.state, &job.order) {
             (super::job::JobState::Cancelled, _) | (_, None) => Ok(Changes::none()),
             (state, _) if state.is_final() => Err(CancelRefusal::AlreadyEnded.into()),
-            _ if self.reason.chars().count() > 500 => Err(CancelRefusal::ReasonTooLong.into()),
             (_, Some(order)) => {
+                let reason = text::reason(&self.reason).map_err(CancelRefusal::Reason)?;
                 let closing = job.closing(self.job, context.now);
                 let event = JobEvent::Cancelled {
                     attempt: job.attempt,
-                    reason: self.reason.trim().to_owned(),
+                    reason,
                 };
                 Ok(release(closing.and::<Job>(self.job, &event), order))
             }

@@ -15,6 +15,7 @@ use crate::{
     execute::{Command, Context, Decision},
     id::WorkerId,
     personal::{KindFields, Subject},
+    text::{self, TextProblem},
     world::{Changes, Reads, World},
 };
 
@@ -131,14 +132,14 @@ impl Aggregate for Worker {
 }
 
 /// Why a worker is not registered, drained or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerRefusal {
     /// It went.
     #[error("the worker has ended")]
     Ended,
-    /// The reason is too long.
-    #[error("the reason has more than 500 characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// A worker is there. Declaring the same again is one declaration.
@@ -194,15 +195,13 @@ impl Command for DrainWorker {
         if worker.declared.is_none() {
             return Err(WorkerRefusal::Ended.into());
         }
-        if self.reason.chars().count() > 500 {
-            return Err(WorkerRefusal::ReasonTooLong.into());
-        }
+        let reason = text::reason(&self.reason).map_err(WorkerRefusal::Reason)?;
         if worker.draining && (worker.at_once || !self.at_once) {
             return Ok(Changes::none());
         }
         let requested = WorkerEvent::DrainRequested {
             at_once: self.at_once,
-            reason: self.reason.trim().to_owned(),
+            reason,
         };
         Ok(Changes::record::<Worker>(self.worker, &requested))
     }

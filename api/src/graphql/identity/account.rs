@@ -41,11 +41,9 @@ pub(super) fn refused(reason: RegisterRefusal) -> UserError {
 
 fn optional_text(path: &'static str, text: Option<&String>, errors: &mut Errors) -> Option<String> {
     let text = text.map(|text| text.trim()).filter(|text| !text.is_empty())?;
-    if text.chars().count() > 100 || text.chars().any(char::is_control) {
-        let message = "at most 100 characters, none of them control characters";
-        errors.push(UserError::at(path, message, UserErrorCode::Invalid));
-    }
-    Some(text.to_owned())
+    domain::text::called(path, text)
+        .map_err(|problem| errors.push(UserError::at(path, problem.message, UserErrorCode::Invalid)))
+        .ok()
 }
 
 /// Checks the form of a new account and hashes its password.

@@ -36,7 +36,7 @@ fn fault(refusal: &ControlRefusal) -> UserError {
         ControlRefusal::Completed => ("jobId", UserErrorCode::Completed),
         ControlRefusal::NotEnded => ("jobId", UserErrorCode::NotEnded),
         ControlRefusal::NoCheckpoint => ("from", UserErrorCode::NoCheckpoint),
-        ControlRefusal::ReasonTooLong => ("reason", UserErrorCode::Invalid),
+        ControlRefusal::Reason(_) => ("reason", UserErrorCode::Invalid),
         ControlRefusal::Priority(_) => ("priority", UserErrorCode::Invalid),
         ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", UserErrorCode::QuotaExceeded),
     };

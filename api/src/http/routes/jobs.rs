@@ -20,6 +20,7 @@ use domain::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
     },
+    text::printable,
 };
 use futures::Stream;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,8 @@ impl Entry {
         }
     }
 
-    /// For people: what a message says on further lines is indented, so that every other line begins with a time.
+    /// For people: what a message says on further lines is indented, so that every other line begins with a time, and
+    /// what would steer their terminal is escaped.
     fn tell(&self, text: &mut String) -> Result<(), std::fmt::Error> {
         let at = self.at.format(&Rfc3339).map_err(|_| std::fmt::Error)?;
         write!(text, "{at} {:<6} attempt {}", self.level, self.attempt)?;
@@ -141,9 +143,9 @@ impl Entry {
         }
         text.push_str(": ");
         if let Some(prompt) = self.prompt.as_ref().filter(|prompt| !prompt.is_empty()) {
-            write!(text, "[{}]", prompt.replace('\n', "\n    "))?;
+            write!(text, "[{}]", printable(prompt).replace('\n', "\n    "))?;
         }
-        text.push_str(&self.message.replace('\n', "\n    "));
+        text.push_str(&printable(&self.message).replace('\n', "\n    "));
         text.push('\n');
         Ok(())
     }

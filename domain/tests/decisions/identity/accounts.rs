@@ -143,7 +143,13 @@ fn nobody_switches_their_own_account_off() {
 
 #[test]
 fn switching_an_account_needs_a_reason_of_sensible_length() {
-    for reason in [" ".to_owned(), "x".repeat(501)] {
+    let unfit = |reason: &str| AccountRefusal::Reason(domain::text::reason(reason).expect_err("unfit"));
+    for (reason, refusal) in [
+        (" ".to_owned(), AccountRefusal::ReasonMissing),
+        ("x".repeat(501), unfit(&"x".repeat(501))),
+        ("left\rADMIN".to_owned(), unfit("left\rADMIN")),
+        ("left\u{202e}".to_owned(), unfit("left\u{202e}")),
+    ] {
         given()
             .stream::<User>(ADA, registered(ADA, "ada"))
             .when(SetUserActive {
@@ -151,7 +157,7 @@ fn switching_an_account_needs_a_reason_of_sensible_length() {
                 ..switch(false)
             })
             .by(root())
-            .then_refused(AccountRefusal::ReasonMissing);
+            .then_refused(refusal);
     }
 }
 

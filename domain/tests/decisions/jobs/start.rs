@@ -359,14 +359,14 @@ fn a_job_that_has_ended_is_not_cancelled() {
 }
 
 #[test]
-fn the_reason_of_a_cancellation_has_a_limit() {
-    a_job([])
-        .when(CancelJob {
-            reason: "x".repeat(501),
-            ..cancel()
-        })
-        .by(ada())
-        .then_refused(CancelRefusal::ReasonTooLong);
+fn the_reason_of_a_cancellation_has_a_limit_and_stands_on_one_line() {
+    for reason in ["x".repeat(501), "gone\u{1b}[2J".to_owned()] {
+        let problem = domain::text::reason(&reason).expect_err("unfit");
+        a_job([])
+            .when(CancelJob { reason, ..cancel() })
+            .by(ada())
+            .then_refused(CancelRefusal::Reason(problem));
+    }
 }
 
 #[test]
