@@ -194,7 +194,9 @@ mod tests {
     /// Whether the recorder holds samples of `name` in their classes; looking does not fold them, as `render` does.
     fn folded(handle: &PrometheusHandle, name: &str) -> bool {
         let text = format!("{handle:?}");
-        let (_, folded) = text.split_once("distributions: ").expect("the recorder shows them");
+        let (_, folded) = text
+            .split_once("distributions: ")
+            .expect("the recorder shows them");
         let (folded, _) = folded
             .split_once("distribution_builder: ")
             .expect("and what makes them");

@@ -132,7 +132,10 @@ async fn head(app: &App, after: Option<Position>) -> Result<Position> {
     }
     app.ports.store.head().await.map_err(|error| {
         tracing::warn!(%error, "a job feed could not begin");
-        coded("UNAVAILABLE", "the log cannot be read at present; try again later")
+        coded(
+            "UNAVAILABLE",
+            "the log cannot be read at present; try again later",
+        )
     })
 }
 

@@ -24,7 +24,12 @@ const CODINGS: [(Option<&str>, bool); 12] = [
     (Some("*;q=0"), false),
 ];
 
-async fn get(server: &Server, client: &Client, path: &str, coding: Option<&str>) -> (u16, HeaderMap, Vec<u8>) {
+async fn get(
+    server: &Server,
+    client: &Client,
+    path: &str,
+    coding: Option<&str>,
+) -> (u16, HeaderMap, Vec<u8>) {
     let mut request = client.request(Method::GET, format!("http://{}{path}", server.address));
     if let Some(coding) = coding {
         request = request.header("accept-encoding", coding);
@@ -121,12 +126,12 @@ async fn events_are_never_held_back_by_a_coding() {
             request = request.header("accept-encoding", coding);
         }
         let response = request.send().await.expect("an answer");
-        assert!(
-            !response.headers().contains_key("content-encoding"),
-            "{coding:?}"
-        );
+        assert!(!response.headers().contains_key("content-encoding"), "{coding:?}");
         let text = response.text().await.expect("the whole stream");
-        assert!(text.ends_with("event: complete\ndata: \n\n"), "{coding:?}: {text}");
+        assert!(
+            text.ends_with("event: complete\ndata: \n\n"),
+            "{coding:?}: {text}"
+        );
         assert_eq!(text.matches("event: next").count(), 2, "{coding:?}: {text}");
     }
 }

@@ -111,9 +111,14 @@ async fn check(sample: &Sample, download: bool) {
         }
         let may = compressible(&got, download);
         assert_eq!(got.gzip, takes_gzip && may, "{said}: {:?}", got.headers);
-        let varies = got.header("vary").is_some_and(|vary| vary.contains("accept-encoding"));
+        let varies = got
+            .header("vary")
+            .is_some_and(|vary| vary.contains("accept-encoding"));
         assert_eq!(varies, may, "{said}: {:?}", got.headers);
-        assert!(!got.gzip || got.header("etag").is_none(), "{said}: a tag names the bytes sent");
+        assert!(
+            !got.gzip || got.header("etag").is_none(),
+            "{said}: a tag names the bytes sent"
+        );
         if download {
             let length = got.bytes.len().to_string();
             assert_eq!(got.header("content-length"), Some(length.as_str()), "{said}");

@@ -73,10 +73,7 @@ async fn train(client: &Client, dataset: &str) -> (String, String) {
     let seen = client
         .run(query, json!({ "id": job, "p": end["position"] }))
         .await;
-    let model = seen.data("job")["modelId"]
-        .as_str()
-        .expect("a model")
-        .to_owned();
+    let model = seen.data("job")["modelId"].as_str().expect("a model").to_owned();
     (job, model)
 }
 
@@ -139,7 +136,11 @@ impl Samples {
         let get = |path: &str| vec![self.sample(Method::GET, path, true)];
         match endpoint.path {
             same @ ("/" | "/healthz" | "/.well-known/jwks.json" | "/audit/key") => get(same),
-            same @ ("/readyz" | "/api/health" | "/metrics" | "/audit/checkpoint" | "/audit/log/checkpoint") => {
+            same @ ("/readyz"
+            | "/api/health"
+            | "/metrics"
+            | "/audit/checkpoint"
+            | "/audit/log/checkpoint") => {
                 vec![self.sample(Method::GET, same, false)]
             }
             "/api/datasets/{dataset}/versions" => {
@@ -158,9 +159,7 @@ impl Samples {
                 let text = format!("{log}?format=text");
                 [get(&log), get(&text)].into_iter().flatten().collect()
             }
-            "/audit/proof/inclusion" => {
-                get(&format!("/audit/proof/inclusion?position=2&size={}", self.size))
-            }
+            "/audit/proof/inclusion" => get(&format!("/audit/proof/inclusion?position=2&size={}", self.size)),
             "/audit/proof/consistency" => get(&format!("/audit/proof/consistency?from=3&to={}", self.size)),
             "/audit/log/tile/{*tile}" => get("/audit/log/tile/0/000.p/20"),
             "/graphql" => self.graphql(),
@@ -194,9 +193,7 @@ impl Samples {
 async fn signed(admin: &Client) -> String {
     let looking = async {
         loop {
-            let answer = admin
-                .send(admin.request(Method::GET, "/audit/checkpoint"))
-                .await;
+            let answer = admin.send(admin.request(Method::GET, "/audit/checkpoint")).await;
             if let Some(size) = answer.body.as_str().and_then(|note| note.lines().nth(1)) {
                 return size.to_owned();
             }

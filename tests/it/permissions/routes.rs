@@ -20,7 +20,9 @@ const OPEN: [&str; 7] = [
 
 /// The path with something in the place of each parameter.
 fn filled(path: &str) -> String {
-    let parts = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+    let parts = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "1" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -44,13 +46,21 @@ async fn every_route_demands_a_sign_in() {
         for token in [None, Some("nonsense"), Some("a.b.c")] {
             let status = status(&anonymous, &endpoint, token).await;
             // What is open may look at a token, and refuse a wrong one.
-            let fits = if open { token.is_some() || status != 401 } else { status == 401 };
+            let fits = if open {
+                token.is_some() || status != 401
+            } else {
+                status == 401
+            };
             if !fits {
                 wrong.push(format!("{endpoint:?} with token {token:?}: {status}"));
             }
         }
     }
-    assert!(wrong.is_empty(), "these answer otherwise than they should:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these answer otherwise than they should:\n{}",
+        wrong.join("\n")
+    );
     app.stop().await;
 }
 
@@ -59,7 +69,14 @@ async fn every_route_demands_a_sign_in() {
 async fn no_method_gets_around_the_sign_in() {
     let app = TestApp::start().await;
     let anonymous = app.client();
-    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
     for endpoint in endpoints() {
         if OPEN.contains(&endpoint.path) {
             continue;
@@ -67,7 +84,11 @@ async fn no_method_gets_around_the_sign_in() {
         for method in &methods {
             let answer = anonymous.send(anonymous.request(method.clone(), &filled(endpoint.path)));
             let status = answer.await.status;
-            assert!([401, 405].contains(&status), "{method} {}: {status}", endpoint.path);
+            assert!(
+                [401, 405].contains(&status),
+                "{method} {}: {status}",
+                endpoint.path
+            );
         }
     }
     app.stop().await;

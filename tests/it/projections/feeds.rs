@@ -146,7 +146,9 @@ impl Subscription for Gated {
 
 /// What has arrived by now: an event, or nothing.
 async fn now(follower: &mut Follower) -> Option<u64> {
-    let come = follower.next_until(Instant::now() + Duration::from_millis(5)).await;
+    let come = follower
+        .next_until(Instant::now() + Duration::from_millis(5))
+        .await;
     come.expect("the log is readable").map(|event| event.position.0)
 }
 
@@ -168,17 +170,28 @@ async fn a_quiet_feed_stands_before_what_has_not_arrived() {
     log.record(true).await;
     let mut follower = hub.follow(Position::START, filter());
     assert_eq!(now(&mut follower).await, Some(1));
-    assert_eq!((now(&mut follower).await, follower.position()), (None, Position(1)));
+    assert_eq!(
+        (now(&mut follower).await, follower.position()),
+        (None, Position(1))
+    );
 
     log.record(false).await;
     log.record(true).await;
-    assert_eq!(hub.head(), Position(3), "the head has moved, nothing was delivered");
+    assert_eq!(
+        hub.head(),
+        Position(3),
+        "the head has moved, nothing was delivered"
+    );
     assert_eq!(now(&mut follower).await, None);
     let told = follower.position();
     assert_eq!(told, Position(1), "the last that was delivered");
 
     log.let_through().await;
-    assert_eq!(all_after(&hub, told.0).await, [3], "going on from there has the event");
+    assert_eq!(
+        all_after(&hub, told.0).await,
+        [3],
+        "going on from there has the event"
+    );
     assert_eq!(now(&mut follower).await, Some(3));
 }
 
@@ -192,7 +205,10 @@ async fn a_quiet_feed_moves_past_what_is_not_its_own() {
         log.record(false).await;
     }
     log.let_through().await;
-    assert_eq!((now(&mut follower).await, follower.position()), (None, Position(4)));
+    assert_eq!(
+        (now(&mut follower).await, follower.position()),
+        (None, Position(4))
+    );
 }
 
 /// A page that was read is not a page that was delivered.
@@ -251,7 +267,11 @@ async fn run(seed: u64) {
             },
         }
         let at = follower.position().0;
-        let due: BTreeSet<u64> = log.ours().into_iter().filter(|position| *position <= at).collect();
+        let due: BTreeSet<u64> = log
+            .ours()
+            .into_iter()
+            .filter(|position| *position <= at)
+            .collect();
         assert_eq!(got, due, "at position {at}, seed {seed}, step {step}");
     }
     log.gate.add_permits(1_000);

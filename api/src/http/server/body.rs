@@ -42,7 +42,11 @@ impl GuardedBody {
     /// The answer has begun; all that is left is to break it off, so that nobody takes a part for the whole.
     fn broken_off(&self, panic: &(dyn std::any::Any + Send)) -> axum::Error {
         let id = self.id.as_ref().map(tracing::field::display);
-        tracing::error!(request_id = id, panic = panic_text(panic), "an answer's body panicked");
+        tracing::error!(
+            request_id = id,
+            panic = panic_text(panic),
+            "an answer's body panicked"
+        );
         axum::Error::new(io::Error::other("the answer broke off"))
     }
 }
