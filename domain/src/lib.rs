@@ -7,6 +7,7 @@
 //! Inside, one module per bounded context, under the same word that the context has everywhere else.
 
 pub mod access;
+pub mod administrators;
 pub mod aggregate;
 pub mod aggregate_cache;
 pub mod audit;

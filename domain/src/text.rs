@@ -97,7 +97,10 @@ const REASON: usize = 500;
 pub fn steers(letter: char) -> bool {
     letter.is_control()
         || turns(letter)
-        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
+        )
 }
 
 /// Whether `letter` opens or closes a stretch that is written in another direction, so that what follows it is
@@ -168,8 +171,8 @@ mod tests {
 
     /// FR14: what steers a terminal, by its classes.
     const STEERING: [char; 17] = [
-        '\0', '\u{7}', '\u{8}', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{61c}', '\u{200e}', '\u{200f}',
-        '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{2028}', '\u{2029}',
+        '\0', '\u{7}', '\u{8}', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{61c}', '\u{200e}',
+        '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{2028}', '\u{2029}',
     ];
 
     #[test]
@@ -178,7 +181,10 @@ mod tests {
             let text = format!("a{letter}b\n");
             let shown = printable(&text);
             assert!(!shown.trim_end().chars().any(steers), "{shown:?}");
-            assert!(shown.ends_with('\n') && !on_one_line(&text).contains('\n'), "{shown:?}");
+            assert!(
+                shown.ends_with('\n') && !on_one_line(&text).contains('\n'),
+                "{shown:?}"
+            );
         }
         assert_eq!(printable("\u{1b}[2J\u{202e}x\ry"), "\\u001b[2J\\u202ex\\ry");
         assert_eq!(on_one_line("a\nb"), "a\\nb");
@@ -196,7 +202,9 @@ mod tests {
 
     #[test]
     fn names_and_reasons_stand_on_one_line_and_say_what_does_not_fit() {
-        for letter in ['\u{1b}', '\r', '\n', '\t', '\u{7}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2028}'] {
+        for letter in [
+            '\u{1b}', '\r', '\n', '\t', '\u{7}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2028}',
+        ] {
             let text = format!("ab{letter}c");
             for problem in [name(&text).err(), reason(&text).err()] {
                 let problem = problem.unwrap_or_else(|| panic!("{text:?} is refused"));
@@ -206,7 +214,11 @@ mod tests {
             }
         }
         assert_eq!(reason(" left  ").as_deref(), Ok("left"));
-        assert_eq!(name("שלום\u{200f}!").as_deref(), Ok("שלום\u{200f}!"), "marks only help");
+        assert_eq!(
+            name("שלום\u{200f}!").as_deref(),
+            Ok("שלום\u{200f}!"),
+            "marks only help"
+        );
         assert!(reason(&"x".repeat(501)).is_err());
     }
 

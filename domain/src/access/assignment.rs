@@ -1,9 +1,4 @@
-//! Who holds which roles (AC-2), and that there is always an active administrator.
-//!
-//! The rule: whatever may take away the last active administrator names a **witness**, another administrator whose
-//! account is active ([`Administrators::read_witness`]). The witness's account and the list of administrators are
-//! read by the decision, so the append checks both: of two administrators who remove each other at once, by
-//! whatever operations, the second decides anew.
+//! Who holds which roles (AC-2). That an active administrator stays is in [`crate::administrators`].
 
 use std::collections::BTreeSet;
 
@@ -11,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{builtin::ADMIN, role::Role};
 use crate::{
+    administrators,
     aggregate::{Aggregate, Event},
-    authz::{AccountState, Action, Principal, Requirement, Resource},
+    authz::{Action, Principal, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
-    identity::user::User,
     personal::{KindFields, Subject},
     text::{self, TextProblem},
     world::{Changes, Reads, World},
@@ -123,46 +118,6 @@ impl Aggregate for Administrators {
             AdministratorsEvent::Left { user } => self.members.remove(user),
         };
     }
-}
-
-impl Administrators {
-    /// Names what shows that an active administrator stays when `leaving` is one no longer: this list and, when
-    /// `leaving` is on it, the accounts of others up to the first that is active. Nearly always that is one stream
-    /// more, however many administrators and users there are.
-    pub fn read_witness(world: &World, leaving: UserId, reads: &mut Reads) {
-        reads.read::<Self>(ADMINISTRATORS);
-        for witness in world.get::<Self>(ADMINISTRATORS).others_than(leaving) {
-            let mut account = Reads::default();
-            account.read::<User>(witness);
-            reads.read::<User>(witness);
-            if !world.missing(&account).is_empty() || is_active(world, witness) {
-                return;
-            }
-        }
-    }
-
-    /// Whether `leaving` is the last one with an active account; of what [`Self::read_witness`] named.
-    #[must_use]
-    pub fn is_last(world: &World, leaving: UserId) -> bool {
-        let all: Self = world.get(ADMINISTRATORS);
-        all.members.contains(&leaving)
-            && !all
-                .others_than(leaving)
-                .any(|witness| is_active(world, witness))
-    }
-
-    /// The others, when `leaving` is one; otherwise nobody leaves, and nobody needs to stay.
-    fn others_than(&self, leaving: UserId) -> impl Iterator<Item = UserId> {
-        let leaves = self.members.contains(&leaving);
-        self.members
-            .iter()
-            .copied()
-            .filter(move |member| leaves && *member != leaving)
-    }
-}
-
-fn is_active(world: &World, user: UserId) -> bool {
-    world.get::<User>(user).state() == AccountState::Active
 }
 
 /// Why roles stay as they are.
@@ -285,7 +240,7 @@ impl Command for RemoveRole {
     fn reads(&self, world: &World, all: &mut Reads) {
         reads(self.user, &self.role, all);
         if self.role == ADMIN {
-            Administrators::read_witness(world, self.user, all);
+            administrators::read_witness(world, self.user, all);
         }
     }
 
@@ -298,7 +253,7 @@ impl Command for RemoveRole {
         if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
             return Ok(Changes::none());
         }
-        if self.role == ADMIN && Administrators::is_last(world, self.user) {
+        if self.role == ADMIN && administrators::is_last(world, self.user) {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();

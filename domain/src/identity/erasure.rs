@@ -13,6 +13,7 @@ use crate::{
         assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
         builtin::ADMIN,
     },
+    administrators,
     authz::{Action, Requirement, Resource},
     execute::{Command, Context, Decision},
     id::UserId,
@@ -85,7 +86,7 @@ impl Command for ErasePerson {
             .read::<Assignments>(self.user)
             .read::<Claim>(&self.username_claim)
             .read::<Claim>(&self.email_claim);
-        Administrators::read_witness(world, self.user, reads);
+        administrators::read_witness(world, self.user, reads);
     }
 
     fn requires(&self, world: &World) -> Requirement {
@@ -104,7 +105,7 @@ impl Command for ErasePerson {
         if context.principal.user() == Some(self.user) {
             return Err(EraseRefusal::OwnAccount.into());
         }
-        if Administrators::is_last(world, self.user) {
+        if administrators::is_last(world, self.user) {
             return Err(EraseRefusal::LastAdministrator.into());
         }
         let reason = self.reason;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    access::assignment::Administrators,
+    administrators,
     aggregate::{Aggregate, Event},
     authz::{AccountState, Action, Requirement, Resource},
     execute::{Command, Context, Decision},
@@ -326,7 +326,7 @@ impl Command for SetUserActive {
     fn reads(&self, world: &World, reads: &mut Reads) {
         reads.read::<User>(self.user);
         if !self.active {
-            Administrators::read_witness(world, self.user, reads);
+            administrators::read_witness(world, self.user, reads);
         }
     }
 
@@ -354,7 +354,7 @@ impl Command for SetUserActive {
         if reason.is_empty() {
             return Err(AccountRefusal::ReasonMissing.into());
         }
-        if !self.active && Administrators::is_last(world, self.user) {
+        if !self.active && administrators::is_last(world, self.user) {
             return Err(AccountRefusal::LastAdministrator.into());
         }
         let event = match self.active {

@@ -75,7 +75,10 @@ impl Command for PauseJob {
 
     fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
         let job: Job = world.get(self.job);
-        let (attempt, reason) = (job.attempt, text::reason(&self.reason).map_err(ControlRefusal::Reason)?);
+        let (attempt, reason) = (
+            job.attempt,
+            text::reason(&self.reason).map_err(ControlRefusal::Reason)?,
+        );
         Ok(match job.state {
             state if state.is_final() => return Err(ControlRefusal::AlreadyEnded.into()),
             JobState::Queued => Changes::record::<Job>(self.job, &JobEvent::Paused { attempt, reason }),

@@ -8,7 +8,7 @@ use domain::{
     id::UserId,
     identity::{
         claim::ClaimKey,
-        erasure::{EraseRefusal, ErasePerson},
+        erasure::{ErasePerson, EraseRefusal},
         user::{AccountRefusal, ErasureReason, SetUserActive, User, UserEvent},
     },
     world::World,
@@ -127,7 +127,11 @@ fn the_last_administrator_stays_whatever_is_tried() {
     for way in WAYS {
         let mut log = with_administrators(&[ADA]).log;
         let seen = way.look(&log, ADA);
-        assert_eq!(way.take(&mut log, &seen, ADA, &OPERATOR), Ok(End::TheLast), "{way:?}");
+        assert_eq!(
+            way.take(&mut log, &seen, ADA, &OPERATOR),
+            Ok(End::TheLast),
+            "{way:?}"
+        );
         assert_eq!(active_administrators(&log), 1, "{way:?}");
     }
 }
@@ -137,19 +141,33 @@ fn the_last_administrator_stays_whatever_is_tried() {
 fn an_administrator_who_cannot_act_does_not_count() {
     let unproven = registered(ROOT, "root").into_iter().take(2).collect::<Vec<_>>();
     for way in WAYS {
-        let mut log = with_administrators(&[ADA, ROOT]).stream::<User>(ROOT, [off()]).log;
+        let mut log = with_administrators(&[ADA, ROOT])
+            .stream::<User>(ROOT, [off()])
+            .log;
         let seen = way.look(&log, ADA);
-        assert_eq!(way.take(&mut log, &seen, ADA, &OPERATOR), Ok(End::TheLast), "{way:?}");
+        assert_eq!(
+            way.take(&mut log, &seen, ADA, &OPERATOR),
+            Ok(End::TheLast),
+            "{way:?}"
+        );
         let mut log = with_administrators(&[ADA])
             .administrators(&[ROOT])
             .stream::<User>(ROOT, unproven.clone())
             .log;
         let seen = way.look(&log, ADA);
-        assert_eq!(way.take(&mut log, &seen, ADA, &OPERATOR), Ok(End::TheLast), "{way:?}");
+        assert_eq!(
+            way.take(&mut log, &seen, ADA, &OPERATOR),
+            Ok(End::TheLast),
+            "{way:?}"
+        );
         // They may go themselves, since somebody who acts stays.
         let seen = way.look(&log, ROOT);
         if way != Way::RemoveRole {
-            assert_eq!(way.take(&mut log, &seen, ROOT, &OPERATOR), Ok(End::Done), "{way:?}");
+            assert_eq!(
+                way.take(&mut log, &seen, ROOT, &OPERATOR),
+                Ok(End::Done),
+                "{way:?}"
+            );
         }
     }
 }
@@ -197,8 +215,12 @@ fn of_three_that_take_each_other_away_in_a_circle_one_stays() {
 /// The cost: one account besides, however many administrators there are; and nobody's for those who are none.
 #[test]
 fn one_active_account_is_enough_of_a_witness() {
-    let many: Vec<UserId> = (1..=50).map(|number| UserId(uuid::Uuid::from_u128(number))).collect();
-    let log = with_administrators(&many).stream::<User>(ADA, registered(ADA, "ada")).log;
+    let many: Vec<UserId> = (1..=50)
+        .map(|number| UserId(uuid::Uuid::from_u128(number)))
+        .collect();
+    let log = with_administrators(&many)
+        .stream::<User>(ADA, registered(ADA, "ada"))
+        .log;
     let read = |user: UserId| {
         let world = log.load(&switch_off(user));
         let mut asked = domain::world::Reads::default();
