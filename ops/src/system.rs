@@ -3,6 +3,7 @@
 mod eraser;
 mod import;
 mod integrity;
+pub mod keys;
 mod log;
 mod sealing;
 mod setup;
@@ -19,7 +20,6 @@ use anyhow::Context;
 use api::{
     app::{App, AppParts, AppSettings, OutboxMailer},
     auth::{
-        keys::{Pepper, SigningKeys},
         password::{HashingLane, HashingSettings},
         secret::Secret,
         token::AccessTokens,
@@ -52,7 +52,8 @@ use crate::{
 };
 
 use import::FolderImporter;
-pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
+pub use integrity::{checkpoint_folder, evidence, key_file, log_key_fault, own_verifier};
+use keys::InstallationKeys;
 pub use log::{EventLog, only_in_postgres, open as open_log};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
@@ -210,8 +211,9 @@ impl System {
             .sweep_staging(surroundings.clock.now())
             .await
             .context("cannot clean up the object store")?;
-        let keys = Arc::new(SigningKeys::open(data_dir.join("keys"))?);
-        let pepper = Pepper::open(&data_dir.join("keys").join("pepper.key"))?;
+        let InstallationKeys { pepper, signing } =
+            InstallationKeys::open(&pool, ports.store.as_ref(), &data_dir).await?;
+        let keys = Arc::new(signing);
         let hashing = HashingSettings {
             memory_kib: config.auth.argon2_memory_kib,
             iterations: config.auth.argon2_iterations,

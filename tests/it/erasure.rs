@@ -110,6 +110,7 @@ async fn everything_whole(app: &TestApp) {
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
         evidence: event_store::postgres::Evidence::default(),
+        log_key: None,
         journal: None,
     })
     .await

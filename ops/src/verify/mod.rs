@@ -3,6 +3,7 @@
 //! The rule: it reads and never repairs. A *fault* is a broken promise; a *note* is something that is allowed
 //! to be there and that an operator may want to know, such as a file that nothing refers to.
 
+mod administrators;
 mod facts;
 mod files;
 mod journal;
@@ -16,12 +17,15 @@ use domain::{
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::SystemIds,
 };
-use event_store::postgres::{
-    Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool,
+use event_store::{
+    integrity::KeyFileError,
+    postgres::{Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool},
 };
 use objects::Objects;
 use serde::Serialize;
+use sqlx::PgPool;
 
+use administrators::Circle;
 use facts::Facts;
 pub use journal::Journal;
 
@@ -59,6 +63,10 @@ pub enum Invariant {
     ReadModels,
     /// Files that events name are there, byte for byte.
     Files,
+    /// The key files are those of these data.
+    Keys,
+    /// There is an administrator whose account is active, once the system is set up.
+    Administrators,
     /// What a client was told is recorded, once.
     Acknowledged,
 }
@@ -78,6 +86,8 @@ impl Invariant {
             Self::Leases => "leases belong to recorded attempts",
             Self::ReadModels => "read models equal the log",
             Self::Files => "files match their hashes",
+            Self::Keys => "key files fit the data",
+            Self::Administrators => "an active administrator is there",
             Self::Acknowledged => "acknowledged events recorded once",
         }
     }
@@ -150,6 +160,8 @@ pub struct Subject<'a> {
     pub data_dir: &'a std::path::Path,
     /// What the log is checked against besides itself: signed checkpoints and their key.
     pub evidence: Evidence,
+    /// What is wrong with the file of the log's signing key, if anything.
+    pub log_key: Option<KeyFileError>,
     /// What clients were told, if known.
     pub journal: Option<Journal>,
 }
@@ -186,6 +198,7 @@ async fn check(
     chain(store, &subject.evidence, report).await?;
     log::sequence(&log, report).await?;
     let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
+    keys(subject, &models, opened.as_ref(), report).await?;
     let facts = fold(opened.as_ref(), report).await?;
     facts.conclude(report);
     facts.leases(&leases, report);
@@ -210,17 +223,37 @@ async fn check(
     Ok(())
 }
 
+/// Whether the key files are those of these data. That of personal data has opened them before this.
+async fn keys(
+    subject: &Subject<'_>,
+    models: &PgPool,
+    log: &dyn EventStore,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    match crate::system::keys::check(models, log, subject.data_dir).await {
+        Err(error) if error.is_of_a_file() => report.fault(Invariant::Keys, error.to_string()),
+        other => other?,
+    }
+    if let Some(fault) = &subject.log_key {
+        report.fault(Invariant::Keys, fault.to_string());
+    }
+    report.done(Invariant::Keys);
+    Ok(())
+}
+
 /// What a history contradicts itself in, as far as its events alone can tell: those of a simulation, or of a log
 /// that is at hand as a whole. In the order of the log.
 #[must_use]
 pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
-    let (mut facts, mut report) = (Facts::default(), Report::default());
+    let (mut facts, mut circle, mut report) = (Facts::default(), Circle::default(), Report::default());
     for event in history {
-        if let Err(error) = facts.add(event, &mut report) {
+        let added = facts.add(event, &mut report).and_then(|()| circle.add(event));
+        if let Err(error) = added {
             report.fault(Invariant::Readable, error.to_string());
         }
     }
     facts.conclude(&mut report);
+    circle.conclude(&mut report);
     report.faults
 }
 
@@ -248,7 +281,7 @@ async fn chain(store: &PostgresEventStore, evidence: &Evidence, report: &mut Rep
 
 /// Reads the log once, from its beginning to where it ended when we began.
 async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Facts> {
-    let mut facts = Facts::default();
+    let (mut facts, mut circle) = (Facts::default(), Circle::default());
     let end = store.head().await?;
     let mut after = Position::START;
     while after < end {
@@ -261,18 +294,21 @@ async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Fac
             Err(error) => return Err(error.into()),
         };
         for event in page.events.iter().filter(|event| event.position <= end) {
-            if let Err(error) = facts.add(event, report) {
+            let added = facts.add(event, report).and_then(|()| circle.add(event));
+            if let Err(error) = added {
                 report.fault(Invariant::Readable, error.to_string());
             }
         }
         after = page.next;
     }
+    circle.conclude(report);
     for invariant in [
         Invariant::Readable,
         Invariant::Jobs,
         Invariant::Quotas,
         Invariant::Claims,
         Invariant::Sessions,
+        Invariant::Administrators,
     ] {
         report.done(invariant);
     }

@@ -86,6 +86,7 @@ async fn a_clock_that_jumps_back_breaks_nothing() {
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
+        log_key: None,
         journal: None,
     };
     let report = verify(subject).await.expect("readable");

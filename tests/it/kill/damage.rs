@@ -35,6 +35,7 @@ async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
         objects: &objects,
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
+        log_key: None,
         journal,
     };
     verify(subject).await.expect("it can be read")

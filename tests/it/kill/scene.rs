@@ -352,7 +352,7 @@ impl Scene {
         assert_eq!(verified.status.code(), Some(0), "{said}\n{complained}");
         let report: Value = serde_json::from_str(&said).expect("JSON");
         assert_eq!(report["ok"], json!(true));
-        assert_eq!(report["checked"].as_array().map(Vec::len), Some(11), "{said}");
+        assert_eq!(report["checked"].as_array().map(Vec::len), Some(13), "{said}");
     }
 }
 

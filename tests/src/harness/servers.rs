@@ -65,6 +65,20 @@ fn send(process: Pid, signal: Signal) -> Result<()> {
     }
 }
 
+/// Copies the files of a folder, and the folders in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &target)?,
+            false => std::fs::copy(entry.path(), target).map(|_| ())?,
+        }
+    }
+    Ok(())
+}
+
 fn ended(process: &mut Child) -> Result<()> {
     let began = Instant::now();
     while process.try_wait()?.is_none() {
@@ -147,16 +161,7 @@ impl WorkerProcess {
     /// When the door's keys cannot be copied.
     pub fn beside(door: &Path, room: &Path, url: &str) -> Result<Self> {
         let data = room.join("worker");
-        std::fs::create_dir_all(data.join("keys")).context("no folder for the worker")?;
-        for entry in std::fs::read_dir(door.join("keys")).context("the door has no keys")? {
-            let path = entry?.path();
-            // What is in folders signs tokens, which a worker does not.
-            if !path.is_file() {
-                continue;
-            }
-            let name = path.file_name().context("a key has a name")?;
-            std::fs::copy(&path, data.join("keys").join(name)).context("a key is not copied")?;
-        }
+        copy(&door.join("keys"), &data.join("keys")).context("the keys are not copied")?;
         let objects = door.join("objects");
         Ok(Self {
             process: None,

@@ -263,6 +263,44 @@ fn the_pepper_separates_scopes_and_is_not_printed() {
     assert_eq!(mode(&data.path().join("pepper.key")), 0o600);
 }
 
+/// FR6: looking makes nothing, and a fingerprint tells peppers apart.
+#[test]
+fn reading_makes_nothing() {
+    let data = folder();
+    assert!(Pepper::read(data.path()).expect("looked").is_none());
+    assert!(SigningKeys::read(data.path()).expect("looked").is_none());
+    assert_eq!(std::fs::read_dir(data.path()).expect("there").count(), 0);
+    let (pepper, keys) = (
+        Pepper::open(data.path()).expect("made"),
+        SigningKeys::open(data.path()).expect("made"),
+    );
+    let again = Pepper::read(data.path()).expect("looked").expect("there");
+    assert_eq!(pepper.fingerprint(), again.fingerprint());
+    assert_eq!(pepper.fingerprint().len(), 16);
+    let other = folder();
+    assert_ne!(
+        pepper.fingerprint(),
+        Pepper::open(other.path()).expect("made").fingerprint()
+    );
+    let again = SigningKeys::read(data.path()).expect("looked").expect("there");
+    assert_eq!(keys.current().signing_kid(), again.current().signing_kid());
+}
+
+/// A public key under another's name would have the tokens of another installation accepted.
+#[test]
+fn a_retired_key_under_another_name_is_refused() {
+    let data = folder();
+    let keys = SigningKeys::open(data.path()).expect("made");
+    keys.prepare_rotation().expect("prepared");
+    let old = keys.current().signing_kid().to_owned();
+    keys.rotate().expect("rotated");
+    let (right, wrong) = (format!("retired-{old}.pem"), "retired-somebody.pem");
+    std::fs::rename(data.path().join(right), data.path().join(wrong)).expect("renamed");
+    let error = keys.reload().expect_err("refused");
+    assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains(wrong), "{error}");
+}
+
 #[test]
 fn a_clock_before_the_file_was_written_expires_nothing() {
     let data = folder();
