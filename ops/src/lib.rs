@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
+pub mod output;
 pub mod postgres;
 pub mod system;
 pub mod telemetry;

@@ -8,7 +8,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     #[cfg(feature = "fail-points")]
     if let Err(error) = anneal::fail_points::arm() {
-        eprintln!("error: {error:#}");
+        anneal::complain!("error: {error:#}");
         return ExitCode::FAILURE;
     }
     commands::run(Cli::parse())

@@ -9,6 +9,7 @@ mod damage;
 mod disk_full;
 mod points;
 mod postgres;
+mod private_files;
 mod random;
 mod scene;
 mod server;

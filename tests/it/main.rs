@@ -1,6 +1,7 @@
 //! Integration tests: the whole application on real PostgreSQL, through its doors.
 
 mod access;
+mod administrators;
 mod architecture;
 mod audit;
 
@@ -16,8 +17,10 @@ mod hostile;
 mod identity;
 mod integrity;
 mod jobs;
+mod key_files;
 mod kill;
 mod models;
+mod output;
 mod permissions;
 mod projections;
 mod projects;

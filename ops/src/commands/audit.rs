@@ -22,6 +22,7 @@ use event_store::{
 
 use crate::{
     config::Config,
+    output, say,
     system::{checkpoint_folder, evidence, key_file, only_in_postgres, own_verifier},
 };
 
@@ -129,7 +130,7 @@ pub fn key(config: &Config) -> anyhow::Result<ExitCode> {
             key_file(config).display()
         )
     })?;
-    println!("{verifier}");
+    say!("{verifier}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,6 +143,6 @@ pub fn checkpoint(config: &Config) -> anyhow::Result<ExitCode> {
     let missing = || format!("no checkpoint is in {} yet", folder.display());
     let verifier = own_verifier(config)?.with_context(missing)?;
     let newest = CheckpointFolder::new(folder.clone()).latest(&verifier)?;
-    print!("{}", newest.with_context(missing)?.note);
+    output::say(format_args!("{}", newest.with_context(missing)?.note));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,11 @@ use std::{io::Write, path::Path, process::ExitCode};
 
 use ml::device::{Checked, Device, HAS_CUDA, Survey};
 
+use crate::output::Answer;
+
 /// Shows what there is, or checks one device. The exit code is 1 when that one computes wrongly.
 pub(super) fn run(check: Option<Device>, kernels: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Answer;
     let Some(device) = check else {
         let survey = ml::device::survey();
         match json {

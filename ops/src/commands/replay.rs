@@ -17,7 +17,9 @@ use sqlx::PgPool;
 
 use super::{database, up::interrupted};
 use crate::{
+    complain,
     config::Config,
+    say,
     system::{open_log, opened},
 };
 
@@ -79,7 +81,7 @@ pub async fn run(config: Config, wanted: Wanted) -> anyhow::Result<ExitCode> {
     let outcome = tokio::select! {
         outcome = replay(&opened.url, &opened.events, data_dir, wanted) => outcome,
         () = interrupted() => {
-            eprintln!("Interrupted. The live read models are as they were; run the same again to go on.");
+            complain!("Interrupted. The live read models are as they were; run the same again to go on.");
             Ok(ExitCode::from(130))
         }
     };
@@ -145,7 +147,7 @@ fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
     if wanted.json {
         let report = serde_json::json!({ "equal": same, "failed": failed, "readModels": outcomes });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         outcomes.iter().for_each(print);
     }
@@ -161,7 +163,7 @@ fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
 fn print(outcome: &Outcome) {
     let name = outcome.name;
     if let Some(failure) = &outcome.failure {
-        println!("{name}: FAILED: {failure}");
+        say!("{name}: FAILED: {failure}");
         return;
     }
     let done = match outcome.swapped {
@@ -169,25 +171,30 @@ fn print(outcome: &Outcome) {
         false => format!("rebuilt up to position {}", outcome.position),
     };
     let Some(found) = &outcome.comparison else {
-        println!("{name}: {done}");
+        say!("{name}: {done}");
         return;
     };
     match found.is_equal() {
-        true => println!(
+        true => say!(
             "{name}: {done}; all {} rows were equal at position {}",
-            found.same, found.position
+            found.same,
+            found.position
         ),
-        false => println!(
+        false => say!(
             "{name}: {done}; AT POSITION {} THE LIVE ROWS DIFFERED: {} missing, {} surplus, {} different, {} equal",
-            found.position, found.missing, found.surplus, found.different, found.same
+            found.position,
+            found.missing,
+            found.surplus,
+            found.different,
+            found.same
         ),
     }
     for example in &found.examples {
         match example {
-            Difference::Missing { table, key } => println!("  {table} {key}: missing"),
-            Difference::Surplus { table, key } => println!("  {table} {key}: surplus"),
+            Difference::Missing { table, key } => say!("  {table} {key}: missing"),
+            Difference::Surplus { table, key } => say!("  {table} {key}: surplus"),
             Difference::Different { table, key, columns } => {
-                println!("  {table} {key}: differs in {}", columns.join(", "));
+                say!("  {table} {key}: differs in {}", columns.join(", "));
             }
         }
     }

@@ -5,8 +5,11 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    complain,
     config::{Config, LogFilter},
     demo,
+    output::Gone,
+    say,
     system::{SETUP_TOKEN_FILE, Surroundings, System},
     telemetry,
 };
@@ -46,7 +49,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
         config.log.level = LogFilter("warn".to_owned());
     }
     telemetry::init_log(&config.log)?;
-    println!("Starting Anneal in {} …", config.general.data_dir.display());
+    say!("Starting Anneal in {} …", config.general.data_dir.display());
     let begun = std::time::Instant::now();
     let started = tokio::select! {
         started = System::start(&config, Surroundings::of_machine()?) => started?,
@@ -57,7 +60,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
     let outcome = tokio::select! {
         failed = system.failed() => failed,
         () = interrupted() => {
-            println!("\nStopping …");
+            say!("\nStopping …");
             Ok(())
         }
         done = work(&system, wish) => done,
@@ -70,7 +73,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
         // What still waits for a part that has ended would wait in vain.
         () = tokio::time::sleep(BROKEN_STOP), if outcome.is_err() => Ok(()),
         () = interrupted() => {
-            eprintln!("Stopped at once; nothing that was acknowledged is lost.");
+            complain!("Stopped at once; nothing that was acknowledged is lost.");
             return Ok(ExitCode::from(130));
         }
     };
@@ -79,25 +82,25 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
 
 fn greet(system: &System, elapsed: Duration) {
     let url = system.url();
-    println!(
+    say!(
         "Anneal {} is ready after {:.1} s.",
         crate::system::VERSION,
         elapsed.as_secs_f64()
     );
-    println!("  GraphQL   {url}/graphql");
+    say!("  GraphQL   {url}/graphql");
     if system.app.settings.graphiql {
-        println!("  GraphiQL  {url}/graphiql");
+        say!("  GraphiQL  {url}/graphiql");
     }
-    println!("  Health    {url}/readyz");
+    say!("  Health    {url}/readyz");
     if !system.app.directory.is_set_up() {
-        println!();
-        println!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
-        println!(
+        say!();
+        say!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
+        say!(
             "its set-up token is in {}",
             system.data_dir.join(SETUP_TOKEN_FILE).display()
         );
     }
-    println!();
+    say!();
 }
 
 /// The demo, if wished for; then, unless wished otherwise, nothing for ever.
@@ -108,11 +111,15 @@ async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
             data_dir: system.data_dir.clone(),
             quick: wish.quick,
         };
-        demo::run(options).await?;
+        match demo::run(options).await {
+            // It was to be watched; the system stays for others, unless it was started for the demo alone.
+            Err(error) if error.is::<Gone>() => {}
+            done => done?,
+        }
     }
     if wish.demo && wish.once {
         return Ok(());
     }
-    println!("Anneal stays up at {}; end it with Ctrl-C.", system.url());
+    say!("Anneal stays up at {}; end it with Ctrl-C.", system.url());
     std::future::pending().await
 }

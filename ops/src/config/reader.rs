@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{Key, SECTIONS, find};
 use super::problem::Problem;
+use super::service_links;
 use super::setting::Setting;
 use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, variable};
 
@@ -19,6 +20,25 @@ struct Said {
 pub(super) struct Reader {
     said: BTreeMap<&'static str, Vec<Said>>,
     problems: Vec<Problem>,
+}
+
+/// The key that a variable sets.
+pub(super) fn key_of(name: &str) -> Option<String> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    alias.map(|(_, key)| (*key).to_owned()).or_else(|| {
+        keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
+            .find(|key| variable(key) == name)
+    })
+}
+
+/// The option of the command line that sets a key.
+fn option(key: &str) -> String {
+    match key {
+        "data_dir" => "--data".to_owned(),
+        "http.address" => "--listen".to_owned(),
+        key => format!("--set {key}"),
+    }
 }
 
 /// Which source, as far as it matters for what it may say.
@@ -38,16 +58,11 @@ impl Reader {
         };
         let environment = reader.environment(sources);
         reader.file(sources, &environment);
-        for (name, text) in environment {
-            reader.variable(&name, text);
+        for (name, text) in &environment {
+            reader.variable(name, text.clone(), &environment);
         }
         for (key, text) in &sources.flags {
-            reader.say(
-                Kind::Flag,
-                key,
-                format!("flag --{}", key.replace(['.', '_'], "-")),
-                text.clone(),
-            );
+            reader.say(Kind::Flag, key, option(key), text.clone());
         }
         reader
     }
@@ -127,7 +142,7 @@ impl Reader {
         if inside_data && table.contains_key("data_dir") {
             self.wrong(
                 source,
-                "data_dir cannot be set by the file in the data folder; use --data-dir",
+                "data_dir cannot be set by the file in the data folder; use --data",
             );
         }
         self.table(source, "", table);
@@ -154,7 +169,7 @@ impl Reader {
         }
     }
 
-    fn variable(&mut self, name: &str, text: String) {
+    fn variable(&mut self, name: &str, text: String, all: &[(String, String)]) {
         if OTHER_VARIABLES.iter().any(|(other, _)| *other == name) {
             return;
         }
@@ -164,17 +179,9 @@ impl Reader {
             return;
         }
         let source = format!("variable {name}");
-        let alias = ALIASES
-            .iter()
-            .find(|(alias, _)| *alias == name)
-            .map(|(_, key)| (*key).to_owned());
-        let keys = SECTIONS.iter().flat_map(|section| section.keys);
-        let key = alias.or_else(|| {
-            keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
-                .find(|key| variable(key) == name)
-        });
-        match key {
+        match key_of(name) {
             Some(key) => self.say(Kind::Environment, &key, source, text),
+            None if service_links::is_service_link(name, &text, all) => {}
             None => self.wrong(source, "is no key of Anneal; see the configuration reference"),
         }
     }

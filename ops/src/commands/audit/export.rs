@@ -10,7 +10,7 @@ use event_store::{
 };
 
 use super::{CLOSE, open, words::damaged};
-use crate::{config::Config, system::key_file};
+use crate::{config::Config, say, system::key_file};
 
 /// What is exported.
 #[derive(Clone, Debug)]
@@ -46,14 +46,14 @@ pub async fn export(config: Config, wish: ExportWish) -> anyhow::Result<ExitCode
     opened.close().await?;
     match exported {
         Ok(manifest) => {
-            println!(
+            say!(
                 "Events {} to {} of {} are in {}.",
                 manifest.from,
                 manifest.to,
                 manifest.origin,
                 wish.out.display()
             );
-            println!("Check them anywhere with: anneal audit verify --export FOLDER --key '{verifier}'");
+            say!("Check them anywhere with: anneal audit verify --export FOLDER --key '{verifier}'");
             Ok(ExitCode::SUCCESS)
         }
         Err(ExportError::Fault(fault)) => Ok(damaged(&fault.to_string(), false)),

@@ -17,6 +17,8 @@ use event_store::{integrity::export::VerifiedExport, postgres::Verified};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::say;
+
 /// Something is not what was recorded.
 const DAMAGED: u8 = 3;
 
@@ -66,25 +68,26 @@ pub(super) fn whole(verified: &Verified, took: Duration, as_json: bool) -> ExitC
             "ok": true, "events": events, "hash": hash, "root": root, "checkpoints": verified.recorded,
             "exportedCheckpoints": verified.exported, "signed": verified.signed, "unreadableNotes": verified.unreadable, "seconds": took.as_secs_f64(),
         });
-        println!("{answer}");
+        say!("{answer}");
         return ExitCode::SUCCESS;
     }
-    println!("The log is whole: {events} events, last hash {hash}.");
+    say!("The log is whole: {events} events, last hash {hash}.");
     match verified.signed {
-        0 => println!("No checkpoint is signed yet: nothing outside of the database vouches for it."),
-        signed => println!(
+        0 => say!("No checkpoint is signed yet: nothing outside of the database vouches for it."),
+        signed => say!(
             "Its tree has the root {root}; {} recorded and {} exported checkpoints fit, the newest covers {signed} \
              events.",
-            verified.recorded, verified.exported
+            verified.recorded,
+            verified.exported
         ),
     }
     if verified.unreadable > 0 {
-        println!(
+        say!(
             "{} exported notes are cut off and were left out.",
             verified.unreadable
         );
     }
-    println!("{:.1} s, {:.0} events/s.", took.as_secs_f64(), rate(events, took));
+    say!("{:.1} s, {:.0} events/s.", took.as_secs_f64(), rate(events, took));
     ExitCode::SUCCESS
 }
 
@@ -96,14 +99,17 @@ pub(super) fn whole_export(verified: &VerifiedExport, took: Duration, as_json: b
             "ok": true, "events": events, "from": manifest.from, "to": manifest.to, "origin": manifest.origin,
             "hash": manifest.last_link, "signed": verified.checkpoint.size, "seconds": took.as_secs_f64(),
         });
-        println!("{answer}");
+        say!("{answer}");
         return ExitCode::SUCCESS;
     }
-    println!(
+    say!(
         "The export is whole: events {} to {} of {}, last hash {}.",
-        manifest.from, manifest.to, manifest.origin, manifest.last_link
+        manifest.from,
+        manifest.to,
+        manifest.origin,
+        manifest.last_link
     );
-    println!(
+    say!(
         "They are under the signed checkpoint of {} events. {:.1} s, {:.0} events/s.",
         verified.checkpoint.size,
         took.as_secs_f64(),
@@ -114,8 +120,8 @@ pub(super) fn whole_export(verified: &VerifiedExport, took: Duration, as_json: b
 
 pub(super) fn damaged(why: &str, as_json: bool) -> ExitCode {
     match as_json {
-        true => println!("{}", json!({ "ok": false, "error": why })),
-        false => println!("DAMAGED: {why}"),
+        true => say!("{}", json!({ "ok": false, "error": why })),
+        false => say!("DAMAGED: {why}"),
     }
     ExitCode::from(DAMAGED)
 }
