@@ -219,7 +219,7 @@ impl Drop for SmallDisk {
 async fn a_full_disk_of_the_worker_fails_the_job_by_name() {
     let ground = Ground::new(0).await;
     let Some(disk) = SmallDisk::mount(ground.room.path().join("small"), 8) else {
-        eprintln!("skipped: no file system can be mounted here (root can)");
+        tests::harness::here::cannot_run("no file system can be mounted here (root can)");
         return;
     };
     let mut worker = ground.worker_in(&disk.0);

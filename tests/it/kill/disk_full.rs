@@ -9,6 +9,7 @@ use std::{
 
 use anneal::postgres::Cluster;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tests::harness::here::cannot_run;
 
 use super::{
     caller::{Caller, Lost},
@@ -116,7 +117,7 @@ async fn recovered(scene: &mut Scene, mut server: Server) -> Server {
 async fn a_full_disk_refuses_writes_and_room_is_enough_to_go_on() {
     let mut scene = Scene::new();
     let Some(disk) = SmallDisk::mount(&scene.data, 420) else {
-        eprintln!("skipped: mounting a small file system needs root");
+        cannot_run("mounting a small file system needs root");
         return;
     };
     let mut server = scene.start_unarmed();

@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod facts;
 pub mod feed;
+pub mod here;
 pub mod people;
 pub mod processes;
 pub mod servers;
