@@ -333,7 +333,7 @@ impl IdentityMutation {
                 refuse("userId", reason.to_string(), UserErrorCode::OwnAccount)
             }
             Outcome::Refused(reason @ AccountRefusal::LastAdministrator) => {
-                refuse("userId", reason.to_string(), IdentityErrorCode::LastAdministrator)
+                refuse("userId", reason.to_string(), UserErrorCode::LastAdministrator)
             }
             Outcome::Refused(reason @ AccountRefusal::Erased) => {
                 refuse("userId", reason.to_string(), UserErrorCode::Erased)
