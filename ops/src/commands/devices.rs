@@ -11,8 +11,6 @@ use ml::{
 
 use crate::output::Answer;
 
-use crate::output::Answer;
-
 /// Shows what there is, or checks one device. The exit code is 1 when that one computes wrongly.
 pub(super) fn run(check: Option<Device>, kernels: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     let mut out = Answer;
