@@ -8,21 +8,21 @@
 use crate::{
     access::assignment::{ADMINISTRATORS, Administrators},
     authz::AccountState,
+    decision::{LoadedState, ReadSet},
     id::UserId,
     identity::user::User,
-    world::{Reads, World},
 };
 
 /// Names what shows that an active administrator stays when `leaving` is one no longer: the list and, when `leaving`
 /// is on it, the accounts of others up to the first that is active. Nearly always that is one stream more, however
 /// many administrators and users there are.
-pub fn read_witness(world: &World, leaving: UserId, reads: &mut Reads) {
+pub fn read_witness(loaded: &LoadedState, leaving: UserId, reads: &mut ReadSet) {
     reads.read::<Administrators>(ADMINISTRATORS);
-    for witness in others_than(&world.get(ADMINISTRATORS), leaving) {
-        let mut account = Reads::default();
+    for witness in others_than(&loaded.get(ADMINISTRATORS), leaving) {
+        let mut account = ReadSet::default();
         account.read::<User>(witness);
         reads.read::<User>(witness);
-        if !world.missing(&account).is_empty() || is_active(world, witness) {
+        if !loaded.missing(&account).is_empty() || is_active(loaded, witness) {
             return;
         }
     }
@@ -30,9 +30,9 @@ pub fn read_witness(world: &World, leaving: UserId, reads: &mut Reads) {
 
 /// Whether `leaving` is the last administrator with an active account; of what [`read_witness`] named.
 #[must_use]
-pub fn is_last(world: &World, leaving: UserId) -> bool {
-    let all: Administrators = world.get(ADMINISTRATORS);
-    all.members.contains(&leaving) && !others_than(&all, leaving).any(|witness| is_active(world, witness))
+pub fn is_last(loaded: &LoadedState, leaving: UserId) -> bool {
+    let all: Administrators = loaded.get(ADMINISTRATORS);
+    all.members.contains(&leaving) && !others_than(&all, leaving).any(|witness| is_active(loaded, witness))
 }
 
 /// The others, when `leaving` is one of them; otherwise nobody leaves, and nobody needs to stay.
@@ -42,6 +42,6 @@ fn others_than(all: &Administrators, leaving: UserId) -> impl Iterator<Item = Us
     members.filter(move |member| leaves && *member != leaving)
 }
 
-fn is_active(world: &World, user: UserId) -> bool {
-    world.get::<User>(user).state() == AccountState::Active
+fn is_active(loaded: &LoadedState, user: UserId) -> bool {
+    loaded.get::<User>(user).state() == AccountState::Active
 }

@@ -43,7 +43,9 @@ pub fn run(cli: Cli) -> ExitCode {
             demo,
             once,
             quick,
-        } => with_config(config, |config| up::run(config, up::Wish { demo, once, quick })),
+        } => with_config(config, |config| {
+            up::run(config, up::UpOptions { demo, once, quick })
+        }),
         Command::Doctor { config, json } => {
             with_config(
                 config,
@@ -59,7 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
             no_swap,
             json,
             config,
-        } => match replay::Wanted::of(&names, all, check, no_swap, json) {
+        } => match replay::ReplayOptions::of(&names, all, check, no_swap, json) {
             Ok(wanted) => with_config(config, |config| replay::run(config, wanted)),
             Err(problem) => {
                 complain!("error: {problem}");
@@ -100,12 +102,12 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             json,
             ..
         } => {
-            let wish = audit::VerifyWish {
+            let options = audit::VerifyOptions {
                 key,
                 checkpoints,
                 json,
             };
-            with_config(config, move |config| audit::verify(config, wish))
+            with_config(config, move |config| audit::verify(config, options))
         }
         AuditCommand::Export {
             config,
@@ -113,7 +115,7 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             from,
             to,
         } => with_config(config, move |config| {
-            audit::export(config, audit::ExportWish { out, from, to })
+            audit::export(config, audit::ExportOptions { out, from, to })
         }),
         AuditCommand::Key { config } => with_config(config, |config| async move { audit::key(&config) }),
         AuditCommand::Checkpoint { config } => {

@@ -55,9 +55,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Registrations, logins and refreshes per address and minute (RL-3).
 const ATTEMPTS_PER_MINUTE: u32 = 100;
 
-/// What a start may be given besides the configuration.
+/// The environment of a start, besides the configuration.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
@@ -68,7 +68,7 @@ pub struct Surroundings {
     pub attempts_per_minute: u32,
 }
 
-impl Surroundings {
+impl Environment {
     /// Those of the machine.
     ///
     /// # Errors
@@ -112,25 +112,25 @@ impl System {
     ///
     /// # Errors
     /// The first thing that cannot be had, with what to do; what was started is stopped again.
-    pub async fn start(config: &Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, environment: Environment) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
         // What a start can be refused for without touching anything comes first.
-        let found = worker::find(config, &surroundings).await?;
+        let found = worker::find(config, &environment).await?;
         let (home, url) = open_home(config).await?;
         // Listening comes early: a port in use is found before anything is changed.
         let listener = bind(config.http.address).await?;
         let address = listener.local_addr()?;
-        let write_side = WriteSide::open(config, &surroundings, &url).await?;
+        let write_side = WriteSide::open(config, &environment, &url).await?;
         let (shutdown, background) = (Shutdown::default(), CancellationToken::new());
         // A start that fails from here on tells what runs already.
         let abandoned = background.clone().drop_guard();
         let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
-        let (app, projections) = application::start(config, &surroundings, &write_side, &background).await?;
+        let (app, projections) = application::start(config, &environment, &write_side, &background).await?;
         let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
         let working = CancellationToken::new();
-        let workers = worker::start(config, &surroundings, found, &app, &working).await?;
+        let workers = worker::start(config, &environment, found, &app, &working).await?;
         let names = workers.iter().map(|worker| worker.name.clone()).collect();
-        let server = http::start(config, &surroundings, &app, names, metrics, listener, &shutdown)?;
+        let server = http::start(config, &environment, &app, names, metrics, listener, &shutdown)?;
         abandoned.disarm();
         Ok(Self {
             address,

@@ -1,13 +1,13 @@
-//! Time travel (AU-4): what read models held at any earlier position of the log.
+//! Time travel (AU-4): read models as of any earlier log position.
 //!
-//! One rule: a question about the past is the question about the present, asked of other rows. A read model
-//! that declares [`ReadModel::HISTORY`] keeps a version of a row for every event that changed it, in tables
-//! beside its own (`create_history` in the migrations); [`Moment::of`] names what to select from.
+//! One rule: a query of the past is the query of the present over other rows. A read model that declares
+//! [`ReadModel::HISTORY`] keeps a version of a row for every event that changed it, in tables beside its own
+//! (`create_history` in the migrations); [`AsOf::of`] names what to select from.
 
-mod moment;
+mod as_of;
 
-pub use crate::read_model::{Dense, History};
-pub use moment::{AsOfError, Asked, Instant, resolve};
+pub use crate::read_model::{History, HotColumns};
+pub use as_of::{AsOfError, AsOfRequest, LogInstant, resolve};
 
 use domain::event_store::Position;
 
@@ -18,9 +18,9 @@ use crate::{
     read_model::{Query, ReadModel},
 };
 
-/// When a question is about.
+/// The log position that a query reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum AsOf {
     /// The present: what the read models hold.
     #[default]
     Now,
@@ -29,9 +29,9 @@ pub enum Moment {
     AsOf(Position),
 }
 
-impl Moment {
-    /// What to select the rows of `M` from, at this moment: stands between `from` and an alias. One row per
-    /// key, with all columns of the table.
+impl AsOf {
+    /// The SQL to select the rows of `M` from: goes between `from` and an alias. One row per key, with all columns of
+    /// the table.
     #[must_use]
     pub fn of<M: ReadModel>(self) -> String {
         const { assert!(M::HISTORY.is_some(), "this read model declares no HISTORY") };
@@ -41,13 +41,13 @@ impl Moment {
         }
     }
 
-    /// A statement that asks about this moment.
+    /// A query as of this position.
     pub(crate) fn query<'q>(self, statement: String) -> Query<'q> {
         // The past has its position in the text: nothing that a connection should remember.
         sqlx::query(AssertSqlSafe(statement)).persistent(self == Self::Now)
     }
 
-    /// The position, for a moment of the past.
+    /// The position, if in the past.
     #[must_use]
     pub fn position(self) -> Option<Position> {
         match self {
@@ -60,7 +60,7 @@ impl Moment {
 fn past(history: History, key: &str, at: i64) -> String {
     let versions = history.table;
     let valid = format!("h.valid_from <= {at} and (h.valid_to is null or h.valid_to > {at})");
-    let Some(Dense { table, columns }) = history.dense else {
+    let Some(HotColumns { table, columns }) = history.hot else {
         return format!("(select h.* from {versions} h where {valid})");
     };
     let columns: Vec<String> = columns.iter().map(|column| format!("d.{column}")).collect();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a training may take to be gone before it is not measured at all.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -76,7 +76,7 @@ async fn stopped(client: &Client, server: u32, mutation: &str, job: &str) -> Res
     };
     ensure!(answer.data(name)["userErrors"] == json!([]), "{answer:?}");
     while training(server)? > 0 {
-        ensure!(sent.elapsed() < PATIENCE, "the training goes on");
+        ensure!(sent.elapsed() < TIMEOUT, "the training goes on");
         tokio::time::sleep(LOOK).await;
     }
     Ok((milliseconds(sent.elapsed()), answered))

@@ -16,7 +16,7 @@ use tokio::{
 /// First argument of a child.
 pub(crate) const FLAG: &str = "--child";
 /// How long a child may take for anything that is asked of it.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A running child. It is killed when this is dropped.
 pub(crate) struct Child {
@@ -85,7 +85,7 @@ impl Child {
     /// Lets it end.
     pub(crate) async fn end(mut self) -> Result<()> {
         drop(self.asked);
-        let status = timeout(PATIENCE, self.process.wait())
+        let status = timeout(TIMEOUT, self.process.wait())
             .await
             .context("a child does not end")??;
         ensure!(status.success(), "a child ended with {status}");
@@ -93,7 +93,7 @@ impl Child {
     }
 
     async fn line(&mut self) -> Result<String> {
-        let line = timeout(PATIENCE, self.said.next_line())
+        let line = timeout(TIMEOUT, self.said.next_line())
             .await
             .context("a child says nothing")??;
         line.context("a child has ended; what it said of the reason stands above")

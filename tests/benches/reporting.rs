@@ -19,7 +19,7 @@ use crate::{
 /// How long is looked.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long the training may take to be under way.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many watch the training.
 const VIEWERS: usize = 2;
 /// The verb of the process that trains.
@@ -162,7 +162,7 @@ pub(crate) async fn train(client: &Client) -> Result<String> {
         .to_owned();
     let began = Instant::now();
     while step(client, &job).await? < 3 {
-        ensure!(began.elapsed() < PATIENCE, "the training does not begin");
+        ensure!(began.elapsed() < TIMEOUT, "the training does not begin");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(job)

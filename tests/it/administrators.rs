@@ -21,8 +21,8 @@ use domain::{
     execute::{Command, ExecuteError, Ports, execute},
     id::{Ids as _, SystemIds, UserId},
     identity::{
-        claim::ClaimKey,
         erasure::{ErasePerson, EraseRefusal},
+        reservation::ReservationKey,
         user::{AccountRefusal, ErasureReason, Profile, SetUserActive, User, UserEvent, UserKind},
     },
 };
@@ -85,8 +85,8 @@ async fn take(ports: &Ports, way: Way, user: UserId, by: &Principal) -> End {
             let command = ErasePerson {
                 user,
                 reason: ErasureReason::Requested,
-                username_claim: ClaimKey(format!("name-{user}")),
-                email_claim: ClaimKey(format!("mail-{user}")),
+                username_reservation: ReservationKey(format!("name-{user}")),
+                email_reservation: ReservationKey(format!("mail-{user}")),
             };
             run(ports, by, command, EraseRefusal::LastAdministrator).await
         }

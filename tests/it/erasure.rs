@@ -113,14 +113,14 @@ async fn everything_whole(app: &TestApp) {
         data_dir: &app.data_dir,
         evidence: event_store::postgres::Evidence::default(),
         log_key: None,
-        journal: None,
+        acknowledgements: None,
     })
     .await
     .expect("verified");
     assert!(report.is_whole(), "{:?}", report.faults);
 }
 
-/// A person with a canary in every personal field, through every door. Answers with the id and a client.
+/// A person with a canary in every personal field, through every transport. Answers with the id and a client.
 async fn canary(app: &TestApp) -> (String, Client) {
     let anonymous = app.client();
     let agent = "canary-agent/1.0";

@@ -1,5 +1,5 @@
 //! The running application executes GraphQL as the specification says. What the library does of it is held to
-//! graphql-js in `api/tests/door/conformance`; here it is our own schema.
+//! graphql-js in `api/tests/api/conformance`; here it is our own schema.
 
 use serde_json::{Value, json};
 use tests::harness::TestApp;

@@ -9,7 +9,7 @@ use std::{
 
 use anneal::{
     config::{Config, Sources},
-    system::{Surroundings, System},
+    system::{Environment, System},
 };
 use domain::{clock::SystemClock, id::SystemIds};
 use event_store::postgres::admin_pool;
@@ -51,7 +51,7 @@ impl Installation {
             environment: vec![("DATABASE_URL".into(), self.database.url.clone().into())],
             flags: flags.map(|(key, text)| (key.to_owned(), text)).to_vec(),
         });
-        let surroundings = Surroundings {
+        let surroundings = Environment {
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             program: program(),

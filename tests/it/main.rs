@@ -1,4 +1,4 @@
-//! Integration tests: the whole application on real PostgreSQL, through its doors.
+//! Integration tests: the whole application on real PostgreSQL, through its API.
 
 mod access;
 mod administrators;
@@ -30,5 +30,6 @@ mod sealing;
 mod simulation;
 mod time_travel;
 mod tls;
+mod vocabulary;
 mod workers;
 mod write_path;

@@ -28,12 +28,12 @@ pub mod workers;
 
 use async_graphql::{MergedObject, SchemaBuilder};
 
-/// Everything that can be asked.
+/// Queries.
 #[derive(Default, MergedObject)]
 pub struct Query(
     access::AccessQuery,
     access::RightsQuery,
-    as_of::MomentQuery,
+    as_of::AsOfQuery,
     audit::AuditQuery,
     datasets::DatasetsQuery,
     identity::IdentityQuery,
@@ -47,7 +47,7 @@ pub struct Query(
     workers::WorkersQuery,
 );
 
-/// Everything that can be changed.
+/// Mutations.
 #[derive(Default, MergedObject)]
 pub struct Mutation(
     access::AccessMutation,

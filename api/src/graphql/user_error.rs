@@ -25,7 +25,7 @@ pub enum UserErrorCode {
     SetupRequired,
     /// The first administrator exists already.
     AlreadySetUp,
-    /// The token is wrong or was used.
+    /// The token is invalid or has been used.
     InvalidToken,
     /// The token has expired.
     TokenExpired,

@@ -5,12 +5,12 @@
 use async_graphql::Enum;
 use domain::authz;
 
-/// Who sees a thing besides its owner and members.
+/// Who can see a resource besides its owner and the members of its project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum Visibility {
-    /// Nobody.
+    /// Nobody else.
     Private,
-    /// Everybody who is signed in may read it.
+    /// Every signed-in user may read it.
     Public,
 }
 

@@ -9,11 +9,11 @@ use crate::{
     administrators,
     aggregate::{Aggregate, Event},
     authz::{Action, Principal, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::UserId,
     personal::{KindFields, Subject},
     text::{self, TextProblem},
-    world::{Changes, Reads, World},
 };
 
 /// The roles of one user. Streams are keyed by the user.
@@ -168,7 +168,7 @@ pub struct RemoveRole {
     pub reason: String,
 }
 
-fn reads(user: UserId, role: &str, reads: &mut Reads) {
+fn reads(user: UserId, role: &str, reads: &mut ReadSet) {
     reads
         .read::<Assignments>(user)
         .read::<Role>(role)
@@ -177,16 +177,16 @@ fn reads(user: UserId, role: &str, reads: &mut Reads) {
 
 /// The checks that granting and removing have in common.
 fn check(
-    world: &World,
+    loaded: &LoadedState,
     principal: &Principal,
     user: UserId,
     role: &str,
     reason: &str,
 ) -> Result<(), GrantRefusal> {
-    if world.get::<Role>(role).definition.is_none() {
+    if loaded.get::<Role>(role).definition.is_none() {
         return Err(GrantRefusal::UnknownRole(role.to_owned()));
     }
-    if !world.get::<Assignments>(user).known {
+    if !loaded.get::<Assignments>(user).known {
         return Err(GrantRefusal::UnknownUser);
     }
     if text::reason(reason)?.is_empty() {
@@ -210,22 +210,22 @@ fn requires() -> Requirement {
 impl Command for GrantRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, _: &World, all: &mut Reads) {
+    fn reads(&self, _: &LoadedState, all: &mut ReadSet) {
         reads(self.user, &self.role, all);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         requires()
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
-        check(world, context.principal, self.user, &self.role, &self.reason)?;
-        if world.get::<Assignments>(self.user).roles.contains(&self.role) {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(loaded, context.principal, self.user, &self.role, &self.reason)?;
+        if loaded.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(NewEvents::none());
         }
         let Self { user, role, reason } = self.clone();
         let changes =
-            Changes::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
+            NewEvents::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user })
         } else {
@@ -237,28 +237,28 @@ impl Command for GrantRole {
 impl Command for RemoveRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, world: &World, all: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, all: &mut ReadSet) {
         reads(self.user, &self.role, all);
         if self.role == ADMIN {
-            administrators::read_witness(world, self.user, all);
+            administrators::read_witness(loaded, self.user, all);
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         requires()
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
-        check(world, context.principal, self.user, &self.role, &self.reason)?;
-        if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(loaded, context.principal, self.user, &self.role, &self.reason)?;
+        if !loaded.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(NewEvents::none());
         }
-        if self.role == ADMIN && administrators::is_last(world, self.user) {
+        if self.role == ADMIN && administrators::is_last(loaded, self.user) {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();
         let changes =
-            Changes::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
+            NewEvents::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user })
         } else {

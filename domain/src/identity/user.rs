@@ -7,11 +7,11 @@ use crate::{
     administrators,
     aggregate::{Aggregate, Event},
     authz::{AccountState, Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
     personal::{ERASED, KindFields, Subject},
     text::{self, TextProblem},
-    world::{Changes, Reads, World},
 };
 
 /// The three kinds of account (ID-6).
@@ -263,23 +263,23 @@ pub struct VerifyEmail {
 impl Command for VerifyEmail {
     type Refusal = VerifyRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("whoever holds the token has read the mail")
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<VerifyRefusal> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<VerifyRefusal> {
+        let user: User = loaded.get(self.user);
         match (&user.profile, &user.verification) {
             (Some(profile), Some((hash, expires_at))) if *hash == self.token_hash => {
                 if *expires_at <= context.now {
                     return Err(VerifyRefusal::Expired.into());
                 }
                 let email = profile.email.clone();
-                Ok(Changes::record::<User>(
+                Ok(NewEvents::record::<User>(
                     self.user,
                     &UserEvent::EmailVerified { email },
                 ))
@@ -323,15 +323,15 @@ pub struct SetUserActive {
 impl Command for SetUserActive {
     type Refusal = AccountRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user);
         if !self.active {
-            administrators::read_witness(world, self.user, reads);
+            administrators::read_witness(loaded, self.user, reads);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let exists = world.get::<User>(self.user).profile.is_some();
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let exists = loaded.get::<User>(self.user).profile.is_some();
         let resource = Resource {
             exists,
             ..Resource::kind(&self.user.to_string())
@@ -339,10 +339,10 @@ impl Command for SetUserActive {
         Requirement::one(Action::UsersUpdate, resource)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<AccountRefusal> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<AccountRefusal> {
+        let user: User = loaded.get(self.user);
         if user.deactivated != self.active {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
         if user.erased {
             return Err(AccountRefusal::Erased.into());
@@ -354,13 +354,13 @@ impl Command for SetUserActive {
         if reason.is_empty() {
             return Err(AccountRefusal::ReasonMissing.into());
         }
-        if !self.active && administrators::is_last(world, self.user) {
+        if !self.active && administrators::is_last(loaded, self.user) {
             return Err(AccountRefusal::LastAdministrator.into());
         }
         let event = match self.active {
             true => UserEvent::Reactivated { reason },
             false => UserEvent::Deactivated { reason },
         };
-        Ok(Changes::record::<User>(self.user, &event))
+        Ok(NewEvents::record::<User>(self.user, &event))
     }
 }

@@ -13,7 +13,7 @@ use domain::{
     identity::user::User,
 };
 
-use crate::support::{sentence::Given, *};
+use crate::support::{given_when_then::Given, *};
 
 fn defined(name: &str) -> RoleEvent {
     let definition = builtin::roles()
@@ -67,7 +67,7 @@ fn seeding_defines_every_built_in_role_once() {
     let all = builtin::roles().into_iter();
     let after = given()
         .when(SeedRoles)
-        .then_records(all.map(|role| fact::<Role>(role.name.clone(), &RoleEvent::Defined(role))));
+        .then_records(all.map(|role| expected_event::<Role>(role.name.clone(), &RoleEvent::Defined(role))));
     after.when(SeedRoles).then_already_so();
 }
 
@@ -80,7 +80,9 @@ fn seeding_leaves_a_changed_role_as_it_is() {
     given()
         .stream::<Role>("viewer", [RoleEvent::Defined(changed)])
         .when(SeedRoles)
-        .then_records(expected.map(|role| fact::<Role>(role.name.clone(), &RoleEvent::Defined(role))));
+        .then_records(
+            expected.map(|role| expected_event::<Role>(role.name.clone(), &RoleEvent::Defined(role))),
+        );
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn a_manager_grants_what_managers_may_grant() {
     let after = a_company()
         .when(grant("engineer_ii"))
         .by(manager())
-        .then_records([fact::<Assignments>(ADA, &granted(ADA, "engineer_ii"))]);
+        .then_records([expected_event::<Assignments>(ADA, &granted(ADA, "engineer_ii"))]);
     after.when(grant("engineer_ii")).by(manager()).then_already_so();
 }
 
@@ -197,18 +199,18 @@ fn a_role_is_removed_once() {
         .stream::<Assignments>(ADA, [granted(ADA, "guest")])
         .when(remove("guest"))
         .by(manager())
-        .then_records([fact::<Assignments>(ADA, &removed("guest"))]);
+        .then_records([expected_event::<Assignments>(ADA, &removed("guest"))]);
     after.when(remove("guest")).by(manager()).then_already_so();
 }
 
 #[test]
 fn the_circle_of_administrators_follows_the_role() {
     let after = a_company().when(grant("admin")).by(root()).then_records([
-        fact::<Assignments>(ADA, &granted(ADA, "admin")),
-        fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user: ADA }),
+        expected_event::<Assignments>(ADA, &granted(ADA, "admin")),
+        expected_event::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user: ADA }),
     ]);
     after.when(remove("admin")).by(root()).then_records([
-        fact::<Assignments>(ADA, &removed("admin")),
-        fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
+        expected_event::<Assignments>(ADA, &removed("admin")),
+        expected_event::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
     ]);
 }

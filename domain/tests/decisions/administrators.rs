@@ -4,19 +4,19 @@ use domain::{
     access::assignment::{ADMINISTRATORS, Administrators, Assignments, GrantRefusal, RemoveRole},
     access::{builtin, role::Role, role::RoleEvent},
     authz::{AccountState, Principal},
+    decision::LoadedState,
     event_store::StreamId,
     id::UserId,
     identity::{
-        claim::ClaimKey,
         erasure::{ErasePerson, EraseRefusal},
+        reservation::ReservationKey,
         user::{AccountRefusal, ErasureReason, SetUserActive, User, UserEvent},
     },
-    world::World,
 };
 
 use crate::support::{
+    given_when_then::Given,
     log::{Log, Outcome},
-    sentence::Given,
     *,
 };
 
@@ -51,8 +51,8 @@ fn erase(user: UserId) -> ErasePerson {
     ErasePerson {
         user,
         reason: ErasureReason::Requested,
-        username_claim: ClaimKey(format!("name-{user}")),
-        email_claim: ClaimKey(format!("mail-{user}")),
+        username_reservation: ReservationKey(format!("name-{user}")),
+        email_reservation: ReservationKey(format!("mail-{user}")),
     }
 }
 
@@ -65,15 +65,15 @@ enum End {
 
 fn end<R: std::fmt::Debug + PartialEq>(outcome: Outcome<R>, last: &R) -> End {
     match outcome {
-        Outcome::Done(facts) if !facts.is_empty() => End::Done,
-        Outcome::Refused(reason, facts) if reason == *last && facts.is_empty() => End::TheLast,
+        Outcome::Done(events) if !events.is_empty() => End::Done,
+        Outcome::Refused(reason, events) if reason == *last && events.is_empty() => End::TheLast,
         other => panic!("neither done nor refused as the last: {other:?}"),
     }
 }
 
 impl Way {
     /// What is decided on.
-    fn look(self, log: &Log, user: UserId) -> World {
+    fn look(self, log: &Log, user: UserId) -> LoadedState {
         match self {
             Self::SwitchOff => log.load(&switch_off(user)),
             Self::RemoveRole => log.load(&remove(user)),
@@ -82,7 +82,7 @@ impl Way {
     }
 
     /// Decides on what was seen, and records unless a stream that was read has moved.
-    fn take(self, log: &mut Log, seen: &World, user: UserId, by: &Principal) -> Result<End, StreamId> {
+    fn take(self, log: &mut Log, seen: &LoadedState, user: UserId, by: &Principal) -> Result<End, StreamId> {
         match self {
             Self::SwitchOff => log
                 .run_on(seen, &switch_off(user), by, NOW)
@@ -201,7 +201,7 @@ fn of_three_that_take_each_other_away_in_a_circle_one_stays() {
     let circle = [ADA, BOB, ROOT];
     for way in WAYS {
         let mut log = with_administrators(&circle).log;
-        let mut seen: Vec<World> = circle.iter().map(|user| way.look(&log, *user)).collect();
+        let mut seen: Vec<LoadedState> = circle.iter().map(|user| way.look(&log, *user)).collect();
         for (index, taken) in circle.into_iter().enumerate() {
             let by = user(circle[(index + 2) % 3], &["admin"]);
             while way.take(&mut log, &seen[index], taken, &by).is_err() {
@@ -222,12 +222,12 @@ fn one_active_account_is_enough_of_a_witness() {
         .stream::<User>(ADA, registered(ADA, "ada"))
         .log;
     let read = |user: UserId| {
-        let world = log.load(&switch_off(user));
-        let mut asked = domain::world::Reads::default();
+        let loaded = log.load(&switch_off(user));
+        let mut asked = domain::decision::ReadSet::default();
         many.iter().for_each(|member| {
             asked.read::<User>(member);
         });
-        many.len() - world.missing(&asked).len()
+        many.len() - loaded.missing(&asked).len()
     };
     assert_eq!(read(many[0]), 2, "the one and its witness");
     assert_eq!(read(many[49]), 2, "the one and its witness");

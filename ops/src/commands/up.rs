@@ -10,16 +10,16 @@ use crate::{
     demo,
     output::Gone,
     say,
-    system::{SETUP_TOKEN_FILE, Surroundings, System},
+    system::{Environment, SETUP_TOKEN_FILE, System},
     telemetry,
 };
 
 /// How long a system that has lost a part may take to stop the others.
 const BROKEN_STOP: Duration = Duration::from_secs(3);
 
-/// What the start shall do besides starting.
+/// Options of `anneal up`.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct UpOptions {
     /// Run the main job.
     pub demo: bool,
     /// End when it has ended.
@@ -43,8 +43,8 @@ pub async fn interrupted() {
 }
 
 /// Starts the system, says where it is, and stops it in order.
-pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
-    if wish.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
+pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitCode> {
+    if options.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
         // The demo draws on the terminal; what goes well need not be written over it.
         config.log.level = LogFilter("warn".to_owned());
     }
@@ -52,7 +52,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
     say!("Starting Anneal in {} …", config.general.data_dir.display());
     let begun = std::time::Instant::now();
     let started = tokio::select! {
-        started = System::start(&config, Surroundings::of_machine()?) => started?,
+        started = System::start(&config, Environment::of_machine()?) => started?,
         () = interrupted() => return Ok(ExitCode::from(130)),
     };
     let system = started;
@@ -63,7 +63,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
             say!("\nStopping …");
             Ok(())
         }
-        done = work(&system, wish) => done,
+        done = work(&system, options) => done,
     };
     if let Err(error) = &outcome {
         tracing::error!(%error, "the system stops");
@@ -101,12 +101,12 @@ fn greet(system: &System, elapsed: Duration) {
 }
 
 /// The demo, if wished for; then, unless wished otherwise, nothing for ever.
-async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
-    if wish.demo {
+async fn work(system: &System, options: UpOptions) -> anyhow::Result<()> {
+    if options.demo {
         let options = demo::DemoOptions {
             url: system.url(),
             data_dir: system.data_dir.clone(),
-            quick: wish.quick,
+            quick: options.quick,
         };
         match demo::run(options).await {
             // It was to be watched; the system stays for others, unless it was started for the demo alone.
@@ -114,7 +114,7 @@ async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
             done => done?,
         }
     }
-    if wish.demo && wish.once {
+    if options.demo && options.once {
         return Ok(());
     }
     say!("Anneal stays up at {}; end it with Ctrl-C.", system.url());

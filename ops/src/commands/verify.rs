@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     say,
     system::only_in_postgres,
-    verify::{self, Journal, Report, Subject},
+    verify::{self, AcknowledgementLog, Report, Subject},
 };
 
 /// Something is broken.
@@ -21,7 +21,10 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
     let events = config.events.url.0.as_deref().unwrap_or_default();
     only_in_postgres(events, "anneal verify")?;
     // A journal that cannot be read is found before a database is started.
-    let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
+    let acknowledgements = acknowledged
+        .as_deref()
+        .map(AcknowledgementLog::read)
+        .transpose()?;
     let evidence = crate::system::evidence(&config)?;
     let log_key = crate::system::log_key_fault(&config)?;
     let opened = database::open(&config).await?;
@@ -34,7 +37,7 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
         data_dir: &config.general.data_dir,
         evidence,
         log_key,
-        journal,
+        acknowledgements,
     };
     let outcome = verify::verify(subject).await;
     opened.close().await?;

@@ -10,15 +10,15 @@ use super::service_links;
 use super::setting::Setting;
 use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, variable};
 
-/// What one source says about a key.
-struct Said {
+/// The value of a key in one source.
+struct SourceValue {
     source: String,
     text: String,
 }
 
 /// The values by key, weakest source first, and what is wrong so far.
 pub(super) struct Reader {
-    said: BTreeMap<&'static str, Vec<Said>>,
+    values: BTreeMap<&'static str, Vec<SourceValue>>,
     problems: Vec<Problem>,
 }
 
@@ -53,7 +53,7 @@ impl Reader {
     /// Takes everything that the sources say.
     pub(super) fn gather(sources: &Sources) -> Self {
         let mut reader = Self {
-            said: BTreeMap::new(),
+            values: BTreeMap::new(),
             problems: Vec::new(),
         };
         let environment = reader.environment(sources);
@@ -215,19 +215,23 @@ impl Reader {
     }
 
     fn push(&mut self, key: &'static Key, source: String, text: String) {
-        self.said.entry(key.name).or_default().push(Said { source, text });
+        self.values
+            .entry(key.name)
+            .or_default()
+            .push(SourceValue { source, text });
     }
 }
 
 impl Reader {
     /// The value of the strongest source, or the default. Values that are overridden are checked too.
     pub(super) fn resolve<T: Setting>(&mut self, key: &Key) -> Option<T> {
-        let said = self.said.remove(key.name).unwrap_or_default();
-        if said.is_empty() {
+        let values = self.values.remove(key.name).unwrap_or_default();
+        if values.is_empty() {
             return self.one(key, "default", key.default);
         }
-        said.iter()
-            .map(|said| self.one(key, &said.source, &said.text))
+        values
+            .iter()
+            .map(|values| self.one(key, &values.source, &values.text))
             .last()
             .flatten()
     }

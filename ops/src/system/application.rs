@@ -9,7 +9,7 @@ use api::{
     app::{App, AppParts, AppSettings, OutboxMailer},
     auth::{
         keys::Pepper,
-        password::{HashingLane, HashingSettings},
+        password::{HashingPool, HashingSettings},
         secret::Secret,
         token::AccessTokens,
     },
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Surroundings, VERSION,
+    Environment, VERSION,
     import::FolderImporter,
     keys::InstallationKeys,
     setup::{self, outbox},
@@ -38,7 +38,7 @@ use crate::config::Config;
 /// When the log cannot be read, the object store cannot be opened, or a key file does not fit the data.
 pub(super) async fn start(
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
     write_side: &WriteSide,
     background: &CancellationToken,
 ) -> anyhow::Result<(App, JoinHandle<()>)> {
@@ -47,7 +47,7 @@ pub(super) async fn start(
     let (progress, projections) =
         projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
     let feed = FeedHub::start(port, background.clone());
-    let objects = open_objects(config, surroundings).await?;
+    let objects = open_objects(config, environment).await?;
     let data_dir = &config.general.data_dir;
     let InstallationKeys { pepper, signing } =
         InstallationKeys::open(&pool, write_side.ports.store.as_ref(), data_dir).await?;
@@ -61,15 +61,15 @@ pub(super) async fn start(
         objects: objects.clone(),
         tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
         keys,
-        lane: hashing(config, &pepper)?,
+        hashing_pool: hashing(config, &pepper)?,
         pepper,
         importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects)),
         lockout: Lockout::new(LockoutSettings::default()),
         attempts: RateLimiter::new(Quota::new(
-            surroundings.attempts_per_minute,
+            environment.attempts_per_minute,
             Duration::from_secs(60),
         )),
-        mailer: Arc::new(OutboxMailer::new(outbox(data_dir), surroundings.ids.clone())),
+        mailer: Arc::new(OutboxMailer::new(outbox(data_dir), environment.ids.clone())),
         ports: write_side.ports.clone(),
         integrity: write_side.integrity.clone(),
     };
@@ -77,24 +77,24 @@ pub(super) async fn start(
     Ok((App::from(parts), projections))
 }
 
-async fn open_objects(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Objects> {
-    let objects = storage::objects(config, surroundings.ids.clone())?;
+async fn open_objects(config: &Config, environment: &Environment) -> anyhow::Result<Objects> {
+    let objects = storage::objects(config, environment.ids.clone())?;
     objects
-        .sweep_staging(surroundings.clock.now())
+        .sweep_staging(environment.clock.now())
         .await
         .context("cannot clean up the object store")?;
     Ok(objects)
 }
 
-fn hashing(config: &Config, pepper: &Pepper) -> anyhow::Result<HashingLane> {
+fn hashing(config: &Config, pepper: &Pepper) -> anyhow::Result<HashingPool> {
     let settings = HashingSettings {
         memory_kib: config.auth.argon2_memory_kib,
         iterations: config.auth.argon2_iterations,
         lanes: usize::try_from(config.auth.lanes)?,
     };
-    Ok(HashingLane::new(
+    Ok(HashingPool::new(
         settings,
-        &Secret::new(pepper.claim("key", "password hashes")),
+        &Secret::new(pepper.keyed_hash("key", "password hashes")),
     )?)
 }
 

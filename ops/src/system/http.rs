@@ -9,7 +9,7 @@ use api::{
     app::App,
     graphql::executor::SchemaExecutor,
     http::{
-        door::{Door, DoorOptions},
+        graphql::{EndpointOptions, GraphqlEndpoint},
         router,
         routes::{MetricsText, Probe, Routes},
         server::{LayerOptions, ServerOptions, Shutdown, serve, with_common_layers},
@@ -17,7 +17,7 @@ use api::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::Surroundings;
+use super::Environment;
 use crate::{config::Config, telemetry::PrometheusHandle};
 
 /// Serves `app` on `listener` until `shutdown`. `workers`: the names of this process's workers, for health.
@@ -26,7 +26,7 @@ use crate::{config::Config, telemetry::PrometheusHandle};
 /// When an allowed origin cannot stand in a header.
 pub(super) fn start(
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
     app: &App,
     workers: Vec<String>,
     metrics: PrometheusHandle,
@@ -34,20 +34,20 @@ pub(super) fn start(
     shutdown: &Shutdown,
 ) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
     let probe = Probe {
-        started_at: surroundings.clock.now(),
+        started_at: environment.clock.now(),
         workers: Arc::new(move || workers.clone()),
     };
     let metrics_text = config.metrics.enabled.then(|| {
         let text: MetricsText = Arc::new(move || metrics.render());
         text
     });
-    let options = DoorOptions {
+    let options = EndpointOptions {
         allowed_origins: config.http.allowed_origins.0.clone(),
-        ..DoorOptions::default()
+        ..EndpointOptions::default()
     };
-    let door = Door::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
+    let endpoint = GraphqlEndpoint::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
     let routes = Routes::new(app.clone(), probe, metrics_text);
-    let router = with_common_layers(router(routes, door), layers(config, surroundings)?);
+    let router = with_common_layers(router(routes, endpoint), layers(config, environment)?);
     let ending = shutdown.clone();
     Ok(tokio::spawn(async move {
         serve(listener, router, ServerOptions::default(), &ending)
@@ -58,10 +58,10 @@ pub(super) fn start(
     }))
 }
 
-fn layers(config: &Config, surroundings: &Surroundings) -> anyhow::Result<LayerOptions> {
+fn layers(config: &Config, environment: &Environment) -> anyhow::Result<LayerOptions> {
     let origins = config.http.allowed_origins.0.iter().map(|origin| origin.parse());
     Ok(LayerOptions {
-        ids: surroundings.ids.clone(),
+        ids: environment.ids.clone(),
         cors_origins: origins
             .collect::<Result<_, _>>()
             .context("http.allowed_origins is not fit for a header")?,

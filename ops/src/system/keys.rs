@@ -14,7 +14,7 @@ use domain::{
     aggregate::{LoadError, load},
     event_store::EventStore,
     id::UserId,
-    identity::{claim::Claim, user::User},
+    identity::{reservation::Reservation, user::User},
 };
 use sqlx::PgPool;
 
@@ -170,7 +170,7 @@ async fn fits_a_claim(
         let Some(profile) = account.profile.filter(|_| !account.erased) else {
             continue;
         };
-        let claim: Claim = load(log, pepper.claim("username", &profile.username))
+        let claim: Reservation = load(log, pepper.keyed_hash("username", &profile.username))
             .await?
             .state;
         return match claim.holder == Some(user) {

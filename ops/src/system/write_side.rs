@@ -12,7 +12,7 @@ use event_store::{
 use sqlx::PgPool;
 
 use super::{
-    Surroundings, integrity,
+    Environment, integrity,
     log::{self, EventLog},
     sealing, setup,
 };
@@ -42,16 +42,12 @@ impl WriteSide {
     ///
     /// # Errors
     /// When the database or the log does not answer, or a key file does not fit the data.
-    pub(super) async fn open(
-        config: &Config,
-        surroundings: &Surroundings,
-        url: &str,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &Config, environment: &Environment, url: &str) -> anyhow::Result<Self> {
         fail::fail_point!("setup.before_migration");
         projections::database::migrate(url).await?;
         fail::fail_point!("setup.migrated");
         let events = config.events.url.0.clone().unwrap_or_else(|| url.to_owned());
-        let clock = &surroundings.clock;
+        let clock = &environment.clock;
         let store = log::open(&events, url, clock.clone()).await?;
         let integrity = integrity::start(config, &events, clock.clone()).await?;
         let pool = app_pool(url, POOL).await?;
@@ -59,7 +55,7 @@ impl WriteSide {
         let (sealed, person_keys) =
             sealing::sealed(store.clone(), pool.clone(), data_dir, clock.clone()).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
-        let ports = Ports::new(port.clone(), clock.clone(), surroundings.ids.clone());
+        let ports = Ports::new(port.clone(), clock.clone(), environment.ids.clone());
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");

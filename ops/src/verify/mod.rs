@@ -3,11 +3,11 @@
 //! The rule: it reads and never repairs. A *fault* is a broken promise; a *note* is something that is allowed
 //! to be there and that an operator may want to know, such as a file that nothing refers to.
 
+mod acknowledgements;
 mod administrators;
-mod facts;
 mod files;
-mod journal;
 mod log;
+mod log_state;
 mod read_models;
 
 use std::{sync::Arc, time::Duration};
@@ -25,9 +25,9 @@ use objects::Objects;
 use serde::Serialize;
 use sqlx::PgPool;
 
+pub use acknowledgements::AcknowledgementLog;
 use administrators::Circle;
-use facts::Facts;
-pub use journal::Journal;
+use log_state::LogState;
 
 /// Events read at a time.
 const PAGE: usize = 2_000;
@@ -54,7 +54,7 @@ pub enum Invariant {
     /// What was taken from a quota is given back exactly when its job has ended.
     Quotas,
     /// A claimed name or address has one holder, who exists.
-    Claims,
+    Reservations,
     /// No session is opened or refreshed after it, or its account, was ended.
     Sessions,
     /// The table of leases knows no attempt that the log does not know.
@@ -81,7 +81,7 @@ impl Invariant {
             Self::Readable => "every event readable",
             Self::Jobs => "jobs end once, by their latest attempt",
             Self::Quotas => "quotas given back",
-            Self::Claims => "claims have one holder",
+            Self::Reservations => "reservations have one holder",
             Self::Sessions => "ended sessions stay ended",
             Self::Leases => "leases belong to recorded attempts",
             Self::ReadModels => "read models equal the log",
@@ -137,8 +137,8 @@ impl Report {
 
 /// Keeps a list readable, however much is broken.
 fn push(list: &mut Vec<Finding>, invariant: Invariant, what: String) {
-    let told = list.iter().filter(|known| known.invariant == invariant).count();
-    match told.cmp(&TOLD) {
+    let acknowledged = list.iter().filter(|known| known.invariant == invariant).count();
+    match acknowledged.cmp(&TOLD) {
         std::cmp::Ordering::Less => list.push(Finding { invariant, what }),
         std::cmp::Ordering::Equal => list.push(Finding {
             invariant,
@@ -163,7 +163,7 @@ pub struct Subject<'a> {
     /// What is wrong with the file of the log's signing key, if anything.
     pub log_key: Option<KeyFileError>,
     /// What clients were told, if known.
-    pub journal: Option<Journal>,
+    pub acknowledgements: Option<AcknowledgementLog>,
 }
 
 /// Checks everything. May run while the system does: what is under way then is not mistaken for a fault.
@@ -199,24 +199,24 @@ async fn check(
     log::sequence(&log, report).await?;
     let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
     keys(subject, &models, opened.as_ref(), report).await?;
-    let facts = fold(opened.as_ref(), report).await?;
-    facts.conclude(report);
-    facts.leases(&leases, report);
+    let state = fold(opened.as_ref(), report).await?;
+    state.conclude(report);
+    state.leases(&leases, report);
     read_models::compare(&models, opened.as_ref(), report).await?;
     if subject.objects.is_dir() {
         let folder = subject.objects.canonicalize()?;
         let url = url::Url::from_file_path(&folder)
             .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
         let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
-        files::check(&objects, &folder, facts.files(), report).await;
-    } else if !facts.files().is_empty() {
+        files::check(&objects, &folder, state.files(), report).await;
+    } else if !state.files().is_empty() {
         report.fault(
             Invariant::Files,
             format!("the object store {} is not there", subject.objects.display()),
         );
     }
-    if let Some(journal) = &subject.journal {
-        journal.check(&log, report).await?;
+    if let Some(acknowledgements) = &subject.acknowledgements {
+        acknowledgements.check(&log, report).await?;
     }
     models.close().await;
     log.close().await;
@@ -245,14 +245,14 @@ async fn keys(
 /// that is at hand as a whole. In the order of the log.
 #[must_use]
 pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
-    let (mut facts, mut circle, mut report) = (Facts::default(), Circle::default(), Report::default());
+    let (mut state, mut circle, mut report) = (LogState::default(), Circle::default(), Report::default());
     for event in history {
-        let added = facts.add(event, &mut report).and_then(|()| circle.add(event));
+        let added = state.add(event, &mut report).and_then(|()| circle.add(event));
         if let Err(error) = added {
             report.fault(Invariant::Readable, error.to_string());
         }
     }
-    facts.conclude(&mut report);
+    state.conclude(&mut report);
     circle.conclude(&mut report);
     report.faults
 }
@@ -280,8 +280,8 @@ async fn chain(store: &PostgresEventStore, evidence: &Evidence, report: &mut Rep
 }
 
 /// Reads the log once, from its beginning to where it ended when we began.
-async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Facts> {
-    let (mut facts, mut circle) = (Facts::default(), Circle::default());
+async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<LogState> {
+    let (mut state, mut circle) = (LogState::default(), Circle::default());
     let end = store.head().await?;
     let mut after = Position::START;
     while after < end {
@@ -289,12 +289,12 @@ async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Fac
             Ok(page) => page,
             Err(StoreError::Corrupt(what)) => {
                 report.fault(Invariant::Sequence, what);
-                return Ok(facts);
+                return Ok(state);
             }
             Err(error) => return Err(error.into()),
         };
         for event in page.events.iter().filter(|event| event.position <= end) {
-            let added = facts.add(event, report).and_then(|()| circle.add(event));
+            let added = state.add(event, report).and_then(|()| circle.add(event));
             if let Err(error) = added {
                 report.fault(Invariant::Readable, error.to_string());
             }
@@ -306,11 +306,11 @@ async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Fac
         Invariant::Readable,
         Invariant::Jobs,
         Invariant::Quotas,
-        Invariant::Claims,
+        Invariant::Reservations,
         Invariant::Sessions,
         Invariant::Administrators,
     ] {
         report.done(invariant);
     }
-    Ok(facts)
+    Ok(state)
 }

@@ -33,7 +33,7 @@ enum Task {
         check: bool,
     },
     /// Trains through GraphQL while the worker is killed and the live view dropped, and compares with an unbroken run.
-    Drill(drill::Wish),
+    Drill(drill::DrillOptions),
     /// Kills the real binary, its training processes and its PostgreSQL at random, again and again.
     Kill {
         /// How often.
@@ -46,7 +46,7 @@ enum Task {
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
     /// Runs the tests that need something heavy (tests/PEERS.md); lists them when none is named.
-    Peers(peers::Wish),
+    Peers(peers::DrillOptions),
     /// Runs the deterministic simulation (nightly): fails, and names the seeds, when an invariant breaks.
     Simulate(simulate::Seeds),
 }
@@ -57,10 +57,10 @@ fn main() -> ExitCode {
         Task::Check => check(&root),
         Task::Bless { check: false } => bless::write(&root),
         Task::Bless { check: true } => bless::check(&root),
-        Task::Drill(wish) => drill::run(&root, &wish),
+        Task::Drill(options) => drill::run(&root, &options),
         Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
-        Task::Peers(wish) => peers::run(&root, &wish),
+        Task::Peers(options) => peers::run(&root, &options),
         Task::Simulate(seeds) => simulate::run(&root, &seeds),
     });
     match done {

@@ -85,17 +85,17 @@ const PEERS: &[Peer] = &[
 
 /// Which to run.
 #[derive(clap::Args)]
-pub(crate) struct Wish {
+pub(crate) struct DrillOptions {
     /// Their names; without any, all are listed.
     names: Vec<String>,
 }
 
 /// Runs those that are named one after the other, also after one has failed; lists all when none is named.
-pub(crate) fn run(root: &Path, wish: &Wish) -> Result<()> {
-    if wish.names.is_empty() {
+pub(crate) fn run(root: &Path, options: &DrillOptions) -> Result<()> {
+    if options.names.is_empty() {
         return list();
     }
-    let chosen = wish
+    let chosen = options
         .names
         .iter()
         .map(|name| find(name))

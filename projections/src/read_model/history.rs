@@ -2,7 +2,7 @@
 //!
 //! One rule: it is a declaration only; [`super::history_writer`] keeps the past and [`crate::history`] asks for it.
 
-/// What a read model keeps of its past.
+/// How a read model keeps its history.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
     /// The first [`ReadModel::VERSION`] that keeps it. Tables that an earlier build folded know no past
@@ -10,15 +10,15 @@ pub struct History {
     pub since: i32,
     /// The table of versions.
     pub table: &'static str,
-    /// What is kept apart.
-    pub dense: Option<Dense>,
+    /// Columns that change often, kept in a table of their own.
+    pub hot: Option<HotColumns>,
 }
 
 /// Columns that change far more often than the others, say with each report of a job's progress. Their
 /// versions are kept apart, so that a change of one of them does not store the whole row again. The past can
 /// be *searched* by the other columns only.
 #[derive(Clone, Copy, Debug)]
-pub struct Dense {
+pub struct HotColumns {
     /// The table of their versions.
     pub table: &'static str,
     /// Their names.
@@ -32,21 +32,21 @@ impl History {
         Self {
             since: version,
             table,
-            dense: None,
+            hot: None,
         }
     }
 
-    /// With these columns kept apart.
+    /// With these hot columns in a table of their own.
     #[must_use]
-    pub const fn dense(self, table: &'static str, columns: &'static [&'static str]) -> Self {
+    pub const fn hot_columns(self, table: &'static str, columns: &'static [&'static str]) -> Self {
         Self {
-            dense: Some(Dense { table, columns }),
+            hot: Some(HotColumns { table, columns }),
             ..self
         }
     }
 
     /// The tables that hold the past.
     pub fn tables(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.table).chain(self.dense.map(|dense| dense.table))
+        std::iter::once(self.table).chain(self.hot.map(|hot| hot.table))
     }
 }

@@ -1,4 +1,4 @@
-//! The versions that events make of rows, to be written with the rows.
+//! Writes the versions of rows that events produce, together with the rows.
 //!
 //! One rule: each event that changes a row makes one version of it, whatever else the same page holds.
 
@@ -21,21 +21,21 @@ const CHUNK: usize = 2_000;
 
 type Columns = Map<String, Value>;
 
-/// What becomes of the rows of one read model, as far as it is not written yet.
-pub(crate) struct Journal {
+/// The pending versions of the rows of one read model.
+pub(crate) struct HistoryWriter {
     history: History,
     target: Target,
     table: &'static str,
     key: &'static str,
     kind: &'static str,
-    versions: Strand,
-    dense: Strand,
+    versions: VersionTrack,
+    hot: VersionTrack,
 }
 
 /// Versions of one group of columns.
 #[derive(Default)]
-struct Strand {
-    /// Whether a version says where it ends; dense ones end where the next one begins.
+struct VersionTrack {
+    /// Whether a version stores where it ends; versions of hot columns end where the next one begins.
     bounded: bool,
     /// What the newest version of a key holds; nothing for a key without a row.
     latest: HashMap<String, Columns>,
@@ -46,7 +46,7 @@ struct Strand {
     newest: HashMap<String, usize>,
 }
 
-impl Journal {
+impl HistoryWriter {
     /// For the tables of `M` at `target`; `None` for a read model without a past.
     pub(crate) fn of<M: ReadModel>(target: Target) -> Option<Self> {
         const {
@@ -61,11 +61,11 @@ impl Journal {
             table: M::TABLE,
             key: M::KEY,
             kind: M::KEY_TYPE,
-            versions: Strand {
+            versions: VersionTrack {
                 bounded: true,
-                ..Strand::default()
+                ..VersionTrack::default()
             },
-            dense: Strand::default(),
+            hot: VersionTrack::default(),
         })
     }
 
@@ -74,9 +74,9 @@ impl Journal {
     /// # Errors
     /// When the row cannot be written as JSON.
     pub(crate) fn see<R: serde::Serialize>(&mut self, key: &str, row: &R) -> Result<(), ProjectError> {
-        let (versions, dense) = self.split(row)?;
+        let (versions, hot) = self.split(row)?;
         self.versions.latest.insert(key.to_owned(), versions);
-        self.dense.latest.insert(key.to_owned(), dense);
+        self.hot.latest.insert(key.to_owned(), hot);
         Ok(())
     }
 
@@ -91,16 +91,16 @@ impl Journal {
         row: Option<&R>,
     ) -> Result<(), ProjectError> {
         let at = event.at.format(&Rfc3339).map_err(|error| self.misfit(error))?;
-        let (versions, dense) = match row {
+        let (versions, hot) = match row {
             Some(row) => self
                 .split(row)
-                .map(|(versions, dense)| (Some(versions), Some(dense)))?,
+                .map(|(versions, hot)| (Some(versions), Some(hot)))?,
             None => (None, None),
         };
         let position = stored(event.position);
         self.versions.note(key, versions, position, &at);
-        if self.history.dense.is_some() {
-            self.dense.note(key, dense, position, &at);
+        if self.history.hot.is_some() {
+            self.hot.note(key, hot, position, &at);
         }
         Ok(())
     }
@@ -111,12 +111,12 @@ impl Journal {
     /// When a version cannot be written as JSON.
     pub(crate) fn take(&mut self) -> Result<Vec<Write>, ProjectError> {
         let (ends, versions) = self.versions.take();
-        let (_, dense) = self.dense.take();
+        let (_, hot) = self.hot.take();
         let mut writes = Vec::new();
         if !ends.is_empty() {
             writes.push(self.ending(&ends)?);
         }
-        for (table, added) in self.history.tables().zip([versions, dense]) {
+        for (table, added) in self.history.tables().zip([versions, hot]) {
             for some in added.chunks(CHUNK) {
                 writes.extend(self.adding(table, some)?);
             }
@@ -127,7 +127,7 @@ impl Journal {
     /// Forgets all rows: those that events change from now on have to be seen first.
     pub(crate) fn forget(&mut self) {
         self.versions.latest.clear();
-        self.dense.latest.clear();
+        self.hot.latest.clear();
     }
 
     /// Writes the versions beside the rows, inside the transaction of `connection`.
@@ -160,15 +160,15 @@ impl Journal {
         let Value::Object(all) = value else {
             return Err(self.misfit("it is not an object"));
         };
-        let Some(apart) = self.history.dense else {
+        let Some(apart) = self.history.hot else {
             return Ok((all, Columns::new()));
         };
         let often = |column: &str| apart.columns.contains(&column);
-        let (mut dense, versions): (Columns, Columns) = all.into_iter().partition(|(name, _)| often(name));
+        let (mut hot, versions): (Columns, Columns) = all.into_iter().partition(|(name, _)| often(name));
         if let Some(key) = versions.get(self.key) {
-            dense.insert(self.key.to_owned(), key.clone());
+            hot.insert(self.key.to_owned(), key.clone());
         }
-        Ok((versions, dense))
+        Ok((versions, hot))
     }
 
     /// Ends the versions that are the newest ones stored.
@@ -234,7 +234,7 @@ fn respell(value: &mut Value) {
     }
 }
 
-impl Strand {
+impl VersionTrack {
     fn note(&mut self, key: &str, columns: Option<Columns>, position: i64, at: &str) {
         if self.latest.get(key) == columns.as_ref() {
             return;

@@ -26,7 +26,7 @@ pub(crate) use self::reading::{count, fetch, fetch_one, fetch_page};
 pub use self::{
     builder::{Builder, Write},
     copy::Shape,
-    history::{Dense, History},
+    history::{History, HotColumns},
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
@@ -103,7 +103,7 @@ pub(crate) fn unquoted(error: &sqlx::Error) -> String {
 }
 
 impl ProjectError {
-    /// Whether an event is to blame, so that trying the same again meets the same; else the surroundings are.
+    /// Whether an event is to blame, so that trying the same again meets the same; else the environment is.
     #[must_use]
     pub fn blames_an_event(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use super::{
     Builder, Described, History, ProjectError, Projector, ReadModel, Rows, Shape, Target,
     builder::Shadow,
     fold::{fold_one, keys},
-    history_writer::Journal,
+    history_writer::HistoryWriter,
     stored,
 };
 
@@ -75,24 +75,24 @@ impl<M: ReadModel> Projector for Table<M> {
                 return Ok(());
             }
             let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
-            let mut journal = Journal::of::<M>(self.target);
-            if let Some(journal) = &mut journal {
+            let mut history_writer = HistoryWriter::of::<M>(self.target);
+            if let Some(history_writer) = &mut history_writer {
                 let stored = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
                 stored
                     .into_iter()
-                    .try_for_each(|(key, row)| journal.see(key, row))?;
+                    .try_for_each(|(key, row)| history_writer.see(key, row))?;
             }
             for event in events {
                 let changed = fold_one::<M>(event, &mut rows)?;
-                if let Some(journal) = &mut journal {
+                if let Some(history_writer) = &mut history_writer {
                     changed
                         .iter()
-                        .try_for_each(|key| journal.note(event, key, rows.get(key)))?;
+                        .try_for_each(|key| history_writer.note(event, key, rows.get(key)))?;
                 }
             }
             stored::save::<M>(&mut *connection, &table, &rows.unsaved()).await?;
-            match journal {
-                Some(mut journal) => journal.save(connection).await,
+            match history_writer {
+                Some(mut history_writer) => history_writer.save(connection).await,
                 None => Ok(()),
             }
         })

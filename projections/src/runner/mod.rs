@@ -5,12 +5,12 @@
 //! that meets an event it cannot fold stops exactly there, alone, and says so; it is tried again from time to
 //! time, because a newer build may know more. Beside it, shadow tables are built: see [`crate::rebuild`].
 
-mod follower;
 mod leader;
 mod page;
 mod progress;
+mod projection_handle;
 mod settings;
-mod standing;
+mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,11 +19,11 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{follower::Follower, leader::Leader};
+use self::{leader::Leader, projection_handle::ProjectionHandle};
 pub use self::{
-    progress::{NotYet, Progress},
+    progress::{PositionNotReached, Progress},
     settings::Settings,
-    standing::{Condition, Standing, standing},
+    status::{Condition, ProjectionStatus, statuses},
 };
 use crate::{
     read_model::{ProjectError, Projector},
@@ -88,7 +88,7 @@ pub fn start_with(
     let mut leader = Leader {
         store,
         pool,
-        followers: projectors().into_iter().map(Follower::new).collect(),
+        handles: projectors().into_iter().map(ProjectionHandle::new).collect(),
         reached: sender,
         progress: progress.clone(),
         swapped,

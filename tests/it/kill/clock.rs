@@ -87,7 +87,7 @@ async fn a_clock_that_jumps_back_breaks_nothing() {
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
         log_key: None,
-        journal: None,
+        acknowledgements: None,
     };
     let report = verify(subject).await.expect("readable");
     assert!(report.is_whole(), "{report:?}");

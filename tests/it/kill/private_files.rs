@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    scene::{Scene, Size},
+    scenario::{Scenario, Size},
     server::{anneal, last_words},
 };
 
@@ -42,20 +42,20 @@ fn open_to_others(folder: &Path) -> Vec<String> {
 /// Keys, objects, jobs with checkpoints, signed checkpoints, mails, the database's files, an export: at 0700 and 0600.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_system_writes_is_private_also_in_a_folder_that_stood_open() {
-    let mut scene = Scene::new();
-    std::fs::create_dir_all(scene.data.join("keys")).expect("made");
-    std::fs::write(scene.data.join("anneal.toml"), "[metrics]\nenabled = true\n").expect("written");
+    let mut scenario = Scenario::new();
+    std::fs::create_dir_all(scenario.data.join("keys")).expect("made");
+    std::fs::write(scenario.data.join("anneal.toml"), "[metrics]\nenabled = true\n").expect("written");
     for (path, mode) in [("", 0o755), ("keys", 0o755), ("anneal.toml", 0o644)] {
-        set(&scene.data.join(path), mode);
+        set(&scenario.data.join(path), mode);
     }
-    let server = scene.start_unarmed();
-    scene
+    let server = scenario.start_unarmed();
+    scenario
         .round(&server.url, Some(Size::Short))
         .await
         .expect("it works");
     assert!(server.stop().success());
-    scene.settle().await;
-    assert_eq!(open_to_others(&scene.data), [""; 0]);
+    scenario.settle().await;
+    assert_eq!(open_to_others(&scenario.data), [""; 0]);
     for made in [
         "keys/active.pem",
         "objects/datasets",
@@ -63,15 +63,15 @@ async fn what_the_system_writes_is_private_also_in_a_folder_that_stood_open() {
         "outbox",
         "postgres/cluster",
     ] {
-        assert!(scene.data.join(made).exists(), "{made} was looked at");
+        assert!(scenario.data.join(made).exists(), "{made} was looked at");
     }
     let weights = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
     assert!(
-        all_below(&scene.data.join("objects")).iter().any(weights),
+        all_below(&scenario.data.join("objects")).iter().any(weights),
         "a model was trained"
     );
-    let exported = scene.data.with_extension("export");
-    let mut export = anneal(&["audit", "export"], &scene.data);
+    let exported = scenario.data.with_extension("export");
+    let mut export = anneal(&["audit", "export"], &scenario.data);
     let output = export.arg("--out").arg(&exported).output().expect("it runs");
     assert!(
         output.status.success(),
@@ -81,14 +81,14 @@ async fn what_the_system_writes_is_private_also_in_a_folder_that_stood_open() {
     assert_eq!(open_to_others(&exported), [""; 0]);
 
     // As an earlier build left it: closed again at the next start, with a word.
-    let dataset = std::fs::read_dir(scene.data.join("objects/datasets"))
+    let dataset = std::fs::read_dir(scenario.data.join("objects/datasets"))
         .expect("there")
         .next();
     let dataset = dataset.expect("one").expect("readable").path();
     set(&dataset, 0o644);
-    set(&scene.data, 0o755);
-    assert!(scene.start_unarmed().stop().success());
-    assert_eq!(open_to_others(&scene.data), [""; 0]);
-    let said = last_words(&scene.data);
+    set(&scenario.data, 0o755);
+    assert!(scenario.start_unarmed().stop().success());
+    assert_eq!(open_to_others(&scenario.data), [""; 0]);
+    let said = last_words(&scenario.data);
     assert!(said.contains("the data folder was open to others"), "{said}");
 }

@@ -3,17 +3,17 @@
 use std::{collections::BTreeSet, path::Path};
 
 use domain::{
-    catalogue,
+    event_registry,
     event_store::{NewEvent, Position, StreamId},
 };
-use projections::rebuild::{Limits, Wish};
+use projections::rebuild::{Limits, RebuildOptions};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::ground::{Ground, PATIENCE, event, stream};
+use super::fixture::{Fixture, TIMEOUT, event, stream};
 
 /// A recorded payload of every kind of event, its stream's category, and the prefix and number of the stream's key.
 const KINDS: [(&str, &str, &str, u8); 54] = [
@@ -130,22 +130,26 @@ impl Step {
 }
 
 async fn replay(steps: Vec<Step>, limits: Limits) {
-    let ground = Ground::new().await;
-    let running = ground.start(projections::all);
+    let fixture = Fixture::new().await;
+    let running = fixture.start(projections::all);
     let mut last = Position::START;
     for some in steps.chunks(7) {
         for step in some {
             let (stream, event) = step.event();
-            last = ground.record(vec![(stream, vec![event])]).await;
+            last = fixture.record(vec![(stream, vec![event])]).await;
         }
-        running.progress.reach(last, PATIENCE).await.expect("folded");
+        running
+            .progress
+            .wait_for_position(last, TIMEOUT)
+            .await
+            .expect("folded");
     }
-    let wish = Wish {
+    let options = RebuildOptions {
         compare: true,
         swap: true,
         discard: false,
     };
-    let outcomes = ground.rebuild(projections::all, wish, limits).await;
+    let outcomes = fixture.rebuild(projections::all, options, limits).await;
     assert_eq!(outcomes.len(), projections::all().len());
     for outcome in outcomes {
         let comparison = outcome.comparison.clone().expect("compared");
@@ -154,9 +158,13 @@ async fn replay(steps: Vec<Step>, limits: Limits) {
     }
     // And what is live now goes on as if nothing had been.
     let (stream, event) = steps[0].event();
-    let last = ground.record(vec![(stream, vec![event])]).await;
-    running.progress.reach(last, PATIENCE).await.expect("folded on");
-    for comparison in ground.check(projections::all).await {
+    let last = fixture.record(vec![(stream, vec![event])]).await;
+    running
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded on");
+    for comparison in fixture.check(projections::all).await {
         assert!(comparison.is_equal(), "{comparison:?}");
         assert_eq!(comparison.position, last);
     }
@@ -192,7 +200,7 @@ fn memory_that_holds_nothing_changes_nothing() {
 /// AU-5: what every fixture of a payload says, all kinds at once, in the order of the list.
 #[tokio::test]
 async fn every_kind_of_event_is_in_the_comparison() {
-    let known: BTreeSet<String> = catalogue::samples()
+    let known: BTreeSet<String> = event_registry::samples()
         .expect("samples")
         .into_iter()
         .map(|sample| sample.kind)

@@ -3,7 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
-pub mod facts;
+pub mod events;
 pub mod feed;
 pub mod here;
 pub mod lending;

@@ -1,4 +1,4 @@
-//! The real binary several times on one database: a door that answers, and workers beside it that may die.
+//! Several processes of the real binary on one database: an API server, and workers that may be killed.
 //!
 //! The rule: each has a data folder of its own, as on several machines; they share the database, the object store and
 //! the keys.
@@ -89,7 +89,7 @@ fn ended(process: &mut Child) -> Result<()> {
 }
 
 /// The process that answers.
-pub struct Door {
+pub struct ApiProcess {
     process: Child,
     /// Its data folder.
     pub data: PathBuf,
@@ -97,7 +97,7 @@ pub struct Door {
     pub url: String,
 }
 
-impl Door {
+impl ApiProcess {
     /// Starts it in `room` on the database at `url`, and waits until it listens.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ApiProcess {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
@@ -155,14 +155,14 @@ pub struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// One in `room` beside the door whose data folder is `door`, which has started, on the same database.
+    /// One in `room` beside the door whose data folder is `api`, which has started, on the same database.
     ///
     /// # Errors
-    /// When the door's keys cannot be copied.
-    pub fn beside(door: &Path, room: &Path, url: &str) -> Result<Self> {
+    /// When the API process's keys cannot be copied.
+    pub fn beside(api: &Path, room: &Path, url: &str) -> Result<Self> {
         let data = room.join("worker");
-        copy(&door.join("keys"), &data.join("keys")).context("the keys are not copied")?;
-        let objects = door.join("objects");
+        copy(&api.join("keys"), &data.join("keys")).context("the keys are not copied")?;
+        let objects = api.join("objects");
         Ok(Self {
             process: None,
             data,

@@ -19,7 +19,7 @@ const SHORT: usize = 1_000;
 /// Bytes of the text of a sample. In JSON each may take six.
 const LONG: usize = 8_000;
 
-/// News that wait to be reported.
+/// Reports that are not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     batch: Batch,
@@ -45,7 +45,7 @@ impl Pending {
     }
 
     /// Where the training stands.
-    pub(super) fn standing(&mut self, step: u32, total_steps: u32) {
+    pub(super) fn position(&mut self, step: u32, total_steps: u32) {
         self.batch.step = self.batch.step.max(step);
         self.batch.total_steps = total_steps;
     }
@@ -168,7 +168,7 @@ mod tests {
     fn a_flood_becomes_one_small_batch_that_says_what_it_lacks() {
         let mut pending = Pending::new(0, 10_000);
         for step in 1..=10_000 {
-            pending.standing(step, 10_000);
+            pending.position(step, 10_000);
             pending.point(point(step));
             pending.evaluation(Evaluation { step, loss: 1.0 });
             pending.log("info", "\u{1}".repeat(5_000));

@@ -1,7 +1,7 @@
 //! The pepper: a secret of this installation that turns names into keys nobody else can compute.
 //!
-//! One rule: what counts or reserves by e-mail, username or address does so under a claim made here, so that
-//! a copy of the database does not tell whose entries they are.
+//! One rule: what counts or reserves by e-mail, username or address does so under a keyed hash made here, so that a
+//! copy of the database does not tell whose entries they are.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -77,13 +77,13 @@ impl Pepper {
     /// What tells this pepper from others without giving it away: 16 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        self.claim("fingerprint", "anneal pepper 1")[..16].to_owned()
+        self.keyed_hash("fingerprint", "anneal pepper 1")[..16].to_owned()
     }
 
-    /// The claim key of a normalised name within a scope (`"email"`, `"username"`, `"login"`): HMAC-SHA256
-    /// (RFC 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
+    /// The keyed hash of a normalised name within a scope (`"email"`, `"username"`, `"login"`): HMAC-SHA256 (RFC
+    /// 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
     #[must_use]
-    pub fn claim(&self, scope: &str, normalised: &str) -> String {
+    pub fn keyed_hash(&self, scope: &str, normalised: &str) -> String {
         let mut context = hmac::Context::with_key(&self.0);
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
         context.update(&(scope.len() as u64).to_be_bytes());

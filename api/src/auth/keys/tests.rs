@@ -62,7 +62,7 @@ fn sixteen_processes_that_start_at_once_agree_on_one_key_and_one_pepper() {
                     let pepper = Pepper::open(data.path()).expect("opened");
                     (
                         keys.current().signing_kid().to_owned(),
-                        pepper.claim("email", "a@b.example"),
+                        pepper.keyed_hash("email", "a@b.example"),
                     )
                 })
             })
@@ -250,15 +250,18 @@ fn the_pepper_separates_scopes_and_is_not_printed() {
     let pepper = Pepper::open(data.path()).expect("made");
     let again = Pepper::open(data.path()).expect("found");
     assert_eq!(
-        pepper.claim("email", "a@b.example"),
-        again.claim("email", "a@b.example")
+        pepper.keyed_hash("email", "a@b.example"),
+        again.keyed_hash("email", "a@b.example")
     );
-    assert_eq!(pepper.claim("email", "x").len(), 64);
-    assert_ne!(pepper.claim("email", "x"), pepper.claim("username", "x"));
-    assert_ne!(pepper.claim("ab", "c"), pepper.claim("a", "bc"));
+    assert_eq!(pepper.keyed_hash("email", "x").len(), 64);
+    assert_ne!(
+        pepper.keyed_hash("email", "x"),
+        pepper.keyed_hash("username", "x")
+    );
+    assert_ne!(pepper.keyed_hash("ab", "c"), pepper.keyed_hash("a", "bc"));
     let other = folder();
-    let stranger = Pepper::open(other.path()).expect("made");
-    assert_ne!(pepper.claim("email", "x"), stranger.claim("email", "x"));
+    let other = Pepper::open(other.path()).expect("made");
+    assert_ne!(pepper.keyed_hash("email", "x"), other.keyed_hash("email", "x"));
     assert_eq!(format!("{pepper:?}"), "Pepper(***)");
     assert_eq!(mode(&data.path().join("pepper.key")), 0o600);
 }

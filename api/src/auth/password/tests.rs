@@ -1,11 +1,13 @@
-//! SE-4: hashing, its lane and what a flood does to it.
+//! SE-4: hashing, its pool and a flood of logins.
 
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
-use super::{HashingLane, HashingSettings, LaneError, MAX_PASSWORD_BYTES, MAX_WAITING, Password, Verdict};
+use super::{
+    HashingPool, HashingPoolError, HashingSettings, MAX_PASSWORD_BYTES, MAX_WAITING, Password, Verdict,
+};
 use crate::auth::secret::Secret;
 
 const SMALL: HashingSettings = HashingSettings {
@@ -14,8 +16,8 @@ const SMALL: HashingSettings = HashingSettings {
     lanes: 1,
 };
 
-fn lane(settings: HashingSettings) -> HashingLane {
-    HashingLane::new(settings, &key("one")).expect("valid parameters")
+fn pool(settings: HashingSettings) -> HashingPool {
+    HashingPool::new(settings, &key("one")).expect("valid parameters")
 }
 
 fn password(text: &str) -> Password {
@@ -25,13 +27,13 @@ fn password(text: &str) -> Password {
 /// SE-4
 #[tokio::test]
 async fn the_right_password_matches_and_every_other_does_not() {
-    let lane = lane(SMALL);
-    let phc = lane
+    let pool = pool(SMALL);
+    let phc = pool
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
     assert!(phc.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{phc}");
-    let right = lane.verify(password("correct horse battery"), Some(&phc)).await;
+    let right = pool.verify(password("correct horse battery"), Some(&phc)).await;
     assert_eq!(right.expect("verified"), Verdict::Match { needs_rehash: false });
     for wrong in [
         "",
@@ -40,7 +42,7 @@ async fn the_right_password_matches_and_every_other_does_not() {
         "correct horse battery\0",
         " ",
     ] {
-        let verdict = lane.verify(password(wrong), Some(&phc)).await.expect("verified");
+        let verdict = pool.verify(password(wrong), Some(&phc)).await.expect("verified");
         assert_eq!(verdict, Verdict::Mismatch, "{wrong:?}");
     }
 }
@@ -48,12 +50,12 @@ async fn the_right_password_matches_and_every_other_does_not() {
 /// SE-4: two people with the same password have different hashes.
 #[tokio::test]
 async fn every_hash_has_its_own_salt_of_sixteen_bytes() {
-    let lane = lane(SMALL);
-    let first = lane
+    let pool = pool(SMALL);
+    let first = pool
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
-    let second = lane
+    let second = pool
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
@@ -64,7 +66,7 @@ async fn every_hash_has_its_own_salt_of_sixteen_bytes() {
 /// SE-4
 #[tokio::test]
 async fn a_hash_from_older_parameters_matches_and_asks_for_a_new_one() {
-    let old = lane(SMALL)
+    let old = pool(SMALL)
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
@@ -79,7 +81,7 @@ async fn a_hash_from_older_parameters_matches_and_asks_for_a_new_one() {
         },
     ];
     for settings in stronger {
-        let verdict = lane(settings)
+        let verdict = pool(settings)
             .verify(password("correct horse battery"), Some(&old))
             .await;
         assert_eq!(verdict.expect("verified"), Verdict::Match { needs_rehash: true });
@@ -88,7 +90,7 @@ async fn a_hash_from_older_parameters_matches_and_asks_for_a_new_one() {
 
 #[tokio::test]
 async fn a_hash_of_another_variant_asks_for_a_new_one() {
-    let lane = lane(SMALL);
+    let pool = pool(SMALL);
     let params = argon2::Params::new(64, 1, 1, None).expect("valid");
     let secret = key("one");
     let argon2i = argon2::Argon2::new_with_secret(
@@ -101,7 +103,7 @@ async fn a_hash_of_another_variant_asks_for_a_new_one() {
     let phc: argon2::password_hash::phc::PasswordHash =
         argon2::PasswordHasher::hash_password_with_salt(&argon2i, b"correct horse battery", &[7; 16])
             .expect("hashed");
-    let verdict = lane
+    let verdict = pool
         .verify(password("correct horse battery"), Some(&phc.to_string()))
         .await;
     assert_eq!(verdict.expect("verified"), Verdict::Match { needs_rehash: true });
@@ -116,8 +118,8 @@ async fn an_unknown_account_is_hashed_with_the_parameters_of_a_wrong_password() 
         iterations: 2,
         lanes: 1,
     };
-    let mut lane = lane(settings);
-    let stored = lane
+    let mut pool = pool(settings);
+    let stored = pool
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
@@ -127,29 +129,35 @@ async fn an_unknown_account_is_hashed_with_the_parameters_of_a_wrong_password() 
         let lengths = [hash.salt.expect("a salt").len(), hash.hash.expect("a hash").len()];
         (hash.algorithm.to_string(), hash.version, params, lengths)
     };
-    assert_eq!(work(&lane.stand_in), work(&stored));
-    let verdict = lane.verify(password("some other password"), None).await;
+    assert_eq!(work(&pool.stand_in), work(&stored));
+    let verdict = pool.verify(password("some other password"), None).await;
     assert_eq!(verdict.expect("verified"), Verdict::Mismatch);
     // It is the stand-in that is hashed: one that Argon2 refuses is noticed.
-    lane.stand_in = lane.stand_in.replace("t=2", "t=0").into();
-    let refused = lane.verify(password("some other password"), None).await;
-    assert!(matches!(refused, Err(LaneError::UnreadableHash)), "{refused:?}");
+    pool.stand_in = pool.stand_in.replace("t=2", "t=0").into();
+    let refused = pool.verify(password("some other password"), None).await;
+    assert!(
+        matches!(refused, Err(HashingPoolError::UnreadableHash)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_stored_text_that_is_no_argon2_hash_is_an_error_and_not_a_mismatch() {
-    let lane = lane(SMALL);
+    let pool = pool(SMALL);
     for broken in [
         "",
         "plain",
         "$2b$12$abcdefghijklmnopqrstuv",
         "$argon2id$v=19$m=64,t=1,p=1$AAAA",
     ] {
-        let error = lane
+        let error = pool
             .verify(password("x"), Some(broken))
             .await
             .expect_err("unreadable");
-        assert!(matches!(error, LaneError::UnreadableHash), "{broken}: {error}");
+        assert!(
+            matches!(error, HashingPoolError::UnreadableHash),
+            "{broken}: {error}"
+        );
         assert!(!error.to_string().contains("2b"), "{error}");
     }
 }
@@ -181,7 +189,10 @@ fn parameters_that_argon2_refuses_are_refused_at_the_start() {
         },
     ] {
         assert!(
-            matches!(HashingLane::new(bad, &key("one")), Err(LaneError::Settings(_))),
+            matches!(
+                HashingPool::new(bad, &key("one")),
+                Err(HashingPoolError::Settings(_))
+            ),
             "{bad:?}"
         );
     }
@@ -191,17 +202,17 @@ fn parameters_that_argon2_refuses_are_refused_at_the_start() {
 /// at the first look at them, so they wait for nothing.
 #[tokio::test(flavor = "current_thread")]
 async fn a_flood_of_logins_is_shed_at_once() {
-    let lane = lane(SMALL);
-    let stored = lane
+    let pool = pool(SMALL);
+    let stored = pool
         .hash(password("correct horse battery"))
         .await
         .expect("hashed");
-    let busy = lane.workers.acquire().await.expect("a worker");
+    let busy = pool.workers.acquire().await.expect("a worker");
     let (mut shed, mut waiting) = (0, Vec::new());
     for _ in 0..200 {
-        let mut login = lane.verify(password("guess guess guess"), Some(&stored)).boxed();
+        let mut login = pool.verify(password("guess guess guess"), Some(&stored)).boxed();
         match futures::poll!(&mut login) {
-            Poll::Ready(Err(LaneError::Busy)) => shed += 1,
+            Poll::Ready(Err(HashingPoolError::Busy)) => shed += 1,
             Poll::Ready(other) => panic!("{other:?}"),
             Poll::Pending => waiting.push(login),
         }
@@ -216,22 +227,22 @@ async fn a_flood_of_logins_is_shed_at_once() {
 /// D6: the runtime's threads stay free for others while a password is hashed.
 #[tokio::test(flavor = "current_thread")]
 async fn passwords_are_hashed_beside_the_runtime() {
-    let hashed_on = lane(SMALL).in_lane(|| Ok(std::thread::current().id())).await;
+    let hashed_on = pool(SMALL).in_pool(|| Ok(std::thread::current().id())).await;
     assert_ne!(hashed_on.expect("it ran"), std::thread::current().id());
 }
 
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_leak_its_place() {
-    let lane = lane(SMALL);
+    let pool = pool(SMALL);
     for _ in 0..100 {
-        let attempt = lane.verify(password("guess guess guess"), None);
+        let attempt = pool.verify(password("guess guess guess"), None);
         drop(tokio::time::timeout(Duration::ZERO, attempt).await);
     }
     let deadline = Instant::now() + Duration::from_secs(10);
-    while lane.places.available_permits() < 17 && Instant::now() < deadline {
+    while pool.places.available_permits() < 17 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(lane.places.available_permits(), 17);
+    assert_eq!(pool.places.available_permits(), 17);
 }
 
 fn key(name: &str) -> Secret {
@@ -246,8 +257,8 @@ async fn a_hash_verifies_under_its_own_key_only() {
         iterations: 1,
         lanes: 1,
     };
-    let one = HashingLane::new(settings, &key("one")).expect("a lane");
-    let two = HashingLane::new(settings, &key("two")).expect("a lane");
+    let one = HashingPool::new(settings, &key("one")).expect("a lane");
+    let two = HashingPool::new(settings, &key("two")).expect("a lane");
     let typed = || Password::new("Quartz-lamp under forty maples".to_owned()).expect("short enough");
     let hash = one.hash(typed()).await.expect("hashed");
     assert!(matches!(

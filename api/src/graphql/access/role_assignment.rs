@@ -8,14 +8,14 @@ use projections::access::assignment::AssignmentRow;
 use time::OffsetDateTime;
 
 use crate::graphql::{
-    as_of::{Moment, View},
+    as_of::{LogInstant, ResolvedAsOf},
     loaders::RolesLoader,
 };
 
 /// A role that a user holds.
-pub struct RoleAssignment(pub AssignmentRow, pub View);
+pub struct RoleAssignment(pub AssignmentRow, pub ResolvedAsOf);
 
-/// A role held by a user: since when, by whom, why.
+/// A role granted to a user.
 #[Object]
 impl RoleAssignment {
     /// Name of the role.
@@ -26,16 +26,16 @@ impl RoleAssignment {
     async fn granted_at(&self) -> OffsetDateTime {
         self.0.granted_at
     }
-    /// Who granted it, as recorded in the audit log.
+    /// The actor who granted it, as in the audit log.
     async fn granted_by(&self) -> &str {
         &self.0.granted_by
     }
-    /// Why.
+    /// Reason.
     async fn reason(&self) -> &str {
         &self.0.reason
     }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }
@@ -44,9 +44,13 @@ impl RoleAssignment {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn roles_of(context: &Context<'_>, user: UserId, view: View) -> Result<Vec<RoleAssignment>> {
+pub async fn roles_of(
+    context: &Context<'_>,
+    user: UserId,
+    resolved: ResolvedAsOf,
+) -> Result<Vec<RoleAssignment>> {
     let loader = context.data::<DataLoader<RolesLoader>>()?;
-    let rows = loader.load_one((user, view.moment)).await?;
+    let rows = loader.load_one((user, resolved.as_of)).await?;
     let rows = rows.unwrap_or_default().into_iter();
-    Ok(rows.map(|row| RoleAssignment(row, view)).collect())
+    Ok(rows.map(|row| RoleAssignment(row, resolved)).collect())
 }

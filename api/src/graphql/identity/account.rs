@@ -10,7 +10,7 @@ use super::types::{Errors, RegisterInput};
 use crate::{
     auth::policy::{self, FieldProblem},
     graphql::{
-        context::{app, coded},
+        context::{app, error_with_code},
         user_error::{UserError, UserErrorCode},
     },
     sessions,
@@ -69,11 +69,11 @@ pub(super) async fn new_account(
     let app = app(context)?;
     let password = sessions::hash(app, input.password)
         .await
-        .map_err(|error| coded(error.code(), error.to_string()))?;
+        .map_err(|error| error_with_code(error.code(), error.to_string()))?;
     Ok(Ok(NewAccount {
         user: UserId(app.ports.ids.next()),
-        username_claim: sessions::claim(app, "username", &normalised.username),
-        email_claim: sessions::claim(app, "email", &normalised.email),
+        username_reservation: sessions::reservation_key(app, "username", &normalised.username),
+        email_reservation: sessions::reservation_key(app, "email", &normalised.email),
         username: normalised.username,
         email: input.email.trim().to_owned(),
         password,

@@ -3,7 +3,7 @@
 //! One rule: whatever runs, runs through [`SpecSchema`]. Before it the variables are coerced (6.1.2), the
 //! inputs checked against their types (5.6, 5.8.5), a subscription's root counted (5.2.3.1) and fields with one
 //! response key merged (5.3.2, 6.3.2); within it errors keep their place and go up to the nearest parent that
-//! may be null (6.4.4). The tests in `api/tests/door/conformance` hold the answers to those of graphql-js.
+//! may be null (6.4.4). The tests in `api/tests/endpoint/conformance` hold the answers to those of graphql-js.
 
 mod arguments;
 mod collect;

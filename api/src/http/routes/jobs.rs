@@ -26,7 +26,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Routes, SignedIn, not_found, unreadable};
+use super::{Routes, SignedIn, not_found, read_failed};
 use crate::{
     app::{App, Caller},
     graphql::job_feed::describe,
@@ -163,7 +163,12 @@ pub async fn log(
     let app = &routes.app;
     let job: JobId = job.parse().map_err(|_| not_found())?;
     let began = admit(app, &caller, job).await?;
-    let end = app.ports.store.head().await.map_err(|error| unreadable(&error))?;
+    let end = app
+        .ports
+        .store
+        .head()
+        .await
+        .map_err(|error| read_failed(&error))?;
     let reader = Reader {
         app: app.clone(),
         filter: Filter {
@@ -192,7 +197,7 @@ pub async fn log(
 /// Where the job begins in the log, if the caller may read it.
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
-    let job = job.map_err(|error| unreadable(&error))?;
+    let job = job.map_err(|error| read_failed(&error))?;
     let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
     permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
         Concealment::NotFound => not_found(),

@@ -19,17 +19,17 @@ use super::{
 /// First and longest pause before another try.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Pauses that grow.
+/// Exponential backoff.
 #[derive(Debug)]
-pub(super) struct Patience(Duration);
+pub(super) struct Backoff(Duration);
 
-impl Default for Patience {
+impl Default for Backoff {
     fn default() -> Self {
         Self(PAUSES.0)
     }
 }
 
-impl Patience {
+impl Backoff {
     pub(super) async fn pause(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(PAUSES.1);

@@ -42,12 +42,12 @@ pub use self::{
 };
 use self::{
     append::Appender,
-    failure::{Failure, Patience},
+    failure::{Backoff, Failure},
     known::KnownHead,
     nodes::Nodes,
     reader::passes_all,
     reading::Reading,
-    subscription::Follower,
+    subscription::KurrentSubscription,
     wire::SupportedMethods,
 };
 use crate::postgres::{MAX_APPEND, prepared::Prepared};
@@ -173,12 +173,12 @@ impl KurrentEventStore {
     where
         C: Future<Output = Result<T, Failure>>,
     {
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         let begun = Instant::now();
         loop {
             match call().await {
                 Err(failure) if failure.passes() && begun.elapsed() < self.settings.call_limit => {
-                    patience.pause().await;
+                    backoff.pause().await;
                 }
                 outcome => return outcome,
             }
@@ -205,8 +205,8 @@ impl KurrentEventStore {
         }
     }
 
-    fn follower(&self, after: Position, filter: Filter, placed: bool) -> Follower {
-        Follower {
+    fn subscription(&self, after: Position, filter: Filter, placed: bool) -> KurrentSubscription {
+        KurrentSubscription {
             nodes: Arc::clone(&self.nodes),
             reading: Arc::clone(&self.reading),
             head: self.head.clone(),
@@ -229,7 +229,7 @@ impl KurrentEventStore {
         }
         match passes_all(filter) {
             true => self.reading.page(after, limit).await,
-            false => self.follower(after, filter.clone(), true).page(limit).await,
+            false => self.subscription(after, filter.clone(), true).page(limit).await,
         }
     }
 
@@ -322,6 +322,6 @@ impl EventStore for KurrentEventStore {
     }
 
     fn subscribe(&self, after: Position, filter: Filter) -> Box<dyn Subscription> {
-        Box::new(self.follower(after, filter, false))
+        Box::new(self.subscription(after, filter, false))
     }
 }

@@ -59,7 +59,7 @@ struct Known {
 }
 
 /// A node and the way to it.
-pub(super) struct Way {
+pub(super) struct NodeChannel {
     pub(super) node: Node,
     channel: Channel,
 }
@@ -102,7 +102,7 @@ impl Nodes {
     }
 
     /// The way to the node that leads, as far as we know.
-    fn way(&self) -> Result<Way, Failure> {
+    fn way(&self) -> Result<NodeChannel, Failure> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let node = known.leader.clone();
         let channel = match known.channels.get(&node) {
@@ -113,7 +113,7 @@ impl Nodes {
                 channel
             }
         };
-        Ok(Way { node, channel })
+        Ok(NodeChannel { node, channel })
     }
 
     fn open(&self, node: &Node) -> Result<Channel, Failure> {
@@ -176,7 +176,7 @@ impl Nodes {
         M: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let Way { node, channel } = self.way()?;
+        let NodeChannel { node, channel } = self.way()?;
         let request = self.request(message, Some(limit));
         let call = async {
             let mut grpc = ready(channel).await?;
@@ -232,7 +232,7 @@ impl Nodes {
     }
 
     async fn stream(&self, request: Request<ReadReq>, limit: Duration) -> Result<Followed, Failure> {
-        let Way { node, channel } = self.way()?;
+        let NodeChannel { node, channel } = self.way()?;
         let call = async {
             let mut grpc = ready(channel).await?;
             let path = PathAndQuery::from_static(READ);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     failure::Failure,
-    reading::{Question, Reading},
+    reading::{ReadRequest, Reading},
     recorded::{Receipt, from_wire, is_event, kind, receipt_stream},
     wire::Recorded,
 };
@@ -22,7 +22,7 @@ impl Reading {
         if i64::try_from(from).is_err() {
             return Ok(Vec::new());
         }
-        let question = Question::stream_from(stream.as_str(), from);
+        let question = ReadRequest::stream_from(stream.as_str(), from);
         let found = self.ask(&question, usize::MAX, usize::MAX).await;
         let events: Vec<_> = found
             .map_err(Failure::into_store)?
@@ -42,14 +42,14 @@ impl Reading {
 
     /// The revision of the last event of `stream`.
     pub(super) async fn last_revision(&self, stream: &StreamId) -> Result<Option<u64>, Failure> {
-        let question = Question::stream_backwards(stream.as_str());
+        let question = ReadRequest::stream_backwards(stream.as_str());
         let found = self.ask(&question, 1, usize::MAX).await?;
         Ok(found.first().map(|event| event.stream_revision))
     }
 
     /// The event of `stream` at `revision`, if it is there.
     pub(super) async fn event(&self, stream: &str, revision: u64) -> Result<Option<RecordedEvent>, Failure> {
-        let question = Question::stream_from(stream, revision);
+        let question = ReadRequest::stream_from(stream, revision);
         let found = self.ask(&question, 1, usize::MAX).await?;
         let event = found.first().map(from_wire).transpose();
         let event = event.map_err(|damage| Failure::Corrupt(damage.to_string()))?;
@@ -58,7 +58,7 @@ impl Reading {
 
     /// The receipt of `id`, if it is there.
     pub(super) async fn receipt(&self, id: Uuid) -> Result<Option<Receipt>, Failure> {
-        let question = Question::stream_from(&receipt_stream(id), 0);
+        let question = ReadRequest::stream_from(&receipt_stream(id), 0);
         let found = self.ask(&question, 1, usize::MAX).await?;
         let receipt = found
             .first()
@@ -69,15 +69,15 @@ impl Reading {
 
     /// The position of the last event of ours.
     pub(super) async fn head(&self) -> Result<Position, Failure> {
-        self.last(Question::log_backwards().ours()).await
+        self.last(ReadRequest::log_backwards().ours()).await
     }
 
     /// The position of the last record, whosesoever.
     pub(super) async fn end(&self) -> Result<Position, Failure> {
-        self.last(Question::log_backwards()).await
+        self.last(ReadRequest::log_backwards()).await
     }
 
-    async fn last(&self, question: Question) -> Result<Position, Failure> {
+    async fn last(&self, question: ReadRequest) -> Result<Position, Failure> {
         let found = self.ask(&question, 1, usize::MAX).await?;
         let position = |event: &Recorded| event.commit_position;
         Ok(Position(found.first().map_or(0, position)))
@@ -88,7 +88,7 @@ impl Reading {
     pub(super) async fn page(&self, after: Position, limit: usize) -> Result<Page, StoreError> {
         // A read begins with the event at its position, which is known already.
         let most = limit.max(1).saturating_add(1);
-        let question = Question::log_from(after.0).ours();
+        let question = ReadRequest::log_from(after.0).ours();
         let found = self.ask(&question, most, PAGE_BYTES).await;
         let mut events = Vec::new();
         for found in &found.map_err(Failure::into_store)? {
@@ -110,7 +110,7 @@ impl Reading {
 
     /// Whether settings of the whole log would make it forget; what it says.
     pub(super) async fn forgets(&self) -> Result<Option<String>, Failure> {
-        let question = Question::stream_backwards("$$$all");
+        let question = ReadRequest::stream_backwards("$$$all");
         let found = self.ask(&question, 1, usize::MAX).await?;
         let Some(settings) = found.first() else {
             return Ok(None);

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    failure::{Failure, Patience},
+    failure::{Backoff, Failure},
     nodes::Nodes,
     recorded::EVENTS_ONLY,
     wire::{
@@ -30,9 +30,9 @@ pub(super) struct Reading {
 
 /// What is to be read, without how much of it.
 #[derive(Clone)]
-pub(super) struct Question(ReadOptions);
+pub(super) struct ReadRequest(ReadOptions);
 
-impl Question {
+impl ReadRequest {
     fn new(direction: i32) -> Self {
         Self(ReadOptions {
             stream: None,
@@ -131,18 +131,18 @@ impl Reading {
     /// one at least). Nothing when there is no such stream.
     pub(super) async fn ask(
         &self,
-        question: &Question,
+        question: &ReadRequest,
         most: usize,
         bytes: usize,
     ) -> Result<Vec<Recorded>, Failure> {
         let deadline = Instant::now() + self.limit;
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         loop {
             let failure = match self.ask_once(question, most, bytes, deadline).await {
                 Err(failure) if failure.passes() => failure,
                 outcome => return outcome,
             };
-            let pause = tokio::time::timeout_at(deadline, patience.pause()).await;
+            let pause = tokio::time::timeout_at(deadline, backoff.pause()).await;
             if pause.is_err() || Instant::now() >= deadline {
                 let (limit, why) = (self.limit.as_secs_f32(), failure.into_store());
                 let said = format!("KurrentDB did not answer within {limit} s: {why}");
@@ -153,7 +153,7 @@ impl Reading {
 
     async fn ask_once(
         &self,
-        question: &Question,
+        question: &ReadRequest,
         most: usize,
         bytes: usize,
         deadline: Instant,

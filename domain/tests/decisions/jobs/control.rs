@@ -16,16 +16,16 @@ use domain::{
         copy::CloneJob,
         job::{Job, JobEvent, JobState, RestartFrom},
         lease::{InterruptJob, LeaseJob},
-        report::{News, ReportRefusal},
+        report::{AttemptReport, ReportRefusal},
+        requirements::{JobRequirements, WorkerCapabilities},
         spec::HyperParameters,
         start::{CancelJob, StartJobRefusal},
-        terms::{Abilities, Terms},
     },
     models::model::{Model, ModelKind},
 };
 use uuid::Uuid;
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::{log::Outcome, *};
 
 const WHY: &str = "others first";
@@ -92,7 +92,7 @@ fn a_waiting_job_is_paused_at_once() {
     let after = a_job([])
         .when(pause())
         .by(ada())
-        .then_records([job_fact(&paused(0))]);
+        .then_records([expected_job_event(&paused(0))]);
     assert_eq!(after.log.state::<Job>(JOB).state, JobState::Paused);
     assert_eq!(
         after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs),
@@ -103,7 +103,7 @@ fn a_waiting_job_is_paused_at_once() {
         job: JOB,
         worker: WORKER,
         worker_name: "host/cpu".into(),
-        abilities: Abilities::default(),
+        capabilities: WorkerCapabilities::default(),
         owner: ada(),
     };
     after
@@ -118,11 +118,14 @@ fn a_running_job_is_paused_when_its_worker_gives_it_back() {
     a_job([leased(1), started(1)])
         .when(pause())
         .by(ada())
-        .then_records([job_fact(&requested(1))]);
+        .then_records([expected_job_event(&requested(1))]);
     let after = a_job([leased(1), started(1), requested(1), saved(1, 50)])
         .when(give_back(1, false))
         .by(worker())
-        .then_records([job_fact(&given_back(1, false)), job_fact(&paused(1))]);
+        .then_records([
+            expected_job_event(&given_back(1, false)),
+            expected_job_event(&paused(1)),
+        ]);
     let job: Job = after.log.state(JOB);
     assert_eq!(
         (job.state, job.worker, job.checkpoint, job.pausing),
@@ -136,7 +139,10 @@ fn a_worker_that_is_lost_while_pausing_leaves_a_paused_or_failed_job() {
     a_job([leased(1), requested(1)])
         .when(give_back(1, true))
         .by(Principal::System("reaper"))
-        .then_records([job_fact(&given_back(1, true)), job_fact(&paused(1))]);
+        .then_records([
+            expected_job_event(&given_back(1, true)),
+            expected_job_event(&paused(1)),
+        ]);
     let lost = [1, 2]
         .map(|attempt| [leased(attempt), given_back(attempt, true)])
         .concat();
@@ -162,7 +168,7 @@ fn what_is_already_so_needs_no_fact() {
 /// JB-3: back to the queue, with the checkpoint; a pause under way is withdrawn.
 #[test]
 fn a_paused_job_is_resumed_with_its_checkpoint() {
-    let resumed = |attempt| job_fact(&JobEvent::Resumed { attempt });
+    let resumed = |attempt| expected_job_event(&JobEvent::Resumed { attempt });
     let history = [
         leased(1),
         saved(1, 50),
@@ -189,7 +195,7 @@ fn a_paused_job_is_resumed_with_its_checkpoint() {
     let after = after
         .when(give_back(1, false))
         .by(worker())
-        .then_records([job_fact(&given_back(1, false))]);
+        .then_records([expected_job_event(&given_back(1, false))]);
     assert_eq!(after.log.state::<Job>(JOB).state, JobState::Queued);
 }
 
@@ -225,9 +231,9 @@ fn restart(from: RestartFrom) -> RestartJob {
     RestartJob { job: JOB, from }
 }
 
-fn over(since: impl IntoIterator<Item = JobEvent>) -> crate::support::sentence::Given {
+fn over(since: impl IntoIterator<Item = JobEvent>) -> crate::support::given_when_then::Given {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Job>(JOB, std::iter::once(queued()).chain(since))
 }
 
@@ -249,8 +255,8 @@ fn a_failed_job_is_restarted_from_its_checkpoint() {
         .when(restart(RestartFrom::Checkpoint))
         .by(ada())
         .then_records([
-            job_fact(&restarted),
-            fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+            expected_job_event(&restarted),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
         ]);
     let job: Job = after.log.state(JOB);
     assert_eq!((job.state, job.attempt, job.losses), (JobState::Queued, 2, 0));
@@ -265,11 +271,11 @@ fn a_failed_job_is_restarted_from_its_checkpoint() {
             job: JOB,
             worker: WORKER,
             worker_name: "host/cpu".into(),
-            abilities: Abilities::default(),
+            capabilities: WorkerCapabilities::default(),
             owner: ada(),
         })
         .by(worker())
-        .then_records([job_fact(&leased_before(3, 0))]);
+        .then_records([expected_job_event(&leased_before(3, 0))]);
     after
         .when(restart(RestartFrom::Checkpoint))
         .by(ada())
@@ -327,7 +333,7 @@ fn a_restart_needs_a_free_place() {
 #[test]
 fn the_priority_of_a_job_is_changed() {
     let change = |priority| ChangeJobPriority { job: JOB, priority };
-    let changed = |priority| job_fact(&JobEvent::PriorityChanged { priority });
+    let changed = |priority| expected_job_event(&JobEvent::PriorityChanged { priority });
     a_job([]).when(change(-3)).by(ada()).then_records([changed(-3)]);
     a_job([leased(1)])
         .when(change(-3))

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::{
     id::{JobId, UserId},
     jobs::{
+        requirements::PRIORITIES,
         schedule::{AGEING, Share, Waiting, order},
-        terms::PRIORITIES,
     },
 };
 use proptest::prelude::*;

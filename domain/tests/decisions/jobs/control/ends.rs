@@ -6,27 +6,27 @@ use super::*;
 #[test]
 fn worker_time_is_metered_at_every_end() {
     let under_way = || a_job([leased_before(1, 12), started(1)]);
-    let after = under_way()
-        .when(give_back(1, false))
-        .by(worker())
-        .then_records([job_fact(&metered(1, 12_000)), job_fact(&given_back(1, false))]);
+    let after = under_way().when(give_back(1, false)).by(worker()).then_records([
+        expected_job_event(&metered(1, 12_000)),
+        expected_job_event(&given_back(1, false)),
+    ]);
     assert_eq!(after.log.state::<Job>(JOB).used, 12_000);
     let cancel = CancelJob {
         job: JOB,
         reason: "a typo".into(),
     };
     under_way().when(cancel).by(ada()).then_records([
-        job_fact(&metered(1, 12_000)),
-        job_fact(&cancelled(1)),
+        expected_job_event(&metered(1, 12_000)),
+        expected_job_event(&cancelled(1)),
         place_released(),
     ]);
-    let failure = News::Failed {
+    let failure = AttemptReport::Failed {
         code: "X".into(),
         message: "x".into(),
     };
     under_way().when(report(1, failure)).by(worker()).then_records([
-        job_fact(&metered(1, 12_000)),
-        job_fact(&failed(1, "X", "x")),
+        expected_job_event(&metered(1, 12_000)),
+        expected_job_event(&failed(1, "X", "x")),
         place_released(),
     ]);
     let mut log = under_way().log;
@@ -41,7 +41,10 @@ fn a_clock_that_ran_backwards_meters_no_time() {
     a_job([leased_before(1, -3_600)])
         .when(give_back(1, false))
         .by(worker())
-        .then_records([job_fact(&metered(1, 0)), job_fact(&given_back(1, false))]);
+        .then_records([
+            expected_job_event(&metered(1, 0)),
+            expected_job_event(&given_back(1, false)),
+        ]);
 }
 
 /// Two jobs that write one artefact: the first keeps it, the second fails by name and writes nothing there.
@@ -54,7 +57,7 @@ fn the_model_of_another_job_is_not_written_again() {
     let before = log.events::<Model>(MODEL).len();
     let outcome = log.run(&report(1, completion()), &worker(), NOW);
     assert!(
-        matches!(&outcome, Outcome::Refused(ReportRefusal::ModelTaken, facts) if facts.len() == 2),
+        matches!(&outcome, Outcome::Refused(ReportRefusal::ModelTaken, events) if events.len() == 2),
         "{outcome:?}"
     );
     assert_eq!(log.events::<Model>(MODEL).len(), before);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn queued_by(given: crate::support::sentence::Given, command: &CloneJob) -> domain::jobs::job::Order {
+fn queued_by(given: crate::support::given_when_then::Given, command: &CloneJob) -> domain::jobs::job::Order {
     let mut log = given.log;
     let outcome = log.run(command, &ada(), NOW);
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
@@ -18,7 +18,7 @@ fn a_clone_is_the_same_order_but_for_what_is_given() {
         job: copy().job,
         model: copy().model,
         cloned_from: Some(JOB),
-        ..crate::jobs::scene::order()
+        ..crate::jobs::scenario::order()
     };
     assert_eq!(order, expected);
     let mut spec = scratch();
@@ -29,9 +29,9 @@ fn a_clone_is_the_same_order_but_for_what_is_given() {
     let other = CloneJob {
         name: Some("Another".into()),
         spec: Some(spec),
-        terms: Some(Terms {
+        terms: Some(JobRequirements {
             priority: -2,
-            ..Terms::default()
+            ..JobRequirements::default()
         }),
         ..copy()
     };
@@ -54,10 +54,10 @@ fn a_bad_clone_is_refused_with_all_its_problems() {
         ..copy()
     };
     let outcome = a_job([]).log.run(&bad, &ada(), NOW);
-    let Outcome::Refused(refusal, facts) = outcome else {
+    let Outcome::Refused(refusal, events) = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(facts.is_empty());
+    assert!(events.is_empty());
     let each = refusal.each();
     assert!(
         matches!(&each[..], [StartJobRefusal::Name(_), StartJobRefusal::Spec(problems)] if problems.0.len() == 2),
@@ -76,7 +76,7 @@ fn all_problems_of_an_order_are_named_together() {
     wrong.terms.labels = ["NO".to_owned()].into();
     wrong.terms.max_run_seconds = Some(61);
     wrong.longest_run_seconds = Some(60);
-    let outcome = given().a_workshop().log.run(&wrong, &ada(), NOW);
+    let outcome = given().a_project_with_data().log.run(&wrong, &ada(), NOW);
     let Outcome::Refused(refusal, _) = outcome else {
         panic!("{outcome:?}")
     };
@@ -98,7 +98,7 @@ fn all_problems_of_an_order_are_named_together() {
 /// JB-6: a job that does not say how long it may run may run as long as any.
 #[test]
 fn the_longest_run_is_the_default() {
-    let mut log = given().a_workshop().log;
+    let mut log = given().a_project_with_data().log;
     let command = domain::jobs::start::StartJob {
         longest_run_seconds: Some(3_600),
         ..start()
@@ -112,19 +112,19 @@ fn the_longest_run_is_the_default() {
 #[test]
 fn a_high_priority_takes_a_permission_from_the_start() {
     let command = || domain::jobs::start::StartJob {
-        terms: Terms {
+        terms: JobRequirements {
             priority: 1,
-            ..Terms::default()
+            ..JobRequirements::default()
         },
         ..start()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(command())
         .by(ada())
         .then_denied("role", Concealment::Forbidden);
     let outcome = given()
-        .a_workshop()
+        .a_project_with_data()
         .log
         .run(&command(), &user(ADA, &["engineer_ii"]), NOW);
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
