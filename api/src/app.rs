@@ -1,4 +1,4 @@
-//! What stands behind every door: the ports, the read side, and who may come in.
+//! The application behind all transports: ports, read side and authentication.
 
 mod import;
 mod mail;
@@ -25,19 +25,19 @@ pub use settings::AppSettings;
 use crate::{
     auth::{
         keys::{Pepper, SigningKeys},
-        password::HashingLane,
+        password::HashingPool,
         token::AccessTokens,
     },
-    http::door::{AuthError, Credentials},
+    http::graphql::{AuthError, Credentials},
     rate::{AddressKey, Lockout, RateLimiter},
 };
 
 /// How long a request waits for access rights or read models to catch up.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything that a door needs. Built once, by the composition root.
+/// Everything that a transport needs. Built once, by the composition root.
 pub struct AppParts {
-    /// The write path's surroundings.
+    /// The ports of the write path.
     pub ports: Ports,
     /// Accounts, sessions and roles, as of the head of the log.
     pub directory: Directory,
@@ -54,8 +54,8 @@ pub struct AppParts {
     /// Access tokens.
     pub tokens: AccessTokens,
     /// Where passwords are hashed.
-    pub lane: HashingLane,
-    /// Key of claims.
+    pub hashing_pool: HashingPool,
+    /// Key for hashing reserved values.
     pub pepper: Pepper,
     /// Who guesses too much.
     pub lockout: Lockout,
@@ -71,7 +71,7 @@ pub struct AppParts {
     pub settings: AppSettings,
 }
 
-/// Shared by all doors.
+/// Shared by all transports.
 #[derive(Clone)]
 pub struct App(Arc<AppParts>);
 
@@ -157,7 +157,7 @@ impl App {
             .tokens
             .verify(now, token.expose())
             .map_err(|error| AuthError::Unauthenticated(error.to_string().into()))?;
-        if let Err(error) = self.directory.at_known_head(PATIENCE).await {
+        if let Err(error) = self.directory.at_known_head(TIMEOUT).await {
             tracing::error!(%error, "access rights are behind");
             return Err(AuthError::Unavailable);
         }
@@ -188,7 +188,7 @@ impl App {
     /// # Errors
     /// When the session has ended meanwhile, or rights are not up to date.
     pub async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {
-        if let Err(error) = self.directory.at_head(PATIENCE).await {
+        if let Err(error) = self.directory.at_head(TIMEOUT).await {
             tracing::error!(%error, "access rights are behind");
             return Err(AuthError::Unavailable);
         }

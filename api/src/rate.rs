@@ -61,9 +61,9 @@ impl Quota {
     }
 }
 
-/// Where somebody stands, for the `RateLimit-*` headers (RL-2).
+/// Status of a rate limit, for the `RateLimit-*` headers (RL-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLimitStatus {
     /// Requests in each period.
     pub limit: u32,
     /// Requests that would be let through now.
@@ -78,8 +78,8 @@ pub struct Standing {
 pub struct Limited {
     /// The time after which one request would be let through.
     pub retry_after: std::time::Duration,
-    /// Where the caller stands.
-    pub standing: Standing,
+    /// The caller's rate limit status.
+    pub limit_status: RateLimitStatus,
 }
 
 /// A limit per key (an address, a user), by the generic cell rate algorithm (ITU-T I.371).
@@ -105,7 +105,7 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
     ///
     /// # Errors
     /// [`Limited`] when the key has used its quota up; the request is not counted.
-    pub fn check(&self, key: &K, now: OffsetDateTime) -> Result<Standing, Limited> {
+    pub fn check(&self, key: &K, now: OffsetDateTime) -> Result<RateLimitStatus, Limited> {
         let Quota { limit, period } = self.quota;
         let step = self.quota.step();
         let mut table = lock(&self.paid_at);
@@ -119,17 +119,17 @@ impl<K: Hash + Eq + Clone> RateLimiter<K> {
         if after > period {
             return Err(Limited {
                 retry_after: positive(after - period),
-                standing: standing(limit, 0, debt),
+                limit_status: limit_status(limit, 0, debt),
             });
         }
         table.insert(key.clone(), now.saturating_add(after));
         let earned = (period - after).whole_nanoseconds() / step.whole_nanoseconds().max(1);
-        Ok(standing(limit, u32::try_from(earned).unwrap_or(limit), after))
+        Ok(limit_status(limit, u32::try_from(earned).unwrap_or(limit), after))
     }
 }
 
-fn standing(limit: u32, remaining: u32, debt: Duration) -> Standing {
-    Standing {
+fn limit_status(limit: u32, remaining: u32, debt: Duration) -> RateLimitStatus {
+    RateLimitStatus {
         limit,
         remaining,
         reset_after: positive(debt),

@@ -8,8 +8,8 @@ use domain::{
     execute::ExecuteError,
     id::{SessionId, UserId},
     identity::{
-        claim::{Claim, ClaimEvent, ClaimKey},
         login::RecordFailedLogin,
+        reservation::{Reservation, ReservationEvent, ReservationKey},
         session::{OpenSession, RefreshSession, Session},
         user::User,
     },
@@ -18,7 +18,7 @@ use domain::{
 use crate::{
     app::{App, Caller, Mail},
     auth::{
-        password::{LaneError, Password, Verdict},
+        password::{HashingPoolError, Password, Verdict},
         secret::Secret,
         token::{OpaqueKind, OpaqueToken},
     },
@@ -49,7 +49,7 @@ pub enum SessionError {
     /// More passwords are waiting to be checked than is good.
     #[error("too many logins at once, try again in a moment")]
     Busy,
-    /// The store or the lane failed; the log knows more.
+    /// The store or the hashing pool failed; the process log has the details.
     #[error("logging in is not possible at present, try again")]
     Unavailable,
 }
@@ -71,33 +71,36 @@ fn unavailable(error: &dyn std::fmt::Display) -> SessionError {
     SessionError::Unavailable
 }
 
-impl From<LaneError> for SessionError {
-    fn from(error: LaneError) -> Self {
+impl From<HashingPoolError> for SessionError {
+    fn from(error: HashingPoolError) -> Self {
         match error {
-            LaneError::Busy => Self::Busy,
+            HashingPoolError::Busy => Self::Busy,
             other => unavailable(&other),
         }
     }
 }
 
-/// The claim key of a value: what makes it unique without naming it.
+/// The reservation key of a value: it makes the value unique without revealing it.
 #[must_use]
-pub fn claim(app: &App, scope: &str, normalised: &str) -> ClaimKey {
-    ClaimKey(app.pepper.claim(scope, normalised))
+pub fn reservation_key(app: &App, scope: &str, normalised: &str) -> ReservationKey {
+    ReservationKey(app.pepper.keyed_hash(scope, normalised))
 }
 
-/// The claim keys of the name and the address that an account has; of nothing when there is no such account.
+/// The reservation keys of an account's username and e-mail address; of empty values if there is no such account.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub async fn claims_of(app: &App, user: UserId) -> Result<(ClaimKey, ClaimKey), SessionError> {
+pub async fn reservation_keys_of(
+    app: &App,
+    user: UserId,
+) -> Result<(ReservationKey, ReservationKey), SessionError> {
     let profile = folded::<User>(app, user).await?.profile;
     let (username, email) = profile
         .map(|profile| (profile.username, profile.email))
         .unwrap_or_default();
     Ok((
-        claim(app, "username", &username),
-        claim(app, "email", &email.trim().to_lowercase()),
+        reservation_key(app, "username", &username),
+        reservation_key(app, "email", &email.trim().to_lowercase()),
     ))
 }
 
@@ -127,7 +130,7 @@ pub fn admit(app: &App, caller: &Caller) -> Result<(), SessionError> {
 /// When too many wait, or the hasher fails.
 pub async fn hash(app: &App, password: String) -> Result<String, SessionError> {
     let password = Password::new(password).map_err(|error| SessionError::Refused(error.to_string()))?;
-    Ok(app.lane.hash(password).await?)
+    Ok(app.hashing_pool.hash(password).await?)
 }
 
 /// Whether `presented` is the set-up token.
@@ -193,7 +196,7 @@ pub struct Attempt {
 /// The account that a typed name means, and its verifier; read from the log itself, so always current.
 async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, SessionError> {
     for scope in ["username", "email"] {
-        let stream = Claim::stream(claim(app, scope, login));
+        let stream = Reservation::stream(reservation_key(app, scope, login));
         let events = app
             .ports
             .store
@@ -201,7 +204,7 @@ async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, Sessi
             .await
             .map_err(|error| unavailable(&error))?;
         let Some(event) = events.last() else { continue };
-        let ClaimEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))? else {
+        let ReservationEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))? else {
             continue;
         };
         return Ok(Some((user, folded(app, user).await?)));
@@ -224,8 +227,8 @@ pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Toke
     }
     let found = account(app, &typed).await?;
     let name = match &found {
-        Some((user, _)) => claim(app, "login", &user.to_string()),
-        None => claim(app, "login", &typed),
+        Some((user, _)) => reservation_key(app, "login", &user.to_string()),
+        None => reservation_key(app, "login", &typed),
     };
     let user = found.as_ref().map(|(user, _)| *user);
     let address = caller
@@ -236,7 +239,7 @@ pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Toke
     };
     let verifier = found.as_ref().and_then(|(_, state)| state.password.clone());
     let verdict = match Password::new(attempt.password.clone()) {
-        Ok(password) => app.lane.verify(password, verifier.as_deref()).await,
+        Ok(password) => app.hashing_pool.verify(password, verifier.as_deref()).await,
         Err(_) => Ok(Verdict::Mismatch),
     };
     let (needs_rehash, user, state, proven) = match (verdict, found, verifier) {
@@ -273,7 +276,7 @@ struct Proof {
 async fn failed(
     app: &App,
     caller: &Caller,
-    name: ClaimKey,
+    name: ReservationKey,
     user: Option<UserId>,
     cause: &'static str,
 ) -> SessionError {
@@ -367,14 +370,12 @@ pub async fn refresh(
     match app.execute(&caller, &command).await {
         Ok(position) => {
             app.directory
-                .at_least(position, crate::app::PATIENCE)
+                .wait_for_position(position, crate::app::TIMEOUT)
                 .await
                 .map_err(|error| unavailable(&error))?;
-            let user = app
-                .directory
-                .session(session, app.now())
-                .ok_or_else(invalid)?
-                .user;
+            // What is recorded is answered, also when the session has been ended since: its tokens are good for nothing
+            // then, and whoever presented the token learns that it was the one that counted.
+            let user = owner.ok_or_else(invalid)?;
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
         Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),

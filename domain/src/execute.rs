@@ -1,6 +1,6 @@
 //! The one write path: load → permit → decide → append.
 //!
-//! What a stream folds into is remembered ([`AggregateCache`]), so that only what is new of it is loaded.
+//! Folded streams are cached ([`AggregateCache`]), so that only new events are loaded.
 //!
 //! The rule: nothing but [`execute`] appends to the log (`tests/it/architecture.rs` proves it). Loading
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
@@ -16,11 +16,11 @@ use crate::{
     aggregate_cache::{AggregateCache, Folded},
     authz::{self, Denied, Principal, Requirement},
     clock::Clock,
+    decision::{LoadedState, NewEvents, ReadSet},
     event_store::{
         Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
     },
     id::Ids,
-    world::{Changes, Reads, World},
 };
 
 /// How often a decision is taken anew when another writer came first.
@@ -28,71 +28,71 @@ const ATTEMPTS: u32 = 16;
 /// How often an append of unknown outcome is repeated; event ids make that safe.
 const RETRIES: u32 = 3;
 
-/// What a decision may know besides the recorded facts.
+/// What a decision may use besides the loaded state.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The moment of the decision.
+    /// Time of the decision.
     pub now: OffsetDateTime,
     /// Who acts.
     pub principal: &'a Principal,
 }
 
-/// A refusal, and the facts that shall be recorded all the same (a failed login is a fact).
+/// A refusal, with events to record nevertheless (a failed login is recorded).
 #[derive(Debug)]
 pub struct Refused<R> {
     /// Why.
     pub reason: R,
-    /// What is recorded of it.
-    pub record: Changes,
+    /// The events to record.
+    pub record: NewEvents,
 }
 
 impl<R> From<R> for Refused<R> {
     fn from(reason: R) -> Self {
         Self {
             reason,
-            record: Changes::none(),
+            record: NewEvents::none(),
         }
     }
 }
 
-/// What a command comes to.
-pub type Decision<R> = Result<Changes, Refused<R>>;
+/// The result of a decision.
+pub type Decision<R> = Result<NewEvents, Refused<R>>;
 
-/// An intention, named in the imperative. May be refused.
+/// A command, named in the imperative. It may be refused.
 pub trait Command: Send + Sync {
-    /// Why the answer may be no: business reasons only.
+    /// Business reasons for refusing the command.
     type Refusal: std::error::Error + Send + Sync;
 
-    /// Names the streams that the decision looks at. Called again with what was loaded, until it names
-    /// nothing new, so that one stream may lead to another.
-    fn reads(&self, world: &World, reads: &mut Reads);
+    /// Declares the streams that the decision reads. Called again with the loaded state until it declares nothing
+    /// new, so that one stream may lead to another.
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet);
 
     /// What the principal must be permitted to do, and to what.
-    fn requires(&self, world: &World) -> Requirement;
+    fn requires(&self, loaded: &LoadedState) -> Requirement;
 
     /// The business rule. Pure.
     ///
     /// # Errors
-    /// The refusal, with the facts to be recorded about it.
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<Self::Refusal>;
+    /// The refusal, with the events to record about it.
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<Self::Refusal>;
 }
 
-/// Why a command brought nothing about.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<R> {
     /// The principal may not. Recorded when it is a user.
     #[error(transparent)]
     Denied(Denied),
-    /// The business rule said no.
+    /// The business rule refused it.
     #[error("{0}")]
     Refused(R),
-    /// Others keep changing the same things, or the store has too much to do. Try again.
-    #[error("too many changes to the same things at once, try again")]
+    /// Concurrent writers keep changing the same streams, or the store is overloaded. Try again.
+    #[error("too many concurrent changes to the same resource, try again")]
     Busy,
-    /// The log holds what this build cannot read.
+    /// The log contains an event that this build cannot decode.
     #[error(transparent)]
     Undecodable(#[from] DecodeError),
-    /// The command reads a stream that it does not name: a defect of the command.
+    /// The command reads a stream that it does not declare: a defect of the command.
     #[error("defective command: {0}")]
     Defect(String),
     /// The store failed.
@@ -100,7 +100,7 @@ pub enum ExecuteError<R> {
     Store(#[from] StoreError),
 }
 
-/// What the write path needs of its surroundings.
+/// Ports of the write path.
 #[derive(Clone)]
 pub struct Ports {
     /// The log.
@@ -144,10 +144,10 @@ pub async fn execute<C: Command>(
     command: &C,
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
-        let world = load(ports, command).await?;
-        check_permission(ports, principal, meta, command, &world).await?;
-        let (changes, refusal) = decide(ports, principal, command, &world)?;
-        match record(ports, meta, &world, changes).await? {
+        let loaded = load(ports, command).await?;
+        check_permission(ports, principal, meta, command, &loaded).await?;
+        let (new_events, refusal) = decide(ports, principal, command, &loaded)?;
+        match record(ports, meta, &loaded, new_events).await? {
             Some(position) => {
                 return refusal.map_or(Ok(position), |reason| Err(ExecuteError::Refused(reason)));
             }
@@ -163,11 +163,11 @@ async fn check_permission<C: Command>(
     principal: &Principal,
     meta: &Metadata,
     command: &C,
-    world: &World,
+    loaded: &LoadedState,
 ) -> Result<(), ExecuteError<C::Refusal>> {
-    drop(world.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
-    let required = command.requires(world);
-    if let Some(stream) = world.take_undeclared() {
+    drop(loaded.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
+    let required = command.requires(loaded);
+    if let Some(stream) = loaded.take_undeclared() {
         return Err(ExecuteError::Defect(format!(
             "is permitted by {stream} without naming it"
         )));
@@ -175,8 +175,8 @@ async fn check_permission<C: Command>(
     let Err(denied) = authz::permit(principal, &required) else {
         return Ok(());
     };
-    // What people and their programs were refused matters to an auditor. Strangers are turned away at
-    // the doors; a worker that lost a race for a lease has done nothing wrong.
+    // What people and their programs were refused matters to an auditor. Strangers are turned away at the transports;
+    // a worker that lost a race for a lease has done nothing wrong.
     if principal.user().is_some() {
         record_denial(ports, principal, meta, &denied).await?;
     }
@@ -184,44 +184,44 @@ async fn check_permission<C: Command>(
 }
 
 /// The facts to be recorded, and the refusal if there is one.
-type Outcome<R> = (Changes, Option<R>);
+type Outcome<R> = (NewEvents, Option<R>);
 
 /// What is to be recorded, and the refusal that it comes with, if it is one.
 fn decide<C: Command>(
     ports: &Ports,
     principal: &Principal,
     command: &C,
-    world: &World,
+    loaded: &LoadedState,
 ) -> Result<Outcome<C::Refusal>, ExecuteError<C::Refusal>> {
     let context = Context {
         now: ports.clock.now(),
         principal,
     };
-    let decision = command.decide(world, &context);
-    if let Some(stream) = world.take_undeclared() {
+    let decision = command.decide(loaded, &context);
+    if let Some(stream) = loaded.take_undeclared() {
         return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
     }
-    let (changes, refusal) = match decision {
-        Ok(changes) => (changes, None),
+    let (new_events, refusal) = match decision {
+        Ok(new_events) => (new_events, None),
         Err(Refused { reason, record }) => (record, Some(reason)),
     };
-    match changes.defect() {
+    match new_events.defect() {
         Some(defect) => Err(ExecuteError::Defect(defect.to_owned())),
-        None => Ok((changes, refusal)),
+        None => Ok((new_events, refusal)),
     }
 }
 
-/// Records `changes`; the position to wait for, or nothing when another writer came first.
+/// Records `new_events`; the position to wait for, or nothing when another writer came first.
 async fn record<R>(
     ports: &Ports,
     meta: &Metadata,
-    world: &World,
-    changes: Changes,
+    loaded: &LoadedState,
+    new_events: NewEvents,
 ) -> Result<Option<Position>, ExecuteError<R>> {
-    if changes.is_empty() {
+    if new_events.is_empty() {
         return Ok(Some(ports.store.known_head()));
     }
-    let writes = world.writes(changes, ports.ids.as_ref());
+    let writes = loaded.writes(new_events, ports.ids.as_ref());
     let meta = meta.clone();
     match append(ports, Append { writes, meta }).await {
         Ok(appended) => Ok(Some(appended.position)),
@@ -238,14 +238,14 @@ async fn record<R>(
     }
 }
 
-async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteError<C::Refusal>> {
-    let mut world = World::default();
+async fn load<C: Command>(ports: &Ports, command: &C) -> Result<LoadedState, ExecuteError<C::Refusal>> {
+    let mut loaded = LoadedState::default();
     loop {
-        let mut reads = Reads::default();
-        command.reads(&world, &mut reads);
-        let missing = world.missing(&reads);
+        let mut reads = ReadSet::default();
+        command.reads(&loaded, &mut reads);
+        let missing = loaded.missing(&reads);
         if missing.is_empty() {
-            return Ok(world);
+            return Ok(loaded);
         }
         let ticket = ports.aggregates.ticket();
         let remembered = |stream: &StreamId| ports.aggregates.get(stream, reads.kind(stream)?);
@@ -260,7 +260,7 @@ async fn load<C: Command>(ports: &Ports, command: &C) -> Result<World, ExecuteEr
         let histories = ports.store.load_many(&wanted).await?;
         whole(&wanted, &histories)?;
         for (((stream, _), known), events) in wanted.into_iter().zip(known).zip(&histories) {
-            if let Some(folded) = world.resume(&reads, stream.clone(), known, events)? {
+            if let Some(folded) = loaded.resume(&reads, stream.clone(), known, events)? {
                 ports.aggregates.keep(ticket, &stream, folded);
             }
         }
@@ -311,8 +311,8 @@ async fn record_denial<R>(
         resource: denied.resource.clone(),
         rule: denied.rule.to_owned(),
     };
-    let writes = World::default().writes(
-        Changes::record::<Denials>(principal.actor(), &event),
+    let writes = LoadedState::default().writes(
+        NewEvents::record::<Denials>(principal.actor(), &event),
         ports.ids.as_ref(),
     );
     match append(
@@ -352,5 +352,5 @@ async fn yield_once() {
     .await;
 }
 
-/// How long a caller may reasonably wait for [`execute`]; doors use it as their deadline.
+/// Deadline for callers of [`execute`]; the transports use it as theirs.
 pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -7,13 +7,15 @@
 //! Inside, one module per bounded context, under the same word that the context has everywhere else.
 
 pub mod access;
+pub mod administrators;
 pub mod aggregate;
 pub mod aggregate_cache;
 pub mod audit;
 pub mod authz;
-pub mod catalogue;
 pub mod clock;
 pub mod datasets;
+pub mod decision;
+pub mod event_registry;
 pub mod event_store;
 pub mod execute;
 pub mod id;
@@ -28,4 +30,3 @@ pub mod provider_keys;
 pub mod sharing;
 pub mod text;
 pub mod upcast;
-pub mod world;

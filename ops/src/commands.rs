@@ -14,8 +14,11 @@ use clap::CommandFactory;
 
 use crate::{
     cli::{AuditCommand, Cli, Command, ConfigArgs},
+    complain,
     config::{Config, Sources},
     contracts, demo, doctor,
+    output::{self, Gone},
+    say,
 };
 
 /// Wrong usage or configuration.
@@ -24,19 +27,25 @@ const USAGE: u8 = 2;
 /// Runs the command and turns its outcome into an exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    // What this process and its children make is private: data, models, kernels, exports.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     match cli.command {
         Command::TrainJob { job } => ml::child::run(&job),
         Command::Contracts { write } => finish(write_contracts(&write)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "anneal", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "anneal", &mut script);
+            let written = output::raw(&script).map(|()| ExitCode::SUCCESS);
+            finish(written.context("the script cannot be written"))
         }
         Command::Up {
             config,
             demo,
             once,
             quick,
-        } => with_config(config, |config| up::run(config, up::Wish { demo, once, quick })),
+        } => with_config(config, |config| {
+            up::run(config, up::UpOptions { demo, once, quick })
+        }),
         Command::Doctor { config, json } => {
             with_config(
                 config,
@@ -52,10 +61,10 @@ pub fn run(cli: Cli) -> ExitCode {
             no_swap,
             json,
             config,
-        } => match replay::Wanted::of(&names, all, check, no_swap, json) {
+        } => match replay::ReplayOptions::of(&names, all, check, no_swap, json) {
             Ok(wanted) => with_config(config, |config| replay::run(config, wanted)),
             Err(problem) => {
-                eprintln!("error: {problem}");
+                complain!("error: {problem}");
                 ExitCode::from(USAGE)
             }
         },
@@ -93,12 +102,12 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             json,
             ..
         } => {
-            let wish = audit::VerifyWish {
+            let options = audit::VerifyOptions {
                 key,
                 checkpoints,
                 json,
             };
-            with_config(config, move |config| audit::verify(config, wish))
+            with_config(config, move |config| audit::verify(config, options))
         }
         AuditCommand::Export {
             config,
@@ -106,7 +115,7 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             from,
             to,
         } => with_config(config, move |config| {
-            audit::export(config, audit::ExportWish { out, from, to })
+            audit::export(config, audit::ExportOptions { out, from, to })
         }),
         AuditCommand::Key { config } => with_config(config, |config| async move { audit::key(&config) }),
         AuditCommand::Checkpoint { config } => {
@@ -117,7 +126,7 @@ fn run_audit(command: AuditCommand) -> ExitCode {
 
 fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {
     for path in contracts::write(folder)? {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -136,8 +145,16 @@ fn read_config(args: ConfigArgs) -> Result<Config, String> {
             .ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
         flags.push((key.trim().to_owned(), value.trim().to_owned()));
     }
-    let mut config =
-        Config::load(&Sources::of_process(args.config, flags)).map_err(|problems| problems.to_string())?;
+    let sources = Sources::of_process(args.config, flags);
+    let links = sources.service_links();
+    if !links.is_empty() {
+        complain!(
+            "warning: {} come from a Kubernetes service or a Docker link and are passed over; `enableServiceLinks: false` \
+             in the pod keeps them out",
+            links.join(", ")
+        );
+    }
+    let mut config = Config::load(&sources).map_err(|problems| problems.to_string())?;
     // The folder is handed to other processes, so it must not depend on the current folder.
     config.general.data_dir =
         std::path::absolute(&config.general.data_dir).map_err(|error| format!("data_dir: {error}"))?;
@@ -152,7 +169,7 @@ where
     match read_config(args) {
         Ok(config) => finish(block_on(work(config))),
         Err(problems) => {
-            eprintln!("error: {problems}");
+            complain!("error: {problems}");
             ExitCode::from(USAGE)
         }
     }
@@ -170,10 +187,20 @@ fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(work: F) -> anyhow::Re
 }
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {}", told(&error));
-        ExitCode::FAILURE
-    })
+    let code = outcome.unwrap_or_else(|error| match error.is::<Gone>() {
+        true => ExitCode::SUCCESS,
+        false => {
+            complain!("error: {}", told(&error));
+            ExitCode::FAILURE
+        }
+    });
+    match output::close() {
+        Ok(()) => code,
+        Err(error) => {
+            complain!("error: the answer cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The error with its causes, each said once: many messages carry that of their cause already.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use domain::catalogue::{self, Sample};
+use domain::event_registry::{self, Sample};
 use serde_json::Value;
 
 /// The folder of the golden payloads.
@@ -124,7 +124,7 @@ fn compare(name: &str, text: &str, current: Option<&Value>) -> Result<(), String
     let golden: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
     let (kind, version) = kind_and_version(name)
         .ok_or("is not named <context>.<Event>.v<N>.json or <context>.<Event>.v<N>.<case>.json")?;
-    let again = catalogue::reread(kind, version, &golden)
+    let again = event_registry::reread(kind, version, &golden)
         .map_err(|error| format!("can no longer be read: {error}; write an upcaster"))?;
     match current {
         Some(current) if *current != golden || again != golden => {
@@ -158,7 +158,7 @@ fn golden_files(folder: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 fn samples() -> Result<Vec<Sample>> {
-    catalogue::samples().map_err(|error| anyhow::anyhow!("an event cannot be written: {error}"))
+    event_registry::samples().map_err(|error| anyhow::anyhow!("an event cannot be written: {error}"))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -4,6 +4,7 @@
 //! a running system does not notice it.
 
 mod database;
+mod keys;
 mod machine;
 mod network;
 mod storage;
@@ -12,7 +13,7 @@ use std::{io::Write, process::ExitCode};
 
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::{config::Config, output::Answer};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,6 +101,7 @@ pub async fn examine(config: &Config) -> Report {
     let (listening, health) = network::address(config.http.address).await;
     checks.push(listening);
     checks.extend(database::all(config, health.as_ref()).await);
+    checks.push(keys::keys(config).await);
     let verdict = checks
         .iter()
         .map(|check| check.verdict)
@@ -119,7 +121,7 @@ pub async fn examine(config: &Config) -> Report {
 /// When standard output is gone.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let report = examine(config).await;
-    let mut out = std::io::stdout().lock();
+    let mut out = Answer;
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {

@@ -44,7 +44,7 @@ pub enum Passed {
     Erasure,
     /// While a job is worked on.
     Job,
-    /// While a job is worked on that lasts longer than the pause between two heart-beats.
+    /// While a job is worked on that lasts longer than the pause between two heartbeats.
     LongJob,
     /// In the process that trains.
     Training,

@@ -8,7 +8,9 @@ pub mod demo;
 pub mod doctor;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
+pub mod output;
 pub mod postgres;
 pub mod system;
 pub mod telemetry;
+pub mod tls;
 pub mod verify;

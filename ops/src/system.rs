@@ -1,12 +1,17 @@
 //! The composition root: everything that one process of Anneal is made of, started and stopped in order.
 
+mod application;
 mod eraser;
+mod http;
 mod import;
 mod integrity;
+pub mod keys;
 mod log;
 mod sealing;
 mod setup;
+mod storage;
 mod worker;
+mod write_side;
 
 use std::{
     net::SocketAddr,
@@ -17,43 +22,23 @@ use std::{
 
 use anyhow::Context;
 use api::{
-    app::{App, AppParts, AppSettings, OutboxMailer},
-    auth::{
-        keys::{Pepper, SigningKeys},
-        password::{HashingLane, HashingSettings},
-        secret::Secret,
-        token::AccessTokens,
-    },
-    graphql::executor::SchemaExecutor,
-    http::{
-        door::{Door, DoorOptions},
-        router,
-        routes::{Probe, Routes},
-        server::{LayerOptions, ServerOptions, Shutdown, bind, serve, with_common_layers},
-    },
-    ingest::IngestLimits,
-    rate::{Lockout, LockoutSettings, Quota, RateLimiter},
+    app::App,
+    http::server::{Shutdown, bind},
 };
 use domain::{
     clock::{Clock, SystemClock},
-    event_store::EventStore,
-    execute::Ports,
     id::{Ids, SystemIds},
 };
-use event_store::postgres::{LogIntegrity, app_pool};
-use objects::Objects;
-use projections::{access::directory::Directory, feed::FeedHub};
+use event_store::postgres::LogIntegrity;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::Config,
-    postgres::{Cluster, DataFolder, Options},
-    telemetry,
-};
+use storage::{Home, open_home};
+use write_side::WriteSide;
 
-use import::FolderImporter;
-pub use integrity::{checkpoint_folder, evidence, key_file, own_verifier};
+use crate::{config::Config, telemetry};
+
+pub use integrity::{checkpoint_folder, evidence, key_file, log_key_fault, own_verifier};
 pub use log::{EventLog, only_in_postgres, open as open_log};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
@@ -63,8 +48,6 @@ pub use worker::TRAIN_COMMAND;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the database in the embedded cluster.
 pub(crate) const DATABASE: &str = "anneal";
-/// Connections for read models.
-const POOL: u32 = 12;
 /// How long the log may take to record what waits at the end.
 const CLOSE: Duration = Duration::from_secs(10);
 /// How often the running parts are looked after.
@@ -72,9 +55,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Registrations, logins and refreshes per address and minute (RL-3).
 const ATTEMPTS_PER_MINUTE: u32 = 100;
 
-/// What a start may be given besides the configuration.
+/// The environment of a start, besides the configuration.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
@@ -85,7 +68,7 @@ pub struct Surroundings {
     pub attempts_per_minute: u32,
 }
 
-impl Surroundings {
+impl Environment {
     /// Those of the machine.
     ///
     /// # Errors
@@ -98,14 +81,6 @@ impl Surroundings {
             attempts_per_minute: ATTEMPTS_PER_MINUTE,
         })
     }
-}
-
-/// What keeps the data folder ours.
-enum Home {
-    /// With a database of our own.
-    Embedded(Arc<Cluster>),
-    /// With a database elsewhere.
-    Elsewhere(#[expect(dead_code, reason = "held for its lock")] DataFolder),
 }
 
 /// A running system.
@@ -131,182 +106,40 @@ pub struct System {
     workers: Vec<workers::WorkerHandle>,
 }
 
-async fn open_home(config: &Config) -> anyhow::Result<(Home, String)> {
-    let folder = config.general.data_dir.clone();
-    if let Some(url) = &config.database.url.0 {
-        let home = tokio::task::spawn_blocking(move || DataFolder::open(&folder)).await??;
-        return Ok((Home::Elsewhere(home), url.clone()));
-    }
-    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&folder, &Options::default())).await??;
-    fail::fail_point!("setup.cluster_started");
-    let url = cluster.create_database(DATABASE).await?;
-    fail::fail_point!("setup.database_created");
-    Ok((Home::Embedded(Arc::new(cluster)), url))
-}
-
-fn objects(config: &Config, ids: Arc<dyn Ids>) -> anyhow::Result<Objects> {
-    let folder = config
-        .objects
-        .url
-        .0
-        .clone()
-        .unwrap_or_else(|| config.general.data_dir.join("objects"));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let folder =
-        std::fs::canonicalize(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
-    let url = url::Url::from_file_path(&folder)
-        .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
-    Ok(Objects::open(url.as_str(), ids)?)
-}
-
-fn ingest_limits(config: &Config) -> IngestLimits {
-    let mut limits = IngestLimits {
-        expanded_bytes: config.uploads.max_bytes,
-        compressed_bytes: config.uploads.max_bytes,
-        expansion: config.uploads.max_ratio,
-        ..IngestLimits::default()
-    };
-    limits.lines.line_bytes = usize::try_from(config.uploads.max_line_bytes).unwrap_or(usize::MAX);
-    limits
-}
-
 impl System {
     /// Starts everything, in the order in which things need each other. Idempotent on the data folder: the
     /// second start finds what the first left.
     ///
     /// # Errors
     /// The first thing that cannot be had, with what to do; what was started is stopped again.
-    pub async fn start(config: &Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, environment: Environment) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
-        let data_dir = config.general.data_dir.clone();
         // What a start can be refused for without touching anything comes first.
-        let found = worker::find(config, &surroundings).await?;
+        let found = worker::find(config, &environment).await?;
         let (home, url) = open_home(config).await?;
         // Listening comes early: a port in use is found before anything is changed.
         let listener = bind(config.http.address).await?;
-        let bound = listener.local_addr()?;
-        fail::fail_point!("setup.before_migration");
-        projections::database::migrate(&url).await?;
-        fail::fail_point!("setup.migrated");
-        let events = config.events.url.0.clone().unwrap_or_else(|| url.clone());
-        let store = log::open(&events, &url, surroundings.clock.clone()).await?;
-        let integrity = integrity::start(config, &events, surroundings.clock.clone()).await?;
-        let pool = app_pool(&url, POOL).await?;
-        let shutdown = Shutdown::default();
-        let background = CancellationToken::new();
+        let address = listener.local_addr()?;
+        let write_side = WriteSide::open(config, &environment, &url).await?;
+        let (shutdown, background) = (Shutdown::default(), CancellationToken::new());
         // A start that fails from here on tells what runs already.
         let abandoned = background.clone().drop_guard();
         let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
-        let clock = surroundings.clock.clone();
-        let (sealed, person_keys) = sealing::sealed(store.clone(), pool.clone(), &data_dir, clock).await?;
-        let port: Arc<dyn EventStore> = Arc::new(sealed);
-        let ports = Ports::new(port.clone(), surroundings.clock.clone(), surroundings.ids.clone());
-        fail::fail_point!("setup.before_roles");
-        setup::seed_roles(&ports).await?;
-        fail::fail_point!("setup.roles_recorded");
-        let directory = Directory::start(port.clone(), background.clone()).await?;
-        let (progress, projections) =
-            projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
-        let feed = FeedHub::start(port, background.clone());
-        let objects = objects(config, surroundings.ids.clone())?;
-        objects
-            .sweep_staging(surroundings.clock.now())
-            .await
-            .context("cannot clean up the object store")?;
-        let keys = Arc::new(SigningKeys::open(data_dir.join("keys"))?);
-        let pepper = Pepper::open(&data_dir.join("keys").join("pepper.key"))?;
-        let hashing = HashingSettings {
-            memory_kib: config.auth.argon2_memory_kib,
-            iterations: config.auth.argon2_iterations,
-            lanes: usize::try_from(config.auth.lanes)?,
-        };
-        let parts = AppParts {
-            directory: directory.clone(),
-            progress,
-            pool: pool.clone(),
-            feed: feed.clone(),
-            objects: objects.clone(),
-            tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
-            keys,
-            lane: HashingLane::new(hashing, &Secret::new(pepper.claim("key", "password hashes")))?,
-            pepper,
-            importer: Arc::new(FolderImporter::new(
-                config.models.folder.0.clone(),
-                objects.clone(),
-            )),
-            lockout: Lockout::new(LockoutSettings::default()),
-            attempts: RateLimiter::new(Quota::new(
-                surroundings.attempts_per_minute,
-                Duration::from_secs(60),
-            )),
-            mailer: Arc::new(OutboxMailer::new(outbox(&data_dir), surroundings.ids.clone())),
-            settings: AppSettings {
-                version: VERSION,
-                access_token_life: Duration::from_secs(u64::from(config.auth.access_token_minutes) * 60),
-                session_life: Duration::from_secs(u64::from(config.auth.refresh_token_days) * 86_400),
-                self_registration: config.auth.self_registration,
-                setup_token: setup::token(&data_dir, directory.is_set_up())?,
-                introspection: config.http.introspection,
-                uploads: ingest_limits(config),
-                job_attempts: config.worker.max_attempts,
-                longest_run_seconds: Some(config.worker.max_run_minutes)
-                    .filter(|minutes| *minutes > 0)
-                    .map(|minutes| minutes.saturating_mul(60)),
-            },
-            ports: ports.clone(),
-            integrity: integrity.clone(),
-        };
-        fail::fail_point!("setup.token_written");
-        let app = App::from(parts);
-        let eraser = eraser::start(app.clone(), person_keys, background.clone());
+        let (app, projections) = application::start(config, &environment, &write_side, &background).await?;
+        let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
         let working = CancellationToken::new();
-        let workers = worker::start(config, &surroundings, found, &app, &working).await?;
-        let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
-        let probe = Probe {
-            started_at: surroundings.clock.now(),
-            workers: Arc::new(move || names.clone()),
-        };
-        let metrics_text: Option<api::http::routes::MetricsText> = config.metrics.enabled.then(|| {
-            let text: api::http::routes::MetricsText = Arc::new(move || metrics.render());
-            text
-        });
-        let options = DoorOptions {
-            allowed_origins: config.http.allowed_origins.0.clone(),
-            ..DoorOptions::default()
-        };
-        let door = Door::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
-        let origins = config
-            .http
-            .allowed_origins
-            .0
-            .iter()
-            .map(|origin| origin.parse())
-            .collect::<Result<_, _>>();
-        let layers = LayerOptions {
-            ids: surroundings.ids.clone(),
-            cors_origins: origins.context("http.allowed_origins is not fit for a header")?,
-            strict_transport: false,
-            compression: true,
-        };
-        let routes = Routes::new(app.clone(), probe, metrics_text);
-        let router = with_common_layers(router(routes, door), layers);
-        let ending = shutdown.clone();
-        let server = tokio::spawn(async move {
-            serve(listener, router, ServerOptions::default(), &ending)
-                .await
-                .map(|drained| {
-                    tracing::info!(?drained, "requests have ended");
-                })
-        });
+        let workers = worker::start(config, &environment, found, &app, &working).await?;
+        let names = workers.iter().map(|worker| worker.name.clone()).collect();
+        let server = http::start(config, &environment, &app, names, metrics, listener, &shutdown)?;
         abandoned.disarm();
         Ok(Self {
-            address: bound,
-            data_dir,
+            address,
+            data_dir: config.general.data_dir.clone(),
             app,
             database_url: url,
             home,
-            store,
-            integrity,
+            store: write_side.store,
+            integrity: write_side.integrity,
             shutdown,
             background,
             server,

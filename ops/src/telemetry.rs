@@ -1,21 +1,28 @@
 //! Logs and numbers of the process.
 //!
 //! One rule: set up once, by the binary; everything else only uses `tracing` and `metrics`. Logs go to
-//! standard error, because standard output belongs to the answer of a command.
+//! standard error, because standard output belongs to the answer of a command. Values are shown on one line, with
+//! what steers a terminal escaped: they hold texts of users, models and servers.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::text::on_one_line;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::{
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt as _,
+    fmt::{FormatFields, format::debug_fn},
+};
 
 use crate::config::{Log, LogFormat};
+use crate::output::Complaint;
 
 pub use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -48,16 +55,37 @@ pub fn init_log(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&log.level.0)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        // It would tell so on the same standard error, and panic where that is closed.
+        .log_internal_errors(false);
     let done = match log.format {
-        LogFormat::Human => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Human => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .fmt_fields(fields())
+            .with_writer(std::io::stderr)
+            .try_init(),
         LogFormat::Json => builder
+            .with_writer(|| Complaint)
             .json()
             .flatten_event(true)
             .with_span_list(false)
             .try_init(),
     };
     done.map_err(|error| TelemetryError::Log(error.to_string()))
+}
+
+/// How the fields of an event stand in the log for people: the message, then `name=value`.
+fn fields() -> impl for<'writer> FormatFields<'writer> {
+    debug_fn(|writer, field, value| {
+        let value = format!("{value:?}");
+        let value = on_one_line(&value);
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            // Where a record of another logging library came from stands in front already.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
+        }
+    })
+    .delimited(" ")
 }
 
 /// Starts recording numbers, or returns the handle of the first call: idempotent. Its `render` is what
@@ -100,13 +128,58 @@ pub fn start_upkeep(handle: PrometheusHandle, every: Duration, stop: Cancellatio
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
 
     use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
-    use super::{metrics, start_upkeep};
+    use super::{fields, metrics, start_upkeep};
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// FR14: in messages, in fields by either format, and in spans; and nobody can forge a line.
+    #[test]
+    fn the_log_for_people_cannot_be_steered() {
+        let (paper, hostile) = (Paper::default(), "\u{1b}[2Jx\ny\u{202e}\r");
+        let writer = paper.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .fmt_fields(fields())
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            let _span = tracing::info_span!("request", path = %hostile).entered();
+            tracing::info!(name = %hostile, quoted = ?hostile, number = 3, "hello {hostile}");
+        });
+        let bytes = paper.0.lock().expect("nobody panicked").clone();
+        let said = String::from_utf8(bytes).expect("text");
+        assert_eq!(said.matches('\n').count(), 1, "{said:?}");
+        let letters = said.trim_end().chars();
+        assert!(!letters.into_iter().any(domain::text::steers), "{said:?}");
+        let shown = "\\u001b[2Jx\\ny\\u202e\\r";
+        assert!(said.contains(&format!("hello {shown} name={shown} ")), "{said}");
+        assert!(
+            said.contains("number=3") && said.contains(&format!("path={shown}")),
+            "{said}"
+        );
+    }
 
     #[test]
     fn durations_are_histograms_and_setting_up_twice_is_fine() {

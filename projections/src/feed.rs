@@ -1,9 +1,9 @@
-//! Live feeds: one reader of the log per process, any number of followers.
+//! Live feeds: one reader of the log per process, any number of subscriptions.
 //!
-//! The hub keeps nothing: a follower first reads what is recorded, then listens; when it was too slow to
-//! listen, it reads again from where it was. So nothing is missed and memory stays bounded.
+//! The hub buffers nothing: a subscription first reads recorded events, then listens; if it lags, it reads the log
+//! again from its position. So nothing is missed and memory stays bounded.
 //!
-//! One rule: a position that is given to anybody is [`Follower::position`], or that of an event. The head of the log
+//! One rule: a position that is given to anybody is [`FeedSubscription::position`], or that of an event. The head of the log
 //! is no place to go on from.
 
 use std::{
@@ -19,7 +19,7 @@ use domain::event_store::{EventStore, Filter, Position, RecordedEvent, StoreErro
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Events that a follower may lag behind before it has to read the log again.
+/// Events that a subscription may lag behind before it has to read the log again.
 const BUFFER: usize = 1_024;
 /// Events read at once while catching up.
 const PAGE: usize = 500;
@@ -74,8 +74,8 @@ impl FeedHub {
 
     /// Follows the events of `filter` from after `after`.
     #[must_use]
-    pub fn follow(&self, after: Position, filter: Filter) -> Follower {
-        Follower {
+    pub fn follow(&self, after: Position, filter: Filter) -> FeedSubscription {
+        FeedSubscription {
             live: self.live.subscribe(),
             told: self.told.clone(),
             store: self.store.clone(),
@@ -94,8 +94,8 @@ impl FeedHub {
     }
 }
 
-/// One reader of a feed.
-pub struct Follower {
+/// A subscription to a feed.
+pub struct FeedSubscription {
     store: Arc<dyn EventStore>,
     live: broadcast::Receiver<Arc<RecordedEvent>>,
     told: Arc<AtomicU64>,
@@ -107,7 +107,7 @@ pub struct Follower {
     waiting: VecDeque<Arc<RecordedEvent>>,
 }
 
-impl Follower {
+impl FeedSubscription {
     /// The last position that this feed has handed out or passed over: every event of the feed up to here was
     /// returned by [`next`](Self::next), so following from here misses nothing. Never the head of the log, which
     /// runs ahead of what has arrived here.

@@ -1,76 +1,26 @@
-//! Time travel (AU-4): what read models held at any earlier position of the log.
+//! Time travel (AU-4): read models as of any earlier log position.
 //!
-//! One rule: a question about the past is the question about the present, asked of other rows. A read model
-//! that declares [`ReadModel::HISTORY`] keeps a version of a row for every event that changed it, in tables
-//! beside its own (`create_history` in the migrations); [`Moment::of`] names what to select from.
+//! One rule: a query of the past is the query of the present over other rows. A read model that declares
+//! [`ReadModel::HISTORY`] keeps a version of a row for every event that changed it, in tables beside its own
+//! (`create_history` in the migrations); [`AsOf::of`] names what to select from.
 
-mod journal;
-mod moment;
+mod as_of;
 
-pub(crate) use journal::Journal;
-pub use moment::{AsOfError, Asked, Instant, resolve};
+pub use crate::read_model::{History, HotColumns};
+pub use as_of::{AsOfError, AsOfRequest, LogInstant, resolve};
 
 use domain::event_store::Position;
 
 use sqlx::AssertSqlSafe;
 
 use crate::{
+    position::stored,
     read_model::{Query, ReadModel},
-    runner::stored,
 };
 
-/// What a read model keeps of its past.
-#[derive(Clone, Copy, Debug)]
-pub struct History {
-    /// The first [`ReadModel::VERSION`] that keeps it. Tables that an earlier build folded know no past
-    /// until they are folded anew.
-    pub since: i32,
-    /// The table of versions.
-    pub table: &'static str,
-    /// What is kept apart.
-    pub dense: Option<Dense>,
-}
-
-/// Columns that change far more often than the others, say with each report of a job's progress. Their
-/// versions are kept apart, so that a change of one of them does not store the whole row again. The past can
-/// be *searched* by the other columns only.
-#[derive(Clone, Copy, Debug)]
-pub struct Dense {
-    /// The table of their versions.
-    pub table: &'static str,
-    /// Their names.
-    pub columns: &'static [&'static str],
-}
-
-impl History {
-    /// In this table, from that version of the fold on.
-    #[must_use]
-    pub const fn since(version: i32, table: &'static str) -> Self {
-        Self {
-            since: version,
-            table,
-            dense: None,
-        }
-    }
-
-    /// With these columns kept apart.
-    #[must_use]
-    pub const fn dense(self, table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self {
-            dense: Some(Dense { table, columns }),
-            ..self
-        }
-    }
-
-    /// The tables that hold the past.
-    pub fn tables(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.table).chain(self.dense.map(|dense| dense.table))
-    }
-}
-
-/// When a question is about.
+/// The log position that a query reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum AsOf {
     /// The present: what the read models hold.
     #[default]
     Now,
@@ -79,9 +29,9 @@ pub enum Moment {
     AsOf(Position),
 }
 
-impl Moment {
-    /// What to select the rows of `M` from, at this moment: stands between `from` and an alias. One row per
-    /// key, with all columns of the table.
+impl AsOf {
+    /// The SQL to select the rows of `M` from: goes between `from` and an alias. One row per key, with all columns of
+    /// the table.
     #[must_use]
     pub fn of<M: ReadModel>(self) -> String {
         const { assert!(M::HISTORY.is_some(), "this read model declares no HISTORY") };
@@ -91,13 +41,13 @@ impl Moment {
         }
     }
 
-    /// A statement that asks about this moment.
+    /// A query as of this position.
     pub(crate) fn query<'q>(self, statement: String) -> Query<'q> {
         // The past has its position in the text: nothing that a connection should remember.
         sqlx::query(AssertSqlSafe(statement)).persistent(self == Self::Now)
     }
 
-    /// The position, for a moment of the past.
+    /// The position, if in the past.
     #[must_use]
     pub fn position(self) -> Option<Position> {
         match self {
@@ -110,7 +60,7 @@ impl Moment {
 fn past(history: History, key: &str, at: i64) -> String {
     let versions = history.table;
     let valid = format!("h.valid_from <= {at} and (h.valid_to is null or h.valid_to > {at})");
-    let Some(Dense { table, columns }) = history.dense else {
+    let Some(HotColumns { table, columns }) = history.hot else {
         return format!("(select h.* from {versions} h where {valid})");
     };
     let columns: Vec<String> = columns.iter().map(|column| format!("d.{column}")).collect();

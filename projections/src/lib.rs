@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod lease;
 pub mod models;
 pub mod paging;
+mod position;
 pub mod projects;
 pub mod read_model;
 pub mod rebuild;

@@ -1,9 +1,9 @@
 //! This program again, as a child: for figures of several processes, and of a process that does one thing.
 //!
 //! The rule: a child says `ready` on its standard output, waits for a line on its standard input, does its turn
-//! and prints one line of JSON. It ends when that input is closed.
+//! and prints one line of JSON. It ends when that input is closed. A yardstick that is another program does the same.
 
-use std::{io::Write as _, process::Stdio, time::Duration};
+use std::{io::Write as _, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use tokio::{
 /// First argument of a child.
 pub(crate) const FLAG: &str = "--child";
 /// How long a child may take for anything that is asked of it.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A running child. It is killed when this is dropped.
 pub(crate) struct Child {
@@ -28,14 +28,19 @@ pub(crate) struct Child {
 impl Child {
     /// Starts one that does `task`.
     pub(crate) fn start(task: &[&str]) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg(FLAG)
-            .args(task)
+        let task: Vec<&str> = std::iter::once(FLAG).chain(task.iter().copied()).collect();
+        Self::of(&std::env::current_exe()?, &task)
+    }
+
+    /// Starts `program` with `arguments`.
+    pub(crate) fn of(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut process = Command::new(program)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("a child of this program")?;
+            .with_context(|| format!("{} cannot be started", program.display()))?;
         let asked = process.stdin.take().context("the child's input")?;
         let said = process.stdout.take().context("the child's output")?;
         Ok(Self {
@@ -54,7 +59,12 @@ impl Child {
 
     /// Has it take its turn.
     pub(crate) async fn go(&mut self) -> Result<()> {
-        self.asked.write_all(b"go\n").await?;
+        self.ask("go").await
+    }
+
+    /// Has it take the turn that `line` describes.
+    pub(crate) async fn ask(&mut self, line: &str) -> Result<()> {
+        self.asked.write_all(format!("{line}\n").as_bytes()).await?;
         Ok(self.asked.flush().await?)
     }
 
@@ -75,7 +85,7 @@ impl Child {
     /// Lets it end.
     pub(crate) async fn end(mut self) -> Result<()> {
         drop(self.asked);
-        let status = timeout(PATIENCE, self.process.wait())
+        let status = timeout(TIMEOUT, self.process.wait())
             .await
             .context("a child does not end")??;
         ensure!(status.success(), "a child ended with {status}");
@@ -83,7 +93,7 @@ impl Child {
     }
 
     async fn line(&mut self) -> Result<String> {
-        let line = timeout(PATIENCE, self.said.next_line())
+        let line = timeout(TIMEOUT, self.said.next_line())
             .await
             .context("a child says nothing")??;
         line.context("a child has ended; what it said of the reason stands above")

@@ -5,10 +5,10 @@
 use domain::{
     aggregate::{Aggregate, DecodeError, Event, decode},
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     event_store::RecordedEvent,
     execute::{Command, Context, Decision},
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 use projections::read_model::{ReadModel, Rows};
 use serde::{Deserialize, Serialize};
@@ -83,18 +83,18 @@ impl std::error::Error for NeverRefused {}
 impl Command for Count {
     type Refusal = NeverRefused;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Counter>(self.0);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::System
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<NeverRefused> {
-        let n = world.get::<Counter>(self.0).count;
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<NeverRefused> {
+        let n = loaded.get::<Counter>(self.0).count;
         let event = CounterEvent::Counted { n, text: text(n) };
-        Ok(Changes::record::<Counter>(self.0, &event))
+        Ok(NewEvents::record::<Counter>(self.0, &event))
     }
 }
 

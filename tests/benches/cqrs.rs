@@ -1,102 +1,74 @@
-//! Appends with `cqrs-es` on PostgreSQL, for comparison. Behind the feature of that name.
+//! Appends with `cqrs-es` on PostgreSQL, for comparison (`--cqrs-es`).
 //!
-//! The rule: only what the crate itself does to record one event, on its own table: a transaction with one insert,
-//! which a taken sequence number refuses. It keeps no order over the log and no hash chain.
+//! The rule: the crate and its own sqlx are built outside of the workspace (`tests/yardsticks/cqrs-es`) and run as a
+//! child, in turns with the other sides, on the same database and with the processor time of that child counted.
 
-use anyhow::{Context as _, Result};
-use cqrs_es::{
-    Aggregate, DomainEvent,
-    event_sink::EventSink,
-    persist::{PersistedEventRepository as _, SerializedEvent},
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
-use domain::event_store::StreamId;
-use postgres_es::PostgresEventRepository;
-use serde::{Deserialize, Serialize};
-use sqlx_of_postgres_es::{Pool, Postgres, postgres::PgPoolOptions};
 
-use crate::counter::{KIND, payload};
+use anyhow::{Context as _, Result, ensure};
+use tokio::sync::Mutex;
+
+use crate::{appends::Run, child::Child};
 
 /// What it is called in the figures.
 pub(crate) const NAME: &str = "cqrs_es";
-/// Its table, from `db/init.sql` of the crate.
-const TABLE: &str = "create table if not exists events (
-    aggregate_type text not null,
-    aggregate_id   text not null,
-    sequence       bigint check (sequence >= 0) not null,
-    event_type     text not null,
-    event_version  text not null,
-    payload        json not null,
-    metadata       json not null,
-    primary key (aggregate_type, aggregate_id, sequence))";
+/// The option that asks for it.
+pub(crate) const FLAG: &str = "--cqrs-es";
 
-/// Its event log.
-pub(crate) struct Log {
-    pool: Pool<Postgres>,
-    events: PostgresEventRepository,
+/// The package.
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("yardsticks/cqrs-es")
 }
+
+/// Builds it with optimisations. Nothing happens when it is up to date.
+pub(crate) fn build() -> Result<()> {
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--locked"])
+        .current_dir(package())
+        .env("CARGO_TARGET_DIR", package().join("target"))
+        // Of this benchmark, not of what is built: build scripts that look at it would run anew.
+        .env_remove("CARGO_MANIFEST_DIR")
+        .status()
+        .context("cargo is needed to build the yardstick")?;
+    ensure!(status.success(), "the yardstick cqrs-es does not build");
+    Ok(())
+}
+
+/// Its event log, held by a child.
+pub(crate) struct Log(Box<Mutex<Child>>);
 
 impl Log {
-    /// Connects, and makes the table.
+    /// Starts it on the database at `url`.
     pub(crate) async fn open(url: &str, connections: u32) -> Result<Self> {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .connect(url)
-            .await?;
-        sqlx_of_postgres_es::query(TABLE).execute(&pool).await?;
-        let events = PostgresEventRepository::new(pool.clone());
-        Ok(Self { pool, events })
+        let program = package().join("target/release/cqrs-es-yardstick");
+        let mut child = Child::of(&program, &[url, &connections.to_string()])?;
+        child.ready().await?;
+        Ok(Self(Box::new(Mutex::new(child))))
     }
 
-    /// Records the event with the number `n` of `stream`, counted from 0.
-    pub(crate) async fn append(&self, stream: StreamId, n: u64) -> Result<()> {
-        let event = SerializedEvent::new(
-            stream.key().to_owned(),
-            usize::try_from(n)? + 1,
-            Counter::TYPE.to_owned(),
-            KIND.to_owned(),
-            "1.0".to_owned(),
-            serde_json::from_str(&payload(n))?,
-            serde_json::json!({ "actor": "user:bench" }),
-        );
-        self.events
-            .persist::<Counter>(&[event], None)
-            .await
-            .context("cqrs-es")
+    /// Has `callers` callers append for `time`.
+    pub(crate) async fn turn(&self, callers: usize, time: Duration) -> Result<Run> {
+        let mut child = self.0.lock().await;
+        child.ask(&format!("{callers} {}", time.as_millis())).await?;
+        let said = child.turn().await?;
+        let nanoseconds = |value: &serde_json::Value| value.as_u64().map(Duration::from_nanos);
+        let latencies = said["latencies_ns"].as_array().context("latencies")?;
+        Ok(Run {
+            latencies: latencies
+                .iter()
+                .map(|one| nanoseconds(one).context("a latency"))
+                .collect::<Result<_>>()?,
+            took: nanoseconds(&said["took_ns"]).context("a time")?,
+            elsewhere: nanoseconds(&said["cpu_ns"]).context("processor time")?,
+        })
     }
 
-    /// Disconnects.
-    pub(crate) async fn close(self) {
-        self.pool.close().await;
+    /// Ends it.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.0.into_inner().end().await
     }
-}
-
-/// The crate wants to know an aggregate; nothing is asked of it.
-#[derive(Default, Serialize, Deserialize)]
-struct Counter;
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Counted;
-
-impl DomainEvent for Counted {
-    fn event_type(&self) -> String {
-        KIND.to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        "1.0".to_owned()
-    }
-}
-
-impl Aggregate for Counter {
-    const TYPE: &'static str = "counter";
-    type Command = ();
-    type Event = Counted;
-    type Error = std::convert::Infallible;
-    type Services = ();
-
-    async fn handle(&mut self, (): (), (): &(), _: &EventSink<Self>) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn apply(&mut self, _: Counted) {}
 }

@@ -36,7 +36,7 @@ use crate::{
 /// Callers of the appends with and without a signer.
 const CALLERS: usize = 64;
 /// How long signing the whole log may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// Links that are hashed for the cost of the chain.
 const LINKS: u32 = 200_000;
 
@@ -101,7 +101,7 @@ async fn signer(url: &str, folder: &std::path::Path) -> Result<Arc<LogIntegrity>
 /// Signs everything; how far that came.
 async fn sign(url: &str, folder: &std::path::Path) -> Result<u64> {
     let integrity = signer(url, folder).await?;
-    integrity.close(PATIENCE).await;
+    integrity.close(TIMEOUT).await;
     match integrity.state() {
         SigningState::Signed(position) => Ok(position),
         other => anyhow::bail!("the signer ended as {other:?}"),
@@ -119,9 +119,9 @@ async fn appends(scale: Scale) -> Result<(Vec<f64>, Vec<f64>)> {
         without.push(Load::from(appender.turn(CALLERS, scale.turn).await?).rate());
         let signing = signer(&url, folder.path()).await?;
         with.push(Load::from(appender.turn(CALLERS, scale.turn).await?).rate());
-        signing.close(PATIENCE).await;
+        signing.close(TIMEOUT).await;
     }
-    appender.close().await;
+    appender.close().await?;
     Ok((without, with))
 }
 

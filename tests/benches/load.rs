@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::numbers::milliseconds;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that is sent again and again.
 pub(crate) struct Question {
@@ -74,7 +74,7 @@ pub(crate) fn clients(count: usize) -> Result<Vec<Client>> {
     let one = || {
         Client::builder()
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
             .context("a client")
     };

@@ -117,6 +117,5 @@ pub(crate) async fn child(side: &str, url: &str, callers: usize, time: Duration)
         }))
     })
     .await?;
-    appender.close().await;
-    Ok(())
+    appender.close().await
 }

@@ -29,7 +29,7 @@ use crate::{
 /// Rounds at most: the runner folds everything in each.
 const ROUNDS: usize = 2;
 /// How long a catch-up may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// Connections of the runner.
 const CONNECTIONS: u32 = 4;
 /// Events that the naive side is given at a time.
@@ -90,7 +90,7 @@ async fn catch_up(store: &Arc<PostgresEventStore>, pool: &PgPool, log: &seed::Se
         || vec![Box::new(Table::<Counters>::default()) as Box<dyn Projector>],
         stop.clone(),
     );
-    progress.reach(Position(log.events), PATIENCE).await?;
+    progress.wait_for_position(Position(log.events), TIMEOUT).await?;
     let took = begun.elapsed();
     stop.cancel();
     running.await?;

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use domain::{clock::SystemClock, event_store::Position};
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
-use projections::rebuild::{Rebuild, Wish};
+use projections::rebuild::{Rebuild, RebuildOptions};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -87,13 +87,13 @@ pub(crate) async fn child(url: &str) -> Result<Value> {
     let begun = Instant::now();
     let rebuild = Rebuild::begin(store.clone(), pool.clone(), LEASE).await?;
     let rebuild = rebuild.context("somebody else rebuilds")?;
-    let wish = Wish {
+    let options = RebuildOptions {
         compare: false,
         swap: true,
         discard: false,
     };
     let projectors: Vec<_> = projections::all().into_iter().map(Arc::from).collect();
-    let outcomes = rebuild.run(projectors, wish, &|_| ()).await?;
+    let outcomes = rebuild.run(projectors, options, &|_| ()).await?;
     rebuild.end().await?;
     let took = begun.elapsed();
     let folded = outcomes.iter().map(|outcome| outcome.position).min();

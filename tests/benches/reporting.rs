@@ -1,4 +1,4 @@
-//! What telling about a training costs beside the training (JB-5: at most 1 %).
+//! What telling about a training costs beside the training (JB-5: at most 1 %, which `goals` holds it to).
 //!
 //! The whole system runs as users run it, with a training of a real size and people who watch it. Processor time of the server and of its
 //! PostgreSQL, less what they use when nobody trains, stands beside that of the training process in the same seconds.
@@ -19,7 +19,7 @@ use crate::{
 /// How long is looked.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long the training may take to be under way.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many watch the training.
 const VIEWERS: usize = 2;
 /// The verb of the process that trains.
@@ -125,7 +125,8 @@ fn now(server: u32) -> Result<Used> {
     Ok(used)
 }
 
-fn trains(process: &Process) -> bool {
+/// Whether `process` is one that trains.
+pub(crate) fn trains(process: &Process) -> bool {
     std::fs::read(process.folder().join("cmdline")).is_ok_and(|line| {
         line.split(|byte| *byte == 0)
             .any(|word| word == TRAINS.as_bytes())
@@ -143,7 +144,7 @@ fn seconds(process: u32) -> Result<f64> {
 }
 
 /// Starts a training that does not end while we look; returns when it is under way.
-async fn train(client: &Client) -> Result<String> {
+pub(crate) async fn train(client: &Client) -> Result<String> {
     let (dataset, experiment) = (client.dataset("Text").await, client.experiment().await);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/demo/corpus.txt");
     let text = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
@@ -161,7 +162,7 @@ async fn train(client: &Client) -> Result<String> {
         .to_owned();
     let began = Instant::now();
     while step(client, &job).await? < 3 {
-        ensure!(began.elapsed() < PATIENCE, "the training does not begin");
+        ensure!(began.elapsed() < TIMEOUT, "the training does not begin");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(job)

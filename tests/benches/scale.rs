@@ -13,6 +13,8 @@ pub(crate) struct Scale {
     pub(crate) turn: Duration,
     /// Turns of each side.
     pub(crate) rounds: usize,
+    /// Whether the figures are held to their goals.
+    pub(crate) judged: bool,
 }
 
 impl Scale {
@@ -23,12 +25,14 @@ impl Scale {
                 events: 20_000,
                 turn: Duration::from_millis(300),
                 rounds: 1,
+                judged: false,
             }
         } else {
             Self {
                 events: 1_000_000,
                 turn: Duration::from_millis(1_300),
                 rounds: 3,
+                judged: true,
             }
         }
     }

@@ -34,7 +34,7 @@ const FOLDERS: usize = 3;
 /// Later starts in each.
 const LATER: usize = 2;
 /// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks whether it is ready.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long memory is left to settle before it is read.
@@ -87,7 +87,7 @@ struct Starts {
 
 impl Starts {
     async fn measure(&mut self, folder: &Path) -> Result<Running> {
-        let running = tokio::time::timeout(PATIENCE, Running::start(folder))
+        let running = tokio::time::timeout(TIMEOUT, Running::start(folder))
             .await
             .context("it does not get ready")??;
         self.ready.push(running.took.as_secs_f64());
@@ -143,7 +143,7 @@ impl Running {
             .await?
             .trim_end_matches("/readyz")
             .to_owned();
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
         while !client
             .get(format!("{url}/readyz"))
             .send()
@@ -178,7 +178,7 @@ impl Running {
             while self.lines.next_line().await?.is_some() {}
             self.child.wait().await
         };
-        let status = tokio::time::timeout(PATIENCE, ending)
+        let status = tokio::time::timeout(TIMEOUT, ending)
             .await
             .context("it does not stop")??;
         ensure!(status.success(), "it ended with {status}");

@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 17] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -177,6 +177,26 @@ const TABLES: [Table; 15] = [
             ("ready s", "/ready_s"),
             ("slowest s", "/slowest_s"),
             ("PostgreSQL alone s", "/postgres_s"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/cancelling/rows",
+        "Stopping a training",
+        &[
+            ("mutation", "/what"),
+            ("answered ms", "/answered_ms"),
+            ("gone ms", "/gone_ms"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/refusals/rows",
+        "Refusing documents whose fragments multiply",
+        &[
+            ("document", "/what"),
+            ("refusing µs", "/refusing_us"),
+            ("parsing µs", "/parsing_us"),
             ("ratio", "/ratio"),
         ],
     ),

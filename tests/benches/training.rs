@@ -29,7 +29,7 @@ const STEPS: u32 = 40;
 /// Steps that do not count: caches fill.
 const WARM_UP: u32 = 5;
 /// How long a run may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What one run says of itself.
 struct Run {
@@ -49,7 +49,7 @@ pub(crate) async fn run() -> Result<Value> {
     let mut runs: BTreeMap<u32, Vec<Run>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for threads in [1, all] {
-            let run = tokio::time::timeout(PATIENCE, train(threads))
+            let run = tokio::time::timeout(TIMEOUT, train(threads))
                 .await
                 .context("the training takes too long")??;
             runs.entry(threads).or_default().push(run);

@@ -3,6 +3,10 @@
 //! One rule: what is forbidden is searched for in every source file and manifest of the workspace, so that
 //! new code cannot escape by being new.
 
+mod built;
+mod circles;
+mod sizes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -156,6 +160,63 @@ fn nothing_but_execute_appends_to_the_log() {
         );
     }
     assert!(searched > 100);
+}
+
+/// The only code that may be `unsafe`, and why. The file or folder is audited: each block states why it is sound.
+const UNSAFE: [(&str, &str); 3] = [
+    (
+        "workers/ml/src/raw/cuda.rs",
+        "functions of NVIDIA's libraries, loaded at run time",
+    ),
+    ("workers/ml/src/raw/gemm.rs", "the gemm crate takes raw pointers"),
+    (
+        "workers/ml/src/raw/prefetch.rs",
+        "the prefetch instruction takes an address",
+    ),
+];
+
+/// Where the lint against `unsafe` is lifted: at the declaration of the audited module.
+const LIFTS_THE_LINT: &str = "workers/ml/src/lib.rs";
+
+#[test]
+fn unsafe_code_stands_in_its_audited_module_only_and_each_block_says_why_it_is_sound() {
+    // Written apart, so that this file does not name what it looks for.
+    let keyword = ["un", "safe"].concat();
+    let (block, lint) = (format!("{keyword} {{"), format!("{keyword}_code"));
+    let mut found = BTreeSet::new();
+    for source in sources() {
+        let code = code(&source.text);
+        if names(&code, &keyword) {
+            assert!(
+                UNSAFE.iter().any(|(path, _)| *path == source.path),
+                "{} has {keyword} code",
+                source.path
+            );
+            found.insert(source.path.clone());
+        }
+        let lifts = ["allow", "expect", "warn"].map(|level| format!("{level}({lint}"));
+        let compact: String = code.split_whitespace().collect();
+        assert!(
+            source.path == LIFTS_THE_LINT || !lifts.iter().any(|lift| compact.contains(lift)),
+            "{} lifts the lint against {keyword} code",
+            source.path
+        );
+        let mut reason_given = false;
+        for line in source.text.lines().map(str::trim) {
+            if line.starts_with("//") {
+                reason_given |= line.starts_with("// SAFETY:");
+                continue;
+            }
+            assert!(
+                reason_given || !line.contains(&block),
+                "{}: no reason for `{line}`",
+                source.path
+            );
+            reason_given = false;
+        }
+    }
+    let expected: BTreeSet<String> = UNSAFE.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(found, expected, "the list names what is there");
 }
 
 #[test]
@@ -314,9 +375,9 @@ fn crate_paths(code: &str) -> BTreeSet<String> {
 
 #[test]
 fn paths_of_imports_are_found_in_every_form() {
-    let code = "use crate::{\n    access::{quota::Quota, role},\n    authz,\n    id::UserId,\n};\nuse crate::text::Label;\nlet x = crate::world::World::default();";
+    let code = "use crate::{\n    access::{quota::Quota, role},\n    authz,\n    id::UserId,\n};\nuse crate::text::Label;\nlet x = crate::decision::LoadedState::default();";
     let found: Vec<String> = crate_paths(code).into_iter().collect();
-    assert_eq!(found, ["access", "authz", "id", "text", "world"]);
+    assert_eq!(found, ["access", "authz", "decision", "id", "text"]);
 }
 
 /// Contexts can be understood one after another: none leads back to itself.
@@ -359,6 +420,60 @@ fn there_is_no_circle_between_the_contexts_of_the_domain() {
     }
 }
 
+/// Files of the kernel that still import a context. The list only shrinks.
+const STILL_IMPORT_A_CONTEXT: [&str; 3] = [
+    "domain/src/administrators.rs",
+    "domain/src/authz/parties.rs",
+    "domain/src/execute.rs",
+];
+
+/// The kernel is what every context stands on, so it can stand on none of them.
+#[test]
+fn the_kernel_of_the_domain_imports_no_context() {
+    let kernel = |source: &Source| match source.path.strip_prefix("domain/src/") {
+        Some(inside) => !inside.contains('/') || inside.starts_with("authz/"),
+        None => false,
+    };
+    let (mut searched, mut found) = (0, Vec::new());
+    for source in sources().iter().filter(|source| kernel(source)) {
+        searched += 1;
+        let used = crate_paths(&code(&source.text));
+        if CONTEXTS.iter().any(|context| used.contains(*context)) {
+            found.push(source.path.clone());
+        }
+    }
+    assert!(searched > 10, "the kernel was not found");
+    found.sort();
+    assert_eq!(
+        found, STILL_IMPORT_A_CONTEXT,
+        "the left imports a context; strike what does not any more"
+    );
+}
+
+/// An adapter of the event store can be taken away without the others noticing.
+#[test]
+fn adapters_of_the_event_store_do_not_import_each_other() {
+    let adapters = ["postgres", "kurrentdb", "memory"];
+    for adapter in adapters {
+        let folder = format!("domain/event-store/src/{adapter}/");
+        let files: Vec<Source> = sources()
+            .into_iter()
+            .filter(|source| source.path.starts_with(&folder))
+            .collect();
+        assert!(!files.is_empty(), "{folder} holds no source");
+        for source in files {
+            let used = crate_paths(&code(&source.text));
+            for other in adapters.iter().filter(|other| **other != adapter) {
+                assert!(
+                    !used.contains(*other),
+                    "{} imports the adapter {other}",
+                    source.path
+                );
+            }
+        }
+    }
+}
+
 /// All folders of the domain are contexts or known as shared.
 #[test]
 fn every_folder_of_the_domain_is_a_context() {
@@ -369,7 +484,7 @@ fn every_folder_of_the_domain_is_a_context() {
         .collect();
     let known: BTreeSet<String> = CONTEXTS
         .iter()
-        .chain(&["authz", "catalogue"])
+        .chain(&["authz", "event_registry"])
         .map(|name| (*name).to_owned())
         .collect();
     assert_eq!(folders, known);

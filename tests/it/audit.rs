@@ -34,13 +34,26 @@ async fn the_log_tells_the_story_with_actors_and_positions() {
         ]),
         "{kinds:?}"
     );
+    let position = |entry: &Value| {
+        entry["position"]
+            .as_str()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let positions: Vec<u64> = entries
         .iter()
-        .filter_map(|entry| entry["position"].as_str()?.parse().ok())
+        .map(|entry| position(entry).unwrap_or_else(|| panic!("{entry}")))
         .collect();
-    assert!(positions.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(positions.is_sorted_by(|one, next| one < next), "{positions:?}");
+    for entry in &entries {
+        assert_eq!(entry["actor"], mine["actor"], "{entry}");
+        assert_eq!(entry["outcome"], "SUCCESS", "{entry}");
+        assert!(
+            entry["at"].is_string() && entry["requestId"].is_string(),
+            "{entry}"
+        );
+    }
     let last = entries.last().expect("entries");
-    assert!(last["requestId"].is_string() && last["session"].is_string());
+    assert!(last["session"].is_string(), "{last}");
     app.stop().await;
 }
 

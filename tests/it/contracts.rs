@@ -1,9 +1,9 @@
-//! The contracts in `schema/` are what the program says, and old facts stay readable.
+//! The contracts in `schema/` match the program, and old events stay readable.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use anneal::contracts;
-use domain::catalogue;
+use domain::event_registry;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -44,12 +44,12 @@ fn every_golden_payload_is_read_by_this_build() {
             .expect("a version");
         let text = std::fs::read_to_string(&path).expect("readable");
         let payload = serde_json::from_str(&text).expect("JSON");
-        catalogue::reread(&kind, version.parse().expect("a number"), &payload)
+        event_registry::reread(&kind, version.parse().expect("a number"), &payload)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         read += 1;
     }
     assert!(
-        read >= catalogue::samples().expect("samples").len(),
+        read >= event_registry::samples().expect("samples").len(),
         "some payload is missing: {read}"
     );
 }
@@ -58,7 +58,7 @@ fn every_golden_payload_is_read_by_this_build() {
 /// tests are called `test.…` and never recorded.
 #[test]
 fn every_event_name_in_the_source_has_a_golden_payload() {
-    let known: BTreeSet<String> = catalogue::samples()
+    let known: BTreeSet<String> = event_registry::samples()
         .expect("samples")
         .into_iter()
         .map(|sample| sample.kind)

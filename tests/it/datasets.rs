@@ -1,7 +1,10 @@
 //! Datasets, from outside: upload, validation, download.
 
+use async_compression::tokio::write::GzipEncoder;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use tests::harness::TestApp;
+use tokio::io::AsyncWriteExt as _;
 
 const TEXT: &[u8] = b"A first paragraph.\n\nA second one.\n";
 
@@ -27,10 +30,16 @@ async fn an_upload_becomes_a_version_and_can_be_had_back() {
         "{first:?}"
     );
     let again = ada.upload(&dataset, "b.txt", TEXT.to_vec()).await;
-    assert_eq!(again.body["version"], json!(1));
+    assert_eq!(
+        (again.status, &again.body["version"]),
+        (201, &json!(1)),
+        "{again:?}"
+    );
     let seen = versions(&ada, &dataset).await;
     assert_eq!(seen["latestVersion"], json!(1));
     assert_eq!(seen["versions"][0]["samples"], json!("2"));
+    let address = hex::encode(sha2::Sha256::digest(TEXT));
+    assert_eq!(seen["versions"][0]["sha256"], json!(address));
     let content = format!("/api/datasets/{dataset}/versions/1/content");
     let whole = ada.send(ada.request(reqwest::Method::GET, &content)).await;
     assert_eq!(
@@ -130,9 +139,9 @@ async fn strangers_can_neither_read_nor_write() {
     app.stop().await;
 }
 
-/// A gzip bomb is refused early.
+/// What is larger than allowed is refused, also when it only becomes so when it is unpacked.
 #[tokio::test]
-async fn a_bomb_is_refused() {
+async fn a_large_file_and_a_gzip_bomb_are_refused() {
     let app = TestApp::start_with(tests::harness::TestOptions {
         settings: vec![("uploads.max_bytes", "1048576".to_owned())],
         ..tests::harness::TestOptions::default()
@@ -143,7 +152,15 @@ async fn a_bomb_is_refused() {
     let big = "a long line of text that repeats itself\n"
         .repeat(200_000)
         .into_bytes();
-    let refused = ada.upload(&dataset, "big.txt", big).await;
-    assert_eq!(refused.status, 413, "{refused:?}");
+    let mut packed = GzipEncoder::new(Vec::new());
+    packed.write_all(&big).await.expect("packed");
+    packed.shutdown().await.expect("packed");
+    let bomb = packed.into_inner();
+    assert!(bomb.len() < 1_048_576 / 10, "it looks harmless: {}", bomb.len());
+    for (name, bytes) in [("big.txt", big), ("bomb.txt.gz", bomb)] {
+        let refused = ada.upload(&dataset, name, bytes).await;
+        assert_eq!(refused.status, 413, "{name}: {refused:?}");
+    }
+    assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
     app.stop().await;
 }

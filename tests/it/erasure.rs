@@ -87,7 +87,9 @@ fn in_files(folder: &Path, word: &str) -> Vec<String> {
                 open.push(path);
                 continue;
             }
-            let bytes = std::fs::read(&path).unwrap_or_default().to_ascii_lowercase();
+            let bytes = std::fs::read(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+                .to_ascii_lowercase();
             let name = path.display().to_string().to_lowercase();
             if name.contains(word) || bytes.windows(word.len()).any(|part| part == word.as_bytes()) {
                 found.push(path.display().to_string());
@@ -110,14 +112,15 @@ async fn everything_whole(app: &TestApp) {
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
         evidence: event_store::postgres::Evidence::default(),
-        journal: None,
+        log_key: None,
+        acknowledgements: None,
     })
     .await
     .expect("verified");
     assert!(report.is_whole(), "{:?}", report.faults);
 }
 
-/// A person with a canary in every personal field, through every door. Answers with the id and a client.
+/// A person with a canary in every personal field, through every transport. Answers with the id and a client.
 async fn canary(app: &TestApp) -> (String, Client) {
     let anonymous = app.client();
     let agent = "canary-agent/1.0";

@@ -68,7 +68,9 @@ async fn memory() -> Stores {
     }
 }
 
-pub(crate) use kurrentdb::{kurrentdb_peer, kurrentdb_server};
+pub(crate) use kurrentdb::kurrentdb_peer;
+#[cfg(feature = "kurrentdb-server")]
+pub(crate) use kurrentdb::kurrentdb_server;
 
 async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore> {
     let options = address(&database.url).expect("the harness gives a URL");
@@ -79,8 +81,8 @@ async fn open(database: &Database, settings: Settings) -> Arc<PostgresEventStore
 
 /// The suite, once for the adapter whose stores the function of that name opens.
 macro_rules! contract {
-    ($adapter:ident $(, $left_out:literal)?) => {
-        promises!($adapter $($left_out)?:
+    ($adapter:ident) => {
+        promises!($adapter:
             revisions_start_at_zero_and_positions_ascend,
             a_wrong_expectation_is_a_conflict_that_records_nothing,
             one_of_many_racing_reservations_wins,
@@ -112,27 +114,14 @@ macro_rules! contract {
 
 macro_rules! promises {
     ($adapter:ident: $($promise:ident),+ $(,)?) => {
-        promises!($adapter []: $($promise),+);
-    };
-    ($adapter:ident $left_out:literal: $($promise:ident),+ $(,)?) => {
-        promises!($adapter [ignore = $left_out]: $($promise),+);
-    };
-    ($adapter:ident $left_out:tt: $($promise:ident),+) => {
         mod $adapter {
             $(
-                promise!($adapter $left_out $promise);
-            )+
-        }
-    };
-}
-
-macro_rules! promise {
-    ($adapter:ident [$($left_out:meta)?] $promise:ident) => {
-                $(#[$left_out])?
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
                     super::contract::$promise(&super::$adapter().await).await;
                 }
+            )+
+        }
     };
 }
 
@@ -140,7 +129,7 @@ contract!(postgres);
 contract!(sealed);
 contract!(memory);
 contract!(kurrentdb_peer);
-contract!(
-    kurrentdb_server,
-    "needs a KurrentDB of its own, see ops/runbooks/kurrentdb.md"
-);
+// A real server, which `cargo xtask peers kurrentdb` asks for. Without one these tests do not exist: there is none that
+// is listed and not run. No real server has been met yet (tests/PEERS.md).
+#[cfg(feature = "kurrentdb-server")]
+contract!(kurrentdb_server);

@@ -17,7 +17,8 @@ use domain::{
     datasets::dataset::Dataset,
     event_store::{EventStore, Filter, Position, RecordedEvent},
     identity::{
-        claim::Claim, login::LoginAttempts, organization::Organization, session::Session, user::User,
+        login::LoginAttempts, organization::Organization, reservation::Reservation, session::Session,
+        user::User,
     },
     jobs::{
         job::{Job, JobState},
@@ -97,7 +98,7 @@ fn folds() -> BTreeMap<&'static str, Fold> {
     BTreeMap::from([
         of::<Administrators>(),
         of::<Assignments>(),
-        of::<Claim>(),
+        of::<Reservation>(),
         of::<Dataset>(),
         of::<Denials>(),
         of::<Experiment>(),
@@ -169,7 +170,7 @@ async fn every_recorded_log_still_replays() {
         let (progress, runner) =
             projections::runner::start(port, pool.clone(), projections::all, stop.clone());
         let reached = progress
-            .reach(Position(tip.position), Duration::from_secs(30))
+            .wait_for_position(Position(tip.position), Duration::from_secs(30))
             .await;
         reached.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(
@@ -196,7 +197,7 @@ async fn the_first_builds_demo_reads_as_it_did() {
     let (progress, runner) =
         projections::runner::start(store.clone(), pool.clone(), projections::all, stop.clone());
     progress
-        .reach(Position(83), Duration::from_secs(30))
+        .wait_for_position(Position(83), Duration::from_secs(30))
         .await
         .expect("folded");
     let users: Vec<(String, String, bool)> =

@@ -2,7 +2,7 @@
 
 mod attacks;
 mod command_line;
-mod doors;
+mod endpoints;
 mod exports;
 mod signer;
 
@@ -25,16 +25,16 @@ use tests::harness::{Database, database};
 use crate::event_store::make::append;
 
 /// How long a test waits for the signer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A log of its own with a folder for key and checkpoints, without a running system.
-struct Ground {
+struct Fixture {
     database: Database,
     folder: tempfile::TempDir,
     store: Arc<PostgresEventStore>,
 }
 
-impl Ground {
+impl Fixture {
     async fn new() -> Self {
         let database = database().await;
         let options = address(&database.url).expect("a URL");
@@ -89,7 +89,7 @@ impl Ground {
         let head = self.store.known_head().0;
         reached(&integrity, head).await;
         let verifier = integrity.verifier().clone();
-        integrity.close(PATIENCE).await;
+        integrity.close(TIMEOUT).await;
         verifier
     }
 
@@ -149,9 +149,7 @@ async fn reached(integrity: &LogIntegrity, position: u64) {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .expect("signed in time");
+    tokio::time::timeout(TIMEOUT, wait).await.expect("signed in time");
 }
 
 /// Waits for the alarm and gives back what it says.
@@ -164,7 +162,7 @@ async fn alarm(integrity: &LogIntegrity) -> String {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
+    tokio::time::timeout(TIMEOUT, wait)
         .await
         .expect("an alarm in time")
 }

@@ -9,8 +9,9 @@ mod damage;
 mod disk_full;
 mod points;
 mod postgres;
+mod private_files;
 mod random;
-mod scene;
+mod scenario;
 mod server;
 mod start_up;
 
@@ -24,7 +25,7 @@ use nix::sys::signal::Signal;
 
 use self::{
     caller::Lost,
-    scene::{Scene, Size},
+    scenario::{Scenario, Size},
     server::{Server, assert_has_fail_points, last_words},
 };
 
@@ -50,18 +51,18 @@ fn armed(names: &BTreeSet<String>, spread: usize) -> String {
 }
 
 /// The points of `names` that no process has died at yet.
-fn left(scene: &Scene, names: &BTreeSet<String>) -> BTreeSet<String> {
-    names.difference(&scene.reached()).cloned().collect()
+fn left(scenario: &Scenario, names: &BTreeSet<String>) -> BTreeSet<String> {
+    names.difference(&scenario.reached()).cloned().collect()
 }
 
 /// Waits until the server has died as one of its points tells it to.
-async fn death(scene: &Scene, mut server: Server, what: &str) {
+async fn death(scenario: &Scenario, mut server: Server, what: &str) {
     let begun = Instant::now();
     while !server.is_gone() {
         assert!(
             begun.elapsed() < DEATH,
             "{what}: nothing died: {}",
-            last_words(&scene.data)
+            last_words(&scenario.data)
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -76,12 +77,12 @@ enum Work {
 }
 
 /// One piece of work.
-async fn piece(scene: &mut Scene, url: &str, work: Work) -> Result<(), Lost> {
+async fn piece(scenario: &mut Scenario, url: &str, work: Work) -> Result<(), Lost> {
     match work {
-        Work::Round => scene.round(url, None).await.map(drop),
-        Work::Erasure => scene.erasure(url).await,
-        Work::Job(size) => match scene.round(url, Some(size)).await? {
-            Some(job) => scene.until(url, &job, &["COMPLETED"]).await,
+        Work::Round => scenario.round(url, None).await.map(drop),
+        Work::Erasure => scenario.erasure(url).await,
+        Work::Job(size) => match scenario.round(url, Some(size)).await? {
+            Some(job) => scenario.until(url, &job, &["COMPLETED"]).await,
             None => Ok(()),
         },
     }
@@ -89,15 +90,15 @@ async fn piece(scene: &mut Scene, url: &str, work: Work) -> Result<(), Lost> {
 
 /// Works until the server has died as one of its points tells it to. An answer that does not come ends
 /// nothing: right after a start, a server may still be busy with what the last one left.
-async fn work_to_death(scene: &mut Scene, mut server: Server, work: Work, what: &str) {
+async fn work_to_death(scenario: &mut Scenario, mut server: Server, work: Work, what: &str) {
     let (begun, mut last) = (Instant::now(), None);
     while !server.is_gone() {
         assert!(
             begun.elapsed() < DEATH,
             "{what}: nothing died of {work:?}, {last:?}: {}",
-            last_words(&scene.data)
+            last_words(&scenario.data)
         );
-        if let Err(lost) = piece(scene, &server.url, work).await {
+        if let Err(lost) = piece(scenario, &server.url, work).await {
             last = Some(lost);
             tokio::time::sleep(PAUSE).await;
         }
@@ -105,30 +106,34 @@ async fn work_to_death(scene: &mut Scene, mut server: Server, work: Work, what: 
 }
 
 /// Starts servers and works on them until each of `points` has killed one.
-async fn die_of_all(scene: &mut Scene, points: &BTreeSet<String>, spread: usize, work: Work) {
+async fn die_of_all(scenario: &mut Scenario, points: &BTreeSet<String>, spread: usize, work: Work) {
     loop {
-        let open = left(scene, points);
+        let open = left(scenario, points);
         if open.is_empty() {
             return;
         }
-        if let Ok(server) = scene.start(&armed(&open, spread)) {
-            work_to_death(scene, server, work, &format!("{open:?}")).await;
+        if let Ok(server) = scenario.start(&armed(&open, spread)) {
+            work_to_death(scenario, server, work, &format!("{open:?}")).await;
         }
         assert!(
-            left(scene, points).len() < open.len(),
+            left(scenario, points).len() < open.len(),
             "{open:?}: {}",
-            last_words(&scene.data)
+            last_words(&scenario.data)
         );
     }
 }
 
 /// Works on a server that nothing kills until a round, and the start of a job if `size` says so, is through.
-async fn one_round(scene: &mut Scene, server: &Server, size: Option<Size>) -> Option<String> {
+async fn one_round(scenario: &mut Scenario, server: &Server, size: Option<Size>) -> Option<String> {
     let begun = Instant::now();
     loop {
-        match scene.round(&server.url, size).await {
+        match scenario.round(&server.url, size).await {
             Ok(job) => return job,
-            Err(lost) => assert!(begun.elapsed() < DEATH, "{lost:?}: {}", last_words(&scene.data)),
+            Err(lost) => assert!(
+                begun.elapsed() < DEATH,
+                "{lost:?}: {}",
+                last_words(&scenario.data)
+            ),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -138,18 +143,18 @@ async fn one_round(scene: &mut Scene, server: &Server, size: Option<Size>) -> Op
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn starts_and_stops_survive_a_kill_at_every_point() {
     assert_has_fail_points();
-    let mut scene = Scene::new();
+    let mut scenario = Scenario::new();
     let starts = names(&[Passed::FirstStart, Passed::Start]);
     loop {
-        let open = left(&scene, &starts);
-        match scene.start(&armed(&open, 1)) {
+        let open = left(&scenario, &starts);
+        match scenario.start(&armed(&open, 1)) {
             Err(_) => assert!(
-                left(&scene, &starts).len() < open.len(),
+                left(&scenario, &starts).len() < open.len(),
                 "{}",
-                last_words(&scene.data)
+                last_words(&scenario.data)
             ),
             // The projections lead a moment later than the system listens.
-            Ok(server) if !open.is_empty() => death(&scene, server, &format!("{open:?}")).await,
+            Ok(server) if !open.is_empty() => death(&scenario, server, &format!("{open:?}")).await,
             Ok(server) => {
                 server.kill();
                 break;
@@ -157,80 +162,80 @@ async fn starts_and_stops_survive_a_kill_at_every_point() {
         }
     }
     let stops = names(&[Passed::Stop]);
-    while !left(&scene, &stops).is_empty() {
-        let open = left(&scene, &stops);
-        let server = scene.start(&armed(&open, 1)).expect("it starts");
-        one_round(&mut scene, &server, None).await;
+    while !left(&scenario, &stops).is_empty() {
+        let open = left(&scenario, &stops);
+        let server = scenario.start(&armed(&open, 1)).expect("it starts");
+        one_round(&mut scenario, &server, None).await;
         server.signal(Signal::SIGINT);
-        death(&scene, server, &format!("{open:?}")).await;
+        death(&scenario, server, &format!("{open:?}")).await;
         assert!(
-            left(&scene, &stops).len() < open.len(),
+            left(&scenario, &stops).len() < open.len(),
             "{open:?}: {}",
-            last_words(&scene.data)
+            last_words(&scenario.data)
         );
     }
-    scene.settle().await;
+    scenario.settle().await;
 }
 
 /// Append, projections, uploads, signed checkpoints.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn use_survives_a_kill_at_every_point() {
     assert_has_fail_points();
-    let mut scene = Scene::new();
-    die_of_all(&mut scene, &names(&[Passed::Use]), 3, Work::Round).await;
-    scene.settle().await;
+    let mut scenario = Scenario::new();
+    die_of_all(&mut scenario, &names(&[Passed::Use]), 3, Work::Round).await;
+    scenario.settle().await;
 }
 
 /// AU-7: the key of a person, the rebuilt read models and the receipt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn erasures_survive_a_kill_at_every_point() {
     assert_has_fail_points();
-    let mut scene = Scene::new();
-    die_of_all(&mut scene, &names(&[Passed::Erasure]), 1, Work::Erasure).await;
-    scene.settle().await;
+    let mut scenario = Scenario::new();
+    die_of_all(&mut scenario, &names(&[Passed::Erasure]), 1, Work::Erasure).await;
+    scenario.settle().await;
 }
 
 /// Leases, jobs, checkpoints, results; the training process; and the reaper of workers that were lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_survive_a_kill_at_every_point() {
     assert_has_fail_points();
-    let mut scene = Scene::new();
+    let mut scenario = Scenario::new();
     let training = names(&[Passed::Training]);
-    let server = scene.start(&armed(&training, 1)).expect("it starts");
-    let job = one_round(&mut scene, &server, Some(Size::Short)).await;
-    scene
+    let server = scenario.start(&armed(&training, 1)).expect("it starts");
+    let job = one_round(&mut scenario, &server, Some(Size::Short)).await;
+    scenario
         .until(&server.url, &job.expect("a job"), &["COMPLETED"])
         .await
         .expect("the job outlives its processes");
     assert_eq!(
-        left(&scene, &training),
+        left(&scenario, &training),
         BTreeSet::new(),
         "{}",
-        last_words(&scene.data)
+        last_words(&scenario.data)
     );
     server.kill();
 
     let points = names(&[Passed::Job, Passed::LostWorker]);
-    die_of_all(&mut scene, &points, 1, Work::Job(Size::Short)).await;
+    die_of_all(&mut scenario, &points, 1, Work::Job(Size::Short)).await;
     let points = names(&[Passed::LongJob]);
-    die_of_all(&mut scene, &points, 1, Work::Job(Size::Long)).await;
+    die_of_all(&mut scenario, &points, 1, Work::Job(Size::Long)).await;
 
     let stop = names(&[Passed::StopDuringJob]);
-    let server = scene.start(&armed(&stop, 1)).expect("it starts");
-    let job = one_round(&mut scene, &server, Some(Size::Long)).await;
-    scene
+    let server = scenario.start(&armed(&stop, 1)).expect("it starts");
+    let job = one_round(&mut scenario, &server, Some(Size::Long)).await;
+    scenario
         .until(&server.url, &job.expect("a job"), &["RUNNING"])
         .await
         .expect("it runs");
     server.signal(Signal::SIGINT);
-    death(&scene, server, "job.before_interrupt").await;
+    death(&scenario, server, "job.before_interrupt").await;
     assert_eq!(
-        left(&scene, &stop),
+        left(&scenario, &stop),
         BTreeSet::new(),
         "{}",
-        last_words(&scene.data)
+        last_words(&scenario.data)
     );
-    scene.settle().await;
+    scenario.settle().await;
 }
 
 /// A few of the nightly's random kills, always the same ones.

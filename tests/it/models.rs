@@ -7,7 +7,7 @@ use domain::{
     id::UserId,
 };
 use serde_json::json;
-use tests::harness::{Answer, Client, Feed, TestApp, TestOptions, facts::record};
+use tests::harness::{Answer, Client, Feed, TestApp, TestOptions, events::record};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
 

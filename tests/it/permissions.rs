@@ -3,3 +3,4 @@
 mod matrix;
 mod operations;
 mod routes;
+pub(crate) mod specified;

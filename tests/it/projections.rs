@@ -2,7 +2,7 @@
 //! cannot be folded (AU-5).
 
 mod feeds;
-mod ground;
+mod fixture;
 mod histories;
 mod leading;
 mod rebuilding;

@@ -20,7 +20,7 @@ use sqlx::PgPool;
 use tests::harness::{Database, database};
 
 /// A log with a sealed store in front, and what is behind.
-struct Ground {
+struct Fixture {
     store: SealedEventStore,
     inner: Arc<PostgresEventStore>,
     keys: Arc<PersonKeys>,
@@ -34,7 +34,7 @@ async fn keys(pool: &PgPool, folder: &Path) -> Result<PersonKeys, KeysError> {
     PersonKeys::open(pool.clone(), &path, Arc::new(SystemClock)).await
 }
 
-async fn ground() -> Ground {
+async fn fixture() -> Fixture {
     let database = database().await;
     let options = address(&database.url).expect("a URL");
     let inner = PostgresEventStore::start(options, Settings::default(), Arc::new(SystemClock))
@@ -43,7 +43,7 @@ async fn ground() -> Ground {
     let pool = app_pool(&database.url, 4).await.expect("a pool");
     let folder = tempfile::tempdir().expect("a folder");
     let keys = Arc::new(keys(&pool, folder.path()).await.expect("keys"));
-    Ground {
+    Fixture {
         store: SealedEventStore::new(inner.clone(), keys.clone()),
         inner,
         keys,
@@ -96,7 +96,7 @@ fn person() -> UserId {
     UserId(SystemIds.next())
 }
 
-impl Ground {
+impl Fixture {
     async fn append(&self, append: Append) -> Appended {
         self.store.append(append).await.expect("appended")
     }
@@ -128,31 +128,31 @@ impl Ground {
 /// AU-7: nothing personal reaches the log in clear, and everything reads as it was written.
 #[tokio::test]
 async fn what_is_personal_is_sealed_in_the_log_and_open_above_the_port() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let ada = person();
     let agent = "Firefox \"canary\" sealed:1:usr_1:AAAA";
-    ground
+    fixture
         .append(append(
             ada,
             &[registered(ada, "canary")],
             from("anonymous", agent),
         ))
         .await;
-    let raw = ground.raw().await;
+    let raw = fixture.raw().await;
     assert!(!raw.contains("canary") && !raw.contains("192.0.2.77"), "{raw}");
     assert!(raw.contains(&format!("sealed:1:{ada}:")), "{raw}");
-    assert_eq!(ground.names(ada).await, ["canary"]);
-    let events = ground.all().await.expect("readable");
+    assert_eq!(fixture.names(ada).await, ["canary"]);
+    let events = fixture.all().await.expect("readable");
     assert_eq!(events[0].meta.user_agent.as_deref(), Some(agent));
     assert_eq!(events[0].meta.address.as_deref(), Some("192.0.2.77"));
-    let live = ground
+    let live = fixture
         .store
         .subscribe(Position::START, Filter::all())
         .next()
         .await
         .expect("a page");
     assert_eq!(live.events[0].meta.address.as_deref(), Some("192.0.2.77"));
-    ground
+    fixture
         .inner
         .verify()
         .await
@@ -162,13 +162,13 @@ async fn what_is_personal_is_sealed_in_the_log_and_open_above_the_port() {
 /// A retried append is the same append, byte for byte; with other content it is refused.
 #[tokio::test]
 async fn a_retry_is_recognised_under_the_seal() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let ada = person();
     let first = append(ada, &[registered(ada, "ada")], from("anonymous", "curl"));
-    let landed = ground.append(first.clone()).await;
+    let landed = fixture.append(first.clone()).await;
     // Another process: nothing cached.
-    let keys = keys(&ground.pool, ground.folder.path()).await.expect("keys");
-    let other = SealedEventStore::new(ground.inner.clone(), Arc::new(keys));
+    let keys = keys(&fixture.pool, fixture.folder.path()).await.expect("keys");
+    let other = SealedEventStore::new(fixture.inner.clone(), Arc::new(keys));
     assert_eq!(other.append(first.clone()).await.expect("known"), landed);
     let mut changed = append(ada, &[registered(ada, "eve")], from("anonymous", "curl"));
     changed.writes[0].events[0].id = first.writes[0].events[0].id;
@@ -181,10 +181,10 @@ async fn a_retry_is_recognised_under_the_seal() {
 /// AU-7: without its key, everything of one person reads as erased; others are untouched; the chain holds.
 #[tokio::test]
 async fn a_destroyed_key_erases_one_person_for_every_process() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let (ada, eve) = (person(), person());
     for (user, name) in [(ada, "ada"), (eve, "eve")] {
-        ground
+        fixture
             .append(append(
                 user,
                 &[registered(user, name)],
@@ -192,16 +192,16 @@ async fn a_destroyed_key_erases_one_person_for_every_process() {
             ))
             .await;
     }
-    let elsewhere = keys(&ground.pool, ground.folder.path()).await.expect("keys");
-    let elsewhere = SealedEventStore::new(ground.inner.clone(), Arc::new(elsewhere));
+    let elsewhere = keys(&fixture.pool, fixture.folder.path()).await.expect("keys");
+    let elsewhere = SealedEventStore::new(fixture.inner.clone(), Arc::new(elsewhere));
     let warm = elsewhere.load(&User::stream(ada), 0).await.expect("loaded");
     assert_eq!(warm[0].meta.user_agent.as_deref(), Some("ada"));
 
-    let destroyed = ground.keys.destroy(ada).await.expect("destroyed");
+    let destroyed = fixture.keys.destroy(ada).await.expect("destroyed");
     assert!(destroyed.key_id.is_some() && destroyed.made_at.is_some());
-    assert_eq!(ground.keys.destroy(ada).await.expect("again"), destroyed);
-    assert_eq!(ground.names(ada).await, ["[erased]"]);
-    assert_eq!(ground.names(eve).await, ["eve"]);
+    assert_eq!(fixture.keys.destroy(ada).await.expect("again"), destroyed);
+    assert_eq!(fixture.names(ada).await, ["[erased]"]);
+    assert_eq!(fixture.names(eve).await, ["eve"]);
     // What another process keeps is not opened, although it has the key in memory.
     let page = elsewhere
         .read_all(Position::START, &Filter::all(), 10)
@@ -220,12 +220,12 @@ async fn a_destroyed_key_erases_one_person_for_every_process() {
         }],
         from("anonymous", "canary"),
     );
-    ground.append(late).await;
-    assert!(!ground.raw().await.contains("canary"));
-    ground.inner.verify().await.expect("whole");
+    fixture.append(late).await;
+    assert!(!fixture.raw().await.contains("canary"));
+    fixture.inner.verify().await.expect("whole");
     let left: Option<Vec<u8>> = sqlx::query_scalar("select wrapped from person_key where person = $1")
         .bind(ada.to_string())
-        .fetch_one(&ground.pool)
+        .fetch_one(&fixture.pool)
         .await
         .expect("a tombstone");
     assert_eq!(left, None);
@@ -234,26 +234,26 @@ async fn a_destroyed_key_erases_one_person_for_every_process() {
 /// A person of whom nothing was sealed can be erased too.
 #[tokio::test]
 async fn a_person_without_a_key_gets_a_tombstone() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let nobody = person();
-    let destroyed = ground.keys.destroy(nobody).await.expect("destroyed");
+    let destroyed = fixture.keys.destroy(nobody).await.expect("destroyed");
     assert_eq!((destroyed.key_id, destroyed.made_at), (None, None));
-    ground
+    fixture
         .append(append(nobody, &[registered(nobody, "late")], Metadata::default()))
         .await;
-    assert_eq!(ground.names(nobody).await, ["[erased]"]);
+    assert_eq!(fixture.names(nobody).await, ["[erased]"]);
 }
 
 /// B2: a ciphertext that is moved elsewhere never opens, and the log counts as damaged.
 #[tokio::test]
 async fn a_moved_ciphertext_is_damage() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let ada = person();
-    ground
+    fixture
         .append(append(ada, &[registered(ada, "ada")], Metadata::default()))
         .await;
     let sealed: String = sqlx::query_scalar("select data->'profile'->>'username' from event")
-        .fetch_one(&ground.pool)
+        .fetch_one(&fixture.pool)
         .await
         .expect("a leaf");
     // Past the sealing store: the same text in another event of the same person.
@@ -263,8 +263,8 @@ async fn a_moved_ciphertext_is_damage() {
         .get()
         .replace("\"x\"", &format!("\"{sealed}\""));
     forged.writes[0].events[0].data = serde_json::value::RawValue::from_string(data).expect("JSON");
-    ground.inner.append(forged).await.expect("recorded");
-    let error = ground.all().await.expect_err("damaged");
+    fixture.inner.append(forged).await.expect("recorded");
+    let error = fixture.all().await.expect_err("damaged");
     assert!(
         matches!(&error, StoreError::Corrupt(what) if what.contains("at position 2")),
         "{error}"
@@ -274,7 +274,7 @@ async fn a_moved_ciphertext_is_damage() {
 /// Whoever is nobody cannot stop the readers of the log with a text that looks sealed.
 #[tokio::test]
 async fn a_stranger_cannot_forge_a_seal() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let event = domain::identity::login::LoginEvent::Failed {
         user: None,
         cause: "wrong_credentials".into(),
@@ -289,8 +289,8 @@ async fn a_stranger_cannot_forge_a_seal() {
             writes: vec![write],
             meta: from("anonymous", agent),
         };
-        ground.append(forged).await;
-        let last = ground.all().await.expect("readable").pop().expect("an event");
+        fixture.append(forged).await;
+        let last = fixture.all().await.expect("readable").pop().expect("an event");
         assert_eq!(last.meta.user_agent.as_deref(), Some(agent));
     }
 }
@@ -298,17 +298,17 @@ async fn a_stranger_cannot_forge_a_seal() {
 /// What earlier builds recorded in clear reads as it is.
 #[tokio::test]
 async fn plain_leaves_of_earlier_builds_are_read() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let ada = person();
     let plain = append(
         ada,
         &[registered(ada, "ada")],
         from(&format!("user:{ada}"), "old"),
     );
-    ground.inner.append(plain).await.expect("recorded");
-    assert_eq!(ground.names(ada).await, ["ada"]);
+    fixture.inner.append(plain).await.expect("recorded");
+    assert_eq!(fixture.names(ada).await, ["ada"]);
     assert_eq!(
-        ground.all().await.expect("readable")[0]
+        fixture.all().await.expect("readable")[0]
             .meta
             .user_agent
             .as_deref(),
@@ -319,40 +319,40 @@ async fn plain_leaves_of_earlier_builds_are_read() {
 /// A lost row of a key is damage, not an erasure.
 #[tokio::test]
 async fn a_lost_key_is_no_erasure() {
-    let ground = ground().await;
+    let fixture = fixture().await;
     let ada = person();
-    ground
+    fixture
         .append(append(ada, &[registered(ada, "ada")], Metadata::default()))
         .await;
-    let owner = event_store::postgres::admin_pool(&ground._database.url, 1)
+    let owner = event_store::postgres::admin_pool(&fixture._database.url, 1)
         .await
         .expect("a pool");
     sqlx::query("delete from person_key")
         .execute(&owner)
         .await
         .expect("deleted");
-    let error = ground.all().await.expect_err("damaged");
+    let error = fixture.all().await.expect_err("damaged");
     assert!(
         error.to_string().contains("restore the table person_key"),
         "{error}"
     );
-    let refused = sqlx::query("delete from person_key").execute(&ground.pool).await;
+    let refused = sqlx::query("delete from person_key").execute(&fixture.pool).await;
     assert!(refused.is_err(), "the running system cannot lose a tombstone");
 }
 
 /// The key file: made once, private, and the start refuses what would not fit.
 #[tokio::test]
 async fn a_missing_or_foreign_key_file_stops_the_start_and_says_what_to_restore() {
-    let ground = ground().await;
-    let path = ground.folder.path().join("keys").join("personal.key");
+    let fixture = fixture().await;
+    let path = fixture.folder.path().join("keys").join("personal.key");
     let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // While nothing is wrapped, a new file is as good as the first.
     std::fs::remove_file(&path).expect("removed");
-    let fresh = keys(&ground.pool, ground.folder.path())
+    let fresh = keys(&fixture.pool, fixture.folder.path())
         .await
         .expect("nothing is lost");
-    let store = SealedEventStore::new(ground.inner.clone(), Arc::new(fresh));
+    let store = SealedEventStore::new(fixture.inner.clone(), Arc::new(fresh));
     let ada = person();
     store
         .append(append(ada, &[registered(ada, "ada")], Metadata::default()))
@@ -361,7 +361,7 @@ async fn a_missing_or_foreign_key_file_stops_the_start_and_says_what_to_restore(
 
     let kept = std::fs::read(&path).expect("readable");
     std::fs::remove_file(&path).expect("removed");
-    let missing = keys(&ground.pool, ground.folder.path())
+    let missing = keys(&fixture.pool, fixture.folder.path())
         .await
         .err()
         .expect("refused");
@@ -371,7 +371,7 @@ async fn a_missing_or_foreign_key_file_stops_the_start_and_says_what_to_restore(
 
     std::fs::write(&path, format!("{}\n", "ab".repeat(32))).expect("written");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
-    let foreign = keys(&ground.pool, ground.folder.path())
+    let foreign = keys(&fixture.pool, fixture.folder.path())
         .await
         .err()
         .expect("refused");
@@ -379,7 +379,7 @@ async fn a_missing_or_foreign_key_file_stops_the_start_and_says_what_to_restore(
     assert!(!foreign.to_string().contains("abab"), "{foreign}");
 
     std::fs::write(&path, kept).expect("restored");
-    keys(&ground.pool, ground.folder.path())
+    keys(&fixture.pool, fixture.folder.path())
         .await
         .expect("opens again");
     // The process that started with the file that was replaced cannot wrap anything more.
@@ -389,7 +389,7 @@ async fn a_missing_or_foreign_key_file_stops_the_start_and_says_what_to_restore(
         from(&format!("user:{}", person()), "x"),
     );
     assert!(matches!(
-        ground.store.append(late).await,
+        fixture.store.append(late).await,
         Err(AppendError::Store(StoreError::Unavailable(_)))
     ));
 }

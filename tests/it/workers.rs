@@ -4,7 +4,7 @@
 //! what the real one cannot be made to do.
 
 mod control;
-mod ground;
+mod fixture;
 mod lost_answers;
 mod misbehaviour;
 mod process;
@@ -12,7 +12,6 @@ mod process;
 use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
-    time::Duration,
 };
 
 use domain::{
@@ -23,15 +22,14 @@ use domain::{
         job::JobEvent,
         lease::LeaseJob,
         progress::{Batch, ReportProgress},
-        report::{News, Report},
+        report::{AttemptReport, Report},
+        requirements::WorkerCapabilities,
         start::CancelJob,
-        terms::Abilities,
     },
 };
 use nix::sys::signal::Signal;
-use tokio::time::Instant;
 
-use ground::{Ground, kinds};
+use fixture::{Fixture, kinds};
 use process::{Process, Training};
 
 /// No test of its own: the process that trains. The workers of these tests start this very program with the
@@ -47,14 +45,14 @@ fn training_process() -> ExitCode {
 /// JB-4: of two workers one gets the job, and it is done once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_workers_does_a_job() {
-    let ground = Ground::new().await;
-    let (first, second) = (Process::start(&ground).await, Process::start(&ground).await);
+    let fixture = Fixture::new().await;
+    let (first, second) = (Process::start(&fixture).await, Process::start(&fixture).await);
     let _workers = [
-        first.worker(&ground, Training::Real),
-        second.worker(&ground, Training::Real),
+        first.worker(&fixture, Training::Real),
+        second.worker(&fixture, Training::Real),
     ];
-    let job = ground.queue("once", 20, 3).await;
-    let history = ground.until_over(job).await;
+    let job = fixture.queue("once", 20, 3).await;
+    let history = fixture.until_over(job).await;
     let expected = ["Queued", "Leased", "Started", "CheckpointSaved", "Completed"];
     assert_eq!(kinds(&history), expected, "{history:#?}");
 }
@@ -63,14 +61,14 @@ async fn one_of_two_workers_does_a_job() {
 /// undisturbed training has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_training_goes_on_from_its_checkpoint() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let killed = ground.queue("same", 3_000, 3).await;
-    ground.until_saved(killed).await;
-    let trainer = ground.trainer(killed).expect("it trains");
-    ground.signal(trainer, Signal::SIGKILL);
-    let history = ground.until_over(killed).await;
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let killed = fixture.queue("same", 3_000, 3).await;
+    fixture.until_saved(killed).await;
+    let trainer = fixture.trainer(killed).expect("it trains");
+    fixture.signal(trainer, Signal::SIGKILL);
+    let history = fixture.until_over(killed).await;
     let cause = history.iter().find_map(|event| match event {
         JobEvent::Interrupted { cause, .. } => Some(cause.clone()),
         _ => None,
@@ -97,52 +95,52 @@ async fn a_killed_training_goes_on_from_its_checkpoint() {
             .count(),
         1
     );
-    let undisturbed = ground.queue("same", 3_000, 3).await;
-    ground.until_over(undisturbed).await;
-    assert_eq!(ground.result(killed).await, ground.result(undisturbed).await);
+    let undisturbed = fixture.queue("same", 3_000, 3).await;
+    fixture.until_over(undisturbed).await;
+    assert_eq!(fixture.result(killed).await, fixture.result(undisturbed).await);
 }
 
 /// JB-4, E2: a worker that stalls past its lease and comes back writes nothing and stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stalled_past_its_lease_writes_nothing_more() {
-    let ground = Arc::new(Ground::new().await);
-    let stalling = Stalling::start(ground.clone());
-    let job = ground.queue("stalls", 1_500, 3).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+    let fixture = Arc::new(Fixture::new().await);
+    let stalling = Stalling::start(fixture.clone());
+    let job = fixture.queue("stalls", 1_500, 3).await;
+    fixture
+        .until("a checkpoint", || fixture.has_checkpoint(job, 1))
         .await;
-    let trainer = ground.trainer(job).expect("it trains");
-    ground.signal(trainer, Signal::SIGSTOP);
+    let trainer = fixture.trainer(job).expect("it trains");
+    fixture.signal(trainer, Signal::SIGSTOP);
     let thaw = stalling.freeze();
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let history = ground.until_over(job).await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let history = fixture.until_over(job).await;
     assert!(
         matches!(history.last(), Some(JobEvent::Completed { attempt: 2, .. })),
         "{history:#?}"
     );
-    ground.signal(trainer, Signal::SIGCONT);
+    fixture.signal(trainer, Signal::SIGCONT);
     thaw.send(()).expect("it is frozen");
     let late = Report {
         job,
         attempt: 1,
-        news: News::Failed {
+        report: AttemptReport::Failed {
             code: "LATE".to_owned(),
             message: String::new(),
         },
     };
     let refused = process.execute(&Principal::Worker(stalling.worker), &late).await;
     assert!(matches!(refused, Err(ExecuteError::Denied(_))), "{refused:?}");
-    ground
-        .until("the stalled training is gone", || ground.is_gone(trainer))
+    fixture
+        .until("the stalled training is gone", || fixture.is_gone(trainer))
         .await;
     stalling.end();
     assert_eq!(
-        ground.history(job).await,
+        fixture.history(job).await,
         history,
         "the stalled worker wrote something"
     );
-    ground.assert_progress_in_order(job).await;
+    fixture.assert_progress_in_order(job).await;
 }
 
 /// A process with a worker, all of it on one thread, so that blocking the thread stops all of it.
@@ -154,7 +152,7 @@ struct Stalling {
 }
 
 impl Stalling {
-    fn start(ground: Arc<Ground>) -> Self {
+    fn start(fixture: Arc<Fixture>) -> Self {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -163,8 +161,8 @@ impl Stalling {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let process = Process::start(&ground).await;
-                let worker = process.worker(&ground, Training::Real);
+                let process = Process::start(&fixture).await;
+                let worker = process.worker(&fixture, Training::Real);
                 ready
                     .send((worker.id, tokio::runtime::Handle::current()))
                     .expect("somebody waits");
@@ -195,66 +193,61 @@ impl Stalling {
     }
 }
 
-/// JB-3: cancelling ends the training within a second and leaves a usable checkpoint.
+/// JB-3: cancelling ends the training and leaves a usable checkpoint. That it takes less than a second is a figure of
+/// `tests/benches`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancelled_training_is_gone_within_a_second_and_leaves_its_checkpoint() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let job = ground.queue("endless", 1_000_000, 3).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+async fn a_cancelled_training_is_gone_and_leaves_its_checkpoint() {
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let job = fixture.queue("endless", 1_000_000, 3).await;
+    fixture
+        .until("a checkpoint", || fixture.has_checkpoint(job, 1))
         .await;
-    let trainer = ground.trainer(job).expect("it trains");
-    let owner = ground.owner().await;
+    let trainer = fixture.trainer(job).expect("it trains");
+    let owner = fixture.owner().await;
     let cancel = CancelJob {
         job,
         reason: "no longer needed".to_owned(),
     };
     process.execute(&owner, &cancel).await.expect("cancelled");
-    let cancelled = Instant::now();
-    ground
-        .until("the training is gone", || ground.is_gone(trainer))
+    fixture
+        .until("the training is gone", || fixture.is_gone(trainer))
         .await;
-    assert!(
-        cancelled.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        cancelled.elapsed()
-    );
-    let history = ground.history(job).await;
+    let history = fixture.history(job).await;
     assert!(
         matches!(history.last(), Some(JobEvent::Cancelled { attempt: 1, .. })),
         "{history:#?}"
     );
-    ground
-        .until("one checkpoint is left", || ground.checkpoints(job, 1) == 1)
+    fixture
+        .until("one checkpoint is left", || fixture.checkpoints(job, 1) == 1)
         .await;
     // The worker goes on with the next job.
-    let next = ground.queue("next", 20, 3).await;
-    assert_eq!(kinds(&ground.until_over(next).await).last(), Some(&"Completed"));
+    let next = fixture.queue("next", 20, 3).await;
+    assert_eq!(kinds(&fixture.until_over(next).await).last(), Some(&"Completed"));
 }
 
 /// WK-2: a worker that is shut down saves the state, gives the job back, and another goes on from there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_job_goes_on_elsewhere_and_nothing_counts_against_it() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let worker = process.worker(&ground, Training::Real);
-    let job = ground.queue("moves", 1_500, 1).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let worker = process.worker(&fixture, Training::Real);
+    let job = fixture.queue("moves", 1_500, 1).await;
+    fixture
+        .until("a checkpoint", || fixture.has_checkpoint(job, 1))
         .await;
     process.drain();
     worker.finished().await;
-    let history = ground.history(job).await;
+    let history = fixture.history(job).await;
     let saved = history.iter().rev().find_map(|event| match event {
         JobEvent::CheckpointSaved { checkpoint, .. } => Some(checkpoint.step),
         _ => None,
     });
     assert_eq!(kinds(&history).last(), Some(&"Interrupted"), "{history:#?}");
-    let other = Process::start(&ground).await;
-    let _worker = other.worker(&ground, Training::Real);
-    let history = ground.until_over(job).await;
+    let other = Process::start(&fixture).await;
+    let _worker = other.worker(&fixture, Training::Real);
+    let history = fixture.until_over(job).await;
     assert_eq!(kinds(&history).last(), Some(&"Completed"), "{history:#?}");
     let resumed = history.iter().rev().find_map(|event| match event {
         JobEvent::Started { from_step, .. } => Some(*from_step),
@@ -266,17 +259,17 @@ async fn a_drained_job_goes_on_elsewhere_and_nothing_counts_against_it() {
 /// JB-5: a batch that is reported twice is recorded once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_batch_is_recorded_once() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let job = ground.queue("reported", 20, 3).await;
-    let worker = ground.fresh();
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let job = fixture.queue("reported", 20, 3).await;
+    let worker = fixture.fresh();
     let principal = Principal::Worker(worker);
     let lease = LeaseJob {
         job,
         worker,
         worker_name: "test".to_owned(),
-        abilities: Abilities::default(),
-        owner: ground.owner().await,
+        capabilities: WorkerCapabilities::default(),
+        owner: fixture.owner().await,
     };
     process.execute(&principal, &lease).await.expect("leased");
     let batch = Batch {
@@ -287,7 +280,7 @@ async fn a_repeated_batch_is_recorded_once() {
     let report = ReportProgress {
         job,
         attempt: 1,
-        id: ground.uuid(),
+        id: fixture.uuid(),
         batch,
     };
     for _ in 0..3 {
@@ -296,5 +289,5 @@ async fn a_repeated_batch_is_recorded_once() {
             .await
             .expect("recorded once, and said so again");
     }
-    assert_eq!(ground.progress(job).await.len(), 1);
+    assert_eq!(fixture.progress(job).await.len(), 1);
 }

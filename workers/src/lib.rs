@@ -16,18 +16,18 @@
 //! reaper
 //! ```
 
-mod beats;
 pub mod devices;
-mod end;
 mod folders;
-mod heart;
+pub mod lease_expiry;
+mod lease_heartbeat;
+mod outcome;
 mod presence;
 pub mod queue;
 pub mod reaper;
-pub mod rule;
 mod run;
 mod settings;
 mod worker;
+mod worker_heartbeat;
 
 pub use run::artifact::folder_sha256;
 pub use settings::{WorkerParts, WorkerSettings, kernels};

@@ -1,5 +1,4 @@
-//! That a worker is there: it declares itself, its heart beats, it hears when it shall go, and says that it
-//! went (WK-2).
+//! Presence of a worker: registration, heartbeat, drain requests and deregistration (WK-2).
 //!
 //! One rule: nothing of this keeps a worker from working. What cannot be written now is written later.
 
@@ -12,14 +11,14 @@ use domain::{
     execute::{Command, ExecuteError, execute},
     id::WorkerId,
     jobs::{
-        terms::ENGINE,
+        requirements::ENGINE,
         worker::{Declaration, EndWorker, RegisterWorker, Worker, WorkerEnd, WorkerEvent},
     },
 };
-use projections::feed::Follower;
+use projections::feed::FeedSubscription;
 use tokio_util::sync::CancellationToken;
 
-use crate::{beats, devices::Place, settings::WorkerParts};
+use crate::{devices::WorkerDevice, settings::WorkerParts, worker_heartbeat};
 
 /// Beats per lease time.
 const BEATS: u32 = 3;
@@ -33,7 +32,7 @@ pub(crate) fn declaration(parts: &WorkerParts, worker: WorkerId) -> Declaration 
     let settings = &parts.settings;
     let host = host();
     let mut labels = settings.labels.clone();
-    let Place { device, memory_bytes } = settings.place;
+    let WorkerDevice { device, memory_bytes } = settings.place;
     labels.insert(device.kind().to_owned());
     Declaration {
         worker,
@@ -64,27 +63,27 @@ impl Presence {
             stream_prefixes: vec![Worker::stream(self.declaration.worker).to_string()],
             kind_prefixes: vec!["jobs.WorkerDrainRequested".to_owned()],
         };
-        let news = self.parts.feed.follow(self.parts.feed.head(), filter);
+        let feed = self.parts.feed.follow(self.parts.feed.head(), filter);
         tokio::select! {
             () = gone.cancelled() => {}
             () = self.beat() => {}
-            () = self.listen(news) => {}
+            () = self.listen(feed) => {}
         }
     }
 
-    /// Says that it went. When that fails, its heart-beat runs out, and it is given up for lost in time.
+    /// Says that it went. When that fails, its heartbeat runs out, and it is given up for lost in time.
     pub(crate) async fn end(&self, how: WorkerEnd) {
         let worker = self.declaration.worker;
         let farewell = async {
             self.run(&EndWorker { worker, how }).await?;
-            beats::end(&self.parts.pool, worker)
+            worker_heartbeat::end(&self.parts.pool, worker)
                 .await
                 .map_err(|error| error.to_string())
         };
         match tokio::time::timeout(FAREWELL, farewell).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%worker, error, "it is not written down that a worker went"),
-            Err(_) => tracing::warn!(%worker, "it took too long to write down that a worker went"),
+            Ok(Err(error)) => tracing::warn!(%worker, error, "the end of a worker could not be recorded"),
+            Err(_) => tracing::warn!(%worker, "recording the end of a worker timed out"),
         }
     }
 
@@ -93,9 +92,9 @@ impl Presence {
         let mut there = false;
         loop {
             if there {
-                match beats::beat(&self.parts.pool, worker, time).await {
+                match worker_heartbeat::beat(&self.parts.pool, worker, time).await {
                     Ok(known) => there = known,
-                    Err(error) => tracing::warn!(%worker, %error, "a heart-beat failed, trying again"),
+                    Err(error) => tracing::warn!(%worker, %error, "a heartbeat failed, trying again"),
                 }
             }
             if !there {
@@ -110,7 +109,7 @@ impl Presence {
 
     async fn begin(&self) -> Result<(), String> {
         self.run(&RegisterWorker(self.declaration.clone())).await?;
-        beats::begin(
+        worker_heartbeat::begin(
             &self.parts.pool,
             self.declaration.worker,
             self.parts.settings.lease,
@@ -119,16 +118,16 @@ impl Presence {
         .map_err(|error| error.to_string())
     }
 
-    async fn listen(&self, mut news: Follower) {
+    async fn listen(&self, mut feed: FeedSubscription) {
         loop {
-            match news.next().await {
+            match feed.next().await {
                 Ok(event) => match decode::<WorkerEvent>(&event) {
                     Ok(WorkerEvent::DrainRequested { at_once, .. }) => self.go(at_once),
                     Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "what a worker was told cannot be read"),
+                    Err(error) => tracing::error!(%error, "a worker event cannot be decoded"),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "what a worker is told cannot be followed, trying again");
+                    tracing::warn!(%error, "the events of a worker cannot be followed, trying again");
                     tokio::time::sleep(RETRY).await;
                 }
             }

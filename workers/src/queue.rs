@@ -36,9 +36,9 @@ pub struct Lease {
     pub worker_name: String,
 }
 
-/// A lease as it stands.
+/// Status of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LeaseStatus {
     /// The attempt.
     pub attempt: u32,
     /// The worker's name.
@@ -101,19 +101,22 @@ pub async fn release(pool: &PgPool, job: JobId, attempt: u32) -> Result<(), Queu
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn standing(pool: &PgPool, jobs: &[JobId]) -> Result<HashMap<JobId, Standing>, QueueError> {
+pub async fn lease_statuses(
+    pool: &PgPool,
+    jobs: &[JobId],
+) -> Result<HashMap<JobId, LeaseStatus>, QueueError> {
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
     let query = sqlx::query(
         "select job_id, attempt, worker_name, expires_at > now() from jobs_lease where job_id = any($1)",
     );
     let rows = within(query.bind(&ids).fetch_all(pool)).await?;
-    let read = |row: &sqlx::postgres::PgRow| -> Result<(JobId, Standing), sqlx::Error> {
-        let standing = Standing {
+    let read = |row: &sqlx::postgres::PgRow| -> Result<(JobId, LeaseStatus), sqlx::Error> {
+        let status = LeaseStatus {
             attempt: u32::try_from(row.try_get::<i32, _>(1)?).unwrap_or_default(),
             worker_name: row.try_get(2)?,
             alive: row.try_get(3)?,
         };
-        Ok((JobId(row.try_get(0)?), standing))
+        Ok((JobId(row.try_get(0)?), status))
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }

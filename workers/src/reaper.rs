@@ -1,5 +1,5 @@
-//! Takes jobs from workers that are gone (JB-4), gives up workers that are not heard of any more, and counts
-//! both for those who watch (WK-2).
+//! Takes jobs from workers whose lease has expired (JB-4), deregisters workers whose heartbeat has stopped, and
+//! counts both for metrics (WK-2).
 //!
 //! One rule: it acts on what the log says at that moment. Any number of reapers may run; what one was too
 //! late for is refused as stale.
@@ -18,22 +18,22 @@ use domain::{
 };
 use projections::jobs::{
     job::{self, JobRow},
-    worker::{self, Present, WorkerState},
+    worker::{self, ActiveWorker, WorkerState},
 };
 use sqlx::PgPool;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    beats, queue,
-    rule::{self, Verdict},
+    lease_expiry::{self, Verdict},
+    queue, worker_heartbeat,
 };
 
 /// Looks per lease time.
 const LOOKS: u32 = 3;
 /// The least and the most time between two looks.
 const PACE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long a worker without a job is waited for that is not heard of.
+/// How long a worker without a job may miss its heartbeat before it is deregistered.
 const GIVE_UP: Duration = Duration::from_secs(600);
 
 /// Looks for lost workers until `stop` is cancelled. `lease`: how long a worker may be silent.
@@ -47,7 +47,7 @@ pub fn start(ports: Ports, pool: PgPool, lease: Duration, stop: CancellationToke
     tokio::spawn(async move {
         loop {
             if let Err(error) = reaper.look().await {
-                tracing::warn!(%error, "lost workers cannot be looked for, trying again");
+                tracing::warn!(%error, "the check for lost workers failed, trying again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -82,14 +82,14 @@ impl Reaper {
     async fn look(&mut self) -> Result<(), ReapError> {
         let under_way = projections::jobs::job::under_way(&self.pool).await?;
         let jobs: Vec<JobId> = under_way.iter().map(|row| row.id).collect();
-        let leases = queue::standing(&self.pool, &jobs).await?;
+        let leases = queue::lease_statuses(&self.pool, &jobs).await?;
         let seen = std::mem::take(&mut self.unleased);
         for row in &under_way {
             let attempt = u32::try_from(row.attempt).unwrap_or_default();
             let key = (row.id, attempt);
             let unleased = seen.get(&key).copied();
             let silence = unleased.map_or(Duration::ZERO, |since| since.elapsed());
-            match rule::judge(attempt, leases.get(&row.id), silence, self.lease) {
+            match lease_expiry::verdict(attempt, leases.get(&row.id), silence, self.lease) {
                 Verdict::Leave => {}
                 Verdict::Watch => {
                     self.unleased.insert(key, unleased.unwrap_or_else(Instant::now));
@@ -111,7 +111,7 @@ impl Reaper {
             let count = workers.iter().filter(|worker| worker.state() == state).count();
             metrics::gauge!("workers", "state" => state.name()).set(count as f64);
         }
-        let lost = |worker: &&Present| {
+        let lost = |worker: &&ActiveWorker| {
             let silence = Duration::try_from_secs_f64(worker.silent_seconds).unwrap_or_default();
             worker.state() == WorkerState::Lost && worker.job.is_none() && silence > GIVE_UP
         };
@@ -121,7 +121,7 @@ impl Reaper {
         Ok(())
     }
 
-    async fn give_up(&self, lost: &Present) -> Result<(), ReapError> {
+    async fn give_up(&self, lost: &ActiveWorker) -> Result<(), ReapError> {
         let (reaper, worker) = (Principal::System("reaper"), lost.worker.id);
         let meta = Metadata {
             actor: reaper.actor(),
@@ -130,7 +130,7 @@ impl Reaper {
         let how = WorkerEnd::Lost;
         let given_up = execute(&self.ports, &reaper, &meta, &EndWorker { worker, how }).await;
         given_up.map_err(|error| ReapError::GiveUp(worker, error.to_string()))?;
-        Ok(beats::end(&self.pool, worker).await?)
+        Ok(worker_heartbeat::end(&self.pool, worker).await?)
     }
 
     async fn interrupt(&self, row: &JobRow, attempt: u32, cause: &str) -> Result<(), ReapError> {

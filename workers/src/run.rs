@@ -5,19 +5,19 @@
 
 pub(crate) mod artifact;
 mod batch;
+mod cancellation;
 mod child;
-mod conversation;
-mod halt;
-mod hours;
+mod child_protocol;
+mod gpu_quota;
 mod inputs;
 mod lines;
-mod orders;
 mod output;
-mod patience;
 mod prepare;
 mod reporter;
 mod resume;
+mod retry;
 mod specification;
+mod stop_request;
 
 pub(crate) use child::ENVIRONMENT;
 
@@ -28,7 +28,7 @@ use domain::{
     id::{JobId, WorkerId},
     jobs::{
         job::{Checkpoint, Order},
-        report::News,
+        report::AttemptReport,
     },
     models::model::MergedModel,
 };
@@ -37,12 +37,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     child::Child,
-    conversation::{Conversation, Last},
-    halt::{Cause, Halt},
+    child_protocol::{ChildExit, ChildProtocol},
     prepare::Prepared,
     reporter::Reporter,
+    stop_request::{StopReason, StopRequest},
 };
-use crate::{end::End, folders::AttemptFolder, heart::Heart, queue::Lease, settings::WorkerParts};
+use crate::{
+    folders::AttemptFolder, lease_heartbeat::LeaseHeartbeat, outcome::AttemptOutcome, queue::Lease,
+    settings::WorkerParts,
+};
 
 /// How long a process may take to end after it was told to because the attempt is over (JB-3: a second in all).
 const GRACE: Duration = Duration::from_millis(500);
@@ -72,14 +75,14 @@ pub(crate) struct Attempt {
 }
 
 /// Works on `attempt` until it ends, and records how. `stop`: the worker shuts down.
-pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: CancellationToken) -> End {
+pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: CancellationToken) -> AttemptOutcome {
     let lease = Lease {
         job: attempt.job,
         attempt: attempt.number,
         worker: attempt.worker,
         worker_name: attempt.worker_name.clone(),
     };
-    let heart = Heart::start(parts.pool.clone(), lease, parts.settings.lease);
+    let heartbeat = LeaseHeartbeat::start(parts.pool.clone(), lease, parts.settings.lease);
     let mut work = Work {
         reporter: Reporter::new(parts.ports.clone(), attempt.worker, attempt.job, attempt.number),
         folder: AttemptFolder::new(&parts.settings.folder, attempt.job, attempt.number).above(attempt.floor),
@@ -87,39 +90,39 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
         attempt: &attempt,
         child: None,
     };
-    let halt = Halt::default();
+    let stop_request = StopRequest::default();
     if attempt.pausing {
-        halt.ask(Cause::Pause);
+        stop_request.ask(StopReason::Pause);
     }
-    let hours = async {
+    let quota_exceeded = async {
         match attempt.gpu {
-            true => hours::used_up(&parts, attempt.order.owner).await,
+            true => gpu_quota::used_up(&parts, attempt.order.owner).await,
             false => std::future::pending().await,
         }
     };
     let over = async {
         tokio::select! {
-            () = orders::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since, &halt) => {}
-            () = heart.lost() => {}
-            never = halt.watch(&stop, attempt.left, hours) => match never {},
+            () = cancellation::taken_away(&parts.feed, attempt.job, attempt.number, attempt.since, &stop_request) => {}
+            () = heartbeat.lost() => {}
+            never = stop_request.watch(&stop, attempt.left, quota_exceeded) => match never {},
         }
     };
     tokio::pin!(over);
     let end = tokio::select! {
         biased;
-        () = &mut over => End::TakenAway,
-        done = work.work(&halt) => done.err().unwrap_or(End::Completed),
+        () = &mut over => AttemptOutcome::TakenAway,
+        done = work.work(&stop_request) => done.err().unwrap_or(AttemptOutcome::Completed),
     };
     work.dismiss().await;
     let end = match end {
-        End::TakenAway => End::TakenAway,
+        AttemptOutcome::TakenAway => AttemptOutcome::TakenAway,
         end => tokio::select! {
             biased;
-            () = &mut over => End::TakenAway,
+            () = &mut over => AttemptOutcome::TakenAway,
             end = work.record(end) => end,
         },
     };
-    heart.stop().await;
+    heartbeat.stop().await;
     end
 }
 
@@ -133,12 +136,12 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// From the folder to the recorded result.
-    async fn work(&mut self, halt: &Halt) -> Result<(), End> {
+    async fn work(&mut self, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
         let mut refused = None;
         loop {
             let prepared = tokio::select! {
                 biased;
-                () = halt.asked() => return Err(halt.end()),
+                () = stop_request.asked() => return Err(stop_request.end()),
                 prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
             };
             let Prepared {
@@ -151,35 +154,35 @@ impl Work<'_> {
             let child = Child::start(settings, &self.folder, job.environment()).map_err(|error| {
                 let message =
                     format!("the training program cannot be started: {error}; check the worker's set-up");
-                End::failed("TRAINER_UNAVAILABLE", message)
+                AttemptOutcome::failed("TRAINER_UNAVAILABLE", message)
             })?;
             let child = self.child.insert(child);
             fail::fail_point!("job.child_started");
-            let mut conversation = Conversation::new(&self.folder, child, &self.reporter, pending);
-            let last = conversation.follow(halt).await?;
+            let mut protocol = ChildProtocol::new(&self.folder, child, &self.reporter, pending);
+            let last = protocol.follow(stop_request).await?;
             match last {
-                Last::Failed {
+                ChildExit::Failed {
                     code: FailureCode::CheckpointCorrupt | FailureCode::CheckpointMismatch,
                     message,
-                } if resumed && !conversation.started() => {
+                } if resumed && !protocol.started() => {
                     self.farewell().await;
                     refused = Some(message);
                 }
-                last => return self.conclude(last, halt).await,
+                last => return self.conclude(last, stop_request).await,
             }
         }
     }
 
-    async fn conclude(&mut self, last: Last, halt: &Halt) -> Result<(), End> {
+    async fn conclude(&mut self, last: ChildExit, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
         match last {
-            Last::Completed { merged: None, .. } if self.attempt.order.spec.outputs.merged => {
+            ChildExit::Completed { merged: None, .. } if self.attempt.order.spec.outputs.merged => {
                 self.farewell().await;
-                Err(End::failed(
+                Err(AttemptOutcome::failed(
                     "TRAINER_OUTDATED",
                     "the training program does not know merged models; install the worker's own version of it",
                 ))
             }
-            Last::Completed {
+            ChildExit::Completed {
                 files,
                 merged,
                 metrics,
@@ -187,32 +190,37 @@ impl Work<'_> {
                 self.farewell().await;
                 self.complete(&files, merged.as_deref(), &metrics).await
             }
-            Last::Stopped if halt.is_asked() => {
+            ChildExit::Stopped if stop_request.is_asked() => {
                 self.farewell().await;
-                Err(halt.end())
+                Err(stop_request.end())
             }
-            Last::Deaf => Err(halt.end()),
-            Last::Stopped => Err(End::lost("the training process stopped without being asked to")),
-            Last::Failed {
+            ChildExit::Unresponsive => Err(stop_request.end()),
+            ChildExit::Stopped => Err(AttemptOutcome::lost(
+                "the training process stopped without being asked to",
+            )),
+            ChildExit::Failed {
                 code: FailureCode::OutOfMemory | FailureCode::DeviceUnavailable,
                 message,
             } => {
                 self.farewell().await;
-                Err(End::lost(message))
+                Err(AttemptOutcome::lost(message))
             }
-            Last::Failed { code, message } => {
+            ChildExit::Failed { code, message } => {
                 self.farewell().await;
-                Err(End::failed(&named(code), message))
+                Err(AttemptOutcome::failed(&named(code), message))
             }
-            Last::Nonsense(what) => Err(End::lost(format!(
+            ChildExit::ProtocolError(what) => Err(AttemptOutcome::lost(format!(
                 "the training process cannot be understood: {what}"
             ))),
-            Last::Nothing => {
+            ChildExit::SilentExit => {
                 let Some(mut child) = self.child.take() else {
-                    return Err(End::lost("there is no process"));
+                    return Err(AttemptOutcome::lost("there is no process"));
                 };
                 let status = child.end(GRACE).await;
-                Err(End::lost(child::described(status, &child.last_words().await)))
+                Err(AttemptOutcome::lost(child::described(
+                    status,
+                    &child.last_words().await,
+                )))
             }
         }
     }
@@ -223,7 +231,7 @@ impl Work<'_> {
         files: &[FileEntry],
         merged: Option<&[FileEntry]>,
         metrics: &FinalMetrics,
-    ) -> Result<(), End> {
+    ) -> Result<(), AttemptOutcome> {
         let objects = &self.parts.objects;
         let place = format!("{}/{}", self.attempt.job, self.attempt.number);
         let stored = artifact::store(objects, &self.folder.artifact(), &place, files).await?;
@@ -241,7 +249,7 @@ impl Work<'_> {
             }
         };
         fail::fail_point!("job.result_stored");
-        let completed = News::Completed {
+        let completed = AttemptReport::Completed {
             artifact: stored.location.clone(),
             sha256: stored.sha256.clone(),
             files: stored.files.clone(),
@@ -256,7 +264,7 @@ impl Work<'_> {
         };
         let recorded = self.reporter.report(completed).await;
         fail::fail_point!("job.result_recorded");
-        if recorded == Err(End::TakenAway) {
+        if recorded == Err(AttemptOutcome::TakenAway) {
             stored.take_back(objects).await;
             if let Some(merged) = &merged {
                 merged.take_back(objects).await;
@@ -281,21 +289,21 @@ impl Work<'_> {
     }
 
     /// Records an end that is not recorded yet.
-    async fn record(&self, end: End) -> End {
+    async fn record(&self, end: AttemptOutcome) -> AttemptOutcome {
         let recorded = match &end {
-            End::Failed { code, message } => {
+            AttemptOutcome::Failed { code, message } => {
                 self.reporter
-                    .report(News::Failed {
+                    .report(AttemptReport::Failed {
                         code: code.clone(),
                         message: message.clone(),
                     })
                     .await
             }
-            End::Interrupted { cause, counts } => {
+            AttemptOutcome::Interrupted { cause, counts } => {
                 fail::fail_point!("job.before_interrupt");
                 self.reporter.interrupt(cause.clone(), *counts).await
             }
-            End::Completed | End::TakenAway => Ok(()),
+            AttemptOutcome::Completed | AttemptOutcome::TakenAway => Ok(()),
         };
         match recorded {
             Ok(()) => end,

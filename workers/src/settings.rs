@@ -13,9 +13,9 @@ use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use sqlx::PgPool;
 
-use crate::devices::Place;
+use crate::devices::WorkerDevice;
 
-/// The surroundings of a worker. Clones share them.
+/// The dependencies of a worker. Clones share them.
 #[derive(Clone)]
 pub struct WorkerParts {
     /// The write path.
@@ -41,7 +41,7 @@ pub struct WorkerSettings {
     /// Threads that a training computes with; `None` is all cores.
     pub threads: Option<u32>,
     /// What it computes on.
-    pub place: Place,
+    pub place: WorkerDevice,
     /// How long a worker may be silent until it counts as lost. It beats three times as often.
     pub lease: Duration,
     /// The program that trains.
@@ -50,7 +50,7 @@ pub struct WorkerSettings {
     pub arguments: Vec<String>,
     /// The version of this build, for the lineage of models.
     pub code_version: String,
-    /// Its labels, besides that of its device; see [`domain::jobs::terms::is_label`].
+    /// Its labels, besides that of its device; see [`domain::jobs::requirements::is_label`].
     pub labels: BTreeSet<String>,
     /// Bytes of memory that it offers; `None`: all that the machine has.
     pub memory_bytes: Option<u64>,

@@ -14,19 +14,20 @@ use domain::{
     jobs::{
         job::{Job, JobState},
         lease::LeaseJob,
-        terms::Abilities,
+        requirements::WorkerCapabilities,
         worker::WorkerEnd,
     },
 };
 use projections::{
-    access::directory::DirectoryError, feed::Follower, history::Moment, jobs::queue, read_model::ReadError,
+    access::directory::DirectoryError, feed::FeedSubscription, history::AsOf, jobs::queue,
+    read_model::ReadError,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    end::End,
     folders,
+    outcome::AttemptOutcome,
     presence::{self, Presence},
     reaper,
     run::{self, Attempt},
@@ -38,7 +39,7 @@ const POLL: Duration = Duration::from_secs(3);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long access rights may take to be up to date.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two looks for folders of jobs that have ended.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -46,7 +47,7 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 pub struct Worker {
     id: WorkerId,
     name: String,
-    abilities: Abilities,
+    capabilities: WorkerCapabilities,
     parts: WorkerParts,
     stop: CancellationToken,
     /// Cancelled when it shall take no more jobs.
@@ -126,7 +127,7 @@ impl Worker {
         let worker = Self {
             id,
             name: name.clone(),
-            abilities: declaration.abilities(),
+            capabilities: declaration.capabilities(),
             parts,
             stop,
             drain,
@@ -168,13 +169,13 @@ impl Worker {
             stream_prefixes: vec![format!("{}-", Job::CATEGORY)],
             kind_prefixes: kinds.map(str::to_owned).to_vec(),
         };
-        let mut news = self.parts.feed.follow(self.parts.feed.head(), filter);
+        let mut feed = self.parts.feed.follow(self.parts.feed.head(), filter);
         let mut hint = None;
         tracing::info!(worker = %self.id, name = self.name, "the worker is ready");
         while !self.drain.is_cancelled() {
             match self.take(hint.take()).await {
                 Ok(Some(attempt)) => self.run(attempt).await,
-                Ok(None) => hint = self.wait(&mut news).await,
+                Ok(None) => hint = self.wait(&mut feed).await,
                 Err(error) => {
                     tracing::warn!(%error, "no job can be taken, trying again");
                     self.pause(RETRY).await;
@@ -185,11 +186,11 @@ impl Worker {
     }
 
     /// Waits for something to do; answers with the job that is known to wait.
-    async fn wait(&self, news: &mut Follower) -> Option<JobId> {
+    async fn wait(&self, feed: &mut FeedSubscription) -> Option<JobId> {
         tokio::select! {
             () = self.drain.cancelled() => None,
             () = tokio::time::sleep(POLL) => None,
-            event = news.next() => match event {
+            event = feed.next() => match event {
                 Ok(event) => job_of(&event),
                 Err(error) => {
                     self.warn(&error).await;
@@ -200,7 +201,7 @@ impl Worker {
     }
 
     async fn warn(&self, error: &StoreError) {
-        tracing::warn!(%error, "news about jobs cannot be followed, trying again");
+        tracing::warn!(%error, "job events cannot be followed, trying again");
         self.pause(RETRY).await;
     }
 
@@ -214,11 +215,11 @@ impl Worker {
     /// Leases the first job of the queue that it can run. `hint`: a job that waits, which the read model may not
     /// know yet.
     async fn take(&self, hint: Option<JobId>) -> Result<Option<Attempt>, TakeError> {
-        let waiting = queue::waiting(&self.parts.pool, Moment::Now).await?;
+        let waiting = queue::waiting(&self.parts.pool, AsOf::Now).await?;
         let hint = hint.filter(|hint| waiting.iter().all(|row| row.id != *hint));
         let fitting = waiting
             .iter()
-            .filter(|row| self.abilities.fit(&row.terms).is_ok());
+            .filter(|row| self.capabilities.fit(&row.terms).is_ok());
         for job in fitting.map(|row| row.id).chain(hint) {
             match self.lease(job).await {
                 Ok(Some(attempt)) => return Ok(Some(attempt)),
@@ -240,12 +241,12 @@ impl Worker {
         let Some(order) = recorded.order.filter(|_| recorded.state == JobState::Queued) else {
             return Ok(None);
         };
-        self.parts.directory.at_head(PATIENCE).await?;
+        self.parts.directory.at_head(TIMEOUT).await?;
         let command = LeaseJob {
             job,
             worker: self.id,
             worker_name: self.name.clone(),
-            abilities: self.abilities.clone(),
+            capabilities: self.capabilities.clone(),
             // An account that is not there may do nothing.
             owner: self
                 .parts
@@ -287,7 +288,7 @@ impl Worker {
         });
         Some(Attempt {
             left,
-            gpu: self.abilities.gpu(),
+            gpu: self.capabilities.gpu(),
             floor: job.floor,
             pausing: job.pausing.is_some(),
             job: id,
@@ -307,10 +308,10 @@ impl Worker {
         running.increment(1.0);
         // In a task of its own, so that a defect costs this attempt and not the worker: its lease runs out.
         let task = tokio::spawn(run::run(self.parts.clone(), attempt, self.leave.clone()));
-        let end = task.await.unwrap_or_else(End::from);
+        let end = task.await.unwrap_or_else(AttemptOutcome::from);
         running.decrement(1.0);
         metrics::histogram!("worker_job_seconds", "end" => end.name()).record(began.elapsed().as_secs_f64());
-        if let End::Failed { code, .. } = &end {
+        if let AttemptOutcome::Failed { code, .. } = &end {
             metrics::counter!("worker_job_failures_total", "code" => code.clone()).increment(1);
         }
         tracing::info!(%job, attempt = number, ?end, "a job ended");

@@ -42,7 +42,7 @@ fn config(shape: &Architecture) -> ModelConfig {
     ModelConfig::from_json(config.to_string().as_bytes()).expect("a GPT-2")
 }
 
-fn size(tensors: &[ml::tensor_file::Expected]) -> u64 {
+fn size(tensors: &[ml::tensor_file::TensorSpec]) -> u64 {
     tensors
         .iter()
         .map(|(_, [rows, columns])| (rows * columns) as u64)
@@ -74,7 +74,7 @@ fn both_sides_estimate_the_same_memory() {
         assert_eq!(ours.parameters, whole, "{shape:?}");
         assert_eq!(
             ours.memory_bytes,
-            memory::needed(&config, whole, 0, &chosen),
+            memory::required_bytes(&config, whole, 0, &chosen),
             "{shape:?}"
         );
         let targets = ["c_attn", "c_proj"].map(str::to_owned).to_vec();
@@ -101,7 +101,7 @@ fn both_sides_estimate_the_same_memory() {
         assert_eq!(ours.trained, adapter, "{shape:?}");
         assert_eq!(
             ours.memory_bytes,
-            memory::needed(&config, adapter, whole, &chosen),
+            memory::required_bytes(&config, adapter, whole, &chosen),
             "{shape:?}"
         );
         let (mut spec, mut chosen) = (spec, chosen);
@@ -110,7 +110,7 @@ fn both_sides_estimate_the_same_memory() {
         let ours = needs(&spec, Some(&Shape::from(&shape))).expect("known");
         assert_eq!(
             ours.memory_bytes,
-            memory::needed(&config, adapter, whole, &chosen),
+            memory::required_bytes(&config, adapter, whole, &chosen),
             "{shape:?} in bfloat16"
         );
     }
@@ -191,7 +191,7 @@ fn both_sides_estimate_the_same_memory_for_the_llama_family() {
                 ..engine::Hyperparameters::default()
             };
             assert_eq!(ours.trained, adapter, "{json}");
-            let theirs = memory::needed(&config, adapter, size(&config.tensors()), &chosen);
+            let theirs = memory::required_bytes(&config, adapter, size(&config.tensors()), &chosen);
             assert_eq!(ours.memory_bytes, theirs, "{json}");
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{auth::secret::Secret, ingest::IngestLimits};
 
-/// Settings of the doors.
+/// Settings of the API.
 #[derive(Clone, Debug)]
 pub struct AppSettings {
     /// The version of Anneal.

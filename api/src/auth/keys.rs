@@ -14,7 +14,7 @@
 //! [`SigningKeys::expire_retired`]. All replicas must see the same folder (a shared volume or a mounted secret).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -62,6 +62,34 @@ pub enum KeyError {
         path: PathBuf,
         /// What it should hold.
         expected: &'static str,
+    },
+    /// What was recorded under the key is there, and the key is not.
+    #[error(
+        "{path} is missing, and {bound} under it. Put this file back from the backup of the data folder that belongs \
+         to this database; on a further machine, copy the folder `keys` of the first. Anneal makes no new one, because \
+         {harm}"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What was recorded under it, in words.
+        bound: &'static str,
+        /// What a new one would do, in words.
+        harm: &'static str,
+    },
+    /// The key is that of another installation.
+    #[error(
+        "{path} is not the file of this database: it holds key {found}, and {expected} is needed. Put the file back \
+         from the backup of the data folder that belongs to this database; on a further machine, copy the folder \
+         `keys` of the first"
+    )]
+    Another {
+        /// The file.
+        path: PathBuf,
+        /// The fingerprint of the key in it.
+        found: String,
+        /// The fingerprint that is recorded, or what the key does not fit, in words.
+        expected: String,
     },
     /// A rotation was asked for, but no key is pending.
     #[error(
@@ -208,12 +236,31 @@ impl SigningKeys {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, KeyError> {
         let folder = folder.into();
         files::make_folder(&folder)?;
-        let active = folder.join(ACTIVE);
-        if !active.exists() {
-            files::create_once(&active, generate()?.as_bytes())?;
+        if let Some(keys) = Self::read(&folder)? {
+            return Ok(keys);
         }
+        files::create_once(&folder.join(ACTIVE), generate()?.as_bytes())?;
         let current = RwLock::new(Arc::new(load(&folder)?));
         Ok(Self { folder, current })
+    }
+
+    /// Opens the folder and makes nothing; `None` where there is no key that signs.
+    ///
+    /// # Errors
+    /// As [`SigningKeys::open`].
+    pub fn read(folder: &Path) -> Result<Option<Self>, KeyError> {
+        if !files::is_there(&Self::file(folder))? {
+            return Ok(None);
+        }
+        let current = RwLock::new(Arc::new(load(folder)?));
+        let folder = folder.to_owned();
+        Ok(Some(Self { folder, current }))
+    }
+
+    /// Where the key that signs lies in `folder`.
+    #[must_use]
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join(ACTIVE)
     }
 
     /// The keys in use now.
@@ -290,7 +337,7 @@ fn public_half(pair: &Ed25519KeyPair) -> [u8; 32] {
 }
 
 /// Reads all keys of the folder: the active one first, each key once.
-fn load(folder: &std::path::Path) -> Result<KeySet, KeyError> {
+fn load(folder: &Path) -> Result<KeySet, KeyError> {
     let active = folder.join(ACTIVE);
     let signer = files::read_private_key(&active)?;
     let mut found = vec![(active, public_half(&signer), KeyState::Active)];
@@ -301,6 +348,12 @@ fn load(folder: &std::path::Path) -> Result<KeySet, KeyError> {
     }
     for path in files::with_prefix(folder, RETIRED)? {
         let public = files::read_public_key(&path)?;
+        // A file under another key's name was put there by somebody, to have its tokens accepted.
+        let named = format!("{RETIRED}{}.pem", KeyId::of(&public));
+        if path.file_name().is_none_or(|name| name != named.as_str()) {
+            let expected = "the public key that its name says";
+            return Err(KeyError::Unreadable { path, expected });
+        }
         found.push((path, public, KeyState::Retired));
     }
     let mut verifying: Vec<VerifyingKey> = Vec::with_capacity(found.len());

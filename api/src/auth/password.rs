@@ -1,4 +1,4 @@
-//! Passwords: hashed with Argon2id (RFC 9106) in a bounded lane beside the async runtime (SE-4).
+//! Passwords: hashed with Argon2id (RFC 9106) in a bounded pool beside the async runtime (SE-4).
 //!
 //! One rule: whoever cannot get a place in the queue is turned away *before* anything is hashed, because a
 //! machine of two cores is busy with about twenty hashes a second.
@@ -17,7 +17,7 @@ use super::secret::{Secret, fill_random};
 /// The longest password that is hashed, in bytes (256 characters of UTF-8 always fit).
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
 
-/// The most logins that wait for a lane; at 50 ms a hash the last of them waits under a second per lane.
+/// The most logins that wait for a worker of the pool; at 50 ms a hash the last waits under a second per worker.
 pub const MAX_WAITING: usize = 16;
 
 /// Bytes of random salt in each hash.
@@ -96,8 +96,8 @@ pub enum Verdict {
 
 /// Why nothing was hashed.
 #[derive(Debug, thiserror::Error)]
-pub enum LaneError {
-    /// All lanes and waiting places are taken. Answer 503 with `Retry-After`; nothing was hashed.
+pub enum HashingPoolError {
+    /// All workers and waiting places are taken. Answer 503 with `Retry-After`; nothing was hashed.
     #[error("too many logins at the same time; try again in a second")]
     Busy,
     /// The Argon2 parameters are out of range; correct the configuration.
@@ -111,9 +111,9 @@ pub enum LaneError {
     Failed,
 }
 
-/// The lane in which passwords are hashed. Cheap to clone; clones share the lane.
+/// The hashing pool. Cheap to clone; clones share it.
 #[derive(Clone)]
-pub struct HashingLane {
+pub struct HashingPool {
     argon2: Argon2<'static>,
     /// Stands in for the hash of an account that does not exist: same parameters, same time, never right.
     stand_in: Arc<str>,
@@ -121,17 +121,17 @@ pub struct HashingLane {
     workers: Arc<Semaphore>,
 }
 
-impl HashingLane {
-    /// A lane with `settings.lanes` workers and [`MAX_WAITING`] waiting places.
+impl HashingPool {
+    /// A pool with `settings.lanes` workers and [`MAX_WAITING`] waiting places.
     ///
     /// `key` is Argon2's secret value (RFC 9106, 3.1): who has the hashes but not the key cannot even begin
     /// to guess. Hashes made with one key never verify under another.
     ///
     /// # Errors
-    /// [`LaneError::Settings`] when Argon2 does not accept the parameters.
-    pub fn new(settings: HashingSettings, key: &Secret) -> Result<Self, LaneError> {
+    /// [`HashingPoolError::Settings`] when Argon2 does not accept the parameters.
+    pub fn new(settings: HashingSettings, key: &Secret) -> Result<Self, HashingPoolError> {
         let params = Params::new(settings.memory_kib, settings.iterations, 1, None);
-        let params = params.map_err(LaneError::Settings)?;
+        let params = params.map_err(HashingPoolError::Settings)?;
         let (memory, iterations) = (settings.memory_kib, settings.iterations);
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
         let lanes = settings.lanes.max(1);
@@ -139,7 +139,7 @@ impl HashingLane {
         let key: &'static [u8] = Box::leak(key.expose().as_bytes().into());
         Ok(Self {
             argon2: Argon2::new_with_secret(key, Algorithm::Argon2id, Version::V0x13, params)
-                .map_err(LaneError::Settings)?,
+                .map_err(HashingPoolError::Settings)?,
             stand_in: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
             places: Arc::new(Semaphore::new(lanes + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(lanes)),
@@ -149,15 +149,16 @@ impl HashingLane {
     /// Hashes a new password with a fresh salt into a PHC string.
     ///
     /// # Errors
-    /// [`LaneError::Busy`] when the lane is full, [`LaneError::Failed`] when the hash could not be made.
-    pub async fn hash(&self, password: Password) -> Result<String, LaneError> {
+    /// [`HashingPoolError::Busy`] when the pool is full, [`HashingPoolError::Failed`] when the hash could not be
+    /// made.
+    pub async fn hash(&self, password: Password) -> Result<String, HashingPoolError> {
         let argon2 = self.argon2.clone();
-        self.in_lane(move || {
+        self.in_pool(move || {
             let mut salt = [0_u8; SALT_BYTES];
-            fill_random(&mut salt).map_err(|_| LaneError::Failed)?;
+            fill_random(&mut salt).map_err(|_| HashingPoolError::Failed)?;
             let hash: PasswordHash = argon2
                 .hash_password_with_salt(password.expose().as_bytes(), &salt)
-                .map_err(|_| LaneError::Failed)?;
+                .map_err(|_| HashingPoolError::Failed)?;
             Ok(hash.to_string())
         })
         .await
@@ -169,23 +170,27 @@ impl HashingLane {
     /// tells nothing, and the verdict is [`Verdict::Mismatch`] (SE-5).
     ///
     /// # Errors
-    /// [`LaneError::Busy`] when the lane is full, [`LaneError::UnreadableHash`] when `stored` is no Argon2
-    /// hash, [`LaneError::Failed`] when the check broke off.
-    pub async fn verify(&self, password: Password, stored: Option<&str>) -> Result<Verdict, LaneError> {
+    /// [`HashingPoolError::Busy`] when the pool is full, [`HashingPoolError::UnreadableHash`] when `stored` is no
+    /// Argon2 hash, [`HashingPoolError::Failed`] when the check broke off.
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Option<&str>,
+    ) -> Result<Verdict, HashingPoolError> {
         let argon2 = self.argon2.clone();
         let exists = stored.is_some();
         let phc = stored.unwrap_or(&self.stand_in).to_owned();
-        self.in_lane(move || {
-            let parsed = PasswordHash::new(&phc).map_err(|_| LaneError::UnreadableHash)?;
+        self.in_pool(move || {
+            let parsed = PasswordHash::new(&phc).map_err(|_| HashingPoolError::UnreadableHash)?;
             if parsed.salt.is_none() || parsed.hash.is_none() {
-                return Err(LaneError::UnreadableHash);
+                return Err(HashingPoolError::UnreadableHash);
             }
             match argon2.verify_password(password.expose().as_bytes(), &parsed) {
                 Ok(()) if exists => Ok(Verdict::Match {
                     needs_rehash: outdated(&argon2, &parsed),
                 }),
                 Ok(()) | Err(password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
-                Err(_) => Err(LaneError::UnreadableHash),
+                Err(_) => Err(HashingPoolError::UnreadableHash),
             }
         })
         .await
@@ -194,24 +199,24 @@ impl HashingLane {
     /// Runs `work` on a blocking thread once a worker is free; turns away what finds no waiting place.
     ///
     /// The permits travel with the work: a caller that goes away frees its place only when its hash is done.
-    async fn in_lane<T, F>(&self, work: F) -> Result<T, LaneError>
+    async fn in_pool<T, F>(&self, work: F) -> Result<T, HashingPoolError>
     where
         T: Send + 'static,
-        F: FnOnce() -> Result<T, LaneError> + Send + 'static,
+        F: FnOnce() -> Result<T, HashingPoolError> + Send + 'static,
     {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
-            .map_err(|_| LaneError::Busy)?;
+            .map_err(|_| HashingPoolError::Busy)?;
         let worker = Arc::clone(&self.workers)
             .acquire_owned()
             .await
-            .map_err(|_| LaneError::Failed)?;
+            .map_err(|_| HashingPoolError::Failed)?;
         tokio::task::spawn_blocking(move || {
             let _held: (OwnedSemaphorePermit, OwnedSemaphorePermit) = (place, worker);
             work()
         })
         .await
-        .map_err(|_| LaneError::Failed)?
+        .map_err(|_| HashingPoolError::Failed)?
     }
 }
 

@@ -1,74 +1,30 @@
 //! Roles: what there are, who holds them, granting and removing; and why a decision comes out as it does.
 
 mod rights;
+mod role_assignment;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     access::assignment::{GrantRefusal, GrantRole, RemoveRole},
     authz::Action,
     execute::Command,
     id::UserId,
 };
-use projections::access::{assignment::AssignmentRow, role::RoleRow};
-use time::OffsetDateTime;
+use projections::access::role::RoleRow;
 
 pub use rights::*;
+pub use role_assignment::{RoleAssignment, roles_of};
 
 use super::{
-    as_of::{AsOf, Moment, View, view},
-    context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user},
-    fault::Fault,
+    as_of::{AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
+    context::{Outcome, app, honor_min_position, read_failed, require, run, user, wait_for_position},
     identity::User,
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
-/// Why a role was not granted or removed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum AccessErrorCode {
-    /// There is no such role.
-    UnknownRole,
-    /// There is no such user.
-    UnknownUser,
-    /// One's own roles do not allow to grant it.
-    BeyondOwnGrants,
-    /// Nobody changes their own roles.
-    OwnRoles,
-    /// The last administrator stays.
-    LastAdministrator,
-    /// A field does not have the right form.
-    Invalid,
-}
-
-/// A role that a user holds.
-pub struct RoleAssignment(pub AssignmentRow, pub View);
-
-/// A role held by a user: since when, by whom, why.
-#[Object]
-impl RoleAssignment {
-    /// Name of the role.
-    async fn role(&self) -> &str {
-        &self.0.role
-    }
-    /// When it was granted.
-    async fn granted_at(&self) -> OffsetDateTime {
-        self.0.granted_at
-    }
-    /// Who granted it, as recorded in the audit log.
-    async fn granted_by(&self) -> &str {
-        &self.0.granted_by
-    }
-    /// Why.
-    async fn reason(&self) -> &str {
-        &self.0.reason
-    }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
-        self.1.shown
-    }
-}
-
 /// A role.
-pub struct Role(pub RoleRow, pub View);
+pub struct Role(pub RoleRow, pub ResolvedAsOf);
 
 /// A named set of permissions and quotas.
 #[Object]
@@ -77,7 +33,7 @@ impl Role {
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// What it is for.
+    /// Description.
     async fn description(&self) -> &str {
         &self.0.description
     }
@@ -85,7 +41,7 @@ impl Role {
     async fn permissions(&self) -> Vec<&str> {
         self.0.permissions.iter().map(String::as_str).collect()
     }
-    /// Names of the roles that its holders may grant, when they hold `roles.grant`.
+    /// Names of the roles that its holders may grant if they have `roles.grant`.
     async fn may_grant(&self) -> Vec<&str> {
         self.0.may_grant.iter().map(String::as_str).collect()
     }
@@ -93,8 +49,8 @@ impl Role {
     async fn quotas(&self) -> Quotas {
         self.0.quotas.into()
     }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }
@@ -106,7 +62,7 @@ pub struct Quotas {
     pub projects: Option<u32>,
     /// Datasets owned.
     pub datasets: Option<u32>,
-    /// Jobs queued or under way at once.
+    /// Concurrent jobs.
     pub concurrent_jobs: Option<u32>,
     /// Stored gigabytes (10⁹ bytes).
     pub storage_gb: Option<u32>,
@@ -126,7 +82,7 @@ impl From<domain::access::quota::Quotas> for Quotas {
     }
 }
 
-/// A permission of the catalogue.
+/// A permission.
 #[derive(SimpleObject)]
 pub struct Permission {
     /// Its name, `resource.action`.
@@ -142,41 +98,41 @@ pub struct RoleChangeInput {
     pub user_id: ID,
     /// Name of the role.
     pub role: String,
-    /// Why; recorded.
+    /// Reason; recorded in the log.
     pub reason: String,
 }
 
-/// What came of a change of roles.
+/// Payload of `grantRole` and `removeRole`.
 #[derive(SimpleObject)]
 pub struct RoleChangePayload {
-    /// The user with its roles; null when nothing was changed.
+    /// The user with its roles; null on error.
     pub user: Option<User>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<AccessErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 impl RoleChangePayload {
-    fn wrong(fault: Fault<AccessErrorCode>) -> Self {
+    fn wrong(user_error: UserError) -> Self {
         Self {
             user: None,
             position: None,
-            user_errors: vec![fault],
+            user_errors: vec![user_error],
         }
     }
 }
 
-fn fault(reason: &GrantRefusal) -> Fault<AccessErrorCode> {
+fn user_error(reason: &GrantRefusal) -> UserError {
     let (path, code) = match reason {
-        GrantRefusal::UnknownRole(_) => ("role", AccessErrorCode::UnknownRole),
-        GrantRefusal::UnknownUser => ("userId", AccessErrorCode::UnknownUser),
-        GrantRefusal::BeyondOwnGrants(_) => ("role", AccessErrorCode::BeyondOwnGrants),
-        GrantRefusal::OwnRoles => ("userId", AccessErrorCode::OwnRoles),
-        GrantRefusal::LastAdministrator => ("role", AccessErrorCode::LastAdministrator),
-        GrantRefusal::ReasonMissing => ("reason", AccessErrorCode::Invalid),
+        GrantRefusal::UnknownRole(_) => ("role", UserErrorCode::UnknownRole),
+        GrantRefusal::UnknownUser => ("userId", UserErrorCode::UnknownUser),
+        GrantRefusal::BeyondOwnGrants(_) => ("role", UserErrorCode::BeyondOwnGrants),
+        GrantRefusal::OwnRoles => ("userId", UserErrorCode::OwnRoles),
+        GrantRefusal::LastAdministrator => ("role", UserErrorCode::LastAdministrator),
+        GrantRefusal::ReasonMissing | GrantRefusal::Reason(_) => ("reason", UserErrorCode::Invalid),
     };
-    Fault::of(path, reason.to_string(), code)
+    UserError::at(path, reason.to_string(), code)
 }
 
 async fn change<C: Command<Refusal = GrantRefusal>>(
@@ -187,19 +143,19 @@ async fn change<C: Command<Refusal = GrantRefusal>>(
     user(context)?;
     match run(context, &command).await? {
         Outcome::Done(position) => {
-            reach(context, position).await?;
+            wait_for_position(context, position).await?;
             let pool = &app(context)?.pool;
             let row = projections::identity::user::find(pool, target)
                 .await
-                .map_err(|e| unreadable(&e))?;
+                .map_err(|e| read_failed(&e))?;
             Ok(RoleChangePayload {
                 user: row.map(User),
                 position: Some(position.into()),
                 user_errors: Vec::new(),
             })
         }
-        Outcome::Refused(reason) => Ok(RoleChangePayload::wrong(fault(&reason))),
-        Outcome::NotFound => Ok(RoleChangePayload::wrong(fault(&GrantRefusal::UnknownUser))),
+        Outcome::Refused(reason) => Ok(RoleChangePayload::wrong(user_error(&reason))),
+        Outcome::NotFound => Ok(RoleChangePayload::wrong(user_error(&GrantRefusal::UnknownUser))),
     }
 }
 
@@ -209,25 +165,23 @@ pub struct AccessQuery;
 
 #[Object]
 impl AccessQuery {
-    /// All roles, by name. Needs `roles.read`.
+    /// All roles, by name. Requires `roles.read`.
     async fn roles(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Vec<Role>> {
         require(context, Action::RolesRead, "roles")?;
-        at_least(context, min_position).await?;
-        let view = view(context, as_of).await?;
-        let rows = projections::access::role::list(&app(context)?.pool, view.moment)
+        honor_min_position(context, min_position).await?;
+        let resolved = resolve_as_of(context, as_of).await?;
+        let rows = projections::access::role::list(&app(context)?.pool, resolved.as_of)
             .await
-            .map_err(|e| unreadable(&e))?;
-        Ok(rows.into_iter().map(|row| Role(row, view)).collect())
+            .map_err(|e| read_failed(&e))?;
+        Ok(rows.into_iter().map(|row| Role(row, resolved)).collect())
     }
 
-    /// The catalogue of permissions.
+    /// All permissions.
     async fn permissions(&self, context: &Context<'_>) -> Result<Vec<Permission>> {
         user(context)?;
         let all = Action::ALL.iter();
@@ -243,14 +197,14 @@ impl AccessQuery {
     async fn my_permissions(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
     ) -> Result<Vec<&'static str>> {
         let now = user(context)?;
-        let permissions = match view(context, as_of).await?.moment {
-            projections::history::Moment::Now => now.permissions.clone(),
+        let permissions = match resolve_as_of(context, as_of).await?.as_of {
+            projections::history::AsOf::Now => now.permissions.clone(),
             then => projections::access::rights::of_user(&app(context)?.pool, then, now.user)
                 .await
-                .map_err(|error| unreadable(&error))?
+                .map_err(|error| read_failed(&error))?
                 .map(|rights| rights.principal.permissions)
                 .unwrap_or_default(),
         };
@@ -264,7 +218,7 @@ pub struct AccessMutation;
 
 #[Object]
 impl AccessMutation {
-    /// Gives a role to a user. Needs `roles.grant`, and only roles that one's own roles may grant.
+    /// Grants a role to a user. Requires `roles.grant`, and a role that the caller's roles may grant.
     async fn grant_role(
         &self,
         context: &Context<'_>,
@@ -285,16 +239,16 @@ impl AccessMutation {
             }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of(
+                Ok(RoleChangePayload::wrong(UserError::at(
                     "userId",
                     error.to_string(),
-                    AccessErrorCode::Invalid,
+                    UserErrorCode::Invalid,
                 )))
             }
         }
     }
 
-    /// Takes a role from a user. It stops working at once, on open connections too.
+    /// Removes a role from a user. It takes effect immediately, on open connections too.
     async fn remove_role(
         &self,
         context: &Context<'_>,
@@ -315,20 +269,12 @@ impl AccessMutation {
             }
             Err(error) => {
                 user(context)?;
-                Ok(RoleChangePayload::wrong(Fault::of(
+                Ok(RoleChangePayload::wrong(UserError::at(
                     "userId",
                     error.to_string(),
-                    AccessErrorCode::Invalid,
+                    UserErrorCode::Invalid,
                 )))
             }
         }
     }
-}
-
-/// Parses an id of the edge for a query; what is not an id names nothing.
-///
-/// # Errors
-/// `NOT_FOUND`.
-pub fn id_or_not_found<T: std::str::FromStr>(id: &ID) -> Result<T> {
-    id.parse().map_err(|_| coded("NOT_FOUND", "not found"))
 }

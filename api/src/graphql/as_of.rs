@@ -1,6 +1,6 @@
-//! Time travel (AU-4): questions about how things stood at an earlier moment.
+//! Time travel (AU-4): queries as of a past log position.
 //!
-//! One rule: who may ask is decided by the rights of today; only what is answered is of then.
+//! One rule: today's permissions decide who may ask; only the response is from the past.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,54 +9,55 @@ use async_graphql::{
     dataloader::{DataLoader, HashMapCache, Loader},
 };
 use domain::event_store::Position;
-use projections::history::{AsOfError, Asked, Instant, Moment as At, resolve};
+use projections::history::{self, AsOf, AsOfError, AsOfRequest, resolve};
 use time::OffsetDateTime;
 
 use super::{
-    context::{coded, unreadable, user},
+    context::{error_with_code, read_failed, user},
     scalars::Long,
 };
-use crate::app::{App, PATIENCE};
+use crate::app::{App, TIMEOUT};
 
-/// A moment of the past: exactly one of these.
+/// A point in the past, by time or by log position: exactly one of these.
 #[derive(Clone, Copy, OneofObject)]
-pub enum AsOf {
-    /// As things stood at that time: after the last event that was recorded at or before it. Not in the
-    /// future; before the first event there was nothing.
+#[graphql(name = "AsOf")]
+pub enum AsOfInput {
+    /// State at that time: after the last event recorded at or before it. Must not be in the future; before the first
+    /// event everything is empty.
     At(OffsetDateTime),
-    /// As things stood after the event at that position of the log; 0 is before the first event.
+    /// State after the event at that log position; 0 is before the first event.
     Position(Long),
 }
 
-/// The moment of the log that an answer is as of. Asking for its position gives the same answer again.
+/// The log position that a response reflects. Querying as of the same position returns the same response.
 #[derive(Clone, Copy, Debug, SimpleObject)]
-pub struct Moment {
-    /// Position of the last event that counts; 0 before the first one.
+pub struct LogInstant {
+    /// Position of the last event included; 0 before the first event.
     pub position: Long,
-    /// When that event was recorded; null before the first one.
+    /// When that event was recorded; null before the first event.
     pub at: Option<OffsetDateTime>,
 }
 
-/// Which moment the fields of an answer show.
+/// The log position that the fields of a response reflect.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct View {
+pub struct ResolvedAsOf {
     /// What to read.
-    pub moment: At,
-    /// The same as clients see it; `None` for the present.
-    pub shown: Option<Moment>,
+    pub as_of: AsOf,
+    /// The same for clients; `None` for the present.
+    pub shown: Option<LogInstant>,
 }
 
-impl View {
+impl ResolvedAsOf {
     /// The present.
     pub const NOW: Self = Self {
-        moment: At::Now,
+        as_of: AsOf::Now,
         shown: None,
     };
 
-    fn past(instant: Instant) -> Self {
+    fn past(instant: history::LogInstant) -> Self {
         Self {
-            moment: At::AsOf(instant.position),
-            shown: Some(Moment {
+            as_of: AsOf::AsOf(instant.position),
+            shown: Some(LogInstant {
                 position: instant.position.into(),
                 at: instant.at,
             }),
@@ -64,78 +65,93 @@ impl View {
     }
 }
 
-/// What lists of things with a past say beside their rows.
+/// Extra field of connections whose rows have a history.
 #[derive(Clone, Copy, SimpleObject)]
-pub struct Seen {
-    /// The moment of the past that the rows show; null for the present.
-    pub as_of: Option<Moment>,
+pub struct AsOfInfo {
+    /// The past log position that the rows reflect; null for the present.
+    pub as_of: Option<LogInstant>,
 }
 
-/// Finds each moment that a request asks about once, so that all of its fields see the same one.
-pub struct MomentLoader(App);
+/// Resolves each `asOf` of a request once, so that all its fields read the same position.
+pub struct AsOfLoader(App);
 
-impl MomentLoader {
+impl AsOfLoader {
     /// A fresh one, for one request.
     #[must_use]
     pub fn fresh(app: App) -> DataLoader<Self, HashMapCache> {
-        DataLoader::with_cache(Self(app), tokio::spawn, HashMapCache::default())
+        DataLoader::with_cache(
+            Self(app),
+            async_graphql::runtime::TokioSpawner::current(),
+            async_graphql::runtime::TokioTimer::default(),
+            HashMapCache::default(),
+        )
     }
 }
 
-impl Loader<Asked> for MomentLoader {
-    type Value = std::result::Result<Instant, Arc<AsOfError>>;
+impl Loader<AsOfRequest> for AsOfLoader {
+    type Value = std::result::Result<history::LogInstant, Arc<AsOfError>>;
     type Error = std::convert::Infallible;
 
-    async fn load(&self, keys: &[Asked]) -> std::result::Result<HashMap<Asked, Self::Value>, Self::Error> {
+    async fn load(
+        &self,
+        keys: &[AsOfRequest],
+    ) -> std::result::Result<HashMap<AsOfRequest, Self::Value>, Self::Error> {
         let app = &self.0;
         let (store, now) = (app.ports.store.as_ref(), app.now());
         let mut found = HashMap::new();
-        for asked in keys {
-            let instant = resolve(&app.pool, store, &app.progress, now, PATIENCE, *asked).await;
-            found.insert(*asked, instant.map_err(Arc::new));
+        for request in keys {
+            let instant = resolve(&app.pool, store, &app.progress, now, TIMEOUT, *request).await;
+            found.insert(*request, instant.map_err(Arc::new));
         }
         Ok(found)
     }
 }
 
-/// The moment that `asked` names, once the read models have reached it. Call it after the caller's rights
+/// The moment that `request` names, once the read models have reached it. Call it after the caller's rights
 /// have been checked.
 ///
 /// # Errors
 /// `BAD_USER_INPUT` for a moment that has not come, `UNAVAILABLE` when the read models are not there in time.
-pub async fn view(context: &Context<'_>, asked: Option<AsOf>) -> Result<View> {
-    match asked {
-        None => Ok(View::NOW),
-        Some(AsOf::At(at)) => find(context, Asked::At(at)).await,
-        Some(AsOf::Position(position)) => find(context, Asked::Position(Position(position.0))).await,
+pub async fn resolve_as_of(context: &Context<'_>, request: Option<AsOfInput>) -> Result<ResolvedAsOf> {
+    match request {
+        None => Ok(ResolvedAsOf::NOW),
+        Some(AsOfInput::At(at)) => find(context, AsOfRequest::At(at)).await,
+        Some(AsOfInput::Position(position)) => {
+            find(context, AsOfRequest::Position(Position(position.0))).await
+        }
     }
 }
 
-async fn find(context: &Context<'_>, asked: Asked) -> Result<View> {
-    let loader = context.data::<DataLoader<MomentLoader, HashMapCache>>()?;
-    let Some(found) = loader.load_one(asked).await? else {
-        return Err(coded("UNAVAILABLE", "the moment was not found, try again"));
+async fn find(context: &Context<'_>, request: AsOfRequest) -> Result<ResolvedAsOf> {
+    let loader = context.data::<DataLoader<AsOfLoader, HashMapCache>>()?;
+    let Some(found) = loader.load_one(request).await? else {
+        return Err(error_with_code(
+            "UNAVAILABLE",
+            "the position could not be resolved, try again",
+        ));
     };
-    found.map(View::past).map_err(|error| match error.as_ref() {
-        AsOfError::Read(error) => unreadable(error),
-        error if error.is_callers() => coded("BAD_USER_INPUT", error.to_string()),
-        error => coded("UNAVAILABLE", error.to_string()),
-    })
+    found
+        .map(ResolvedAsOf::past)
+        .map_err(|error| match error.as_ref() {
+            AsOfError::Read(error) => read_failed(error),
+            error if error.is_caller_error() => error_with_code("BAD_USER_INPUT", error.to_string()),
+            error => error_with_code("UNAVAILABLE", error.to_string()),
+        })
 }
 
-/// Queries about moments.
+/// Queries about log positions.
 #[derive(Default)]
-pub struct MomentQuery;
+pub struct AsOfQuery;
 
 #[Object]
-impl MomentQuery {
-    /// Which moment of the log a time means, or when the event at a position was recorded.
+impl AsOfQuery {
+    /// Resolves a time to a log position, or a position to the time of its event.
     async fn moment(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The time or position.")] as_of: AsOf,
-    ) -> Result<Option<Moment>> {
+        #[graphql(desc = "The time or position.")] as_of: AsOfInput,
+    ) -> Result<Option<LogInstant>> {
         user(context)?;
-        Ok(view(context, Some(as_of)).await?.shown)
+        Ok(resolve_as_of(context, Some(as_of)).await?.shown)
     }
 }

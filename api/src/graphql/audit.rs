@@ -6,7 +6,7 @@ use projections::audit::entry::{AuditFilter as Filter, EntryRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, at_least, reach, require, unreadable, user},
+    context::{app, honor_min_position, read_failed, require, user, wait_for_position},
     paging::{connect, page_by_position, weight},
     scalars::Long,
 };
@@ -14,14 +14,14 @@ use super::{
 /// An entry.
 pub struct AuditEntry(pub EntryRow);
 
-/// An event, with who, when, from where and what it is about. The event log is the audit log.
+/// An event: who did what, when and from where. The event log is the audit log.
 #[Object]
 impl AuditEntry {
     /// Position in the log.
     async fn position(&self) -> Long {
         self.0.position.into()
     }
-    /// Id of the event.
+    /// ID of the event.
     async fn id(&self) -> ID {
         self.0.event_id.to_string().into()
     }
@@ -29,23 +29,23 @@ impl AuditEntry {
     async fn at(&self) -> OffsetDateTime {
         self.0.at
     }
-    /// What happened: `<context>.<Event>`.
+    /// Event type: `<context>.<Event>`.
     async fn kind(&self) -> &str {
         &self.0.kind
     }
-    /// The part of the system that it belongs to.
+    /// Bounded context of the event.
     async fn context(&self) -> &str {
         &self.0.context
     }
-    /// Who did it: `user:…`, `worker:…`, `system:…` or `anonymous`.
+    /// The actor: `user:…`, `worker:…`, `system:…` or `anonymous`.
     async fn actor(&self) -> &str {
         &self.0.actor
     }
-    /// What it is about.
+    /// ID of the resource.
     async fn subject(&self) -> &str {
         &self.0.subject
     }
-    /// Stream in the log.
+    /// Stream of the event.
     async fn stream(&self) -> &str {
         &self.0.stream
     }
@@ -53,7 +53,7 @@ impl AuditEntry {
     async fn revision(&self) -> Long {
         self.0.revision.into()
     }
-    /// Whether it records a success or a refusal or failure.
+    /// Whether the recorded action succeeded.
     async fn outcome(&self) -> AuditOutcome {
         if self.0.outcome == "failure" {
             AuditOutcome::Failure
@@ -65,11 +65,11 @@ impl AuditEntry {
     async fn session(&self) -> Option<&str> {
         self.0.session.as_deref()
     }
-    /// The request.
+    /// ID of the request.
     async fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
     }
-    /// Address of the caller.
+    /// IP address of the caller.
     async fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
@@ -77,41 +77,41 @@ impl AuditEntry {
     async fn user_agent(&self) -> Option<&str> {
         self.0.user_agent.as_deref()
     }
-    /// The payload; what verifies secrets is masked.
+    /// The payload; password hashes and tokens are masked.
     async fn data(&self) -> Json<&serde_json::Value> {
         Json(&self.0.data)
     }
 }
 
-/// How it came out.
+/// Outcome of the recorded action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum AuditOutcome {
-    /// Done.
+    /// It succeeded.
     Success,
-    /// Refused or failed.
+    /// It was refused or failed.
     Failure,
 }
 
-/// Which entries are wanted; all conditions hold together.
+/// Filter; all conditions must match.
 #[derive(Default, InputObject)]
 pub struct AuditFilter {
-    /// Recorded not before this.
+    /// Recorded at or after this time.
     pub from: Option<OffsetDateTime>,
-    /// Recorded before this.
+    /// Recorded before this time.
     pub until: Option<OffsetDateTime>,
-    /// By this actor, as shown in an entry.
+    /// By this actor, as in `AuditEntry.actor`.
     pub actor: Option<String>,
-    /// Of a kind that starts so: `jobs.` or `jobs.JobStarted`.
+    /// Event type prefix: `jobs.` or `jobs.JobStarted`.
     pub kind: Option<String>,
-    /// About this resource, by id.
+    /// ID of the resource.
     pub subject: Option<String>,
     /// With this outcome.
     pub outcome: Option<AuditOutcome>,
-    /// With this text in the payload, without regard to case.
+    /// Text in the payload, case-insensitive.
     pub text: Option<String>,
 }
 
-/// From which end the log is read.
+/// Order of the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum AuditOrder {
     /// The newest first.
@@ -126,25 +126,24 @@ pub struct AuditQuery;
 
 #[Object]
 impl AuditQuery {
-    /// Entries of the audit log. Needs `audit.read`; without `system.admin` only those of one's own
-    /// organisation.
+    /// Entries of the audit log. Requires `audit.read`; without `system.admin`, only entries of the caller's
+    /// organization.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn audit_log(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Which entries; all if not given.")] filter: Option<AuditFilter>,
-        #[graphql(desc = "From which end.", default_with = "AuditOrder::NewestFirst")] order: AuditOrder,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Filter; all entries if omitted.")] filter: Option<AuditFilter>,
+        #[graphql(desc = "Order of the entries.", default_with = "AuditOrder::NewestFirst")]
+        order: AuditOrder,
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, AuditEntry>> {
         require(context, Action::AuditRead, "audit")?;
         let request = page_by_position(first, after.as_deref())?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         // An auditor sees everything that was recorded when the question came.
-        reach(context, app(context)?.ports.store.known_head()).await?;
+        wait_for_position(context, app(context)?.ports.store.known_head()).await?;
         let reader = user(context)?;
         let organization = match reader.permissions.contains(&Action::SystemAdmin) {
             true => None,
@@ -173,7 +172,7 @@ impl AuditQuery {
         let oldest_first = order == AuditOrder::OldestFirst;
         let rows =
             projections::audit::entry::list(&app(context)?.pool, &filter, oldest_first, &request).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows = rows.map_err(|error| read_failed(&error))?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.position.to_string(), AuditEntry(row))
         }))

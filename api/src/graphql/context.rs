@@ -12,11 +12,11 @@ use domain::{
 use projections::{paging::Viewer, read_model::ReadError};
 
 use super::scalars::Long;
-use crate::app::{App, Caller, PATIENCE};
+use crate::app::{App, Caller, TIMEOUT};
 
-/// An error with a code that clients may see.
+/// A GraphQL error with a code for clients.
 #[must_use]
-pub fn coded(code: &'static str, message: impl Into<String>) -> Error {
+pub fn error_with_code(code: &'static str, message: impl Into<String>) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
 }
 
@@ -31,7 +31,7 @@ pub fn app<'a>(context: &Context<'a>) -> Result<&'a App> {
 /// Who asks.
 ///
 /// # Errors
-/// When the door did not say, which is a defect.
+/// When the endpoint did not set it, which is a defect.
 pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller> {
     context.data::<Caller>()
 }
@@ -43,7 +43,7 @@ pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller> {
 pub fn user<'a>(context: &Context<'a>) -> Result<&'a UserPrincipal> {
     caller(context)?
         .user()
-        .ok_or_else(|| coded("UNAUTHENTICATED", "sign in first"))
+        .ok_or_else(|| error_with_code("UNAUTHENTICATED", "sign in first"))
 }
 
 /// Whose things the signed-in user may see. Accounts that are not verified see no list but their own
@@ -78,15 +78,15 @@ pub fn require(context: &Context<'_>, action: Action, kind: &str) -> Result<()> 
 #[must_use]
 pub fn denied(denied: &Denied) -> Error {
     match denied.concealment {
-        Concealment::NotFound => coded("NOT_FOUND", "not found"),
-        Concealment::Forbidden => coded("FORBIDDEN", denied.reason.clone()),
-        Concealment::Unauthenticated => coded("UNAUTHENTICATED", denied.reason.clone()),
+        Concealment::NotFound => error_with_code("NOT_FOUND", "not found"),
+        Concealment::Forbidden => error_with_code("FORBIDDEN", denied.reason.clone()),
+        Concealment::Unauthenticated => error_with_code("UNAUTHENTICATED", denied.reason.clone()),
     }
 }
 
 /// A failed read: clients learn that it failed, the log learns why.
 #[must_use]
-pub fn unreadable(error: &ReadError) -> Error {
+pub fn read_failed(error: &ReadError) -> Error {
     Error::new(error.to_string())
 }
 
@@ -98,8 +98,8 @@ pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
     match load(app.ports.store.as_ref(), user).await {
         Ok(loaded) => Ok(loaded.state),
         Err(error) => {
-            tracing::error!(%user, %error, "what somebody has taken of the quotas could not be read");
-            Err(coded(
+            tracing::error!(%user, %error, "the quota ledger could not be read");
+            Err(error_with_code(
                 "UNAVAILABLE",
                 "the log cannot be read at present, try again",
             ))
@@ -129,13 +129,16 @@ pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outco
             Ok(Outcome::NotFound)
         }
         Err(ExecuteError::Denied(refusal)) => Err(denied(&refusal)),
-        Err(ExecuteError::Busy) => Err(coded(
+        Err(ExecuteError::Busy) => Err(error_with_code(
             "UNAVAILABLE",
-            "too many changes to the same things at once, try again",
+            "too many concurrent changes to the same resource, try again",
         )),
         Err(ExecuteError::Store(error)) => {
             tracing::error!(%error, "a command met a failing event store");
-            Err(coded("UNAVAILABLE", "the event store does not answer, try again"))
+            Err(error_with_code(
+                "UNAVAILABLE",
+                "the event store does not answer, try again",
+            ))
         }
         Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => {
             Err(Error::new(error.to_string()))
@@ -147,19 +150,19 @@ pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outco
 ///
 /// # Errors
 /// `UNAVAILABLE` when they do not get there in time.
-pub async fn reach(context: &Context<'_>, position: Position) -> Result<()> {
+pub async fn wait_for_position(context: &Context<'_>, position: Position) -> Result<()> {
     app(context)?
         .progress
-        .reach(position, PATIENCE)
+        .wait_for_position(position, TIMEOUT)
         .await
-        .map_err(|error| coded("UNAVAILABLE", error.to_string()))
+        .map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))
 }
 
 /// Honours `minPosition` of a query: reads one's own writes.
 ///
 /// # Errors
 /// `BAD_USER_INPUT` for a position that lies in the future, `UNAVAILABLE` when it is not reached in time.
-pub async fn at_least(context: &Context<'_>, position: Option<Long>) -> Result<()> {
+pub async fn honor_min_position(context: &Context<'_>, position: Option<Long>) -> Result<()> {
     let Some(position) = position else { return Ok(()) };
     let position = Position(position.0);
     if position > app(context)?.ports.store.known_head() {
@@ -170,11 +173,11 @@ pub async fn at_least(context: &Context<'_>, position: Option<Long>) -> Result<(
             .await
             .map_err(|error| Error::new(error.to_string()))?;
         if position > head {
-            return Err(coded(
+            return Err(error_with_code(
                 "BAD_USER_INPUT",
                 format!("minPosition {position} is beyond the log's head {head}"),
             ));
         }
     }
-    reach(context, position).await
+    wait_for_position(context, position).await
 }

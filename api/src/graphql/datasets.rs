@@ -1,11 +1,9 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
 use async_graphql::{
-    Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection,
-    dataloader::DataLoader,
+    Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
 };
 use domain::{
-    authz,
     datasets::dataset::{CreateDataset, DatasetRefusal},
     id::DatasetId,
 };
@@ -13,49 +11,16 @@ use projections::datasets::{dataset::DatasetRow, version::VersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
-    context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
-    fault::Fault,
+    context::{
+        Outcome, app, error_with_code, honor_min_position, read_failed, run, user, viewer, wait_for_position,
+    },
+    ids::id_or_not_found,
     loaders::DatasetVersionsLoader,
     paging::{connect, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
+    visibility::Visibility,
 };
-
-/// Why a dataset was not made. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum DatasetsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-}
-
-/// Who sees a thing besides its owner and members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum Visibility {
-    /// Nobody.
-    Private,
-    /// Everybody who is signed in may read it.
-    Public,
-}
-
-impl From<authz::Visibility> for Visibility {
-    fn from(visibility: authz::Visibility) -> Self {
-        match visibility {
-            authz::Visibility::Private => Self::Private,
-            authz::Visibility::Public => Self::Public,
-        }
-    }
-}
-
-impl From<Visibility> for authz::Visibility {
-    fn from(visibility: Visibility) -> Self {
-        match visibility {
-            Visibility::Private => Self::Private,
-            Visibility::Public => Self::Public,
-        }
-    }
-}
 
 /// A dataset.
 pub struct Dataset(pub DatasetRow);
@@ -63,7 +28,7 @@ pub struct Dataset(pub DatasetRow);
 /// Training data with immutable versions.
 #[Object]
 impl Dataset {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -71,15 +36,15 @@ impl Dataset {
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// What is in it.
+    /// Description.
     async fn description(&self) -> &str {
         &self.0.description
     }
-    /// Whose, by id.
+    /// The owner's ID.
     async fn owner_id(&self) -> ID {
         self.0.owner_id.to_string().into()
     }
-    /// Who else sees it.
+    /// Visibility.
     async fn visibility(&self) -> Visibility {
         self.0.visibility.into()
     }
@@ -87,15 +52,15 @@ impl Dataset {
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
-    /// Number of the newest version; 0 when it is empty.
+    /// Number of the newest version; 0 if there is none.
     async fn latest_version(&self) -> i32 {
         self.0.latest_version
     }
-    /// Where to send a new version: `POST` the file's bytes there, with an access token.
+    /// Upload URL for new versions: `POST` the file's bytes there with an access token.
     async fn upload_path(&self) -> String {
         format!("/api/datasets/{}/versions", self.0.id)
     }
-    /// Its versions, the newest first; at most 100.
+    /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<DatasetVersion>> {
         let loaded = context
             .data::<DataLoader<DatasetVersionsLoader>>()?
@@ -127,7 +92,7 @@ impl DatasetVersion {
     async fn bytes(&self) -> Long {
         self.0.bytes.into()
     }
-    /// `plain_text`, `chat`, `prompt_completion`, `alpaca` or `sharegpt`; the list may grow.
+    /// `plain_text`, `chat`, `prompt_completion`, `alpaca` or `sharegpt`; new values may be added.
     async fn format(&self) -> &str {
         self.0.format.name()
     }
@@ -135,11 +100,11 @@ impl DatasetVersion {
     async fn file_name(&self) -> &str {
         &self.0.file_name
     }
-    /// Samples in it.
+    /// Number of samples.
     async fn samples(&self) -> Long {
         Long(self.0.summary.samples)
     }
-    /// Lines in it.
+    /// Number of lines.
     async fn lines(&self) -> Long {
         Long(self.0.summary.lines)
     }
@@ -147,7 +112,7 @@ impl DatasetVersion {
     async fn token_estimate(&self) -> Long {
         Long(self.0.summary.token_estimate)
     }
-    /// Its first samples, cut.
+    /// The first samples, truncated.
     async fn preview(&self) -> &[String] {
         &self.0.summary.preview
     }
@@ -165,20 +130,20 @@ pub struct CreateDatasetInput {
     /// At most 2,000 characters.
     #[graphql(default)]
     pub description: String,
-    /// Who else sees it; nobody if not given.
+    /// Visibility; private if omitted.
     #[graphql(default_with = "Visibility::Private")]
     pub visibility: Visibility,
 }
 
-/// What came of it.
+/// Payload of `createDataset`.
 #[derive(SimpleObject)]
 pub struct CreateDatasetPayload {
-    /// The dataset; null when there is none.
+    /// The dataset; null on error.
     pub dataset: Option<Dataset>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<DatasetsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 /// Queries about datasets.
@@ -187,21 +152,19 @@ pub struct DatasetsQuery;
 
 #[Object]
 impl DatasetsQuery {
-    /// The datasets that one may see, the newest first.
+    /// The datasets visible to the caller, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn datasets(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, Dataset>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let rows = projections::datasets::dataset::list(&app(context)?.pool, viewer, &request).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows = rows.map_err(|error| read_failed(&error))?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), Dataset(row))
         }))
@@ -212,17 +175,15 @@ impl DatasetsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The dataset.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Dataset>> {
         let viewer = viewer(context)?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<DatasetId>(&id) else {
             return Ok(None);
         };
         let row = projections::datasets::dataset::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(Dataset))
+        Ok(row.map_err(|error| read_failed(&error))?.map(Dataset))
     }
 }
 
@@ -232,7 +193,7 @@ pub struct DatasetsMutation;
 
 #[Object]
 impl DatasetsMutation {
-    /// Creates an empty dataset. Needs `datasets.create` and room in the quota.
+    /// Creates an empty dataset. Requires `datasets.create` and enough quota.
     async fn create_dataset(
         &self,
         context: &Context<'_>,
@@ -257,22 +218,22 @@ impl DatasetsMutation {
         let position = match run(context, &command).await? {
             Outcome::Done(position) => position,
             Outcome::Refused(DatasetRefusal::Text(problems)) => {
-                let fault = |problem: domain::text::TextProblem| {
-                    Fault::of(problem.field, problem.message, DatasetsErrorCode::Invalid)
+                let user_error = |problem: domain::text::TextProblem| {
+                    UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
                 };
-                return wrong(problems.0.into_iter().map(fault).collect());
+                return wrong(problems.0.into_iter().map(user_error).collect());
             }
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(
+                return wrong(vec![UserError::whole(
                     reason.to_string(),
-                    DatasetsErrorCode::QuotaExceeded,
+                    UserErrorCode::QuotaExceeded,
                 )]);
             }
-            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
-        reach(context, position).await?;
+        wait_for_position(context, position).await?;
         let row = projections::datasets::dataset::find(&app(context)?.pool, viewer(context)?, dataset).await;
-        let dataset = row.map_err(|error| unreadable(&error))?.map(Dataset);
+        let dataset = row.map_err(|error| read_failed(&error))?.map(Dataset);
         Ok(CreateDatasetPayload {
             dataset,
             position: Some(position.into()),

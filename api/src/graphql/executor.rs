@@ -1,4 +1,4 @@
-//! What the door runs: the schema, with who asks and fresh loaders for each request.
+//! Executes requests: the schema with the caller and fresh data loaders per request.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use futures::{StreamExt, stream::BoxStream};
 use super::{AnnealSchema, job_feed::LastPosition, loaders::with_loaders};
 use crate::{
     app::{App, Caller},
-    http::door::{AuthError, Credentials, Executor, SessionEnd},
+    http::graphql::{AuthError, Credentials, Executor, SessionEnd},
 };
 
 /// The schema and the application behind it.
@@ -23,12 +23,15 @@ impl SchemaExecutor {
     /// An executor over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        let mut builder = super::builder().data(app.clone());
-        if !app.settings.introspection {
-            builder = builder.disable_introspection().disable_suggestions();
-        }
+        let builder = || {
+            let builder = super::builder().data(app.clone());
+            match app.settings.introspection {
+                true => builder,
+                false => builder.disable_introspection().disable_suggestions(),
+            }
+        };
         Self {
-            schema: builder.finish(),
+            schema: AnnealSchema::new(builder),
             app,
         }
     }

@@ -7,6 +7,7 @@
 
 mod brackets;
 mod expansion;
+mod surrogates;
 #[cfg(test)]
 mod tests;
 
@@ -121,6 +122,9 @@ impl Refusal {
 /// A [`Refusal`] when the document is over a limit, is not GraphQL, or leaves open which operation to run.
 pub fn check(request: &mut Request, limits: &Limits) -> Result<OperationType, Refusal> {
     check_source(&request.query, limits)?;
+    if let Cow::Owned(joined) = surrogates::join(&request.query)? {
+        request.query = joined;
+    }
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(|error| syntax_refusal(&error))?;
     check_document(document, limits)?;

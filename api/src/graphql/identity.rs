@@ -20,10 +20,13 @@ pub use erasure::{ErasureMutation, ErasureQuery};
 pub use types::*;
 
 use super::{
-    context::{Outcome, app, at_least, caller, coded, reach, require, run, unreadable, user},
-    fault::Fault,
+    context::{
+        Outcome, app, caller, error_with_code, honor_min_position, read_failed, require, run, user,
+        wait_for_position,
+    },
     paging::{connect, page},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 use crate::sessions::{self, SessionError, Tokens};
 
@@ -41,12 +44,12 @@ async fn account_payload(
                 user_errors: vec![refused(reason)],
             });
         }
-        Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+        Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
     };
-    reach(context, position).await?;
+    wait_for_position(context, position).await?;
     let row = projections::identity::user::find(&app(context)?.pool, user)
         .await
-        .map_err(|e| unreadable(&e))?;
+        .map_err(|e| read_failed(&e))?;
     Ok(AccountPayload {
         user: row.map(User),
         position: Some(position.into()),
@@ -66,9 +69,9 @@ fn session_payload(
         Err(SessionError::Refused(message)) => Ok(SessionPayload {
             tokens: None,
             position: None,
-            user_errors: vec![Fault::whole(message, IdentityErrorCode::LoginFailed)],
+            user_errors: vec![UserError::whole(message, UserErrorCode::LoginFailed)],
         }),
-        Err(other) => Err(coded(other.code(), other.to_string())),
+        Err(other) => Err(error_with_code(other.code(), other.to_string())),
     }
 }
 
@@ -82,31 +85,27 @@ impl IdentityQuery {
     async fn me(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<User> {
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let id = user(context)?.user;
         let row = projections::identity::user::find(&app(context)?.pool, id)
             .await
-            .map_err(|e| unreadable(&e))?;
+            .map_err(|e| read_failed(&e))?;
         row.map(User)
-            .ok_or_else(|| coded("UNAVAILABLE", "the account is not readable yet, try again"))
+            .ok_or_else(|| error_with_code("UNAVAILABLE", "the account is not readable yet, try again"))
     }
 
-    /// One's own open sessions, the newest first; at most 100.
+    /// The caller's open sessions, newest first; at most 100.
     async fn sessions(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Vec<Session>> {
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let (app, user) = (app(context)?, user(context)?);
         let rows = projections::identity::session::open(&app.pool, user.user, app.now()).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows = rows.map_err(|error| read_failed(&error))?;
         Ok(rows
             .into_iter()
             .map(|row| {
@@ -116,23 +115,21 @@ impl IdentityQuery {
             .collect())
     }
 
-    /// All accounts, the newest first. Needs `users.read`.
+    /// All accounts, newest first. Requires `users.read`.
     #[graphql(complexity = "super::paging::weight(first, child_complexity)")]
     async fn users(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<async_graphql::connection::Connection<String, User>> {
         require(context, Action::UsersRead, "users")?;
         let request = page(first, after.as_deref())?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let rows = projections::identity::user::list(&app(context)?.pool, &request)
             .await
-            .map_err(|e| unreadable(&e))?;
+            .map_err(|e| read_failed(&e))?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), User(row))
         }))
@@ -145,24 +142,24 @@ pub struct IdentityMutation;
 
 #[Object]
 impl IdentityMutation {
-    /// Makes the first administrator. Works once, with the set-up token.
+    /// Creates the first administrator. Works once, with the set-up token.
     async fn create_first_administrator(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Token and account.")] input: CreateFirstAdministratorInput,
     ) -> Result<AccountPayload> {
         sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| coded(error.code(), error.to_string()))?;
+            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
         if !sessions::setup_token_matches(app(context)?, &input.setup_token) {
-            let fault = Fault::of(
+            let user_error = UserError::at(
                 "setupToken",
                 "this is not the set-up token",
-                IdentityErrorCode::InvalidToken,
+                UserErrorCode::InvalidToken,
             );
             return Ok(AccountPayload {
                 user: None,
                 position: None,
-                user_errors: vec![fault],
+                user_errors: vec![user_error],
             });
         }
         let account = match new_account(context, input.account).await? {
@@ -187,7 +184,7 @@ impl IdentityMutation {
         #[graphql(desc = "The account.")] input: RegisterInput,
     ) -> Result<AccountPayload> {
         sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| coded(error.code(), error.to_string()))?;
+            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
         let account = match new_account(context, input).await? {
             Ok(account) => account,
             Err(user_errors) => {
@@ -201,7 +198,7 @@ impl IdentityMutation {
         let app = app(context)?;
         let (user, email) = (account.user, account.email.clone());
         let (token, verification_hash) =
-            sessions::verification_token(user).map_err(|e| coded(e.code(), e.to_string()))?;
+            sessions::verification_token(user).map_err(|e| error_with_code(e.code(), e.to_string()))?;
         let open = app.settings.self_registration;
         let outcome = run(
             context,
@@ -218,43 +215,43 @@ impl IdentityMutation {
         account_payload(context, user, outcome).await
     }
 
-    /// Proves an e-mail address by the token that was sent to it.
+    /// Verifies an e-mail address with the token that was sent to it.
     async fn verify_email(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> Result<IdentityPayload> {
         sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| coded(error.code(), error.to_string()))?;
+            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
         let refuse = |message: String, code| {
             Ok(IdentityPayload {
                 position: None,
-                user_errors: vec![Fault::of("token", message, code)],
+                user_errors: vec![UserError::at("token", message, code)],
             })
         };
         let Some((user, token_hash)) = sessions::read_verification_token(&input.token) else {
             return refuse(
                 "this is not a verification token".to_owned(),
-                IdentityErrorCode::InvalidToken,
+                UserErrorCode::InvalidToken,
             );
         };
         match run(context, &VerifyEmail { user, token_hash }).await? {
             Outcome::Done(position) => {
-                reach(context, position).await?;
+                wait_for_position(context, position).await?;
                 Ok(IdentityPayload {
                     position: Some(position.into()),
                     user_errors: Vec::new(),
                 })
             }
             Outcome::Refused(reason @ domain::identity::user::VerifyRefusal::Expired) => {
-                refuse(reason.to_string(), IdentityErrorCode::TokenExpired)
+                refuse(reason.to_string(), UserErrorCode::TokenExpired)
             }
-            Outcome::Refused(reason) => refuse(reason.to_string(), IdentityErrorCode::InvalidToken),
-            Outcome::NotFound => Err(coded("NOT_FOUND", "not found")),
+            Outcome::Refused(reason) => refuse(reason.to_string(), UserErrorCode::InvalidToken),
+            Outcome::NotFound => Err(error_with_code("NOT_FOUND", "not found")),
         }
     }
 
-    /// Logs in. The answer does not tell whether the account exists.
+    /// Logs in. The response does not reveal whether the account exists.
     async fn login(
         &self,
         context: &Context<'_>,
@@ -268,7 +265,7 @@ impl IdentityMutation {
         session_payload(sessions::login(app(context)?, caller(context)?, attempt).await)
     }
 
-    /// Exchanges a refresh token for new tokens. A used one ends its session.
+    /// Exchanges a refresh token for new tokens. Reusing a token ends its session.
     async fn refresh(
         &self,
         context: &Context<'_>,
@@ -281,11 +278,11 @@ impl IdentityMutation {
     async fn logout(&self, context: &Context<'_>) -> Result<IdentityPayload> {
         let session = user(context)?
             .session
-            .ok_or_else(|| coded("UNAUTHENTICATED", "there is no session"))?;
+            .ok_or_else(|| error_with_code("UNAUTHENTICATED", "there is no session"))?;
         end(context, session, "logout").await
     }
 
-    /// Ends one of one's own sessions.
+    /// Ends one of the caller's sessions.
     async fn revoke_session(
         &self,
         context: &Context<'_>,
@@ -295,32 +292,32 @@ impl IdentityMutation {
         match input.session_id.parse::<SessionId>() {
             Ok(session) => end(context, session, "revoked").await,
             Err(error) => {
-                let fault = Fault::of("sessionId", error.to_string(), IdentityErrorCode::Invalid);
+                let user_error = UserError::at("sessionId", error.to_string(), UserErrorCode::Invalid);
                 Ok(IdentityPayload {
                     position: None,
-                    user_errors: vec![fault],
+                    user_errors: vec![user_error],
                 })
             }
         }
     }
 
-    /// Switches an account off, which ends all its sessions at once, or on again. Needs `users.update`.
+    /// Disables an account, which ends all its sessions immediately, or enables it again. Requires `users.update`.
     async fn set_user_active(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Account, on or off, and why.")] input: SetUserActiveInput,
+        #[graphql(desc = "The account, whether it is enabled, and the reason.")] input: SetUserActiveInput,
     ) -> Result<AccountPayload> {
         user(context)?;
         let refuse = |path: &str, message: String, code| {
             Ok(AccountPayload {
                 user: None,
                 position: None,
-                user_errors: vec![Fault::of(path, message, code)],
+                user_errors: vec![UserError::at(path, message, code)],
             })
         };
         let id = match input.user_id.parse::<UserId>() {
             Ok(id) => id,
-            Err(error) => return refuse("userId", error.to_string(), IdentityErrorCode::Invalid),
+            Err(error) => return refuse("userId", error.to_string(), UserErrorCode::Invalid),
         };
         let command = SetUserActive {
             user: id,
@@ -330,16 +327,19 @@ impl IdentityMutation {
         match run(context, &command).await? {
             Outcome::Done(position) => account_payload(context, id, Outcome::Done(position)).await,
             Outcome::Refused(reason @ AccountRefusal::OwnAccount) => {
-                refuse("userId", reason.to_string(), IdentityErrorCode::OwnAccount)
+                refuse("userId", reason.to_string(), UserErrorCode::OwnAccount)
+            }
+            Outcome::Refused(reason @ AccountRefusal::LastAdministrator) => {
+                refuse("userId", reason.to_string(), UserErrorCode::LastAdministrator)
             }
             Outcome::Refused(reason @ AccountRefusal::Erased) => {
-                refuse("userId", reason.to_string(), IdentityErrorCode::Erased)
+                refuse("userId", reason.to_string(), UserErrorCode::Erased)
             }
-            Outcome::Refused(reason) => refuse("reason", reason.to_string(), IdentityErrorCode::Invalid),
+            Outcome::Refused(reason) => refuse("reason", reason.to_string(), UserErrorCode::Invalid),
             Outcome::NotFound => refuse(
                 "userId",
                 "there is no such user".to_owned(),
-                IdentityErrorCode::NotFound,
+                UserErrorCode::NotFound,
             ),
         }
     }
@@ -348,7 +348,7 @@ impl IdentityMutation {
 async fn end(context: &Context<'_>, session: SessionId, cause: &'static str) -> Result<IdentityPayload> {
     match run(context, &EndSession { session, cause }).await? {
         Outcome::Done(position) => {
-            reach(context, position).await?;
+            wait_for_position(context, position).await?;
             Ok(IdentityPayload {
                 position: Some(position.into()),
                 user_errors: Vec::new(),
@@ -356,14 +356,10 @@ async fn end(context: &Context<'_>, session: SessionId, cause: &'static str) -> 
         }
         Outcome::Refused(never) => match never {},
         Outcome::NotFound => {
-            let fault = Fault::of(
-                "sessionId",
-                "there is no such session",
-                IdentityErrorCode::NotFound,
-            );
+            let user_error = UserError::at("sessionId", "there is no such session", UserErrorCode::NotFound);
             Ok(IdentityPayload {
                 position: None,
-                user_errors: vec![fault],
+                user_errors: vec![user_error],
             })
         }
     }

@@ -31,26 +31,26 @@ use domain::{
 use futures::{Stream, StreamExt as _};
 pub(crate) use items::describe;
 use items::{end_of, gap, progress_item};
-use projections::{feed::Follower, history::Moment, paging::Viewer};
+use projections::{feed::FeedSubscription, history::AsOf, paging::Viewer};
 use tokio::time::Instant;
 
 pub use items::*;
 
 use super::{
-    access::id_or_not_found,
-    context::{app, caller, coded, denied, unreadable, user, viewer},
+    context::{app, caller, denied, error_with_code, read_failed, user, viewer},
+    ids::id_or_not_found,
     jobs::{Job, JobState},
     scalars::Long,
 };
 use crate::{
-    app::{App, Caller, PATIENCE},
-    http::door::ResumeFrom,
+    app::{App, Caller, TIMEOUT},
+    http::graphql::ResumeFrom,
 };
 
 /// Time between two signs of life on a quiet feed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Where the door reads the position of the item that was answered last.
+/// Where the endpoint reads the position of the last item sent.
 #[derive(Clone, Default)]
 pub struct LastPosition(pub Arc<AtomicU64>);
 
@@ -61,8 +61,8 @@ struct Feed {
     owner: UserId,
     include: Vec<JobFeedKind>,
     last: LastPosition,
-    /// Where the feed stands: the one source of the positions of heart-beats.
-    follower: Follower,
+    /// Where the feed stands: the one source of the positions of heartbeats.
+    subscription: FeedSubscription,
     pending: VecDeque<JobFeedItem>,
     /// The last event of the job that was known when the feed began; ends before that were not the last.
     known: Position,
@@ -79,16 +79,18 @@ pub struct JobFeedSubscription;
 
 #[Subscription]
 impl JobFeedSubscription {
-    /// Follows a job: a snapshot, then what happens, with a heart-beat after 15 seconds without an item, until the job
+    /// Follows a job: a snapshot, then what happens, with a heartbeat after 15 seconds without an item, until the job
     /// ends. With `after`, goes on from that position without a snapshot. Every item's position can be gone on from:
     /// nothing is missed.
     async fn job_feed(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job.")] job_id: ID,
-        #[graphql(desc = "Go on after this position. Over server-sent events, Last-Event-ID does the same.")]
+        #[graphql(
+            desc = "Resume after this position. Over server-sent events, `Last-Event-ID` does the same."
+        )]
         after: Option<Long>,
-        #[graphql(desc = "What to carry; everything if not given.")] include: Option<Vec<JobFeedKind>>,
+        #[graphql(desc = "Kinds of items; all if omitted.")] include: Option<Vec<JobFeedKind>>,
     ) -> Result<impl Stream<Item = Result<JobFeedItem>> + use<>> {
         user(context)?;
         let app = app(context)?.clone();
@@ -132,7 +134,7 @@ async fn head(app: &App, after: Option<Position>) -> Result<Position> {
     }
     app.ports.store.head().await.map_err(|error| {
         tracing::warn!(%error, "a job feed could not begin");
-        coded(
+        error_with_code(
             "UNAVAILABLE",
             "the log cannot be read at present; try again later",
         )
@@ -152,13 +154,13 @@ impl Feed {
         let head = head(&app, after).await?;
         // The row has to exist before a stranger can be told from a latecomer.
         app.progress
-            .reach(head, PATIENCE)
+            .wait_for_position(head, TIMEOUT)
             .await
-            .map_err(|error| coded("UNAVAILABLE", error.to_string()))?;
-        let row = projections::jobs::job::find(&app.pool, Moment::Now, viewer, job)
+            .map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))?;
+        let row = projections::jobs::job::find(&app.pool, AsOf::Now, viewer, job)
             .await
-            .map_err(|e| unreadable(&e))?;
-        let row = row.ok_or_else(|| coded("NOT_FOUND", "not found"))?;
+            .map_err(|e| read_failed(&e))?;
+        let row = row.ok_or_else(|| error_with_code("NOT_FOUND", "not found"))?;
         let known = Position(u64::try_from(row.position).unwrap_or_default());
         let resumed = after.filter(|after| *after <= head);
         let mut pending = VecDeque::new();
@@ -180,7 +182,7 @@ impl Feed {
             ],
             kind_prefixes: Vec::new(),
         };
-        let follower = app.feed.follow(from, filter);
+        let subscription = app.feed.follow(from, filter);
         Ok(Self {
             app,
             caller,
@@ -188,7 +190,7 @@ impl Feed {
             owner: row.owner_id,
             include,
             last,
-            follower,
+            subscription,
             pending,
             known,
             over: over.then(|| end_of(known.max(from), row.state.into())),
@@ -207,14 +209,14 @@ impl Feed {
             if self.ended {
                 return None;
             }
-            if self.follower.position() >= self.known
+            if self.subscription.position() >= self.known
                 && let Some(end) = self.over.take()
             {
                 self.pending.push_back(end);
                 self.ended = true;
                 continue;
             }
-            let come = self.follower.next_until(self.heartbeat_at).await;
+            let come = self.subscription.next_until(self.heartbeat_at).await;
             if let Err(error) = self.take(come) {
                 return Some(self.end_with(error));
             }
@@ -225,13 +227,13 @@ impl Feed {
     fn take(&mut self, come: Result<Option<Arc<RecordedEvent>>, StoreError>) -> Result<()> {
         let come = come.map_err(|error| {
             tracing::warn!(%error, job = %self.job, "a job feed ended");
-            coded("UNAVAILABLE", "the log cannot be read at present; resume later")
+            error_with_code("UNAVAILABLE", "the log cannot be read at present; resume later")
         })?;
         self.check_access()?;
         match come {
             Some(event) => self.translate(&event),
             None => {
-                let position = self.follower.position().into();
+                let position = self.subscription.position().into();
                 self.pending
                     .push_back(JobFeedItem::Heartbeat(FeedHeartbeat { position }));
                 Ok(())
@@ -247,7 +249,7 @@ impl Feed {
 
     /// Whether the caller may still see the job, by the rights that hold now.
     fn check_access(&self) -> Result<()> {
-        let gone = || coded("FORBIDDEN", "the session has ended or access was withdrawn");
+        let gone = || error_with_code("FORBIDDEN", "the session has ended or access was withdrawn");
         let session = self.caller.session().ok_or_else(gone)?;
         let user = self
             .app

@@ -11,12 +11,12 @@ use domain::{
     id::{DatasetId, ExperimentId, JobId, ModelId},
     jobs::{
         job::JobState as State,
+        requirements::JobRequirements,
         spec::{self, Method, TrainingSpec},
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
-        terms::Terms,
     },
 };
-use projections::history::Moment;
+use projections::history::AsOf;
 
 pub use control::JobControlMutation;
 pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
@@ -25,54 +25,54 @@ pub use settings::*;
 pub use types::*;
 
 use super::{
-    access::id_or_not_found,
-    as_of::{AsOf, Seen, View, view},
-    context::{Outcome, app, at_least, reach, run, unreadable, user, viewer},
-    fault::Fault,
-    paging::{connect_seen, page, weight},
+    as_of::{AsOfInfo, AsOfInput, ResolvedAsOf, resolve_as_of},
+    context::{Outcome, app, honor_min_position, read_failed, run, user, viewer, wait_for_position},
+    ids::id_or_not_found,
+    paging::{connect_as_of, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
 /// Fields of the terms, by the domain's names.
-const TERMS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
+const REQUIREMENT_FIELDS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
 
-fn refused(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
-    reason.each().into_iter().flat_map(faults).collect()
+fn refused(reason: StartJobRefusal) -> Vec<UserError> {
+    reason.each().into_iter().flat_map(user_errors).collect()
 }
 
-fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
+fn user_errors(reason: StartJobRefusal) -> Vec<UserError> {
     let message = reason.to_string();
     match reason {
         StartJobRefusal::Spec(problems) => {
-            let fault = |problem: spec::SpecProblem| {
+            let user_error = |problem: spec::SpecProblem| {
                 let path = match problem.field.strip_prefix("architecture.") {
                     Some(field) => format!("method.scratch.{field}"),
-                    None if TERMS.contains(&problem.field) => format!("terms.{}", problem.field),
+                    None if REQUIREMENT_FIELDS.contains(&problem.field) => format!("terms.{}", problem.field),
                     None => problem.field.replace("lora.", "method.lora."),
                 };
-                Fault::of(&path, problem.message, JobsErrorCode::Invalid)
+                UserError::at(&path, problem.message, UserErrorCode::Invalid)
             };
-            problems.0.into_iter().map(fault).collect()
+            problems.0.into_iter().map(user_error).collect()
         }
-        StartJobRefusal::Name(_) => vec![Fault::of("name", message, JobsErrorCode::Invalid)],
+        StartJobRefusal::Name(_) => vec![UserError::at("name", message, UserErrorCode::Invalid)],
         StartJobRefusal::NoDatasetVersion => {
-            vec![Fault::of("datasetVersion", message, JobsErrorCode::NotFound)]
+            vec![UserError::at("datasetVersion", message, UserErrorCode::NotFound)]
         }
         StartJobRefusal::NoBaseVersion => {
-            vec![Fault::of(
+            vec![UserError::at(
                 "method.lora.baseModelVersion",
                 message,
-                JobsErrorCode::NotFound,
+                UserErrorCode::NotFound,
             )]
         }
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
-            vec![Fault::of("method", message, JobsErrorCode::BaseModel)]
+            vec![UserError::at("method", message, UserErrorCode::BaseModel)]
         }
         StartJobRefusal::Quota(_) | StartJobRefusal::Storage(_) | StartJobRefusal::GpuHours(_) => {
-            vec![Fault::whole(message, JobsErrorCode::QuotaExceeded)]
+            vec![UserError::whole(message, UserErrorCode::QuotaExceeded)]
         }
         StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {
-            vec![Fault::whole(message, JobsErrorCode::Invalid)]
+            vec![UserError::whole(message, UserErrorCode::Invalid)]
         }
     }
 }
@@ -80,29 +80,30 @@ fn faults(reason: StartJobRefusal) -> Vec<Fault<JobsErrorCode>> {
 /// The ids of an input, or every one of them that is none.
 fn start_ids(
     input: &StartJobInput,
-) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<Fault<JobsErrorCode>>> {
-    let fault =
-        |path: &str, error: &domain::id::IdError| Fault::of(path, error.to_string(), JobsErrorCode::Invalid);
+) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<UserError>> {
+    let user_error = |path: &str, error: &domain::id::IdError| {
+        UserError::at(path, error.to_string(), UserErrorCode::Invalid)
+    };
     let experiment = input
         .experiment_id
         .parse::<ExperimentId>()
-        .map_err(|error| fault("experimentId", &error));
+        .map_err(|error| user_error("experimentId", &error));
     let dataset = input
         .dataset_id
         .parse::<DatasetId>()
-        .map_err(|error| fault("datasetId", &error));
+        .map_err(|error| user_error("datasetId", &error));
     let base = match &input.method {
         MethodInput::Scratch(_) => Ok(None),
         MethodInput::Lora(lora) => lora
             .base_model_id
             .parse()
             .map(Some)
-            .map_err(|error| fault("method.lora.baseModelId", &error)),
+            .map_err(|error| user_error("method.lora.baseModelId", &error)),
         MethodInput::Full(full) => full
             .base_model_id
             .parse()
             .map(Some)
-            .map_err(|error| fault("method.full.baseModelId", &error)),
+            .map_err(|error| user_error("method.full.baseModelId", &error)),
     };
     match (experiment, dataset, base) {
         (Ok(experiment), Ok(dataset), Ok(base)) => Ok((experiment, dataset, base)),
@@ -146,10 +147,10 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
 async fn order(
     context: &Context<'_>,
     input: StartJobInput,
-) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<Fault<JobsErrorCode>>>> {
+) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<UserError>>> {
     let (experiment, dataset, base) = match start_ids(&input) {
         Ok(ids) => ids,
-        Err(faults) => return Ok(Err(faults)),
+        Err(user_errors) => return Ok(Err(user_errors)),
     };
     let (app, owner) = (app(context)?, user(context)?.user);
     let (method, base_version) = method(input.method);
@@ -161,7 +162,7 @@ async fn order(
         parameters: input.parameters.into(),
         outputs: input.outputs.over(spec::Outputs::default()),
     };
-    let mut terms = input.terms.over(Terms::default());
+    let mut terms = input.terms.over(JobRequirements::default());
     if terms.memory_bytes.is_none() && spec.validate().is_ok() {
         terms.memory_bytes = estimate::memory(&spec, seen.as_ref());
     }
@@ -183,9 +184,9 @@ async fn order(
     Ok(Ok((command, seen)))
 }
 
-fn nothing_there() -> Fault<JobsErrorCode> {
+fn nothing_there() -> UserError {
     let message = "the experiment, the dataset or the base model does not exist";
-    Fault::whole(message, JobsErrorCode::NotFound)
+    UserError::whole(message, UserErrorCode::NotFound)
 }
 
 /// Jobs that the caller may see.
@@ -194,19 +195,19 @@ fn nothing_there() -> Fault<JobsErrorCode> {
 /// Missing sign-in, a bad page, or a failing database.
 pub async fn list(
     context: &Context<'_>,
-    view: View,
+    resolved: ResolvedAsOf,
     experiment: Option<ExperimentId>,
     state: Option<JobState>,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<Connection<String, Job, Seen>> {
+) -> Result<Connection<String, Job, AsOfInfo>> {
     let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
     let state = state.map(State::from);
     let pool = &app(context)?.pool;
-    let rows = projections::jobs::job::list(pool, view.moment, viewer, experiment, state, &request).await;
-    let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect_seen(rows, after.as_deref(), view, |row| {
-        (row.id.0.to_string(), Job(row, view))
+    let rows = projections::jobs::job::list(pool, resolved.as_of, viewer, experiment, state, &request).await;
+    let rows = rows.map_err(|error| read_failed(&error))?;
+    Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
+        (row.id.0.to_string(), Job(row, resolved))
     }))
 }
 
@@ -216,23 +217,21 @@ pub struct JobsQuery;
 
 #[Object]
 impl JobsQuery {
-    /// The jobs that one may see, the newest first.
+    /// The jobs visible to the caller, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn jobs(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Only jobs in this state.")] state: Option<JobState>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
-    ) -> Result<Connection<String, Job, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Job, AsOfInfo>> {
         viewer(context)?;
-        at_least(context, min_position).await?;
-        let view = view(context, as_of).await?;
-        list(context, view, None, state, first, after).await
+        honor_min_position(context, min_position).await?;
+        let resolved = resolve_as_of(context, as_of).await?;
+        list(context, resolved, None, state, first, after).await
     }
 
     /// One job.
@@ -240,19 +239,19 @@ impl JobsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job.")] id: ID,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Job>> {
         let viewer = viewer(context)?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<JobId>(&id) else {
             return Ok(None);
         };
-        let view = view(context, as_of).await?;
-        let row = projections::jobs::job::find(&app(context)?.pool, view.moment, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(|row| Job(row, view)))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let row = projections::jobs::job::find(&app(context)?.pool, resolved.as_of, viewer, id).await;
+        Ok(row
+            .map_err(|error| read_failed(&error))?
+            .map(|row| Job(row, resolved)))
     }
 }
 
@@ -261,10 +260,10 @@ async fn payload(
     job: JobId,
     position: domain::event_store::Position,
 ) -> Result<JobPayload> {
-    reach(context, position).await?;
+    wait_for_position(context, position).await?;
     let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-    let row = projections::jobs::job::find(pool, Moment::Now, viewer, job).await;
-    let job = row.map_err(|error| unreadable(&error))?.map(Job::now);
+    let row = projections::jobs::job::find(pool, AsOf::Now, viewer, job).await;
+    let job = row.map_err(|error| read_failed(&error))?.map(Job::now);
     Ok(JobPayload {
         job,
         position: Some(position.into()),
@@ -279,7 +278,8 @@ pub struct JobsMutation;
 
 #[Object]
 impl JobsMutation {
-    /// Queues a training job. Needs `training.create`, a part in the project, and access to dataset and base.
+    /// Queues a training job. Requires `training.create`, membership of the project, and access to dataset and base
+    /// model.
     async fn start_job(
         &self,
         context: &Context<'_>,
@@ -288,7 +288,7 @@ impl JobsMutation {
         user(context)?;
         let (command, base) = match order(context, input).await? {
             Ok(order) => order,
-            Err(faults) => return Ok(JobPayload::wrong(faults)),
+            Err(user_errors) => return Ok(JobPayload::wrong(user_errors)),
         };
         match run(context, &command).await? {
             Outcome::Done(position) => Ok(JobPayload {
@@ -300,11 +300,11 @@ impl JobsMutation {
         }
     }
 
-    /// Ends a job within a second. Its last checkpoint stays usable.
+    /// Cancels a job within a second. Its last checkpoint remains usable.
     async fn cancel_job(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job, and why.")] input: CancelJobInput,
+        #[graphql(desc = "The job and the reason.")] input: CancelJobInput,
     ) -> Result<JobPayload> {
         user(context)?;
         let Ok(job) = input.job_id.parse::<JobId>() else {
@@ -320,15 +320,17 @@ impl JobsMutation {
         .await?
         {
             Outcome::Done(position) => payload(context, job, position).await,
-            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => Ok(JobPayload::wrong(vec![Fault::of(
-                "jobId",
-                reason.to_string(),
-                JobsErrorCode::AlreadyEnded,
-            )])),
-            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![Fault::of(
+            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => {
+                Ok(JobPayload::wrong(vec![UserError::at(
+                    "jobId",
+                    reason.to_string(),
+                    UserErrorCode::AlreadyEnded,
+                )]))
+            }
+            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![UserError::at(
                 "reason",
                 reason.to_string(),
-                JobsErrorCode::Invalid,
+                UserErrorCode::Invalid,
             )])),
             Outcome::NotFound => Ok(control::unknown()),
         }

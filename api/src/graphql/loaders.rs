@@ -3,18 +3,21 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::{
+    dataloader::{DataLoader, Loader},
+    runtime::{TokioSpawner, TokioTimer},
+};
 use domain::id::{DatasetId, ModelId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
     datasets::version::{self, VersionRow},
-    history::Moment,
+    history::AsOf,
     models::version::{self as model_version, ModelVersionRow},
     read_model::ReadError,
 };
 use sqlx::PgPool;
 
-use super::as_of::MomentLoader;
+use super::as_of::AsOfLoader;
 use crate::app::App;
 
 fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec<R>> {
@@ -28,18 +31,18 @@ fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec
 /// Roles of users, at moments.
 pub struct RolesLoader(PgPool);
 
-impl Loader<(UserId, Moment)> for RolesLoader {
+impl Loader<(UserId, AsOf)> for RolesLoader {
     type Value = Vec<AssignmentRow>;
     type Error = Arc<ReadError>;
     async fn load(
         &self,
-        keys: &[(UserId, Moment)],
-    ) -> Result<HashMap<(UserId, Moment), Self::Value>, Self::Error> {
+        keys: &[(UserId, AsOf)],
+    ) -> Result<HashMap<(UserId, AsOf), Self::Value>, Self::Error> {
         let mut found = HashMap::new();
-        for (moment, users) in group(keys.to_vec(), |key| key.1) {
+        for (as_of, users) in group(keys.to_vec(), |key| key.1) {
             let users: Vec<UserId> = users.into_iter().map(|(user, _)| user).collect();
-            let rows = assignment::of_users(&self.0, moment, &users).await?;
-            found.extend(group(rows, |row| (row.user_id, moment)));
+            let rows = assignment::of_users(&self.0, as_of, &users).await?;
+            found.extend(group(rows, |row| (row.user_id, as_of)));
         }
         Ok(found)
     }
@@ -75,9 +78,22 @@ impl Loader<ModelId> for ModelVersionsLoader {
 #[must_use]
 pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
     let pool = &app.pool;
+    let timer = TokioTimer::default;
     request
-        .data(MomentLoader::fresh(app.clone()))
-        .data(DataLoader::new(RolesLoader(pool.clone()), tokio::spawn))
-        .data(DataLoader::new(DatasetVersionsLoader(pool.clone()), tokio::spawn))
-        .data(DataLoader::new(ModelVersionsLoader(pool.clone()), tokio::spawn))
+        .data(AsOfLoader::fresh(app.clone()))
+        .data(DataLoader::new(
+            RolesLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
+        .data(DataLoader::new(
+            DatasetVersionsLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
+        .data(DataLoader::new(
+            ModelVersionsLoader(pool.clone()),
+            TokioSpawner::current(),
+            timer(),
+        ))
 }

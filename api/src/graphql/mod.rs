@@ -9,9 +9,9 @@ pub mod audit;
 pub mod context;
 pub mod datasets;
 pub mod executor;
-pub mod fault;
 pub mod guard;
 pub mod identity;
+pub mod ids;
 pub mod job_feed;
 pub mod jobs;
 pub mod loaders;
@@ -20,17 +20,20 @@ pub mod paging;
 pub mod projects;
 pub mod proofs;
 pub mod scalars;
+pub mod spec;
 pub mod system;
+pub mod user_error;
+pub mod visibility;
 pub mod workers;
 
-use async_graphql::{MergedObject, Schema, SchemaBuilder};
+use async_graphql::{MergedObject, SchemaBuilder};
 
-/// Everything that can be asked.
+/// Queries.
 #[derive(Default, MergedObject)]
 pub struct Query(
     access::AccessQuery,
     access::RightsQuery,
-    as_of::MomentQuery,
+    as_of::AsOfQuery,
     audit::AuditQuery,
     datasets::DatasetsQuery,
     identity::IdentityQuery,
@@ -44,7 +47,7 @@ pub struct Query(
     workers::WorkersQuery,
 );
 
-/// Everything that can be changed.
+/// Mutations.
 #[derive(Default, MergedObject)]
 pub struct Mutation(
     access::AccessMutation,
@@ -58,8 +61,8 @@ pub struct Mutation(
     workers::WorkersMutation,
 );
 
-/// The schema.
-pub type AnnealSchema = Schema<Query, Mutation, job_feed::JobFeedSubscription>;
+/// The schema, as the specification wants it executed.
+pub type AnnealSchema = spec::SpecSchema<Query, Mutation, job_feed::JobFeedSubscription>;
 
 /// Fields of a query, weighted by page sizes.
 const COMPLEXITY: usize = 2_000;
@@ -69,7 +72,7 @@ const DEPTH: usize = 16;
 /// The schema without anything behind it.
 #[must_use]
 pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription> {
-    Schema::build(
+    async_graphql::Schema::build(
         Query::default(),
         Mutation::default(),
         job_feed::JobFeedSubscription,

@@ -9,17 +9,17 @@ use domain::{
     id::ModelId,
     models::model::{Lineage as Recorded, ModelKind},
 };
-pub use import::{ImportModelInput, ImportModelPayload, ModelsErrorCode, ModelsMutation};
+pub use import::{ImportModelInput, ImportModelPayload, ModelsMutation};
 use projections::models::{model::ModelRow, version::ModelVersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
-    context::{app, at_least, unreadable, viewer},
-    datasets::Visibility,
+    context::{app, honor_min_position, read_failed, viewer},
+    ids::id_or_not_found,
     loaders::ModelVersionsLoader,
     paging::{connect, page, weight},
     scalars::Long,
+    visibility::Visibility,
 };
 
 /// What a model's versions contain.
@@ -34,10 +34,10 @@ pub enum ModelContent {
 /// A model.
 pub struct Model(pub ModelRow);
 
-/// A base model, or what training made.
+/// A base model or a trained model.
 #[Object]
 impl Model {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -45,11 +45,11 @@ impl Model {
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// What it is for.
+    /// Description.
     async fn description(&self) -> &str {
         &self.0.description
     }
-    /// Whose, by id.
+    /// The owner's ID.
     async fn owner_id(&self) -> ID {
         self.0.owner_id.to_string().into()
     }
@@ -60,7 +60,7 @@ impl Model {
             ModelKind::Adapter => ModelContent::Adapter,
         }
     }
-    /// Who else sees it.
+    /// Visibility.
     async fn visibility(&self) -> Visibility {
         self.0.visibility.into()
     }
@@ -68,7 +68,7 @@ impl Model {
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
-    /// Its versions, the newest first; at most 100.
+    /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<ModelVersion>> {
         let loaded = context
             .data::<DataLoader<ModelVersionsLoader>>()?
@@ -96,14 +96,14 @@ impl ModelVersion {
     async fn files(&self) -> Vec<ModelFile> {
         downloads(&self.0, "files", &self.0.files)
     }
-    /// For an adapter: the base model with it merged into it; null where the job was not asked for it.
+    /// For an adapter: the base model with the adapter merged; null if the job did not request it.
     async fn merged(&self) -> Option<MergedModel> {
         self.0.merged.as_ref().map(|merged| MergedModel {
             sha256: merged.sha256.clone(),
             files: downloads(&self.0, "merged", &merged.files),
         })
     }
-    /// Where it comes from.
+    /// Provenance.
     async fn lineage(&self) -> Lineage {
         Lineage::from(&self.0.lineage)
     }
@@ -147,14 +147,14 @@ pub struct ModelFile {
     pub sha256: String,
     /// Its size in bytes.
     pub bytes: Long,
-    /// Where to get it: `GET` with an access token. Needs `models.export`.
+    /// Download URL: `GET` with an access token. Requires `models.export`.
     pub download_path: String,
 }
 
 /// A named value.
 #[derive(SimpleObject)]
 pub struct Metric {
-    /// What it is.
+    /// Name of the metric.
     pub name: String,
     /// Its value, as a decimal number.
     pub value: String,
@@ -170,24 +170,24 @@ pub fn metrics(map: &std::collections::BTreeMap<String, String>) -> Vec<Metric> 
         .collect()
 }
 
-/// Where a version comes from: enough to make it again. Fields are null for imported models.
+/// Provenance of a model version, sufficient to reproduce it. Fields are null for imported models.
 #[derive(Default, SimpleObject)]
 pub struct Lineage {
-    /// What it was called outside, when it was brought in.
+    /// Original name of an imported model.
     pub imported_from: Option<String>,
-    /// The job that made it.
+    /// The job that produced it.
     pub job_id: Option<ID>,
-    /// The dataset it was trained on,
+    /// Dataset.
     pub dataset_id: Option<ID>,
-    /// in this version,
+    /// Dataset version.
     pub dataset_version: Option<u32>,
-    /// which had this SHA-256.
+    /// SHA-256 of the dataset version.
     pub dataset_sha256: Option<String>,
-    /// The base model,
+    /// Base model.
     pub base_model_id: Option<ID>,
-    /// in this version,
+    /// Base model version.
     pub base_model_version: Option<u32>,
-    /// whose files had this hash.
+    /// Hash over the base model's files.
     pub base_sha256: Option<String>,
     /// The seed.
     pub seed: Option<Long>,
@@ -195,7 +195,7 @@ pub struct Lineage {
     pub code_version: Option<String>,
     /// The worker.
     pub worker: Option<String>,
-    /// The result.
+    /// Final metrics.
     pub metrics: Vec<Metric>,
 }
 
@@ -241,21 +241,19 @@ pub struct ModelsQuery;
 
 #[Object]
 impl ModelsQuery {
-    /// The models that one may see, the newest first.
+    /// The models visible to the caller, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn models(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, Model>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let rows = projections::models::model::list(&app(context)?.pool, viewer, &request).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows = rows.map_err(|error| read_failed(&error))?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), Model(row))
         }))
@@ -266,16 +264,14 @@ impl ModelsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The model.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Model>> {
         let viewer = viewer(context)?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ModelId>(&id) else {
             return Ok(None);
         };
         let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| unreadable(&error))?.map(Model))
+        Ok(row.map_err(|error| read_failed(&error))?.map(Model))
     }
 }

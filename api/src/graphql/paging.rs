@@ -8,8 +8,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use projections::paging::{Page, PageRequest};
 
 use super::{
-    as_of::{Seen, View},
-    context::coded,
+    as_of::{AsOfInfo, ResolvedAsOf},
+    context::error_with_code,
 };
 
 /// Rows on a page when the client does not say.
@@ -38,7 +38,7 @@ pub fn page_by_position(first: Option<i32>, after: Option<&str>) -> Result<PageR
 fn page_by(first: Option<i32>, after: Option<&str>, ours: fn(&str) -> bool) -> Result<PageRequest> {
     let first = first.unwrap_or(DEFAULT);
     if !(1..=MAX).contains(&first) {
-        return Err(coded(
+        return Err(error_with_code(
             "BAD_USER_INPUT",
             format!("first must be within 1 to {MAX}, not {first}"),
         ));
@@ -59,7 +59,7 @@ fn key_of(cursor: &str, ours: fn(&str) -> bool) -> Result<String> {
         .and_then(|text| text.strip_prefix(PREFIX).map(str::to_owned))
         .filter(|key| ours(key))
         .ok_or_else(|| {
-            coded(
+            error_with_code(
                 "BAD_USER_INPUT",
                 "this cursor was not made by this list; start without one",
             )
@@ -77,14 +77,16 @@ pub fn connect<R, N: OutputType>(
     connection
 }
 
-/// As [`connect`], of rows that show what `view` says.
-pub fn connect_seen<R, N: OutputType>(
+/// As [`connect`], of rows that show what `resolved` says.
+pub fn connect_as_of<R, N: OutputType>(
     page: Page<R>,
     after: Option<&str>,
-    view: View,
+    resolved: ResolvedAsOf,
     node: impl Fn(R) -> (String, N),
-) -> Connection<String, N, Seen> {
-    let seen = Seen { as_of: view.shown };
+) -> Connection<String, N, AsOfInfo> {
+    let seen = AsOfInfo {
+        as_of: resolved.shown,
+    };
     let mut connection = Connection::with_additional_fields(after.is_some(), page.has_next, seen);
     connection.edges.extend(edges(page, node));
     connection

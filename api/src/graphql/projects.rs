@@ -1,6 +1,6 @@
 //! Projects and experiments.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     id::{ExperimentId, ProjectId},
     projects::{
@@ -10,48 +10,39 @@ use domain::{
     text::TextProblems,
 };
 use projections::{
-    history::Moment::Now,
+    history::AsOf::Now,
     jobs::usage,
     projects::{experiment::ExperimentRow, project::ProjectRow},
 };
 use time::OffsetDateTime;
 
 use super::{
-    access::id_or_not_found,
-    as_of::{AsOf, Moment, Seen, View, view},
-    context::{Outcome, app, at_least, coded, reach, run, unreadable, user, viewer},
-    fault::Fault,
+    as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
+    context::{
+        Outcome, app, error_with_code, honor_min_position, read_failed, run, user, viewer, wait_for_position,
+    },
+    ids::id_or_not_found,
     jobs::Job,
-    paging::{connect_seen, page, weight},
+    paging::{connect_as_of, page, weight},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
-/// Why a project or experiment was not made. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ProjectsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-    /// There is no such thing for the caller.
-    NotFound,
-}
-
 /// A project.
-pub struct Project(pub ProjectRow, pub View);
+pub struct Project(pub ProjectRow, pub ResolvedAsOf);
 
 impl Project {
     /// A project as it stands.
     #[must_use]
     pub fn now(row: ProjectRow) -> Self {
-        Self(row, View::NOW)
+        Self(row, ResolvedAsOf::NOW)
     }
 }
 
-/// A place where people work together.
+/// A project.
 #[Object]
 impl Project {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -59,11 +50,11 @@ impl Project {
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// What it is about.
+    /// Description.
     async fn description(&self) -> &str {
         &self.0.description
     }
-    /// Who founded it, by id.
+    /// The owner's ID.
     async fn owner_id(&self) -> ID {
         self.0.owner_id.to_string().into()
     }
@@ -71,55 +62,55 @@ impl Project {
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
-    /// How many experiments it has.
+    /// Number of experiments.
     async fn experiment_count(&self) -> i32 {
         self.0.experiments
     }
-    /// Seconds that its jobs have had workers, over all attempts that have ended.
+    /// Worker seconds of its jobs, over all ended attempts.
     async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        let time = usage::of_project(&app(context)?.pool, self.1.moment, self.0.id).await;
-        Ok(time.map_err(|error| unreadable(&error))?.worker_milliseconds as f64 / 1_000.0)
+        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        Ok(time.map_err(|error| read_failed(&error))?.worker_milliseconds as f64 / 1_000.0)
     }
-    /// Seconds of them on GPUs.
+    /// Of those, seconds on GPU workers.
     async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        let time = usage::of_project(&app(context)?.pool, self.1.moment, self.0.id).await;
-        Ok(time.map_err(|error| unreadable(&error))?.gpu_milliseconds as f64 / 1_000.0)
+        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        Ok(time.map_err(|error| read_failed(&error))?.gpu_milliseconds as f64 / 1_000.0)
     }
-    /// Its experiments, the newest first.
+    /// Experiments, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn experiments(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Experiment, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<String, Experiment, AsOfInfo>> {
         experiments(context, self.1, Some(self.0.id), first, after).await
     }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }
 
 /// An experiment.
-pub struct Experiment(pub ExperimentRow, pub View);
+pub struct Experiment(pub ExperimentRow, pub ResolvedAsOf);
 
 impl Experiment {
     /// An experiment as it stands.
     #[must_use]
     pub fn now(row: ExperimentRow) -> Self {
-        Self(row, View::NOW)
+        Self(row, ResolvedAsOf::NOW)
     }
 }
 
-/// Runs that belong together, inside a project.
+/// A group of jobs in a project.
 #[Object]
 impl Experiment {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// Its project, by id.
+    /// ID of the project.
     async fn project_id(&self) -> ID {
         self.0.project_id.to_string().into()
     }
@@ -127,11 +118,11 @@ impl Experiment {
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// What is tried.
+    /// Description.
     async fn description(&self) -> &str {
         &self.0.description
     }
-    /// Who created it, by id.
+    /// ID of the user who created it.
     async fn created_by(&self) -> ID {
         self.0.created_by.to_string().into()
     }
@@ -139,18 +130,18 @@ impl Experiment {
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
-    /// Its jobs, the newest first.
+    /// Jobs, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn jobs(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Job, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<String, Job, AsOfInfo>> {
         super::jobs::list(context, self.1, Some(self.0.id), None, first, after).await
     }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }
@@ -165,15 +156,15 @@ pub struct CreateProjectInput {
     pub description: String,
 }
 
-/// What came of it.
+/// Payload of `createProject`.
 #[derive(SimpleObject)]
 pub struct CreateProjectPayload {
-    /// The project; null when there is none.
+    /// The project; null on error.
     pub project: Option<Project>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 /// A new experiment.
@@ -188,37 +179,37 @@ pub struct CreateExperimentInput {
     pub description: String,
 }
 
-/// What came of it.
+/// Payload of `createExperiment`.
 #[derive(SimpleObject)]
 pub struct CreateExperimentPayload {
-    /// The experiment; null when there is none.
+    /// The experiment; null on error.
     pub experiment: Option<Experiment>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ProjectsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
-fn texts(problems: TextProblems) -> Vec<Fault<ProjectsErrorCode>> {
-    let fault = |problem: domain::text::TextProblem| {
-        Fault::of(problem.field, problem.message, ProjectsErrorCode::Invalid)
+fn texts(problems: TextProblems) -> Vec<UserError> {
+    let user_error = |problem: domain::text::TextProblem| {
+        UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
     };
-    problems.0.into_iter().map(fault).collect()
+    problems.0.into_iter().map(user_error).collect()
 }
 
 async fn experiments(
     context: &Context<'_>,
-    view: View,
+    resolved: ResolvedAsOf,
     project: Option<ProjectId>,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<Connection<String, Experiment, Seen>> {
+) -> Result<Connection<String, Experiment, AsOfInfo>> {
     let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
     let pool = &app(context)?.pool;
-    let rows = projections::projects::experiment::list(pool, view.moment, viewer, project, &request).await;
-    let rows = rows.map_err(|error| unreadable(&error))?;
-    Ok(connect_seen(rows, after.as_deref(), view, |row| {
-        (row.id.0.to_string(), Experiment(row, view))
+    let rows = projections::projects::experiment::list(pool, resolved.as_of, viewer, project, &request).await;
+    let rows = rows.map_err(|error| read_failed(&error))?;
+    Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
+        (row.id.0.to_string(), Experiment(row, resolved))
     }))
 }
 
@@ -228,25 +219,23 @@ pub struct ProjectsQuery;
 
 #[Object]
 impl ProjectsQuery {
-    /// The projects that one may see, the newest first.
+    /// The projects visible to the caller, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn projects(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
-    ) -> Result<Connection<String, Project, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Project, AsOfInfo>> {
         let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-        at_least(context, min_position).await?;
-        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
-        let rows = projections::projects::project::list(pool, view.moment, viewer, &request).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect_seen(rows, after.as_deref(), view, |row| {
-            (row.id.0.to_string(), Project(row, view))
+        honor_min_position(context, min_position).await?;
+        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
+        let rows = projections::projects::project::list(pool, resolved.as_of, viewer, &request).await;
+        let rows = rows.map_err(|error| read_failed(&error))?;
+        Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
+            (row.id.0.to_string(), Project(row, resolved))
         }))
     }
 
@@ -255,39 +244,35 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The project.")] id: ID,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Project>> {
         let viewer = viewer(context)?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ProjectId>(&id) else {
             return Ok(None);
         };
-        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
-        let row = projections::projects::project::find(pool, view.moment, viewer, id).await;
+        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
+        let row = projections::projects::project::find(pool, resolved.as_of, viewer, id).await;
         Ok(row
-            .map_err(|error| unreadable(&error))?
-            .map(|row| Project(row, view)))
+            .map_err(|error| read_failed(&error))?
+            .map(|row| Project(row, resolved)))
     }
 
-    /// The experiments of all projects that one may see, the newest first.
+    /// The experiments of all projects visible to the caller, newest first.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn experiments(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
-    ) -> Result<Connection<String, Experiment, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
+    ) -> Result<Connection<String, Experiment, AsOfInfo>> {
         viewer(context)?;
-        at_least(context, min_position).await?;
-        let view = view(context, as_of).await?;
-        experiments(context, view, None, first, after).await
+        honor_min_position(context, min_position).await?;
+        let resolved = resolve_as_of(context, as_of).await?;
+        experiments(context, resolved, None, first, after).await
     }
 
     /// One experiment.
@@ -295,21 +280,19 @@ impl ProjectsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The experiment.")] id: ID,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Experiment>> {
         let viewer = viewer(context)?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ExperimentId>(&id) else {
             return Ok(None);
         };
-        let (pool, view) = (&app(context)?.pool, view(context, as_of).await?);
-        let row = projections::projects::experiment::find(pool, view.moment, viewer, id).await;
+        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
+        let row = projections::projects::experiment::find(pool, resolved.as_of, viewer, id).await;
         Ok(row
-            .map_err(|error| unreadable(&error))?
-            .map(|row| Experiment(row, view)))
+            .map_err(|error| read_failed(&error))?
+            .map(|row| Experiment(row, resolved)))
     }
 }
 
@@ -319,7 +302,7 @@ pub struct ProjectsMutation;
 
 #[Object]
 impl ProjectsMutation {
-    /// Founds a project. Needs `projects.create` and room in the quota.
+    /// Creates a project. Requires `projects.create` and enough quota.
     async fn create_project(
         &self,
         context: &Context<'_>,
@@ -344,17 +327,17 @@ impl ProjectsMutation {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(
+                return wrong(vec![UserError::whole(
                     reason.to_string(),
-                    ProjectsErrorCode::QuotaExceeded,
+                    UserErrorCode::QuotaExceeded,
                 )]);
             }
-            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
-        reach(context, position).await?;
+        wait_for_position(context, position).await?;
         let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
         let row = projections::projects::project::find(pool, Now, viewer, project).await;
-        let project = row.map_err(|error| unreadable(&error))?.map(Project::now);
+        let project = row.map_err(|error| read_failed(&error))?.map(Project::now);
         Ok(CreateProjectPayload {
             project,
             position: Some(position.into()),
@@ -362,7 +345,7 @@ impl ProjectsMutation {
         })
     }
 
-    /// Creates an experiment in a project. Needs `experiments.create` and a part in the project.
+    /// Creates an experiment in a project. Requires `experiments.create` and membership of the project.
     async fn create_experiment(
         &self,
         context: &Context<'_>,
@@ -376,13 +359,7 @@ impl ProjectsMutation {
                 user_errors,
             })
         };
-        let unknown = || {
-            Fault::of(
-                "projectId",
-                "there is no such project",
-                ProjectsErrorCode::NotFound,
-            )
-        };
+        let unknown = || UserError::at("projectId", "there is no such project", UserErrorCode::NotFound);
         let Ok(project) = input.project_id.parse::<ProjectId>() else {
             return wrong(vec![unknown()]);
         };
@@ -399,14 +376,14 @@ impl ProjectsMutation {
             Outcome::Done(position) => position,
             Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
             Outcome::Refused(reason) => {
-                return wrong(vec![Fault::whole(reason.to_string(), ProjectsErrorCode::Invalid)]);
+                return wrong(vec![UserError::whole(reason.to_string(), UserErrorCode::Invalid)]);
             }
             Outcome::NotFound => return wrong(vec![unknown()]),
         };
-        reach(context, position).await?;
+        wait_for_position(context, position).await?;
         let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
         let row = projections::projects::experiment::find(pool, Now, viewer, experiment).await;
-        let experiment = row.map_err(|error| unreadable(&error))?.map(Experiment::now);
+        let experiment = row.map_err(|error| read_failed(&error))?.map(Experiment::now);
         Ok(CreateExperimentPayload {
             experiment,
             position: Some(position.into()),

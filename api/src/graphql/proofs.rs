@@ -9,7 +9,7 @@ use event_store::{
 };
 
 use super::{
-    context::{app, coded, require},
+    context::{app, error_with_code, require},
     scalars::Long,
 };
 
@@ -28,7 +28,7 @@ pub struct AuditCheckpoint {
     pub key: String,
 }
 
-/// That an event is in the log.
+/// Inclusion proof: an event is in the log.
 #[derive(SimpleObject)]
 pub struct AuditInclusionProof {
     /// Position of the event; its leaf has this less one as index.
@@ -45,7 +45,7 @@ pub struct AuditInclusionProof {
     pub checkpoint: Option<AuditCheckpoint>,
 }
 
-/// That the log of one size is the beginning of that of another.
+/// Consistency proof: the smaller log is a prefix of the larger one.
 #[derive(SimpleObject)]
 pub struct AuditConsistencyProof {
     /// The old size.
@@ -66,7 +66,7 @@ pub struct ProofsQuery;
 
 #[Object]
 impl ProofsQuery {
-    /// The newest signed checkpoint of the log; null while nothing is signed. Needs `audit.read`.
+    /// The newest signed checkpoint of the log; null if none exists yet. Requires `audit.read`.
     async fn audit_checkpoint(&self, context: &Context<'_>) -> Result<Option<AuditCheckpoint>> {
         require(context, Action::AuditRead, "audit")?;
         let integrity = proofs(context)?;
@@ -74,13 +74,14 @@ impl ProofsQuery {
         Ok(newest.map(|newest| shown(newest, integrity)))
     }
 
-    /// Proves that an event is in the log. Needs `audit.read`.
+    /// Proves that an event is in the log. Requires `audit.read`.
     async fn audit_inclusion_proof(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Position of the event.")] position: Long,
-        #[graphql(desc = "Events in the tree that proves it; the newest checkpoint's if not given.")]
-        size: Option<Long>,
+        #[graphql(desc = "Tree size of the proof; that of the newest checkpoint if omitted.")] size: Option<
+            Long,
+        >,
     ) -> Result<Option<AuditInclusionProof>> {
         require(context, Action::AuditRead, "audit")?;
         let integrity = proofs(context)?;
@@ -96,7 +97,7 @@ impl ProofsQuery {
         }))
     }
 
-    /// Proves that the log of `from` events is the beginning of that of `to` events. Needs `audit.read`.
+    /// Proves that the log of `from` events is a prefix of the log of `to` events. Requires `audit.read`.
     async fn audit_consistency_proof(
         &self,
         context: &Context<'_>,
@@ -118,7 +119,7 @@ impl ProofsQuery {
 
 fn proofs<'a>(context: &Context<'a>) -> Result<&'a LogIntegrity> {
     let integrity = app(context)?.integrity.as_deref();
-    integrity.ok_or_else(|| coded("NOT_FOUND", "the event store in use gives no proofs of its own"))
+    integrity.ok_or_else(|| error_with_code("NOT_FOUND", "the event store in use gives no proofs of its own"))
 }
 
 fn shown(checkpoint: Checkpoint, integrity: &LogIntegrity) -> AuditCheckpoint {
@@ -142,5 +143,5 @@ fn refused(error: &ProofError) -> Error {
         ProofError::Damaged => return Error::new(error.to_string()),
         ProofError::Unavailable => "UNAVAILABLE",
     };
-    coded(code, error.to_string())
+    error_with_code(code, error.to_string())
 }

@@ -3,10 +3,10 @@
 use async_graphql::{Context, ID, Object, Result, SimpleObject, Union};
 use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId};
 
-use projections::history::Moment;
+use projections::history::AsOf;
 
 use super::{
-    context::{app, at_least, unreadable, viewer},
+    context::{app, honor_min_position, read_failed, viewer},
     datasets::Dataset,
     jobs::Job,
     models::Model,
@@ -14,18 +14,18 @@ use super::{
     scalars::Long,
 };
 
-/// What can be said to everybody.
+/// Public information about the server.
 #[derive(SimpleObject)]
 pub struct ServerInfo {
     /// The version of Anneal.
     pub version: &'static str,
-    /// Whether the first administrator exists; if not, nothing else works.
+    /// Whether the first administrator exists; if not, only `createFirstAdministrator` works.
     pub set_up: bool,
-    /// Whether anybody may register.
+    /// Whether self-registration is enabled.
     pub self_registration: bool,
 }
 
-/// Anything that has a global id.
+/// An object with a global ID.
 #[derive(Union)]
 #[expect(clippy::large_enum_variant, reason = "one at a time is alive")]
 pub enum Node {
@@ -52,7 +52,7 @@ impl SystemQuery {
         Ok(app(context)?.settings.version)
     }
 
-    /// What can be said to everybody.
+    /// Public information about the server.
     async fn server(&self, context: &Context<'_>) -> Result<ServerInfo> {
         let app = app(context)?;
         Ok(ServerInfo {
@@ -62,23 +62,21 @@ impl SystemQuery {
         })
     }
 
-    /// Anything that the caller may see, by its global id; null when there is no such thing.
+    /// An object by its global ID; null if it does not exist or is not visible to the caller.
     async fn node(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The id.")] id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Node>> {
         let (viewer, pool) = (viewer(context)?, &app(context)?.pool);
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         let node = if let Ok(id) = id.parse::<ProjectId>() {
-            projections::projects::project::find(pool, Moment::Now, viewer, id)
+            projections::projects::project::find(pool, AsOf::Now, viewer, id)
                 .await
                 .map(|row| row.map(|row| Node::Project(Project::now(row))))
         } else if let Ok(id) = id.parse::<ExperimentId>() {
-            let row = projections::projects::experiment::find(pool, Moment::Now, viewer, id).await;
+            let row = projections::projects::experiment::find(pool, AsOf::Now, viewer, id).await;
             row.map(|row| row.map(|row| Node::Experiment(Experiment::now(row))))
         } else if let Ok(id) = id.parse::<DatasetId>() {
             projections::datasets::dataset::find(pool, viewer, id)
@@ -89,12 +87,12 @@ impl SystemQuery {
                 .await
                 .map(|row| row.map(|row| Node::Model(Model(row))))
         } else if let Ok(id) = id.parse::<JobId>() {
-            projections::jobs::job::find(pool, Moment::Now, viewer, id)
+            projections::jobs::job::find(pool, AsOf::Now, viewer, id)
                 .await
                 .map(|row| row.map(|row| Node::Job(Job::now(row))))
         } else {
             Ok(None)
         };
-        node.map_err(|error| unreadable(&error))
+        node.map_err(|error| read_failed(&error))
     }
 }

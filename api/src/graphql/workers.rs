@@ -7,28 +7,27 @@ use domain::{
     jobs::worker::{DrainWorker, WorkerRefusal},
 };
 use projections::{
-    jobs::worker::{self, Present, WorkerState as State},
+    jobs::worker::{self, ActiveWorker, WorkerState as State},
     paging::Viewer,
 };
 use time::OffsetDateTime;
 
 use super::{
-    context::{Outcome, app, reach, require, run, unreadable, user, viewer},
-    fault::Fault,
-    jobs::JobsErrorCode,
+    context::{Outcome, app, read_failed, require, run, user, viewer, wait_for_position},
     scalars::Long,
+    user_error::{UserError, UserErrorCode},
 };
 
-/// What a worker does. May grow.
+/// State of a worker. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum WorkerState {
-    /// It waits for a job.
+    /// It has no job.
     Idle,
-    /// It has one.
+    /// It is running a job.
     Working,
-    /// It takes no more, and goes once it has none.
+    /// It takes no more jobs and stops when it has none.
     Draining,
-    /// Its heart-beat stopped.
+    /// Its heartbeat has expired.
     Lost,
 }
 
@@ -44,12 +43,12 @@ impl From<State> for WorkerState {
 }
 
 /// A worker that is there, as the caller may see it.
-pub struct Worker(Present, Viewer);
+pub struct Worker(ActiveWorker, Viewer);
 
-/// A worker that has not gone.
+/// A registered worker.
 #[Object]
 impl Worker {
-    /// Global id; fresh with each start.
+    /// Global ID; a worker gets a new one at each start.
     async fn id(&self) -> ID {
         self.0.worker.id.to_string().into()
     }
@@ -57,15 +56,15 @@ impl Worker {
     async fn name(&self) -> &str {
         &self.0.worker.name
     }
-    /// The machine.
+    /// Host name.
     async fn host(&self) -> &str {
         &self.0.worker.host
     }
-    /// What it computes on: `cpu` or `cuda`.
+    /// Device: `cpu` or `cuda`.
     async fn device(&self) -> &str {
         &self.0.worker.device
     }
-    /// Bytes of memory that it offers.
+    /// Memory in bytes.
     async fn memory_bytes(&self) -> Option<Long> {
         self.0.worker.memory_bytes.map(Long::from)
     }
@@ -73,7 +72,7 @@ impl Worker {
     async fn version(&self) -> &str {
         &self.0.worker.code_version
     }
-    /// The newest specification that it can run; jobs that need a newer one wait for another worker.
+    /// Engine version; jobs that require a newer engine wait for another worker.
     async fn engine(&self) -> i32 {
         self.0.worker.engine
     }
@@ -81,15 +80,15 @@ impl Worker {
     async fn labels(&self) -> Vec<&str> {
         self.0.worker.labels.iter().map(String::as_str).collect()
     }
-    /// What it does.
+    /// State.
     async fn state(&self) -> WorkerState {
         self.0.state().into()
     }
-    /// Why it drains, in the words of who asked.
+    /// Reason given for draining.
     async fn drain_reason(&self) -> Option<&str> {
         self.0.worker.drain_reason.as_deref()
     }
-    /// The job that it has, by id; null when it has none, or the caller may not see that job.
+    /// ID of its current job; null if it has none, or if the caller may not see it.
     async fn job_id(&self) -> Option<ID> {
         let seen = match self.1 {
             Viewer::Everything => true,
@@ -97,15 +96,15 @@ impl Worker {
         };
         self.0.job.filter(|_| seen).map(|job| job.to_string().into())
     }
-    /// The number of the attempt at that job.
+    /// Attempt number of that job.
     async fn attempt(&self) -> Option<i32> {
         self.0.attempt
     }
-    /// When its heart last beat, by the database's clock.
+    /// Time of the last heartbeat, by the database's clock.
     async fn last_heartbeat(&self) -> Option<OffsetDateTime> {
         self.0.beat_at
     }
-    /// When it came.
+    /// When it registered.
     async fn registered_at(&self) -> OffsetDateTime {
         self.0.worker.registered_at
     }
@@ -117,44 +116,44 @@ pub struct WorkersQuery;
 
 #[Object]
 impl WorkersQuery {
-    /// The workers that have not gone, lost ones included, by name. Needs `training.read`.
+    /// Registered workers, including lost ones, by name. Requires `training.read`.
     #[graphql(complexity = "10 + 10 * child_complexity")]
     async fn workers(&self, context: &Context<'_>) -> Result<Vec<Worker>> {
         user(context)?;
         require(context, Action::TrainingRead, "workers")?;
         let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
-        let found = found.map_err(|error| unreadable(&error))?;
+        let found = found.map_err(|error| read_failed(&error))?;
         Ok(found.into_iter().map(|one| Worker(one, viewer)).collect())
     }
 }
 
-/// Tells a worker to go.
+/// Drains a worker.
 #[derive(InputObject)]
 pub struct DrainWorkerInput {
     /// The worker.
     pub worker_id: ID,
-    /// Whether it gives the job back that it has, with its state saved, instead of finishing it.
+    /// Whether the worker saves and releases its current job instead of finishing it.
     #[graphql(default)]
     pub at_once: bool,
-    /// Why, at most 500 characters; recorded.
+    /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
 }
 
-/// What came of a change of a worker.
+/// Payload of `drainWorker`.
 #[derive(SimpleObject)]
 pub struct WorkerPayload {
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<JobsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 impl WorkerPayload {
-    fn wrong(path: &str, message: impl Into<String>, code: JobsErrorCode) -> Self {
+    fn wrong(path: &str, message: impl Into<String>, code: UserErrorCode) -> Self {
         Self {
             position: None,
-            user_errors: vec![Fault::of(path, message, code)],
+            user_errors: vec![UserError::at(path, message, code)],
         }
     }
 }
@@ -165,15 +164,15 @@ pub struct WorkersMutation;
 
 #[Object]
 impl WorkersMutation {
-    /// Tells a worker to take no more jobs and to go once it has none. It comes back when its process is started
-    /// again. Needs `system.admin`.
+    /// Drains a worker: it takes no more jobs and stops when it has none. It returns when its process is restarted.
+    /// Requires `system.admin`.
     async fn drain_worker(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The worker, how, and why.")] input: DrainWorkerInput,
+        #[graphql(desc = "The worker, the mode, and the reason.")] input: DrainWorkerInput,
     ) -> Result<WorkerPayload> {
         user(context)?;
-        let gone = |message: &str| WorkerPayload::wrong("workerId", message, JobsErrorCode::NotFound);
+        let gone = |message: &str| WorkerPayload::wrong("workerId", message, UserErrorCode::NotFound);
         let Ok(worker) = input.worker_id.parse::<WorkerId>() else {
             require(context, Action::SystemAdmin, "workers")?;
             return Ok(gone("there is no such worker"));
@@ -185,14 +184,14 @@ impl WorkersMutation {
         };
         Ok(match run(context, &command).await? {
             Outcome::Done(position) => {
-                reach(context, position).await?;
+                wait_for_position(context, position).await?;
                 WorkerPayload {
                     position: Some(position.into()),
                     user_errors: Vec::new(),
                 }
             }
-            Outcome::Refused(refusal @ WorkerRefusal::ReasonTooLong) => {
-                WorkerPayload::wrong("reason", refusal.to_string(), JobsErrorCode::Invalid)
+            Outcome::Refused(refusal @ WorkerRefusal::Reason(_)) => {
+                WorkerPayload::wrong("reason", refusal.to_string(), UserErrorCode::Invalid)
             }
             Outcome::Refused(refusal) => gone(&refusal.to_string()),
             Outcome::NotFound => gone("there is no such worker"),

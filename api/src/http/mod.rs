@@ -3,18 +3,18 @@
 //! One rule: [`router`] is all that is served, and [`endpoints`] lists it; a route that is not in the list cannot be
 //! reached.
 
-pub mod door;
+pub mod graphql;
 pub mod problem;
 pub mod routes;
 pub mod server;
 
 use axum::Router;
 
-use door::{Door, Executor, GRAPHQL};
+use graphql::{Executor, GRAPHQL, GraphqlEndpoint};
 use routes::{Endpoint, Routes};
 
 /// The plain routes and GraphQL, without common layers.
-pub fn router<E: Executor>(routes: Routes, graphql: Door<E>) -> Router {
+pub fn router<E: Executor>(routes: Routes, graphql: GraphqlEndpoint<E>) -> Router {
     routes.router().merge(graphql.router())
 }
 

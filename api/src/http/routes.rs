@@ -21,10 +21,10 @@ use domain::{
 
 pub use health::Probe;
 
-use super::{door::AuthError, problem::Problem, server::RequestId};
+use super::{graphql::AuthError, problem::Problem, server::RequestId};
 use crate::{
     app::{App, Caller},
-    http::door::{Credentials, Transport},
+    http::graphql::{Credentials, Transport},
 };
 
 /// What writes the metrics in Prometheus' text format.
@@ -223,7 +223,7 @@ enum Failed<R> {
 }
 
 /// What the log holds could not be read.
-fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+fn read_failed(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%error, "the log could not be read for an answer");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the log cannot be read at present, try again")
 }

@@ -38,22 +38,22 @@ impl Default for LockoutSettings {
     }
 }
 
-/// One account, as a claim key (never its name), tried from one address.
+/// One account, as a keyed hash (never its name), tried from one address.
 ///
-/// Take another claim scope for each factor: a wrong code must not use up, nor a right password reset, what
-/// the other factor has counted.
+/// Use another scope of the keyed hash for each factor: a wrong code must not use up, nor a right password reset,
+/// what the other factor has counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GuessKey {
-    claim: Arc<str>,
+    account_key: Arc<str>,
     address: AddressKey,
 }
 
 impl GuessKey {
-    /// The pair of `Pepper::claim("login", normalised name)` and the caller's address.
+    /// The pair of `Pepper::keyed_hash("login", normalised name)` and the caller's address.
     #[must_use]
-    pub fn new(claim: &str, address: IpAddr) -> Self {
+    pub fn new(account_key: &str, address: IpAddr) -> Self {
         Self {
-            claim: claim.into(),
+            account_key: account_key.into(),
             address: address.into(),
         }
     }
@@ -220,7 +220,7 @@ impl Permit {
         }
     }
 
-    /// Nothing was checked (no free hashing lane, the log did not answer): the guess is given back.
+    /// Nothing was checked (no free hashing worker, the log did not answer): the guess is given back.
     pub fn release(mut self, now: OffsetDateTime) {
         if let Some(key) = self.key.take() {
             self.inner.change(&key, now, |record| {

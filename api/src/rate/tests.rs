@@ -25,8 +25,8 @@ fn lockout() -> Lockout {
     Lockout::new(LockoutSettings::default())
 }
 
-fn key(claim: &str, from: &str) -> GuessKey {
-    GuessKey::new(claim, address(from))
+fn key(account_key: &str, from: &str) -> GuessKey {
+    GuessKey::new(account_key, address(from))
 }
 
 fn fail(lockout: &Lockout, key: &GuessKey, now: OffsetDateTime) -> Tally {
@@ -38,12 +38,12 @@ fn fail(lockout: &Lockout, key: &GuessKey, now: OffsetDateTime) -> Tally {
 fn a_limit_lets_a_burst_through_and_then_one_request_per_step() {
     let limiter = RateLimiter::new(Quota::new(10, Duration::from_secs(60)));
     for left in (0..10).rev() {
-        let standing = limiter.check(&1, NOW).expect("within the limit");
-        assert_eq!((standing.limit, standing.remaining), (10, left));
+        let limit_status = limiter.check(&1, NOW).expect("within the limit");
+        assert_eq!((limit_status.limit, limit_status.remaining), (10, left));
     }
     let limited = limiter.check(&1, NOW).expect_err("used up");
     assert_eq!(limited.retry_after, Duration::from_secs(6));
-    assert_eq!(limited.standing.reset_after, Duration::from_secs(60));
+    assert_eq!(limited.limit_status.reset_after, Duration::from_secs(60));
     assert!(limiter.check(&2, NOW).is_ok(), "another key has its own quota");
     assert!(limiter.check(&1, at(5)).is_err());
     assert!(limiter.check(&1, at(6)).is_ok(), "refused requests cost nothing");

@@ -22,7 +22,7 @@ pub use chain::{ChainedEvent, Digest, LAYOUT, Link, Prints, Tip, digest, genesis
 pub use checkpoint::{Checkpoint, CheckpointError, notes_in};
 pub use fault::Fault;
 pub use folder::{CheckpointFolder, CheckpointFolderError, LATEST};
-pub use key::{KeyFileError, open_or_create, public_half, read_verifier};
+pub use key::{KeyFileError, open_existing, open_or_create, public_half, read_verifier};
 pub use leaf::{LEAF_LAYOUT, leaf};
 pub use note::{Key, NoteError, Signer, Verifier, origin_of, sign};
 pub use proof::{

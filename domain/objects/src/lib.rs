@@ -78,6 +78,22 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// Opens a regular file to read; a pipe is not waited for.
+async fn open_regular(path: &std::path::Path) -> std::io::Result<tokio::fs::File> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let file = options.open(path).await?;
+    match file.metadata().await?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    }
+}
+
 fn shortened(text: &str) -> String {
     text.chars().take(128).collect()
 }
@@ -173,10 +189,11 @@ impl Objects {
     }
 
     /// Stores files below `prefix`, each with its name there, and replaces what has that name. All or
-    /// nothing: on an error what this call stored is deleted.
+    /// nothing: on an error what this call stored is deleted. A path is followed through links: where they may lead is
+    /// the caller's to see to. Anything but a regular file is refused without waiting for it.
     ///
     /// # Errors
-    /// When a file cannot be read, a name is no key, or the store fails or is full.
+    /// When a file cannot be read or is none, a name is no key, or the store fails or is full.
     pub async fn put_dir(
         &self,
         prefix: &Key,
@@ -199,14 +216,19 @@ impl Objects {
         Ok(stored)
     }
 
-    async fn put_file(&self, prefix: &Key, name: &str, path: &PathBuf) -> Result<StoredFile, ObjectsError> {
+    async fn put_file(
+        &self,
+        prefix: &Key,
+        name: &str,
+        path: &std::path::Path,
+    ) -> Result<StoredFile, ObjectsError> {
         use sha2::Digest;
         let unreadable = |source| ObjectsError::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let key = prefix.join(name)?;
-        let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let mut file = open_regular(path).await.map_err(unreadable)?;
         let mut staged = self.stage().await?;
         let (mut buffer, mut hash, mut bytes) = (vec![0; 256 * 1024], sha2::Sha256::new(), 0_u64);
         loop {

@@ -145,6 +145,24 @@ async fn a_folder_of_artefacts_is_stored_whole_or_not_at_all() {
     assert_eq!(files(folder.path()), ["artifacts/job_1/adapter_config.json"]);
 }
 
+/// FR5: a pipe would be waited for without end, a device never ends, a folder has no bytes.
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_stored_and_not_waited_for() {
+    let (folder, objects) = store();
+    let source = tempfile::tempdir().expect("a folder");
+    let pipe = source.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let prefix = Key::artifact("job_1").expect("a key");
+    for path in [pipe, "/dev/zero".into(), source.path().to_owned()] {
+        let files = [("a".to_owned(), path)];
+        let storing = objects.put_dir(&prefix, &files);
+        let within = tokio::time::timeout(std::time::Duration::from_secs(20), storing).await;
+        let error = within.expect("no waiting").expect_err("refused");
+        assert!(error.to_string().contains("no regular file"), "{error}");
+    }
+    assert!(files(folder.path()).is_empty());
+}
+
 #[test]
 fn keys_cannot_leave_the_store() {
     for path in ["../x", "a/../b", "a//b", "/a", "a/", "", "a/./b", "a#1"] {

@@ -1,4 +1,4 @@
-//! Who holds which roles (AC-2), and that `admin` keeps a member.
+//! Who holds which roles (AC-2). That an active administrator stays is in [`crate::administrators`].
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{builtin::ADMIN, role::Role};
 use crate::{
+    administrators,
     aggregate::{Aggregate, Event},
     authz::{Action, Principal, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::UserId,
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
+    text::{self, TextProblem},
 };
 
 /// The roles of one user. Streams are keyed by the user.
@@ -75,7 +77,7 @@ impl Aggregate for Assignments {
 /// The one stream key of [`Administrators`].
 pub const ADMINISTRATORS: &str = "all";
 
-/// Everybody who holds `admin`, in one stream, so that two removals at once cannot take the last two.
+/// Everybody who holds `admin`, in one stream. Whether their accounts are active is in the accounts' own streams.
 #[derive(Clone, Debug, Default)]
 pub struct Administrators {
     /// Who they are.
@@ -133,12 +135,15 @@ pub enum GrantRefusal {
     /// AC-2: nobody changes their own roles.
     #[error("nobody can change their own roles")]
     OwnRoles,
-    /// The last administrator stays.
-    #[error("this is the last administrator; make somebody else an administrator first")]
+    /// The last active administrator stays.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
     LastAdministrator,
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// Gives a role to a user.
@@ -163,7 +168,7 @@ pub struct RemoveRole {
     pub reason: String,
 }
 
-fn reads(user: UserId, role: &str, reads: &mut Reads) {
+fn reads(user: UserId, role: &str, reads: &mut ReadSet) {
     reads
         .read::<Assignments>(user)
         .read::<Role>(role)
@@ -172,19 +177,19 @@ fn reads(user: UserId, role: &str, reads: &mut Reads) {
 
 /// The checks that granting and removing have in common.
 fn check(
-    world: &World,
+    loaded: &LoadedState,
     principal: &Principal,
     user: UserId,
     role: &str,
     reason: &str,
 ) -> Result<(), GrantRefusal> {
-    if world.get::<Role>(role).definition.is_none() {
+    if loaded.get::<Role>(role).definition.is_none() {
         return Err(GrantRefusal::UnknownRole(role.to_owned()));
     }
-    if !world.get::<Assignments>(user).known {
+    if !loaded.get::<Assignments>(user).known {
         return Err(GrantRefusal::UnknownUser);
     }
-    if reason.trim().is_empty() || reason.chars().count() > 500 {
+    if text::reason(reason)?.is_empty() {
         return Err(GrantRefusal::ReasonMissing);
     }
     if let Principal::User(granter) = principal {
@@ -205,22 +210,22 @@ fn requires() -> Requirement {
 impl Command for GrantRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, _: &World, all: &mut Reads) {
+    fn reads(&self, _: &LoadedState, all: &mut ReadSet) {
         reads(self.user, &self.role, all);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         requires()
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
-        check(world, context.principal, self.user, &self.role, &self.reason)?;
-        if world.get::<Assignments>(self.user).roles.contains(&self.role) {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(loaded, context.principal, self.user, &self.role, &self.reason)?;
+        if loaded.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(NewEvents::none());
         }
         let Self { user, role, reason } = self.clone();
         let changes =
-            Changes::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
+            NewEvents::record::<Assignments>(self.user, &AssignmentEvent::Granted { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user })
         } else {
@@ -232,26 +237,28 @@ impl Command for GrantRole {
 impl Command for RemoveRole {
     type Refusal = GrantRefusal;
 
-    fn reads(&self, _: &World, all: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, all: &mut ReadSet) {
         reads(self.user, &self.role, all);
+        if self.role == ADMIN {
+            administrators::read_witness(loaded, self.user, all);
+        }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         requires()
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<GrantRefusal> {
-        check(world, context.principal, self.user, &self.role, &self.reason)?;
-        if !world.get::<Assignments>(self.user).roles.contains(&self.role) {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
+        check(loaded, context.principal, self.user, &self.role, &self.reason)?;
+        if !loaded.get::<Assignments>(self.user).roles.contains(&self.role) {
+            return Ok(NewEvents::none());
         }
-        let administrators: Administrators = world.get(ADMINISTRATORS);
-        if self.role == ADMIN && administrators.members.len() == 1 {
+        if self.role == ADMIN && administrators::is_last(loaded, self.user) {
             return Err(GrantRefusal::LastAdministrator.into());
         }
         let Self { user, role, reason } = self.clone();
         let changes =
-            Changes::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
+            NewEvents::record::<Assignments>(self.user, &AssignmentEvent::Removed { user, role, reason });
         Ok(if self.role == ADMIN {
             changes.and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user })
         } else {

@@ -8,9 +8,9 @@ use super::{builtin, quota::Quotas};
 use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 
 /// A role as defined. Streams are keyed by the role's name.
@@ -79,22 +79,22 @@ pub enum SeedRefusal {}
 impl Command for SeedRoles {
     type Refusal = SeedRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         for role in builtin::roles() {
             reads.read::<Role>(&role.name);
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::System
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<SeedRefusal> {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<SeedRefusal> {
         let undefined = builtin::roles().into_iter().filter(|role| {
-            let known: Role = world.get(&role.name);
+            let known: Role = loaded.get(&role.name);
             known.definition.is_none()
         });
-        Ok(undefined.fold(Changes::none(), |changes, role| {
+        Ok(undefined.fold(NewEvents::none(), |changes, role| {
             changes.and::<Role>(role.name.clone(), &RoleEvent::Defined(role))
         }))
     }

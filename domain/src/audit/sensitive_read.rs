@@ -6,11 +6,11 @@ use crate::{
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, ModelId},
     models::model::Model,
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 
 /// The sensitive reads of one actor. Keeps nothing: it is there to be read in the log.
@@ -80,17 +80,17 @@ pub struct DownloadDataset {
 impl Command for DownloadDataset {
     type Refusal = NoSuchContent;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Dataset>(self.dataset);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let dataset: Dataset = world.get(self.dataset);
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let dataset: Dataset = loaded.get(self.dataset);
         Requirement::one(Action::DatasetsRead, dataset.resource(self.dataset))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
-        let dataset: Dataset = world.get(self.dataset);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NoSuchContent> {
+        let dataset: Dataset = loaded.get(self.dataset);
         if dataset.version(Some(self.version)).is_none() {
             return Err(NoSuchContent.into());
         }
@@ -98,7 +98,7 @@ impl Command for DownloadDataset {
             dataset: self.dataset,
             version: self.version,
         };
-        Ok(Changes::record::<SensitiveReads>(
+        Ok(NewEvents::record::<SensitiveReads>(
             context.principal.actor(),
             &event,
         ))
@@ -121,12 +121,12 @@ pub struct DownloadModelFile {
 impl Command for DownloadModelFile {
     type Refusal = NoSuchContent;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Model>(self.model);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let model: Model = world.get(self.model);
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let model: Model = loaded.get(self.model);
         let resource: Resource = model.resource(self.model);
         Requirement::All(vec![
             (Action::ModelsRead, resource),
@@ -134,8 +134,8 @@ impl Command for DownloadModelFile {
         ])
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<NoSuchContent> {
-        let model: Model = world.get(self.model);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NoSuchContent> {
+        let model: Model = loaded.get(self.model);
         let version = model.version(Some(self.version)).ok_or(NoSuchContent)?;
         let files = match (self.merged, &version.merged) {
             (false, _) => &version.files,
@@ -151,7 +151,7 @@ impl Command for DownloadModelFile {
             file: self.file.clone(),
             merged: self.merged,
         };
-        Ok(Changes::record::<SensitiveReads>(
+        Ok(NewEvents::record::<SensitiveReads>(
             context.principal.actor(),
             &event,
         ))

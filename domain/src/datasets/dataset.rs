@@ -10,11 +10,11 @@ use crate::{
     },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
     personal::{KindFields, Subject},
     text::{Label, TextProblems},
-    world::{Changes, Reads, World},
 };
 
 /// A dataset.
@@ -162,23 +162,23 @@ pub struct CreateDataset {
 impl Command for CreateDataset {
     type Refusal = DatasetRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads
             .read::<Dataset>(self.dataset)
             .read::<QuotaLedger>(self.owner);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::one(Action::DatasetsCreate, Resource::kind("datasets"))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<DatasetRefusal> {
-        if world.get::<Dataset>(self.dataset).owner.is_some() {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {
+        if loaded.get::<Dataset>(self.dataset).owner.is_some() {
             return Err(DatasetRefusal::IdTaken.into());
         }
         let Label { name, description } =
             Label::try_new(&self.name, &self.description).map_err(DatasetRefusal::Text)?;
-        let ledger: QuotaLedger = world.get(self.owner);
+        let ledger: QuotaLedger = loaded.get(self.owner);
         let taken = ledger
             .take(
                 &context.principal.quotas(),
@@ -193,7 +193,7 @@ impl Command for CreateDataset {
             description,
             visibility: self.visibility,
         };
-        Ok(Changes::record::<Dataset>(self.dataset, &created).and::<QuotaLedger>(self.owner, &taken))
+        Ok(NewEvents::record::<Dataset>(self.dataset, &created).and::<QuotaLedger>(self.owner, &taken))
     }
 }
 
@@ -218,31 +218,31 @@ pub struct AddDatasetVersion {
 impl Command for AddDatasetVersion {
     type Refusal = DatasetRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Dataset>(self.dataset);
-        if let Some(owner) = world.get::<Dataset>(self.dataset).owner {
+        if let Some(owner) = loaded.get::<Dataset>(self.dataset).owner {
             reads.read::<QuotaLedger>(owner);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let dataset: Dataset = world.get(self.dataset);
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let dataset: Dataset = loaded.get(self.dataset);
         Requirement::one(Action::DatasetsUpdate, dataset.resource(self.dataset))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<DatasetRefusal> {
-        let dataset: Dataset = world.get(self.dataset);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {
+        let dataset: Dataset = loaded.get(self.dataset);
         let Some(owner) = dataset.owner else {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         };
         if dataset
             .versions
             .iter()
             .any(|one| one.sha256 == self.sha256 && one.format == self.format)
         {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
-        let ledger: QuotaLedger = world.get(owner);
+        let ledger: QuotaLedger = loaded.get(owner);
         ledger
             .storage_left(&context.principal.quotas(), self.bytes)
             .map_err(DatasetRefusal::Storage)?;
@@ -260,6 +260,6 @@ impl Command for AddDatasetVersion {
             bytes: self.bytes,
             item,
         };
-        Ok(Changes::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken))
+        Ok(NewEvents::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken))
     }
 }

@@ -5,7 +5,7 @@
 //! [`CompleteErasure`].
 
 use super::{
-    claim::{Claim, ClaimEvent, ClaimKey},
+    reservation::{Reservation, ReservationEvent, ReservationKey},
     user::{ErasureReason, ErasureReceipt, User, UserEvent},
 };
 use crate::{
@@ -13,10 +13,11 @@ use crate::{
         assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
         builtin::ADMIN,
     },
+    administrators,
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::UserId,
-    world::{Changes, Reads, World},
 };
 
 /// Why a person is not erased.
@@ -25,8 +26,8 @@ pub enum EraseRefusal {
     /// Nobody can lock themselves out.
     #[error("you cannot erase yourself; ask another administrator")]
     OwnAccount,
-    /// The last administrator stays.
-    #[error("this is the last administrator; make somebody else an administrator first")]
+    /// The last active administrator stays.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
     LastAdministrator,
 }
 
@@ -37,28 +38,31 @@ pub struct ErasePerson {
     pub user: UserId,
     /// On what ground.
     pub reason: ErasureReason,
-    /// Claim of the username. A claim that the person does not hold is left alone.
-    pub username_claim: ClaimKey,
-    /// Claim of the address, as before.
-    pub email_claim: ClaimKey,
+    /// Reservation of the username. A reservation that the person does not hold is left alone.
+    pub username_reservation: ReservationKey,
+    /// Reservation of the e-mail address, likewise.
+    pub email_reservation: ReservationKey,
 }
 
 impl ErasePerson {
-    fn release(&self, world: &World, changes: Changes) -> Changes {
-        let claims = [("username", &self.username_claim), ("email", &self.email_claim)];
-        let held = claims
+    fn release(&self, loaded: &LoadedState, changes: NewEvents) -> NewEvents {
+        let reservations = [
+            ("username", &self.username_reservation),
+            ("email", &self.email_reservation),
+        ];
+        let held = reservations
             .into_iter()
-            .filter(|(_, key)| world.get::<Claim>(*key).holder == Some(self.user));
+            .filter(|(_, key)| loaded.get::<Reservation>(*key).holder == Some(self.user));
         held.fold(changes, |changes, (scope, key)| {
-            let released = ClaimEvent::Released {
+            let released = ReservationEvent::Released {
                 user: self.user,
                 scope: scope.to_owned(),
             };
-            changes.and::<Claim>(key, &released)
+            changes.and::<Reservation>(key, &released)
         })
     }
 
-    fn remove_roles(&self, assignments: Assignments, changes: Changes) -> Changes {
+    fn remove_roles(&self, assignments: Assignments, changes: NewEvents) -> NewEvents {
         let user = self.user;
         assignments.roles.into_iter().fold(changes, |changes, role| {
             let administrator = role == ADMIN;
@@ -79,17 +83,17 @@ impl ErasePerson {
 impl Command for ErasePerson {
     type Refusal = EraseRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads
             .read::<User>(self.user)
             .read::<Assignments>(self.user)
-            .read::<Administrators>(ADMINISTRATORS)
-            .read::<Claim>(&self.username_claim)
-            .read::<Claim>(&self.email_claim);
+            .read::<Reservation>(&self.username_reservation)
+            .read::<Reservation>(&self.email_reservation);
+        administrators::read_witness(loaded, self.user, reads);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let exists = world.get::<User>(self.user).profile.is_some();
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let exists = loaded.get::<User>(self.user).profile.is_some();
         let resource = Resource {
             exists,
             ..Resource::kind(&self.user.to_string())
@@ -97,21 +101,20 @@ impl Command for ErasePerson {
         Requirement::one(Action::UsersDelete, resource)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<EraseRefusal> {
-        if world.get::<User>(self.user).erased {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<EraseRefusal> {
+        if loaded.get::<User>(self.user).erased {
+            return Ok(NewEvents::none());
         }
         if context.principal.user() == Some(self.user) {
             return Err(EraseRefusal::OwnAccount.into());
         }
-        let administrators: Administrators = world.get(ADMINISTRATORS);
-        if administrators.members.contains(&self.user) && administrators.members.len() == 1 {
+        if administrators::is_last(loaded, self.user) {
             return Err(EraseRefusal::LastAdministrator.into());
         }
         let reason = self.reason;
-        let changes = Changes::record::<User>(self.user, &UserEvent::Erased { reason });
-        let changes = self.release(world, changes);
-        Ok(self.remove_roles(world.get(self.user), changes))
+        let changes = NewEvents::record::<User>(self.user, &UserEvent::Erased { reason });
+        let changes = self.release(loaded, changes);
+        Ok(self.remove_roles(loaded.get(self.user), changes))
     }
 }
 
@@ -132,20 +135,20 @@ pub struct CompleteErasure {
 impl Command for CompleteErasure {
     type Refusal = NotErased;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::System
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<NotErased> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<NotErased> {
+        let user: User = loaded.get(self.user);
         match (user.erased, user.erasure_completed) {
             (false, _) => Err(NotErased.into()),
-            (true, true) => Ok(Changes::none()),
-            (true, false) => Ok(Changes::record::<User>(
+            (true, true) => Ok(NewEvents::none()),
+            (true, false) => Ok(NewEvents::record::<User>(
                 self.user,
                 &UserEvent::ErasureCompleted(self.receipt.clone()),
             )),

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::claim::ClaimKey;
+use super::reservation::ReservationKey;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::UserId,
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 
 /// The attempts on one name. Keeps nothing: it is there to be read in the log.
@@ -50,7 +50,7 @@ pub struct LoginRefused;
 #[derive(Clone, Debug)]
 pub struct RecordFailedLogin {
     /// Keyed hash of the name that was tried.
-    pub name: ClaimKey,
+    pub name: ReservationKey,
     /// The account, when the name is one.
     pub user: Option<UserId>,
     /// See [`LoginEvent::Failed`].
@@ -60,20 +60,20 @@ pub struct RecordFailedLogin {
 impl Command for RecordFailedLogin {
     type Refusal = LoginRefused;
 
-    fn reads(&self, _: &World, _: &mut Reads) {}
+    fn reads(&self, _: &LoadedState, _: &mut ReadSet) {}
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("a failed login is recorded, whoever tried")
     }
 
-    fn decide(&self, _: &World, _: &Context<'_>) -> Decision<LoginRefused> {
+    fn decide(&self, _: &LoadedState, _: &Context<'_>) -> Decision<LoginRefused> {
         let event = LoginEvent::Failed {
             user: self.user,
             cause: self.cause.to_owned(),
         };
         Err(Refused {
             reason: LoginRefused,
-            record: Changes::record::<LoginAttempts>(&self.name, &event),
+            record: NewEvents::record::<LoginAttempts>(&self.name, &event),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Identity: accounts, organisations, sessions.
 
 pub mod badge;
-pub mod claim;
 pub mod erasure;
 pub mod login;
 pub mod organization;
 pub mod registration;
+pub mod reservation;
 pub mod session;
 pub mod user;

@@ -3,8 +3,8 @@
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    claim::{Claim, ClaimEvent, ClaimKey},
     organization::{self, Organization, OrganizationEvent},
+    reservation::{Reservation, ReservationEvent, ReservationKey},
     user::{Profile, User, UserEvent, UserKind},
 };
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
         builtin::{ADMIN, GUEST},
     },
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::UserId,
-    world::{Changes, Reads, World},
 };
 
 /// How long a verification token works (ID-3).
@@ -28,12 +28,12 @@ pub struct NewAccount {
     pub user: UserId,
     /// Unique name, lower case.
     pub username: String,
-    /// Claim of the name.
-    pub username_claim: ClaimKey,
+    /// Reservation of the username.
+    pub username_reservation: ReservationKey,
     /// Address.
     pub email: String,
-    /// Claim of the address.
-    pub email_claim: ClaimKey,
+    /// Reservation of the e-mail address.
+    pub email_reservation: ReservationKey,
     /// Verifier of the password.
     pub password: String,
     /// First name.
@@ -69,10 +69,10 @@ pub enum RegisterRefusal {
 }
 
 impl NewAccount {
-    fn reads(&self, reads: &mut Reads) {
+    fn reads(&self, reads: &mut ReadSet) {
         reads
-            .read::<Claim>(&self.username_claim)
-            .read::<Claim>(&self.email_claim)
+            .read::<Reservation>(&self.username_reservation)
+            .read::<Reservation>(&self.email_reservation)
             .read::<User>(self.user)
             .read::<Assignments>(self.user)
             .read::<Administrators>(ADMINISTRATORS);
@@ -81,24 +81,32 @@ impl NewAccount {
         }
     }
 
-    fn check(&self, world: &World) -> Result<(), RegisterRefusal> {
-        if world.get::<Claim>(&self.username_claim).holder.is_some() {
+    fn check(&self, loaded: &LoadedState) -> Result<(), RegisterRefusal> {
+        if loaded
+            .get::<Reservation>(&self.username_reservation)
+            .holder
+            .is_some()
+        {
             return Err(RegisterRefusal::UsernameTaken);
         }
-        if world.get::<Claim>(&self.email_claim).holder.is_some() {
+        if loaded
+            .get::<Reservation>(&self.email_reservation)
+            .holder
+            .is_some()
+        {
             return Err(RegisterRefusal::EmailTaken);
         }
         Ok(())
     }
 
-    fn record(&self, world: &World, role: &str, reason: &str) -> Changes {
+    fn record(&self, loaded: &LoadedState, role: &str, reason: &str) -> NewEvents {
         let user = self.user;
-        let mut changes = Changes::none();
+        let mut changes = NewEvents::none();
         let mut organization = None;
         if let Some(company) = &self.company {
             let id = organization::id_of(company, self.division.as_deref());
             organization = Some(id);
-            if !world.get::<Organization>(id).exists {
+            if !loaded.get::<Organization>(id).exists {
                 let (company, division) = (company.trim().to_owned(), self.division.clone());
                 let created = OrganizationEvent::Created {
                     organization: id,
@@ -116,7 +124,7 @@ impl NewAccount {
             organization,
             department: self.department.clone(),
         };
-        let taken = |scope: &str| ClaimEvent::Taken {
+        let taken = |scope: &str| ReservationEvent::Taken {
             user,
             scope: scope.to_owned(),
         };
@@ -126,8 +134,8 @@ impl NewAccount {
             reason: reason.to_owned(),
         };
         changes
-            .and::<Claim>(&self.username_claim, &taken("username"))
-            .and::<Claim>(&self.email_claim, &taken("email"))
+            .and::<Reservation>(&self.username_reservation, &taken("username"))
+            .and::<Reservation>(&self.email_reservation, &taken("email"))
             .and::<User>(
                 user,
                 &UserEvent::Registered {
@@ -160,22 +168,22 @@ pub struct Register {
 impl Command for Register {
     type Refusal = RegisterRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         self.account.reads(reads);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("anybody may register while registration is on")
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RegisterRefusal> {
-        if world.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterRefusal> {
+        if loaded.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
             return Err(RegisterRefusal::SetupRequired.into());
         }
         if !self.open {
             return Err(RegisterRefusal::RegistrationClosed.into());
         }
-        self.account.check(world)?;
+        self.account.check(loaded)?;
         let expires_at: OffsetDateTime = context.now + VERIFICATION_LIFETIME;
         let requested = UserEvent::VerificationRequested {
             token_hash: self.verification_hash.clone(),
@@ -183,7 +191,7 @@ impl Command for Register {
         };
         Ok(self
             .account
-            .record(world, GUEST, "role of new accounts")
+            .record(loaded, GUEST, "role of new accounts")
             .and::<User>(self.account.user, &requested))
     }
 }
@@ -198,24 +206,24 @@ pub struct CreateFirstAdministrator {
 impl Command for CreateFirstAdministrator {
     type Refusal = RegisterRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         self.account.reads(reads);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("guarded by the set-up token, and by there being no administrator")
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<RegisterRefusal> {
-        if !world.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<RegisterRefusal> {
+        if !loaded.get::<Administrators>(ADMINISTRATORS).members.is_empty() {
             return Err(RegisterRefusal::AlreadySetUp.into());
         }
-        self.account.check(world)?;
+        self.account.check(loaded)?;
         let user = self.account.user;
         let email = self.account.email.clone();
         Ok(self
             .account
-            .record(world, ADMIN, "first administrator")
+            .record(loaded, ADMIN, "first administrator")
             .and::<User>(user, &UserEvent::EmailVerified { email })
             .and::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Joined { user }))
     }

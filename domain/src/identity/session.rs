@@ -7,10 +7,10 @@ use super::user::User;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::{SessionId, UserId},
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 
 /// A session.
@@ -130,25 +130,25 @@ pub struct OpenSession {
 impl Command for OpenSession {
     type Refusal = super::login::LoginRefused;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user).read::<Session>(self.session);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("the password is the permission")
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<Self::Refusal> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<Self::Refusal> {
+        let user: User = loaded.get(self.user);
         if user.deactivated || user.password.as_deref() != Some(self.proven.as_str()) {
             return Err(super::login::LoginRefused.into());
         }
-        let known: Session = world.get(self.session);
+        let known: Session = loaded.get(self.session);
         if known.user.is_some() {
             // The same request again, because its answer was lost; or an id that is taken, which opens nothing.
             let same = known.user == Some(self.user) && known.refresh_hash == self.refresh_hash;
             return match same && !known.revoked {
-                true => Ok(Changes::none()),
+                true => Ok(NewEvents::none()),
                 false => Err(super::login::LoginRefused.into()),
             };
         }
@@ -160,7 +160,7 @@ impl Command for OpenSession {
             device: self.device.clone(),
             deactivations: user.deactivations,
         };
-        let changes = Changes::record::<Session>(self.session, &opened);
+        let changes = NewEvents::record::<Session>(self.session, &opened);
         Ok(match &self.rehashed {
             Some(verifier) => changes.and::<User>(
                 self.user,
@@ -199,29 +199,29 @@ pub struct RefreshSession {
 impl Command for RefreshSession {
     type Refusal = RefreshRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Session>(self.session);
-        if let Some(user) = world.get::<Session>(self.session).user {
+        if let Some(user) = loaded.get::<Session>(self.session).user {
             reads.read::<User>(user);
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("the refresh token is the permission")
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RefreshRefusal> {
-        let session: Session = world.get(self.session);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RefreshRefusal> {
+        let session: Session = loaded.get(self.session);
         let Some((user, expires_at)) = session.user.zip(session.expires_at) else {
             return Err(RefreshRefusal::Invalid.into());
         };
-        let account: User = world.get(user);
+        let account: User = loaded.get(user);
         let ended = session.revoked || session.deactivations != account.deactivations;
         if ended || expires_at <= context.now || account.deactivated {
             return Err(RefreshRefusal::Invalid.into());
         }
         if session.used.contains(&self.presented_hash) {
-            let record = Changes::record::<Session>(self.session, &SessionEvent::Reused {}).and::<Session>(
+            let record = NewEvents::record::<Session>(self.session, &SessionEvent::Reused {}).and::<Session>(
                 self.session,
                 &SessionEvent::Revoked {
                     cause: "reuse".to_owned(),
@@ -236,7 +236,7 @@ impl Command for RefreshSession {
             return Err(RefreshRefusal::Invalid.into());
         }
         let refresh_hash = self.next_hash.clone();
-        Ok(Changes::record::<Session>(
+        Ok(NewEvents::record::<Session>(
             self.session,
             &SessionEvent::Refreshed { refresh_hash },
         ))
@@ -259,13 +259,13 @@ pub struct EndSession {
 impl Command for EndSession {
     type Refusal = EndRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Session>(self.session);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
         // An unverified account may end its own sessions too: they are part of its profile.
-        let owner = world.get::<Session>(self.session).user;
+        let owner = loaded.get::<Session>(self.session).user;
         let mut resource = Resource::of(self.session, owner);
         if let Some(owner) = owner {
             resource.name = owner.to_string();
@@ -273,14 +273,14 @@ impl Command for EndSession {
         Requirement::one(Action::UsersUpdate, resource)
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<EndRefusal> {
-        let session: Session = world.get(self.session);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<EndRefusal> {
+        let session: Session = loaded.get(self.session);
         if session.revoked || session.user.is_none() {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
         let event = SessionEvent::Revoked {
             cause: self.cause.to_owned(),
         };
-        Ok(Changes::record::<Session>(self.session, &event))
+        Ok(NewEvents::record::<Session>(self.session, &event))
     }
 }

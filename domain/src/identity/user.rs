@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
+    administrators,
     aggregate::{Aggregate, Event},
     authz::{AccountState, Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
     personal::{ERASED, KindFields, Subject},
-    world::{Changes, Reads, World},
+    text::{self, TextProblem},
 };
 
 /// The three kinds of account (ID-6).
@@ -261,23 +263,23 @@ pub struct VerifyEmail {
 impl Command for VerifyEmail {
     type Refusal = VerifyRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Open("whoever holds the token has read the mail")
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<VerifyRefusal> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<VerifyRefusal> {
+        let user: User = loaded.get(self.user);
         match (&user.profile, &user.verification) {
             (Some(profile), Some((hash, expires_at))) if *hash == self.token_hash => {
                 if *expires_at <= context.now {
                     return Err(VerifyRefusal::Expired.into());
                 }
                 let email = profile.email.clone();
-                Ok(Changes::record::<User>(
+                Ok(NewEvents::record::<User>(
                     self.user,
                     &UserEvent::EmailVerified { email },
                 ))
@@ -293,9 +295,15 @@ pub enum AccountRefusal {
     /// Nobody can lock themselves out.
     #[error("you cannot deactivate your own account")]
     OwnAccount,
+    /// Without it nobody could change accounts and roles.
+    #[error("this is the last active administrator; make somebody else an administrator first")]
+    LastAdministrator,
     /// A reason is missing.
     #[error("say why, in at most 500 characters")]
     ReasonMissing,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
     /// AU-7: an erasure is for good.
     #[error("this person was erased; the account stays switched off")]
     Erased,
@@ -315,12 +323,15 @@ pub struct SetUserActive {
 impl Command for SetUserActive {
     type Refusal = AccountRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<User>(self.user);
+        if !self.active {
+            administrators::read_witness(loaded, self.user, reads);
+        }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let exists = world.get::<User>(self.user).profile.is_some();
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let exists = loaded.get::<User>(self.user).profile.is_some();
         let resource = Resource {
             exists,
             ..Resource::kind(&self.user.to_string())
@@ -328,10 +339,10 @@ impl Command for SetUserActive {
         Requirement::one(Action::UsersUpdate, resource)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<AccountRefusal> {
-        let user: User = world.get(self.user);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<AccountRefusal> {
+        let user: User = loaded.get(self.user);
         if user.deactivated != self.active {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
         if user.erased {
             return Err(AccountRefusal::Erased.into());
@@ -339,14 +350,17 @@ impl Command for SetUserActive {
         if context.principal.user() == Some(self.user) {
             return Err(AccountRefusal::OwnAccount.into());
         }
-        if self.reason.trim().is_empty() || self.reason.chars().count() > 500 {
+        let reason = text::reason(&self.reason).map_err(AccountRefusal::Reason)?;
+        if reason.is_empty() {
             return Err(AccountRefusal::ReasonMissing.into());
         }
-        let reason = self.reason.clone();
+        if !self.active && administrators::is_last(loaded, self.user) {
+            return Err(AccountRefusal::LastAdministrator.into());
+        }
         let event = match self.active {
             true => UserEvent::Reactivated { reason },
             false => UserEvent::Deactivated { reason },
         };
-        Ok(Changes::record::<User>(self.user, &event))
+        Ok(NewEvents::record::<User>(self.user, &event))
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     job::{Job, JobEvent, JobState, RestartFrom},
-    terms::{self, PRIORITIES},
+    requirements::{self, PRIORITIES},
 };
 use crate::{
     access::{
@@ -13,13 +13,11 @@ use crate::{
         quota::{GpuHoursExceeded, Quota, QuotaExceeded},
     },
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::JobId,
-    world::{Changes, Reads, World},
+    text::{self, TextProblem},
 };
-
-/// Characters of a reason at most.
-const REASON: usize = 500;
 
 /// Why a job is not paused, resumed, restarted or moved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +34,11 @@ pub enum ControlRefusal {
     /// There is nothing to go on from.
     #[error("the job has no checkpoint; restart it from scratch")]
     NoCheckpoint,
-    /// The reason is too long.
-    #[error("the reason has more than {REASON} characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
     /// The priority is out of range.
-    #[error("{}", terms::priority_problem(*.0))]
+    #[error("{}", requirements::priority_problem(*.0))]
     Priority(i8),
     /// QU-1
     #[error(transparent)]
@@ -50,15 +48,8 @@ pub enum ControlRefusal {
     GpuHours(#[from] GpuHoursExceeded),
 }
 
-fn reason(given: &str) -> Result<String, ControlRefusal> {
-    match given.chars().count() {
-        0..=REASON => Ok(given.trim().to_owned()),
-        _ => Err(ControlRefusal::ReasonTooLong),
-    }
-}
-
-fn may_update(world: &World, id: JobId) -> (Action, Resource) {
-    (Action::TrainingUpdate, world.get::<Job>(id).resource(id))
+fn may_update(loaded: &LoadedState, id: JobId) -> (Action, Resource) {
+    (Action::TrainingUpdate, loaded.get::<Job>(id).resource(id))
 }
 
 /// Holds a job back. One that waits leaves the queue at once; one that a worker has is given back after it
@@ -74,24 +65,27 @@ pub struct PauseJob {
 impl Command for PauseJob {
     type Refusal = ControlRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::All(vec![may_update(world, self.job)])
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::All(vec![may_update(loaded, self.job)])
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
-        let job: Job = world.get(self.job);
-        let (attempt, reason) = (job.attempt, reason(&self.reason)?);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = loaded.get(self.job);
+        let (attempt, reason) = (
+            job.attempt,
+            text::reason(&self.reason).map_err(ControlRefusal::Reason)?,
+        );
         Ok(match job.state {
             state if state.is_final() => return Err(ControlRefusal::AlreadyEnded.into()),
-            JobState::Queued => Changes::record::<Job>(self.job, &JobEvent::Paused { attempt, reason }),
+            JobState::Queued => NewEvents::record::<Job>(self.job, &JobEvent::Paused { attempt, reason }),
             state if state.is_leased() && job.pausing.is_none() => {
-                Changes::record::<Job>(self.job, &JobEvent::PauseRequested { attempt, reason })
+                NewEvents::record::<Job>(self.job, &JobEvent::PauseRequested { attempt, reason })
             }
-            _ => Changes::none(),
+            _ => NewEvents::none(),
         })
     }
 }
@@ -107,22 +101,22 @@ pub struct ResumeJob {
 impl Command for ResumeJob {
     type Refusal = ControlRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::All(vec![may_update(world, self.job)])
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::All(vec![may_update(loaded, self.job)])
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = loaded.get(self.job);
         let resumed = JobEvent::Resumed { attempt: job.attempt };
         match job.state {
             state if state.is_final() => Err(ControlRefusal::AlreadyEnded.into()),
-            JobState::Paused => Ok(Changes::record::<Job>(self.job, &resumed)),
-            _ if job.pausing.is_some() => Ok(Changes::record::<Job>(self.job, &resumed)),
-            _ => Ok(Changes::none()),
+            JobState::Paused => Ok(NewEvents::record::<Job>(self.job, &resumed)),
+            _ if job.pausing.is_some() => Ok(NewEvents::record::<Job>(self.job, &resumed)),
+            _ => Ok(NewEvents::none()),
         }
     }
 }
@@ -141,32 +135,32 @@ pub struct RestartJob {
 impl Command for RestartJob {
     type Refusal = ControlRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
-        if let Some(order) = world.get::<Job>(self.job).order {
+        if let Some(order) = loaded.get::<Job>(self.job).order {
             reads.read::<QuotaLedger>(order.owner);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::All(vec![may_update(world, self.job)])
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::All(vec![may_update(loaded, self.job)])
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<ControlRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = loaded.get(self.job);
         let Some(order) = &job.order else {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         };
         match job.state {
             JobState::Completed => return Err(ControlRefusal::Completed.into()),
             JobState::Failed | JobState::Cancelled => {}
-            _ if job.restarted => return Ok(Changes::none()),
+            _ if job.restarted => return Ok(NewEvents::none()),
             _ => return Err(ControlRefusal::NotEnded.into()),
         }
         if self.from == RestartFrom::Checkpoint && job.checkpoint.is_none() {
             return Err(ControlRefusal::NoCheckpoint.into());
         }
-        let ledger: QuotaLedger = world.get(order.owner);
+        let ledger: QuotaLedger = loaded.get(order.owner);
         let quotas = context.principal.quotas();
         if order.terms.demands_gpu() {
             ledger
@@ -180,7 +174,7 @@ impl Command for RestartJob {
             attempt: job.attempt,
             from: self.from,
         };
-        Ok(Changes::record::<Job>(self.job, &restarted).and::<QuotaLedger>(order.owner, &taken))
+        Ok(NewEvents::record::<Job>(self.job, &restarted).and::<QuotaLedger>(order.owner, &taken))
     }
 }
 
@@ -202,20 +196,20 @@ pub(super) fn for_priority(priority: i8, present: i8) -> Option<(Action, Resourc
 impl Command for ChangeJobPriority {
     type Refusal = ControlRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let present = world.get::<Job>(self.job).priority;
-        let all = [may_update(world, self.job)]
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let present = loaded.get::<Job>(self.job).priority;
+        let all = [may_update(loaded, self.job)]
             .into_iter()
             .chain(for_priority(self.priority, present));
         Requirement::All(all.collect())
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ControlRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {
+        let job: Job = loaded.get(self.job);
         let priority = self.priority;
         if !PRIORITIES.contains(&priority) {
             return Err(ControlRefusal::Priority(priority).into());
@@ -224,9 +218,9 @@ impl Command for ChangeJobPriority {
             return Err(ControlRefusal::AlreadyEnded.into());
         }
         if job.priority == priority {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
-        Ok(Changes::record::<Job>(
+        Ok(NewEvents::record::<Job>(
             self.job,
             &JobEvent::PriorityChanged { priority },
         ))

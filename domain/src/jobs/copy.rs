@@ -5,16 +5,16 @@
 
 use super::{
     job::Job,
+    requirements::JobRequirements,
     shape::Shape,
     spec::TrainingSpec,
     start::{StartJob, StartJobRefusal},
-    terms::Terms,
 };
 use crate::{
     authz::{Action, Requirement},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ExperimentId, JobId, ModelId, UserId},
-    world::{Changes, Reads, World},
 };
 
 /// Queues a job with the specification of another one: the same dataset version, base version, experiment
@@ -38,7 +38,7 @@ pub struct CloneJob {
     /// What it does; as the first if `None`.
     pub spec: Option<TrainingSpec>,
     /// When and where it may run; as the first if `None`.
-    pub terms: Option<Terms>,
+    pub terms: Option<JobRequirements>,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// The most seconds that any job may run.
@@ -47,8 +47,8 @@ pub struct CloneJob {
 
 impl CloneJob {
     /// The order as it would be given by hand; `None` when there is no such job.
-    fn start(&self, world: &World) -> Option<StartJob> {
-        let order = world.get::<Job>(self.source).order?;
+    fn start(&self, loaded: &LoadedState) -> Option<StartJob> {
+        let order = loaded.get::<Job>(self.source).order?;
         Some(StartJob {
             job: self.job,
             model: self.model,
@@ -72,26 +72,26 @@ impl CloneJob {
 impl Command for CloneJob {
     type Refusal = StartJobRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.source);
-        if let Some(start) = self.start(world) {
-            start.reads(world, reads);
+        if let Some(start) = self.start(loaded) {
+            start.reads(loaded, reads);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let source = world.get::<Job>(self.source).resource(self.source);
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let source = loaded.get::<Job>(self.source).resource(self.source);
         let mut all = vec![(Action::TrainingRead, source)];
-        if let Some(Requirement::All(needed)) = self.start(world).map(|start| start.requires(world)) {
+        if let Some(Requirement::All(needed)) = self.start(loaded).map(|start| start.requires(loaded)) {
             all.extend(needed);
         }
         Requirement::All(all)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
-        match self.start(world) {
-            Some(start) => start.decide(world, context),
-            None => Ok(Changes::none()),
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {
+        match self.start(loaded) {
+            Some(start) => start.decide(loaded, context),
+            None => Ok(NewEvents::none()),
         }
     }
 }

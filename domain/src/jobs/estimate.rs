@@ -1,7 +1,7 @@
 //! How much memory and time a training is likely to take (JB-1).
 //!
 //! One rule: what cannot be known is `None`, never a guess. Memory is an estimate from below, by the formula of
-//! the training engine (`ml::memory::needed`; a test of `workers` compares the two). Time is what similar
+//! the training engine (`ml::memory::required_bytes`; a test of `workers` compares the two). Time is what similar
 //! trainings took.
 
 use super::{

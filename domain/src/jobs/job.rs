@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use super::event::{JobEvent, RestartFrom};
-use super::{spec::TrainingSpec, terms::Terms};
+use super::{requirements::JobRequirements, spec::TrainingSpec};
 use crate::{
     access::ledger::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
     authz::Resource,
     datasets::format::Format,
+    decision::NewEvents,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     models::model::ModelVersionRef,
-    world::Changes,
 };
 
-/// Where a job stands.
+/// State of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -104,8 +104,8 @@ pub struct Order {
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// When and where it may run.
-    #[serde(default, skip_serializing_if = "Terms::are_default")]
-    pub terms: Terms,
+    #[serde(default, skip_serializing_if = "JobRequirements::are_default")]
+    pub terms: JobRequirements,
     /// The job that it was made after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_from: Option<JobId>,
@@ -125,7 +125,7 @@ pub struct Checkpoint {
 /// A job.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
-    /// What was ordered, once queued.
+    /// The recorded specification, once queued.
     pub order: Option<Order>,
     /// Where it stands.
     pub state: JobState,
@@ -226,10 +226,10 @@ impl Job {
     /// What is recorded before the end of the attempt that is under way: how long it had its worker, and a GPU of it.
     /// Nothing when that is not known. Clocks that ran backwards count as no time.
     #[must_use]
-    pub(super) fn closing(&self, id: JobId, now: OffsetDateTime) -> Changes {
+    pub(super) fn closing(&self, id: JobId, now: OffsetDateTime) -> NewEvents {
         let leased = self.leased.filter(|_| self.state.is_leased());
         let (Some((at, gpu)), Some(worker), Some(order)) = (leased, self.worker, &self.order) else {
-            return Changes::none();
+            return NewEvents::none();
         };
         let milliseconds = ledger::milliseconds(at, now);
         let metered = JobEvent::Metered {
@@ -240,7 +240,7 @@ impl Job {
             milliseconds,
             gpu,
         };
-        let closing = Changes::record::<Self>(id, &metered);
+        let closing = NewEvents::record::<Self>(id, &metered);
         if !gpu {
             return closing;
         }

@@ -2,8 +2,8 @@
 
 use super::{
     job::{Job, JobEvent, JobState, gpu_item},
+    requirements::{Unfit, WorkerCapabilities},
     start::release,
-    terms::{Abilities, Unfit},
     worker::Worker,
 };
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
     },
     authz::{self, Action, Principal, Requirement, Resource},
     datasets::dataset::Dataset,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{JobId, WorkerId},
     models::model::Model,
     projects::project::Project,
-    world::{Changes, Reads, World},
 };
 
 /// Why a worker does not get a job.
@@ -50,26 +50,26 @@ pub struct LeaseJob {
     /// Its name: host and device.
     pub worker_name: String,
     /// What it can do.
-    pub abilities: Abilities,
+    pub capabilities: WorkerCapabilities,
     /// The job's owner, as it may act now.
     pub owner: Principal,
 }
 
 impl LeaseJob {
-    fn access_lost(&self, world: &World, job: &Job) -> Option<String> {
+    fn access_lost(&self, loaded: &LoadedState, job: &Job) -> Option<String> {
         let order = job.order.as_ref()?;
         if self.owner.user() != Some(order.owner) {
             return Some("the owner of the job has no account any more".to_owned());
         }
-        let project: Project = world.get(order.project);
-        let dataset: Dataset = world.get(order.dataset.dataset);
+        let project: Project = loaded.get(order.project);
+        let dataset: Dataset = loaded.get(order.dataset.dataset);
         let mut needed = vec![
             (Action::TrainingCreate, Resource::kind("training")),
             (Action::ProjectsRead, project.resource(order.project)),
             (Action::DatasetsRead, dataset.resource(order.dataset.dataset)),
         ];
         if let Some(base) = &order.base {
-            let model: Model = world.get(base.version.model);
+            let model: Model = loaded.get(base.version.model);
             needed.push((Action::ModelsRead, model.resource(base.version.model)));
         }
         authz::permit(&self.owner, &Requirement::All(needed))
@@ -81,9 +81,9 @@ impl LeaseJob {
 impl Command for LeaseJob {
     type Refusal = LeaseRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job).read::<Worker>(self.worker);
-        if let Some(order) = world.get::<Job>(self.job).order {
+        if let Some(order) = loaded.get::<Job>(self.job).order {
             reads
                 .read::<QuotaLedger>(order.owner)
                 .read::<Project>(order.project)
@@ -94,37 +94,37 @@ impl Command for LeaseJob {
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Worker(self.worker)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<LeaseRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<LeaseRefusal> {
+        let job: Job = loaded.get(self.job);
         let Some(order) = &job.order else {
             return Err(LeaseRefusal::NotWaiting.into());
         };
         if job.state != JobState::Queued {
             return Err(LeaseRefusal::NotWaiting.into());
         }
-        if world.get::<Worker>(self.worker).draining {
+        if loaded.get::<Worker>(self.worker).draining {
             return Err(LeaseRefusal::Draining.into());
         }
-        self.abilities.fit(&order.terms).map_err(LeaseRefusal::Unfit)?;
-        if let Some(why) = self.access_lost(world, &job) {
+        self.capabilities.fit(&order.terms).map_err(LeaseRefusal::Unfit)?;
+        if let Some(why) = self.access_lost(loaded, &job) {
             let failed = JobEvent::Failed {
                 attempt: job.attempt,
                 code: "ACCESS_LOST".to_owned(),
                 message: why,
             };
-            let record = release(Changes::record::<Job>(self.job, &failed), order);
+            let record = release(NewEvents::record::<Job>(self.job, &failed), order);
             return Err(crate::execute::Refused {
                 reason: LeaseRefusal::AccessLost,
                 record,
             });
         }
-        let (attempt, gpu) = (job.attempt + 1, self.abilities.gpu());
+        let (attempt, gpu) = (job.attempt + 1, self.capabilities.gpu());
         if gpu {
-            let ledger: QuotaLedger = world.get(order.owner);
+            let ledger: QuotaLedger = loaded.get(order.owner);
             ledger
                 .gpu_hours_left(&self.owner.quotas(), context.now)
                 .map_err(LeaseRefusal::GpuHours)?;
@@ -136,7 +136,7 @@ impl Command for LeaseJob {
             leased_at: Some(context.now),
             gpu,
         };
-        let changes = Changes::record::<Job>(self.job, &leased);
+        let changes = NewEvents::record::<Job>(self.job, &leased);
         if !gpu {
             return Ok(changes);
         }
@@ -174,19 +174,19 @@ pub struct InterruptJob {
 impl Command for InterruptJob {
     type Refusal = InterruptRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
-        if let Some(order) = world.get::<Job>(self.job).order {
+        if let Some(order) = loaded.get::<Job>(self.job).order {
             reads.read::<QuotaLedger>(order.owner);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::LeaseOf(loaded.get::<Job>(self.job).resource(self.job))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<InterruptRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<InterruptRefusal> {
+        let job: Job = loaded.get(self.job);
         let Some(order) = &job.order else {
             return Err(InterruptRefusal::StaleAttempt.into());
         };

@@ -6,10 +6,10 @@ use super::{job::Job, report::ReportRefusal};
 use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::JobId,
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 
 /// One step's measurements.
@@ -211,8 +211,8 @@ impl Aggregate for Progress {
     fn evolve(&mut self, _: &ProgressEvent) {}
 }
 
-/// Reports a batch of news. The job's own stream is checked in the same append, so that a worker whose
-/// lease has passed on, or whose job was cancelled, writes nothing (JB-4).
+/// Reports a batch of progress. The job's own stream is checked in the same append, so that a worker whose lease has
+/// passed on, or whose job was cancelled, writes nothing (JB-4).
 #[derive(Clone, Debug)]
 pub struct ReportProgress {
     /// The job.
@@ -221,25 +221,25 @@ pub struct ReportProgress {
     pub attempt: u32,
     /// Makes a repeated report one: derived from job, attempt and batch number.
     pub id: uuid::Uuid,
-    /// The news.
+    /// The batch.
     pub batch: Batch,
 }
 
 impl Command for ReportProgress {
     type Refusal = ReportRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::LeaseOf(loaded.get::<Job>(self.job).resource(self.job))
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<ReportRefusal> {
-        super::report::under_way(&world.get::<Job>(self.job), self.attempt)?;
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ReportRefusal> {
+        super::report::under_way(&loaded.get::<Job>(self.job), self.attempt)?;
         let (attempt, batch) = (self.attempt, &self.batch);
-        let mut changes = Changes::none();
+        let mut changes = NewEvents::none();
         if batch.has_numbers() || !batch.has_words() {
             let reported = ProgressEvent::Reported {
                 attempt,

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     access::ledger::{LedgerEvent, QuotaLedger},
     authz::{Requirement, Visibility},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::JobId,
     models::model::{
         Lineage, MergedModel, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef,
     },
-    world::{Changes, Reads, World},
 };
 
 /// Why a report is refused.
@@ -45,12 +45,12 @@ pub struct Report {
     /// The attempt.
     pub attempt: u32,
     /// What is reported.
-    pub news: News,
+    pub report: AttemptReport,
 }
 
 /// What can be reported.
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum AttemptReport {
     /// Training begins.
     Started {
         /// Steps already done in earlier attempts.
@@ -91,19 +91,19 @@ pub enum News {
 impl Command for Report {
     type Refusal = ReportRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
-        if let Some(order) = world.get::<Job>(self.job).order {
+        if let Some(order) = loaded.get::<Job>(self.job).order {
             reads.read::<QuotaLedger>(order.owner).read::<Model>(order.model);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        Requirement::LeaseOf(world.get::<Job>(self.job).resource(self.job))
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::LeaseOf(loaded.get::<Job>(self.job).resource(self.job))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<ReportRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<ReportRefusal> {
+        let job: Job = loaded.get(self.job);
         let order = under_way(&job, self.attempt)?;
         let attempt = self.attempt;
         let closing = || job.closing(self.job, context.now);
@@ -115,8 +115,8 @@ impl Command for Report {
             };
             release(closing().and::<Job>(self.job, &event), order)
         };
-        Ok(match &self.news {
-            News::Started {
+        Ok(match &self.report {
+            AttemptReport::Started {
                 from_step,
                 total_steps,
                 trained_parameters,
@@ -127,26 +127,26 @@ impl Command for Report {
                     total_steps: *total_steps,
                     trained_parameters: *trained_parameters,
                 };
-                Changes::record::<Job>(self.job, &event)
+                NewEvents::record::<Job>(self.job, &event)
             }
-            News::Checkpoint(checkpoint) => {
+            AttemptReport::Checkpoint(checkpoint) => {
                 let event = JobEvent::CheckpointSaved {
                     attempt,
                     checkpoint: checkpoint.clone(),
                 };
-                Changes::record::<Job>(self.job, &event)
+                NewEvents::record::<Job>(self.job, &event)
             }
-            News::Failed { code, message } => failed(code, message),
+            AttemptReport::Failed { code, message } => failed(code, message),
             // A model is written by one job: its id is fresh with each order. Should two orders name the same
             // all the same, the second finds it written.
-            News::Completed { .. } if world.get::<Model>(order.model).owner.is_some() => {
+            AttemptReport::Completed { .. } if loaded.get::<Model>(order.model).owner.is_some() => {
                 let message = format!("the model {} is another job's result; clone the job", order.model);
                 return Err(Refused {
                     reason: ReportRefusal::ModelTaken,
                     record: failed("MODEL_TAKEN", &message),
                 });
             }
-            News::Completed {
+            AttemptReport::Completed {
                 artifact,
                 sha256,
                 files,

@@ -3,9 +3,9 @@
 use super::{
     control::for_priority,
     job::{BaseUse, DatasetUse, Job, JobEvent, Order},
+    requirements::{self, JobRequirements},
     shape::Shape,
     spec::{Method, SpecProblems, TrainingSpec},
-    terms::{self, Terms},
 };
 use crate::{
     access::{
@@ -14,12 +14,12 @@ use crate::{
     },
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
     models::model::{Model, ModelKind, ModelVersion, ModelVersionRef},
     projects::{experiment::Experiment, project::Project},
     text::{self, TextProblem},
-    world::{Changes, Reads, World},
 };
 
 /// Why a job is not queued.
@@ -115,7 +115,7 @@ pub struct StartJob {
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// When and where it may run. The engine that it needs is found from its specification.
-    pub terms: Terms,
+    pub terms: JobRequirements,
     /// The most seconds that any job may run, and what this one may when its terms do not say; `None`: no
     /// limit.
     pub longest_run_seconds: Option<u32>,
@@ -128,11 +128,11 @@ impl StartJob {
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the fields.
-    fn order(&self, world: &World, project: ProjectId) -> Result<Order, StartJobRefusal> {
+    fn order(&self, loaded: &LoadedState, project: ProjectId) -> Result<Order, StartJobRefusal> {
         let mut found = Vec::new();
         let name = text::name(&self.name).map_err(|problem| found.push(StartJobRefusal::Name(problem)));
-        let dataset = self.dataset(world).map_err(|problem| found.push(problem));
-        let base = self.base(world).map_err(|problem| found.push(problem));
+        let dataset = self.dataset(loaded).map_err(|problem| found.push(problem));
+        let base = self.base(loaded).map_err(|problem| found.push(problem));
         let mut problems = self
             .spec
             .validate()
@@ -164,24 +164,24 @@ impl StartJob {
     }
 
     /// The terms it runs under: those that were asked for, and what follows from the training itself.
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> JobRequirements {
         let mut labels = self.terms.labels.clone();
-        labels.extend(terms::label_needed(&self.spec).map(str::to_owned));
-        Terms {
+        labels.extend(requirements::label_needed(&self.spec).map(str::to_owned));
+        JobRequirements {
             labels,
             max_run_seconds: self.terms.max_run_seconds.or(self.longest_run_seconds),
-            engine: terms::engine_needed(&self.spec),
+            engine: requirements::engine_needed(&self.spec),
             ..self.terms.clone()
         }
     }
 
-    fn base(&self, world: &World) -> Result<Option<BaseUse>, StartJobRefusal> {
+    fn base(&self, loaded: &LoadedState) -> Result<Option<BaseUse>, StartJobRefusal> {
         match (&self.spec.method, self.base) {
             (Method::Scratch(_), None) => Ok(None),
             (Method::Scratch(_), Some(_)) => Err(StartJobRefusal::BaseUnwanted),
             (Method::Lora(_) | Method::Full, None) => Err(StartJobRefusal::BaseMissing),
             (Method::Lora(_) | Method::Full, Some((model, number))) => {
-                let base: Model = world.get(model);
+                let base: Model = loaded.get(model);
                 if base.kind == Some(ModelKind::Adapter) {
                     return Err(StartJobRefusal::BaseIsAdapter);
                 }
@@ -200,19 +200,19 @@ impl StartJob {
 
     /// Whether what is known to be stored at the end still fits. How large an adapter gets shows then only; a
     /// result is never thrown away for its size.
-    fn storage(&self, world: &World, context: &Context<'_>) -> Result<(), StartJobRefusal> {
+    fn storage(&self, loaded: &LoadedState, context: &Context<'_>) -> Result<(), StartJobRefusal> {
         let merged = self.base.filter(|_| self.spec.outputs.merged);
         let wanted = merged.map_or(0, |(base, number)| {
-            let base: Model = world.get(base);
+            let base: Model = loaded.get(base);
             base.version(number).map_or(0, ModelVersion::bytes)
         });
-        let ledger: QuotaLedger = world.get(self.owner);
+        let ledger: QuotaLedger = loaded.get(self.owner);
         Ok(ledger.storage_left(&context.principal.quotas(), wanted)?)
     }
 
-    fn dataset(&self, world: &World) -> Result<DatasetUse, StartJobRefusal> {
+    fn dataset(&self, loaded: &LoadedState) -> Result<DatasetUse, StartJobRefusal> {
         let (dataset, number) = self.dataset;
-        let recorded: Dataset = world.get(dataset);
+        let recorded: Dataset = loaded.get(dataset);
         let version = recorded
             .version(number)
             .ok_or(StartJobRefusal::NoDatasetVersion)?;
@@ -228,7 +228,7 @@ impl StartJob {
 impl Command for StartJob {
     type Refusal = StartJobRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads
             .read::<Job>(self.job)
             .read::<Model>(self.model)
@@ -238,45 +238,45 @@ impl Command for StartJob {
         if let Some((model, _)) = self.base {
             reads.read::<Model>(model);
         }
-        if let Some(project) = world.get::<Experiment>(self.experiment).project {
+        if let Some(project) = loaded.get::<Experiment>(self.experiment).project {
             reads.read::<Project>(project);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let project = match world.get::<Experiment>(self.experiment).project {
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let project = match loaded.get::<Experiment>(self.experiment).project {
             Some(project) => {
-                let recorded: Project = world.get(project);
+                let recorded: Project = loaded.get(project);
                 recorded.resource(project)
             }
             None => Resource::of(self.experiment, None),
         };
-        let dataset: Dataset = world.get(self.dataset.0);
+        let dataset: Dataset = loaded.get(self.dataset.0);
         let mut all = vec![
             (Action::TrainingCreate, Resource::kind("training")),
             (Action::ProjectsRead, project),
             (Action::DatasetsRead, dataset.resource(self.dataset.0)),
         ];
         if let Some((model, _)) = self.base {
-            let base: Model = world.get(model);
+            let base: Model = loaded.get(model);
             all.push((Action::ModelsRead, base.resource(model)));
         }
         all.extend(for_priority(self.terms.priority, 0));
         Requirement::All(all)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
-        let model_taken = world.get::<Model>(self.model).owner.is_some();
-        if model_taken || world.get::<Job>(self.job).order.is_some() {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {
+        let model_taken = loaded.get::<Model>(self.model).owner.is_some();
+        if model_taken || loaded.get::<Job>(self.job).order.is_some() {
             return Err(StartJobRefusal::IdTaken.into());
         }
-        let experiment: Experiment = world.get(self.experiment);
+        let experiment: Experiment = loaded.get(self.experiment);
         let Some(project) = experiment.project else {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         };
-        let order = self.order(world, project)?;
-        self.storage(world, context)?;
-        let ledger: QuotaLedger = world.get(self.owner);
+        let order = self.order(loaded, project)?;
+        self.storage(loaded, context)?;
+        let ledger: QuotaLedger = loaded.get(self.owner);
         if self.terms().demands_gpu() {
             ledger
                 .gpu_hours_left(&context.principal.quotas(), context.now)
@@ -290,7 +290,7 @@ impl Command for StartJob {
             )
             .map_err(StartJobRefusal::Quota)?;
         Ok(
-            Changes::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
+            NewEvents::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))
                 .and::<QuotaLedger>(self.owner, &taken),
         )
     }
@@ -303,21 +303,21 @@ pub struct ValidateJob(pub StartJob);
 impl Command for ValidateJob {
     type Refusal = StartJobRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
-        self.0.reads(world, reads);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        self.0.reads(loaded, reads);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        self.0.requires(world)
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        self.0.requires(loaded)
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<StartJobRefusal> {
-        self.0.decide(world, context).map(|_| Changes::none())
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {
+        self.0.decide(loaded, context).map(|_| NewEvents::none())
     }
 }
 
 /// Gives the owner's place among the concurrent jobs back.
-pub(super) fn release(changes: Changes, order: &Order) -> Changes {
+pub(super) fn release(changes: NewEvents, order: &Order) -> NewEvents {
     let item = order.job.to_string();
     changes.and::<QuotaLedger>(
         order.owner,
@@ -334,9 +334,9 @@ pub enum CancelRefusal {
     /// It is over.
     #[error("the job has already ended")]
     AlreadyEnded,
-    /// The reason is too long.
-    #[error("the reason has more than 500 characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// Ends a job; its last checkpoint stays usable (JB-3). Cancelling twice is one cancellation.
@@ -351,31 +351,31 @@ pub struct CancelJob {
 impl Command for CancelJob {
     type Refusal = CancelRefusal;
 
-    fn reads(&self, world: &World, reads: &mut Reads) {
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
-        if let Some(order) = world.get::<Job>(self.job).order {
+        if let Some(order) = loaded.get::<Job>(self.job).order {
             reads.read::<QuotaLedger>(order.owner);
         }
     }
 
-    fn requires(&self, world: &World) -> Requirement {
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
         Requirement::one(
             Action::TrainingUpdate,
-            world.get::<Job>(self.job).resource(self.job),
+            loaded.get::<Job>(self.job).resource(self.job),
         )
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<CancelRefusal> {
-        let job: Job = world.get(self.job);
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<CancelRefusal> {
+        let job: Job = loaded.get(self.job);
         match (job.state, &job.order) {
-            (super::job::JobState::Cancelled, _) | (_, None) => Ok(Changes::none()),
+            (super::job::JobState::Cancelled, _) | (_, None) => Ok(NewEvents::none()),
             (state, _) if state.is_final() => Err(CancelRefusal::AlreadyEnded.into()),
-            _ if self.reason.chars().count() > 500 => Err(CancelRefusal::ReasonTooLong.into()),
             (_, Some(order)) => {
+                let reason = text::reason(&self.reason).map_err(CancelRefusal::Reason)?;
                 let closing = job.closing(self.job, context.now);
                 let event = JobEvent::Cancelled {
                     attempt: job.attempt,
-                    reason: self.reason.trim().to_owned(),
+                    reason,
                 };
                 Ok(release(closing.and::<Job>(self.job, &event), order))
             }

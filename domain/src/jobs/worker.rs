@@ -1,21 +1,22 @@
 //! Workers as the log knows them: what they declared when they came, that they shall go, that they went
 //! (WK-2).
 //!
-//! One rule: whether a worker is alive is no fact. That is its heart-beat, in a table; the log says what was
-//! declared and decided.
+//! One rule: whether a worker is alive is no fact. That is its heartbeat, in a table; the log says what was declared
+//! and decided.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::terms::Abilities;
+use super::requirements::WorkerCapabilities;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::WorkerId,
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
+    text::{self, TextProblem},
 };
 
 /// What a worker declares about itself.
@@ -33,7 +34,7 @@ pub struct Declaration {
     pub memory_bytes: Option<u64>,
     /// The version of Anneal.
     pub code_version: String,
-    /// See [`super::terms::ENGINE`].
+    /// See [`super::requirements::ENGINE`].
     pub engine: u32,
     /// Its labels; the device is one.
     pub labels: BTreeSet<String>,
@@ -42,8 +43,8 @@ pub struct Declaration {
 impl Declaration {
     /// What of it decides which jobs it can run.
     #[must_use]
-    pub fn abilities(&self) -> Abilities {
-        Abilities {
+    pub fn capabilities(&self) -> WorkerCapabilities {
+        WorkerCapabilities {
             labels: self.labels.clone(),
             memory_bytes: self.memory_bytes,
             engine: self.engine,
@@ -131,14 +132,14 @@ impl Aggregate for Worker {
 }
 
 /// Why a worker is not registered, drained or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerRefusal {
     /// It went.
     #[error("the worker has ended")]
     Ended,
-    /// The reason is too long.
-    #[error("the reason has more than 500 characters")]
-    ReasonTooLong,
+    /// The reason is too long, or would steer a terminal.
+    #[error(transparent)]
+    Reason(#[from] TextProblem),
 }
 
 /// A worker is there. Declaring the same again is one declaration.
@@ -148,21 +149,21 @@ pub struct RegisterWorker(pub Declaration);
 impl Command for RegisterWorker {
     type Refusal = WorkerRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Worker>(self.0.worker);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Worker(self.0.worker)
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
-        let worker: Worker = world.get(self.0.worker);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        let worker: Worker = loaded.get(self.0.worker);
         if worker.declared.as_ref() == Some(&self.0) {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
         let registered = WorkerEvent::Registered(self.0.clone());
-        Ok(Changes::record::<Worker>(self.0.worker, &registered))
+        Ok(NewEvents::record::<Worker>(self.0.worker, &registered))
     }
 }
 
@@ -181,30 +182,28 @@ pub struct DrainWorker {
 impl Command for DrainWorker {
     type Refusal = WorkerRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Worker>(self.worker);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::one(Action::SystemAdmin, Resource::kind("workers"))
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
-        let worker: Worker = world.get(self.worker);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        let worker: Worker = loaded.get(self.worker);
         if worker.declared.is_none() {
             return Err(WorkerRefusal::Ended.into());
         }
-        if self.reason.chars().count() > 500 {
-            return Err(WorkerRefusal::ReasonTooLong.into());
-        }
+        let reason = text::reason(&self.reason).map_err(WorkerRefusal::Reason)?;
         if worker.draining && (worker.at_once || !self.at_once) {
-            return Ok(Changes::none());
+            return Ok(NewEvents::none());
         }
         let requested = WorkerEvent::DrainRequested {
             at_once: self.at_once,
-            reason: self.reason.trim().to_owned(),
+            reason,
         };
-        Ok(Changes::record::<Worker>(self.worker, &requested))
+        Ok(NewEvents::record::<Worker>(self.worker, &requested))
     }
 }
 
@@ -220,19 +219,19 @@ pub struct EndWorker {
 impl Command for EndWorker {
     type Refusal = WorkerRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Worker>(self.worker);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::Worker(self.worker)
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<WorkerRefusal> {
-        if world.get::<Worker>(self.worker).declared.is_none() {
-            return Ok(Changes::none());
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<WorkerRefusal> {
+        if loaded.get::<Worker>(self.worker).declared.is_none() {
+            return Ok(NewEvents::none());
         }
         let ended = WorkerEvent::Ended { how: self.how };
-        Ok(Changes::record::<Worker>(self.worker, &ended))
+        Ok(NewEvents::record::<Worker>(self.worker, &ended))
     }
 }

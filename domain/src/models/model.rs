@@ -9,11 +9,11 @@ use crate::{
     },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource, Visibility},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
     personal::{KindFields, Subject},
     text::{Label, TextProblems},
-    world::{Changes, Reads, World},
 };
 
 /// What a model's versions contain.
@@ -279,22 +279,22 @@ pub struct RegisterModel {
 impl Command for RegisterModel {
     type Refusal = RegisterModelRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Model>(self.model).read::<QuotaLedger>(self.owner);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::one(Action::ModelsCreate, Resource::kind("models"))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
-        if world.get::<Model>(self.model).owner.is_some() {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
+        if loaded.get::<Model>(self.model).owner.is_some() {
             return Err(RegisterModelRefusal::IdTaken.into());
         }
         let Label { name, description } =
             Label::try_new(&self.name, &self.description).map_err(RegisterModelRefusal::Text)?;
         let bytes = self.version.bytes();
-        let ledger: QuotaLedger = world.get(self.owner);
+        let ledger: QuotaLedger = loaded.get(self.owner);
         ledger
             .storage_left(&context.principal.quotas(), bytes)
             .map_err(RegisterModelRefusal::Storage)?;
@@ -310,7 +310,7 @@ impl Command for RegisterModel {
             content: ModelKind::Full,
             visibility: self.visibility,
         };
-        Ok(Changes::record::<Model>(self.model, &registered)
+        Ok(NewEvents::record::<Model>(self.model, &registered)
             .and::<Model>(self.model, &ModelEvent::VersionAdded(self.version.clone()))
             .and::<QuotaLedger>(self.owner, &stored))
     }

@@ -6,11 +6,11 @@ use super::project::Project;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ExperimentId, ProjectId, UserId},
     personal::{KindFields, Subject},
     text::{Label, TextProblems},
-    world::{Changes, Reads, World},
 };
 
 /// An experiment.
@@ -96,14 +96,14 @@ pub struct CreateExperiment {
 impl Command for CreateExperiment {
     type Refusal = CreateExperimentRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads
             .read::<Experiment>(self.experiment)
             .read::<Project>(self.project);
     }
 
-    fn requires(&self, world: &World) -> Requirement {
-        let project: Project = world.get(self.project);
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        let project: Project = loaded.get(self.project);
         let resource: Resource = project.resource(self.project);
         Requirement::All(vec![
             (Action::ProjectsRead, resource.clone()),
@@ -111,8 +111,8 @@ impl Command for CreateExperiment {
         ])
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<CreateExperimentRefusal> {
-        if world.get::<Experiment>(self.experiment).project.is_some() {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<CreateExperimentRefusal> {
+        if loaded.get::<Experiment>(self.experiment).project.is_some() {
             return Err(CreateExperimentRefusal::IdTaken.into());
         }
         let Label { name, description } =
@@ -124,6 +124,6 @@ impl Command for CreateExperiment {
             name,
             description,
         };
-        Ok(Changes::record::<Experiment>(self.experiment, &created))
+        Ok(NewEvents::record::<Experiment>(self.experiment, &created))
     }
 }

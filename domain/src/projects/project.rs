@@ -9,11 +9,11 @@ use crate::{
     },
     aggregate::{Aggregate, Event},
     authz::{Action, Requirement, Resource},
+    decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ProjectId, UserId},
     personal::{KindFields, Subject},
     text::{Label, TextProblems},
-    world::{Changes, Reads, World},
 };
 
 /// A project.
@@ -103,23 +103,23 @@ pub struct CreateProject {
 impl Command for CreateProject {
     type Refusal = CreateProjectRefusal;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         reads
             .read::<Project>(self.project)
             .read::<QuotaLedger>(self.owner);
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::one(Action::ProjectsCreate, Resource::kind("projects"))
     }
 
-    fn decide(&self, world: &World, context: &Context<'_>) -> Decision<CreateProjectRefusal> {
-        if world.get::<Project>(self.project).owner.is_some() {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<CreateProjectRefusal> {
+        if loaded.get::<Project>(self.project).owner.is_some() {
             return Err(CreateProjectRefusal::IdTaken.into());
         }
         let Label { name, description } =
             Label::try_new(&self.name, &self.description).map_err(CreateProjectRefusal::Text)?;
-        let ledger: QuotaLedger = world.get(self.owner);
+        let ledger: QuotaLedger = loaded.get(self.owner);
         let taken = ledger
             .take(
                 &context.principal.quotas(),
@@ -133,6 +133,6 @@ impl Command for CreateProject {
             name,
             description,
         };
-        Ok(Changes::record::<Project>(self.project, &created).and::<QuotaLedger>(self.owner, &taken))
+        Ok(NewEvents::record::<Project>(self.project, &created).and::<QuotaLedger>(self.owner, &taken))
     }
 }

@@ -30,10 +30,10 @@ fn a_download_of_a_dataset_is_recorded_under_its_reader() {
         version: 1,
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DATASET_READ)
         .by(ada())
-        .then_records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
+        .then_records([expected_event::<SensitiveReads>(format!("user:{ADA}"), &read)]);
 }
 
 /// AU-1, AC-4: an administrator who looks at the things of others leaves a trace.
@@ -44,16 +44,16 @@ fn a_download_by_an_administrator_is_recorded_under_the_administrator() {
         version: 1,
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DATASET_READ)
         .by(root())
-        .then_records([fact::<SensitiveReads>(format!("user:{ROOT}"), &read)]);
+        .then_records([expected_event::<SensitiveReads>(format!("user:{ROOT}"), &read)]);
 }
 
 #[test]
 fn a_version_that_is_not_there_cannot_be_downloaded() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DownloadDataset {
             dataset: DATASET,
             version: 2,
@@ -65,17 +65,17 @@ fn a_version_that_is_not_there_cannot_be_downloaded() {
 #[test]
 fn a_private_dataset_is_not_found_by_strangers_and_closed_to_the_unproven() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DATASET_READ)
         .by(bob())
         .then_denied("stranger", Concealment::NotFound);
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DATASET_READ)
         .by(Principal::Anonymous)
         .then_denied("anonymous", Concealment::Unauthenticated);
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(DATASET_READ)
         .by(in_state(ada(), AccountState::Unverified))
         .then_denied("unverified", Concealment::Forbidden);
@@ -92,7 +92,7 @@ fn everybody_downloads_a_public_dataset() {
         .stream::<Dataset>(DATASET, [dataset_created(Visibility::Public), version])
         .when(DATASET_READ)
         .by(bob())
-        .then_records([fact::<SensitiveReads>(format!("user:{BOB}"), &read)]);
+        .then_records([expected_event::<SensitiveReads>(format!("user:{BOB}"), &read)]);
 }
 
 /// AU-1
@@ -105,10 +105,10 @@ fn a_download_of_a_model_file_is_recorded_with_the_file() {
         merged: false,
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(model_read())
         .by(ada())
-        .then_records([fact::<SensitiveReads>(format!("user:{ADA}"), &read)]);
+        .then_records([expected_event::<SensitiveReads>(format!("user:{ADA}"), &read)]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn files_and_versions_that_are_not_there_cannot_be_downloaded() {
         ..model_read()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(missing_file)
         .by(ada())
         .then_refused(NoSuchContent);
@@ -127,7 +127,7 @@ fn files_and_versions_that_are_not_there_cannot_be_downloaded() {
         ..model_read()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(missing_version)
         .by(ada())
         .then_refused(NoSuchContent);
@@ -137,7 +137,7 @@ fn files_and_versions_that_are_not_there_cannot_be_downloaded() {
 #[test]
 fn a_guest_does_not_export_its_own_model() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(model_read())
         .by(user(ADA, &["guest"]))
         .then_denied("role", Concealment::Forbidden);

@@ -51,8 +51,8 @@ fn stored(bytes: u64, item: &str) -> LedgerEvent {
 #[test]
 fn a_dataset_begins_empty_and_takes_its_place_in_the_quota() {
     given().when(create()).by(ada()).then_records([
-        fact::<Dataset>(DATASET, &dataset_created(Visibility::Private)),
-        fact::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
+        expected_event::<Dataset>(DATASET, &dataset_created(Visibility::Private)),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
     ]);
 }
 
@@ -76,7 +76,7 @@ fn a_guest_has_one_dataset_only() {
 #[test]
 fn an_id_names_one_dataset() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(create())
         .by(ada())
         .then_refused(DatasetRefusal::IdTaken);
@@ -109,17 +109,21 @@ fn an_analyst_makes_no_dataset() {
 /// DS-2, DS-3
 #[test]
 fn a_version_gets_the_next_number_and_its_bytes_count() {
-    given().a_workshop().when(add("second")).by(ada()).then_records([
-        fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-        fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
-    ]);
+    given()
+        .a_project_with_data()
+        .when(add("second"))
+        .by(ada())
+        .then_records([
+            expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
+            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+        ]);
 }
 
 /// DS-2: deduplicated; no bytes are counted twice.
 #[test]
 fn the_same_bytes_again_are_the_version_they_already_are() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(add("first"))
         .by(ada())
         .then_already_so();
@@ -133,15 +137,15 @@ fn the_same_bytes_in_another_format_are_a_new_version() {
         ..dataset_version(2, "first")
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(AddDatasetVersion {
             format: Format::Chat,
             ..add("first")
         })
         .by(ada())
         .then_records([
-            fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(chat)),
-            fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(chat)),
+            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
         ]);
 }
 
@@ -159,15 +163,15 @@ fn the_last_byte_of_the_storage_quota_can_be_used_and_no_more() {
     };
     let nearly_full = || {
         given()
-            .a_workshop()
+            .a_project_with_data()
             .stream::<QuotaLedger>(ADA, [stored(999_999_000, "old")])
     };
     nearly_full()
         .when(add("second"))
         .by(one_gigabyte())
         .then_records([
-            fact::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-            fact::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
+            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
         ]);
     nearly_full()
         .when(AddDatasetVersion {
@@ -186,7 +190,7 @@ fn the_last_byte_of_the_storage_quota_can_be_used_and_no_more() {
 #[test]
 fn an_absurd_size_is_refused() {
     let outcome = given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<QuotaLedger>(ADA, [stored(10, "old")])
         .log
         .run(
@@ -206,7 +210,7 @@ fn an_absurd_size_is_refused() {
 #[test]
 fn nobody_adds_to_the_dataset_of_others_or_to_none() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(add("second"))
         .by(bob())
         .then_denied("stranger", Concealment::NotFound);

@@ -7,6 +7,6 @@ mod outputs;
 mod properties;
 mod queue;
 mod reports;
-mod scene;
+mod scenario;
 mod start;
 mod workers;

@@ -5,6 +5,7 @@
 //! what it reads, and that every fact can be read back.
 
 mod access;
+mod administrators;
 mod audit;
 mod datasets;
 mod identity;

@@ -31,9 +31,9 @@ fn register() -> RegisterModel {
 #[test]
 fn a_base_model_is_registered_with_its_first_version() {
     given().when(register()).by(ada()).then_records([
-        fact::<Model>(BASE, &base_registered(ModelKind::Full, Visibility::Public)),
-        fact::<Model>(BASE, &ModelEvent::VersionAdded(imported())),
-        fact::<QuotaLedger>(ADA, &stored(10, &format!("{BASE}/1"))),
+        expected_event::<Model>(BASE, &base_registered(ModelKind::Full, Visibility::Public)),
+        expected_event::<Model>(BASE, &ModelEvent::VersionAdded(imported())),
+        expected_event::<QuotaLedger>(ADA, &stored(10, &format!("{BASE}/1"))),
     ]);
 }
 
@@ -67,7 +67,7 @@ fn a_base_model_that_does_not_fit_the_storage_is_refused() {
 #[test]
 fn an_id_names_one_model() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(register())
         .by(ada())
         .then_refused(RegisterModelRefusal::IdTaken);

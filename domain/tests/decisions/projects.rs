@@ -37,8 +37,8 @@ fn create_experiment() -> CreateExperiment {
 #[test]
 fn founding_a_project_records_it_and_takes_its_place_in_the_quota() {
     given().when(create_project()).by(ada()).then_records([
-        fact::<Project>(PROJECT, &project_created()),
-        fact::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
+        expected_event::<Project>(PROJECT, &project_created()),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
     ]);
 }
 
@@ -77,8 +77,8 @@ fn a_place_that_was_given_back_can_be_taken_again() {
             },
         ))
         .then_records([
-            fact::<Project>(PROJECT, &project_created()),
-            fact::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
+            expected_event::<Project>(PROJECT, &project_created()),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::Projects, PROJECT)),
         ]);
 }
 
@@ -100,14 +100,14 @@ fn a_project_needs_a_name_and_every_bad_text_is_named() {
     };
     let mut log = given().log;
     let outcome = log.run(&command, &ada(), NOW);
-    let crate::support::log::Outcome::Refused(CreateProjectRefusal::Text(problems), facts) = outcome else {
+    let crate::support::log::Outcome::Refused(CreateProjectRefusal::Text(problems), events) = outcome else {
         panic!("both texts are bad: {outcome:?}");
     };
     assert_eq!(
         problems.0.iter().map(|problem| problem.field).collect::<Vec<_>>(),
         ["name", "description"]
     );
-    assert_eq!(facts, []);
+    assert_eq!(events, []);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_experiment_begins_in_ones_own_project() {
         .stream::<Project>(PROJECT, [project_created()])
         .when(create_experiment())
         .by(ada())
-        .then_records([fact::<Experiment>(EXPERIMENT, &experiment_created())]);
+        .then_records([expected_event::<Experiment>(EXPERIMENT, &experiment_created())]);
 }
 
 /// Strangers are not told that the project exists.
@@ -172,8 +172,8 @@ fn an_experiment_needs_a_name() {
     assert!(
         matches!(
             &outcome,
-            crate::support::log::Outcome::Refused(CreateExperimentRefusal::Text(problems), facts)
-                if problems.0.len() == 1 && facts.is_empty()
+            crate::support::log::Outcome::Refused(CreateExperimentRefusal::Text(problems), events)
+                if problems.0.len() == 1 && events.is_empty()
         ),
         "{outcome:?}"
     );

@@ -4,7 +4,7 @@
 //! it could not be found out.
 
 mod export;
-mod words;
+mod report;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,11 +22,12 @@ use event_store::{
 
 use crate::{
     config::Config,
+    output, say,
     system::{checkpoint_folder, evidence, key_file, only_in_postgres, own_verifier},
 };
 
-pub use export::{ExportWish, export};
-use words::{Progress, damaged, whole};
+pub use export::{ExportOptions, export};
+use report::{Progress, damaged, whole};
 
 /// How long the connections may take to close.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -49,9 +50,9 @@ fn given_verifier(key: &str) -> anyhow::Result<Verifier> {
     }
 }
 
-/// What is checked beyond the configuration.
+/// Options of `anneal audit verify`.
 #[derive(Clone, Debug, Default)]
-pub struct VerifyWish {
+pub struct VerifyOptions {
     /// The public key.
     pub key: Option<String>,
     /// A folder of exported checkpoints.
@@ -64,18 +65,18 @@ pub struct VerifyWish {
 ///
 /// # Errors
 /// When it cannot be read to its end, or nothing can be checked for want of the key.
-pub async fn verify(config: Config, wish: VerifyWish) -> anyhow::Result<ExitCode> {
+pub async fn verify(config: Config, options: VerifyOptions) -> anyhow::Result<ExitCode> {
     let mut evidence = evidence(&config)?;
-    if let Some(key) = &wish.key {
+    if let Some(key) = &options.key {
         evidence.verifier = Some(given_verifier(key)?);
     }
-    if let Some(folder) = wish.checkpoints {
+    if let Some(folder) = options.checkpoints {
         anyhow::ensure!(folder.is_dir(), "{} is no folder", folder.display());
         evidence.exported = CheckpointFolder::new(folder).notes()?;
     }
     let (opened, store) = open(&config).await?;
     let begun = std::time::Instant::now();
-    let shown = Progress::show(evidence.progress.clone(), wish.json);
+    let shown = Progress::show(evidence.progress.clone(), options.json);
     let verified = match evidence.verifier {
         // Whoever takes the key away must not thereby get a log that counts as whole.
         None if !evidence.exported.is_empty() => Err(anyhow::anyhow!(
@@ -90,8 +91,8 @@ pub async fn verify(config: Config, wish: VerifyWish) -> anyhow::Result<ExitCode
         Ok(verified) if verified.signed > 0 && evidence.verifier.is_none() => {
             anyhow::bail!("the log has signed checkpoints, but its public key is missing; give it with --key")
         }
-        Ok(verified) => Ok(whole(&verified, begun.elapsed(), wish.json)),
-        Err(VerifyError::Fault(fault)) => Ok(damaged(&fault.to_string(), wish.json)),
+        Ok(verified) => Ok(whole(&verified, begun.elapsed(), options.json)),
+        Err(VerifyError::Fault(fault)) => Ok(damaged(&fault.to_string(), options.json)),
         Err(VerifyError::Store(error)) => Err(error.into()),
     }
 }
@@ -109,7 +110,7 @@ pub fn verify_export(folder: &Path, key: Option<&str>, json: bool) -> anyhow::Re
     let verified = event_store::integrity::export::verify(folder, &verifier, &progress);
     drop(shown);
     match verified {
-        Ok(verified) => Ok(words::whole_export(&verified, begun.elapsed(), json)),
+        Ok(verified) => Ok(report::whole_export(&verified, begun.elapsed(), json)),
         Err(error @ (ExportError::Fault(_) | ExportError::File { .. })) => {
             Ok(damaged(&error.to_string(), json))
         }
@@ -129,7 +130,7 @@ pub fn key(config: &Config) -> anyhow::Result<ExitCode> {
             key_file(config).display()
         )
     })?;
-    println!("{verifier}");
+    say!("{verifier}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,6 +143,6 @@ pub fn checkpoint(config: &Config) -> anyhow::Result<ExitCode> {
     let missing = || format!("no checkpoint is in {} yet", folder.display());
     let verifier = own_verifier(config)?.with_context(missing)?;
     let newest = CheckpointFolder::new(folder.clone()).latest(&verifier)?;
-    print!("{}", newest.with_context(missing)?.note);
+    output::say(format_args!("{}", newest.with_context(missing)?.note));
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a database that another process is just starting or stopping may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long one connection may take to come about.
@@ -140,7 +140,7 @@ async fn embedded(folder: &Path) -> Result<(String, Option<Cluster>), OpenError>
         };
         match answers(&url).await {
             Ok(()) => return Ok((url, None)),
-            Err(said) if begun.elapsed() > PATIENCE => {
+            Err(said) if begun.elapsed() > TIMEOUT => {
                 let folder = folder.to_owned();
                 return Err(OpenError::Silent { folder, pid, said });
             }

@@ -4,11 +4,16 @@
 
 use std::{io::Write, path::Path, process::ExitCode};
 
-use ml::device::{Checked, Device, HAS_CUDA, Survey};
+use ml::{
+    device::{Device, DeviceReport, HAS_CUDA},
+    self_test::SelfTestReport,
+};
+
+use crate::output::Answer;
 
 /// Shows what there is, or checks one device. The exit code is 1 when that one computes wrongly.
 pub(super) fn run(check: Option<Device>, kernels: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Answer;
     let Some(device) = check else {
         let survey = ml::device::survey();
         match json {
@@ -17,7 +22,7 @@ pub(super) fn run(check: Option<Device>, kernels: Option<&Path>, json: bool) -> 
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let checked = ml::device::check(device, kernels)?;
+    let checked = ml::self_test::check(device, kernels)?;
     match json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&checked)?)?,
         false => show_checked(&checked, &mut out)?,
@@ -28,7 +33,7 @@ pub(super) fn run(check: Option<Device>, kernels: Option<&Path>, json: bool) -> 
     })
 }
 
-fn show(survey: &Survey, out: &mut impl Write) -> std::io::Result<()> {
+fn show(survey: &DeviceReport, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "cpu     {} cores", survey.cores)?;
     match &survey.cuda {
         Err(reason) => writeln!(out, "cuda    none: {reason}")?,
@@ -57,7 +62,7 @@ fn show(survey: &Survey, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn show_checked(checked: &Checked, out: &mut impl Write) -> std::io::Result<()> {
+fn show_checked(checked: &SelfTestReport, out: &mut impl Write) -> std::io::Result<()> {
     for comparison in &checked.comparisons {
         let mark = if comparison.holds() { "ok  " } else { "FAIL" };
         writeln!(

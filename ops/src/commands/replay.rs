@@ -11,13 +11,15 @@ use event_store::postgres::app_pool;
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::{
     read_model::Projector,
-    rebuild::{Comparison, Difference, Outcome, Phase, Rebuild, Step, Wish},
+    rebuild::{Comparison, Difference, Outcome, Phase, Rebuild, RebuildOptions, Step},
 };
 use sqlx::PgPool;
 
 use super::{database, up::interrupted};
 use crate::{
+    complain,
     config::Config,
+    say,
     system::{open_log, opened},
 };
 
@@ -28,14 +30,14 @@ const LEASE: Duration = Duration::from_secs(10);
 /// How often it is looked whether another process has finished.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// What is to be done.
-pub struct Wanted {
+/// Options of `anneal replay`.
+pub struct ReplayOptions {
     projectors: Vec<Arc<dyn Projector>>,
-    wish: Wish,
+    options: RebuildOptions,
     json: bool,
 }
 
-impl Wanted {
+impl ReplayOptions {
     /// Checks the names, all at once.
     ///
     /// # Errors
@@ -59,7 +61,7 @@ impl Wanted {
         known.retain(|projector| all || names.iter().any(|name| name == projector.name()));
         Ok(Self {
             projectors: known,
-            wish: Wish {
+            options: RebuildOptions {
                 compare: true,
                 swap: !check && !no_swap,
                 discard: check,
@@ -73,13 +75,13 @@ impl Wanted {
 ///
 /// # Errors
 /// When the database or the log fails, or an event cannot be folded.
-pub async fn run(config: Config, wanted: Wanted) -> anyhow::Result<ExitCode> {
+pub async fn run(config: Config, request: ReplayOptions) -> anyhow::Result<ExitCode> {
     let opened = database::open(&config).await?;
     let data_dir = &config.general.data_dir;
     let outcome = tokio::select! {
-        outcome = replay(&opened.url, &opened.events, data_dir, wanted) => outcome,
+        outcome = replay(&opened.url, &opened.events, data_dir, request) => outcome,
         () = interrupted() => {
-            eprintln!("Interrupted. The live read models are as they were; run the same again to go on.");
+            complain!("Interrupted. The live read models are as they were; run the same again to go on.");
             Ok(ExitCode::from(130))
         }
     };
@@ -87,23 +89,32 @@ pub async fn run(config: Config, wanted: Wanted) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-async fn replay(url: &str, events: &str, data_dir: &Path, wanted: Wanted) -> anyhow::Result<ExitCode> {
+async fn replay(
+    url: &str,
+    events: &str,
+    data_dir: &Path,
+    request: ReplayOptions,
+) -> anyhow::Result<ExitCode> {
     projections::database::migrate(url).await?;
     let store = open_log(events, url, Arc::new(SystemClock)).await?;
     let pool = app_pool(url, 4).await?;
     let outcomes = async {
         // The live read models were folded with personal data open; so are those that take their place.
         let opened = opened(store.clone(), pool.clone(), data_dir).await?;
-        rebuild(opened, pool.clone(), &wanted).await
+        rebuild(opened, pool.clone(), &request).await
     };
     let outcomes = outcomes.await;
     pool.close().await;
     store.close(Duration::from_secs(5)).await;
-    report(&outcomes?, &wanted)
+    report(&outcomes?, &request)
 }
 
-async fn rebuild(store: Arc<dyn EventStore>, pool: PgPool, wanted: &Wanted) -> anyhow::Result<Vec<Outcome>> {
-    let bar = bar(wanted.json)?;
+async fn rebuild(
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    request: &ReplayOptions,
+) -> anyhow::Result<Vec<Outcome>> {
+    let bar = bar(request.json)?;
     let rebuild = loop {
         match Rebuild::begin(store.clone(), pool.clone(), LEASE).await? {
             Some(rebuild) => break rebuild,
@@ -123,7 +134,9 @@ async fn rebuild(store: Arc<dyn EventStore>, pool: PgPool, wanted: &Wanted) -> a
             Phase::Swapping => "swapping",
         });
     };
-    let outcomes = rebuild.run(wanted.projectors.clone(), wanted.wish, &heard).await;
+    let outcomes = rebuild
+        .run(request.projectors.clone(), request.options, &heard)
+        .await;
     bar.finish_and_clear();
     rebuild.end().await?;
     Ok(outcomes?)
@@ -139,13 +152,13 @@ fn bar(json: bool) -> anyhow::Result<ProgressBar> {
     Ok(ProgressBar::new(0).with_style(style))
 }
 
-fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
+fn report(outcomes: &[Outcome], request: &ReplayOptions) -> anyhow::Result<ExitCode> {
     let equal = |outcome: &Outcome| outcome.comparison.as_ref().is_none_or(Comparison::is_equal);
     let same = outcomes.iter().all(equal);
     let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
-    if wanted.json {
+    if request.json {
         let report = serde_json::json!({ "equal": same, "failed": failed, "readModels": outcomes });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         outcomes.iter().for_each(print);
     }
@@ -153,7 +166,7 @@ fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::SUCCESS,
         // What differed was replaced by what the log says.
-        (false, false) if wanted.wish.swap => ExitCode::SUCCESS,
+        (false, false) if request.options.swap => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(DIFFERENT),
     })
 }
@@ -161,7 +174,7 @@ fn report(outcomes: &[Outcome], wanted: &Wanted) -> anyhow::Result<ExitCode> {
 fn print(outcome: &Outcome) {
     let name = outcome.name;
     if let Some(failure) = &outcome.failure {
-        println!("{name}: FAILED: {failure}");
+        say!("{name}: FAILED: {failure}");
         return;
     }
     let done = match outcome.swapped {
@@ -169,25 +182,30 @@ fn print(outcome: &Outcome) {
         false => format!("rebuilt up to position {}", outcome.position),
     };
     let Some(found) = &outcome.comparison else {
-        println!("{name}: {done}");
+        say!("{name}: {done}");
         return;
     };
     match found.is_equal() {
-        true => println!(
+        true => say!(
             "{name}: {done}; all {} rows were equal at position {}",
-            found.same, found.position
+            found.same,
+            found.position
         ),
-        false => println!(
+        false => say!(
             "{name}: {done}; AT POSITION {} THE LIVE ROWS DIFFERED: {} missing, {} surplus, {} different, {} equal",
-            found.position, found.missing, found.surplus, found.different, found.same
+            found.position,
+            found.missing,
+            found.surplus,
+            found.different,
+            found.same
         ),
     }
     for example in &found.examples {
         match example {
-            Difference::Missing { table, key } => println!("  {table} {key}: missing"),
-            Difference::Surplus { table, key } => println!("  {table} {key}: surplus"),
+            Difference::Missing { table, key } => say!("  {table} {key}: missing"),
+            Difference::Surplus { table, key } => say!("  {table} {key}: surplus"),
             Difference::Different { table, key, columns } => {
-                println!("  {table} {key}: differs in {}", columns.join(", "));
+                say!("  {table} {key}: differs in {}", columns.join(", "));
             }
         }
     }
@@ -195,12 +213,12 @@ fn print(outcome: &Outcome) {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::ReplayOptions;
 
     #[test]
     fn all_unknown_names_are_told_at_once_with_those_that_are_known() {
         let names = ["projects.project", "nonsense", "more.nonsense"].map(str::to_owned);
-        let problem = Wanted::of(&names, false, true, false, false).err();
+        let problem = ReplayOptions::of(&names, false, true, false, false).err();
         let problem = problem.expect("two of them are unknown");
         assert!(problem.contains("nonsense, more.nonsense"), "{problem}");
         assert!(problem.contains("audit.entry"), "{problem}");
@@ -208,8 +226,8 @@ mod tests {
 
     #[test]
     fn all_means_all() {
-        let wanted = Wanted::of(&[], true, false, false, false);
-        let count = wanted.map(|wanted| wanted.projectors.len());
+        let request = ReplayOptions::of(&[], true, false, false, false);
+        let count = request.map(|request| request.projectors.len());
         assert_eq!(count.ok(), Some(projections::all().len()));
     }
 }

@@ -5,18 +5,21 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    complain,
     config::{Config, LogFilter},
     demo,
-    system::{SETUP_TOKEN_FILE, Surroundings, System},
+    output::Gone,
+    say,
+    system::{Environment, SETUP_TOKEN_FILE, System},
     telemetry,
 };
 
 /// How long a system that has lost a part may take to stop the others.
 const BROKEN_STOP: Duration = Duration::from_secs(3);
 
-/// What the start shall do besides starting.
+/// Options of `anneal up`.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct UpOptions {
     /// Run the main job.
     pub demo: bool,
     /// End when it has ended.
@@ -40,16 +43,16 @@ pub async fn interrupted() {
 }
 
 /// Starts the system, says where it is, and stops it in order.
-pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
-    if wish.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
+pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitCode> {
+    if options.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
         // The demo draws on the terminal; what goes well need not be written over it.
         config.log.level = LogFilter("warn".to_owned());
     }
     telemetry::init_log(&config.log)?;
-    println!("Starting Anneal in {} …", config.general.data_dir.display());
+    say!("Starting Anneal in {} …", config.general.data_dir.display());
     let begun = std::time::Instant::now();
     let started = tokio::select! {
-        started = System::start(&config, Surroundings::of_machine()?) => started?,
+        started = System::start(&config, Environment::of_machine()?) => started?,
         () = interrupted() => return Ok(ExitCode::from(130)),
     };
     let system = started;
@@ -57,10 +60,10 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
     let outcome = tokio::select! {
         failed = system.failed() => failed,
         () = interrupted() => {
-            println!("\nStopping …");
+            say!("\nStopping …");
             Ok(())
         }
-        done = work(&system, wish) => done,
+        done = work(&system, options) => done,
     };
     if let Err(error) = &outcome {
         tracing::error!(%error, "the system stops");
@@ -70,7 +73,7 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
         // What still waits for a part that has ended would wait in vain.
         () = tokio::time::sleep(BROKEN_STOP), if outcome.is_err() => Ok(()),
         () = interrupted() => {
-            eprintln!("Stopped at once; nothing that was acknowledged is lost.");
+            complain!("Stopped at once; nothing that was acknowledged is lost.");
             return Ok(ExitCode::from(130));
         }
     };
@@ -79,37 +82,41 @@ pub async fn run(mut config: Config, wish: Wish) -> anyhow::Result<ExitCode> {
 
 fn greet(system: &System, elapsed: Duration) {
     let url = system.url();
-    println!(
+    say!(
         "Anneal {} is ready after {:.1} s.",
         crate::system::VERSION,
         elapsed.as_secs_f64()
     );
-    println!("  GraphQL   {url}/graphql");
-    println!("  Health    {url}/readyz");
+    say!("  GraphQL   {url}/graphql");
+    say!("  Health    {url}/readyz");
     if !system.app.directory.is_set_up() {
-        println!();
-        println!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
-        println!(
+        say!();
+        say!("There is no administrator yet. Create one with the mutation createFirstAdministrator;");
+        say!(
             "its set-up token is in {}",
             system.data_dir.join(SETUP_TOKEN_FILE).display()
         );
     }
-    println!();
+    say!();
 }
 
 /// The demo, if wished for; then, unless wished otherwise, nothing for ever.
-async fn work(system: &System, wish: Wish) -> anyhow::Result<()> {
-    if wish.demo {
+async fn work(system: &System, options: UpOptions) -> anyhow::Result<()> {
+    if options.demo {
         let options = demo::DemoOptions {
             url: system.url(),
             data_dir: system.data_dir.clone(),
-            quick: wish.quick,
+            quick: options.quick,
         };
-        demo::run(options).await?;
+        match demo::run(options).await {
+            // It was to be watched; the system stays for others, unless it was started for the demo alone.
+            Err(error) if error.is::<Gone>() => {}
+            done => done?,
+        }
     }
-    if wish.demo && wish.once {
+    if options.demo && options.once {
         return Ok(());
     }
-    println!("Anneal stays up at {}; end it with Ctrl-C.", system.url());
+    say!("Anneal stays up at {}; end it with Ctrl-C.", system.url());
     std::future::pending().await
 }

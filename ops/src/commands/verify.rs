@@ -7,8 +7,9 @@ use serde_json::json;
 use super::database;
 use crate::{
     config::Config,
+    say,
     system::only_in_postgres,
-    verify::{self, Journal, Report, Subject},
+    verify::{self, AcknowledgementLog, Report, Subject},
 };
 
 /// Something is broken.
@@ -20,8 +21,12 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
     let events = config.events.url.0.as_deref().unwrap_or_default();
     only_in_postgres(events, "anneal verify")?;
     // A journal that cannot be read is found before a database is started.
-    let journal = acknowledged.as_deref().map(Journal::read).transpose()?;
+    let acknowledgements = acknowledged
+        .as_deref()
+        .map(AcknowledgementLog::read)
+        .transpose()?;
     let evidence = crate::system::evidence(&config)?;
+    let log_key = crate::system::log_key_fault(&config)?;
     let opened = database::open(&config).await?;
     let folder = config.objects.url.0.clone();
     let folder = folder.unwrap_or_else(|| config.general.data_dir.join("objects"));
@@ -31,13 +36,14 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
         objects: &folder,
         data_dir: &config.general.data_dir,
         evidence,
-        journal,
+        log_key,
+        acknowledgements,
     };
     let outcome = verify::verify(subject).await;
     opened.close().await?;
     let report = outcome?;
     match json {
-        true => println!("{}", in_json(&report)),
+        true => say!("{}", in_json(&report)),
         false => print(&report),
     }
     Ok(match report.is_whole() {
@@ -59,21 +65,21 @@ fn in_json(report: &Report) -> serde_json::Value {
 fn print(report: &Report) {
     for invariant in &report.checked {
         let broken = report.faults.iter().any(|fault| fault.invariant == *invariant);
-        println!(
+        say!(
             "{}  {}",
             if broken { "BROKEN" } else { "ok    " },
             invariant.text()
         );
     }
     for note in &report.notes {
-        println!("note    {}: {}", note.invariant.text(), note.what);
+        say!("note    {}: {}", note.invariant.text(), note.what);
     }
     for fault in &report.faults {
-        println!("FAULT   {}: {}", fault.invariant.text(), fault.what);
+        say!("FAULT   {}: {}", fault.invariant.text(), fault.what);
     }
     match report.is_whole() {
-        true => println!("Everything is whole: {} events.", report.events),
-        false => println!(
+        true => say!("Everything is whole: {} events.", report.events),
+        false => say!(
             "SOMETHING IS BROKEN: {} faults. Keep the data as they are; see ops/guides/verify.md.",
             report.faults.len()
         ),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use workers::devices::Wish;
+use workers::devices::DeviceSelection;
 
 use super::reader::Reader;
 use super::setting::{
@@ -102,22 +102,19 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Where Anneal keeps its files.
+    /// Storage location.
     general: General "" {
-        /// The folder of everything that must survive: the embedded database, objects and keys. Relative
-        /// to the current folder.
+        /// Data folder: embedded database, objects and keys. Relative to the working directory.
         data_dir: PathBuf = ".anneal", "";
     }
 
-    /// The door to the network.
+    /// The network listener.
     http: Http "http" {
-        /// Where requests are accepted. Anneal speaks plain HTTP: put a TLS proxy in front before opening
-        /// it to a network.
+        /// Listen address. Anneal serves plain HTTP: put a TLS proxy in front of it before exposing it to a network.
         address: SocketAddr = "127.0.0.1:8080", "";
-        /// Origins of web pages that may call the API, separated by commas, for example
-        /// `https://app.example.com`. Empty: only pages that Anneal itself serves.
+        /// Allowed CORS origins, comma-separated, for example `https://app.example.com`. Empty: same origin only.
         allowed_origins: Origins = "", "";
-        /// The largest body of a request that is not an upload.
+        /// Maximum request body size, uploads excepted.
         body_limit: u64 = "1048576", "bytes", 1024..=104_857_600;
         /// Whether the API describes itself to its clients: introspection, and suggestions in errors.
         introspection: bool = "true", "";
@@ -125,106 +122,108 @@ keys! {
 
     /// The database of read models.
     database: Database "database" {
-        /// A PostgreSQL (14 or later) to use. Empty: one is embedded in the data folder.
+        /// URL of a PostgreSQL server (14 or later). Empty: an embedded one in the data folder.
         url: PostgresUrl = "", "";
     }
 
     /// The event log.
     events: Events "events" {
-        /// The PostgreSQL or KurrentDB (26.1 or later) that holds the log. Empty: the database of read models
-        /// holds it too.
+        /// URL of the PostgreSQL or KurrentDB (26.1 or later) that stores the log. Empty: the database of the read
+        /// models.
         url: EventLogUrl = "", "";
     }
 
-    /// The evidence that the log is what was recorded: its signed checkpoints.
+    /// Integrity of the log: signed checkpoints.
     audit: Audit "audit" {
-        /// Whether this process may sign. Of several that may, one does at a time; all need the same key.
+        /// Whether this process may sign checkpoints. If several processes may, one signs at a time; all need the
+        /// same key.
         sign: bool = "true", "";
-        /// The name of the log in its checkpoints, better one under a domain of yours. It must stay as it was
-        /// at the first start. Empty: `anneal.log/` and the id of the log.
+        /// Origin of the log in its checkpoints, preferably under your domain. Must not change after the first start.
+        /// Empty: `anneal.log/` and the log's ID.
         origin: Origin = "", "";
-        /// The file of the key that signs; made at the first start. Back it up, apart from the database.
-        /// Empty: `keys/log.key` in the data folder.
+        /// Signing key file; created at the first start. Back it up separately from the database. Empty:
+        /// `keys/log.key` in the data folder.
         key_file: File = "", "";
-        /// How often the log is looked at for something to sign.
+        /// Interval between checkpoints.
         checkpoint_interval_ms: u64 = "500", "milliseconds", 20..=60_000;
-        /// Where checkpoints are exported to: best a folder that whoever administers the database cannot
-        /// write to. Empty: `checkpoints` in the data folder.
+        /// Folder that checkpoints are exported to, preferably one that the database administrator cannot write to.
+        /// Empty: `checkpoints` in the data folder.
         checkpoint_folder: Folder = "", "";
     }
 
-    /// The store of datasets, models and checkpoints.
+    /// Object store of datasets, models and checkpoints.
     objects: Objects "objects" {
-        /// A folder as `file:///path`. Empty: the folder `objects` in the data folder.
+        /// Folder of the object store, as `file:///path`. Empty: `objects` in the data folder.
         url: ObjectUrl = "", "";
     }
 
-    /// Base models from outside.
+    /// Import of base models.
     models: Models "models" {
-        /// A folder whose subfolders, each a model in Hugging Face layout, may be imported. Empty: none may.
+        /// Import folder: its subfolders, each a model in Hugging Face layout, may be imported. Empty: importing is
+        /// disabled.
         folder: Folder = "", "";
     }
 
-    /// Logging in.
+    /// Authentication.
     auth: Auth "auth" {
-        /// How long an access token is good for.
+        /// Lifetime of access tokens.
         access_token_minutes: u32 = "15", "minutes", 1..=1440;
-        /// How long a session lives without being used.
+        /// Lifetime of unused sessions.
         refresh_token_days: u32 = "30", "days", 1..=365;
-        /// Memory to hash one password with (Argon2id). Less than 19456 is weaker than OWASP advises.
+        /// Argon2id memory per password hash. Less than 19456 is below OWASP's recommendation.
         argon2_memory_kib: u32 = "19456", "KiB", 8192..=1_048_576;
-        /// Passes over that memory.
+        /// Argon2id iterations.
         argon2_iterations: u32 = "2", "", 1..=20;
-        /// Passwords hashed at the same time; more waits. Each needs the memory above.
+        /// Number of passwords hashed concurrently; others wait. Each needs the memory above.
         lanes: u32 = "1", "", 1..=64;
-        /// Whether people may make their own account.
+        /// Whether self-registration is enabled.
         self_registration: bool = "true", "";
     }
 
-    /// What may be uploaded.
+    /// Upload limits.
     uploads: Uploads "uploads" {
-        /// The largest file, after unpacking.
+        /// Maximum file size after decompression.
         max_bytes: u64 = "10737418240", "bytes", 1024..=1_099_511_627_776;
-        /// How many times larger than the upload its content may be: against archives that are bombs.
+        /// Maximum compression ratio, against decompression bombs.
         max_ratio: u64 = "200", "", 2..=10_000;
-        /// The longest line (one record) of a dataset.
+        /// Maximum length of a line (one record) of a dataset.
         max_line_bytes: u64 = "1048576", "bytes", 1024..=67_108_864;
     }
 
     /// Training.
     worker: Worker "worker" {
-        /// Jobs at the same time in this process, on the processor. 0: no jobs at all. A GPU does one at a time.
+        /// Concurrent jobs of this process on the CPU. 0: no jobs. A GPU runs one at a time.
         count: u32 = "1", "", 0..=64;
-        /// What trains: `cpu`; `cuda`, every NVIDIA device; `cuda:0`, the first one alone; or `auto`, every NVIDIA
-        /// device that computes rightly, and the processor where there is none.
-        device: Wish = "auto", "";
-        /// Threads for the arithmetic. 0: all cores.
+        /// Training device: `cpu`; `cuda`, every NVIDIA device; `cuda:0`, only the first; or `auto`, every NVIDIA
+        /// device that passes its self-test, else the CPU.
+        device: DeviceSelection = "auto", "";
+        /// Compute threads. 0: all cores.
         threads: u32 = "0", "", 0..=1024;
-        /// How long a worker that says nothing keeps its job before another may take it.
+        /// Lease time: how long a worker without a heartbeat keeps its job.
         lease_seconds: u64 = "15", "seconds", 3..=3600;
-        /// How often a job that ends by a fault is tried in all.
+        /// Maximum attempts of a job that is interrupted by failures.
         max_attempts: u32 = "5", "", 1..=100;
-        /// How long a job may be on workers, over all attempts, if it does not ask for less; then it is failed,
-        /// with its checkpoint kept. 0: as long as it takes.
+        /// Maximum worker time of a job over all attempts, unless it asks for less; then it fails and keeps its
+        /// checkpoint. 0: no limit.
         max_run_minutes: u32 = "10080", "minutes", 0..=525_600;
-        /// Labels of the workers of this process, separated by commas, for example `fast,room-2`. Jobs may demand
-        /// them. The device, `cpu` or `cuda`, is a label of its own.
+        /// Labels of this process's workers, comma-separated, for example `fast,room-2`. Jobs may require them. The
+        /// device, `cpu` or `cuda`, is always a label.
         labels: Labels = "", "";
-        /// Memory that each worker of this process offers. 0: all of the machine, or of its GPU.
+        /// Memory of each worker of this process. 0: all of the machine's, or of its GPU's.
         memory_mib: u64 = "0", "MiB", 0..=1_073_741_824;
     }
 
-    /// What is written to standard error.
+    /// Logging to standard error.
     log: Log "log" {
-        /// For people or for programs.
+        /// Log format.
         format: LogFormat = "human", "";
-        /// The least level, also by module: `info,api=debug`.
+        /// Log level, optionally per module: `info,api=debug`.
         level: LogFilter = "info,sqlx=warn", "";
     }
 
-    /// Numbers for Prometheus.
+    /// Prometheus metrics.
     metrics: Metrics "metrics" {
-        /// Whether `/metrics` is served.
+        /// Whether to serve `/metrics`.
         enabled: bool = "true", "";
     }
 }

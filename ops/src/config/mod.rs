@@ -10,6 +10,7 @@ mod keys;
 mod problem;
 mod reader;
 mod reference;
+mod service_links;
 mod setting;
 mod sources;
 

@@ -6,19 +6,39 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{Key, SECTIONS, find};
 use super::problem::Problem;
+use super::service_links;
 use super::setting::Setting;
 use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, variable};
 
-/// What one source says about a key.
-struct Said {
+/// The value of a key in one source.
+struct SourceValue {
     source: String,
     text: String,
 }
 
 /// The values by key, weakest source first, and what is wrong so far.
 pub(super) struct Reader {
-    said: BTreeMap<&'static str, Vec<Said>>,
+    values: BTreeMap<&'static str, Vec<SourceValue>>,
     problems: Vec<Problem>,
+}
+
+/// The key that a variable sets.
+pub(super) fn key_of(name: &str) -> Option<String> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    alias.map(|(_, key)| (*key).to_owned()).or_else(|| {
+        keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
+            .find(|key| variable(key) == name)
+    })
+}
+
+/// The option of the command line that sets a key.
+fn option(key: &str) -> String {
+    match key {
+        "data_dir" => "--data".to_owned(),
+        "http.address" => "--listen".to_owned(),
+        key => format!("--set {key}"),
+    }
 }
 
 /// Which source, as far as it matters for what it may say.
@@ -33,21 +53,16 @@ impl Reader {
     /// Takes everything that the sources say.
     pub(super) fn gather(sources: &Sources) -> Self {
         let mut reader = Self {
-            said: BTreeMap::new(),
+            values: BTreeMap::new(),
             problems: Vec::new(),
         };
         let environment = reader.environment(sources);
         reader.file(sources, &environment);
-        for (name, text) in environment {
-            reader.variable(&name, text);
+        for (name, text) in &environment {
+            reader.variable(name, text.clone(), &environment);
         }
         for (key, text) in &sources.flags {
-            reader.say(
-                Kind::Flag,
-                key,
-                format!("flag --{}", key.replace(['.', '_'], "-")),
-                text.clone(),
-            );
+            reader.say(Kind::Flag, key, option(key), text.clone());
         }
         reader
     }
@@ -127,7 +142,7 @@ impl Reader {
         if inside_data && table.contains_key("data_dir") {
             self.wrong(
                 source,
-                "data_dir cannot be set by the file in the data folder; use --data-dir",
+                "data_dir cannot be set by the file in the data folder; use --data",
             );
         }
         self.table(source, "", table);
@@ -154,7 +169,7 @@ impl Reader {
         }
     }
 
-    fn variable(&mut self, name: &str, text: String) {
+    fn variable(&mut self, name: &str, text: String, all: &[(String, String)]) {
         if OTHER_VARIABLES.iter().any(|(other, _)| *other == name) {
             return;
         }
@@ -164,17 +179,9 @@ impl Reader {
             return;
         }
         let source = format!("variable {name}");
-        let alias = ALIASES
-            .iter()
-            .find(|(alias, _)| *alias == name)
-            .map(|(_, key)| (*key).to_owned());
-        let keys = SECTIONS.iter().flat_map(|section| section.keys);
-        let key = alias.or_else(|| {
-            keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
-                .find(|key| variable(key) == name)
-        });
-        match key {
+        match key_of(name) {
             Some(key) => self.say(Kind::Environment, &key, source, text),
+            None if service_links::is_service_link(name, &text, all) => {}
             None => self.wrong(source, "is no key of Anneal; see the configuration reference"),
         }
     }
@@ -208,19 +215,23 @@ impl Reader {
     }
 
     fn push(&mut self, key: &'static Key, source: String, text: String) {
-        self.said.entry(key.name).or_default().push(Said { source, text });
+        self.values
+            .entry(key.name)
+            .or_default()
+            .push(SourceValue { source, text });
     }
 }
 
 impl Reader {
     /// The value of the strongest source, or the default. Values that are overridden are checked too.
     pub(super) fn resolve<T: Setting>(&mut self, key: &Key) -> Option<T> {
-        let said = self.said.remove(key.name).unwrap_or_default();
-        if said.is_empty() {
+        let values = self.values.remove(key.name).unwrap_or_default();
+        if values.is_empty() {
             return self.one(key, "default", key.default);
         }
-        said.iter()
-            .map(|said| self.one(key, &said.source, &said.text))
+        values
+            .iter()
+            .map(|values| self.one(key, &values.source, &values.text))
             .last()
             .flatten()
     }

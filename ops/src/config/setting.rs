@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use domain::jobs::terms::is_label;
+use domain::jobs::requirements::is_label;
 use event_store::kurrentdb::{Address, is_kurrentdb};
 
 /// A type that a key may have.
@@ -158,7 +158,7 @@ impl Setting for Labels {
     }
 }
 
-impl Setting for workers::devices::Wish {
+impl Setting for workers::devices::DeviceSelection {
     const KIND: &'static str = "auto, cpu, cuda or cuda:NUMBER";
     fn read(text: &str) -> Result<Self, String> {
         text.parse()

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::{reader::key_of, service_links::is_service_link};
+
 /// Variables named `ANNEAL_…` that are not keys, with what they are for.
 pub(super) const OTHER_VARIABLES: [(&str, &str); 3] = [
     (
@@ -46,6 +48,27 @@ impl Sources {
             environment: std::env::vars_os().collect(),
             flags,
         }
+    }
+}
+
+impl Sources {
+    /// The names of the variables that look like ours and are those of a Kubernetes service or a Docker link: passed
+    /// over, and worth a word.
+    #[must_use]
+    pub fn service_links(&self) -> Vec<String> {
+        let text = |text: &OsString| text.to_str().map(str::to_owned);
+        let ours = self.environment.iter().filter_map(|(name, value)| {
+            let name = text(name).filter(|name| name.starts_with(PREFIX))?;
+            Some((name, text(value)?))
+        });
+        let ours: Vec<(String, String)> = ours.collect();
+        let mut links: Vec<String> = ours
+            .iter()
+            .filter(|(name, text)| key_of(name).is_none() && is_service_link(name, text, &ours))
+            .map(|(name, _)| name.clone())
+            .collect();
+        links.sort();
+        links
     }
 }
 

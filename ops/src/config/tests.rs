@@ -84,11 +84,37 @@ fn every_mistake_of_every_source_is_told_at_once() {
         "some.toml: worker.count: expected a text, a number",
         "variable ANNEAL_HTTP_ADRESS: is no key",
         "variable ANNEAL_LOG_LEVEL: log.level = 'loud'",
-        "flag --http-introspection: http.introspection = 'maybe'",
-        "flag --nothing: nothing is no key",
+        "--set http.introspection: http.introspection = 'maybe'",
+        "--set nothing: nothing is no key",
     ] {
         assert!(problems.contains(part), "'{part}' in\n{problems}");
     }
+}
+
+/// FR8: a service or linked container named `anneal` beside the process.
+#[test]
+fn service_links_are_passed_over_and_mistakes_are_not() {
+    let links = [
+        ("ANNEAL_PORT", "tcp://10.96.12.7:8080"),
+        ("ANNEAL_PORT_8080_TCP_ADDR", "10.96.12.7"),
+        ("ANNEAL_SERVICE_HOST", "10.96.12.7"),
+        ("ANNEAL_SERVICE_PORT_HTTP", "8080"),
+    ];
+    let mut sources = Sources {
+        environment: environment(&links),
+        ..Sources::default()
+    };
+    Config::load(&sources).expect("they say nothing to Anneal");
+    assert_eq!(sources.service_links(), links.map(|(name, _)| name));
+    sources
+        .environment
+        .extend(environment(&[("ANNEAL_PROT", "8080")]));
+    let problems = refused(&sources);
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    assert!(
+        problems.to_string().contains("variable ANNEAL_PROT"),
+        "{problems}"
+    );
 }
 
 /// OP-5

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use domain::{catalogue, personal::KindFields};
+use domain::{event_registry, personal::KindFields};
 
 const INTRODUCTION: &str = "\
 # Personal data in events
@@ -25,7 +25,7 @@ an event of the same append is about; with none of these they stay plain. Why ea
 /// The table.
 pub(super) fn table() -> String {
     let mut out = String::from(INTRODUCTION);
-    for fields in catalogue::declarations() {
+    for fields in event_registry::declarations() {
         row(&mut out, fields);
     }
     out

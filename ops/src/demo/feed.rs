@@ -70,13 +70,13 @@ pub(super) enum Item {
     /// Nothing more will come.
     #[serde(rename = "FeedEnd")]
     End { position: String, reason: String },
-    /// A heart-beat, a snapshot, or what a newer server knows.
+    /// A heartbeat, a snapshot, or what a newer server knows.
     #[serde(other)]
     Other,
 }
 
 /// The end of a job.
-pub(super) struct End {
+pub(super) struct JobEnd {
     /// Position of its last event.
     pub(super) position: String,
     /// How it ended, in words.
@@ -119,7 +119,7 @@ impl Place {
 /// How a connection ended.
 enum Ended {
     /// The job is over.
-    Finished(End),
+    Finished(JobEnd),
     /// It broke off; `true` when it had brought something.
     Broken(bool),
 }
@@ -132,7 +132,7 @@ pub(super) async fn follow(
     session: &Session,
     job: &str,
     mut seen: impl FnMut(&Item) -> anyhow::Result<()>,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<JobEnd> {
     let mut place = Place::default();
     let mut fruitless = 0;
     loop {
@@ -225,7 +225,7 @@ async fn read(
             seen(&item)?;
             fruitful = true;
             if let Item::End { position, reason } = item {
-                return Ok(Ended::Finished(End { position, reason }));
+                return Ok(Ended::Finished(JobEnd { position, reason }));
             }
         }
     }

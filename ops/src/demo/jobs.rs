@@ -119,7 +119,7 @@ pub(super) async fn start(session: &Session, order: &Order<'_>) -> anyhow::Resul
 /// # Errors
 /// When the feed breaks for good, or the job did not end with a model.
 pub(super) async fn follow(session: &Session, job: &str, show: &Show) -> anyhow::Result<Trained> {
-    let mut view = View {
+    let mut view = JobProgressView {
         progress: show.progress(1, "waiting for a worker")?,
         samples: Vec::new(),
     };
@@ -168,12 +168,12 @@ pub(super) async fn follow(session: &Session, job: &str, show: &Show) -> anyhow:
 }
 
 /// What is on the screen while a job runs.
-struct View {
+struct JobProgressView {
     progress: Progress,
     samples: Vec<(u32, String, String)>,
 }
 
-impl View {
+impl JobProgressView {
     fn take(&mut self, item: &Item) -> anyhow::Result<()> {
         match item {
             Item::Delta { event, message } => match event.as_str() {

@@ -1,14 +1,17 @@
 //! What the reader sees: bars on a terminal, plain lines every two seconds anywhere else.
 //!
-//! One rule: everything goes to standard output, and a reader that is gone is an error like any other.
+//! One rule: everything goes to standard output, and when its reader has gone the demo ends.
 
 use std::{
     io::{IsTerminal, Write},
     time::Duration,
 };
 
+use domain::text::{printable, steers};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
+
+use crate::output::{self, Answer};
 
 /// Time between two plain lines of progress.
 const PLAIN: Duration = Duration::from_secs(2);
@@ -29,9 +32,7 @@ impl Show {
 
     /// One line.
     pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{text}")?;
-        Ok(out.flush()?)
+        told(text)
     }
 
     /// The title of a chapter.
@@ -71,7 +72,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(words.to_owned());
+            bar.set_message(printable(words).into_owned());
             return Ok(());
         }
         words.clone_into(&mut self.shown);
@@ -83,10 +84,10 @@ impl Progress {
     pub(super) fn note(&self, text: &str) -> anyhow::Result<()> {
         match &self.bar {
             Some(bar) => {
-                bar.println(text);
+                bar.println(printable(text));
                 Ok(())
             }
-            None => Ok(writeln!(std::io::stdout().lock(), "{text}")?),
+            None => told(text),
         }
     }
 
@@ -104,10 +105,15 @@ impl Progress {
 
     fn print(&mut self) -> anyhow::Result<()> {
         self.last_line = Some(Instant::now());
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "  {}", std::mem::take(&mut self.shown))?;
-        Ok(out.flush()?)
+        told(&format!("  {}", std::mem::take(&mut self.shown)))
     }
+}
+
+/// One line, at once; [`output::Gone`] when nobody reads it.
+fn told(text: &str) -> anyhow::Result<()> {
+    writeln!(Answer, "{text}")?;
+    Answer.flush()?;
+    Ok(output::is_read()?)
 }
 
 /// A size in words: `738.8 kB`.
@@ -135,7 +141,7 @@ pub(super) fn seconds(count: u32) -> String {
 
 /// Text from elsewhere on one line, without what could steer a terminal, cut to `most` characters.
 pub(super) fn tame(text: &str, most: usize) -> String {
-    let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let clean = |letter: char| if steers(letter) { ' ' } else { letter };
     let mut letters = text.trim().chars().map(clean);
     let mut tamed: String = letters.by_ref().take(most).collect();
     if letters.next().is_some() {

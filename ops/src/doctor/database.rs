@@ -8,7 +8,7 @@ use domain::{
 };
 use event_store::kurrentdb::{Address, KurrentEventStore, is_kurrentdb};
 use event_store::postgres::{PostgresEventStore, Settings, StartError, VerifyError, address, app_pool};
-use projections::runner::{Condition, standing};
+use projections::runner::{Condition, statuses};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -115,7 +115,7 @@ fn read_models(health: &Health) -> Check {
 
 /// The read models, as the database has them.
 async fn projections(pool: &PgPool) -> Check {
-    let asked = tokio::time::timeout(DEADLINE, standing(pool)).await;
+    let asked = tokio::time::timeout(DEADLINE, statuses(pool)).await;
     let Ok(Ok(all)) = asked else {
         return Check::ok(READ_MODELS, "not there yet; the first start makes them");
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ml::device::Survey;
+use ml::device::DeviceReport;
 
 use super::Check;
 
@@ -71,7 +71,7 @@ pub(super) async fn gpu(program: &Path) -> Check {
 }
 
 /// `plugged`: the kernel knows an NVIDIA device.
-fn verdict(survey: &Survey, plugged: bool) -> Check {
+fn verdict(survey: &DeviceReport, plugged: bool) -> Check {
     const NOT_BUILT: &str = "this build has no CUDA; training runs on the processor";
     match (&survey.cuda, survey.built_with_cuda) {
         (Ok(found), true) => {
@@ -97,7 +97,7 @@ fn verdict(survey: &Survey, plugged: bool) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use ml::device::{NoCuda, Survey};
+    use ml::device::{CudaUnavailable, DeviceReport};
 
     use super::{kib, verdict};
     use crate::doctor::Verdict;
@@ -105,10 +105,10 @@ mod tests {
     /// WK-1
     #[test]
     fn a_device_that_cannot_be_used_is_said() {
-        let none = |built_with_cuda| Survey {
+        let none = |built_with_cuda| DeviceReport {
             cores: 2,
             built_with_cuda,
-            cuda: Err(NoCuda::Device),
+            cuda: Err(CudaUnavailable::Device),
         };
         assert_eq!(verdict(&none(false), false).verdict, Verdict::Ok);
         let idle = verdict(&none(false), true);

@@ -13,13 +13,35 @@ pub enum ClusterError {
     Missing(#[from] Missing),
     /// Another process uses the data folder.
     #[error(
-        "the data folder {folder} is in use by process {pid}; stop that one first, or choose another folder with --data-dir"
+        "the data folder {folder} is in use by process {pid}; stop that one first, or choose another folder with --data"
     )]
     InUse {
         /// The data folder.
         folder: PathBuf,
         /// What the lock file names: a process id, or "unknown".
         pid: String,
+    },
+    /// Who owns the folder reads what is in it, and may put other files there.
+    #[error(
+        "the data folder {folder} belongs to the user with the number {owner}, and Anneal runs as {us}; name a folder of its own with --data, as {}, or run: chown {us} {folder}", folder.join("anneal").display()
+    )]
+    OfAnotherUser {
+        /// The data folder.
+        folder: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user of this process.
+        us: u32,
+    },
+    /// It is no data folder yet, others may enter it, and closing it would lock them out of their own things.
+    #[error(
+        "{folder} holds other things and is open to others (mode {mode:04o}); name a folder of its own with --data, as {}, or run: chmod 700 {folder}", folder.join("anneal").display()
+    )]
+    SharedFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// The folder was written by a later version of Anneal.
     #[error(
@@ -55,7 +77,7 @@ pub enum ClusterError {
     },
     /// Too little room to work safely.
     #[error(
-        "{folder} has {available_mib} MiB free and PostgreSQL needs at least {needed_mib} MiB; make room or choose another folder with --data-dir"
+        "{folder} has {available_mib} MiB free and PostgreSQL needs at least {needed_mib} MiB; make room or choose another folder with --data"
     )]
     DiskFull {
         /// The data folder.
@@ -72,7 +94,7 @@ pub enum ClusterError {
     NoAccount,
     /// The unprivileged account cannot enter a folder on the way to the data.
     #[error(
-        "PostgreSQL runs as `{account}` here, which may not enter {folder}; choose a data folder elsewhere with --data-dir, or allow it with: chmod o+x {folder}"
+        "PostgreSQL runs as `{account}` here, which may not enter {folder}; choose a data folder elsewhere with --data, or allow it with: chmod o+x {folder}"
     )]
     Unreachable {
         /// The account.

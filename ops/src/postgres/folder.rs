@@ -19,14 +19,16 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder if need be (mode 0700), locks it for this process and checks its format.
+    /// Makes the folder if need be (mode 0700), closes it to others, locks it for this process and checks its format.
     ///
     /// # Errors
     /// [`ClusterError::InUse`] when another process holds it, [`ClusterError::NewerFormat`] and
-    /// [`ClusterError::NotOurs`] when it is not for this program, [`ClusterError::Io`] else.
+    /// [`ClusterError::NotOurs`] when it is not for this program, [`ClusterError::OfAnotherUser`] and
+    /// [`ClusterError::SharedFolder`] when others could read what is in it, [`ClusterError::Io`] else.
     pub fn open(path: &Path) -> Result<Self, ClusterError> {
         make_private(path)?;
         let path = path.canonicalize().map_err(at("open", path))?;
+        super::private::close(&path)?;
         let lock = lock(&path)?;
         fail::fail_point!("setup.folder_locked");
         check_format(&path)?;

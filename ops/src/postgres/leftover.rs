@@ -18,7 +18,7 @@ use super::folder::replace;
 use super::process::{self, wait_until};
 
 /// How long its supervisor gets to end it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// A number above the highest that Linux (4,194,304) or macOS (99,999) give to a process.
 const NOBODY: i32 = 1_073_741_823;
 /// How long it may take after we asked.
@@ -27,12 +27,12 @@ const STOPPING: Duration = Duration::from_secs(60);
 /// Returns when no server of an earlier run works on `cluster`, whose socket is in `socket`.
 pub(super) fn end(cluster: &Path, socket: &Path, account: &Account) -> Result<(), ClusterError> {
     let gone = || servers(cluster, account).is_empty();
-    if !wait_until(PATIENCE, gone) {
+    if !wait_until(TIMEOUT, gone) {
         tracing::warn!("a database server of an earlier run is still there; stopping it");
         signal(cluster, account, Signal::SIGINT);
         if !wait_until(STOPPING, gone) {
             signal(cluster, account, Signal::SIGQUIT);
-            if !wait_until(PATIENCE, gone) {
+            if !wait_until(TIMEOUT, gone) {
                 let pid = servers(cluster, account).first().copied().unwrap_or_default();
                 return Err(ClusterError::Leftover {
                     pid,

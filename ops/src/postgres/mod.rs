@@ -23,6 +23,7 @@ mod folder;
 mod handle;
 mod initdb;
 mod leftover;
+mod private;
 mod process;
 mod programs;
 mod settings;

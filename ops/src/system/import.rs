@@ -1,4 +1,10 @@
 //! Imports base models from a folder of this machine, checked by the training engine itself.
+//!
+//! The rule: engine and object store read the same pinned files, see [`pinned`].
+
+mod pinned;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +15,8 @@ use domain::{
     models::model::{Lineage, ModelFile, ModelVersion},
 };
 use objects::{Key, Objects};
+
+use pinned::{Pinned, Unfit};
 
 /// See the module.
 pub(super) struct FolderImporter {
@@ -22,40 +30,84 @@ impl FolderImporter {
         Self { root, objects }
     }
 
-    /// The subfolder, if `name` is one: a single name, and no way out by a link.
+    /// The folder of that name: a subfolder of the root, or `models--…/snapshots/…` as the Hugging Face hub keeps them
+    /// in its cache. No way out by a link.
     fn subfolder(&self, name: &str) -> Result<PathBuf, ImportError> {
         let root = self.root.as_ref().ok_or(ImportError::Off)?;
-        let mut parts = Path::new(name).components();
-        let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
-            return Err(ImportError::NoFolder);
-        };
         let root = root.canonicalize().map_err(|_| ImportError::NoFolder)?;
+        if !is_place(Path::new(name)) {
+            return Err(ImportError::NoFolder);
+        }
         let folder = root
             .join(name)
             .canonicalize()
             .map_err(|_| ImportError::NoFolder)?;
-        match folder.parent() == Some(root.as_path()) && folder.is_dir() {
+        let inside = folder.strip_prefix(&root).is_ok_and(is_place);
+        match inside && folder.is_dir() {
             true => Ok(folder),
             false => Err(ImportError::NoFolder),
         }
     }
 }
 
+/// Whether a path below the root may be that of a model's folder.
+fn is_place(path: &Path) -> bool {
+    let parts: Option<Vec<&str>> = path
+        .components()
+        .map(|part| match part {
+            Component::Normal(part) => part.to_str(),
+            _ => None,
+        })
+        .collect();
+    match parts.as_deref() {
+        Some([_]) => true,
+        Some([repository, "snapshots", _]) => repository.starts_with("models--"),
+        _ => false,
+    }
+}
+
+/// What is stored of a folder: the pinned files, and which of them the model consists of.
+struct Inspected {
+    pinned: Pinned,
+    names: Vec<String>,
+}
+
 /// Loads the model as a training would, and names the files it consists of; anything else stays where it is. Blocks.
-fn inspect(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
-    let loaded = ml::model::folder::load::<ml::Compute>(folder, &Default::default());
-    let names = loaded.and_then(|_| ml::model::folder::files(folder));
-    let names = names.map_err(|failure| ImportError::NotAModel(failure.message))?;
-    Ok(names
-        .into_iter()
-        .map(|name| (name.clone(), folder.join(name)))
-        .collect())
+fn inspect(folder: &Path) -> Result<Inspected, ImportError> {
+    let pinned = pin(folder)?;
+    let loaded = ml::model::folder::load::<ml::Compute>(pinned.path(), &Default::default());
+    let names = loaded.and_then(|_| ml::model::folder::files(pinned.path()));
+    match names {
+        Ok(names) => Ok(Inspected { pinned, names }),
+        Err(failure) => Err(ImportError::NotAModel(without(&failure.message, pinned.path()))),
+    }
+}
+
+fn pin(folder: &Path) -> Result<Pinned, ImportError> {
+    Pinned::open(folder).map_err(|unfit| match unfit {
+        Unfit::Files(why) => ImportError::NotAModel(why),
+        Unfit::Io(error) => {
+            tracing::error!(%error, "the files of a model could not be opened");
+            ImportError::Storage
+        }
+    })
+}
+
+/// A message of the engine without the folder that it was shown.
+fn without(message: &str, view: &Path) -> String {
+    message
+        .replace(&format!("{}/", view.display()), "")
+        .replace(&view.display().to_string(), "the folder")
 }
 
 /// What the files that a model consists of take on the disk. Blocks.
 fn bytes(folder: &Path) -> u64 {
-    let names = ml::model::folder::files(folder).unwrap_or_default();
-    let sizes = names.iter().filter_map(|name| folder.join(name).metadata().ok());
+    // What cannot be pinned is named by the import itself.
+    let Ok(pinned) = pin(folder) else { return 0 };
+    let names = ml::model::folder::files(pinned.path()).unwrap_or_default();
+    let sizes = names
+        .iter()
+        .filter_map(|name| pinned.path().join(name).metadata().ok());
     sizes.fold(0, |sum, file| sum.saturating_add(file.len()))
 }
 
@@ -73,7 +125,7 @@ impl ModelImporter for FolderImporter {
     async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError> {
         let path = self.subfolder(folder)?;
         let inspected = tokio::task::spawn_blocking(move || inspect(&path)).await;
-        let files = inspected.map_err(|error| {
+        let Inspected { pinned, names } = inspected.map_err(|error| {
             tracing::error!(%error, "the check of a model broke off");
             ImportError::NotAModel("the files could not be checked; they may be damaged".to_owned())
         })??;
@@ -83,6 +135,10 @@ impl ModelImporter for FolderImporter {
         };
         let place = place(model);
         let key = Key::artifact(&place).map_err(failed)?;
+        let files: Vec<(String, PathBuf)> = names
+            .into_iter()
+            .map(|name| (name.clone(), pinned.path().join(name)))
+            .collect();
         let stored = self.objects.put_dir(&key, &files).await.map_err(failed)?;
         let files: Vec<ModelFile> = stored
             .into_iter()
@@ -121,35 +177,4 @@ impl ModelImporter for FolderImporter {
 /// Where the files of an imported model lie among the artifacts.
 fn place(model: ModelId) -> String {
     format!("imported/{model}/1")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use domain::id::{Ids, SystemIds};
-
-    use super::*;
-
-    const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
-
-    /// DS-3: what is known before is what is stored, and nothing of it is left when it is refused.
-    #[tokio::test]
-    async fn what_was_imported_has_the_size_that_was_told_and_is_discarded_whole() {
-        let room = tempfile::tempdir().expect("a folder");
-        let address = format!("file://{}", room.path().display());
-        let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
-        let importer = FolderImporter::new(Some(FIXTURES.into()), objects);
-        let told = importer.bytes("base").await.expect("a size");
-        let model = ModelId(SystemIds.next());
-        let version = importer.import(model, "base").await.expect("a model");
-        assert_eq!(version.bytes(), told);
-        let stored = room.path().join("artifacts").join(place(model));
-        assert!(stored.join("config.json").is_file());
-        importer.discard(model, &version).await;
-        let left = std::fs::read_dir(&stored).into_iter().flatten().count();
-        assert_eq!(left, 0);
-        assert_eq!(importer.bytes("chat").await, Ok(0), "no model");
-        assert_eq!(importer.bytes("../base").await, Err(ImportError::NoFolder));
-    }
 }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use event_store::{
-    integrity::{CheckpointFolder, KeyFileError, Verifier, public_half},
+    integrity::{CheckpointFolder, KeyFileError, Verifier, open_existing, origin_of, public_half},
     kurrentdb::is_kurrentdb,
     postgres::{Evidence, IntegritySettings, LogIntegrity, address},
 };
@@ -64,6 +64,23 @@ pub fn own_verifier(config: &Config) -> Result<Option<Verifier>, KeyFileError> {
         Err(KeyFileError::NoPublic { .. }) => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// What is wrong with the file of the log's key, for the process that signs: missing though checkpoints were exported,
+/// unreadable, or not the one that signed. Changes nothing.
+///
+/// # Errors
+/// When the exported checkpoints cannot be read.
+pub fn log_key_fault(config: &Config) -> anyhow::Result<Option<KeyFileError>> {
+    if !config.audit.sign || is_kurrentdb(config.events.url.0.as_deref().unwrap_or_default()) {
+        return Ok(None);
+    }
+    let Some(note) = CheckpointFolder::new(checkpoint_folder(config)).latest_note()? else {
+        return Ok(None);
+    };
+    let origin = config.audit.origin.0.clone();
+    let origin = origin.unwrap_or_else(|| origin_of(&note).to_owned());
+    Ok(open_existing(&key_file(config), &origin, Some(&note)).err())
 }
 
 /// What the log of the configuration can be checked against.

@@ -7,10 +7,10 @@ use ml::device::Device;
 use tokio_util::sync::CancellationToken;
 use workers::{
     Worker, WorkerHandle, WorkerParts, WorkerSettings,
-    devices::{self, Found, Place},
+    devices::{self, FoundDevices, WorkerDevice},
 };
 
-use super::{Surroundings, VERSION, jobs_folder};
+use super::{Environment, VERSION, jobs_folder};
 use crate::config::Config;
 
 /// The hidden verb that trains one job.
@@ -20,12 +20,12 @@ pub const TRAIN_COMMAND: &str = "train-job";
 ///
 /// # Errors
 /// When a GPU is demanded and there is none, with what is missing.
-pub(super) async fn find(config: &Config, surroundings: &Surroundings) -> anyhow::Result<Option<Found>> {
+pub(super) async fn find(config: &Config, environment: &Environment) -> anyhow::Result<Option<FoundDevices>> {
     if config.worker.count == 0 {
         return Ok(None);
     }
     Ok(Some(
-        devices::find(config.worker.device, &surroundings.program).await?,
+        devices::find(config.worker.device, &environment.program).await?,
     ))
 }
 
@@ -35,8 +35,8 @@ pub(super) async fn find(config: &Config, surroundings: &Surroundings) -> anyhow
 /// When a GPU is demanded and computes wrongly.
 pub(super) async fn start(
     config: &Config,
-    surroundings: &Surroundings,
-    found: Option<Found>,
+    environment: &Environment,
+    found: Option<FoundDevices>,
     app: &App,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<WorkerHandle>> {
@@ -45,7 +45,7 @@ pub(super) async fn start(
         return Ok(Vec::new());
     };
     let folder = jobs_folder(&config.general.data_dir);
-    let program = &surroundings.program;
+    let program = &environment.program;
     let places = found.checked(program, &workers::kernels(&folder)).await?;
     let mut parts = WorkerParts {
         ports: app.ports.clone(),
@@ -56,7 +56,7 @@ pub(super) async fn start(
         settings: WorkerSettings {
             folder,
             threads: Some(config.worker.threads).filter(|threads| *threads > 0),
-            place: Place::default(),
+            place: WorkerDevice::default(),
             lease: Duration::from_secs(config.worker.lease_seconds),
             program: program.clone(),
             arguments: vec![TRAIN_COMMAND.to_owned()],

@@ -9,7 +9,7 @@ use futures::TryStreamExt as _;
 use objects::{Key, Objects, ObjectsError};
 use sha2::{Digest as _, Sha256};
 
-use super::{Invariant, Report, facts::NamedFile};
+use super::{Invariant, Report, log_state::NamedFile};
 
 /// Folders of the store whose files events name.
 const KEPT: [&str; 2] = ["datasets", "artifacts"];

@@ -3,10 +3,11 @@
 //! The rule: it reads and never repairs. A *fault* is a broken promise; a *note* is something that is allowed
 //! to be there and that an operator may want to know, such as a file that nothing refers to.
 
-mod facts;
+mod acknowledgements;
+mod administrators;
 mod files;
-mod journal;
 mod log;
+mod log_state;
 mod read_models;
 
 use std::{sync::Arc, time::Duration};
@@ -16,14 +17,17 @@ use domain::{
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::SystemIds,
 };
-use event_store::postgres::{
-    Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool,
+use event_store::{
+    integrity::KeyFileError,
+    postgres::{Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool},
 };
 use objects::Objects;
 use serde::Serialize;
+use sqlx::PgPool;
 
-use facts::Facts;
-pub use journal::Journal;
+pub use acknowledgements::AcknowledgementLog;
+use administrators::Circle;
+use log_state::LogState;
 
 /// Events read at a time.
 const PAGE: usize = 2_000;
@@ -50,7 +54,7 @@ pub enum Invariant {
     /// What was taken from a quota is given back exactly when its job has ended.
     Quotas,
     /// A claimed name or address has one holder, who exists.
-    Claims,
+    Reservations,
     /// No session is opened or refreshed after it, or its account, was ended.
     Sessions,
     /// The table of leases knows no attempt that the log does not know.
@@ -59,6 +63,10 @@ pub enum Invariant {
     ReadModels,
     /// Files that events name are there, byte for byte.
     Files,
+    /// The key files are those of these data.
+    Keys,
+    /// There is an administrator whose account is active, once the system is set up.
+    Administrators,
     /// What a client was told is recorded, once.
     Acknowledged,
 }
@@ -73,11 +81,13 @@ impl Invariant {
             Self::Readable => "every event readable",
             Self::Jobs => "jobs end once, by their latest attempt",
             Self::Quotas => "quotas given back",
-            Self::Claims => "claims have one holder",
+            Self::Reservations => "reservations have one holder",
             Self::Sessions => "ended sessions stay ended",
             Self::Leases => "leases belong to recorded attempts",
             Self::ReadModels => "read models equal the log",
             Self::Files => "files match their hashes",
+            Self::Keys => "key files fit the data",
+            Self::Administrators => "an active administrator is there",
             Self::Acknowledged => "acknowledged events recorded once",
         }
     }
@@ -127,8 +137,8 @@ impl Report {
 
 /// Keeps a list readable, however much is broken.
 fn push(list: &mut Vec<Finding>, invariant: Invariant, what: String) {
-    let told = list.iter().filter(|known| known.invariant == invariant).count();
-    match told.cmp(&TOLD) {
+    let acknowledged = list.iter().filter(|known| known.invariant == invariant).count();
+    match acknowledged.cmp(&TOLD) {
         std::cmp::Ordering::Less => list.push(Finding { invariant, what }),
         std::cmp::Ordering::Equal => list.push(Finding {
             invariant,
@@ -150,8 +160,10 @@ pub struct Subject<'a> {
     pub data_dir: &'a std::path::Path,
     /// What the log is checked against besides itself: signed checkpoints and their key.
     pub evidence: Evidence,
+    /// What is wrong with the file of the log's signing key, if anything.
+    pub log_key: Option<KeyFileError>,
     /// What clients were told, if known.
-    pub journal: Option<Journal>,
+    pub acknowledgements: Option<AcknowledgementLog>,
 }
 
 /// Checks everything. May run while the system does: what is under way then is not mistaken for a fault.
@@ -186,27 +198,46 @@ async fn check(
     chain(store, &subject.evidence, report).await?;
     log::sequence(&log, report).await?;
     let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
-    let facts = fold(opened.as_ref(), report).await?;
-    facts.conclude(report);
-    facts.leases(&leases, report);
+    keys(subject, &models, opened.as_ref(), report).await?;
+    let state = fold(opened.as_ref(), report).await?;
+    state.conclude(report);
+    state.leases(&leases, report);
     read_models::compare(&models, opened.as_ref(), report).await?;
     if subject.objects.is_dir() {
         let folder = subject.objects.canonicalize()?;
         let url = url::Url::from_file_path(&folder)
             .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
         let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
-        files::check(&objects, &folder, facts.files(), report).await;
-    } else if !facts.files().is_empty() {
+        files::check(&objects, &folder, state.files(), report).await;
+    } else if !state.files().is_empty() {
         report.fault(
             Invariant::Files,
             format!("the object store {} is not there", subject.objects.display()),
         );
     }
-    if let Some(journal) = &subject.journal {
-        journal.check(&log, report).await?;
+    if let Some(acknowledgements) = &subject.acknowledgements {
+        acknowledgements.check(&log, report).await?;
     }
     models.close().await;
     log.close().await;
+    Ok(())
+}
+
+/// Whether the key files are those of these data. That of personal data has opened them before this.
+async fn keys(
+    subject: &Subject<'_>,
+    models: &PgPool,
+    log: &dyn EventStore,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    match crate::system::keys::check(models, log, subject.data_dir).await {
+        Err(error) if error.is_of_a_file() => report.fault(Invariant::Keys, error.to_string()),
+        other => other?,
+    }
+    if let Some(fault) = &subject.log_key {
+        report.fault(Invariant::Keys, fault.to_string());
+    }
+    report.done(Invariant::Keys);
     Ok(())
 }
 
@@ -214,13 +245,15 @@ async fn check(
 /// that is at hand as a whole. In the order of the log.
 #[must_use]
 pub fn contradictions(history: &[RecordedEvent]) -> Vec<Finding> {
-    let (mut facts, mut report) = (Facts::default(), Report::default());
+    let (mut state, mut circle, mut report) = (LogState::default(), Circle::default(), Report::default());
     for event in history {
-        if let Err(error) = facts.add(event, &mut report) {
+        let added = state.add(event, &mut report).and_then(|()| circle.add(event));
+        if let Err(error) = added {
             report.fault(Invariant::Readable, error.to_string());
         }
     }
-    facts.conclude(&mut report);
+    state.conclude(&mut report);
+    circle.conclude(&mut report);
     report.faults
 }
 
@@ -247,8 +280,8 @@ async fn chain(store: &PostgresEventStore, evidence: &Evidence, report: &mut Rep
 }
 
 /// Reads the log once, from its beginning to where it ended when we began.
-async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Facts> {
-    let mut facts = Facts::default();
+async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<LogState> {
+    let (mut state, mut circle) = (LogState::default(), Circle::default());
     let end = store.head().await?;
     let mut after = Position::START;
     while after < end {
@@ -256,25 +289,28 @@ async fn fold(store: &dyn EventStore, report: &mut Report) -> anyhow::Result<Fac
             Ok(page) => page,
             Err(StoreError::Corrupt(what)) => {
                 report.fault(Invariant::Sequence, what);
-                return Ok(facts);
+                return Ok(state);
             }
             Err(error) => return Err(error.into()),
         };
         for event in page.events.iter().filter(|event| event.position <= end) {
-            if let Err(error) = facts.add(event, report) {
+            let added = state.add(event, report).and_then(|()| circle.add(event));
+            if let Err(error) = added {
                 report.fault(Invariant::Readable, error.to_string());
             }
         }
         after = page.next;
     }
+    circle.conclude(report);
     for invariant in [
         Invariant::Readable,
         Invariant::Jobs,
         Invariant::Quotas,
-        Invariant::Claims,
+        Invariant::Reservations,
         Invariant::Sessions,
+        Invariant::Administrators,
     ] {
         report.done(invariant);
     }
-    Ok(facts)
+    Ok(state)
 }

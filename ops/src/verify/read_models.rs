@@ -12,7 +12,7 @@ use domain::{
 use projections::read_model::Projector;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 
-use super::{Invariant, PAGE, Report, facts::LeaseRow, log::patient};
+use super::{Invariant, PAGE, Report, log::patient, log_state::LeaseRow};
 
 /// Rows that differ and are told.
 const EXAMPLES: usize = 3;

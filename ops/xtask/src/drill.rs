@@ -1,6 +1,6 @@
 //! `cargo xtask drill`: a training whose worker is killed, beside the same one unbroken.
 //!
-//! The rule: it only hands the wish on to the program in `tests/`, which knows the drill.
+//! The rule: it only passes the options on to the program in `tests/`, which runs the drill.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 /// How it is done.
 #[derive(clap::Args)]
-pub(crate) struct Wish {
+pub(crate) struct DrillOptions {
     /// How often the worker and its training are killed.
     #[arg(long, default_value_t = 10)]
     kills: u32,
@@ -30,18 +30,18 @@ pub(crate) struct Wish {
 }
 
 /// Builds the workspace and runs it; fails when anything is not as it should be.
-pub(crate) fn run(root: &Path, wish: &Wish) -> Result<()> {
+pub(crate) fn run(root: &Path, options: &DrillOptions) -> Result<()> {
     crate::build(root)?;
     let program = crate::bless::target(root).join("debug").join("drill");
     let mut command = Command::new(&program);
     for (name, number) in [
-        ("--kills", wish.kills),
-        ("--seed", wish.seed),
-        ("--steps", wish.steps),
+        ("--kills", options.kills),
+        ("--seed", options.seed),
+        ("--steps", options.steps),
     ] {
         command.arg(name).arg(number.to_string());
     }
-    for (name, path) in [("--python", &wish.python), ("--keep", &wish.keep)] {
+    for (name, path) in [("--python", &options.python), ("--keep", &options.keep)] {
         if let Some(path) = path {
             command.arg(name).arg(std::path::absolute(path)?);
         }

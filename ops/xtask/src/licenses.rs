@@ -1,4 +1,4 @@
-//! The licences of all dependencies against the allow-list in `.deny.toml`.
+//! The licences of all dependencies against the allow-list in `.deny.toml`, and the crates that it bans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::spdx::Expression;
+use crate::{bans::Bans, spdx::Expression};
 
 /// Licences that every crate may have, and those that one crate may have besides.
 struct Policy {
@@ -17,7 +17,8 @@ struct Policy {
 /// Fails when a dependency has no licence that is allowed; names it. Has `cargo deny` look as well where
 /// that is installed.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let policy = Policy::read(&std::fs::read_to_string(root.join(".deny.toml")).context(".deny.toml")?)?;
+    let text = std::fs::read_to_string(root.join(".deny.toml")).context(".deny.toml")?;
+    let (policy, bans) = (Policy::read(&text)?, Bans::read(&text)?);
     let said = crate::command(root)
         .args(["metadata", "--format-version", "1", "--locked"])
         .output()
@@ -42,7 +43,17 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             refused.join("\n  ")
         );
     }
-    eprintln!("    {} packages have allowed licences", packages.len());
+    let banned: Vec<String> = packages
+        .iter()
+        .filter_map(|package| bans.refusal(package))
+        .collect();
+    if !banned.is_empty() {
+        bail!("crates that .deny.toml bans:\n  {}", banned.join("\n  "));
+    }
+    eprintln!(
+        "    {} packages have allowed licences, none is banned",
+        packages.len()
+    );
     if is_deny_installed(root) {
         crate::cargo(root, &["deny", "check", "licenses", "bans", "sources"])?;
     }

@@ -1,8 +1,10 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | simulate`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | peers | simulate`.
 
+mod bans;
 mod bless;
 mod drill;
 mod licenses;
+mod peers;
 mod simulate;
 mod spdx;
 
@@ -31,7 +33,7 @@ enum Task {
         check: bool,
     },
     /// Trains through GraphQL while the worker is killed and the live view dropped, and compares with an unbroken run.
-    Drill(drill::Wish),
+    Drill(drill::DrillOptions),
     /// Kills the real binary, its training processes and its PostgreSQL at random, again and again.
     Kill {
         /// How often.
@@ -43,6 +45,8 @@ enum Task {
     },
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
+    /// Runs the tests that need something heavy (tests/PEERS.md); lists them when none is named.
+    Peers(peers::DrillOptions),
     /// Runs the deterministic simulation (nightly): fails, and names the seeds, when an invariant breaks.
     Simulate(simulate::Seeds),
 }
@@ -53,9 +57,10 @@ fn main() -> ExitCode {
         Task::Check => check(&root),
         Task::Bless { check: false } => bless::write(&root),
         Task::Bless { check: true } => bless::check(&root),
-        Task::Drill(wish) => drill::run(&root, &wish),
+        Task::Drill(options) => drill::run(&root, &options),
         Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
+        Task::Peers(options) => peers::run(&root, &options),
         Task::Simulate(seeds) => simulate::run(&root, &seeds),
     });
     match done {
@@ -79,7 +84,7 @@ fn check(root: &Path) -> Result<()> {
         "warnings",
     ];
     let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
-        ("formatting", &|| cargo(root, &["fmt", "--all", "--check"])),
+        ("formatting", &|| formatting(root)),
         ("lints", &|| cargo(root, lints)),
         ("contracts", &|| bless::check(root)),
         ("licences", &|| licenses::check(root)),
@@ -97,6 +102,18 @@ fn check(root: &Path) -> Result<()> {
         return Ok(());
     }
     bail!("these checks failed: {}", failed.join(", "))
+}
+
+/// The packages of this repository that are no members of the workspace (tests/PEERS.md).
+const OUTSIDE: [&str; 2] = ["tests/peers/kurrentdb-client", "tests/yardsticks/cqrs-es"];
+
+fn formatting(root: &Path) -> Result<()> {
+    cargo(root, &["fmt", "--all", "--check"])?;
+    for package in OUTSIDE {
+        let manifest = format!("{package}/Cargo.toml");
+        cargo(root, &["fmt", "--manifest-path", &manifest, "--check"])?;
+    }
+    Ok(())
 }
 
 /// Builds the workspace, its binary with the fail points that the tests ask for, then runs the nightly kill test.

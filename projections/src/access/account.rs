@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     identity::user::uuid_key,
     read_model::{ReadError, ReadModel, Rows, fetch_one},
 };
@@ -86,10 +86,10 @@ impl ReadModel for Accounts {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, moment: Moment, user: UserId) -> Result<Option<AccountRow>, ReadError> {
+pub async fn find(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1",
-        moment.of::<Accounts>()
+        as_of.of::<Accounts>()
     );
-    fetch_one(pool, moment.query(statement).bind(user.0)).await
+    fetch_one(pool, as_of.query(statement).bind(user.0)).await
 }

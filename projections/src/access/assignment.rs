@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     read_model::{ReadError, ReadModel, Rows, fetch},
 };
 
@@ -88,15 +88,11 @@ impl ReadModel for Assignments {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_users(
-    pool: &PgPool,
-    moment: Moment,
-    users: &[UserId],
-) -> Result<Vec<AssignmentRow>, ReadError> {
+pub async fn of_users(pool: &PgPool, as_of: AsOf, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
     let statement = format!(
         "select to_jsonb(t)::text from {} t where user_id = any($1) and active order by role",
-        moment.of::<Assignments>()
+        as_of.of::<Assignments>()
     );
-    fetch(pool, moment.query(statement).bind(ids)).await
+    fetch(pool, as_of.query(statement).bind(ids)).await
 }

@@ -1,6 +1,6 @@
 //! The directory: accounts, sessions, roles and who holds them, folded in memory in every process.
 //!
-//! Access decisions are made from it. It follows the log, and [`Directory::at_least`] waits until it has
+//! Access decisions are made from it. It follows the log, and [`Directory::wait_for_position`] waits until it has
 //! folded everything that was recorded when a request came; so a revocation works for the next request.
 
 use std::{
@@ -112,11 +112,11 @@ impl Directory {
             position = page.next;
         }
         sender.send_replace(position);
-        let follower = directory.clone();
+        let listener = directory.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follower.follow(position, sender) => {}
+                () = listener.follow(position, sender) => {}
             }
         });
         Ok(directory)
@@ -156,30 +156,34 @@ impl Directory {
     ///
     /// # Errors
     /// When the log does not answer or the directory stays behind.
-    pub async fn at_head(&self, patience: Duration) -> Result<(), DirectoryError> {
+    pub async fn at_head(&self, timeout: Duration) -> Result<(), DirectoryError> {
         let head = self.store.head().await?;
-        self.at_least(head, patience).await
+        self.wait_for_position(head, timeout).await
     }
 
     /// Waits until everything is folded that this process knows of; costs nothing when it is.
     ///
     /// # Errors
     /// When the directory stays behind.
-    pub async fn at_known_head(&self, patience: Duration) -> Result<(), DirectoryError> {
-        self.at_least(self.store.known_head(), patience).await
+    pub async fn at_known_head(&self, timeout: Duration) -> Result<(), DirectoryError> {
+        self.wait_for_position(self.store.known_head(), timeout).await
     }
 
     /// Waits until `position` is folded.
     ///
     /// # Errors
     /// When the directory stays behind.
-    pub async fn at_least(&self, position: Position, patience: Duration) -> Result<(), DirectoryError> {
+    pub async fn wait_for_position(
+        &self,
+        position: Position,
+        timeout: Duration,
+    ) -> Result<(), DirectoryError> {
         if *self.folded.borrow() >= position {
             return Ok(());
         }
         let mut folded = self.folded.clone();
         let reached = folded.wait_for(|reached| *reached >= position);
-        match tokio::time::timeout(patience, reached).await {
+        match tokio::time::timeout(timeout, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(DirectoryError::Behind),
         }

@@ -18,7 +18,7 @@ use super::{
     usage::{self, UsageRow},
 };
 use crate::{
-    history::Moment,
+    history::AsOf,
     paging::{Page, PageRequest},
     read_model::{ReadError, fetch_page},
 };
@@ -66,17 +66,17 @@ pub struct Rights {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<Option<Rights>, ReadError> {
+pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<Rights>, ReadError> {
     let Some(AccountRow {
         state,
         organization_id,
         ..
-    }) = account::find(pool, moment, user).await?
+    }) = account::find(pool, as_of, user).await?
     else {
         return Ok(None);
     };
-    let assignments = assignment::of_users(pool, moment, &[user]).await?;
-    let definitions = role::list(pool, moment).await?;
+    let assignments = assignment::of_users(pool, as_of, &[user]).await?;
+    let definitions = role::list(pool, as_of).await?;
     let definitions = definitions.into_iter().map(|role| (role.name.clone(), role));
     let holder = Holder {
         user,
@@ -88,7 +88,7 @@ pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<Opti
     Ok(Some(Rights {
         principal: holder.principal(&definitions.collect()),
         assignments,
-        usage: usage::of_user(pool, moment, user).await?,
+        usage: usage::of_user(pool, as_of, user).await?,
     }))
 }
 
@@ -98,7 +98,7 @@ pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<Opti
 /// When the database fails.
 pub async fn holders(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     permission: Action,
     page: &PageRequest,
 ) -> Result<Page<UserId>, ReadError> {
@@ -106,11 +106,11 @@ pub async fn holders(
         "select to_jsonb(t.id)::text from {accounts} t where state = 'active' and ($2::uuid is null or t.id < $2) \
          and exists (select from {assignments} a join {roles} r on r.name = a.role \
           where a.user_id = t.id and a.active and r.permissions ? $1) order by t.id desc limit $3",
-        accounts = moment.of::<Accounts>(),
-        assignments = moment.of::<Assignments>(),
-        roles = moment.of::<Roles>(),
+        accounts = as_of.of::<Accounts>(),
+        assignments = as_of.of::<Assignments>(),
+        roles = as_of.of::<Roles>(),
     );
-    let query = moment
+    let query = as_of
         .query(statement)
         .bind(permission.name())
         .bind(page.after_id());

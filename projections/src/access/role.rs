@@ -8,7 +8,7 @@ use domain::{
 use sqlx::PgPool;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     read_model::{ReadError, ReadModel, Rows, fetch},
 };
 
@@ -45,10 +45,10 @@ impl ReadModel for Roles {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(pool: &PgPool, moment: Moment) -> Result<Vec<RoleRow>, ReadError> {
+pub async fn list(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t order by name",
-        moment.of::<Roles>()
+        as_of.of::<Roles>()
     );
-    fetch(pool, moment.query(statement)).await
+    fetch(pool, as_of.query(statement)).await
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     identity::user::uuid_key,
     read_model::{ReadError, ReadModel, Rows, fetch_one},
 };
@@ -67,7 +67,7 @@ impl ReadModel for Usages {
     const NAME: &'static str = "access.usage";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_usage";
-    const HISTORY: Option<History> = Some(History::since(1, "access_usage_history").dense(
+    const HISTORY: Option<History> = Some(History::since(1, "access_usage_history").hot_columns(
         "access_usage_history_dense",
         &["projects", "datasets", "concurrent_jobs", "storage_bytes"],
     ));
@@ -102,11 +102,11 @@ impl ReadModel for Usages {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<UsageRow, ReadError> {
+pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1",
-        moment.of::<Usages>()
+        as_of.of::<Usages>()
     );
-    let found = fetch_one(pool, moment.query(statement).bind(user.0)).await?;
+    let found = fetch_one(pool, as_of.query(statement).bind(user.0)).await?;
     Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
 }

@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest},
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
-    runner::stored,
 };
 
 /// Fields of payloads that verify secrets; an auditor sees that they are there, not what they are.

@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 
 use super::user::uuid_key;
 use crate::{
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
-    runner::stored,
 };
 
 /// Kinds that this read model is made of.

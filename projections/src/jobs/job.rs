@@ -11,8 +11,8 @@ use domain::{
     jobs::{
         job::{Job, JobEvent, JobState},
         progress::{Progress, ProgressEvent},
+        requirements::JobRequirements,
         spec::TrainingSpec,
-        terms::Terms,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     identity::user::uuid_key,
     paging::{Page, PageRequest, Viewer},
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
-    runner::stored,
 };
 
 /// One attempt of a job.
@@ -78,7 +78,7 @@ pub struct JobRow {
     /// The model that comes of it.
     pub model_id: ModelId,
     /// When and where it may run, as it was ordered.
-    pub terms: Terms,
+    pub terms: JobRequirements,
     /// Its priority now.
     pub priority: i32,
     /// The job that it was made after.
@@ -147,7 +147,7 @@ impl ReadModel for Jobs {
     const NAME: &'static str = "jobs.job";
     const VERSION: i32 = 4;
     const TABLE: &'static str = "jobs_job";
-    const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").dense(
+    const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").hot_columns(
         "jobs_job_history_dense",
         &[
             "step",
@@ -189,15 +189,15 @@ impl ReadModel for Jobs {
 /// When the database fails.
 pub async fn find(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     job: JobId,
 ) -> Result<Option<JobRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
-        moment.of::<Jobs>()
+        as_of.of::<Jobs>()
     );
-    let query = moment.query(statement).bind(job.0).bind(viewer.parameter());
+    let query = as_of.query(statement).bind(job.0).bind(viewer.parameter());
     fetch_one(pool, query).await
 }
 
@@ -207,7 +207,7 @@ pub async fn find(
 /// When the database fails.
 pub async fn list(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     experiment: Option<ExperimentId>,
     state: Option<JobState>,
@@ -217,10 +217,10 @@ pub async fn list(
         "select to_jsonb(t)::text from {} t where ($1::uuid is null or owner_id = $1) \
          and ($2::uuid is null or experiment_id = $2) and ($3::text is null or state = $3) \
          and ($4::uuid is null or id < $4) order by id desc limit $5",
-        moment.of::<Jobs>()
+        as_of.of::<Jobs>()
     );
     let state = state.map(serde_json::to_value).transpose()?;
-    let query = moment
+    let query = as_of
         .query(statement)
         .bind(viewer.parameter())
         .bind(experiment.map(|experiment| experiment.0))

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use domain::{
     id::{JobId, UserId},
     jobs::{
+        requirements::JobRequirements,
         schedule::{self, Share, Waiting},
-        terms::Terms,
     },
 };
 use serde::Deserialize;
@@ -17,9 +17,9 @@ use time::OffsetDateTime;
 
 use super::{job::Jobs, worker};
 use crate::{
-    history::Moment,
+    history::AsOf,
+    position::stored,
     read_model::{ReadError, fetch, fetch_one},
-    runner::stored,
 };
 
 /// Waiting jobs that are looked at. More wait unseen until some of these are done.
@@ -40,7 +40,7 @@ pub struct WaitingRow {
     #[serde(with = "time::serde::rfc3339")]
     waiting_since: OffsetDateTime,
     /// What it demands.
-    pub terms: Terms,
+    pub terms: JobRequirements,
 }
 
 #[derive(Deserialize)]
@@ -55,12 +55,12 @@ struct ShareRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, ReadError> {
-    let jobs = moment.of::<Jobs>();
-    let (valid, now) = match moment {
-        Moment::Now => (String::new(), "now()".to_owned()),
+pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, ReadError> {
+    let jobs = as_of.of::<Jobs>();
+    let (valid, now) = match as_of {
+        AsOf::Now => (String::new(), "now()".to_owned()),
         // Of all jobs that ever waited or ran, indexes of the spans find those of that moment.
-        Moment::AsOf(at) => (
+        AsOf::AsOf(at) => (
             format!(
                 "and int8range(t.valid_from, t.valid_to) @> {}::bigint",
                 stored(at)
@@ -77,7 +77,7 @@ pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, R
          'terms', t.terms)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
-    let rows: Vec<WaitingRow> = fetch(pool, moment.query(statement)).await?;
+    let rows: Vec<WaitingRow> = fetch(pool, as_of.query(statement)).await?;
     if rows.len() < 2 {
         return Ok(rows);
     }
@@ -89,7 +89,7 @@ pub async fn waiting(pool: &PgPool, moment: Moment) -> Result<Vec<WaitingRow>, R
                  from {jobs} t where t.metered_at > {now} - interval '7 days') s \
          group by s.owner_id"
     );
-    let shares: Vec<ShareRow> = fetch(pool, moment.query(statement)).await?;
+    let shares: Vec<ShareRow> = fetch(pool, as_of.query(statement)).await?;
     let shares = shares.into_iter().map(|row| {
         let (running, recent) = (row.running, row.recent);
         (row.owner_id, Share { running, recent })
@@ -131,8 +131,8 @@ pub struct Place {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<Place>, ReadError> {
-    let queue = waiting(pool, moment).await?;
+pub async fn place(pool: &PgPool, as_of: AsOf, job: JobId) -> Result<Option<Place>, ReadError> {
+    let queue = waiting(pool, as_of).await?;
     let Some(before) = queue.iter().position(|row| row.id == job) else {
         return Ok(None);
     };
@@ -142,7 +142,7 @@ pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<P
         unfit: None,
         only_gpus: false,
     };
-    if moment != Moment::Now {
+    if as_of != AsOf::Now {
         return Ok(Some(place));
     }
     let workers = worker::there(pool).await?;
@@ -150,7 +150,7 @@ pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<P
     let terms = &queue[before].terms;
     let mut fitting = Vec::new();
     for one in able {
-        match one.worker.abilities().fit(terms) {
+        match one.worker.capabilities().fit(terms) {
             Ok(()) => fitting.push(one),
             Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
         }
@@ -160,7 +160,7 @@ pub async fn place(pool: &PgPool, moment: Moment, job: JobId) -> Result<Option<P
         return Ok(Some(place));
     }
     place.unfit = None;
-    place.only_gpus = fitting.iter().all(|one| one.worker.abilities().gpu());
+    place.only_gpus = fitting.iter().all(|one| one.worker.capabilities().gpu());
     let remaining: Vec<Option<f64>> = fitting
         .iter()
         .filter(|one| one.job.is_some())
@@ -182,6 +182,6 @@ async fn usual(pool: &PgPool) -> Result<Option<f64>, ReadError> {
          from (select worker_milliseconds from jobs_job \
                where ended_at is not null and worker_milliseconds > 0 order by ended_at desc limit {KNOWN}) t"
     );
-    let found: Option<Usual> = fetch_one(pool, Moment::Now.query(statement)).await?;
+    let found: Option<Usual> = fetch_one(pool, AsOf::Now.query(statement)).await?;
     Ok(found.and_then(|usual| usual.seconds))
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 
 use crate::{
-    history::Moment,
+    history::AsOf,
     read_model::{ReadError, fetch},
 };
 
@@ -47,7 +47,7 @@ pub async fn like(
          and t.base_model_id is not distinct from $2 and t.base_model_version is not distinct from $3 \
          order by t.ended_at desc limit {LOOK}"
     );
-    let query = Moment::Now
+    let query = AsOf::Now
         .query(statement)
         .bind(spec.method.name())
         .bind(base.map(|(model, _)| model.0))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::job::Jobs;
 use crate::{
-    history::Moment,
+    history::AsOf,
     read_model::{ReadError, fetch_one},
 };
 
@@ -26,25 +26,25 @@ pub struct WorkerTime {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, moment: Moment, user: UserId) -> Result<WorkerTime, ReadError> {
-    sum(pool, moment, "owner_id", user.0).await
+pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
+    sum(pool, as_of, "owner_id", user.0).await
 }
 
 /// Of the jobs in `project`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_project(pool: &PgPool, moment: Moment, project: ProjectId) -> Result<WorkerTime, ReadError> {
-    sum(pool, moment, "project_id", project.0).await
+pub async fn of_project(pool: &PgPool, as_of: AsOf, project: ProjectId) -> Result<WorkerTime, ReadError> {
+    sum(pool, as_of, "project_id", project.0).await
 }
 
-async fn sum(pool: &PgPool, moment: Moment, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
+async fn sum(pool: &PgPool, as_of: AsOf, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
     let statement = format!(
         "select jsonb_build_object('worker_milliseconds', coalesce(sum(t.worker_milliseconds), 0)::bigint, \
          'gpu_milliseconds', coalesce(sum(t.gpu_milliseconds), 0)::bigint)::text \
          from {} t where t.{column} = $1",
-        moment.of::<Jobs>()
+        as_of.of::<Jobs>()
     );
-    let found = fetch_one(pool, moment.query(statement).bind(id)).await?;
+    let found = fetch_one(pool, as_of.query(statement).bind(id)).await?;
     Ok(found.unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Workers: the `jobs_worker` table, and who of them is alive (WK-2).
 //!
-//! One rule: what was declared comes from the log; whether a worker is alive comes from its heart-beats, by the
+//! One rule: what was declared comes from the log; whether a worker is alive comes from its heartbeats, by the
 //! database's clock.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use domain::{
     event_store::RecordedEvent,
     id::{JobId, UserId, WorkerId},
     jobs::{
-        terms::Abilities,
+        requirements::WorkerCapabilities,
         worker::{Declaration, Worker, WorkerEnd, WorkerEvent},
     },
 };
@@ -19,10 +19,10 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::Moment,
+    history::AsOf,
     identity::user::uuid_key,
+    position::stored,
     read_model::{ReadError, ReadModel, Rows, fetch},
-    runner::stored,
 };
 
 /// A worker, as it declared itself.
@@ -84,8 +84,8 @@ impl WorkerRow {
 
     /// What decides which jobs it can run.
     #[must_use]
-    pub fn abilities(&self) -> Abilities {
-        Abilities {
+    pub fn capabilities(&self) -> WorkerCapabilities {
+        WorkerCapabilities {
             labels: self.labels.clone(),
             memory_bytes: self.memory_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             engine: u32::try_from(self.engine).unwrap_or_default(),
@@ -149,7 +149,7 @@ pub enum WorkerState {
     Working,
     /// It takes no more, and goes once it has none.
     Draining,
-    /// Its heart-beat stopped.
+    /// Its heartbeat stopped.
     Lost,
 }
 
@@ -171,7 +171,7 @@ impl WorkerState {
 
 /// A worker that has not gone.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Present {
+pub struct ActiveWorker {
     /// What it declared.
     pub worker: WorkerRow,
     /// Whether its heart beats.
@@ -191,7 +191,7 @@ pub struct Present {
     pub eta_seconds: Option<i32>,
 }
 
-impl Present {
+impl ActiveWorker {
     /// What it does.
     #[must_use]
     pub fn state(&self) -> WorkerState {
@@ -214,7 +214,7 @@ impl Present {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn there(pool: &PgPool) -> Result<Vec<Present>, ReadError> {
+pub async fn there(pool: &PgPool) -> Result<Vec<ActiveWorker>, ReadError> {
     let statement = "select jsonb_build_object('worker', to_jsonb(w), \
          'alive', coalesce(b.expires_at > now(), false), 'beat_at', b.beat_at, \
          'silent_seconds', extract(epoch from now() - coalesce(b.beat_at, w.registered_at))::double precision, \
@@ -223,5 +223,5 @@ pub async fn there(pool: &PgPool) -> Result<Vec<Present>, ReadError> {
          left join lateral (select t.id, t.owner_id, t.attempt, t.eta_seconds from jobs_job t \
              where t.worker_id = w.id and t.state in ('starting', 'running') limit 1) j on true \
          where w.ended_at is null order by w.name, w.id limit 1000";
-    fetch(pool, Moment::Now.query(statement.to_owned())).await
+    fetch(pool, AsOf::Now.query(statement.to_owned())).await
 }

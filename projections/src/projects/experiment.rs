@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     paging::{Page, PageRequest, Viewer},
     read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
@@ -78,7 +78,7 @@ impl ReadModel for Experiments {
 /// When the database fails.
 pub async fn find(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     experiment: ExperimentId,
 ) -> Result<Option<ExperimentRow>, ReadError> {
@@ -86,12 +86,9 @@ pub async fn find(
     let statement = format!(
         "select to_jsonb(t)::text from {} t join projects_project p on p.id = t.project_id \
          where t.id = $1 and ($2::uuid is null or p.owner_id = $2)",
-        moment.of::<Experiments>()
+        as_of.of::<Experiments>()
     );
-    let query = moment
-        .query(statement)
-        .bind(experiment.0)
-        .bind(viewer.parameter());
+    let query = as_of.query(statement).bind(experiment.0).bind(viewer.parameter());
     fetch_one(pool, query).await
 }
 
@@ -101,7 +98,7 @@ pub async fn find(
 /// When the database fails.
 pub async fn list(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     project: Option<ProjectId>,
     page: &PageRequest,
@@ -113,10 +110,10 @@ pub async fn list(
           and e.id < coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) order by e.id desc limit $4) t \
          where ($1::uuid is null or p.owner_id = $1) and ($2::uuid is null or p.id = $2) \
          order by t.id desc limit $4",
-        moment.of::<Experiments>()
+        as_of.of::<Experiments>()
     );
     let project = project.map(|project| project.0);
-    let query = moment.query(statement).bind(viewer.parameter()).bind(project);
+    let query = as_of.query(statement).bind(viewer.parameter()).bind(project);
     let query = query.bind(page.after_id());
     fetch_page(pool, query, page).await
 }

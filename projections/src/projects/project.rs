@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{History, Moment},
+    history::{AsOf, History},
     paging::{Page, PageRequest, Viewer},
     read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
 };
@@ -48,7 +48,7 @@ impl ReadModel for Projects {
     const TABLE: &'static str = "projects_project";
     const HISTORY: Option<History> = Some(
         History::since(2, "projects_project_history")
-            .dense("projects_project_history_dense", &["experiments"]),
+            .hot_columns("projects_project_history_dense", &["experiments"]),
     );
     const CATEGORIES: &'static [&'static str] = &[Project::CATEGORY, Experiment::CATEGORY];
 
@@ -93,15 +93,15 @@ impl ReadModel for Projects {
 /// When the database fails.
 pub async fn find(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     project: ProjectId,
 ) -> Result<Option<ProjectRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
-        moment.of::<Projects>()
+        as_of.of::<Projects>()
     );
-    let query = moment.query(statement).bind(project.0).bind(viewer.parameter());
+    let query = as_of.query(statement).bind(project.0).bind(viewer.parameter());
     fetch_one(pool, query).await
 }
 
@@ -111,16 +111,16 @@ pub async fn find(
 /// When the database fails.
 pub async fn list(
     pool: &PgPool,
-    moment: Moment,
+    as_of: AsOf,
     viewer: Viewer,
     page: &PageRequest,
 ) -> Result<Page<ProjectRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t \
          where ($1::uuid is null or owner_id = $1) and ($2::uuid is null or id < $2) order by id desc limit $3",
-        moment.of::<Projects>()
+        as_of.of::<Projects>()
     );
-    let query = moment
+    let query = as_of
         .query(statement)
         .bind(viewer.parameter())
         .bind(page.after_id());

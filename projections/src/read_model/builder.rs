@@ -11,10 +11,10 @@ use sqlx::PgConnection;
 use super::{
     ProjectError, ReadModel, Rows, Target,
     copy::{Shape, Text},
+    fold::{fold_one, keys},
+    history_writer::HistoryWriter,
     stored,
-    table::{fold_one, keys},
 };
-use crate::history::Journal;
 
 /// Length of the text of one write, in bytes, from which on another is begun.
 const WRITE: usize = 4 << 20;
@@ -89,7 +89,7 @@ pub(super) struct Shadow<M: ReadModel> {
     shape: Shape,
     rows: Rows<M::Row>,
     /// What of their past is not handed out yet.
-    journal: Option<Journal>,
+    history_writer: Option<HistoryWriter>,
     /// Keys of rows in memory that are in the table too.
     written: HashSet<String>,
     /// Whether every row of the table is in memory.
@@ -107,7 +107,7 @@ impl<M: ReadModel> Shadow<M> {
             table: Target::Shadow.name(M::TABLE),
             shape,
             rows: Rows::default(),
-            journal: Journal::of::<M>(Target::Shadow),
+            history_writer: HistoryWriter::of::<M>(Target::Shadow),
             written: HashSet::new(),
             whole: fresh,
             bytes: 0,
@@ -172,8 +172,8 @@ impl<M: ReadModel> Builder for Shadow<M> {
             let found = stored::load::<M>(connection, &self.table, &keys).await?;
             for (key, row) in found {
                 self.bytes += size_of::<M::Row>() + 2 * key.len();
-                if let Some(journal) = &mut self.journal {
-                    journal.see(&key, &row)?;
+                if let Some(history_writer) = &mut self.history_writer {
+                    history_writer.see(&key, &row)?;
                     self.bytes += VERSION;
                 }
                 self.written.insert(key.clone());
@@ -186,15 +186,15 @@ impl<M: ReadModel> Builder for Shadow<M> {
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
         let before = self.rows.rows.len();
         let changed = fold_one::<M>(event, &mut self.rows)?;
-        if let Some(journal) = &mut self.journal {
+        if let Some(history_writer) = &mut self.history_writer {
             for key in &changed {
-                journal.note(event, key, self.rows.get(key))?;
+                history_writer.note(event, key, self.rows.get(key))?;
             }
             self.past += changed.len() * VERSION;
         }
         let grown = self.rows.rows.len().saturating_sub(before);
         // What an event brings may be kept by the row that it changes.
-        let each = size_of::<M::Row>() + 128 + self.journal.as_ref().map_or(0, |_| VERSION);
+        let each = size_of::<M::Row>() + 128 + self.history_writer.as_ref().map_or(0, |_| VERSION);
         self.bytes += event.data.get().len() + grown * each;
         Ok(())
     }
@@ -221,11 +221,11 @@ impl<M: ReadModel> Builder for Shadow<M> {
             None => self.upserts(&new)?,
         };
         writes.extend(self.upserts(&old)?);
-        if let Some(journal) = &mut self.journal {
-            writes.extend(journal.take()?);
+        if let Some(history_writer) = &mut self.history_writer {
+            writes.extend(history_writer.take()?);
             self.past = 0;
             if !keep {
-                journal.forget();
+                history_writer.forget();
             }
         }
         if M::APPEND_ONLY || !keep {

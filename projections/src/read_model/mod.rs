@@ -6,6 +6,9 @@
 
 mod builder;
 mod copy;
+mod fold;
+mod history;
+mod history_writer;
 mod reading;
 mod rows;
 mod stored;
@@ -19,19 +22,15 @@ use domain::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgConnection;
 
-use crate::history::History;
-
+pub(crate) use self::reading::{count, fetch, fetch_one, fetch_page};
 pub use self::{
     builder::{Builder, Write},
     copy::Shape,
+    history::{History, HotColumns},
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
     target::{SHADOW, Target},
-};
-pub(crate) use self::{
-    reading::{count, fetch, fetch_one, fetch_page},
-    stored::{as_stored, without_nul},
 };
 
 /// A read model.
@@ -104,7 +103,7 @@ pub(crate) fn unquoted(error: &sqlx::Error) -> String {
 }
 
 impl ProjectError {
-    /// Whether an event is to blame, so that trying the same again meets the same; else the surroundings are.
+    /// Whether an event is to blame, so that trying the same again meets the same; else the environment is.
     #[must_use]
     pub fn blames_an_event(&self) -> bool {
         match self {

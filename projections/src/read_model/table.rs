@@ -8,11 +8,12 @@ use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    Builder, Described, ProjectError, Projector, ReadModel, Rows, Shape, Target,
+    Builder, Described, History, ProjectError, Projector, ReadModel, Rows, Shape, Target,
     builder::Shadow,
-    stored::{self, as_stored},
+    fold::{fold_one, keys},
+    history_writer::HistoryWriter,
+    stored,
 };
-use crate::history::{History, Journal};
 
 /// The projection of a read model into its table, or into the table's shadow.
 pub struct Table<M> {
@@ -35,21 +36,6 @@ impl<M> Table<M> {
             model: PhantomData,
         }
     }
-}
-
-/// Folds one event. Returns the keys of the rows that it changed; [`Rows::get`] has them as the event left them.
-pub(super) fn fold_one<M: ReadModel>(
-    event: &RecordedEvent,
-    rows: &mut Rows<M::Row>,
-) -> Result<Vec<String>, ProjectError> {
-    M::fold(event, rows)?;
-    Ok(rows.settle())
-}
-
-/// The keys of the rows that `event` may change, as the table holds them.
-pub(super) fn keys<M: ReadModel>(event: &RecordedEvent) -> Result<Vec<String>, ProjectError> {
-    let keys = M::keys(event)?;
-    Ok(keys.iter().map(|key| as_stored(key).into_owned()).collect())
 }
 
 impl<M: ReadModel> Projector for Table<M> {
@@ -89,24 +75,24 @@ impl<M: ReadModel> Projector for Table<M> {
                 return Ok(());
             }
             let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
-            let mut journal = Journal::of::<M>(self.target);
-            if let Some(journal) = &mut journal {
+            let mut history_writer = HistoryWriter::of::<M>(self.target);
+            if let Some(history_writer) = &mut history_writer {
                 let stored = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
                 stored
                     .into_iter()
-                    .try_for_each(|(key, row)| journal.see(key, row))?;
+                    .try_for_each(|(key, row)| history_writer.see(key, row))?;
             }
             for event in events {
                 let changed = fold_one::<M>(event, &mut rows)?;
-                if let Some(journal) = &mut journal {
+                if let Some(history_writer) = &mut history_writer {
                     changed
                         .iter()
-                        .try_for_each(|key| journal.note(event, key, rows.get(key)))?;
+                        .try_for_each(|key| history_writer.note(event, key, rows.get(key)))?;
                 }
             }
             stored::save::<M>(&mut *connection, &table, &rows.unsaved()).await?;
-            match journal {
-                Some(mut journal) => journal.save(connection).await,
+            match history_writer {
+                Some(mut history_writer) => history_writer.save(connection).await,
                 None => Ok(()),
             }
         })

@@ -10,7 +10,7 @@ use sqlx::{PgPool, Row as _};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, Rebuild, RebuildError, Wish};
+use super::{Outcome, Rebuild, RebuildError, RebuildOptions};
 use crate::{read_model::Projector, runner::Settings};
 
 /// How long a projection that could not be rebuilt is left alone: at first, and at most.
@@ -72,14 +72,14 @@ impl Task {
             Some(Ok(Vec::new()))
         } else {
             self.mark(&names, 1.0);
-            let wish = Wish {
+            let options = RebuildOptions {
                 compare: false,
                 swap: true,
                 discard: false,
             };
             tracing::info!(projections = names.join(", "), "read models are being rebuilt");
             tokio::select! {
-                outcomes = rebuild.run(wanted, wish, &|_| ()) => Some(outcomes),
+                outcomes = rebuild.run(wanted, options, &|_| ()) => Some(outcomes),
                 () = stop.cancelled() => None,
             }
         };

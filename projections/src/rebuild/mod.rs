@@ -5,11 +5,12 @@
 
 pub(crate) mod background;
 mod compare;
+mod comparison;
+mod options;
 mod pass;
 mod requests;
 mod shadow;
 mod swap;
-mod terms;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -24,14 +25,14 @@ use self::{
     pass::{Pass, Running},
 };
 pub use self::{
-    compare::{Comparison, Difference},
+    comparison::{Comparison, Difference},
+    options::{Limits, Outcome, Phase, RebuildError, RebuildOptions, Step},
     requests::{finished, request},
-    terms::{Limits, Outcome, Phase, RebuildError, Step, Wish},
 };
 use crate::{
     lease::{Held, Lease, REBUILD},
+    position::{position, stored},
     read_model::Projector,
-    runner::{position, stored},
 };
 
 /// A connection as the owner of the tables: without the role that may only change rows.
@@ -132,11 +133,11 @@ impl Rebuild {
     pub async fn run(
         &self,
         projectors: Vec<Arc<dyn Projector>>,
-        wish: Wish,
+        options: RebuildOptions,
         heard: &(dyn Fn(Step) + Sync),
     ) -> Result<Vec<Outcome>, RebuildError> {
         tokio::select! {
-            outcomes = self.work(projectors, wish, heard) => outcomes,
+            outcomes = self.work(projectors, options, heard) => outcomes,
             () = self.lost.cancelled() => Err(RebuildError::Deposed),
         }
     }
@@ -144,15 +145,15 @@ impl Rebuild {
     async fn work(
         &self,
         projectors: Vec<Arc<dyn Projector>>,
-        wish: Wish,
+        options: RebuildOptions,
         heard: &(dyn Fn(Step) + Sync),
     ) -> Result<Vec<Outcome>, RebuildError> {
         let mut connection = connect(&self.pool).await?;
         let mut running = Vec::new();
         for projector in projectors {
-            running.push(self.prepare(&mut connection, projector, wish.compare).await?);
+            running.push(self.prepare(&mut connection, projector, options.compare).await?);
         }
-        let goal = self.goal(&mut connection, &running, wish.compare).await?;
+        let goal = self.goal(&mut connection, &running, options.compare).await?;
         let folding = |position| {
             heard(Step {
                 phase: Phase::Folding,
@@ -173,7 +174,7 @@ impl Rebuild {
             self.complete(&mut connection, one).await?;
         }
         let mut compared = Vec::new();
-        if wish.compare {
+        if options.compare {
             told(Phase::Comparing);
             let mut snapshot = Snapshot::open(&self.pool).await?;
             for one in running {
@@ -182,12 +183,12 @@ impl Rebuild {
         } else {
             compared.extend(running.into_iter().map(|one| (one, None)));
         }
-        if wish.swap {
+        if options.swap {
             told(Phase::Swapping);
         }
         let mut outcomes = Vec::new();
         for (one, comparison) in compared {
-            let outcome = self.conclude(&mut connection, one, comparison, wish).await?;
+            let outcome = self.conclude(&mut connection, one, comparison, options).await?;
             outcomes.push(outcome);
         }
         Ok(outcomes)
@@ -311,7 +312,7 @@ impl Rebuild {
         connection: &mut PgConnection,
         running: Running,
         comparison: Option<Comparison>,
-        wish: Wish,
+        options: RebuildOptions,
     ) -> Result<Outcome, RebuildError> {
         let name = running.projector.name();
         let mut outcome = Outcome {
@@ -331,7 +332,7 @@ impl Rebuild {
                 .execute(&mut *connection)
                 .await?;
             outcome.failure = running.failure().map(|failure| failure.to_string());
-        } else if wish.swap {
+        } else if options.swap {
             match swap::swap(&self.pass(), running).await {
                 Ok(position) => {
                     outcome.position = position;
@@ -342,7 +343,7 @@ impl Rebuild {
             }
             return Ok(outcome);
         }
-        if wish.discard {
+        if options.discard {
             let mut transaction = connection.begin().await?;
             for table in running.projector.tables() {
                 shadow::drop_shadow(&mut transaction, table).await?;

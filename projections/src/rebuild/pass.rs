@@ -36,13 +36,13 @@ pub(super) struct Running {
 impl Running {
     /// Folds what of `page` lies after its position and not after `to`. Returns what has to be written now.
     fn fold(&mut self, page: &Page, to: Position, all: bool, limits: Limits) -> Vec<Write> {
-        let news: Vec<&RecordedEvent> = page
+        let new_events: Vec<&RecordedEvent> = page
             .events
             .iter()
             .filter(|event| event.position > self.position && event.position <= to)
             .filter(|event| self.projector.wants(event))
             .collect();
-        for event in &news {
+        for event in &new_events {
             if let Err(error) = self.builder.fold(event) {
                 self.failed = Some((event.position, error.to_string()));
                 return Vec::new();
@@ -69,12 +69,12 @@ impl Running {
     /// The keys that must be loaded before `page` can be folded.
     fn missing(&mut self, page: &Page, to: Position) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
-        let news = page
+        let new_events = page
             .events
             .iter()
             .filter(|event| event.position > self.position && event.position <= to)
             .filter(|event| self.projector.wants(event));
-        for event in news {
+        for event in new_events {
             match self.builder.missing(event) {
                 Ok(found) => keys.extend(found),
                 Err(error) => {
@@ -98,18 +98,18 @@ impl Running {
 }
 
 /// Reads pages ahead; ends when dropped.
-struct Ahead {
+struct Prefetch {
     pages: mpsc::Receiver<Result<Page, StoreError>>,
     task: AbortHandle,
 }
 
-impl Drop for Ahead {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Ahead {
+impl Prefetch {
     fn start(store: Arc<dyn EventStore>, from: Position, to: Position, page: usize) -> Self {
         let (sender, pages) = mpsc::channel(1);
         let work = async move {
@@ -164,7 +164,7 @@ impl Pass<'_> {
         };
         let mut writer = Writer::start(self.pool, self.lease, tables(running)).await?;
         let mut reader = connect(self.pool).await?;
-        let mut ahead = Ahead::start(self.store.clone(), from, to, self.limits.page);
+        let mut ahead = Prefetch::start(self.store.clone(), from, to, self.limits.page);
         let mut flushed = Instant::now();
         let mut at = from;
         while at < to {

@@ -14,7 +14,7 @@ use super::{
     pass::{self, Pass, Running},
     requests, shadow,
 };
-use crate::runner::{position, stored};
+use crate::position::{position, stored};
 
 /// How long the lock is waited for; queries may queue behind for as long.
 const LOCK_WITHIN: Duration = Duration::from_millis(150);
@@ -24,7 +24,7 @@ const LOCKED_PAGE: usize = 2_000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a try ended.
-enum Try {
+enum SwapOutcome {
     Swapped(Position),
     /// Somebody reads or writes for longer than we wait.
     Busy,
@@ -47,9 +47,9 @@ pub(super) async fn swap(pass: &Pass<'_>, running: Running) -> Result<Position, 
             return Err(failure);
         }
         match attempt(&mut connection, pass, running).await? {
-            Try::Swapped(position) => return Ok(position),
-            Try::Behind => {}
-            Try::Busy => {
+            SwapOutcome::Swapped(position) => return Ok(position),
+            SwapOutcome::Behind => {}
+            SwapOutcome::Busy => {
                 // What was folded in the transaction that ended is not written: begin from what is.
                 let at = written(&mut connection, running).await?;
                 running.builder = begin(&mut connection, running.projector.as_ref(), at).await?;
@@ -84,14 +84,14 @@ async fn attempt(
     connection: &mut PgConnection,
     pass: &Pass<'_>,
     running: &mut Running,
-) -> Result<Try, RebuildError> {
+) -> Result<SwapOutcome, RebuildError> {
     let mut transaction = connection.begin().await?;
     match exchange(&mut transaction, pass, running).await {
-        Ok(Try::Swapped(position)) => {
+        Ok(SwapOutcome::Swapped(position)) => {
             fail::fail_point!("rebuild.before_swap");
             transaction.commit().await?;
             fail::fail_point!("rebuild.swapped");
-            Ok(Try::Swapped(position))
+            Ok(SwapOutcome::Swapped(position))
         }
         Ok(other) => {
             transaction.rollback().await?;
@@ -99,7 +99,7 @@ async fn attempt(
         }
         Err(error) if is_busy(&error) => {
             transaction.rollback().await?;
-            Ok(Try::Busy)
+            Ok(SwapOutcome::Busy)
         }
         Err(error) => Err(error),
     }
@@ -109,7 +109,7 @@ async fn exchange(
     transaction: &mut PgConnection,
     pass: &Pass<'_>,
     running: &mut Running,
-) -> Result<Try, RebuildError> {
+) -> Result<SwapOutcome, RebuildError> {
     let (name, tables) = (running.projector.name(), running.projector.tables());
     let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let lock = format!(
@@ -134,7 +134,7 @@ async fn exchange(
             .read_all(running.position, &Filter::all(), LOCKED_PAGE)
             .await?;
         if page.next < live {
-            return Ok(Try::Behind);
+            return Ok(SwapOutcome::Behind);
         }
         pass::fold_locked(&mut *transaction, pass.lease, running, &page, live).await?;
     }
@@ -143,7 +143,7 @@ async fn exchange(
     }
     conclude(&mut *transaction, running).await?;
     match pass.lease.renew(transaction).await? {
-        true => Ok(Try::Swapped(running.position)),
+        true => Ok(SwapOutcome::Swapped(running.position)),
         false => Err(RebuildError::Deposed),
     }
 }

@@ -12,8 +12,8 @@ use tokio::{
 use super::{RebuildError, connect, shadow};
 use crate::{
     lease::Lease,
+    position::stored,
     read_model::{Described, Write},
-    runner::stored,
 };
 use domain::event_store::Position;
 

@@ -14,12 +14,14 @@ use tokio::{
 
 use super::{
     RETRY, RunError, Settings,
-    follower::{Follower, State, recorded},
     page::{self, Folded},
     progress::Progress,
-    stored,
+    projection_handle::{ProjectionHandle, State, recorded},
 };
-use crate::lease::{FOLD, Held, Lease};
+use crate::{
+    lease::{FOLD, Held, Lease},
+    position::stored,
+};
 
 /// Events per transaction.
 const PAGE: usize = 2_000;
@@ -29,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(super) struct Leader {
     pub(super) store: Arc<dyn EventStore>,
     pub(super) pool: PgPool,
-    pub(super) followers: Vec<Follower>,
+    pub(super) handles: Vec<ProjectionHandle>,
     pub(super) reached: watch::Sender<Position>,
     /// What the others of this process see.
     pub(super) progress: Progress,
@@ -121,17 +123,14 @@ impl Leader {
 
     /// The position that the foremost projections have reached.
     fn front(&self) -> Position {
-        let going = self.followers.iter().filter(|follower| follower.going());
-        going
-            .map(|follower| follower.checkpoint)
-            .max()
-            .unwrap_or_default()
+        let going = self.handles.iter().filter(|handle| handle.going());
+        going.map(|handle| handle.checkpoint).max().unwrap_or_default()
     }
 
     /// Folds what is known to be there for the foremost projections.
     async fn catch_up(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
         let from = self.front();
-        if from >= self.store.known_head() || !self.followers.iter().any(Follower::going) {
+        if from >= self.store.known_head() || !self.handles.iter().any(ProjectionHandle::going) {
             return Ok(false);
         }
         let page = self.store.read_all(from, &Filter::all(), PAGE).await?;
@@ -143,10 +142,10 @@ impl Leader {
     async fn straggle(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
         let front = self.front();
         let behind = self
-            .followers
+            .handles
             .iter()
-            .filter(|follower| follower.due() && (follower.checkpoint < front || !follower.going()));
-        let Some(last) = behind.map(|follower| follower.checkpoint).min() else {
+            .filter(|handle| handle.due() && (handle.checkpoint < front || !handle.going()));
+        let Some(last) = behind.map(|handle| handle.checkpoint).min() else {
             return Ok(false);
         };
         let page = self.store.read_all(last, &Filter::all(), PAGE).await?;
@@ -163,7 +162,7 @@ impl Leader {
         let from = self.front();
         let swapped = self.swapped.clone();
         tokio::select! {
-            page = subscription.next(), if self.followers.iter().any(Follower::going) => {
+            page = subscription.next(), if self.handles.iter().any(ProjectionHandle::going) => {
                 let page = page?;
                 self.fold(connection, from, &page).await?;
                 Ok(Some(page.next))
@@ -188,9 +187,9 @@ impl Leader {
     /// Reads the checkpoints again; tries stopped projections whose time has come.
     async fn refresh(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
         let recorded = recorded(connection).await?;
-        for follower in &mut self.followers {
-            if let Some(found) = recorded.get(follower.projector.name()) {
-                found.apply_to(follower);
+        for handle in &mut self.handles {
+            if let Some(found) = recorded.get(handle.projector.name()) {
+                found.apply_to(handle);
             }
         }
         self.publish();
@@ -201,8 +200,8 @@ impl Leader {
     async fn restore(&mut self, connection: &mut PgConnection) -> Result<(), RunError> {
         let recorded = recorded(&mut *connection).await?;
         let mut short = None;
-        for follower in &mut self.followers {
-            let (name, version) = (follower.projector.name(), follower.projector.version());
+        for handle in &mut self.handles {
+            let (name, version) = (handle.projector.name(), handle.projector.version());
             if recorded.contains_key(name) {
                 continue;
             }
@@ -211,7 +210,7 @@ impl Leader {
                 None => *short.insert(is_short(self.store.as_ref()).await?),
             };
             let mut transaction = connection.begin().await?;
-            follower.projector.clear(&mut transaction).await?;
+            handle.projector.clear(&mut transaction).await?;
             // A long log is folded faster into a shadow.
             sqlx::query(
                 "insert into projection_checkpoint (name, version, position, state) values ($1, $2, 0, $3)
@@ -230,10 +229,10 @@ impl Leader {
     /// Lets a newer build lead, if there is one: once, for as long as it needs to notice.
     async fn give_way(&mut self) -> Result<bool, RunError> {
         let newer: Vec<&str> = self
-            .followers
+            .handles
             .iter()
-            .filter(|follower| follower.state == State::Newer)
-            .map(|follower| follower.projector.name())
+            .filter(|handle| handle.state == State::Newer)
+            .map(|handle| handle.projector.name())
             .collect();
         if newer.is_empty() || self.stood_back {
             return Ok(false);
@@ -256,11 +255,11 @@ impl Leader {
         page: &Page,
     ) -> Result<(), RunError> {
         let lease = self.lease()?;
-        let work = page::fold(&mut *connection, lease, &self.followers, from, page);
+        let work = page::fold(&mut *connection, lease, &self.handles, from, page);
         match timeout(DEADLINE, work).await.map_err(|_| RunError::TimedOut)?? {
             Folded::Done(places) => {
                 for place in places {
-                    place.take(&mut self.followers);
+                    place.take(&mut self.handles);
                 }
             }
             Folded::Overtaken => self.refresh(connection).await?,
@@ -270,18 +269,18 @@ impl Leader {
     }
 
     fn publish(&self) {
-        let going = || self.followers.iter().filter(|follower| follower.going());
+        let going = || self.handles.iter().filter(|handle| handle.going());
         let head = self.store.known_head();
-        let all = going().map(|follower| follower.checkpoint).min();
+        let all = going().map(|handle| handle.checkpoint).min();
         self.reached.send_replace(all.unwrap_or_default());
         let lag = head.0.saturating_sub(all.unwrap_or_default().0);
         metrics::gauge!("projection_lag_events").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
-        for follower in &self.followers {
-            let stopped = matches!(follower.state, State::Stopped { .. }) && !follower.outdated;
-            let name = follower.projector.name();
+        for handle in &self.handles {
+            let stopped = matches!(handle.state, State::Stopped { .. }) && !handle.outdated;
+            let name = handle.projector.name();
             metrics::gauge!("projection_stopped", "projection" => name).set(f64::from(u8::from(stopped)));
             metrics::gauge!("projection_position", "projection" => name).set(f64::from(
-                u32::try_from(stored(follower.checkpoint)).unwrap_or(u32::MAX),
+                u32::try_from(stored(handle.checkpoint)).unwrap_or(u32::MAX),
             ));
         }
     }

@@ -5,11 +5,12 @@
 //! that meets an event it cannot fold stops exactly there, alone, and says so; it is tried again from time to
 //! time, because a newer build may know more. Beside it, shadow tables are built: see [`crate::rebuild`].
 
-mod follower;
 mod leader;
 mod page;
 mod progress;
-mod standing;
+mod projection_handle;
+mod settings;
+mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +19,11 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{follower::Follower, leader::Leader};
+use self::{leader::Leader, projection_handle::ProjectionHandle};
 pub use self::{
-    progress::{NotYet, Progress},
-    standing::{Condition, Standing, standing},
+    progress::{PositionNotReached, Progress},
+    settings::Settings,
+    status::{Condition, ProjectionStatus, statuses},
 };
 use crate::{
     read_model::{ProjectError, Projector},
@@ -30,24 +32,6 @@ use crate::{
 
 /// Wait before another try after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Lengths of time of the runner.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How long a leader that is not heard of stays the leader.
-    pub lease: Duration,
-    /// How often it is looked whether a rebuild is wanted.
-    pub look: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(10),
-            look: Duration::from_secs(1),
-        }
-    }
-}
 
 /// Why the runner paused.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +88,7 @@ pub fn start_with(
     let mut leader = Leader {
         store,
         pool,
-        followers: projectors().into_iter().map(Follower::new).collect(),
+        handles: projectors().into_iter().map(ProjectionHandle::new).collect(),
         reached: sender,
         progress: progress.clone(),
         swapped,
@@ -132,14 +116,4 @@ pub fn start_with(
         }
     });
     (progress, task)
-}
-
-/// A position as the database keeps it.
-pub(crate) fn stored(position: Position) -> i64 {
-    i64::try_from(position.0).unwrap_or(i64::MAX)
-}
-
-/// A position that the database kept.
-pub(crate) fn position(stored: i64) -> Position {
-    Position(u64::try_from(stored).unwrap_or_default())
 }

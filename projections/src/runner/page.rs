@@ -10,10 +10,9 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{
     RunError,
-    follower::{Follower, State},
-    stored,
+    projection_handle::{ProjectionHandle, State},
 };
-use crate::{lease::Lease, read_model::ProjectError};
+use crate::{lease::Lease, position::stored, read_model::ProjectError};
 
 /// What became of a page.
 pub(super) enum Folded {
@@ -38,22 +37,22 @@ struct Failure {
 
 impl Place {
     /// Puts the projection there.
-    pub(super) fn take(self, followers: &mut [Follower]) {
-        let Some(follower) = followers.get_mut(self.index) else {
+    pub(super) fn take(self, handles: &mut [ProjectionHandle]) {
+        let Some(handle) = handles.get_mut(self.index) else {
             return;
         };
-        follower.checkpoint = self.next;
-        let waited = match follower.state {
+        handle.checkpoint = self.next;
+        let waited = match handle.state {
             State::Stopped { wait, .. } => Some(wait),
             _ => None,
         };
         match self.failure {
-            None => follower.state = State::Going,
+            None => handle.state = State::Going,
             Some(failure) => {
-                follower.stop(waited);
+                handle.stop(waited);
                 let (projection, position, error) =
-                    (follower.projector.name(), failure.position.0, failure.reason);
-                match follower.outdated {
+                    (handle.projector.name(), failure.position.0, failure.reason);
+                match handle.outdated {
                     // The rows are of an older version; the rebuild replaces them.
                     true => {
                         tracing::info!(projection, position, error, "projection waits for its rebuild");
@@ -70,11 +69,11 @@ impl Place {
     }
 }
 
-/// Folds `page`, which begins after `from`, into those of `followers` that stand in it.
+/// Folds `page`, which begins after `from`, into those of `handles` that stand in it.
 pub(super) async fn fold(
     connection: &mut PgConnection,
     lease: Lease,
-    followers: &[Follower],
+    handles: &[ProjectionHandle],
     from: Position,
     page: &Page,
 ) -> Result<Folded, RunError> {
@@ -83,20 +82,20 @@ pub(super) async fn fold(
         let why = format!("a page after {from} came in disorder");
         return Err(RunError::Store(StoreError::Corrupt(why)));
     }
-    let concerned: Vec<usize> = (0..followers.len())
+    let concerned: Vec<usize> = (0..handles.len())
         .filter(|index| {
-            let follower = &followers[*index];
-            let tried = follower.due();
-            tried && follower.checkpoint >= from && follower.checkpoint < page.next
+            let handle = &handles[*index];
+            let tried = handle.due();
+            tried && handle.checkpoint >= from && handle.checkpoint < page.next
         })
         .collect();
     if concerned.is_empty() {
         return Ok(Folded::Done(Vec::new()));
     }
     // As a rule every event can be folded. Savepoints are for when one cannot.
-    match attempt(&mut *connection, lease, followers, &concerned, page, false).await {
+    match attempt(&mut *connection, lease, handles, &concerned, page, false).await {
         Err(RunError::Project(error)) if error.blames_an_event() => {
-            attempt(connection, lease, followers, &concerned, page, true).await
+            attempt(connection, lease, handles, &concerned, page, true).await
         }
         outcome => outcome,
     }
@@ -105,7 +104,7 @@ pub(super) async fn fold(
 async fn attempt(
     connection: &mut PgConnection,
     lease: Lease,
-    followers: &[Follower],
+    handles: &[ProjectionHandle],
     concerned: &[usize],
     page: &Page,
     careful: bool,
@@ -114,29 +113,29 @@ async fn attempt(
     fail::fail_point!("projection.before_rows", |_| Err(RunError::TimedOut));
     let mut places = Vec::with_capacity(concerned.len());
     for index in concerned {
-        let follower = &followers[*index];
-        let news: Vec<&RecordedEvent> = page
+        let handle = &handles[*index];
+        let new_events: Vec<&RecordedEvent> = page
             .events
             .iter()
-            .filter(|event| event.position > follower.checkpoint && follower.projector.wants(event))
+            .filter(|event| event.position > handle.checkpoint && handle.projector.wants(event))
             .collect();
         let mut place = Place {
             index: *index,
             next: page.next,
             failure: None,
         };
-        if careful && !news.is_empty() {
-            if let Some(failure) = fold_prefix(&mut transaction, follower, &news).await? {
-                place.next = before(page, failure.position).max(follower.checkpoint);
+        if careful && !new_events.is_empty() {
+            if let Some(failure) = fold_prefix(&mut transaction, handle, &new_events).await? {
+                place.next = before(page, failure.position).max(handle.checkpoint);
                 place.failure = Some(failure);
             }
-        } else if !news.is_empty() {
-            follower.projector.apply(&mut transaction, &news).await?;
+        } else if !new_events.is_empty() {
+            handle.projector.apply(&mut transaction, &new_events).await?;
         }
         places.push(place);
     }
     fail::fail_point!("projection.after_rows", |_| Err(RunError::TimedOut));
-    if !move_checkpoints(&mut transaction, lease, followers, &places).await? {
+    if !move_checkpoints(&mut transaction, lease, handles, &places).await? {
         transaction.rollback().await?;
         return Ok(Folded::Overtaken);
     }
@@ -155,21 +154,21 @@ fn before(page: &Page, position: Position) -> Position {
         .unwrap_or_default()
 }
 
-/// Folds all of `news`, or as many as there are before the first that cannot be folded.
+/// Folds all of `new_events`, or as many as there are before the first that cannot be folded.
 async fn fold_prefix(
     transaction: &mut PgConnection,
-    follower: &Follower,
-    news: &[&RecordedEvent],
+    handle: &ProjectionHandle,
+    new_events: &[&RecordedEvent],
 ) -> Result<Option<Failure>, RunError> {
     // The longest prefix that is known to be good, the shortest that is known to be bad, and why.
-    let (mut good, mut bad, mut tried) = (0, news.len() + 1, news.len());
+    let (mut good, mut bad, mut tried) = (0, new_events.len() + 1, new_events.len());
     let mut reason = String::new();
     loop {
         let mut savepoint = transaction.begin().await?;
-        match follower.projector.apply(&mut savepoint, &news[..tried]).await {
+        match handle.projector.apply(&mut savepoint, &new_events[..tried]).await {
             Ok(()) if tried + 1 == bad => {
                 savepoint.commit().await?;
-                return Ok(news.get(tried).map(|event| Failure {
+                return Ok(new_events.get(tried).map(|event| Failure {
                     position: event.position,
                     reason,
                 }));
@@ -200,13 +199,13 @@ fn describe(error: &ProjectError) -> String {
 async fn move_checkpoints(
     transaction: &mut PgConnection,
     lease: Lease,
-    followers: &[Follower],
+    handles: &[ProjectionHandle],
     places: &[Place],
 ) -> Result<bool, RunError> {
-    let each = || places.iter().map(|place| (place, &followers[place.index]));
-    let names: Vec<&str> = each().map(|(_, follower)| follower.projector.name()).collect();
-    let from: Vec<i64> = each().map(|(_, follower)| stored(follower.checkpoint)).collect();
-    let generations: Vec<i64> = each().map(|(_, follower)| follower.generation).collect();
+    let each = || places.iter().map(|place| (place, &handles[place.index]));
+    let names: Vec<&str> = each().map(|(_, handle)| handle.projector.name()).collect();
+    let from: Vec<i64> = each().map(|(_, handle)| stored(handle.checkpoint)).collect();
+    let generations: Vec<i64> = each().map(|(_, handle)| handle.generation).collect();
     let to: Vec<i64> = each().map(|(place, _)| stored(place.next)).collect();
     let failure = |place: &Place| place.failure.as_ref().map(|failure| stored(failure.position));
     let failed: Vec<Option<i64>> = each().map(|(place, _)| failure(place)).collect();

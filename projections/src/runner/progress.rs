@@ -1,4 +1,4 @@
-//! How far the read models are: for whoever wants to read what was just written.
+//! Positions of the read models, for callers that read their own writes.
 //!
 //! The rule: a projection that is stopped or still being built holds nobody up; it is reported instead.
 
@@ -8,7 +8,7 @@ use domain::event_store::Position;
 use sqlx::PgPool;
 use tokio::sync::watch;
 
-use super::position;
+use crate::position::position;
 
 /// How often the table is asked, for when another process leads.
 const ASK_EACH: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ pub struct Progress {
 /// The read models did not get there in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the read models have not reached position {wanted} in time (they are at {reached}); try again")]
-pub struct NotYet {
+pub struct PositionNotReached {
     /// Where they should be.
     pub wanted: Position,
     /// Where they are.
@@ -41,8 +41,12 @@ impl Progress {
     /// Waits until all read models that are being folded have folded `wanted`.
     ///
     /// # Errors
-    /// When that takes longer than `patience`.
-    pub async fn reach(&self, wanted: Position, patience: Duration) -> Result<(), NotYet> {
+    /// When that takes longer than `timeout`.
+    pub async fn wait_for_position(
+        &self,
+        wanted: Position,
+        timeout: Duration,
+    ) -> Result<(), PositionNotReached> {
         if self.position() >= wanted {
             return Ok(());
         }
@@ -50,13 +54,13 @@ impl Progress {
         let local = async { position.wait_for(|reached| *reached >= wanted).await.is_ok() };
         tokio::select! {
             true = local => Ok(()),
-            true = self.reach_elsewhere(wanted) => Ok(()),
-            () = tokio::time::sleep(patience) => Err(NotYet { wanted, reached: self.position() }),
-            else => Err(NotYet { wanted, reached: self.position() }),
+            true = self.wait_for_position_elsewhere(wanted) => Ok(()),
+            () = tokio::time::sleep(timeout) => Err(PositionNotReached { wanted, reached: self.position() }),
+            else => Err(PositionNotReached { wanted, reached: self.position() }),
         }
     }
 
-    async fn reach_elsewhere(&self, wanted: Position) -> bool {
+    async fn wait_for_position_elsewhere(&self, wanted: Position) -> bool {
         loop {
             tokio::time::sleep(ASK_EACH).await;
             if self.stored().await.is_ok_and(|reached| reached >= wanted) {

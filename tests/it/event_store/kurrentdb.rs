@@ -1,7 +1,8 @@
 //! The log in KurrentDB: the contract over a scripted peer, what happens when that peer misbehaves, and the same
-//! contract over a real server that `ANNEAL_TEST_KURRENTDB` names.
+//! contract over a real server that `ANNEAL_TEST_KURRENTDB` names (`cargo xtask peers kurrentdb`).
 //!
-//! The rule: the peer is right unless its script says otherwise, and the official client reads it too.
+//! The rule: the peer is right unless its script says otherwise, and the official client reads it too
+//! (`tests/peers/kurrentdb-client`).
 
 mod misbehaviour;
 #[expect(
@@ -9,10 +10,17 @@ mod misbehaviour;
     reason = "the services of tonic answer with its status"
 )]
 mod peer;
+mod secure;
+#[cfg_attr(
+    not(feature = "kurrentdb-server"),
+    expect(
+        dead_code,
+        reason = "used where a server is named; compiled everywhere so that it stays right"
+    )
+)]
 mod server;
 mod start;
 mod system;
-mod witness;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +28,7 @@ use event_store::kurrentdb::{Address, KurrentEventStore, Settings};
 
 use super::Stores;
 use peer::Peer;
+#[cfg(feature = "kurrentdb-server")]
 pub(crate) use server::kurrentdb_server;
 
 /// Deadlines that are long beside a busy machine, and short beside a patient reader.

@@ -14,9 +14,9 @@ use domain::{
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use tests::harness::facts::record;
+use tests::harness::events::record;
 
-use super::ground::{Ground, base_fixture};
+use super::fixture::{Fixture, base_fixture};
 
 /// The files below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -37,32 +37,32 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn a_dataset_that_is_gone_or_damaged_fails_the_job_by_name() {
-    let ground = Ground::new(0).await;
-    let stored = files(&ground.door.data.join("objects/datasets"));
+    let fixture = Fixture::new(0).await;
+    let stored = files(&fixture.api.data.join("objects/datasets"));
     let [object] = stored.as_slice() else {
         panic!("{stored:?}")
     };
     let whole = std::fs::read(object).expect("readable");
     std::fs::write(object, [&whole[..], b"!"].concat()).expect("written");
-    let _worker = ground.worker();
-    let job = ground.start(60).await;
-    let said = ground.failed(&job, "INPUT_DAMAGED").await;
+    let _worker = fixture.worker();
+    let job = fixture.start(60).await;
+    let said = fixture.failed(&job, "INPUT_DAMAGED").await;
     assert!(
         said.contains("the dataset") && said.contains("restore it"),
         "{said}"
     );
     std::fs::remove_file(object).expect("removed");
-    let job = ground.start(60).await;
-    let said = ground.failed(&job, "INPUT_MISSING").await;
+    let job = fixture.start(60).await;
+    let said = fixture.failed(&job, "INPUT_MISSING").await;
     assert!(
         said.contains("read the dataset") && said.contains("restore it"),
         "{said}"
     );
     // Put back, it can be trained on again.
     std::fs::write(object, &whole).expect("written");
-    let job = ground.start(60).await;
-    ground.until_job(&job, |row| row["state"] == "COMPLETED").await;
-    ground.door.stop().expect("it stops");
+    let job = fixture.start(60).await;
+    fixture.until_job(&job, |row| row["state"] == "COMPLETED").await;
+    fixture.api.stop().expect("it stops");
 }
 
 /// Copies the base of the fixtures with weights so large that sums of them are infinite.
@@ -94,19 +94,19 @@ fn exploding(folder: &Path) {
 
 #[tokio::test]
 async fn a_loss_that_is_no_number_fails_the_job_by_name() {
-    let ground = Ground::new(0).await;
-    exploding(&ground.room.path().join("models/exploding"));
-    let base = ground.import("exploding").await;
-    let _worker = ground.worker();
-    let job = ground
+    let fixture = Fixture::new(0).await;
+    exploding(&fixture.room.path().join("models/exploding"));
+    let base = fixture.import("exploding").await;
+    let _worker = fixture.worker();
+    let job = fixture
         .start_with(60, |input| {
             input["method"] = json!({ "lora": { "baseModelId": base, "rank": 2 } });
             input["parameters"]["sequenceLength"] = json!(16);
         })
         .await;
-    let said = ground.failed(&job, "LOSS_NOT_FINITE").await;
+    let said = fixture.failed(&job, "LOSS_NOT_FINITE").await;
     assert!(said.contains("learning"), "{said}");
-    ground.door.stop().expect("it stops");
+    fixture.api.stop().expect("it stops");
 }
 
 /// A few weights, and what their gradients need of a batch.
@@ -121,41 +121,41 @@ fn large(input: &mut Value) {
 /// job is set aside with what to lower.
 #[tokio::test]
 async fn a_lack_of_memory_is_told_before_it_is_met() {
-    let ground = Ground::new(0).await;
-    let _worker = ground.worker();
-    let job = ground
+    let fixture = Fixture::new(0).await;
+    let _worker = fixture.worker();
+    let job = fixture
         .start_with(60, |input| {
             large(input);
             input["terms"] = json!({ "memoryBytes": "1" });
         })
         .await;
-    let said = ground.failed(&job, "ATTEMPTS_USED_UP").await;
+    let said = fixture.failed(&job, "ATTEMPTS_USED_UP").await;
     assert!(said.contains("MiB") && said.contains("batch_size"), "{said}");
-    let attempts = ground.job(&job).await["attempts"].clone();
+    let attempts = fixture.job(&job).await["attempts"].clone();
     assert_eq!(attempts.as_array().expect("attempts").len(), 2, "{attempts}");
     // One that says nothing is not given to a worker that is too small.
-    let job = ground.start_with(60, large).await;
-    let row = ground
+    let job = fixture.start_with(60, large).await;
+    let row = fixture
         .until_job(&job, |row| !row["waitingReason"].is_null())
         .await;
     let reason = row["waitingReason"].as_str().expect("a reason");
     assert!(reason.contains("bytes of memory"), "{row}");
-    ground.door.stop().expect("it stops");
+    fixture.api.stop().expect("it stops");
 }
 
 /// A damaged checkpoint is not trained on: the job says so, goes on from what is whole, and completes.
 #[tokio::test]
 async fn a_damaged_checkpoint_is_passed_over() {
-    let ground = Ground::new(0).await;
-    let mut worker = ground.worker();
-    let job = ground.start(6_000).await;
-    ground
+    let fixture = Fixture::new(0).await;
+    let mut worker = fixture.worker();
+    let job = fixture.start(6_000).await;
+    fixture
         .until_job(&job, |row| {
             row["checkpointStep"].as_u64().is_some_and(|step| step >= 40)
         })
         .await;
     worker.kill().expect("killed");
-    let saved: Vec<PathBuf> = files(&ground.room.path().join("worker"))
+    let saved: Vec<PathBuf> = files(&fixture.room.path().join("worker"))
         .into_iter()
         .filter(|path| path.components().any(|part| part.as_os_str() == "checkpoints"))
         .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"))
@@ -168,13 +168,13 @@ async fn a_damaged_checkpoint_is_passed_over() {
         std::fs::write(path, bytes).expect("written");
     }
     worker.start().expect("it starts again");
-    let done = ground.until_job(&job, |row| row["state"] == "COMPLETED").await;
+    let done = fixture.until_job(&job, |row| row["state"] == "COMPLETED").await;
     assert_eq!(
         (&done["attempt"], &done["attempts"][1]["fromStep"]),
         (&json!(2), &json!(0)),
         "{done}"
     );
-    let items = ground.feed(&job).await;
+    let items = fixture.feed(&job).await;
     let lines = items.iter().filter_map(|item| item["lines"].as_array()).flatten();
     let log: Vec<&str> = lines.filter_map(|line| line["message"].as_str()).collect();
     assert!(
@@ -182,7 +182,7 @@ async fn a_damaged_checkpoint_is_passed_over() {
             .any(|line| line.contains("checkpoint") && line.contains("damaged")),
         "{log:#?}"
     );
-    ground.door.stop().expect("it stops");
+    fixture.api.stop().expect("it stops");
 }
 
 /// A small file system in memory, gone with it.
@@ -217,36 +217,36 @@ impl Drop for SmallDisk {
 /// A worker whose disk is full says so, and what to do; with room it takes the job again.
 #[tokio::test]
 async fn a_full_disk_of_the_worker_fails_the_job_by_name() {
-    let ground = Ground::new(0).await;
-    let Some(disk) = SmallDisk::mount(ground.room.path().join("small"), 8) else {
-        eprintln!("skipped: no file system can be mounted here (root can)");
+    let fixture = Fixture::new(0).await;
+    let Some(disk) = SmallDisk::mount(fixture.room.path().join("small"), 8) else {
+        tests::harness::here::cannot_run("no file system can be mounted here (root can)");
         return;
     };
-    let mut worker = ground.worker_in(&disk.0);
-    let job = ground
+    let mut worker = fixture.worker_in(&disk.0);
+    let job = fixture
         .start_with(60, |input| {
             let shape = json!({ "layers": 4, "heads": 4, "width": 128, "context": 32, "vocabulary": 300 });
             input["method"] = json!({ "scratch": shape });
         })
         .await;
-    let said = ground.failed(&job, "DISK_FULL").await;
+    let said = fixture.failed(&job, "DISK_FULL").await;
     assert!(said.contains("free space"), "{said}");
     worker.stop().expect("it stops");
-    let _roomy = ground.worker();
+    let _roomy = fixture.worker();
     let restart =
         "mutation($id: ID!) { restartJob(input: { jobId: $id, from: SCRATCH }) { userErrors { message } } }";
-    let restarted = ground.engineer.run(restart, json!({ "id": job })).await;
+    let restarted = fixture.engineer.run(restart, json!({ "id": job })).await;
     assert_eq!(
         restarted.data("restartJob")["userErrors"],
         json!([]),
         "{restarted:?}"
     );
-    ground.until_job(&job, |row| row["state"] == "COMPLETED").await;
-    ground.door.stop().expect("it stops");
+    fixture.until_job(&job, |row| row["state"] == "COMPLETED").await;
+    fixture.api.stop().expect("it stops");
 }
 
 /// Makes the system know a worker of an earlier build: it has declared itself, and beats.
-async fn older_worker(ground: &Ground) {
+async fn older_worker(fixture: &Fixture) {
     let worker = WorkerId(SystemIds.next());
     let registered = WorkerEvent::Registered(Declaration {
         worker,
@@ -258,8 +258,8 @@ async fn older_worker(ground: &Ground) {
         engine: 1,
         labels: ["cpu".to_owned()].into(),
     });
-    record::<Worker>(&ground.database.url, worker, &registered).await;
-    let mut connection = PgConnection::connect(&ground.database.url)
+    record::<Worker>(&fixture.database.url, worker, &registered).await;
+    let mut connection = PgConnection::connect(&fixture.database.url)
         .await
         .expect("a connection");
     let beat = "insert into jobs_worker_beat (worker_id, beat_at, expires_at) values ($1, now(), now() + interval '1 hour')";
@@ -273,16 +273,16 @@ async fn older_worker(ground: &Ground) {
 /// WK-2: what an older build would leave out is not given to it: the job waits, says why, and a newer worker takes it.
 #[tokio::test]
 async fn a_worker_of_an_older_build_does_not_get_what_it_cannot_do() {
-    let ground = Ground::new(0).await;
-    let models = ground.room.path().join("models/base");
+    let fixture = Fixture::new(0).await;
+    let models = fixture.room.path().join("models/base");
     std::fs::create_dir_all(&models).expect("a folder");
     for path in std::fs::read_dir(base_fixture()).expect("a folder") {
         let path = path.expect("a file").path();
         std::fs::copy(&path, models.join(path.file_name().expect("a name"))).expect("copied");
     }
-    let base = ground.import("base").await;
-    older_worker(&ground).await;
-    let job = ground
+    let base = fixture.import("base").await;
+    older_worker(&fixture).await;
+    let job = fixture
         .start_with(60, |input| {
             input["method"] = json!({ "lora": { "baseModelId": base, "rank": 2 } });
             input["parameters"]["sequenceLength"] = json!(16);
@@ -294,13 +294,13 @@ async fn a_worker_of_an_older_build_does_not_get_what_it_cannot_do() {
             .as_str()
             .is_some_and(|reason| reason.contains("old/cpu"))
     };
-    let row = ground.until_job(&job, known).await;
+    let row = fixture.until_job(&job, known).await;
     let reason = row["waitingReason"].as_str().expect("a reason");
     assert!(
         reason.contains("engine 2") && reason.contains("update the worker"),
         "{reason}"
     );
-    let _newer = ground.worker();
-    ground.until_job(&job, |row| row["state"] == "COMPLETED").await;
-    ground.door.stop().expect("it stops");
+    let _newer = fixture.worker();
+    fixture.until_job(&job, |row| row["state"] == "COMPLETED").await;
+    fixture.api.stop().expect("it stops");
 }

@@ -6,21 +6,21 @@ use domain::{
     id::UserId,
 };
 use serde_json::{Value, json};
-use tests::harness::{facts::record, servers::WorkerProcess};
+use tests::harness::{events::record, servers::WorkerProcess};
 
-use super::ground::Ground;
+use super::fixture::Fixture;
 
 const HOUR: u64 = 3_600_000;
 
 /// Of the hundred hours that an engineer has in a month.
-async fn use_up(ground: &Ground, milliseconds: u64) {
-    let owner: UserId = ground.engineer.user_id.parse().expect("an id");
+async fn use_up(fixture: &Fixture, milliseconds: u64) {
+    let owner: UserId = fixture.engineer.user_id.parse().expect("an id");
     let taken = LedgerEvent::GpuTimeTaken {
         month: month(SystemClock.now()),
         milliseconds,
         item: "job_before/1".to_owned(),
     };
-    record::<QuotaLedger>(&ground.database.url, owner, &taken).await;
+    record::<QuotaLedger>(&fixture.database.url, owner, &taken).await;
 }
 
 fn on_a_gpu(input: &mut Value) {
@@ -30,16 +30,16 @@ fn on_a_gpu(input: &mut Value) {
 /// What a GPU was used for is counted; used up, it is refused by name, and what needs none waits for a processor.
 #[tokio::test]
 async fn used_up_gpu_hours_are_refused_and_processors_go_on() {
-    let ground = Ground::new(0).await;
-    let room = ground.room.path().join("gpu");
-    let worker = WorkerProcess::beside(&ground.door.data, &room, &ground.database.url).expect("a worker");
+    let fixture = Fixture::new(0).await;
+    let room = fixture.room.path().join("gpu");
+    let worker = WorkerProcess::beside(&fixture.api.data, &room, &fixture.database.url).expect("a worker");
     let mut worker = worker.with("worker.labels=cuda");
     worker.start().expect("it starts");
-    let job = ground.start_with(60, on_a_gpu).await;
-    ground.until_state(&job, "COMPLETED").await;
+    let job = fixture.start_with(60, on_a_gpu).await;
+    fixture.until_state(&job, "COMPLETED").await;
     let log = "query($k: String!) { auditLog(filter: { kind: $k }, first: 10) { nodes { kind data } } }";
     let kind = json!({ "k": "access.GpuTimeTaken" });
-    let told = ground.admin.run(log, kind).await;
+    let told = fixture.admin.run(log, kind).await;
     let nodes = told.data("auditLog")["nodes"]
         .as_array()
         .expect("entries")
@@ -47,16 +47,16 @@ async fn used_up_gpu_hours_are_refused_and_processors_go_on() {
     assert_eq!(nodes.len(), 1, "{nodes:?}");
     assert_eq!(nodes[0]["data"]["item"], json!(format!("{job}/1")), "{nodes:?}");
 
-    use_up(&ground, 100 * HOUR).await;
+    use_up(&fixture, 100 * HOUR).await;
     let mut input = json!({
-        "name": "Another", "experimentId": ground.experiment, "datasetId": ground.text,
+        "name": "Another", "experimentId": fixture.experiment, "datasetId": fixture.text,
         "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
         "parameters": { "steps": 60, "sequenceLength": 32 },
     });
     on_a_gpu(&mut input);
     let start =
         "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { code message } } }";
-    let refused = ground.engineer.run(start, json!({ "i": input })).await;
+    let refused = fixture.engineer.run(start, json!({ "i": input })).await;
     assert_eq!(refused.user_codes("startJob"), ["QUOTA_EXCEEDED"]);
     let said = refused.data("startJob")["userErrors"][0]["message"].clone();
     let said = said.as_str().expect("a message");
@@ -66,30 +66,30 @@ async fn used_up_gpu_hours_are_refused_and_processors_go_on() {
     );
 
     // Without that demand it is not refused, and waits for a worker without a GPU.
-    let job = ground.start(60).await;
-    let row = ground
+    let job = fixture.start(60).await;
+    let row = fixture
         .until_job(&job, |row| !row["waitingReason"].is_null())
         .await;
     assert_eq!(row["state"], "QUEUED", "{row}");
     let reason = row["waitingReason"].as_str().expect("a reason");
     assert!(reason.contains("GPU hours"), "{row}");
-    let _processor = ground.worker();
-    ground.until_state(&job, "COMPLETED").await;
-    ground.door.stop().expect("it stops");
+    let _processor = fixture.worker();
+    fixture.until_state(&job, "COMPLETED").await;
+    fixture.api.stop().expect("it stops");
 }
 
 /// What is under way when the hours run out is interrupted with its state saved, and goes on where none are needed.
 #[tokio::test]
 async fn an_attempt_ends_when_the_gpu_hours_are_used_up_and_a_processor_goes_on() {
-    let ground = Ground::new(0).await;
-    let room = ground.room.path().join("gpu");
-    let beside = || WorkerProcess::beside(&ground.door.data, &room, &ground.database.url).expect("a worker");
+    let fixture = Fixture::new(0).await;
+    let room = fixture.room.path().join("gpu");
+    let beside = || WorkerProcess::beside(&fixture.api.data, &room, &fixture.database.url).expect("a worker");
     let mut with_a_gpu = beside().with("worker.labels=cuda");
-    use_up(&ground, 100 * HOUR - 8_000).await;
+    use_up(&fixture, 100 * HOUR - 8_000).await;
     with_a_gpu.start().expect("it starts");
-    let job = ground.start(1_000_000).await;
+    let job = fixture.start(1_000_000).await;
     let over = |row: &Value| !row["attempts"][0]["end"].is_null() && !row["waitingReason"].is_null();
-    let row = ground.until_job(&job, over).await;
+    let row = fixture.until_job(&job, over).await;
     let told = |row: &Value, what: &str| row[what].as_str().map(str::to_owned);
     assert_eq!(row["state"], "QUEUED", "{row}");
     assert_eq!(row["attempts"].as_array().map(Vec::len), Some(1), "{row}");
@@ -109,9 +109,9 @@ async fn an_attempt_ends_when_the_gpu_hours_are_used_up_and_a_processor_goes_on(
     let mut processor = beside();
     processor.start().expect("it starts");
     let further = |row: &Value| row["step"].as_u64() > Some(saved) && row["attempt"] == 2;
-    let row = ground.until_job(&job, further).await;
+    let row = fixture.until_job(&job, further).await;
     assert_eq!(row["attempts"][1]["fromStep"].as_u64(), Some(saved), "{row}");
-    ground.cancel(&job).await;
-    ground.until_state(&job, "CANCELLED").await;
-    ground.door.stop().expect("it stops");
+    fixture.cancel(&job).await;
+    fixture.until_state(&job, "CANCELLED").await;
+    fixture.api.stop().expect("it stops");
 }

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use api::{
     graphql::executor::SchemaExecutor,
     http::{
-        door::{Door, DoorOptions},
-        endpoints, router,
+        endpoints,
+        graphql::{EndpointOptions, GraphqlEndpoint},
+        router,
         routes::{Probe, Routes},
         server::Shutdown,
     },
@@ -31,9 +32,9 @@ async fn every_route_of_the_router_is_listed() {
         started_at: inner.now(),
         workers: Arc::new(Vec::new),
     };
-    let graphql = Door::new(
+    let graphql = GraphqlEndpoint::new(
         SchemaExecutor::new(inner.clone()),
-        DoorOptions::default(),
+        EndpointOptions::default(),
         Shutdown::default(),
     );
     let served = paths(&router(Routes::new(inner, probe, None), graphql));
@@ -58,7 +59,7 @@ fn nothing_else_is_routed() {
     let places = [
         "api/src/http/mod.rs",
         "api/src/http/routes.rs",
-        "api/src/http/door/mod.rs",
+        "api/src/http/graphql/mod.rs",
     ];
     let adds = [
         ".route(",

@@ -31,7 +31,7 @@ const TEXT: &str =
     "The miller's daughter counted the sacks twice. The river was low, and the wheel turned slowly.\n";
 
 /// How long anything may take that has to come about.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
@@ -200,7 +200,7 @@ async fn signed(admin: &Client) -> String {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking)
+    tokio::time::timeout(TIMEOUT, looking)
         .await
         .expect("a checkpoint")
 }

@@ -8,7 +8,7 @@ use event_store::{
     postgres::VerifyError,
 };
 
-use super::{Attacker, Ground};
+use super::{Attacker, Fixture};
 
 /// Computes `data_hash` and `hash` of all events from `first` on as an attacker would, and the head with them.
 const RECHAIN: &str = r"
@@ -59,23 +59,23 @@ async fn rechain(attacker: &Attacker, first: u64) {
     attacker.run(&RECHAIN.replace("FIRST", &first.to_string())).await;
 }
 
-async fn fault(ground: &Ground, verifier: &Verifier) -> Fault {
-    match ground.store.audit(&ground.evidence(verifier)).await {
+async fn fault(fixture: &Fixture, verifier: &Verifier) -> Fault {
+    match fixture.store.audit(&fixture.evidence(verifier)).await {
         Err(VerifyError::Fault(fault)) => fault,
         other => panic!("{other:?}"),
     }
 }
 
 /// A log of 700 events, signed at several sizes.
-async fn ground() -> (Ground, Verifier) {
-    let ground = Ground::new().await;
-    let verifier = ground.signed_in_steps(&[100, 200, 300, 100]).await;
-    ground
+async fn fixture() -> (Fixture, Verifier) {
+    let fixture = Fixture::new().await;
+    let verifier = fixture.signed_in_steps(&[100, 200, 300, 100]).await;
+    fixture
         .store
-        .audit(&ground.evidence(&verifier))
+        .audit(&fixture.evidence(&verifier))
         .await
         .expect("whole");
-    (ground, verifier)
+    (fixture, verifier)
 }
 
 /// What only the chain is needed for.
@@ -109,9 +109,9 @@ async fn a_clumsy_change_is_found_by_the_chain() {
             },
         ),
     ] {
-        let (ground, verifier) = ground().await;
-        ground.attacker().await.run(statement).await;
-        assert_eq!(fault(&ground, &verifier).await, expected, "{statement}");
+        let (fixture, verifier) = fixture().await;
+        fixture.attacker().await.run(statement).await;
+        assert_eq!(fault(&fixture, &verifier).await, expected, "{statement}");
     }
 }
 
@@ -136,8 +136,8 @@ async fn a_change_with_a_new_chain_is_found_by_the_tree() {
         (&[open_gap, insert], 200),
     ];
     for (statements, first) in cases {
-        let (ground, verifier) = ground().await;
-        let attacker = ground.attacker().await;
+        let (fixture, verifier) = fixture().await;
+        let attacker = fixture.attacker().await;
         attacker
             .run("alter table event drop constraint event_pos_check")
             .await;
@@ -145,7 +145,7 @@ async fn a_change_with_a_new_chain_is_found_by_the_tree() {
             attacker.run(statement).await;
         }
         rechain(&attacker, first).await;
-        let found = fault(&ground, &verifier).await;
+        let found = fault(&fixture, &verifier).await;
         assert_eq!(found, Fault::Committed { position: first }, "{statements:?}");
     }
 }
@@ -154,8 +154,8 @@ async fn a_change_with_a_new_chain_is_found_by_the_tree() {
 #[tokio::test]
 async fn a_change_with_a_new_chain_and_a_new_tree_lies_between_two_checkpoints() {
     for (position, expected) in [(50, (0, 100)), (200, (100, 300)), (650, (600, 700))] {
-        let (ground, verifier) = ground().await;
-        let attacker = ground.attacker().await;
+        let (fixture, verifier) = fixture().await;
+        let attacker = fixture.attacker().await;
         attacker
             .run(&format!(
                 "update event set data = '{{\"n\":-1}}' where pos = {position}"
@@ -165,7 +165,7 @@ async fn a_change_with_a_new_chain_and_a_new_tree_lies_between_two_checkpoints()
         attacker.run(RETREE).await;
         let (after, until) = expected;
         assert_eq!(
-            fault(&ground, &verifier).await,
+            fault(&fixture, &verifier).await,
             Fault::Between { after, until },
             "{position}"
         );
@@ -173,7 +173,7 @@ async fn a_change_with_a_new_chain_and_a_new_tree_lies_between_two_checkpoints()
         let heads = "update event_tree_head set root = sha256('x')";
         attacker.run(heads).await;
         assert_eq!(
-            fault(&ground, &verifier).await,
+            fault(&fixture, &verifier).await,
             Fault::Between { after, until },
             "{position}"
         );
@@ -183,8 +183,8 @@ async fn a_change_with_a_new_chain_and_a_new_tree_lies_between_two_checkpoints()
 /// A cut tail breaks nothing in the database. Only a checkpoint from outside tells.
 #[tokio::test]
 async fn a_cut_tail_is_found_by_the_exported_checkpoint() {
-    let (ground, verifier) = ground().await;
-    let attacker = ground.attacker().await;
+    let (fixture, verifier) = fixture().await;
+    let attacker = fixture.attacker().await;
     attacker.run("delete from event where pos > 600").await;
     attacker
         .run("update event_head set pos = 600, hash = (select hash from event where pos = 600)")
@@ -194,14 +194,14 @@ async fn a_cut_tail_is_found_by_the_exported_checkpoint() {
         found: 600,
         proved: 600,
     };
-    assert_eq!(fault(&ground, &verifier).await, expected);
+    assert_eq!(fault(&fixture, &verifier).await, expected);
     attacker.run("delete from event_tree_head where size > 600").await;
-    ground
+    fixture
         .store
         .verify()
         .await
         .expect("nothing in the database tells");
-    assert_eq!(fault(&ground, &verifier).await, expected);
+    assert_eq!(fault(&fixture, &verifier).await, expected);
 }
 
 /// What is wrong with tree and checkpoints alone accuses no event.
@@ -230,9 +230,9 @@ async fn a_changed_tree_or_checkpoint_is_told_from_a_changed_event() {
             "is not recorded in the database",
         ),
     ] {
-        let (ground, verifier) = ground().await;
-        ground.attacker().await.run(statement).await;
-        let found = fault(&ground, &verifier).await.to_string();
+        let (fixture, verifier) = fixture().await;
+        fixture.attacker().await.run(statement).await;
+        let found = fault(&fixture, &verifier).await.to_string();
         assert!(found.contains(expected), "{statement}: {found}");
     }
 }

@@ -6,7 +6,7 @@ use event_store::{integrity::KeyFileError, postgres::IntegrityError};
 use serde_json::Value;
 use tests::harness::app::program;
 
-use super::Ground;
+use super::Fixture;
 
 /// What a run of the binary gave: exit code, standard output, standard error.
 struct Ran {
@@ -21,14 +21,17 @@ impl Ran {
     }
 }
 
-/// `anneal audit` with these words, on the database and the folder of `ground` where `database` says so.
-fn audit(ground: &Ground, words: &[&str], database: bool) -> Ran {
+/// `anneal audit` with these words, on the database and the folder of `fixture` where `database` says so.
+fn audit(fixture: &Fixture, words: &[&str], database: bool) -> Ran {
     let mut command = Command::new(program());
-    command.arg("audit").args(words).current_dir(ground.folder.path());
+    command
+        .arg("audit")
+        .args(words)
+        .current_dir(fixture.folder.path());
     command.env_remove("DATABASE_URL");
     if database {
-        command.env("DATABASE_URL", &ground.database.url);
-        command.arg("--data").arg(ground.folder.path());
+        command.env("DATABASE_URL", &fixture.database.url);
+        command.arg("--data").arg(fixture.folder.path());
     }
     let output = command.output().expect("the binary is built");
     Ran {
@@ -42,15 +45,15 @@ fn audit(ground: &Ground, words: &[&str], database: bool) -> Ran {
 /// found there.
 #[tokio::test]
 async fn an_export_is_made_and_checked_and_a_changed_byte_is_found() {
-    let ground = Ground::new().await;
-    ground.signed_in_steps(&[30, 20]).await;
-    let key = audit(&ground, &["key"], true);
+    let fixture = Fixture::new().await;
+    fixture.signed_in_steps(&[30, 20]).await;
+    let key = audit(&fixture, &["key"], true);
     assert_eq!(key.code, Some(0), "{}", key.err);
     assert!(key.out.starts_with("log.example/test+"), "{}", key.out);
-    let checkpoint = audit(&ground, &["checkpoint"], true);
+    let checkpoint = audit(&fixture, &["checkpoint"], true);
     assert_eq!(checkpoint.out.lines().nth(1), Some("50"), "{}", checkpoint.err);
 
-    let made = audit(&ground, &["export", "--out", "exported"], true);
+    let made = audit(&fixture, &["export", "--out", "exported"], true);
     assert_eq!(made.code, Some(0), "{}", made.err);
     let check = [
         "verify",
@@ -60,18 +63,18 @@ async fn an_export_is_made_and_checked_and_a_changed_byte_is_found() {
         "--key",
         key.out.trim(),
     ];
-    let whole = audit(&ground, &check, false);
+    let whole = audit(&fixture, &check, false);
     assert_eq!((whole.code, whole.json()["events"].as_u64()), (Some(0), Some(50)));
 
-    let again = audit(&ground, &["export", "--out", "exported"], true);
+    let again = audit(&fixture, &["export", "--out", "exported"], true);
     assert_eq!(again.code, Some(1), "an export was written over: {}", again.out);
 
-    let file = ground.path("exported/events-00000000000000000001.jsonl");
+    let file = fixture.path("exported/events-00000000000000000001.jsonl");
     let mut bytes = std::fs::read(&file).expect("events");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("written");
-    let changed = audit(&ground, &check, false);
+    let changed = audit(&fixture, &check, false);
     assert_eq!(
         (changed.code, &changed.json()["ok"]),
         (Some(3), &Value::Bool(false))
@@ -81,9 +84,9 @@ async fn an_export_is_made_and_checked_and_a_changed_byte_is_found() {
 /// Nothing can be checked without the key, and saying so is not the same as finding damage.
 #[tokio::test]
 async fn without_its_key_a_signed_log_does_not_count_as_whole() {
-    let ground = Ground::new().await;
-    ground.signed_in_steps(&[10]).await;
-    let whole = audit(&ground, &["verify", "--json"], true);
+    let fixture = Fixture::new().await;
+    fixture.signed_in_steps(&[10]).await;
+    let whole = audit(&fixture, &["verify", "--json"], true);
     assert_eq!(
         (whole.code, whole.json()["signed"].as_u64()),
         (Some(0), Some(10)),
@@ -95,25 +98,25 @@ async fn without_its_key_a_signed_log_does_not_count_as_whole() {
         (json["checkpoints"].as_u64(), json["exportedCheckpoints"].as_u64())
     };
     assert_eq!(counted(&whole), (Some(1), Some(1)), "{}", whole.out);
-    std::fs::create_dir(ground.path("none")).expect("a folder");
-    let alone = audit(&ground, &["verify", "--json", "--checkpoints", "none"], true);
+    std::fs::create_dir(fixture.path("none")).expect("a folder");
+    let alone = audit(&fixture, &["verify", "--json", "--checkpoints", "none"], true);
     assert_eq!(counted(&alone), (Some(1), Some(0)), "{}", alone.out);
-    let told = audit(&ground, &["verify"], true);
+    let told = audit(&fixture, &["verify"], true);
     assert!(
         told.out.contains("1 recorded and 1 exported checkpoints fit"),
         "{}",
         told.out
     );
-    let key = std::fs::read_to_string(ground.path("keys/log.vkey")).expect("a key");
+    let key = std::fs::read_to_string(fixture.path("keys/log.vkey")).expect("a key");
     for file in ["keys/log.key", "keys/log.vkey"] {
-        std::fs::rename(ground.path(file), ground.path(&format!("{file}.away"))).expect("moved");
+        std::fs::rename(fixture.path(file), fixture.path(&format!("{file}.away"))).expect("moved");
     }
-    let without = audit(&ground, &["verify"], true);
+    let without = audit(&fixture, &["verify"], true);
     assert_eq!(without.code, Some(1), "{}", without.out);
     assert!(without.err.contains("--key"), "{}", without.err);
-    let given = audit(&ground, &["verify", "--json", "--key", key.trim()], true);
+    let given = audit(&fixture, &["verify", "--json", "--key", key.trim()], true);
     assert_eq!(given.code, Some(0), "{}", given.err);
-    let export = audit(&ground, &["export", "--out", "exported"], true);
+    let export = audit(&fixture, &["export", "--out", "exported"], true);
     assert_eq!(export.code, Some(1), "{}", export.out);
     assert!(export.err.contains("anneal up"), "{}", export.err);
 }
@@ -121,18 +124,18 @@ async fn without_its_key_a_signed_log_does_not_count_as_whole() {
 /// A process that is not to sign says what it lacks; with the public key it serves what others sign.
 #[tokio::test]
 async fn who_does_not_sign_needs_the_public_key() {
-    let ground = Ground::new().await;
-    let mut settings = ground.settings();
+    let fixture = Fixture::new().await;
+    let mut settings = fixture.settings();
     settings.sign = false;
-    let error = ground.try_start(settings.clone()).await.expect_err("no key");
+    let error = fixture.try_start(settings.clone()).await.expect_err("no key");
     assert!(
         matches!(error, IntegrityError::Key(KeyFileError::NoPublic { .. })),
         "{error}"
     );
-    ground.signed_in_steps(&[5]).await;
+    fixture.signed_in_steps(&[5]).await;
     // Only the public half travels.
-    std::fs::remove_file(ground.path("keys/log.key")).expect("removed");
-    let integrity = ground.try_start(settings).await.expect("it only answers");
+    std::fs::remove_file(fixture.path("keys/log.key")).expect("removed");
+    let integrity = fixture.try_start(settings).await.expect("it only answers");
     let latest = integrity.latest().await.expect("readable").expect("signed");
     assert_eq!(latest.size, 5);
 }

@@ -11,16 +11,16 @@ use event_store::{
     postgres::ExportOrder,
 };
 
-use super::Ground;
+use super::Fixture;
 
 async fn export(
-    ground: &Ground,
+    fixture: &Fixture,
     name: &str,
     range: (Option<u64>, Option<u64>),
 ) -> Result<(PathBuf, Manifest), ExportError> {
-    let key = std::fs::read_to_string(ground.path("keys/log.key")).expect("a key");
+    let key = std::fs::read_to_string(fixture.path("keys/log.key")).expect("a key");
     let signer = Signer::read(&key).expect("a key");
-    let target = ground.path(name);
+    let target = fixture.path(name);
     let order = ExportOrder {
         target: &target,
         from: range.0,
@@ -28,23 +28,23 @@ async fn export(
         signer: &signer,
         now: SystemClock.now(),
     };
-    ground
+    fixture
         .store
         .export(order)
         .await
         .map(|manifest| (target.clone(), manifest))
 }
 
-async fn ground() -> (Ground, Verifier) {
-    let ground = Ground::new().await;
-    let verifier = ground.signed_in_steps(&[100, 500, 100]).await;
-    (ground, verifier)
+async fn fixture() -> (Fixture, Verifier) {
+    let fixture = Fixture::new().await;
+    let verifier = fixture.signed_in_steps(&[100, 500, 100]).await;
+    (fixture, verifier)
 }
 
 /// AU-6: the whole log or any part of it, checked with only files and public key.
 #[tokio::test]
 async fn a_log_is_exported_and_checked_offline() {
-    let (ground, verifier) = ground().await;
+    let (fixture, verifier) = fixture().await;
     for (number, range) in [
         (None, None),
         (Some(1), Some(1)),
@@ -55,7 +55,7 @@ async fn a_log_is_exported_and_checked_offline() {
     .into_iter()
     .enumerate()
     {
-        let (folder, manifest) = export(&ground, &format!("export-{number}"), range)
+        let (folder, manifest) = export(&fixture, &format!("export-{number}"), range)
             .await
             .expect("made");
         let wanted = (range.0.unwrap_or(1), range.1.unwrap_or(700));
@@ -67,35 +67,35 @@ async fn a_log_is_exported_and_checked_offline() {
 
 #[tokio::test]
 async fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
-    let (ground, _) = ground().await;
-    ground.record(5).await;
+    let (fixture, _) = fixture().await;
+    fixture.record(5).await;
     for range in [
         (Some(0), None),
         (Some(5), Some(4)),
         (None, Some(701)),
         (Some(701), None),
     ] {
-        let error = export(&ground, "refused", range).await.expect_err("refused");
+        let error = export(&fixture, "refused", range).await.expect_err("refused");
         assert!(
             error.to_string().contains("positions 1 to 700 are signed"),
             "{range:?}: {error}"
         );
     }
-    export(&ground, "twice", (None, None)).await.expect("made");
-    let error = export(&ground, "twice", (None, None))
+    export(&fixture, "twice", (None, None)).await.expect("made");
+    let error = export(&fixture, "twice", (None, None))
         .await
         .expect_err("there already");
     assert!(matches!(error, ExportError::Exists(_)), "{error}");
-    ground
+    fixture
         .attacker()
         .await
         .run("update event set meta = '{}' where pos = 650")
         .await;
-    let error = export(&ground, "damaged", (None, None))
+    let error = export(&fixture, "damaged", (None, None))
         .await
         .expect_err("damaged");
     assert!(error.to_string().contains("event 650"), "{error}");
-    let left = std::fs::read_dir(ground.folder.path()).expect("there");
+    let left = std::fs::read_dir(fixture.folder.path()).expect("there");
     let left = left.filter(|entry| {
         let name = entry
             .as_ref()

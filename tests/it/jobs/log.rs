@@ -24,7 +24,9 @@ async fn get(client: &Client, path: &str) -> (u16, Option<String>, String) {
 async fn the_log_of_a_job_is_downloaded_whole() {
     let app = with_worker().await;
     let bench = bench(&app).await;
-    let (job, _) = bench.start(&bench.text, scratch(12)).await;
+    let mut order = scratch(12);
+    order["parameters"]["samplePrompt"] = json!("Once\u{1b}[31m");
+    let (job, _) = bench.start(&bench.text, order).await;
     Feed::of_job(&bench.engineer, &job, None).await.to_end().await;
     let seen = bench
         .engineer
@@ -93,6 +95,12 @@ async fn the_log_of_a_job_is_downloaded_whole() {
     assert_eq!(
         told.lines().filter(|line| line.starts_with("20")).count(),
         lines.len(),
+        "{told}"
+    );
+    // FR14: the prompt is kept as it is, and does nothing to a terminal.
+    assert!(text.contains("Once\\u001b[31m"), "{text}");
+    assert!(
+        told.contains("Once\\u001b[31m") && !told.contains('\u{1b}'),
         "{told}"
     );
     assert!(

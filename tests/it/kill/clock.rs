@@ -86,7 +86,8 @@ async fn a_clock_that_jumps_back_breaks_nothing() {
         objects: &app.data_dir.join("objects"),
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
-        journal: None,
+        log_key: None,
+        acknowledgements: None,
     };
     let report = verify(subject).await.expect("readable");
     assert!(report.is_whole(), "{report:?}");

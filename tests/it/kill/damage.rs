@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anneal::verify::{Invariant, Journal, Report, Subject, verify};
+use anneal::verify::{AcknowledgementLog, Invariant, Report, Subject, verify};
 use domain::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
@@ -13,7 +13,7 @@ use domain::{
     event_store::{Append, EventStore as _, Expected, Metadata, NewEvent, StreamId, StreamWrite},
     id::{Ids as _, JobId, ModelId, SessionId, SystemIds, UserId, WorkerId},
     identity::{
-        claim::{Claim, ClaimEvent},
+        reservation::{Reservation, ReservationEvent},
         session::{Session, SessionEvent},
     },
     jobs::{
@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tests::harness::TestApp;
 
-async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
+async fn report(app: &TestApp, acknowledgements: Option<AcknowledgementLog>) -> Report {
     let objects = app.data_dir.join("objects");
     let subject = Subject {
         url: &app.database_url,
@@ -35,7 +35,8 @@ async fn report(app: &TestApp, journal: Option<Journal>) -> Report {
         objects: &objects,
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
-        journal,
+        log_key: None,
+        acknowledgements,
     };
     verify(subject).await.expect("it can be read")
 }
@@ -183,14 +184,14 @@ async fn a_truncated_log_is_found_by_what_was_told_signed_and_folded() {
     let dataset = app.admin.dataset("Text").await;
     let end = report(&app, None).await.events;
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let journal = |lines: &str| {
+    let acknowledgements = |lines: &str| {
         std::fs::write(file.path(), lines).expect("written");
-        Some(Journal::read(Path::new(file.path())).expect("a journal"))
+        Some(AcknowledgementLog::read(Path::new(file.path())).expect("a journal"))
     };
     let told = format!("{end}\n{end} datasets.dataset-{dataset}\n");
-    assert_eq!(found(&report(&app, journal(&told)).await), []);
+    assert_eq!(found(&report(&app, acknowledgements(&told)).await), []);
     let other = format!("{} datasets.dataset-dst_0\n{}", end, SystemIds.next());
-    let broken = report(&app, journal(&other)).await;
+    let broken = report(&app, acknowledgements(&other)).await;
     assert_broken(&broken, &[Invariant::Acknowledged], "datasets.dataset-dst_0");
     assert_eq!(broken.faults.len(), 2, "{broken:?}");
 
@@ -200,7 +201,7 @@ async fn a_truncated_log_is_found_by_what_was_told_signed_and_folded() {
          update event_head set pos = e.pos, hash = e.hash from (select pos, hash from event order by pos desc limit 1) e"
     );
     by_force(&app, &tail).await;
-    let broken = report(&app, journal(&told)).await;
+    let broken = report(&app, acknowledgements(&told)).await;
     let invariants = [Invariant::Chain, Invariant::ReadModels, Invariant::Acknowledged];
     assert_broken(&broken, &invariants, "was acknowledged and is recorded 0 times");
 }
@@ -209,13 +210,13 @@ struct Forger(std::sync::Arc<PostgresEventStore>);
 
 impl Forger {
     /// Records facts that no decider would.
-    async fn record<A: Aggregate>(&self, key: impl std::fmt::Display, facts: &[A::Event])
+    async fn record<A: Aggregate>(&self, key: impl std::fmt::Display, events: &[A::Event])
     where
         A::Event: Event,
     {
-        let events = facts
+        let events = events
             .iter()
-            .map(|fact| encode(SystemIds.next(), fact).expect("it encodes"));
+            .map(|event| encode(SystemIds.next(), event).expect("it encodes"));
         let write = StreamWrite {
             stream: A::stream(key),
             expected: Expected::Any,
@@ -292,12 +293,12 @@ async fn facts_that_contradict_each_other_are_told() {
     forger
         .record::<QuotaLedger>(owner, &[released, LedgerEvent::Taken { quota, item }])
         .await;
-    let taken = |user| ClaimEvent::Taken {
+    let taken = |user| ReservationEvent::Taken {
         user,
         scope: "email".to_owned(),
     };
     forger
-        .record::<Claim>("abc", &[taken(owner), taken(UserId(SystemIds.next()))])
+        .record::<Reservation>("abc", &[taken(owner), taken(UserId(SystemIds.next()))])
         .await;
 
     let root: String = sqlx::query_scalar("select id::text from identity_user limit 1")
@@ -334,7 +335,7 @@ async fn facts_that_contradict_each_other_are_told() {
         "while a worker has it",
         "job_x",
         "still takes a place",
-        "the claim abc",
+        "the reservation abc",
         "refreshed at position",
     ] {
         assert!(told.iter().any(|what| what.contains(words)), "{words}: {told:#?}");

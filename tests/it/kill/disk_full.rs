@@ -9,10 +9,11 @@ use std::{
 
 use anneal::postgres::Cluster;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tests::harness::here::cannot_run;
 
 use super::{
     caller::{Caller, Lost},
-    scene::Scene,
+    scenario::Scenario,
     server::{Server, last_words},
 };
 
@@ -62,7 +63,7 @@ impl Drop for SmallDisk {
 }
 
 /// Uploads and changes until some are refused; what they are told.
-async fn until_refused(scene: &Scene, admin: &Caller, number: &mut u32) -> Vec<Lost> {
+async fn until_refused(scenario: &Scenario, admin: &Caller, number: &mut u32) -> Vec<Lost> {
     let mut refusals = Vec::new();
     let begun = Instant::now();
     while refusals.len() < REFUSALS {
@@ -71,8 +72,8 @@ async fn until_refused(scene: &Scene, admin: &Caller, number: &mut u32) -> Vec<L
             "a full disk refuses nothing"
         );
         *number += 1;
-        let made = scene.project(admin, *number).await.map(|_| ());
-        let stored = scene.dataset(admin, *number).await.map(|_| ());
+        let made = scenario.project(admin, *number).await.map(|_| ());
+        let stored = scenario.dataset(admin, *number).await.map(|_| ());
         refusals.extend([made, stored].into_iter().filter_map(Result::err));
     }
     refusals
@@ -93,18 +94,18 @@ async fn exhaust_write_ahead_log(data: &Path) {
 }
 
 /// Works again within half a minute of there being room, started anew if it ended.
-async fn recovered(scene: &mut Scene, mut server: Server) -> Server {
+async fn recovered(scenario: &mut Scenario, mut server: Server) -> Server {
     let freed = Instant::now();
     loop {
         if server.is_gone() {
-            server = scene.start_unarmed();
+            server = scenario.start_unarmed();
         }
-        match scene.round(&server.url.clone(), None).await {
+        match scenario.round(&server.url.clone(), None).await {
             Ok(_) => return server,
             Err(lost) => assert!(
                 freed.elapsed() < RECOVERED,
                 "{lost:?}: {}",
-                last_words(&scene.data)
+                last_words(&scenario.data)
             ),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -114,18 +115,18 @@ async fn recovered(scene: &mut Scene, mut server: Server) -> Server {
 /// Tables, objects, and the write-ahead log, for which there is no room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_and_room_is_enough_to_go_on() {
-    let mut scene = Scene::new();
-    let Some(disk) = SmallDisk::mount(&scene.data, 420) else {
-        eprintln!("skipped: mounting a small file system needs root");
+    let mut scenario = Scenario::new();
+    let Some(disk) = SmallDisk::mount(&scenario.data, 420) else {
+        cannot_run("mounting a small file system needs root");
         return;
     };
-    let mut server = scene.start_unarmed();
-    scene.round(&server.url, None).await.expect("there is room");
-    let admin = scene.admin(&server.url).await.expect("an administrator");
+    let mut server = scenario.start_unarmed();
+    scenario.round(&server.url, None).await.expect("there is room");
+    let admin = scenario.admin(&server.url).await.expect("an administrator");
     let mut number = 10_000;
 
     let ballast = disk.fill();
-    for refusal in until_refused(&scene, &admin, &mut number).await {
+    for refusal in until_refused(&scenario, &admin, &mut number).await {
         assert!(
             refusal.0.contains("UNAVAILABLE") || refusal.0.contains("507"),
             "{refusal:?}"
@@ -134,20 +135,20 @@ async fn a_full_disk_refuses_writes_and_room_is_enough_to_go_on() {
     assert!(
         !server.is_gone(),
         "a full disk is no reason to die: {}",
-        last_words(&scene.data)
+        last_words(&scenario.data)
     );
-    let said = last_words(&scene.data);
+    let said = last_words(&scenario.data);
     assert!(said.contains("No space left on device"), "{said}");
     std::fs::remove_file(&ballast).expect("removed");
-    server = recovered(&mut scene, server).await;
+    server = recovered(&mut scenario, server).await;
 
     let ballast = disk.fill();
-    exhaust_write_ahead_log(&scene.data).await;
-    let refusals = until_refused(&scene, &admin, &mut number).await;
+    exhaust_write_ahead_log(&scenario.data).await;
+    let refusals = until_refused(&scenario, &admin, &mut number).await;
     assert!(!refusals.is_empty());
     std::fs::remove_file(&ballast).expect("removed");
-    server = recovered(&mut scene, server).await;
+    server = recovered(&mut scenario, server).await;
     assert!(server.stop().success());
-    scene.settle().await;
+    scenario.settle().await;
     drop(disk);
 }

@@ -15,7 +15,7 @@ use nix::{
 
 use super::{
     caller::Caller,
-    scene::Scene,
+    scenario::Scenario,
     server::{children, last_words, postmaster},
 };
 
@@ -24,7 +24,7 @@ const CLIENTS: u32 = 6;
 /// Acknowledged changes to wait for before and after a kill.
 const ENOUGH: u32 = 40;
 /// How long that may take: a recovery is in it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Clients that create projects as long as they are let.
 struct Load {
@@ -33,15 +33,15 @@ struct Load {
 }
 
 impl Load {
-    fn start(scene: &Arc<Scene>, admin: &Caller, numbers: &Arc<AtomicU32>) -> Self {
+    fn start(scenario: &Arc<Scenario>, admin: &Caller, numbers: &Arc<AtomicU32>) -> Self {
         let acknowledged = Arc::new(AtomicU32::new(0));
         let client = |_| {
-            let (scene, admin) = (Arc::clone(scene), admin.clone());
+            let (scenario, admin) = (Arc::clone(scenario), admin.clone());
             let (numbers, acknowledged) = (Arc::clone(numbers), Arc::clone(&acknowledged));
             tokio::spawn(async move {
                 loop {
                     let number = 1_000 + numbers.fetch_add(1, Ordering::SeqCst);
-                    match scene.project(&admin, number).await {
+                    match scenario.project(&admin, number).await {
                         Ok(_) => acknowledged.fetch_add(1, Ordering::SeqCst),
                         Err(_) => {
                             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -57,13 +57,13 @@ impl Load {
         }
     }
 
-    async fn further(&self, scene: &Scene) {
+    async fn further(&self, scenario: &Scenario) {
         let (begun, wanted) = (Instant::now(), self.acknowledged.load(Ordering::SeqCst) + ENOUGH);
         while self.acknowledged.load(Ordering::SeqCst) < wanted {
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TIMEOUT,
                 "no progress: {}",
-                last_words(&scene.data)
+                last_words(&scenario.data)
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -80,26 +80,26 @@ impl Drop for Load {
 /// so, and the next start recovers. Six clients write all the while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgresql_killed_under_load_loses_nothing_acknowledged() {
-    let scene = Arc::new(Scene::new());
+    let scenario = Arc::new(Scenario::new());
     let numbers = Arc::new(AtomicU32::new(0));
-    let mut server = scene.start_unarmed();
-    let admin = scene.admin(&server.url).await.expect("an administrator");
-    let load = Load::start(&scene, &admin, &numbers);
-    load.further(&scene).await;
-    let main = postmaster(&scene.data).expect("it runs");
+    let mut server = scenario.start_unarmed();
+    let admin = scenario.admin(&server.url).await.expect("an administrator");
+    let load = Load::start(&scenario, &admin, &numbers);
+    load.further(&scenario).await;
+    let main = postmaster(&scenario.data).expect("it runs");
     let writer = children(main, "postgres")
         .into_iter()
         .max()
         .expect("it has servers");
     kill(Pid::from_raw(writer), Signal::SIGKILL).expect("killed");
-    load.further(&scene).await;
+    load.further(&scenario).await;
     assert!(!server.is_gone(), "one process of the database is not all of it");
 
     kill(Pid::from_raw(main), Signal::SIGKILL).expect("killed");
     let status = server.ended();
     assert_eq!(status.code(), Some(1));
-    let said = last_words(&scene.data);
+    let said = last_words(&scenario.data);
     assert!(said.contains("the embedded PostgreSQL ended by itself"), "{said}");
     drop(load);
-    scene.settle().await;
+    scenario.settle().await;
 }

@@ -12,7 +12,7 @@ use nix::{
 };
 
 use super::{
-    scene::{Scene, Size},
+    scenario::{Scenario, Size},
     server::{Server, assert_has_fail_points, children, last_words, postmaster},
 };
 
@@ -21,7 +21,7 @@ const PER_SCENE: u32 = 100;
 /// Runs between two verifications.
 const PER_CHECK: u32 = 20;
 /// How long a run may last when nothing dies of its fault.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a lease, see [`Server::start`].
 const STALL: Duration = Duration::from_secs(4);
 
@@ -88,7 +88,7 @@ fn send(pid: Option<i32>, signal: Signal) {
     }
 }
 
-async fn strike(scene: &Scene, server: &Server, fault: &Fault, random: &mut Random) {
+async fn strike(scenario: &Scenario, server: &Server, fault: &Fault, random: &mut Random) {
     let any = |found: Vec<i32>, random: &mut Random| match found.len() {
         0 => None,
         count => found
@@ -99,9 +99,9 @@ async fn strike(scene: &Scene, server: &Server, fault: &Fault, random: &mut Rand
         Fault::Point(..) => {}
         Fault::Server => server.signal(Signal::SIGKILL),
         Fault::Trainer => send(any(children(server.id(), "anneal"), random), Signal::SIGKILL),
-        Fault::Postmaster => send(postmaster(&scene.data), Signal::SIGKILL),
+        Fault::Postmaster => send(postmaster(&scenario.data), Signal::SIGKILL),
         Fault::Backend => {
-            let backends = postmaster(&scene.data).map(|main| children(main, "postgres"));
+            let backends = postmaster(&scenario.data).map(|main| children(main, "postgres"));
             send(any(backends.unwrap_or_default(), random), Signal::SIGKILL);
         }
         Fault::Stall => {
@@ -114,7 +114,7 @@ async fn strike(scene: &Scene, server: &Server, fault: &Fault, random: &mut Rand
 }
 
 /// One start, one fault, and work until it struck or patience ends; then the server dies, if it still lives.
-async fn run(scene: &mut Scene, random: &mut Random) {
+async fn run(scenario: &mut Scenario, random: &mut Random) {
     let fault = random.fault();
     let delay = Duration::from_millis(random.below(2_500));
     let size =
@@ -124,25 +124,25 @@ async fn run(scene: &mut Scene, random: &mut Random) {
         Fault::Point(name, nth) => format!("{name}=kill:{nth}"),
         _ => String::new(),
     };
-    std::fs::remove_file(&scene.reached).ok();
-    let mut server = match scene.start(&armed) {
+    std::fs::remove_file(&scenario.reached).ok();
+    let mut server = match scenario.start(&armed) {
         Ok(server) => server,
         Err(_) if !armed.is_empty() => return,
         Err(status) => panic!(
             "nothing was to kill it, and it ended with {status}: {}",
-            last_words(&scene.data)
+            last_words(&scenario.data)
         ),
     };
     let url = server.url.clone();
     let begun = Instant::now();
-    let work = async { while begun.elapsed() < PATIENCE && scene.round(&url, size).await.is_ok() {} };
+    let work = async { while begun.elapsed() < TIMEOUT && scenario.round(&url, size).await.is_ok() {} };
     tokio::select! {
         () = work => {}
         () = tokio::time::sleep(delay) => {}
     }
-    strike(scene, &server, &fault, random).await;
-    let after = async { while begun.elapsed() < PATIENCE && scene.round(&url, None).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, after).await.ok();
+    strike(scenario, &server, &fault, random).await;
+    let after = async { while begun.elapsed() < TIMEOUT && scenario.round(&url, None).await.is_ok() {} };
+    tokio::time::timeout(TIMEOUT, after).await.ok();
     if server.is_gone() {
         return;
     }
@@ -158,15 +158,15 @@ pub(super) async fn runs(runs: u32, seed: u64) {
     let mut random = Random(seed);
     let mut done = 0;
     while done < runs {
-        let mut scene = Scene::new();
+        let mut scenario = Scenario::new();
         for number in 0..PER_SCENE.min(runs - done) {
             eprintln!("run {} of {runs}, seed {seed}", done + 1);
-            run(&mut scene, &mut random).await;
+            run(&mut scenario, &mut random).await;
             done += 1;
             if (number + 1) % PER_CHECK == 0 {
-                scene.settle().await;
+                scenario.settle().await;
             }
         }
-        scene.settle().await;
+        scenario.settle().await;
     }
 }

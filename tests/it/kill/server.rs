@@ -186,8 +186,8 @@ pub(super) fn last_words(data: &Path) -> String {
 }
 
 /// `anneal verify --json`.
-pub(super) fn verify(data: &Path, journal: &Path) -> Output {
+pub(super) fn verify(data: &Path, acknowledgements: &Path) -> Output {
     let mut command = anneal(&["verify", "--json"], data);
-    command.arg("--acknowledged").arg(journal);
+    command.arg("--acknowledged").arg(acknowledgements);
     command.output().expect("it runs")
 }

@@ -6,7 +6,7 @@ use anneal::postgres::{Cluster, Options};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{
-    scene::Scene,
+    scenario::Scenario,
     server::{anneal, last_words},
 };
 
@@ -31,25 +31,25 @@ async fn at_rest(data: &Path, statement: &str) {
         .expect("it stops");
 }
 
-fn refusal(scene: &Scene) -> String {
-    let status = scene.start("").err().expect("it does not start");
+fn refusal(scenario: &Scenario) -> String {
+    let status = scenario.start("").err().expect("it does not start");
     assert_eq!(status.code(), Some(1));
-    last_words(&scene.data)
+    last_words(&scenario.data)
 }
 
 /// `fsync = off` by the operator's own settings, and a log without its end: neither is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_refuses_what_could_lose_events_or_has() {
-    let mut scene = Scene::new();
-    let server = scene.start_unarmed();
-    scene.round(&server.url, None).await.expect("it works");
+    let mut scenario = Scenario::new();
+    let server = scenario.start_unarmed();
+    scenario.round(&server.url, None).await.expect("it works");
     assert!(server.stop().success());
 
-    let local = scene.data.join("postgres/cluster/local.conf");
+    let local = scenario.data.join("postgres/cluster/local.conf");
     std::fs::write(&local, "fsync = off\n").expect("written");
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&local, readable).expect("readable");
-    let said = refusal(&scene);
+    let said = refusal(&scenario);
     assert!(
         said.contains("fsync = off") && said.contains("set it to on"),
         "{said}"
@@ -60,10 +60,10 @@ async fn a_start_refuses_what_could_lose_events_or_has() {
                create table kept as select * from event where pos > (select pos - 2 from event_head); \
                delete from event where pos in (select pos from kept); \
                alter table event enable always trigger event_is_append_only";
-    at_rest(&scene.data, cut).await;
-    let said = refusal(&scene);
+    at_rest(&scenario.data, cut).await;
+    let said = refusal(&scenario);
     assert!(said.contains("restore it whole from a backup"), "{said}");
-    let verified = anneal(&["verify"], &scene.data).output().expect("it runs");
+    let verified = anneal(&["verify"], &scenario.data).output().expect("it runs");
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert_eq!(verified.status.code(), Some(3), "{said}");
     assert!(
@@ -72,9 +72,9 @@ async fn a_start_refuses_what_could_lose_events_or_has() {
     );
 
     at_rest(
-        &scene.data,
+        &scenario.data,
         "insert into event select * from kept; drop table kept",
     )
     .await;
-    scene.settle().await;
+    scenario.settle().await;
 }

@@ -12,7 +12,7 @@ use projections::{
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, watch};
 
-use super::ground::{Ground, PATIENCE, Projectors, eventually, tables};
+use super::fixture::{Fixture, Projectors, TIMEOUT, eventually, tables};
 
 /// The projection of projects, which freezes in the middle of its first page, after it wrote its rows.
 struct Freezing {
@@ -86,37 +86,37 @@ fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Arc<Semaphore>, Frozen) 
 /// Two processes: the one that froze in the middle of a page is replaced, and its page is not written twice.
 #[tokio::test]
 async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let (make, thaw, mut frozen) = freezing();
-    let first = ground.start_on(ground.store.clone(), make);
-    ground.projects(3).await;
+    let first = fixture.start_on(fixture.store.clone(), make);
+    fixture.projects(3).await;
     let led = frozen.wait_for(Option::is_some);
     drop(
-        tokio::time::timeout(PATIENCE, led)
+        tokio::time::timeout(TIMEOUT, led)
             .await
             .expect("it leads")
             .expect("it lives"),
     );
-    let second = ground.start(|| vec![Box::new(Table::<Projects>::default())]);
-    let mut last = ground.projects(2).await;
+    let second = fixture.start(|| vec![Box::new(Table::<Projects>::default())]);
+    let mut last = fixture.projects(2).await;
     second
         .progress
-        .reach(last, PATIENCE)
+        .wait_for_position(last, TIMEOUT)
         .await
         .expect("the second one took over");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 5);
     thaw.add_permits(10);
-    last = ground.projects(1).await;
+    last = fixture.projects(1).await;
     second
         .progress
-        .reach(last, PATIENCE)
+        .wait_for_position(last, TIMEOUT)
         .await
         .expect("the second one goes on");
     let id = frozen.borrow().clone().expect("it froze in one");
     let status = eventually(async || {
         let status: Option<String> = sqlx::query_scalar("select pg_xact_status($1::xid8)")
             .bind(&id)
-            .fetch_one(&ground.pool)
+            .fetch_one(&fixture.pool)
             .await
             .expect("a status");
         status.filter(|status| status != "in progress")
@@ -124,7 +124,7 @@ async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
     assert_eq!(status.await, "aborted");
     first.end().await;
     let only: Projectors = || vec![Box::new(Table::<Projects>::default())];
-    for (comparison, tables) in ground.check(only).await.iter().zip(tables(only)) {
+    for (comparison, tables) in fixture.check(only).await.iter().zip(tables(only)) {
         assert!(comparison.is_equal(), "{comparison:?}");
         assert_eq!(comparison.same, 6 * tables);
     }
@@ -134,46 +134,46 @@ async fn a_frozen_leader_is_replaced_and_its_page_is_folded_once() {
 /// The epoch alone keeps a thawed leader from writing: nobody moved the checkpoint meanwhile.
 #[tokio::test]
 async fn a_thawed_leader_is_fenced_by_the_epoch() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let (make, thaw, mut frozen) = freezing();
-    let runner = ground.start_on(ground.store.clone(), make);
-    let last = ground.projects(1).await;
+    let runner = fixture.start_on(fixture.store.clone(), make);
+    let last = fixture.projects(1).await;
     frozen.wait_for(Option::is_some).await.expect("it froze");
     // It runs out early, so that the server does not end the transaction before the fence has to.
     sqlx::query("update projection_lease set expires_at = '-infinity' where name = 'fold'")
-        .execute(&ground.pool)
+        .execute(&fixture.pool)
         .await
         .expect("it runs out");
-    let other = eventually(async || Lease::take(&ground.pool, FOLD, PATIENCE).await.expect("asked")).await;
+    let other = eventually(async || Lease::take(&fixture.pool, FOLD, TIMEOUT).await.expect("asked")).await;
     let id = frozen.borrow().clone().expect("it froze in one");
     thaw.add_permits(10);
     let status = eventually(async || {
         let status: Option<String> = sqlx::query_scalar("select pg_xact_status($1::xid8)")
             .bind(&id)
-            .fetch_one(&ground.pool)
+            .fetch_one(&fixture.pool)
             .await
             .expect("a status");
         status.filter(|status| status != "in progress")
     });
     assert_eq!(status.await, "aborted");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 0);
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 0);
     // Once it is free again, the runner takes it again and goes on.
-    other.release(&ground.pool).await.expect("released");
+    other.release(&fixture.pool).await.expect("released");
     runner
         .progress
-        .reach(last, PATIENCE)
+        .wait_for_position(last, TIMEOUT)
         .await
         .expect("it leads again");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 1);
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 1);
     runner.end().await;
 }
 
 /// Who is killed does not keep others waiting until the lease has run out: its session ends with it.
 #[tokio::test]
 async fn a_lease_is_free_once_its_holder_is_gone() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let take = async || {
-        Lease::take(&ground.pool, FOLD, Duration::from_secs(3_600))
+        Lease::take(&fixture.pool, FOLD, Duration::from_secs(3_600))
             .await
             .expect("asked")
     };
@@ -182,29 +182,29 @@ async fn a_lease_is_free_once_its_holder_is_gone() {
     drop(first);
     let second = eventually(take).await;
     assert!(take().await.is_none(), "somebody has it again");
-    second.release(&ground.pool).await.expect("released");
+    second.release(&fixture.pool).await.expect("released");
     assert!(take().await.is_some(), "given back while the session goes on");
 }
 
 /// Only one holds a lease; one that lost it cannot renew it.
 #[tokio::test]
 async fn a_lease_has_one_holder_and_an_old_epoch_proves_nothing() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let short = Duration::from_millis(200);
-    let first = Lease::take(&ground.pool, FOLD, short)
+    let first = Lease::take(&fixture.pool, FOLD, short)
         .await
         .expect("asked")
         .expect("free");
-    let second = eventually(async || Lease::take(&ground.pool, FOLD, PATIENCE).await.expect("asked")).await;
+    let second = eventually(async || Lease::take(&fixture.pool, FOLD, TIMEOUT).await.expect("asked")).await;
     assert!(second.epoch() > first.epoch());
-    let mut connection = ground.pool.acquire().await.expect("a connection");
+    let mut connection = fixture.pool.acquire().await.expect("a connection");
     assert!(!first.renew(&mut connection).await.expect("asked"));
     assert!(second.renew(&mut connection).await.expect("asked"));
     drop(connection);
     // Nor can it take it away from the one who has it.
-    first.release(&ground.pool).await.expect("nothing to do");
+    first.release(&fixture.pool).await.expect("nothing to do");
     assert!(
-        Lease::take(&ground.pool, FOLD, short)
+        Lease::take(&fixture.pool, FOLD, short)
             .await
             .expect("asked")
             .is_none()

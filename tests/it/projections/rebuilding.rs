@@ -15,14 +15,14 @@ use projections::{
     history::History,
     projects::project::{ProjectRow, Projects},
     read_model::{ReadModel, Rows, Table},
-    rebuild::{Difference, Limits, Wish, finished, request},
-    runner::{Condition, standing},
+    rebuild::{Difference, Limits, RebuildOptions, finished, request},
+    runner::{Condition, statuses},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::ground::{Ground, PATIENCE, Projectors, eventually, project, tables};
+use super::fixture::{Fixture, Projectors, TIMEOUT, eventually, project, tables};
 
-const SWAP: Wish = Wish {
+const SWAP: RebuildOptions = RebuildOptions {
     compare: false,
     swap: true,
     discard: false,
@@ -38,13 +38,17 @@ const BOTH: Projectors = || {
 /// Missing, surplus and different rows are told apart and named, at exactly one position, while events come in.
 #[tokio::test]
 async fn a_comparison_names_every_row_that_differs() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let ids: Vec<uuid::Uuid> = (0..6).map(|_| SystemIds.next()).collect();
-    let last = ground
+    let last = fixture
         .record(ids.iter().map(|id| project(*id, "P")).collect())
         .await;
-    let runner = ground.start(BOTH);
-    runner.progress.reach(last, PATIENCE).await.expect("folded");
+    let runner = fixture.start(BOTH);
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
     let surplus = uuid::Uuid::max();
     for (statement, id) in [
         ("delete from projects_project where id = $1", ids[1]),
@@ -60,11 +64,11 @@ async fn a_comparison_names_every_row_that_differs() {
     ] {
         sqlx::query(statement)
             .bind(id)
-            .execute(&ground.pool)
+            .execute(&fixture.pool)
             .await
             .expect("damaged");
     }
-    let found = ground.check(BOTH).await;
+    let found = fixture.check(BOTH).await;
     let (projects, entries) = (&found[0], &found[1]);
     assert!(entries.is_equal() && entries.same == 6, "{entries:?}");
     assert_eq!(
@@ -102,10 +106,10 @@ async fn a_comparison_names_every_row_that_differs() {
     expected.sort_by_key(key);
     assert_eq!(projects.examples, expected);
     // Nothing is left of the check, and a swap repairs what it found.
-    assert_eq!(ground.count("select count(*) from projection_rebuild").await, 0);
-    ground.rebuild(BOTH, SWAP, Limits::default()).await;
+    assert_eq!(fixture.count("select count(*) from projection_rebuild").await, 0);
+    fixture.rebuild(BOTH, SWAP, Limits::default()).await;
     assert!(
-        ground
+        fixture
             .check(BOTH)
             .await
             .iter()
@@ -117,11 +121,15 @@ async fn a_comparison_names_every_row_that_differs() {
 /// Ended in the middle, a rebuild goes on from its checkpoint; what it wrote before stays.
 #[tokio::test]
 async fn an_interrupted_rebuild_goes_on_where_it_ended() {
-    let ground = Ground::new().await;
-    let last = ground.projects(600).await;
-    let runner = ground.start(BOTH);
-    runner.progress.reach(last, PATIENCE).await.expect("folded");
-    let rebuild = ground.begin().await.limited(Limits { page: 50, memory: 0 });
+    let fixture = Fixture::new().await;
+    let last = fixture.projects(600).await;
+    let runner = fixture.start(BOTH);
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
+    let rebuild = fixture.begin().await.limited(Limits { page: 50, memory: 0 });
     let (stop, told) = (CancellationToken::new(), AtomicBool::new(false));
     let heard = |step: projections::rebuild::Step| {
         if step.position >= Position(300) && !told.swap(true, Ordering::SeqCst) {
@@ -136,13 +144,15 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
     }
     rebuild.end().await.expect("given back");
     let at = eventually(async || {
-        let at = ground.count("select min(position) from projection_rebuild").await;
+        let at = fixture
+            .count("select min(position) from projection_rebuild")
+            .await;
         (at > 0).then_some(at)
     })
     .await;
     assert!(at < 600, "{at}");
     let first = AtomicBool::new(true);
-    let rebuild = ground.begin().await.limited(Limits { page: 50, memory: 0 });
+    let rebuild = fixture.begin().await.limited(Limits { page: 50, memory: 0 });
     let heard = |step: projections::rebuild::Step| {
         if first.swap(false, Ordering::SeqCst) {
             assert!(step.position.0 > 50, "it began anew: {step:?}");
@@ -152,7 +162,7 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
     let outcomes = rebuild.run(projectors, SWAP, &heard).await.expect("rebuilt");
     assert!(outcomes.iter().all(|outcome| outcome.swapped));
     rebuild.end().await.expect("given back");
-    for (comparison, tables) in ground.check(BOTH).await.iter().zip(tables(BOTH)) {
+    for (comparison, tables) in fixture.check(BOTH).await.iter().zip(tables(BOTH)) {
         assert!(comparison.is_equal(), "{comparison:?}");
         assert_eq!(comparison.same, 600 * tables);
     }
@@ -162,45 +172,54 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
 /// A rebuild that is asked for is done in the background, one that is asked for meanwhile once more after it.
 #[tokio::test]
 async fn requests_are_worked_off_and_coalesce() {
-    let ground = Ground::new().await;
-    let last = ground.projects(10).await;
+    let fixture = Fixture::new().await;
+    let last = fixture.projects(10).await;
     for _ in 0..3 {
-        request(&ground.pool, &["projects.project", "audit.entry"])
+        request(&fixture.pool, &["projects.project", "audit.entry"])
             .await
             .expect("asked");
     }
-    assert!(!finished(&ground.pool, &["audit.entry"]).await.expect("asked"));
-    let runner = ground.start(BOTH);
+    assert!(!finished(&fixture.pool, &["audit.entry"]).await.expect("asked"));
+    let runner = fixture.start(BOTH);
     let done = async || {
         let names = ["projects.project", "audit.entry"];
-        finished(&ground.pool, &names).await.expect("asked").then_some(())
+        finished(&fixture.pool, &names)
+            .await
+            .expect("asked")
+            .then_some(())
     };
     eventually(done).await;
     let generations = "select sum(generation)::bigint from projection_checkpoint";
     assert_eq!(
-        ground.count(generations).await,
+        fixture.count(generations).await,
         2,
         "three requests are one rebuild each"
     );
     // A rebuild is under way (kept here, as by a process that died), then another request comes.
-    let keep = Wish { swap: false, ..SWAP };
-    ground
+    let keep = RebuildOptions { swap: false, ..SWAP };
+    fixture
         .rebuild(
             || vec![Box::new(Table::<Projects>::default())],
             keep,
             Limits::default(),
         )
         .await;
-    request(&ground.pool, &["projects.project"]).await.expect("asked");
+    request(&fixture.pool, &["projects.project"])
+        .await
+        .expect("asked");
     eventually(done).await;
     assert_eq!(
-        ground.count(generations).await,
+        fixture.count(generations).await,
         4,
         "the one under way, and another one after it"
     );
-    runner.progress.reach(last, PATIENCE).await.expect("folded");
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
     assert!(
-        ground
+        fixture
             .check(BOTH)
             .await
             .iter()
@@ -237,61 +256,69 @@ impl ReadModel for Loud {
 /// A changed fold rebuilds its table by itself; the recorded version changes with the swap, not before.
 #[tokio::test]
 async fn a_changed_projection_rebuilds_itself() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let old: Projectors = || vec![Box::new(Table::<Projects>::default())];
     let new: Projectors = || vec![Box::new(Table::<Loud>::default())];
     for _ in 0..3 {
-        ground.record(vec![project(SystemIds.next(), "quiet")]).await;
+        fixture.record(vec![project(SystemIds.next(), "quiet")]).await;
     }
-    let before = ground.start(old);
+    let before = fixture.start(old);
     before
         .progress
-        .reach(Position(3), PATIENCE)
+        .wait_for_position(Position(3), TIMEOUT)
         .await
         .expect("folded");
     before.end().await;
     assert_eq!(
-        ground
+        fixture
             .count("select count(*) from projects_project where name = 'quiet'")
             .await,
         3
     );
     // Somebody else has the right to rebuild: so the old rows are served, and folded on.
-    let held = ground.begin().await;
-    let runner = ground.start(new);
-    let last = ground.record(vec![project(SystemIds.next(), "fresh")]).await;
-    runner.progress.reach(last, PATIENCE).await.expect("folded on");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 4);
+    let held = fixture.begin().await;
+    let runner = fixture.start(new);
+    let last = fixture.record(vec![project(SystemIds.next(), "fresh")]).await;
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded on");
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 4);
     assert_eq!(
-        ground
+        fixture
             .count("select version::bigint from projection_checkpoint")
             .await,
         i64::from(Projects::VERSION)
     );
     held.end().await.expect("given back");
     eventually(async || {
-        let version = ground
+        let version = fixture
             .count("select version::bigint from projection_checkpoint")
             .await;
         (version == i64::from(Loud::VERSION)).then_some(())
     })
     .await;
     assert_eq!(
-        ground
+        fixture
             .count("select count(*) from projects_project where name = 'QUIET'")
             .await,
         3
     );
-    let last = ground.record(vec![project(SystemIds.next(), "later")]).await;
-    runner.progress.reach(last, PATIENCE).await.expect("folded on");
+    let last = fixture.record(vec![project(SystemIds.next(), "later")]).await;
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded on");
     assert_eq!(
-        ground
+        fixture
             .count("select count(*) from projects_project where name = 'LATER'")
             .await,
         1
     );
     assert!(
-        ground
+        fixture
             .check(new)
             .await
             .iter()
@@ -299,17 +326,17 @@ async fn a_changed_projection_rebuilds_itself() {
     );
     runner.end().await;
     // The older code leaves alone what the newer one has folded.
-    let older = ground.start(old);
-    ground.record(vec![project(SystemIds.next(), "ignored")]).await;
+    let older = fixture.start(old);
+    fixture.record(vec![project(SystemIds.next(), "ignored")]).await;
     eventually(async || {
-        let holder = ground
+        let holder = fixture
             .count("select epoch from projection_lease where name = 'fold'")
             .await;
         (holder >= 4).then_some(())
     })
     .await;
     assert_eq!(
-        ground
+        fixture
             .count("select count(*) from projects_project where name = 'ignored'")
             .await,
         0
@@ -320,12 +347,12 @@ async fn a_changed_projection_rebuilds_itself() {
 /// A new projection over a long log is built beside, and nobody waits for it.
 #[tokio::test]
 async fn a_new_projection_is_built_in_the_background() {
-    let ground = Ground::new().await;
-    let last = ground.projects(2_500).await;
-    let held = ground.begin().await;
-    let runner = ground.start(BOTH);
+    let fixture = Fixture::new().await;
+    let last = fixture.projects(2_500).await;
+    let held = fixture.begin().await;
+    let runner = fixture.start(BOTH);
     let rebuilding = eventually(async || {
-        let all = standing(&ground.pool).await.expect("asked");
+        let all = statuses(&fixture.pool).await.expect("asked");
         (all.len() == 2).then_some(all)
     })
     .await;
@@ -336,16 +363,24 @@ async fn a_new_projection_is_built_in_the_background() {
         "{rebuilding:?}"
     );
     held.end().await.expect("given back");
-    runner.progress.reach(last, PATIENCE).await.expect("built");
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("built");
     eventually(async || {
-        let rows = ground.count("select count(*) from audit_entry").await
-            + ground.count("select count(*) from projects_project").await;
+        let rows = fixture.count("select count(*) from audit_entry").await
+            + fixture.count("select count(*) from projects_project").await;
         (rows == 5_000).then_some(())
     })
     .await;
-    let last = ground.projects(1).await;
-    runner.progress.reach(last, PATIENCE).await.expect("folded on");
-    for (comparison, tables) in ground.check(BOTH).await.iter().zip(tables(BOTH)) {
+    let last = fixture.projects(1).await;
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded on");
+    for (comparison, tables) in fixture.check(BOTH).await.iter().zip(tables(BOTH)) {
         assert!(comparison.is_equal(), "{comparison:?}");
         assert_eq!(comparison.same, 2_501 * tables);
     }

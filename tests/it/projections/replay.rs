@@ -18,7 +18,7 @@ async fn replay_in(app: &TestApp, data_dir: &Path, arguments: &[&str]) -> Output
         .args(arguments)
         .env("DATABASE_URL", &app.database_url);
     command.arg("--data").arg(data_dir);
-    let output = tokio::time::timeout(super::ground::PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(super::fixture::TIMEOUT, command.output()).await;
     output
         .expect("it ends")
         .expect("the binary is built (cargo build -p anneal)")

@@ -14,16 +14,16 @@ use projections::{
     identity::user::Users,
     projects::project::{ProjectRow, Projects},
     read_model::{ReadModel, Rows, Table},
-    runner::{Condition, Standing, standing},
+    runner::{Condition, ProjectionStatus, statuses},
 };
 use serde_json::json;
 use tests::harness::TestApp;
 
-use super::ground::{Ground, PATIENCE, event, eventually, project, stream};
+use super::fixture::{Fixture, TIMEOUT, event, eventually, project, stream};
 
-async fn stopped(ground: &Ground, name: &str) -> Standing {
+async fn stopped(fixture: &Fixture, name: &str) -> ProjectionStatus {
     eventually(async || {
-        let all = standing(&ground.pool).await.expect("asked");
+        let all = statuses(&fixture.pool).await.expect("asked");
         all.into_iter()
             .find(|one| one.name == name && one.condition == Condition::Stopped)
     })
@@ -33,39 +33,39 @@ async fn stopped(ground: &Ground, name: &str) -> Standing {
 /// Everything before the bad event is folded, also when it is recorded in the middle of a page; nothing after.
 #[tokio::test]
 async fn a_projection_stops_before_the_bad_event_and_the_others_go_on() {
-    let ground = Ground::new().await;
-    let before = ground.projects(5).await;
-    let bad = ground.bad_project().await;
-    let last = ground.projects(4).await;
-    let runner = ground.start(|| {
+    let fixture = Fixture::new().await;
+    let before = fixture.projects(5).await;
+    let bad = fixture.bad_project().await;
+    let last = fixture.projects(4).await;
+    let runner = fixture.start(|| {
         vec![
             Box::new(Table::<Projects>::default()),
             Box::new(Table::<Entries>::default()),
         ]
     });
-    let standing = stopped(&ground, "projects.project").await;
-    assert_eq!(standing.failed_position, Some(bad));
-    assert_eq!(standing.position, before);
+    let status = stopped(&fixture, "projects.project").await;
+    assert_eq!(status.failed_position, Some(bad));
+    assert_eq!(status.position, before);
     assert!(
-        standing
+        status
             .failure
             .is_some_and(|reason| reason.contains(&bad.to_string()))
     );
     runner
         .progress
-        .reach(last, PATIENCE)
+        .wait_for_position(last, TIMEOUT)
         .await
         .expect("the others go on");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
-    assert_eq!(ground.count("select count(*) from audit_entry").await, 10);
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 5);
+    assert_eq!(fixture.count("select count(*) from audit_entry").await, 10);
     // Also what is recorded from now on.
-    let last = ground.projects(1).await;
+    let last = fixture.projects(1).await;
     runner
         .progress
-        .reach(last, PATIENCE)
+        .wait_for_position(last, TIMEOUT)
         .await
         .expect("the others go on");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 5);
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 5);
     runner.end().await;
 }
 
@@ -102,29 +102,33 @@ impl ReadModel for Picky {
 /// A row that the database refuses is found among many; the projection is tried again without a restart.
 #[tokio::test]
 async fn a_stopped_projection_is_tried_again_by_itself() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     sqlx::raw_sql("alter table projects_project add check (created_at > '1900-01-01')")
         .execute(
-            &sqlx::PgPool::connect(&ground.database.url)
+            &sqlx::PgPool::connect(&fixture.database.url)
                 .await
                 .expect("as the owner"),
         )
         .await
         .expect("altered");
-    let before = ground.projects(7).await;
-    let bad = ground
+    let before = fixture.projects(7).await;
+    let bad = fixture
         .record(vec![project(domain::id::SystemIds.next(), "unwanted")])
         .await;
-    let last = ground.projects(3).await;
-    let runner = ground.start(|| vec![Box::new(Table::<Picky>::default())]);
-    let standing = stopped(&ground, "projects.project").await;
-    assert_eq!((standing.position, standing.failed_position), (before, Some(bad)));
-    assert_eq!(ground.count("select count(*) from projects_project").await, 7);
+    let last = fixture.projects(3).await;
+    let runner = fixture.start(|| vec![Box::new(Table::<Picky>::default())]);
+    let status = stopped(&fixture, "projects.project").await;
+    assert_eq!((status.position, status.failed_position), (before, Some(bad)));
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 7);
     CONTENT.store(true, Ordering::SeqCst);
-    runner.progress.reach(last, PATIENCE).await.expect("it goes on");
-    assert_eq!(ground.count("select count(*) from projects_project").await, 11);
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("it goes on");
+    assert_eq!(fixture.count("select count(*) from projects_project").await, 11);
     assert_eq!(
-        ground
+        fixture
             .count("select count(*) from projection_checkpoint where failure is not null")
             .await,
         0
@@ -170,7 +174,7 @@ impl ReadModel for Careless {
 /// AU-7: why a projection stopped is kept and logged: nobody's data are in it, whoever refused them.
 #[tokio::test]
 async fn the_reason_quotes_no_personal_data() {
-    let ground = Ground::new().await;
+    let fixture = Fixture::new().await;
     let golden = include_str!("../../../schema/events/identity.UserRegistered.v1.json");
     let good: serde_json::Value = serde_json::from_str(golden).expect("JSON");
     let email = good["profile"]["email"].as_str().expect("an address").to_owned();
@@ -182,17 +186,17 @@ async fn the_reason_quotes_no_personal_data() {
             domain::id::SystemIds.next(),
             event("identity.UserRegistered", &payload),
         );
-        let bad = ground
+        let bad = fixture
             .record(vec![(stream("identity.user", "usr", key), vec![refused])])
             .await;
         let runner = match number {
-            0 => ground.start(|| vec![Box::new(Table::<Careless>::default())]),
-            _ => ground.start(|| vec![Box::new(Table::<Users>::default())]),
+            0 => fixture.start(|| vec![Box::new(Table::<Careless>::default())]),
+            _ => fixture.start(|| vec![Box::new(Table::<Users>::default())]),
         };
         let name = ["identity.session", "identity.user"][number];
-        let standing = stopped(&ground, name).await;
-        assert_eq!(standing.failed_position, Some(bad), "{standing:?}");
-        let reason = standing.failure.expect("a reason");
+        let status = stopped(&fixture, name).await;
+        assert_eq!(status.failed_position, Some(bad), "{status:?}");
+        let reason = status.failure.expect("a reason");
         assert!(!reason.is_empty() && !reason.contains(&email), "{reason}");
         runner.end().await;
     }
@@ -205,7 +209,7 @@ async fn health_names_the_stopped_projection_and_the_system_goes_on() {
     let pool = event_store::postgres::app_pool(&app.database_url, 1)
         .await
         .expect("a pool");
-    let ground = Ground {
+    let fixture = Fixture {
         database: tests::harness::database().await,
         store: event_store::postgres::PostgresEventStore::start(
             event_store::postgres::address(&app.database_url).expect("a URL"),
@@ -216,8 +220,8 @@ async fn health_names_the_stopped_projection_and_the_system_goes_on() {
         .expect("a second store"),
         pool,
     };
-    let bad: Position = ground.bad_project().await;
-    stopped(&ground, "projects.project").await;
+    let bad: Position = fixture.bad_project().await;
+    stopped(&fixture, "projects.project").await;
     let health = app
         .client()
         .send(app.client().request(reqwest::Method::GET, "/api/health"))

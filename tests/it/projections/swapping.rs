@@ -14,11 +14,11 @@ use projections::{
     paging::Viewer,
     projects::project::{self as projects_table, Projects},
     read_model::Table,
-    rebuild::{Limits, Wish},
+    rebuild::{Limits, RebuildOptions},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::ground::{Ground, PATIENCE, Projectors, project};
+use super::fixture::{Fixture, Projectors, TIMEOUT, project};
 
 const BOTH: Projectors = || {
     vec![
@@ -26,7 +26,7 @@ const BOTH: Projectors = || {
         Box::new(Table::<Entries>::default()),
     ]
 };
-const SWAP: Wish = Wish {
+const SWAP: RebuildOptions = RebuildOptions {
     compare: false,
     swap: true,
     discard: false,
@@ -35,48 +35,55 @@ const SWAP: Wish = Wish {
 /// Readers with prepared statements, writers that read their own writes, and swap after swap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_query_fails_while_tables_are_swapped() {
-    let ground = Arc::new(Ground::new().await);
-    let runner = ground.start(BOTH);
-    let last = ground.projects(200).await;
-    runner.progress.reach(last, PATIENCE).await.expect("folded");
+    let fixture = Arc::new(Fixture::new().await);
+    let runner = fixture.start(BOTH);
+    let last = fixture.projects(200).await;
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
     let stop = CancellationToken::new();
     let reads = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
     for _ in 0..3 {
-        let (ground, stop, reads) = (ground.clone(), stop.clone(), reads.clone());
+        let (fixture, stop, reads) = (fixture.clone(), stop.clone(), reads.clone());
         tasks.push(tokio::spawn(async move {
             while !stop.is_cancelled() {
-                let counted = projects_table::count(&ground.pool, Viewer::Everything).await;
+                let counted = projects_table::count(&fixture.pool, Viewer::Everything).await;
                 let counted = counted.expect("a query was refused");
                 let joined = sqlx::query(
                     "select to_jsonb(t)::text from projects_project t
                      join audit_entry a on a.subject = 'prj_' || replace(t.id::text, '-', '')",
                 );
-                let rows = joined.fetch_all(&ground.pool).await.expect("a query was refused");
+                let rows = joined
+                    .fetch_all(&fixture.pool)
+                    .await
+                    .expect("a query was refused");
                 assert!(counted >= 200 && rows.len() >= 200, "rows went away");
                 reads.fetch_add(1, Ordering::SeqCst);
             }
         }));
     }
     for _ in 0..2 {
-        let (ground, stop, progress) = (ground.clone(), stop.clone(), runner.progress.clone());
+        let (fixture, stop, progress) = (fixture.clone(), stop.clone(), runner.progress.clone());
         tasks.push(tokio::spawn(async move {
             while !stop.is_cancelled() {
                 let id = SystemIds.next();
-                let position = ground.record(vec![project(id, "mine")]).await;
+                let position = fixture.record(vec![project(id, "mine")]).await;
                 progress
-                    .reach(position, PATIENCE)
+                    .wait_for_position(position, TIMEOUT)
                     .await
                     .expect("one's own write is there in time");
                 let mine = sqlx::query("select 1 from projects_project where id = $1").bind(id);
-                let mine = mine.fetch_all(&ground.pool).await.expect("a query was refused");
+                let mine = mine.fetch_all(&fixture.pool).await.expect("a query was refused");
                 assert_eq!(mine.len(), 1, "one's own write is not there");
             }
         }));
     }
     let before = reads.load(Ordering::SeqCst);
     for _ in 0..6 {
-        let outcomes = ground.rebuild(BOTH, SWAP, Limits::default()).await;
+        let outcomes = fixture.rebuild(BOTH, SWAP, Limits::default()).await;
         assert!(outcomes.iter().all(|outcome| outcome.swapped), "{outcomes:?}");
     }
     stop.cancel();
@@ -85,12 +92,12 @@ async fn no_query_fails_while_tables_are_swapped() {
     }
     assert!(reads.load(Ordering::SeqCst) > before, "nobody read meanwhile");
     assert_eq!(
-        ground
+        fixture
             .count("select sum(generation)::bigint from projection_checkpoint")
             .await,
         12
     );
-    for comparison in ground.check(BOTH).await {
+    for comparison in fixture.check(BOTH).await {
         assert!(comparison.is_equal(), "{comparison:?}");
     }
     runner.end().await;
@@ -99,18 +106,22 @@ async fn no_query_fails_while_tables_are_swapped() {
 /// A long query delays the swap, not the queries that come after it.
 #[tokio::test]
 async fn a_long_query_does_not_make_others_wait() {
-    let ground = Ground::new().await;
-    let last = ground.projects(5).await;
-    let runner = ground.start(BOTH);
-    runner.progress.reach(last, PATIENCE).await.expect("folded");
-    let mut long = ground.pool.begin().await.expect("a transaction");
+    let fixture = Fixture::new().await;
+    let last = fixture.projects(5).await;
+    let runner = fixture.start(BOTH);
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
+    let mut long = fixture.pool.begin().await.expect("a transaction");
     sqlx::query("select count(*) from projects_project")
         .execute(&mut *long)
         .await
         .expect("reads");
     let ended = CancellationToken::new();
     let swapping = async {
-        let outcomes = ground
+        let outcomes = fixture
             .rebuild(
                 || vec![Box::new(Table::<Projects>::default())],
                 SWAP,
@@ -122,7 +133,7 @@ async fn a_long_query_does_not_make_others_wait() {
     };
     let others = async {
         for _ in 0..40 {
-            let read = projects_table::count(&ground.pool, Viewer::Everything);
+            let read = projects_table::count(&fixture.pool, Viewer::Everything);
             let read = tokio::time::timeout(Duration::from_secs(5), read).await;
             assert_eq!(read.expect("it waits for the swap").expect("answered"), 5);
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -137,8 +148,8 @@ async fn a_long_query_does_not_make_others_wait() {
 /// Indexes, defaults, checks, settings and grants are what they were, under the same names.
 #[tokio::test]
 async fn a_swapped_table_is_what_the_live_one_was() {
-    let ground = Ground::new().await;
-    let owner = sqlx::PgPool::connect(&ground.database.url)
+    let fixture = Fixture::new().await;
+    let owner = sqlx::PgPool::connect(&fixture.database.url)
         .await
         .expect("as the owner");
     sqlx::raw_sql(
@@ -171,12 +182,12 @@ async fn a_swapped_table_is_what_the_live_one_was() {
     };
     let before = shape().await;
     let oid = "select 'jobs_job'::regclass::oid::bigint";
-    let first = ground.count(oid).await;
+    let first = fixture.count(oid).await;
     let jobs: Projectors = || vec![Box::new(Table::<projections::jobs::job::Jobs>::default())];
-    assert!(ground.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
-    assert_ne!(ground.count(oid).await, first);
+    assert!(fixture.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
+    assert_ne!(fixture.count(oid).await, first);
     assert_eq!(shape().await, before);
     // And once more, from the table that was swapped in.
-    assert!(ground.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
+    assert!(fixture.rebuild(jobs, SWAP, Limits::default()).await[0].swapped);
     assert_eq!(shape().await, before);
 }

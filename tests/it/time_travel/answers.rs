@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{authz::Action, jobs::job::JobState};
 use projections::{
     access::{rights, role},
-    history::Moment,
+    history::AsOf,
     jobs::{job, queue},
     paging::{PageRequest, Viewer},
     projects::{experiment, project},
@@ -16,7 +16,7 @@ use sqlx::PgPool;
 
 use super::{
     oracle::{PERMISSIONS, STATES},
-    scene::Cast,
+    scenario::Participants,
 };
 
 /// Answers by question.
@@ -34,8 +34,8 @@ fn rows<R: Serialize>(page: &projections::paging::Page<R>) -> Value {
     json!(page.rows)
 }
 
-async fn rights_of(pool: &PgPool, moment: Moment, user: domain::id::UserId) -> Value {
-    let Some(rights) = rights::of_user(pool, moment, user).await.expect("readable") else {
+async fn rights_of(pool: &PgPool, as_of: AsOf, user: domain::id::UserId) -> Value {
+    let Some(rights) = rights::of_user(pool, as_of, user).await.expect("readable") else {
         return Value::Null;
     };
     let roles = rights.assignments.iter().map(|row| json!(row)).map(|row| {
@@ -58,25 +58,25 @@ async fn rights_of(pool: &PgPool, moment: Moment, user: domain::id::UserId) -> V
     })
 }
 
-/// Every question about `cast`, asked of `moment`.
-pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
+/// Every question about `participants`, asked of `as_of`.
+pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants) -> Answers {
     let mut answers = Answers::new();
     let mut add = |question: String, answer: Value| answers.insert(question, answer);
     let everything = Viewer::Everything;
-    let mut roles = role::list(pool, moment).await.expect("readable");
+    let mut roles = role::list(pool, as_of).await.expect("readable");
     roles.sort_by(|one, other| one.name.cmp(&other.name));
     add("roles".to_owned(), json!(roles));
-    let found = project::list(pool, moment, everything, &all())
+    let found = project::list(pool, as_of, everything, &all())
         .await
         .expect("readable");
     add("projects".to_owned(), rows(&found));
-    let found = experiment::list(pool, moment, everything, None, &all())
+    let found = experiment::list(pool, as_of, everything, None, &all())
         .await
         .expect("readable");
     add("experiments".to_owned(), rows(&found));
     let jobs = async |viewer, state: Option<JobState>| {
         rows(
-            &job::list(pool, moment, viewer, None, state, &all())
+            &job::list(pool, as_of, viewer, None, state, &all())
                 .await
                 .expect("readable"),
         )
@@ -85,10 +85,10 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     for state in STATES {
         add(format!("jobs in {state:?}"), jobs(everything, Some(state)).await);
     }
-    for user in &cast.users {
-        add(format!("rights of {user}"), rights_of(pool, moment, *user).await);
+    for user in &participants.users {
+        add(format!("rights of {user}"), rights_of(pool, as_of, *user).await);
         let viewer = Viewer::User(*user);
-        let found = project::list(pool, moment, viewer, &all())
+        let found = project::list(pool, as_of, viewer, &all())
             .await
             .expect("readable");
         add(format!("projects of {user}"), rows(&found));
@@ -96,15 +96,15 @@ pub(super) async fn ask(pool: &PgPool, moment: Moment, cast: &Cast) -> Answers {
     }
     for permission in PERMISSIONS {
         let action = Action::named(permission).expect("a permission");
-        let found = rights::holders(pool, moment, action, &all())
+        let found = rights::holders(pool, as_of, action, &all())
             .await
             .expect("readable");
         add(format!("holders of {permission}"), rows(&found));
     }
-    for id in &cast.jobs {
-        let found = job::find(pool, moment, everything, *id).await.expect("readable");
+    for id in &participants.jobs {
+        let found = job::find(pool, as_of, everything, *id).await.expect("readable");
         if found.as_ref().is_some_and(|job| job.state == JobState::Queued) {
-            let place = queue::place(pool, moment, *id).await.expect("readable");
+            let place = queue::place(pool, as_of, *id).await.expect("readable");
             add(format!("before {id}"), json!(place.map(|place| place.before)));
         }
         add(format!("{id}"), json!(found));

@@ -7,14 +7,14 @@ use domain::{
 };
 use projections::{
     access::rights,
-    history::Moment,
+    history::AsOf,
     jobs::{job, queue},
     paging::{PageRequest, Viewer},
     projects::project,
 };
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 
-use super::scene::Scene;
+use super::scenario::Scenario;
 
 /// The tables that are filled.
 const FILLED: [&str; 6] = [
@@ -130,12 +130,12 @@ async fn fill_all(pool: &PgPool) {
 /// AU-4: an answer is found by indexes, near the beginning of a long past, in its middle and at its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_read_few_rows_of_a_long_past() {
-    let mut scene = Scene::start(7).await;
-    while scene.cast.jobs.len() < 12 {
-        scene.happen(20).await;
+    let mut scenario = Scenario::start(7).await;
+    while scenario.participants.jobs.len() < 12 {
+        scenario.happen(20).await;
     }
-    fill_all(&scene.pool).await;
-    let options = (*scene.pool.connect_options()).clone();
+    fill_all(&scenario.pool).await;
+    let options = (*scenario.pool.connect_options()).clone();
     // One connection, so that what it read is counted before the next question.
     let pool = PgPoolOptions::new()
         .max_connections(1)
@@ -149,7 +149,7 @@ async fn questions_read_few_rows_of_a_long_past() {
         after: None,
     };
     for place in [1_003_000, 1_250_015, 1_499_995] {
-        let then = Moment::AsOf(Position(place));
+        let then = AsOf::AsOf(Position(place));
         let number = u32::try_from((place - 1_000_000) / 100).expect("small");
         let newest = JobId(uuid::Uuid::from_u128(u128::from(number)));
         let one = job::find(&pool, then, Viewer::Everything, newest);
@@ -172,7 +172,7 @@ async fn questions_read_few_rows_of_a_long_past() {
         found.expect("readable");
         assert!(rows <= 300, "one's own projects as of {place}: {rows} rows");
     }
-    let then = Moment::AsOf(Position(1_250_000));
+    let then = AsOf::AsOf(Position(1_250_000));
     let (found, rows) = cost(
         &pool,
         "all jobs",

@@ -136,22 +136,22 @@ async fn answers_of_the_past_come_again() {
 #[tokio::test]
 async fn moments_that_are_none_are_refused() {
     let app = TestApp::start().await;
-    for (moment, expected) in [
+    for (as_of, expected) in [
         ("{ position: 99999999 }", "beyond the log's head"),
         ("{ at: \"2999-01-01T00:00:00Z\" }", "lies in the future"),
     ] {
         let answer = app
             .admin
             .run(
-                &format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"),
+                &format!("{{ jobs(asOf: {as_of}) {{ nodes {{ id }} }} }}"),
                 json!({}),
             )
             .await;
-        assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{moment}: {answer:?}");
+        assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{as_of}: {answer:?}");
         let message = answer.body["errors"][0]["message"].as_str().unwrap_or_default();
-        assert!(message.contains(expected), "{moment}: {message}");
+        assert!(message.contains(expected), "{as_of}: {message}");
     }
-    for moment in [
+    for as_of in [
         "{}",
         "{ position: 1, at: \"2026-01-01T00:00:00Z\" }",
         "{ position: null }",
@@ -161,12 +161,12 @@ async fn moments_that_are_none_are_refused() {
         let answer = app
             .admin
             .run(
-                &format!("{{ jobs(asOf: {moment}) {{ nodes {{ id }} }} }}"),
+                &format!("{{ jobs(asOf: {as_of}) {{ nodes {{ id }} }} }}"),
                 json!({}),
             )
             .await;
-        assert!(answer.body.get("errors").is_some(), "{moment}: {answer:?}");
-        assert!(answer.body["data"].is_null(), "{moment}: {answer:?}");
+        assert!(answer.body.get("errors").is_some(), "{as_of}: {answer:?}");
+        assert!(answer.body["data"].is_null(), "{as_of}: {answer:?}");
     }
     let none = app
         .admin

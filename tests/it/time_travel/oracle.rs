@@ -28,7 +28,7 @@ use domain::{
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{answers::Answers, scene::Cast};
+use super::{answers::Answers, scenario::Participants};
 
 /// The permissions whose holders are asked for.
 pub(super) const PERMISSIONS: [&str; 2] = ["training.create", "roles.grant"];
@@ -375,15 +375,15 @@ impl Replay {
             .position(|one| *one == job)
     }
 
-    /// The right answers to all questions about `cast`.
-    pub(super) fn answers(&self, cast: &Cast) -> Answers {
+    /// The right answers to all questions about `participants`.
+    pub(super) fn answers(&self, participants: &Participants) -> Answers {
         let mut all = Answers::new();
         let defined = self.roles.values().filter_map(|role| role.definition.as_ref());
         all.insert("roles".to_owned(), json!(defined.collect::<Vec<_>>()));
         all.insert("projects".to_owned(), Self::rows(&self.projects, |_| true));
         all.insert("experiments".to_owned(), Self::rows(&self.experiments, |_| true));
         all.insert("jobs".to_owned(), Self::rows(&self.jobs, |_| true));
-        for user in &cast.users {
+        for user in &participants.users {
             all.insert(format!("rights of {user}"), self.rights(*user));
             let owned = |row: &Value| row["owner_id"] == json!(user);
             all.insert(format!("projects of {user}"), Self::rows(&self.projects, owned));
@@ -403,7 +403,7 @@ impl Replay {
             let is = |row: &Value| row["state"] == json!(state);
             all.insert(format!("jobs in {state:?}"), Self::rows(&self.jobs, is));
         }
-        for job in &cast.jobs {
+        for job in &participants.jobs {
             let row = self.jobs.get(job);
             all.insert(format!("{job}"), json!(row));
             if row.is_some_and(|row| row["state"] == "queued") {

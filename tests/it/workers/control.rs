@@ -9,13 +9,13 @@ use domain::{
     jobs::{
         control::{PauseJob, RestartJob, ResumeJob},
         job::{JobEvent, RestartFrom},
+        requirements::JobRequirements,
         start::CancelJob,
-        terms::Terms,
         worker::DrainWorker,
     },
 };
 use projections::{
-    history::Moment,
+    history::AsOf,
     jobs::{job, queue, usage, worker},
     paging::Viewer,
 };
@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
-    ground::{Ground, kinds},
+    fixture::{Fixture, kinds},
     misbehaviour::script,
     process::{Process, Training},
 };
@@ -39,10 +39,10 @@ fn pause(job: JobId) -> PauseJob {
 }
 
 /// Waits for an event of that name to be the last of the job.
-async fn until_last(ground: &Ground, job: JobId, name: &str) -> Vec<JobEvent> {
+async fn until_last(fixture: &Fixture, job: JobId, name: &str) -> Vec<JobEvent> {
     let began = Instant::now();
     loop {
-        let history = ground.history(job).await;
+        let history = fixture.history(job).await;
         if kinds(&history).last() == Some(&name) {
             return history;
         }
@@ -69,61 +69,59 @@ fn newest_checkpoint(history: &[JobEvent]) -> Option<u32> {
     })
 }
 
-/// JB-3: a paused training saves its state and gives its worker back within two seconds; resumed, it goes on from
-/// exactly there, and its result is that of an undisturbed training.
+/// JB-3: a paused training saves its state and gives its worker back; resumed, it goes on from exactly there, and its
+/// result is that of an undisturbed training. That pausing takes less than two seconds is a figure of `tests/benches`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_training_gives_its_worker_back_and_goes_on_where_it_was() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let job = ground.queue("same", 600, 1).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let job = fixture.queue("same", 600, 1).await;
+    fixture
+        .until("a checkpoint", || fixture.has_checkpoint(job, 1))
         .await;
-    let trainer = ground.trainer(job).expect("it trains");
-    let owner = ground.owner().await;
+    let trainer = fixture.trainer(job).expect("it trains");
+    let owner = fixture.owner().await;
     process.execute(&owner, &pause(job)).await.expect("paused");
-    let asked = Instant::now();
-    let history = until_last(&ground, job, "Paused").await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert!(ground.is_gone(trainer), "the training is over before it is said");
+    let history = until_last(&fixture, job, "Paused").await;
+    assert!(fixture.is_gone(trainer), "the training is over before it is said");
     let saved = newest_checkpoint(&history).expect("its state is saved");
     // Its worker is free for others, and nobody takes it back.
-    let other = ground.queue("other", 20, 1).await;
-    assert_eq!(kinds(&ground.until_over(other).await).last(), Some(&"Completed"));
-    assert_eq!(kinds(&ground.history(job).await).last(), Some(&"Paused"));
+    let other = fixture.queue("other", 20, 1).await;
+    assert_eq!(kinds(&fixture.until_over(other).await).last(), Some(&"Completed"));
+    assert_eq!(kinds(&fixture.history(job).await).last(), Some(&"Paused"));
     process
         .execute(&owner, &ResumeJob { job })
         .await
         .expect("resumed");
-    let history = ground.until_over(job).await;
+    let history = fixture.until_over(job).await;
     assert_eq!(kinds(&history).last(), Some(&"Completed"), "{history:#?}");
     assert_eq!(starts(&history), [0, saved]);
-    let undisturbed = ground.queue("same", 600, 1).await;
-    ground.until_over(undisturbed).await;
-    assert_eq!(ground.result(job).await, ground.result(undisturbed).await);
+    let undisturbed = fixture.queue("same", 600, 1).await;
+    fixture.until_over(undisturbed).await;
+    assert_eq!(fixture.result(job).await, fixture.result(undisturbed).await);
 }
 
 /// JB-3: a cancelled training is restarted, once from its checkpoint and once from scratch, under the same id, with
 /// its attempts numbered on and readable; and what it used of workers is metered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let job = ground.queue("again", ENDLESS, 1).await;
-    let owner = ground.owner().await;
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let job = fixture.queue("again", ENDLESS, 1).await;
+    let owner = fixture.owner().await;
     let cancel = CancelJob {
         job,
         reason: String::new(),
     };
     for (attempt, from) in [(1, RestartFrom::Checkpoint), (2, RestartFrom::Scratch)] {
-        ground
-            .until("a checkpoint", || ground.has_checkpoint(job, attempt))
+        fixture
+            .until("a checkpoint", || fixture.has_checkpoint(job, attempt))
             .await;
         let began = Instant::now();
         loop {
-            let history = ground.history(job).await;
+            let history = fixture.history(job).await;
             if starts(&history).len() == attempt as usize && newest_checkpoint(&history).is_some() {
                 break;
             }
@@ -139,17 +137,17 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
             .await
             .expect("restarted");
     }
-    ground
-        .until("the third attempt", || ground.has_checkpoint(job, 3))
+    fixture
+        .until("the third attempt", || fixture.has_checkpoint(job, 3))
         .await;
-    ground.until_leased(job).await;
+    fixture.until_leased(job).await;
     process.execute(&owner, &cancel).await.expect("cancelled");
-    let history = ground.history(job).await;
+    let history = fixture.history(job).await;
     let starts = starts(&history);
     assert!(
         starts.len() == 3 && starts[0] == 0 && starts[1] > 0 && starts[2] == 0,
         "{starts:?}, {history:#?}, {:#?}",
-        ground.progress(job).await
+        fixture.progress(job).await
     );
     let row = ended_row(&process, job).await;
     let ends: Vec<_> = row
@@ -160,11 +158,11 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
     assert_eq!(ends, [1, 2, 3].map(|number| (number, Some("cancelled"))));
     let metered: i64 = row.attempts.iter().filter_map(|one| one.milliseconds).sum();
     assert!(metered > 0 && row.worker_milliseconds == metered, "{row:#?}");
-    let used = usage::of_user(&process.pool, Moment::Now, row.owner_id)
+    let used = usage::of_user(&process.pool, AsOf::Now, row.owner_id)
         .await
         .expect("readable");
     assert_eq!(used.worker_milliseconds, metered);
-    let used = usage::of_project(&process.pool, Moment::Now, row.project_id)
+    let used = usage::of_project(&process.pool, AsOf::Now, row.project_id)
         .await
         .expect("readable");
     assert_eq!(used.worker_milliseconds, metered);
@@ -174,7 +172,7 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
 async fn ended_row(process: &Process, job: JobId) -> job::JobRow {
     let began = Instant::now();
     loop {
-        let found = job::find(&process.pool, Moment::Now, Viewer::Everything, job)
+        let found = job::find(&process.pool, AsOf::Now, Viewer::Everything, job)
             .await
             .expect("readable");
         if let Some(row) = found.filter(|row| row.state.is_final() && row.attempts.len() == 3) {
@@ -192,15 +190,15 @@ async fn ended_row(process: &Process, job: JobId) -> job::JobRow {
 /// there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_runs_too_long_is_failed_with_its_checkpoint_kept() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    let short = Terms {
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let _worker = process.worker(&fixture, Training::Real);
+    let short = JobRequirements {
         max_run_seconds: Some(3),
-        ..Terms::default()
+        ..JobRequirements::default()
     };
-    let job = ground.queue_under("long", ENDLESS, 3, short).await;
-    let history = ground.until_over(job).await;
+    let job = fixture.queue_under("long", ENDLESS, 3, short).await;
+    let history = fixture.until_over(job).await;
     assert!(
         matches!(history.last(), Some(JobEvent::Failed { attempt: 1, code, .. }) if code == "RUN_TIME_USED_UP"),
         "{history:#?}"
@@ -211,40 +209,40 @@ async fn a_job_that_runs_too_long_is_failed_with_its_checkpoint_kept() {
         from: RestartFrom::Checkpoint,
     };
     process
-        .execute(&ground.owner().await, &restart)
+        .execute(&fixture.owner().await, &restart)
         .await
         .expect("restarted");
-    let history = ground.until_over(job).await;
+    let history = fixture.until_over(job).await;
     assert_eq!(starts(&history)[1], saved);
 }
 
 /// JB-6: one bad job cannot block the queue, even before all others: it is set aside by name, and they are done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_job_before_all_others_does_not_block_them() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let poison = Training::Script(script(&ground));
-    let urgent = Terms {
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let poison = Training::Script(script(&fixture));
+    let urgent = JobRequirements {
         priority: 10,
-        ..Terms::default()
+        ..JobRequirements::default()
     };
-    let bad = ground.queue_under("poison", 20, 3, urgent).await;
-    let unreachable = Terms {
+    let bad = fixture.queue_under("poison", 20, 3, urgent).await;
+    let unreachable = JobRequirements {
         labels: ["no-such-label".to_owned()].into(),
         priority: 10,
-        ..Terms::default()
+        ..JobRequirements::default()
     };
-    let waits = ground.queue_under("waits", 20, 3, unreachable).await;
-    let _worker = process.worker(&ground, poison);
-    let history = ground.until_over(bad).await;
+    let waits = fixture.queue_under("waits", 20, 3, unreachable).await;
+    let _worker = process.worker(&fixture, poison);
+    let history = fixture.until_over(bad).await;
     assert!(
         matches!(history.last(), Some(JobEvent::Failed { attempt: 3, code, .. }) if code == "ATTEMPTS_USED_UP"),
         "{history:#?}"
     );
-    let after = ground.queue("good", 20, 1).await;
-    ground.until_over(after).await;
-    assert_eq!(kinds(&ground.history(waits).await), ["Queued"]);
-    let place = queue::place(&process.pool, Moment::Now, waits)
+    let after = fixture.queue("good", 20, 1).await;
+    fixture.until_over(after).await;
+    assert_eq!(kinds(&fixture.history(waits).await), ["Queued"]);
+    let place = queue::place(&process.pool, AsOf::Now, waits)
         .await
         .expect("readable");
     let why = place.expect("it waits").unfit.expect("nobody fits");
@@ -254,17 +252,17 @@ async fn a_bad_job_before_all_others_does_not_block_them() {
 /// JB-6: a job goes to the worker that has what it demands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_to_the_worker_with_its_labels() {
-    let ground = Ground::new().await;
-    let plain = Process::start(&ground).await;
-    let _plain = plain.worker(&ground, Training::Real);
-    let fast = Process::start(&ground).await.labelled(&["fast"]);
-    let chosen = fast.worker(&ground, Training::Real);
-    let demanding = Terms {
+    let fixture = Fixture::new().await;
+    let plain = Process::start(&fixture).await;
+    let _plain = plain.worker(&fixture, Training::Real);
+    let fast = Process::start(&fixture).await.labelled(&["fast"]);
+    let chosen = fast.worker(&fixture, Training::Real);
+    let demanding = JobRequirements {
         labels: ["fast".to_owned()].into(),
-        ..Terms::default()
+        ..JobRequirements::default()
     };
-    let job = ground.queue_under("demanding", 20, 1, demanding).await;
-    let history = ground.until_over(job).await;
+    let job = fixture.queue_under("demanding", 20, 1, demanding).await;
+    let history = fixture.until_over(job).await;
     let taken = history.iter().find_map(|event| match event {
         JobEvent::Leased { worker, .. } => Some(*worker),
         _ => None,
@@ -275,12 +273,12 @@ async fn a_job_goes_to_the_worker_with_its_labels() {
 /// WK-2: workers declare themselves; an administrator drains one, its job goes on elsewhere, and it is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_worker_gives_its_job_back_and_goes() {
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let first = process.worker(&ground, Training::Real);
-    let job = ground.queue("moves", 1_500, 1).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
+    let fixture = Fixture::new().await;
+    let process = Process::start(&fixture).await;
+    let first = process.worker(&fixture, Training::Real);
+    let job = fixture.queue("moves", 1_500, 1).await;
+    fixture
+        .until("a checkpoint", || fixture.has_checkpoint(job, 1))
         .await;
     let there = until_there(&process, 1).await;
     assert_eq!(
@@ -290,18 +288,18 @@ async fn a_drained_worker_gives_its_job_back_and_goes() {
     );
     assert_eq!(there[0].state(), worker::WorkerState::Working);
     assert!(there[0].worker.labels.contains("cpu") && there[0].worker.memory_bytes.is_some());
-    let second = process.worker(&ground, Training::Real);
+    let second = process.worker(&fixture, Training::Real);
     let drain = DrainWorker {
         worker: first.id,
         at_once: true,
         reason: "a new kernel".into(),
     };
     process
-        .execute(&ground.owner().await, &drain)
+        .execute(&fixture.owner().await, &drain)
         .await
         .expect("drained");
     first.finished().await;
-    let history = ground.until_over(job).await;
+    let history = fixture.until_over(job).await;
     assert!(
         matches!(history.last(), Some(JobEvent::Completed { attempt: 2, .. })),
         "{history:#?}"
@@ -310,7 +308,7 @@ async fn a_drained_worker_gives_its_job_back_and_goes() {
     assert_eq!(left[0].worker.id, second.id);
 }
 
-async fn until_there(process: &Process, count: usize) -> Vec<worker::Present> {
+async fn until_there(process: &Process, count: usize) -> Vec<worker::ActiveWorker> {
     let began = Instant::now();
     loop {
         let there = worker::there(&process.pool).await.expect("readable");
@@ -323,9 +321,9 @@ async fn until_there(process: &Process, count: usize) -> Vec<worker::Present> {
 }
 
 /// A clock that is a year ahead.
-struct Ahead;
+struct ClockAhead;
 
-impl Clock for Ahead {
+impl Clock for ClockAhead {
     fn now(&self) -> OffsetDateTime {
         domain::clock::SystemClock.now() + time::Duration::days(365)
     }
@@ -335,61 +333,14 @@ impl Clock for Ahead {
 /// one from another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumped_takes_no_job_from_anybody() {
-    let ground = Ground::new().await;
-    let ahead = Process::start(&ground).await.at(Arc::new(Ahead));
-    let _ahead = ahead.worker(&ground, Training::Real);
-    let job = ground.queue("steady", 1_500, 1).await;
-    ground.until_leased(job).await;
-    let right = Process::start(&ground).await;
-    let _right = right.worker(&ground, Training::Real);
-    let history = ground.until_over(job).await;
+    let fixture = Fixture::new().await;
+    let ahead = Process::start(&fixture).await.at(Arc::new(ClockAhead));
+    let _ahead = ahead.worker(&fixture, Training::Real);
+    let job = fixture.queue("steady", 1_500, 1).await;
+    fixture.until_leased(job).await;
+    let right = Process::start(&fixture).await;
+    let _right = right.worker(&fixture, Training::Real);
+    let history = fixture.until_over(job).await;
     assert_eq!(kinds(&history).last(), Some(&"Completed"), "{history:#?}");
     assert_eq!(starts(&history), [0], "it was done in one attempt");
-}
-
-/// Seconds of processor time that this process has used, its children not counted.
-fn processor_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let (_, fields) = text.rsplit_once(')').expect("a name in brackets");
-    let ticks = |nth: usize| -> f64 {
-        let field = fields.split_whitespace().nth(nth).expect("a field");
-        field.parse().expect("a number")
-    };
-    // utime and stime, in hundredths.
-    (ticks(11) + ticks(12)) / 100.0
-}
-
-/// JB-5: what reporting costs beside the training, as processor time of the worker's process, less what it uses
-/// when it has nothing to do. To be run alone: `cargo test -p tests --test it telemetry -- --ignored --nocapture`.
-#[ignore = "a measurement"]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn telemetry_costs_a_hundredth_of_the_training_at_most() {
-    const LONG: Duration = Duration::from_secs(20);
-    let ground = Ground::new().await;
-    let process = Process::start(&ground).await;
-    let _worker = process.worker(&ground, Training::Real);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let used = async || {
-        let (began, before) = (Instant::now(), processor_seconds());
-        tokio::time::sleep(LONG).await;
-        (processor_seconds() - before) / began.elapsed().as_secs_f64()
-    };
-    let idle = used().await;
-    let job = ground.queue("endless", ENDLESS, 1).await;
-    ground
-        .until("a checkpoint", || ground.has_checkpoint(job, 1))
-        .await;
-    let events = ground.progress(job).await.len() + ground.history(job).await.len();
-    let busy = used().await;
-    let events = ground.progress(job).await.len() + ground.history(job).await.len() - events;
-    let share = busy - idle;
-    println!(
-        "idle {idle:.4}, training {busy:.4}: reporting takes {:.2} % of one training thread; {:.2} events a second",
-        share * 100.0,
-        events as f64 / LONG.as_secs_f64()
-    );
-    assert!(
-        events as f64 / LONG.as_secs_f64() < 4.0,
-        "JB-5: a few events a second"
-    );
 }

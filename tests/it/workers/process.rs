@@ -16,7 +16,7 @@ use tests::harness::Database;
 use tokio_util::sync::CancellationToken;
 use workers::{Worker, WorkerHandle, WorkerParts, WorkerSettings};
 
-use super::ground::Ground;
+use super::fixture::Fixture;
 
 /// How long a worker may be silent in these tests.
 const LEASE: Duration = Duration::from_millis(1_500);
@@ -41,8 +41,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) async fn start(ground: &Ground) -> Self {
-        Self::on(&ground.database).await
+    pub(crate) async fn start(fixture: &Fixture) -> Self {
+        Self::on(&fixture.database).await
     }
 
     pub(super) async fn on(database: &Database) -> Self {
@@ -86,7 +86,7 @@ impl Process {
         self
     }
 
-    pub(crate) fn worker(&self, ground: &Ground, training: Training) -> WorkerHandle {
+    pub(crate) fn worker(&self, fixture: &Fixture, training: Training) -> WorkerHandle {
         let (program, arguments) = match training {
             Training::Script(path) => (path, Vec::new()),
             Training::Real => {
@@ -106,11 +106,11 @@ impl Process {
             pool: self.pool.clone(),
             directory: self.directory.clone(),
             feed: self.feed.clone(),
-            objects: ground.objects.clone(),
+            objects: fixture.objects.clone(),
             settings: WorkerSettings {
-                folder: ground.jobs(),
+                folder: fixture.jobs(),
                 threads: Some(1),
-                place: workers::devices::Place::default(),
+                place: workers::devices::WorkerDevice::default(),
                 lease: LEASE,
                 program,
                 arguments,
@@ -142,8 +142,8 @@ impl Process {
 
 impl Process {
     /// The same process with another way to the log.
-    pub(crate) fn through(mut self, door: impl FnOnce(Arc<dyn EventStore>) -> Arc<dyn EventStore>) -> Self {
-        self.ports.store = door(self.ports.store.clone());
+    pub(crate) fn through(mut self, wrap: impl FnOnce(Arc<dyn EventStore>) -> Arc<dyn EventStore>) -> Self {
+        self.ports.store = wrap(self.ports.store.clone());
         self
     }
 }

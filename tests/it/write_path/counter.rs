@@ -8,6 +8,7 @@ use std::sync::{
 use domain::{
     aggregate::{Aggregate, Event, encode},
     authz::Requirement,
+    decision::{LoadedState, NewEvents, ReadSet},
     event_store::{
         Append, AppendError, Appended, BoxFuture, EventStore, Expected, Filter, Metadata, Page, Position,
         RecordedEvent, StoreError, StreamId, StreamWrite, Subscription,
@@ -15,7 +16,6 @@ use domain::{
     execute::{Command, Context, Decision},
     id::{Ids, SystemIds},
     personal::{KindFields, Subject},
-    world::{Changes, Reads, World},
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +77,8 @@ pub(super) struct Add {
     /// How many there must be; any number if not given.
     expected: Option<usize>,
     checked: Vec<&'static str>,
-    read: fn(&mut Reads, &str),
-    count: fn(&World, &str) -> usize,
+    read: fn(&mut ReadSet, &str),
+    count: fn(&LoadedState, &str) -> usize,
 }
 
 impl Add {
@@ -95,7 +95,7 @@ impl Add {
             read: |reads, key| {
                 reads.read::<A>(key);
             },
-            count: |world, key| world.get::<A>(key).count(),
+            count: |loaded, key| loaded.get::<A>(key).count(),
         }
     }
 
@@ -134,23 +134,23 @@ impl std::error::Error for Miscounted {}
 impl Command for Add {
     type Refusal = Miscounted;
 
-    fn reads(&self, _: &World, reads: &mut Reads) {
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
         (self.read)(reads, self.key);
         for key in &self.checked {
             (self.read)(reads, key);
         }
     }
 
-    fn requires(&self, _: &World) -> Requirement {
+    fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::System
     }
 
-    fn decide(&self, world: &World, _: &Context<'_>) -> Decision<Miscounted> {
-        let count = (self.count)(world, self.key);
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<Miscounted> {
+        let count = (self.count)(loaded, self.key);
         if self.expected.is_some_and(|expected| expected != count) {
             return Err(Miscounted(count).into());
         }
-        Ok(Changes::record::<Counter>(
+        Ok(NewEvents::record::<Counter>(
             self.key,
             &Added::Added { count: count + 1 },
         ))

@@ -5,8 +5,8 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use ml::{
     Compute,
-    lora::{Adapter, AdapterPass, Plan, peft},
-    model::{CausalModel, Tokens, folder},
+    lora::{self, Plan, peft},
+    model::{AdapterPass, CausalModel, TokenBatch, folder},
     parameters::values,
 };
 use serde_json::json;
@@ -54,13 +54,13 @@ fn write_logits(kept: &Path, file: &Path) -> Result<()> {
     let base = folder::load::<Compute>(&kept.join("base"), &device)?;
     let (settings, parameters) = peft::load::<Compute>(&kept.join("adapter"), &base.config, &device)?;
     let plan = Plan::new(&base.config, &settings)?;
-    let adapter = Adapter::new(&plan, &parameters)?;
+    let adapter = lora::adapter(&plan, &parameters)?;
     let model = CausalModel::new(&base.config, &base.parameters)?;
     let vocabulary = i32::try_from(base.config.vocab_size())?;
     let ids: Vec<i32> = (0..ROWS * TOKENS).map(|n| (n * 37 + 11) % vocabulary).collect();
-    let mut pass = AdapterPass::exact(&adapter);
-    let hidden = model.hidden(
-        &Tokens::rows(ids.clone(), usize::try_from(ROWS)?),
+    let mut pass = AdapterPass::without_dropout(&adapter);
+    let hidden = model.hidden_states(
+        &TokenBatch::rows(ids.clone(), usize::try_from(ROWS)?),
         Some(&mut pass),
         None,
     );

@@ -18,11 +18,11 @@ use self::{
     history::History,
     random::Random,
     story::{Finished, Story},
-    view::View,
+    view::JobTimeline,
 };
 use crate::harness::{
     database,
-    servers::{Door, WorkerProcess},
+    servers::{ApiProcess, WorkerProcess},
 };
 
 /// What the drill shall do.
@@ -59,7 +59,7 @@ impl Default for Options {
 struct Run {
     finished: Finished,
     history: History,
-    view: View,
+    view: JobTimeline,
     kills: u32,
 }
 
@@ -80,11 +80,11 @@ pub async fn run(options: &Options) -> Result<()> {
     let keep = options.keep.clone().unwrap_or_else(|| room.path().join("result"));
     let database = database().await;
     let settings = ["worker.count=0".to_owned(), "worker.max_attempts=100".to_owned()];
-    let door = Door::start(room.path(), &database.url, &settings).await?;
+    let api = ApiProcess::start(room.path(), &database.url, &settings).await?;
     let mut random = Random::new(options.seed);
-    let mut worker = WorkerProcess::beside(&door.data, room.path(), &database.url)?;
+    let mut worker = WorkerProcess::beside(&api.data, room.path(), &database.url)?;
     worker.start()?;
-    let story = Story::begin(&door).await?;
+    let story = Story::begin(&api).await?;
     println!(
         "data: {} Markdown documents of this repository, {} bytes",
         story.documents, story.bytes
@@ -119,7 +119,7 @@ pub async fn run(options: &Options) -> Result<()> {
         println!("base, adapter and text are in {}", kept.display());
     }
     worker.stop()?;
-    door.stop()?;
+    api.stop()?;
     println!("drill: passed in {} s", began.elapsed().as_secs());
     Ok(())
 }
@@ -170,7 +170,7 @@ async fn killed_at_random(
         // A start and the lease of the one before take some four seconds; the rest is training.
         let delay = random.between(300, 9_000);
         tokio::time::sleep(delay).await;
-        let (state, step) = story.standing(job).await?;
+        let (state, step) = story.state_and_step(job).await?;
         ensure!(
             !["COMPLETED", "FAILED", "CANCELLED"].contains(&state.as_str()),
             "the job was {state} before kill {number}; give more --steps"

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Client, Feed, people, servers::Door};
+use crate::harness::{Client, Feed, people, servers::ApiProcess};
 
 /// Share of the text that is held back.
 pub(super) const EVALUATION_SHARE: f64 = 0.05;
@@ -79,9 +79,9 @@ fn text<'a>(value: &'a Value, whole: &Value) -> Result<&'a str> {
 
 impl Story {
     /// People, data and a place to work.
-    pub(super) async fn begin(door: &Door) -> Result<Self> {
-        let admin = people::administrator(&door.url, &door.data).await;
-        let engineer = people::person(&admin, &door.data, "ada", "engineer_i").await;
+    pub(super) async fn begin(api: &ApiProcess) -> Result<Self> {
+        let admin = people::administrator(&api.url, &api.data).await;
+        let engineer = people::person(&admin, &api.data, "ada", "engineer_i").await;
         let documents = documents()?;
         let mut whole = String::new();
         for path in &documents {
@@ -149,7 +149,7 @@ impl Story {
     }
 
     /// Where a job stands: state and step.
-    pub(super) async fn standing(&self, job: &str) -> Result<(String, u64)> {
+    pub(super) async fn state_and_step(&self, job: &str) -> Result<(String, u64)> {
         let query = "query($id: ID!) { job(id: $id) { state step } }";
         let seen = self.engineer.run(query, json!({ "id": job })).await;
         let row = seen.data("job");

@@ -11,8 +11,8 @@ use crate::harness::{Client, Feed};
 
 /// What was seen of a job.
 #[derive(Debug)]
-pub(super) struct View {
-    /// Every item but heart-beats, each once.
+pub(super) struct JobTimeline {
+    /// Every item but heartbeats, each once.
     pub(super) items: Vec<Value>,
     /// The position of the job's end.
     pub(super) end: String,
@@ -22,8 +22,8 @@ pub(super) struct View {
 
 /// Follows `job` to its end over many connections, each dropped at a random moment and resumed from the position seen
 /// last.
-pub(super) async fn watch(client: &Client, job: &str, random: &mut Random) -> Result<View> {
-    let mut view = View {
+pub(super) async fn watch(client: &Client, job: &str, random: &mut Random) -> Result<JobTimeline> {
+    let mut view = JobTimeline {
         items: Vec::new(),
         end: String::new(),
         closed: 0,
@@ -48,7 +48,7 @@ pub(super) async fn watch(client: &Client, job: &str, random: &mut Random) -> Re
 
 /// The same in one go, from the beginning.
 pub(super) async fn whole(client: &Client, job: &str) -> Result<Vec<Value>> {
-    let mut view = View {
+    let mut view = JobTimeline {
         items: Vec::new(),
         end: String::new(),
         closed: 0,
@@ -59,7 +59,7 @@ pub(super) async fn whole(client: &Client, job: &str) -> Result<Vec<Value>> {
     Ok(view.items)
 }
 
-impl View {
+impl JobTimeline {
     /// Takes what came; whether it was the end.
     fn take(&mut self, item: Option<Result<Value, Value>>, after: &mut String) -> Result<bool> {
         let item = match item {

@@ -1,10 +1,10 @@
-//! The whole application on a database of its own, reached through its doors only.
+//! The whole application on a database of its own, reached through its API only.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anneal::{
     config::{Config, Sources},
-    system::{Surroundings, System},
+    system::{Environment, System},
 };
 use domain::{
     clock::{Clock, to_micros},
@@ -121,13 +121,13 @@ impl TestApp {
         };
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Arc::new(TestClock::default());
-        let surroundings = Surroundings {
+        let environment = Environment {
             clock: clock.clone(),
             ids: Arc::new(SystemIds),
             program: program(),
             attempts_per_minute: 10_000,
         };
-        let system = System::start(&config, surroundings)
+        let system = System::start(&config, environment)
             .await
             .unwrap_or_else(|error| panic!("{error:#}"));
         let url = system.url();

@@ -1,4 +1,4 @@
-//! One private PostgreSQL per test process, and a fresh database per test.
+//! One private PostgreSQL per test process, or one lent to many, and a fresh database per test.
 //!
 //! The cluster is the one that `anneal up` embeds, on the same code: a Unix socket, no port, no service,
 //! also as root. It lies in memory (`/dev/shm`) when there is room, which makes `fsync` cheap without
@@ -34,10 +34,24 @@ done
 rm -rf -- "$1"
 "#;
 
-/// The cluster of this process.
-struct Shared {
-    cluster: Cluster,
+/// The variable with the data folder of a cluster that somebody else keeps running: see [`super::lending`]. Not named
+/// `ANNEAL_…`, because the program under test refuses such variables that it does not know.
+pub const LENT: &str = "TEST_POSTGRES_CLUSTER";
+
+/// A running cluster with a template, ended and removed when it is dropped.
+pub(super) struct Own {
+    /// Its data folder.
+    pub(super) folder: PathBuf,
+    _cluster: Cluster,
     _sweeper: Child,
+}
+
+/// The cluster that this process takes its databases from.
+struct Shared {
+    folder: PathBuf,
+    /// How the template is copied.
+    strategy: &'static str,
+    _own: Option<Own>,
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
@@ -52,9 +66,9 @@ pub struct Database {
     pub name: String,
 }
 
-/// Makes a fresh database. The first call of a process starts the cluster and has `migrate` prepare the
-/// template, given its URL; later calls copy the template, which takes some 10 ms. `migrate` must
-/// close its connections.
+/// Makes a fresh database. The first call of a process finds the cluster that is lent to it, or starts one and has
+/// `migrate` prepare the template, given its URL; later calls copy the template, which takes some 10 ms. `migrate`
+/// must close its connections.
 ///
 /// # Panics
 /// With the reason, when PostgreSQL cannot be started or `migrate` fails.
@@ -62,49 +76,87 @@ pub async fn database_with<E: std::fmt::Display>(
     migrate: impl AsyncFnOnce(&str) -> std::result::Result<(), E>,
 ) -> Database {
     let shared = SHARED
-        .get_or_init(async || match start(migrate).await {
+        .get_or_init(async || match share(migrate).await {
             Ok(shared) => shared,
             Err(error) => panic!("no PostgreSQL for the tests: {error}"),
         })
         .await;
-    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let statement = format!(
-        "create database {name} template {TEMPLATE}{}",
-        strategy(&shared.cluster)
-    );
-    if let Err(error) = administer(&shared.cluster, statement).await {
+    // Other processes make theirs in the same cluster.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("test_{}_{number}", std::process::id());
+    let statement = format!("create database {name} template {TEMPLATE}{}", shared.strategy);
+    let made = match url(&shared.folder, "postgres") {
+        Ok(postgres) => administer(&postgres, statement).await,
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = made {
         panic!("a fresh database: {error}");
     }
-    Database {
-        url: shared.cluster.url(&name),
-        name,
-    }
+    let url = url(&shared.folder, &name).unwrap_or_else(|error| panic!("a fresh database: {error}"));
+    Database { url, name }
+}
+
+async fn share<E: std::fmt::Display>(
+    migrate: impl AsyncFnOnce(&str) -> std::result::Result<(), E>,
+) -> Result<Shared> {
+    let (folder, own) = match std::env::var_os(LENT) {
+        Some(folder) => (PathBuf::from(folder), None),
+        None => {
+            let own = start(migrate).await?;
+            (own.folder.clone(), Some(own))
+        }
+    };
+    let strategy = strategy(&url(&folder, "postgres")?).await?;
+    Ok(Shared {
+        folder,
+        strategy,
+        _own: own,
+    })
+}
+
+/// Where the database `name` of the cluster in `folder` is.
+fn url(folder: &Path, name: &str) -> Result<String> {
+    let url = Cluster::url_of_running(folder, name).map_err(Error::other)?;
+    url.ok_or_else(|| Error::other(format!("{} holds no cluster", folder.display())))
 }
 
 /// How the template is copied. Measured with a template of 9 MB in memory on two cores: file by file takes
 /// 40 ms, and 8 ms each when 32 are made at once; through the log (the default) 85 ms and 65 ms.
-fn strategy(cluster: &Cluster) -> &'static str {
+async fn strategy(postgres: &str) -> Result<&'static str> {
+    let asking = async {
+        let mut connection = PgConnection::connect(postgres).await?;
+        let version: String = sqlx::query_scalar("show server_version_num")
+            .fetch_one(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(version)
+    };
+    let version = asking.await.map_err(Error::other)?;
+    let version: u32 = version.parse().map_err(Error::other)?;
     // Before version 15 the copy is always file by file.
-    if cluster.programs().major() >= 15 {
+    Ok(if version >= 150_000 {
         " strategy file_copy"
     } else {
         ""
-    }
+    })
 }
 
-async fn start<E: std::fmt::Display>(
+/// Starts a cluster and has `migrate` prepare the template.
+pub(super) async fn start<E: std::fmt::Display>(
     migrate: impl AsyncFnOnce(&str) -> std::result::Result<(), E>,
-) -> Result<Shared> {
+) -> Result<Own> {
     let folder = fresh_folder()?;
     let sweeper = sweep(&folder)?;
-    let starting = tokio::task::spawn_blocking(move || Cluster::start(&folder, &options()));
+    let place = folder.clone();
+    let starting = tokio::task::spawn_blocking(move || Cluster::start(&place, &options()));
     let cluster = starting.await.map_err(Error::other)?.map_err(Error::other)?;
     let url = cluster.create_database(TEMPLATE).await.map_err(Error::other)?;
     migrate(&url)
         .await
         .map_err(|error| Error::other(error.to_string()))?;
-    Ok(Shared {
-        cluster,
+    Ok(Own {
+        folder,
+        _cluster: cluster,
         _sweeper: sweeper,
     })
 }
@@ -125,10 +177,10 @@ fn options() -> Options {
     }
 }
 
-/// Runs one statement on the administrative database.
-async fn administer(cluster: &Cluster, statement: String) -> std::result::Result<(), String> {
+/// Runs one statement on the administrative database at `postgres`.
+async fn administer(postgres: &str, statement: String) -> std::result::Result<(), String> {
     let work = async {
-        let mut connection = PgConnection::connect(&cluster.url("postgres")).await?;
+        let mut connection = PgConnection::connect(postgres).await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut connection)
             .await?;

@@ -13,7 +13,7 @@ use tokio_tungstenite::{
 use super::Client;
 
 /// How long a test waits for one message.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The fields of every kind of item of a job's feed.
 pub const JOB_FEED: &str = "subscription($id: ID!, $after: Long) { jobFeed(jobId: $id, after: $after) { __typename \
@@ -62,7 +62,7 @@ impl Feed {
 
     async fn message(&mut self) -> Option<Value> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+            let message = tokio::time::timeout(TIMEOUT, self.socket.next())
                 .await
                 .expect("a message in time");
             match message {

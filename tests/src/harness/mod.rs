@@ -3,11 +3,14 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
-pub mod facts;
+pub mod events;
 pub mod feed;
+pub mod here;
+pub mod lending;
 pub mod people;
 pub mod processes;
 pub mod servers;
+pub mod tls;
 
 pub use app::{TestApp, TestOptions};
 pub use client::{Answer, Client};
@@ -16,5 +19,6 @@ pub use feed::Feed;
 
 /// A fresh, migrated database.
 pub async fn database() -> Database {
+    anneal::tls::install();
     database_with(async |url: &str| projections::database::migrate(url).await).await
 }

@@ -1,5 +1,16 @@
 //! Processes as the machine lists them.
 
+/// Whether the process is there and has not ended.
+#[must_use]
+pub fn is_alive(process: i32) -> bool {
+    // "id (name) state …", and the name may hold anything.
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    state.is_some_and(|state| !matches!(state, "Z" | "X"))
+}
+
 /// The living children of `parent` that are called `name`.
 ///
 /// # Panics

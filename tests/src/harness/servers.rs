@@ -1,4 +1,4 @@
-//! The real binary several times on one database: a door that answers, and workers beside it that may die.
+//! Several processes of the real binary on one database: an API server, and workers that may be killed.
 //!
 //! The rule: each has a data folder of its own, as on several machines; they share the database, the object store and
 //! the keys.
@@ -65,6 +65,20 @@ fn send(process: Pid, signal: Signal) -> Result<()> {
     }
 }
 
+/// Copies the files of a folder, and the folders in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &target)?,
+            false => std::fs::copy(entry.path(), target).map(|_| ())?,
+        }
+    }
+    Ok(())
+}
+
 fn ended(process: &mut Child) -> Result<()> {
     let began = Instant::now();
     while process.try_wait()?.is_none() {
@@ -75,7 +89,7 @@ fn ended(process: &mut Child) -> Result<()> {
 }
 
 /// The process that answers.
-pub struct Door {
+pub struct ApiProcess {
     process: Child,
     /// Its data folder.
     pub data: PathBuf,
@@ -83,7 +97,7 @@ pub struct Door {
     pub url: String,
 }
 
-impl Door {
+impl ApiProcess {
     /// Starts it in `room` on the database at `url`, and waits until it listens.
     ///
     /// # Errors
@@ -125,7 +139,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ApiProcess {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
@@ -141,23 +155,14 @@ pub struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// One in `room` beside the door whose data folder is `door`, which has started, on the same database.
+    /// One in `room` beside the door whose data folder is `api`, which has started, on the same database.
     ///
     /// # Errors
-    /// When the door's keys cannot be copied.
-    pub fn beside(door: &Path, room: &Path, url: &str) -> Result<Self> {
+    /// When the API process's keys cannot be copied.
+    pub fn beside(api: &Path, room: &Path, url: &str) -> Result<Self> {
         let data = room.join("worker");
-        std::fs::create_dir_all(data.join("keys")).context("no folder for the worker")?;
-        for entry in std::fs::read_dir(door.join("keys")).context("the door has no keys")? {
-            let path = entry?.path();
-            // What is in folders signs tokens, which a worker does not.
-            if !path.is_file() {
-                continue;
-            }
-            let name = path.file_name().context("a key has a name")?;
-            std::fs::copy(&path, data.join("keys").join(name)).context("a key is not copied")?;
-        }
-        let objects = door.join("objects");
+        copy(&api.join("keys"), &data.join("keys")).context("the keys are not copied")?;
+        let objects = api.join("objects");
         Ok(Self {
             process: None,
             data,

@@ -24,8 +24,8 @@ use projections::{
     read_model::{ReadModel, Rows},
 };
 use workers::{
-    queue::{Lease, Standing},
-    rule,
+    lease_expiry,
+    queue::{Lease, LeaseStatus},
 };
 
 /// The rows of one read model, by key, as JSON.
@@ -179,7 +179,8 @@ impl Database {
     /// As `workers::queue::claim`.
     pub(super) fn claim(&mut self, lease: &Lease, now: Duration, time: Duration) -> bool {
         let held = self.leases.get(&lease.job).map(|row| (row.attempt, row.worker));
-        let free = held.is_none_or(|held| rule::gives_way(held, (lease.attempt, lease.worker)));
+        let free =
+            held.is_none_or(|held| lease_expiry::may_be_replaced_by(held, (lease.attempt, lease.worker)));
         if free {
             let row = LeaseRow {
                 attempt: lease.attempt,
@@ -208,10 +209,10 @@ impl Database {
         }
     }
 
-    /// As `workers::queue::standing`, for one job.
-    pub(super) fn standing(&self, job: JobId, now: Duration) -> Option<Standing> {
+    /// As `workers::queue::lease_statuses`, for one job.
+    pub(super) fn status(&self, job: JobId, now: Duration) -> Option<LeaseStatus> {
         let row = self.leases.get(&job)?;
-        Some(Standing {
+        Some(LeaseStatus {
             attempt: row.attempt,
             worker_name: row.worker_name.clone(),
             alive: row.expires_at > now,
@@ -278,13 +279,9 @@ mod tests {
             };
             assert_eq!(mine, real, "turn {turn}: {lease:?}");
             outcomes[usize::from(mine)] += 1;
-            let standing = queue::standing(&pool, &jobs).await.expect("an answer");
+            let status = queue::lease_statuses(&pool, &jobs).await.expect("an answer");
             for job in &jobs {
-                assert_eq!(
-                    here.standing(*job, now).as_ref(),
-                    standing.get(job),
-                    "turn {turn}"
-                );
+                assert_eq!(here.status(*job, now).as_ref(), status.get(job), "turn {turn}");
             }
         }
         assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");

@@ -20,22 +20,22 @@ use domain::{
 use projections::access::directory::Rights;
 use uuid::Uuid;
 
-use super::{database::Stored, database::read_models, world::World};
+use super::{database::Stored, database::read_models, environment::SimulatedEnvironment};
 
 /// Everything that is broken; empty when all is well.
-pub(super) fn broken(world: &World) -> Vec<String> {
-    let log = world.store.recorded();
-    let mut found = world.notes().scandals.clone();
+pub(super) fn broken(environment: &SimulatedEnvironment) -> Vec<String> {
+    let log = environment.store.recorded();
+    let mut found = environment.notes().violations.clone();
     found.extend(
         verify::contradictions(&log)
             .into_iter()
             .map(|finding| finding.what),
     );
     found.extend(sequence(&log));
-    found.extend(promises(world, &log));
-    found.extend(permissions(world, &log));
+    found.extend(promises(environment, &log));
+    found.extend(permissions(environment, &log));
     found.extend(unfinished(&log));
-    found.extend(rows(world, &log));
+    found.extend(rows(environment, &log));
     // Some of the checks walk through maps; what is told must be the same in every run.
     found.sort();
     found.dedup();
@@ -64,7 +64,7 @@ fn sequence(log: &[RecordedEvent]) -> Vec<String> {
 
 /// I1 and I3: what was acknowledged is there once, whole, where it was said to be; the rest at most once, whole, and
 /// nothing that nobody sent.
-fn promises(world: &World, log: &[RecordedEvent]) -> Vec<String> {
+fn promises(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec<String> {
     let mut found = Vec::new();
     let mut places: BTreeMap<Uuid, Vec<Position>> = BTreeMap::new();
     for event in log {
@@ -73,7 +73,7 @@ fn promises(world: &World, log: &[RecordedEvent]) -> Vec<String> {
     for (id, places) in places.iter().filter(|(_, places)| places.len() > 1) {
         found.push(format!("event {id} is recorded {} times", places.len()));
     }
-    let notes = world.notes();
+    let notes = environment.notes();
     for (ids, position) in &notes.acknowledged {
         let last = ids
             .last()
@@ -107,7 +107,7 @@ fn promises(world: &World, log: &[RecordedEvent]) -> Vec<String> {
 
 /// What a user may do at one place of the log.
 #[derive(Clone, Debug, PartialEq)]
-struct Standing {
+struct UserRights {
     since: Position,
     active: bool,
     trains: bool,
@@ -116,10 +116,10 @@ struct Standing {
 
 const QUOTAS: [Quota; 3] = [Quota::Projects, Quota::Datasets, Quota::ConcurrentJobs];
 
-fn standing(rights: &Rights, user: UserId, since: Position) -> Standing {
+fn user_rights(rights: &Rights, user: UserId, since: Position) -> UserRights {
     let principal = rights.user(user).unwrap_or(Principal::Anonymous);
     let limits = principal.quotas();
-    Standing {
+    UserRights {
         since,
         active: matches!(&principal, Principal::User(user) if user.account == AccountState::Active),
         trains: principal.holds(Action::TrainingCreate),
@@ -129,23 +129,23 @@ fn standing(rights: &Rights, user: UserId, since: Position) -> Standing {
 
 /// I9 and QU-1: what was recorded for a user was permitted, and within the quota, at some moment between the last
 /// acknowledgement that the request could know of and its own place in the log.
-fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
-    let notes = world.notes();
+fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec<String> {
+    let notes = environment.notes();
     let users: BTreeSet<UserId> = notes.requests.values().map(|(user, _)| *user).collect();
     let mut rights = Rights::default();
-    let mut standings: BTreeMap<UserId, Vec<Standing>> = BTreeMap::new();
+    let mut rights_by_user: BTreeMap<UserId, Vec<UserRights>> = BTreeMap::new();
     let mut ledgers: BTreeMap<&StreamId, QuotaLedger> = BTreeMap::new();
     let mut found = Vec::new();
     for event in log {
         if let Some((user, floor)) = notes.requests.get(&event.id) {
-            let known = standings.get(user).map_or(&[][..], Vec::as_slice);
+            let known = rights_by_user.get(user).map_or(&[][..], Vec::as_slice);
             let old = known
                 .iter()
-                .rposition(|standing| standing.since <= *floor)
+                .rposition(|user_rights| user_rights.since <= *floor)
                 .unwrap_or(0);
             let permitted = known[old..]
                 .iter()
-                .any(|standing| allows(standing, event, &ledgers));
+                .any(|user_rights| allows(user_rights, event, &ledgers));
             if !permitted && event.kind != "access.PermissionDenied" {
                 found.push(format!(
                     "{} of {user} at {} was not permitted",
@@ -154,9 +154,9 @@ fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
             }
         }
         if event.stream.category() == QuotaLedger::CATEGORY
-            && let Ok(fact) = decode::<LedgerEvent>(event)
+            && let Ok(decoded) = decode::<LedgerEvent>(event)
         {
-            ledgers.entry(&event.stream).or_default().evolve(&fact);
+            ledgers.entry(&event.stream).or_default().evolve(&decoded);
         }
         if let Err(error) = rights.fold(event) {
             found.push(format!("rights cannot be folded: {error}"));
@@ -164,10 +164,10 @@ fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
         let context = event.stream.category().split('.').next();
         let moves = matches!(context, Some("identity" | "access"));
         for user in users.iter().filter(|_| moves) {
-            let now = standing(&rights, *user, event.position);
-            let history = standings.entry(*user).or_default();
+            let now = user_rights(&rights, *user, event.position);
+            let history = rights_by_user.entry(*user).or_default();
             if history.last().is_none_or(|last| {
-                Standing {
+                UserRights {
                     since: now.since,
                     ..last.clone()
                 } != now
@@ -179,11 +179,15 @@ fn permissions(world: &World, log: &[RecordedEvent]) -> Vec<String> {
     found
 }
 
-fn allows(standing: &Standing, event: &RecordedEvent, ledgers: &BTreeMap<&StreamId, QuotaLedger>) -> bool {
+fn allows(
+    user_rights: &UserRights,
+    event: &RecordedEvent,
+    ledgers: &BTreeMap<&StreamId, QuotaLedger>,
+) -> bool {
     let within = match decode::<LedgerEvent>(event) {
         Ok(LedgerEvent::Taken { quota, .. }) if event.stream.category() == QuotaLedger::CATEGORY => {
             let used = ledgers.get(&event.stream).map_or(0, |ledger| ledger.used(quota));
-            standing
+            user_rights
                 .limits
                 .get(&quota)
                 .copied()
@@ -192,9 +196,9 @@ fn allows(standing: &Standing, event: &RecordedEvent, ledgers: &BTreeMap<&Stream
         }
         _ => true,
     };
-    let held = event.kind != "jobs.JobQueued" || standing.trains;
+    let held = event.kind != "jobs.JobQueued" || user_rights.trains;
     // An account that is not verified may still end its own sessions.
-    let acts = standing.active || event.kind == "identity.SessionRevoked";
+    let acts = user_rights.active || event.kind == "identity.SessionRevoked";
     acts && held && within
 }
 
@@ -204,8 +208,8 @@ fn jobs(log: &[RecordedEvent]) -> BTreeMap<&StreamId, Job> {
         .iter()
         .filter(|event| event.stream.category() == Job::CATEGORY)
     {
-        if let Ok(fact) = decode::<JobEvent>(event) {
-            jobs.entry(&event.stream).or_default().evolve(&fact);
+        if let Ok(decoded) = decode::<JobEvent>(event) {
+            jobs.entry(&event.stream).or_default().evolve(&decoded);
         }
     }
     jobs
@@ -228,8 +232,8 @@ pub(super) fn unfinished(log: &[RecordedEvent]) -> Vec<String> {
 }
 
 /// I7: the rows are what the whole log folds into at once, and the checkpoint is at its end.
-fn rows(world: &World, log: &[RecordedEvent]) -> Vec<String> {
-    let database = world.database.borrow();
+fn rows(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec<String> {
+    let database = environment.database.borrow();
     let head = log.last().map_or(Position::START, |event| event.position);
     let mut found = Vec::new();
     if database.checkpoint() != head {

@@ -4,6 +4,7 @@
 //! again. See `ops/adr/0016-deterministic-simulation.md`.
 
 mod database;
+mod environment;
 mod invariants;
 mod notes;
 mod people;
@@ -12,16 +13,15 @@ mod projector;
 mod reaper;
 mod scheduler;
 mod worker;
-mod world;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use event_store::memory::{Defect, Generator};
 
 use self::{
-    people::{Office, User},
+    environment::{FaultRates, SimulatedEnvironment},
+    people::{AdministratorProgress, User},
     scheduler::Scheduler,
-    world::{Weather, World},
 };
 
 const USERS: usize = 3;
@@ -40,7 +40,7 @@ const TAIL: usize = 60;
 
 /// Something wrong on purpose, to see that the simulation finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
+pub enum PlantedDefect {
     /// The store breaks a promise.
     Store(Defect),
     /// Projectors save their checkpoint before their rows.
@@ -53,7 +53,7 @@ pub enum Planted {
     NoReaper,
 }
 
-/// What came of one run.
+/// The outcome of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Its seed.
@@ -97,27 +97,27 @@ pub fn run(seed: u64) -> Run {
 
 /// The same with something wrong on purpose.
 #[must_use]
-pub fn run_with(seed: u64, planted: Option<Planted>) -> Run {
+pub fn run_with(seed: u64, planted: Option<PlantedDefect>) -> Run {
     let mut dice = Generator::new(seed);
-    let mut weather = Weather::drawn(&mut dice);
-    if let Some(Planted::Store(defect)) = planted {
-        weather.store.defect = Some(defect);
+    let mut fault_rates = FaultRates::drawn(&mut dice);
+    if let Some(PlantedDefect::Store(defect)) = planted {
+        fault_rates.store.defect = Some(defect);
     }
-    let world = Rc::new(World::new(weather, dice));
-    world.say("seed", &format!("{seed}: {:?}", world.weather));
-    let mut scheduler = Scheduler::new(&world);
-    populate(&world, &mut scheduler, planted);
-    let ended = play(&world, &mut scheduler);
-    let mut broken = invariants::broken(&world);
+    let environment = Rc::new(SimulatedEnvironment::new(fault_rates, dice));
+    environment.say("seed", &format!("{seed}: {:?}", environment.fault_rates));
+    let mut scheduler = Scheduler::new(&environment);
+    populate(&environment, &mut scheduler, planted);
+    let ended = play(&environment, &mut scheduler);
+    let mut broken = invariants::broken(&environment);
     if !ended {
         broken.insert(0, "not everything has come to an end".to_owned());
     }
-    let log = world.store.recorded();
-    let stale = world.notes().stale;
+    let log = environment.store.recorded();
+    let stale = environment.notes().stale;
     Run {
         seed,
         broken,
-        trace: world.trace.take(),
+        trace: environment.trace.take(),
         steps: scheduler.steps(),
         events: log.len(),
         jobs: invariants::count(&log),
@@ -125,41 +125,45 @@ pub fn run_with(seed: u64, planted: Option<Planted>) -> Run {
     }
 }
 
-fn populate(world: &Rc<World>, scheduler: &mut Scheduler, planted: Option<Planted>) {
+fn populate(
+    environment: &Rc<SimulatedEnvironment>,
+    scheduler: &mut Scheduler,
+    planted: Option<PlantedDefect>,
+) {
     let users: Vec<_> = (0..USERS)
-        .map(|number| Rc::new(RefCell::new(User::new(world, number))))
+        .map(|number| Rc::new(RefCell::new(User::new(environment, number))))
         .collect();
-    let office = Rc::new(RefCell::new(Office::default()));
-    let (shared, known) = (Rc::clone(world), users.clone());
+    let progress = Rc::new(RefCell::new(AdministratorProgress::default()));
+    let (shared, known) = (Rc::clone(environment), users.clone());
     scheduler.add("admin", true, false, move || {
-        people::administer(Rc::clone(&shared), Rc::clone(&office), known.clone())
+        people::administer(Rc::clone(&shared), Rc::clone(&progress), known.clone())
     });
-    let stale = planted == Some(Planted::StaleRights);
+    let stale = planted == Some(PlantedDefect::StaleRights);
     for (number, user) in users.into_iter().enumerate() {
-        let shared = Rc::clone(world);
+        let shared = Rc::clone(environment);
         scheduler.add(&format!("user-{number}"), true, false, move || {
             people::live(Rc::clone(&shared), Rc::clone(&user), stale)
         });
     }
     for number in 0..WORKERS {
-        let (shared, name) = (Rc::clone(world), format!("worker-{number}"));
+        let (shared, name) = (Rc::clone(environment), format!("worker-{number}"));
         scheduler.add(&name.clone(), false, true, move || {
             worker::work(Rc::clone(&shared), name.clone())
         });
     }
-    let reapers = if planted == Some(Planted::NoReaper) {
+    let reapers = if planted == Some(PlantedDefect::NoReaper) {
         0
     } else {
         REAPERS
     };
     for number in 0..reapers {
-        let (shared, name) = (Rc::clone(world), format!("reaper-{number}"));
+        let (shared, name) = (Rc::clone(environment), format!("reaper-{number}"));
         scheduler.add(&name.clone(), false, false, move || {
             reaper::reap(Rc::clone(&shared), name.clone())
         });
     }
     for number in 0..PROJECTORS {
-        let (shared, name) = (Rc::clone(world), format!("projector-{number}"));
+        let (shared, name) = (Rc::clone(environment), format!("projector-{number}"));
         scheduler.add(&name.clone(), false, false, move || {
             projector::project(Rc::clone(&shared), name.clone(), planted)
         });
@@ -167,18 +171,18 @@ fn populate(world: &Rc<World>, scheduler: &mut Scheduler, planted: Option<Plante
 }
 
 /// Plays until all is done; `false` when that takes longer than it may.
-fn play(world: &World, scheduler: &mut Scheduler) -> bool {
+fn play(environment: &SimulatedEnvironment, scheduler: &mut Scheduler) -> bool {
     while scheduler.steps() < STEPS {
-        let now = world.now();
-        let healed = Duration::from_micros(world.weather.until);
-        if !world.calm.get() && now >= healed {
-            world.calm.set(true);
-            world.store.heal();
-            world.say("weather", "all is well from now on");
+        let now = environment.now();
+        let healed = Duration::from_micros(environment.fault_rates.until);
+        if !environment.calm.get() && now >= healed {
+            environment.calm.set(true);
+            environment.store.heal();
+            environment.say("weather", "all is well from now on");
         }
-        if world.calm.get() && scheduler.steps().is_multiple_of(LOOK) {
-            if scheduler.is_done() && is_settled(world) {
-                world.say("weather", "all is done");
+        if environment.calm.get() && scheduler.steps().is_multiple_of(LOOK) {
+            if scheduler.is_done() && is_settled(environment) {
+                environment.say("weather", "all is done");
                 return true;
             }
             if now > healed + LIVENESS {
@@ -192,8 +196,8 @@ fn play(world: &World, scheduler: &mut Scheduler) -> bool {
     false
 }
 
-fn is_settled(world: &World) -> bool {
-    let log = world.store.recorded();
+fn is_settled(environment: &SimulatedEnvironment) -> bool {
+    let log = environment.store.recorded();
     let head = log.last().map(|event| event.position).unwrap_or_default();
-    world.database.borrow().checkpoint() == head && invariants::unfinished(&log).is_empty()
+    environment.database.borrow().checkpoint() == head && invariants::unfinished(&log).is_empty()
 }

@@ -1,4 +1,4 @@
-//! What was asked of the log and what it answered, noted from outside: the ground of the invariants.
+//! What was asked of the log and what it answered, noted from outside: the basis of the invariants.
 //!
 //! The rule: [`Witness`] changes nothing and lies before the store, so an answer that a process never saw, because it
 //! crashed or because the answer was lost, is none.
@@ -18,7 +18,7 @@ use domain::{
 use event_store::memory::MemoryEventStore;
 use uuid::Uuid;
 
-use super::world::{LogicalClock, Trace, step};
+use super::environment::{LogicalClock, Trace, step};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct Notes {
     /// Commands that were refused because their attempt was stale.
     pub(super) stale: u64,
     /// What must never happen, whatever goes wrong.
-    pub(super) scandals: Vec<String>,
+    pub(super) violations: Vec<String>,
 }
 
 /// One process's handle on the log.

@@ -17,17 +17,17 @@ use domain::{
     },
     id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UserId},
     identity::{
-        claim::ClaimKey,
         registration::{CreateFirstAdministrator, NewAccount, Register},
+        reservation::ReservationKey,
         session::{EndSession, OpenSession, RefreshSession},
         user::{SetUserActive, VerifyEmail},
     },
     jobs::{
         control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
         job::RestartFrom,
+        requirements::JobRequirements,
         spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::{CancelJob, StartJob},
-        terms::Terms,
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
@@ -35,11 +35,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    environment::SimulatedEnvironment,
     process::{Answer, Process},
-    world::World,
 };
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time between two requests.
 const PAUSE: Duration = Duration::from_millis(1_500);
 /// On which most people act: news make them act together.
@@ -49,16 +49,16 @@ const TRIES: u32 = 8;
 const PASSWORD: &str = "$argon2id$made-up";
 const ADMINISTRATOR: UserId = UserId(Uuid::from_u128(0xad));
 
-/// What a user wants next.
+/// A user's next action.
 #[derive(Clone, Debug)]
-enum Wish {
+enum UserAction {
     Register,
     Verify,
     Login(SessionId),
     Refresh(SessionId, u32),
     Logout(SessionId),
-    FoundProject(ProjectId),
-    FoundExperiment(ExperimentId),
+    CreateProject(ProjectId),
+    CreateExperiment(ExperimentId),
     NewDataset(DatasetId),
     Upload,
     Start(JobId, ModelId),
@@ -80,38 +80,45 @@ pub(super) struct User {
     experiment: Option<ExperimentId>,
     dataset: Option<DatasetId>,
     pub(super) jobs: Vec<JobId>,
-    wishes: Vec<Wish>,
+    actions: Vec<UserAction>,
     next: usize,
 }
 
 impl User {
     /// A user with a mind of its own. The first two want the same name, the last two have the same address.
-    pub(super) fn new(world: &World, number: usize) -> Self {
-        let (session, other) = (SessionId(world.ids.next()), SessionId(world.ids.next()));
-        let mut wishes = vec![Wish::Register, Wish::Verify, Wish::Login(session)];
-        wishes.push(Wish::FoundProject(ProjectId(world.ids.next())));
-        wishes.push(Wish::FoundExperiment(ExperimentId(world.ids.next())));
-        wishes.push(Wish::NewDataset(DatasetId(world.ids.next())));
-        wishes.push(Wish::Upload);
+    pub(super) fn new(environment: &SimulatedEnvironment, number: usize) -> Self {
+        let (session, other) = (
+            SessionId(environment.ids.next()),
+            SessionId(environment.ids.next()),
+        );
+        let mut actions = vec![
+            UserAction::Register,
+            UserAction::Verify,
+            UserAction::Login(session),
+        ];
+        actions.push(UserAction::CreateProject(ProjectId(environment.ids.next())));
+        actions.push(UserAction::CreateExperiment(ExperimentId(environment.ids.next())));
+        actions.push(UserAction::NewDataset(DatasetId(environment.ids.next())));
+        actions.push(UserAction::Upload);
         for turn in 0..12 {
-            wishes.push(match world.below(16) {
-                0 => Wish::Cancel(turn),
-                1 => Wish::Refresh(session, u32::try_from(world.below(2)).unwrap_or(0)),
-                2 => Wish::Logout(session),
-                3 => Wish::Login(other),
-                4 => Wish::Refresh(session, 0),
-                5 => Wish::FoundProject(ProjectId(world.ids.next())),
-                6 | 7 => Wish::Pause(turn),
-                8 => Wish::Resume(turn),
-                9 => Wish::Restart(turn),
-                10 => Wish::Move(turn, i8::try_from(world.below(5)).unwrap_or_default() - 4),
-                _ => Wish::Start(JobId(world.ids.next()), ModelId(world.ids.next())),
+            actions.push(match environment.below(16) {
+                0 => UserAction::Cancel(turn),
+                1 => UserAction::Refresh(session, u32::try_from(environment.below(2)).unwrap_or(0)),
+                2 => UserAction::Logout(session),
+                3 => UserAction::Login(other),
+                4 => UserAction::Refresh(session, 0),
+                5 => UserAction::CreateProject(ProjectId(environment.ids.next())),
+                6 | 7 => UserAction::Pause(turn),
+                8 => UserAction::Resume(turn),
+                9 => UserAction::Restart(turn),
+                10 => UserAction::Move(turn, i8::try_from(environment.below(5)).unwrap_or_default() - 4),
+                _ => UserAction::Start(JobId(environment.ids.next()), ModelId(environment.ids.next())),
             });
         }
-        wishes.extend((0..4).map(Wish::Resume));
+        actions.extend((0..4).map(UserAction::Resume));
         Self {
             name: format!("user-{number}"),
-            account: UserId(world.ids.next()),
+            account: UserId(environment.ids.next()),
             username: if number < 2 {
                 "shared".to_owned()
             } else {
@@ -126,7 +133,7 @@ impl User {
             experiment: None,
             dataset: None,
             jobs: Vec::new(),
-            wishes,
+            actions,
             next: 0,
         }
     }
@@ -136,9 +143,9 @@ fn account(user: UserId, username: &str, email: &str) -> NewAccount {
     NewAccount {
         user,
         username: username.to_owned(),
-        username_claim: ClaimKey(format!("username-{username}")),
+        username_reservation: ReservationKey(format!("username-{username}")),
         email: email.to_owned(),
-        email_claim: ClaimKey(format!("email-{email}")),
+        email_reservation: ReservationKey(format!("email-{email}")),
         password: PASSWORD.to_owned(),
         first_name: None,
         last_name: None,
@@ -148,62 +155,67 @@ fn account(user: UserId, username: &str, email: &str) -> NewAccount {
     }
 }
 
-async fn pause(world: &World) {
-    match world.chance(600) {
-        true => world.tick(TICK).await,
-        false => world.linger(PAUSE).await,
+async fn pause(environment: &SimulatedEnvironment) {
+    match environment.chance(600) {
+        true => environment.tick(TICK).await,
+        false => environment.linger(PAUSE).await,
     }
 }
 
 /// Lives through the user's wishes, from where it had come to.
-pub(super) async fn live(world: Rc<World>, user: Rc<RefCell<User>>, stale_rights: bool) {
+pub(super) async fn live(environment: Rc<SimulatedEnvironment>, user: Rc<RefCell<User>>, stale_rights: bool) {
     let name = user.borrow().name.clone();
-    let process = Process::start(&world, &name).with_stale_rights(stale_rights);
+    let process = Process::start(&environment, &name).with_stale_rights(stale_rights);
     loop {
-        let wish = {
+        let action = {
             let user = user.borrow();
-            user.wishes.get(user.next).cloned()
+            user.actions.get(user.next).cloned()
         };
-        let Some(wish) = wish else { return };
-        pause(&world).await;
+        let Some(action) = action else { return };
+        pause(&environment).await;
         for _ in 0..TRIES {
-            let answer = grant_wish(&process, &user, &wish).await;
-            process.say(&format!("{wish:?}: {answer:?}"));
-            if settle(&world, &user, &wish, &answer) {
+            let answer = perform(&process, &user, &action).await;
+            process.say(&format!("{action:?}: {answer:?}"));
+            if settle(&environment, &user, &action, &answer) {
                 break;
             }
-            world.linger(PATIENCE).await;
+            environment.linger(TIMEOUT).await;
         }
         user.borrow_mut().next += 1;
     }
 }
 
 /// Whether the wish needs not be asked for again.
-fn settle(world: &World, user: &RefCell<User>, wish: &Wish, answer: &Answer) -> bool {
+fn settle(
+    environment: &SimulatedEnvironment,
+    user: &RefCell<User>,
+    action: &UserAction,
+    answer: &Answer,
+) -> bool {
     let mut user = user.borrow_mut();
-    match (wish, answer) {
+    match (action, answer) {
         // Somebody was faster, or an earlier answer was lost: another account under a name of one's own.
-        (Wish::Register, Answer::Refused(why)) if why.contains("taken") || why.contains("exists") => {
-            user.account = UserId(world.ids.next());
+        (UserAction::Register, Answer::Refused(why)) if why.contains("taken") || why.contains("exists") => {
+            user.account = UserId(environment.ids.next());
             user.username = format!("own-{}", user.account);
             user.email = format!("{}@example.org", user.account);
             false
         }
         // There is no administrator yet, or the account is not verified or permitted yet.
-        (Wish::Register, Answer::Refused(_))
-        | (Wish::FoundProject(_) | Wish::NewDataset(_), Answer::Denied(_)) => false,
+        (UserAction::Register, Answer::Refused(_))
+        | (UserAction::CreateProject(_) | UserAction::NewDataset(_), Answer::Denied(_)) => false,
         _ => *answer != Answer::Unknown,
     }
 }
 
-async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer {
+async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -> Answer {
     let (id, username, email) = {
         let user = user.borrow();
         (user.account, user.username.clone(), user.email.clone())
     };
     let label = ("A name".to_owned(), String::new());
-    match wish {
-        Wish::Register => {
+    match action {
+        UserAction::Register => {
             let command = Register {
                 account: account(id, &username, &email),
                 verification_hash: format!("token-{id}"),
@@ -211,15 +223,17 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             };
             process.run(&Principal::Anonymous, &command).await
         }
-        Wish::Verify => {
+        UserAction::Verify => {
             let command = VerifyEmail {
                 user: id,
                 token_hash: format!("token-{id}"),
             };
             process.run(&Principal::Anonymous, &command).await
         }
-        Wish::Login(_) | Wish::Refresh(..) | Wish::Logout(_) => session(process, id, wish).await,
-        Wish::FoundProject(project) => {
+        UserAction::Login(_) | UserAction::Refresh(..) | UserAction::Logout(_) => {
+            session(process, id, action).await
+        }
+        UserAction::CreateProject(project) => {
             user.borrow_mut().project.get_or_insert(*project);
             let command = CreateProject {
                 project: *project,
@@ -229,7 +243,7 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             };
             process.request(id, &command).await
         }
-        Wish::FoundExperiment(experiment) => {
+        UserAction::CreateExperiment(experiment) => {
             let project = {
                 let mut user = user.borrow_mut();
                 user.experiment = Some(*experiment);
@@ -244,7 +258,7 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             };
             process.request(id, &command).await
         }
-        Wish::NewDataset(dataset) => {
+        UserAction::NewDataset(dataset) => {
             user.borrow_mut().dataset = Some(*dataset);
             let command = CreateDataset {
                 dataset: *dataset,
@@ -255,7 +269,7 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             };
             process.request(id, &command).await
         }
-        Wish::Upload => {
+        UserAction::Upload => {
             let dataset = user.borrow().dataset;
             let command = AddDatasetVersion {
                 dataset: dataset.unwrap_or(DatasetId(Uuid::nil())),
@@ -267,32 +281,34 @@ async fn grant_wish(process: &Process, user: &RefCell<User>, wish: &Wish) -> Ans
             };
             process.request(id, &command).await
         }
-        Wish::Start(job, model) => start(process, user, *job, *model).await,
-        Wish::Cancel(_) | Wish::Pause(_) | Wish::Resume(_) | Wish::Restart(_) | Wish::Move(..) => {
-            control(process, user, wish).await
-        }
+        UserAction::Start(job, model) => start(process, user, *job, *model).await,
+        UserAction::Cancel(_)
+        | UserAction::Pause(_)
+        | UserAction::Resume(_)
+        | UserAction::Restart(_)
+        | UserAction::Move(..) => control(process, user, action).await,
     }
 }
 
 /// Something about a job that was started before.
-async fn control(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer {
+async fn control(process: &Process, user: &RefCell<User>, action: &UserAction) -> Answer {
     let (id, jobs) = (user.borrow().account, user.borrow().jobs.clone());
     let chosen = |number: &usize| jobs.get(number % jobs.len().max(1)).copied();
     let reason = "a typo".to_owned();
-    match wish {
-        Wish::Cancel(number) => match chosen(number) {
+    match action {
+        UserAction::Cancel(number) => match chosen(number) {
             Some(job) => process.request(id, &CancelJob { job, reason }).await,
             None => Answer::Done,
         },
-        Wish::Pause(number) => match chosen(number) {
+        UserAction::Pause(number) => match chosen(number) {
             Some(job) => process.request(id, &PauseJob { job, reason }).await,
             None => Answer::Done,
         },
-        Wish::Resume(number) => match chosen(number) {
+        UserAction::Resume(number) => match chosen(number) {
             Some(job) => process.request(id, &ResumeJob { job }).await,
             None => Answer::Done,
         },
-        Wish::Restart(number) => match chosen(number) {
+        UserAction::Restart(number) => match chosen(number) {
             Some(job) => {
                 let from = match number % 2 {
                     0 => RestartFrom::Checkpoint,
@@ -302,7 +318,7 @@ async fn control(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer
             }
             None => Answer::Done,
         },
-        Wish::Move(number, priority) => match chosen(number) {
+        UserAction::Move(number, priority) => match chosen(number) {
             Some(job) => {
                 let priority = *priority;
                 process.request(id, &ChangeJobPriority { job, priority }).await
@@ -313,9 +329,9 @@ async fn control(process: &Process, user: &RefCell<User>, wish: &Wish) -> Answer
     }
 }
 
-async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
-    match wish {
-        Wish::Login(session) => {
+async fn session(process: &Process, user: UserId, action: &UserAction) -> Answer {
+    match action {
+        UserAction::Login(session) => {
             let command = OpenSession {
                 session: *session,
                 user,
@@ -327,7 +343,7 @@ async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
             };
             process.run(&Principal::Anonymous, &command).await
         }
-        Wish::Refresh(session, number) => {
+        UserAction::Refresh(session, number) => {
             let command = RefreshSession {
                 session: *session,
                 presented_hash: format!("refresh-{number}"),
@@ -335,7 +351,7 @@ async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
             };
             process.run(&Principal::Anonymous, &command).await
         }
-        Wish::Logout(session) => {
+        UserAction::Logout(session) => {
             let command = EndSession {
                 session: *session,
                 cause: "logout",
@@ -350,12 +366,12 @@ async fn session(process: &Process, user: UserId, wish: &Wish) -> Answer {
 async fn start(process: &Process, user: &RefCell<User>, job: JobId, model: ModelId) -> Answer {
     let first = order(user, job, model);
     let id = first.owner;
-    if !process.world.chance(300) {
+    if !process.environment.chance(300) {
         return process.request(id, &first).await;
     }
-    let ids = &process.world.ids;
+    let ids = &process.environment.ids;
     let second = order(user, JobId(ids.next()), ModelId(ids.next()));
-    let device = Process::start(&process.world, &format!("{}'", process.name));
+    let device = Process::start(&process.environment, &format!("{}'", process.name));
     let both = futures::future::join(process.request(id, &first), device.request(id, &second));
     let (answer, other) = both.await;
     device.say(&format!("starts {} as well: {other:?}", second.job));
@@ -390,7 +406,7 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,
-        terms: Terms::default(),
+        terms: JobRequirements::default(),
         longest_run_seconds: None,
         cloned_from: None,
     }
@@ -398,34 +414,38 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
 
 /// How far the administrator has come. Survives crashes.
 #[derive(Default)]
-pub(super) struct Office {
+pub(super) struct AdministratorProgress {
     seeded: bool,
     set_up: bool,
     turns: u32,
 }
 
 /// Sets the system up, then grants, removes and switches accounts off and on; at the end everybody is on.
-pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, users: Vec<Rc<RefCell<User>>>) {
-    let process = Process::start(&world, "admin");
-    while !office.borrow().seeded {
+pub(super) async fn administer(
+    environment: Rc<SimulatedEnvironment>,
+    progress: Rc<RefCell<AdministratorProgress>>,
+    users: Vec<Rc<RefCell<User>>>,
+) {
+    let process = Process::start(&environment, "admin");
+    while !progress.borrow().seeded {
         let answer = process.run(&Principal::System("start"), &SeedRoles).await;
         process.say(&format!("seeds the roles: {answer:?}"));
-        office.borrow_mut().seeded = answer == Answer::Done;
-        world.linger(PATIENCE).await;
+        progress.borrow_mut().seeded = answer == Answer::Done;
+        environment.linger(TIMEOUT).await;
     }
-    while !office.borrow().set_up {
+    while !progress.borrow().set_up {
         let command = CreateFirstAdministrator {
             account: account(ADMINISTRATOR, "admin", "admin@example.org"),
         };
         let answer = process.run(&Principal::Anonymous, &command).await;
         process.say(&format!("sets up: {answer:?}"));
-        office.borrow_mut().set_up = answer != Answer::Unknown;
-        world.linger(PATIENCE).await;
+        progress.borrow_mut().set_up = answer != Answer::Unknown;
+        environment.linger(TIMEOUT).await;
     }
-    while office.borrow().turns < 24 {
-        office.borrow_mut().turns += 1;
-        pause(&world).await;
-        let chosen = usize::try_from(world.below(users.len() as u64)).unwrap_or(0);
+    while progress.borrow().turns < 24 {
+        progress.borrow_mut().turns += 1;
+        pause(&environment).await;
+        let chosen = usize::try_from(environment.below(users.len() as u64)).unwrap_or(0);
         if let Some(user) = users.get(chosen) {
             let user = user.borrow().account;
             govern(&process, user).await;
@@ -436,7 +456,7 @@ pub(super) async fn administer(world: Rc<World>, office: Rc<RefCell<Office>>, us
 async fn govern(process: &Process, user: UserId) {
     let reason = "because".to_owned();
     let role = "engineer_i".to_owned();
-    let dice = process.world.below(10);
+    let dice = process.environment.below(10);
     let answer = match dice {
         0..=2 => {
             process

@@ -18,7 +18,7 @@ use domain::{
 };
 use projections::access::directory::Rights;
 
-use super::{notes::Witness, world::World};
+use super::{environment::SimulatedEnvironment, notes::Witness};
 
 /// Events per page that the directory folds.
 const PAGE: usize = 50;
@@ -39,7 +39,7 @@ pub(super) enum Answer {
 /// See the module.
 pub(super) struct Process {
     pub(super) name: String,
-    pub(super) world: Rc<World>,
+    pub(super) environment: Rc<SimulatedEnvironment>,
     witness: Arc<Witness>,
     ports: Ports,
     rights: RefCell<Rights>,
@@ -50,22 +50,22 @@ pub(super) struct Process {
 
 impl Process {
     /// A fresh process that knows nothing.
-    pub(super) fn start(world: &Rc<World>, name: &str) -> Self {
+    pub(super) fn start(environment: &Rc<SimulatedEnvironment>, name: &str) -> Self {
         let witness = Arc::new(Witness {
-            inner: world.store.another(),
-            notes: Arc::clone(&world.notes),
-            trace: Arc::clone(&world.trace),
-            clock: Arc::clone(&world.clock),
+            inner: environment.store.another(),
+            notes: Arc::clone(&environment.notes),
+            trace: Arc::clone(&environment.trace),
+            clock: Arc::clone(&environment.clock),
             who: name.to_owned(),
             request: Mutex::default(),
         });
         Self {
             name: name.to_owned(),
-            world: Rc::clone(world),
+            environment: Rc::clone(environment),
             ports: Ports::new(
                 Arc::clone(&witness) as Arc<dyn EventStore>,
-                Arc::clone(&world.clock) as _,
-                Arc::clone(&world.ids) as _,
+                Arc::clone(&environment.clock) as _,
+                Arc::clone(&environment.ids) as _,
             ),
             witness,
             rights: RefCell::default(),
@@ -84,12 +84,12 @@ impl Process {
     }
 
     pub(super) fn say(&self, what: &str) {
-        self.world.say(&self.name, what);
+        self.environment.say(&self.name, what);
     }
 
     fn scandal(&self, what: String) {
         self.say(&what);
-        self.world.notes().scandals.push(what);
+        self.environment.notes().violations.push(what);
     }
 
     /// Brings the directory to the head of the log, as a request does that must not act on old rights.

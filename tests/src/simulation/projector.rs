@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use domain::event_store::{Filter, Page, Position, StoreError};
 
 use super::{
-    Planted,
+    PlantedDefect,
     database::{Stored, read_models},
+    environment::{Lost, SimulatedEnvironment},
     process::Process,
-    world::{Lost, World},
 };
 
 /// Events per transaction.
@@ -38,8 +38,12 @@ impl From<Lost> for Pause {
 }
 
 /// Follows the log until the run ends.
-pub(super) async fn project(world: Rc<World>, name: String, planted: Option<Planted>) {
-    let process = Process::start(&world, &name);
+pub(super) async fn project(
+    environment: Rc<SimulatedEnvironment>,
+    name: String,
+    planted: Option<PlantedDefect>,
+) {
+    let process = Process::start(&environment, &name);
     loop {
         let why = match lead(&process, planted).await {
             Pause::Store => "the log does not answer",
@@ -48,23 +52,29 @@ pub(super) async fn project(world: Rc<World>, name: String, planted: Option<Plan
             Pause::Overtaken => "another process moved the checkpoint",
         };
         process.say(&format!("pauses: {why}"));
-        world.sleep(RETRY).await;
+        environment.sleep(RETRY).await;
     }
 }
 
-async fn lead(process: &Process, planted: Option<Planted>) -> Pause {
+async fn lead(process: &Process, planted: Option<PlantedDefect>) -> Pause {
     match follow(process, planted).await {
         Ok(never) => match never {},
         Err(pause) => pause,
     }
 }
 
-async fn follow(process: &Process, planted: Option<Planted>) -> Result<std::convert::Infallible, Pause> {
-    let mut reached = process.world.statement(|database| database.checkpoint()).await?;
+async fn follow(
+    process: &Process,
+    planted: Option<PlantedDefect>,
+) -> Result<std::convert::Infallible, Pause> {
+    let mut reached = process
+        .environment
+        .statement(|database| database.checkpoint())
+        .await?;
     let mut subscription = process.store().subscribe(reached, Filter::all());
     let mut heard = reached;
     loop {
-        let page = if planted == Some(Planted::TrustsDeliveries) {
+        let page = if planted == Some(PlantedDefect::TrustsDeliveries) {
             subscription.next().await?
         } else if reached < process.store().known_head() {
             process.store().read_all(reached, &Filter::all(), PAGE).await?
@@ -80,7 +90,7 @@ async fn follow(process: &Process, planted: Option<Planted>) -> Result<std::conv
             page.events.retain(|event| event.position > reached);
             page
         };
-        if page.next <= reached && planted != Some(Planted::TrustsDeliveries) {
+        if page.next <= reached && planted != Some(PlantedDefect::TrustsDeliveries) {
             continue;
         }
         apply(process, reached, &page, planted).await?;
@@ -93,25 +103,25 @@ async fn apply(
     process: &Process,
     from: Position,
     page: &Page,
-    planted: Option<Planted>,
+    planted: Option<PlantedDefect>,
 ) -> Result<(), Pause> {
-    let world = &process.world;
+    let environment = &process.environment;
     let mut changed: BTreeMap<&'static str, Stored> = BTreeMap::new();
     for model in read_models() {
-        let stored = world.database.borrow().rows(model.name());
+        let stored = environment.database.borrow().rows(model.name());
         match model.fold(&stored, &page.events) {
             Ok(rows) => drop(changed.insert(model.name(), rows)),
-            Err(error) => world
+            Err(error) => environment
                 .notes()
-                .scandals
+                .violations
                 .push(format!("{} cannot fold: {error}", model.name())),
         }
     }
-    if planted == Some(Planted::CheckpointBeforeRows) {
-        world
+    if planted == Some(PlantedDefect::CheckpointBeforeRows) {
+        environment
             .statement(|database| database.move_checkpoint(from, page.next))
             .await?;
-        world.statement(|database| database.write(changed)).await?;
+        environment.statement(|database| database.write(changed)).await?;
         return Ok(());
     }
     let whole = |database: &mut super::database::Database| {
@@ -121,7 +131,7 @@ async fn apply(
         }
         own
     };
-    match world.statement(whole).await? {
+    match environment.statement(whole).await? {
         true => Ok(()),
         false => Err(Pause::Overtaken),
     }

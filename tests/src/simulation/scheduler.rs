@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::world::World;
+use super::environment::SimulatedEnvironment;
 
 /// Longest step, in microseconds.
 const STEP: u64 = 400;
@@ -54,16 +54,16 @@ impl Wake for Call {
 
 /// See the module.
 pub(super) struct Scheduler {
-    world: Rc<World>,
+    environment: Rc<SimulatedEnvironment>,
     tasks: Vec<Task>,
     ready: Ready,
     steps: u64,
 }
 
 impl Scheduler {
-    pub(super) fn new(world: &Rc<World>) -> Self {
+    pub(super) fn new(environment: &Rc<SimulatedEnvironment>) -> Self {
         Self {
-            world: Rc::clone(world),
+            environment: Rc::clone(environment),
             tasks: Vec::new(),
             ready: Arc::default(),
             steps: 0,
@@ -85,8 +85,12 @@ impl Scheduler {
             work: None,
             ended: false,
             awaited,
-            crashes: self.world.weather.crashes,
-            stalls: if stalls { self.world.weather.stalls } else { 0 },
+            crashes: self.environment.fault_rates.crashes,
+            stalls: if stalls {
+                self.environment.fault_rates.stalls
+            } else {
+                0
+            },
             out_until: 0,
         });
     }
@@ -107,9 +111,9 @@ impl Scheduler {
     /// Takes one step: of a task, or of time. `false`: nothing will ever happen any more.
     pub(super) fn step(&mut self) -> bool {
         self.steps += 1;
-        let now = self.world.clock.micros() + 1 + self.world.below(STEP);
-        self.world.clock.set(now);
-        self.world.ring();
+        let now = self.environment.clock.micros() + 1 + self.environment.below(STEP);
+        self.environment.clock.set(now);
+        self.environment.ring();
         let able: Vec<usize> = {
             let ready = self.lock();
             let able = |index: &&usize| self.tasks[**index].out_until <= now;
@@ -118,12 +122,12 @@ impl Scheduler {
         if able.is_empty() {
             return self.leap();
         }
-        let chosen = able[usize::try_from(self.world.below(able.len() as u64)).unwrap_or(0)];
+        let chosen = able[usize::try_from(self.environment.below(able.len() as u64)).unwrap_or(0)];
         if !self.strike(chosen, now) {
             self.poll(chosen);
         }
-        for fault in self.world.store.take_faults() {
-            self.world.say("fault", fault);
+        for fault in self.environment.store.take_faults() {
+            self.environment.say("fault", fault);
         }
         true
     }
@@ -132,9 +136,11 @@ impl Scheduler {
     fn leap(&self) -> bool {
         let ready = self.lock();
         let back = ready.iter().map(|index| self.tasks[*index].out_until).min();
-        let next = [back, self.world.next_ring()].into_iter().flatten().min();
+        let next = [back, self.environment.next_ring()].into_iter().flatten().min();
         if let Some(next) = next {
-            self.world.clock.set(self.world.clock.micros().max(next));
+            self.environment
+                .clock
+                .set(self.environment.clock.micros().max(next));
         }
         next.is_some()
     }
@@ -142,15 +148,18 @@ impl Scheduler {
     /// Crashes or stalls a task, if the dice say so.
     fn strike(&mut self, index: usize, now: u64) -> bool {
         let (crashes, stalls) = (self.tasks[index].crashes, self.tasks[index].stalls);
-        let (crash, stall) = (self.world.trouble(crashes), self.world.trouble(stalls));
+        let (crash, stall) = (
+            self.environment.trouble(crashes),
+            self.environment.trouble(stalls),
+        );
         let task = &mut self.tasks[index];
         if crash && task.work.is_some() {
             task.work = None;
-            task.out_until = now + self.world.below(DOWN);
-            self.world.say(&task.name, "crashes");
+            task.out_until = now + self.environment.below(DOWN);
+            self.environment.say(&task.name, "crashes");
         } else if stall {
-            task.out_until = now + self.world.below(STALL);
-            self.world.say(&task.name, "stalls");
+            task.out_until = now + self.environment.below(STALL);
+            self.environment.say(&task.name, "stalls");
         } else {
             return false;
         }

@@ -14,8 +14,8 @@ use domain::{
         job::{Checkpoint, JobState},
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, Point, ReportProgress},
-        report::{News, Report},
-        terms::Abilities,
+        report::{AttemptReport, Report},
+        requirements::WorkerCapabilities,
     },
     models::model::ModelFile,
 };
@@ -23,8 +23,8 @@ use uuid::Uuid;
 use workers::queue::Lease;
 
 use super::{
+    environment::SimulatedEnvironment,
     process::{Answer, Process},
-    world::World,
 };
 
 /// How long a worker may be silent.
@@ -54,27 +54,27 @@ struct Attempt {
 }
 
 /// Works until the run ends. A worker that was started anew is another worker.
-pub(super) async fn work(world: Rc<World>, name: String) {
-    let id = WorkerId(domain::id::Ids::next(world.ids.as_ref()));
-    let process = Process::start(&world, &name);
+pub(super) async fn work(environment: Rc<SimulatedEnvironment>, name: String) {
+    let id = WorkerId(domain::id::Ids::next(environment.ids.as_ref()));
+    let process = Process::start(&environment, &name);
     process.say(&format!("is worker {id}"));
     let worker = Worker { process, id };
     loop {
         match worker.take().await {
             Ok(Some(attempt)) => worker.attempt(attempt).await,
-            Ok(None) | Err(_) => world.tick(POLL).await,
+            Ok(None) | Err(_) => environment.tick(POLL).await,
         }
     }
 }
 
 impl Worker {
-    fn world(&self) -> &World {
-        &self.process.world
+    fn environment(&self) -> &SimulatedEnvironment {
+        &self.process.environment
     }
 
     /// Leases the first job of the queue, by a read model that may be behind.
     async fn take(&self) -> Result<Option<Attempt>, StoreError> {
-        let waiting = self.world().statement(|database| database.waiting()).await;
+        let waiting = self.environment().statement(|database| database.waiting()).await;
         for job in waiting.unwrap_or_default() {
             if let Some(attempt) = self.lease(job).await? {
                 return Ok(Some(attempt));
@@ -93,7 +93,7 @@ impl Worker {
             job: id,
             worker: self.id,
             worker_name: self.process.name.clone(),
-            abilities: Abilities::default(),
+            capabilities: WorkerCapabilities::default(),
             owner: self.process.principal(order.owner),
         };
         self.process.run(&Principal::Worker(self.id), &command).await;
@@ -111,7 +111,7 @@ impl Worker {
                 worker_name: self.process.name.clone(),
             },
             claimed: false,
-            proven: self.world().now(),
+            proven: self.environment().now(),
         }))
     }
 
@@ -128,14 +128,14 @@ impl Worker {
         };
         self.process.say(&format!("{how} {job}, attempt {number}"));
         let release = |database: &mut super::database::Database| database.release(job, number);
-        if self.world().statement(release).await.is_err() {
+        if self.environment().statement(release).await.is_err() {
             self.process.say("leaves a lease to run out");
         }
     }
 
     async fn train(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
-        let world = self.world();
-        let started = News::Started {
+        let environment = self.environment();
+        let started = AttemptReport::Started {
             from_step: attempt.from_step,
             total_steps: STEPS,
             trained_parameters: 1_000,
@@ -143,15 +143,15 @@ impl Worker {
         self.beat(attempt).await?;
         self.report(attempt, started).await?;
         for step in attempt.from_step + 1..=STEPS {
-            world.linger(Duration::from_millis(400)).await;
+            environment.linger(Duration::from_millis(400)).await;
             // A worker that was stopped comes back here: its heart and its report race, as two threads do.
-            if world.chance(500) {
+            if environment.chance(500) {
                 self.beat(attempt).await?;
             }
             self.progress(attempt, step).await?;
             self.beat(attempt).await?;
             if step % SAVE == 0 && step < STEPS {
-                self.report(attempt, News::Checkpoint(checkpoint(attempt.job, step)))
+                self.report(attempt, AttemptReport::Checkpoint(checkpoint(attempt.job, step)))
                     .await?;
             }
             // Somebody wants it paused: the state is saved, and the job goes back.
@@ -162,12 +162,12 @@ impl Worker {
                 .is_ok_and(|job| job.pausing.is_some())
             {
                 if step < STEPS {
-                    self.report(attempt, News::Checkpoint(checkpoint(attempt.job, step)))
+                    self.report(attempt, AttemptReport::Checkpoint(checkpoint(attempt.job, step)))
                         .await?;
                 }
                 return self.give_back(attempt, "the job is paused").await;
             }
-            match world.below(60) {
+            match environment.below(60) {
                 0 => return self.fail(attempt).await,
                 1 => return self.give_back(attempt, "the worker is shutting down").await,
                 _ => {}
@@ -179,12 +179,12 @@ impl Worker {
 
     /// Claims or renews the lease. Who cannot prove for a whole lease time to be alive counts as lost.
     async fn beat(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
-        let world = self.world();
+        let environment = self.environment();
         loop {
-            let now = world.now();
+            let now = environment.now();
             let claimed = attempt.claimed;
             let lease = attempt.lease.clone();
-            let answer = world
+            let answer = environment
                 .statement(|database| match claimed {
                     true => database.beat(&lease, now, LEASE),
                     false => database.claim(&lease, now, LEASE),
@@ -197,8 +197,8 @@ impl Worker {
                     return Ok(());
                 }
                 Ok(false) => return Err(TakenAway),
-                Err(_) if world.now().saturating_sub(attempt.proven) >= LEASE => return Err(TakenAway),
-                Err(_) => world.sleep(RETRY).await,
+                Err(_) if environment.now().saturating_sub(attempt.proven) >= LEASE => return Err(TakenAway),
+                Err(_) => environment.sleep(RETRY).await,
             }
         }
     }
@@ -226,21 +226,21 @@ impl Worker {
         self.insist(attempt, &command).await
     }
 
-    async fn report(&self, attempt: &mut Attempt, news: News) -> Result<(), TakenAway> {
+    async fn report(&self, attempt: &mut Attempt, report: AttemptReport) -> Result<(), TakenAway> {
         let command = Report {
             job: attempt.job,
             attempt: attempt.number,
-            news,
+            report,
         };
         self.insist(attempt, &command).await
     }
 
     async fn fail(&self, attempt: &mut Attempt) -> Result<(), TakenAway> {
-        let news = News::Failed {
+        let report = AttemptReport::Failed {
             code: "DIVERGED".to_owned(),
             message: "the loss is not a number".to_owned(),
         };
-        self.report(attempt, news).await
+        self.report(attempt, report).await
     }
 
     async fn give_back(&self, attempt: &mut Attempt, cause: &str) -> Result<(), TakenAway> {
@@ -259,12 +259,12 @@ impl Worker {
             match self.process.run(&Principal::Worker(self.id), command).await {
                 Answer::Done => return Ok(()),
                 Answer::Refused(_) | Answer::Denied(_) => {
-                    self.world().notes().stale += 1;
+                    self.environment().notes().stale += 1;
                     // Its own earlier report may be what makes it stale: then the log says that it is over.
                     return Err(TakenAway);
                 }
                 Answer::Unknown => {
-                    self.world().sleep(RETRY).await;
+                    self.environment().sleep(RETRY).await;
                     self.beat(attempt).await?;
                 }
             }
@@ -280,13 +280,13 @@ fn checkpoint(job: JobId, step: u32) -> Checkpoint {
     }
 }
 
-fn completed(job: JobId, worker: &str) -> News {
+fn completed(job: JobId, worker: &str) -> AttemptReport {
     let file = ModelFile {
         name: "model.safetensors".to_owned(),
         sha256: "f0".to_owned(),
         bytes: 77,
     };
-    News::Completed {
+    AttemptReport::Completed {
         merged: None,
         artifact: format!("models/{job}"),
         sha256: "hash".to_owned(),

@@ -1,16 +1,15 @@
-//! The process that trains: reads a job file, trains, tells its parent.
+//! The training process: reads a job file, trains, and reports to its parent.
 //!
-//! Protocol: `argv` names the job file; standard output carries [`crate::message::ChildMessage`] lines and
-//! nothing else; standard error is for people. On standard input a line `stop` asks for a checkpoint and the
-//! end; its end of file means that the parent is gone, and the process ends at once. Exit status 0 after
-//! `completed` or `stopped`, 1 after `failed`, [`ORPHANED`] without parent. A status without such a last line
-//! is a crash (a signal 9 usually means that the system ran out of memory).
+//! Protocol: `argv` names the job file; standard output carries [`crate::message::ChildMessage`] lines and nothing
+//! else; standard error is for people. A line `stop` on standard input requests a checkpoint and a clean exit; end of
+//! file there means that the parent is gone, and the process exits at once. The exit status is 0 after `completed` or
+//! `stopped`, 1 after `failed`, and [`ORPHANED`] without a parent. An exit without one of those last lines is a
+//! crash; signal 9 usually means that the system ran out of memory.
 //!
-//! The parent sets [`crate::job::JobFile::environment`] to limit threads.
+//! The parent sets [`crate::job::JobFile::environment`] to limit the number of threads.
 //!
-//! Rule: a process does one job, so that no panic, abort or lack of memory of one touches another.
+//! Rule: a process runs one job, so a panic, an abort or a lack of memory affects no other job.
 
-mod guard;
 mod report;
 
 use std::{
@@ -30,21 +29,20 @@ use crate::{
     failure::Failure,
     job::JobFile,
     message::ChildMessage,
-    training::{self, Outcome},
+    panic_guard::run_guarded,
+    run::{self, Outcome},
 };
-pub(crate) use guard::guarded;
 use report::Reporter;
 
-/// Exit status of a child whose parent is gone.
-pub const ORPHANED: i32 = 3;
+pub use self::report::ORPHANED;
 
-/// Does the job described by the file at `job_path`; see the module for the protocol.
+/// Runs the job in the file at `job_path`; see the module for the protocol.
 pub fn run(job_path: &Path) -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&stop);
     thread::spawn(move || listen(&heard));
     let path = job_path.to_path_buf();
-    let result = guarded("training", move || work(&path, stop));
+    let result = run_guarded("training", move || work(&path, stop));
     match result {
         Ok(last) => {
             report::send(&last);
@@ -62,7 +60,7 @@ fn work(path: &Path, stop: Arc<AtomicBool>) -> Result<ChildMessage, Failure> {
     let (outcome, mut reporter) = match job.device {
         Device::Cpu => {
             let mut reporter = Reporter::new(&job, None, stop);
-            let outcome = training::run::<Differentiable>(&job, &burn_flex::FlexDevice, &mut reporter)?;
+            let outcome = run::run::<Differentiable>(&job, &burn_flex::FlexDevice, &mut reporter)?;
             (outcome, reporter)
         }
         Device::Cuda { index } => with_cuda(&job, index, stop)?,
@@ -82,7 +80,7 @@ fn with_cuda(job: &JobFile, index: u32, stop: Arc<AtomicBool>) -> Result<(Outcom
     use crate::device::cuda;
     let (device, handle) = cuda::open(index, job.kernels.as_deref())?;
     let mut reporter = Reporter::new(job, Some(&device), stop);
-    let outcome = training::run::<cuda::DifferentiableCuda>(job, &handle, &mut reporter)?;
+    let outcome = run::run::<cuda::DifferentiableCuda>(job, &handle, &mut reporter)?;
     Ok((outcome, reporter))
 }
 
@@ -91,7 +89,7 @@ fn with_cuda(job: &JobFile, _: u32, _: Arc<AtomicBool>) -> Result<(Outcome, Repo
     Err(crate::device::not_built(job.device))
 }
 
-/// Waits for the parent's word. Without a parent nobody wants the result: the process ends here.
+/// Reads the parent's requests; exits when the parent is gone, because nobody needs the result any more.
 fn listen(stop: &AtomicBool) {
     for line in std::io::stdin().lock().lines() {
         match line {

@@ -1,12 +1,14 @@
-//! From dataset files to the numbers a training step sees.
+//! From dataset files to the batches of a training step.
 //!
-//! Rule: what a step sees is a pure function of the files, the tokenizer and (seed, step, micro-batch), so
-//! that a resumed training goes on as if nothing had happened.
+//! Rule: a batch is a pure function of the files, the tokenizer and (seed, step, micro-batch), so a resumed training
+//! continues exactly where it stopped.
 
 pub mod batch;
 pub mod chat;
-pub mod documents;
+pub mod document;
 pub mod formats;
+mod plain_chat;
+pub mod sample_encoder;
 pub mod sampler;
 pub mod source;
 pub mod template;
@@ -14,81 +16,74 @@ pub mod tokenizer;
 
 use rand::seq::SliceRandom;
 
+pub use self::document::Document;
 use crate::{
     failure::{Failure, FailureCode},
     random::{Purpose, stream},
     spec::{Hyperparameters, Objective},
 };
-use documents::{Tally, Writer};
+use sample_encoder::{SampleEncoder, SampleStats};
 use source::Source;
 use tokenizer::Tokenizer;
 
-/// Tokens that belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// The tokens in order.
-    pub tokens: Vec<u32>,
-    /// For each token whether the model learns to predict it.
-    pub learned: Vec<bool>,
-    /// Whether a piece may begin anywhere (text) or only at the start (a conversation, a prompt).
-    pub cut_anywhere: bool,
-}
-
-/// A tokenised dataset, split for training and evaluation.
+/// A tokenized dataset, split for training and evaluation.
 #[derive(Clone, Debug)]
 pub struct Corpus {
-    /// What is learnt.
+    /// The training split.
     pub train: Vec<Document>,
-    /// What is held out; empty when nothing is.
+    /// The evaluation split; empty when nothing is held out.
     pub evaluation: Vec<Document>,
-    /// What became of the samples.
-    pub tally: Tally,
-    /// Whether all of it is conversations.
+    /// How many samples were used, truncated and skipped.
+    pub stats: SampleStats,
+    /// Whether all samples are conversations.
     is_chat: bool,
 }
 
 impl Corpus {
-    /// Tokenises `sources` and splits them: the last share of each text, and conversations and prompts chosen by
-    /// the seed, are held out.
+    /// Tokenizes `sources` and splits them: held out are the end of each text, and conversations and prompts selected
+    /// by the seed.
     ///
     /// # Errors
-    /// [`FailureCode::DatasetEmpty`] when nothing is left to learn from or to evaluate with;
+    /// [`FailureCode::DatasetEmpty`] when a split that is needed has no samples;
     /// [`FailureCode::ChatTemplateInvalid`].
     pub fn new(
         sources: &[Source],
         tokenizer: &Tokenizer,
         objective: &Objective,
-        chosen: &Hyperparameters,
+        hyperparameters: &Hyperparameters,
     ) -> Result<Self, Failure> {
-        let writer = Writer::new(tokenizer, objective, chosen.sequence_length as usize + 1)?;
+        let encoder = SampleEncoder::new(tokenizer, objective, hyperparameters.sequence_length as usize + 1)?;
         let mut corpus = Self {
             train: Vec::new(),
             evaluation: Vec::new(),
-            tally: Tally::default(),
+            stats: SampleStats::default(),
             is_chat: sources.iter().all(|source| matches!(source, Source::Chat(_))),
         };
         let mut samples = Vec::new();
         for source in sources {
             match source {
-                Source::Text(text) => corpus.add_text(tokenizer.encode_framed(text)?, chosen.eval_fraction),
+                Source::Text(text) => {
+                    let tokens = tokenizer.encode_document(text)?;
+                    corpus.add_text(tokens, hyperparameters.eval_fraction);
+                }
                 Source::Chat(chats) => {
                     for chat in chats {
-                        samples.extend(writer.conversation(chat, &mut corpus.tally)?);
+                        samples.extend(encoder.conversation(chat, &mut corpus.stats)?);
                     }
                 }
                 Source::Pairs(pairs) => {
                     for pair in pairs {
-                        samples.extend(writer.pair(pair, &mut corpus.tally)?);
+                        samples.extend(encoder.pair(pair, &mut corpus.stats)?);
                     }
                 }
             }
         }
-        corpus.add_samples(samples, chosen);
-        corpus.check(chosen)?;
+        corpus.add_samples(samples, hyperparameters);
+        corpus.check(hyperparameters)?;
         Ok(corpus)
     }
 
-    /// Tokens to learn from.
+    /// Tokens of the training split.
     #[must_use]
     pub fn train_tokens(&self) -> u64 {
         self.train
@@ -97,7 +92,7 @@ impl Corpus {
             .sum()
     }
 
-    /// Tokens held out.
+    /// Tokens of the evaluation split.
     #[must_use]
     pub fn evaluation_tokens(&self) -> u64 {
         self.evaluation
@@ -106,7 +101,7 @@ impl Corpus {
             .sum()
     }
 
-    /// Whether all of it is conversations.
+    /// Whether all samples are conversations.
     #[must_use]
     pub fn is_chat(&self) -> bool {
         self.is_chat
@@ -116,52 +111,52 @@ impl Corpus {
         let tail = (tokens.len() as f64 * held_out).round() as usize;
         let rest = tokens.split_off(tokens.len() - tail);
         for (tokens, documents) in [(tokens, &mut self.train), (rest, &mut self.evaluation)] {
-            // A single token has nothing to predict.
+            // A single token has no next token to predict.
             if tokens.len() > 1 {
                 documents.push(Document {
-                    learned: vec![true; tokens.len()],
+                    loss_mask: vec![true; tokens.len()],
                     tokens,
-                    cut_anywhere: true,
+                    splittable: true,
                 });
             }
         }
     }
 
-    fn add_samples(&mut self, mut samples: Vec<Document>, chosen: &Hyperparameters) {
-        samples.shuffle(&mut stream(chosen.seed, Purpose::Split, 0, 0));
-        let share = samples.len() as f64 * chosen.eval_fraction;
-        let at_least = usize::from(chosen.eval_fraction > 0.0 && samples.len() > 1);
+    fn add_samples(&mut self, mut samples: Vec<Document>, hyperparameters: &Hyperparameters) {
+        samples.shuffle(&mut stream(hyperparameters.seed, Purpose::Split, 0, 0));
+        let share = samples.len() as f64 * hyperparameters.eval_fraction;
+        let at_least = usize::from(hyperparameters.eval_fraction > 0.0 && samples.len() > 1);
         let held_out = (share.round() as usize).max(at_least);
         self.evaluation.extend(samples.drain(..held_out));
         self.train.extend(samples);
     }
 
-    fn check(&self, chosen: &Hyperparameters) -> Result<(), Failure> {
+    fn check(&self, hyperparameters: &Hyperparameters) -> Result<(), Failure> {
         let empty = |message: String| Err(Failure::new(FailureCode::DatasetEmpty, message));
-        let length = chosen.sequence_length;
-        if self.train.is_empty() && self.tally.met > 0 {
+        let length = hyperparameters.sequence_length;
+        if self.train.is_empty() && self.stats.total > 0 {
             return empty(format!(
-                "none of the {} samples can be learnt from within the first {length} tokens: {}; raise \
-                 sequence_length, check the roles (answers are the assistant's), or learn everything",
-                self.tally.met,
-                self.tally.lines().join("; ")
+                "none of the {} samples can be used for training within the first {length} tokens: {}; raise \
+                 sequence_length, check the roles (answers are the assistant's), or set objective.learn to everything",
+                self.stats.total,
+                self.stats.warnings().join("; ")
             ));
         }
         if self.train.is_empty() {
             return empty("the dataset has no text; add files with content".to_owned());
         }
-        let texts = self.train.iter().filter(|document| document.cut_anywhere);
+        let texts = self.train.iter().filter(|document| document.splittable);
         let longest = texts.map(|document| document.tokens.len()).max();
         if let Some(tokens) = longest
-            && !self.train.iter().any(|document| !document.cut_anywhere)
+            && !self.train.iter().any(|document| !document.splittable)
             && tokens <= length as usize
         {
             return empty(format!(
-                "the longest text has {tokens} tokens to learn from, fewer than a sequence of {length}; add \
+                "the longest text has {tokens} tokens to train on, fewer than a sequence of {length}; add \
                  text or lower sequence_length"
             ));
         }
-        if chosen.eval_fraction > 0.0 && self.evaluation.is_empty() {
+        if hyperparameters.eval_fraction > 0.0 && self.evaluation.is_empty() {
             return empty(
                 "the held-out share of the dataset is empty; add data, raise eval_fraction or set it to 0"
                     .to_owned(),
@@ -180,7 +175,7 @@ mod tests {
         Tokenizer::train(["the quick brown fox jumps over the lazy dog"].into_iter(), 300).expect("trained")
     }
 
-    fn chosen() -> Hyperparameters {
+    fn hyperparameters() -> Hyperparameters {
         Hyperparameters {
             sequence_length: 32,
             eval_fraction: 0.2,
@@ -199,8 +194,8 @@ mod tests {
     }
 
     fn refusal(sources: &[Source]) -> Failure {
-        let failure =
-            Corpus::new(sources, &tokenizer(), &Objective::default(), &chosen()).expect_err("refused");
+        let failure = Corpus::new(sources, &tokenizer(), &Objective::default(), &hyperparameters())
+            .expect_err("refused");
         assert_eq!(failure.code, FailureCode::DatasetEmpty);
         failure
     }
@@ -234,8 +229,10 @@ mod tests {
         let text = "the quick brown fox jumps over the lazy dog ".repeat(20);
         let chats = (0..10).map(|number| chat(&number.to_string(), "fox")).collect();
         let sources = [Source::Text(text.clone()), Source::Chat(chats)];
-        let corpus = Corpus::new(&sources, &tokenizer(), &Objective::default(), &chosen()).expect("a corpus");
-        let again = Corpus::new(&sources, &tokenizer(), &Objective::default(), &chosen()).expect("a corpus");
+        let corpus =
+            Corpus::new(&sources, &tokenizer(), &Objective::default(), &hyperparameters()).expect("a corpus");
+        let again =
+            Corpus::new(&sources, &tokenizer(), &Objective::default(), &hyperparameters()).expect("a corpus");
         assert_eq!(
             (&corpus.train, &corpus.evaluation),
             (&again.train, &again.evaluation)

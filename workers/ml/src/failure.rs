@@ -1,39 +1,38 @@
-//! Why a training could not be done, as data the server can act on.
+//! Why a training failed, as data for the server.
 //!
-//! Rule: every failure has a code that stays stable for programs and a message that tells a person what
-//! to do next.
+//! Rule: every failure has a stable code for programs and a message that tells a person what to do next.
 
 use std::{fmt, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-/// The stable name of a kind of failure.
+/// The stable code of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
-    /// The job file or the specification asks for something impossible.
+    /// The job file or the specification is invalid.
     SpecInvalid,
-    /// There is nothing to learn from: no text, too little text, or no answer of an assistant.
+    /// There is nothing to train on: no text, too little text, or no answer of an assistant.
     DatasetEmpty,
     /// A dataset file is missing, not UTF-8 or not in the declared format.
     DatasetUnreadable,
-    /// The base model's folder is incomplete, damaged or of an unknown architecture.
+    /// The base model's folder is incomplete, damaged or of an unsupported architecture.
     BaseModelInvalid,
-    /// A chat template is no Jinja, is not there, goes on without end, or does not fit the conversations.
+    /// A chat template is missing, not valid Jinja, does not terminate, or rejects the conversations.
     ChatTemplateInvalid,
-    /// The loss or a gradient became infinite or not a number.
+    /// The loss or a gradient is infinite or NaN.
     LossNotFinite,
-    /// No checkpoint could be read back as it was written.
+    /// No checkpoint is intact.
     CheckpointCorrupt,
     /// The checkpoint belongs to another specification, dataset or base model.
     CheckpointMismatch,
     /// The disk is full.
     DiskFull,
-    /// The training does not fit into the memory that is free.
+    /// The training does not fit into the available memory.
     OutOfMemory,
-    /// The device that the job file names is not there, or cannot be used by this build.
+    /// The device of the job file does not exist, or this build does not support it.
     DeviceUnavailable,
-    /// A fault of the program itself.
+    /// A defect of this program.
     Internal,
 }
 
@@ -41,7 +40,7 @@ pub enum FailureCode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: FailureCode,
     /// What happened and what to do about it.
     pub message: String,
@@ -56,8 +55,8 @@ impl Failure {
         }
     }
 
-    /// The operating system's refusal to do `action` with `path`: [`FailureCode::DiskFull`] where the disk
-    /// or a quota is exhausted, `otherwise` in any other case. Only the last part of `path` is told.
+    /// The failure of `action` on `path` with an error of the operating system: [`FailureCode::DiskFull`] where the
+    /// disk or a quota is exhausted, else `otherwise`. The message contains only the last component of `path`.
     #[must_use]
     pub fn io(otherwise: FailureCode, action: &str, path: &Path, error: &io::Error) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).display();
@@ -72,7 +71,7 @@ impl Failure {
         }
     }
 
-    /// A fault of the program itself while doing `action`.
+    /// A defect of this program that shows while it does `action`.
     pub fn internal(action: &str, error: impl fmt::Display) -> Self {
         Self::new(
             FailureCode::Internal,

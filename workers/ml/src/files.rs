@@ -1,4 +1,4 @@
-//! Files that are either wholly there or not there, and their hashes.
+//! Atomic writing of folders, and hashes of files.
 //!
 //! Rule: nothing is visible under its final name before all its bytes are on the disk.
 
@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, FailureCode};
 
-/// A file as it lies in a folder: what a later reader checks it against.
+/// A file of a folder, with what a reader verifies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Name inside its folder.
+    /// Name within its folder.
     pub name: String,
     /// SHA-256 of the content, lower-case hexadecimal.
     pub sha256: String,
@@ -31,7 +31,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The entry of the file at `path`, read in pieces so that its size does not matter.
+/// The entry of the file at `path`, which is read in chunks.
 ///
 /// # Errors
 /// [`FailureCode::Internal`] when the file cannot be read.
@@ -59,13 +59,13 @@ pub fn describe(path: &Path) -> Result<FileEntry, Failure> {
     })
 }
 
-/// Makes `target` a folder of exactly `contents` (name → bytes), replacing what was there.
+/// Replaces `target` by a folder of exactly `contents` (name → bytes).
 ///
-/// The folder is written beside its final place, flushed to the disk and renamed, so a crash at any moment
-/// leaves the old folder or the new one, never a mixture. Idempotent. Returns its entries in order of name.
+/// The folder is written next to its final path, flushed to the disk and renamed, so a crash at any time leaves
+/// either the old folder or the new one. Idempotent. Returns its entries in order of name.
 ///
 /// # Errors
-/// [`FailureCode::DiskFull`], or [`FailureCode::Internal`] for any other refusal of the operating system.
+/// [`FailureCode::DiskFull`], or [`FailureCode::Internal`] for any other error of the operating system.
 pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Result<Vec<FileEntry>, Failure> {
     replace_folder(target, |staging| {
         for (name, bytes) in contents {
@@ -82,11 +82,11 @@ pub fn write_folder(target: &Path, contents: &BTreeMap<String, Vec<u8>>) -> Resu
     Ok(contents.iter().map(entry).collect())
 }
 
-/// As [`write_folder`], for contents that do not fit into memory together: `fill` writes the files into the folder
+/// As [`write_folder`], for contents that do not fit into memory together: `fill` writes the files to the folder that
 /// it is given. Returns their entries in order of name, read back from the disk.
 ///
 /// # Errors
-/// As [`write_folder`], and those of `fill`; what was there before is then still whole.
+/// As [`write_folder`], and those of `fill`; the old folder then remains intact.
 pub fn fill_folder(
     target: &Path,
     fill: impl FnOnce(&Path) -> Result<(), Failure>,
@@ -134,10 +134,10 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Removes the folder `path` with all in it; already gone is success.
+/// Removes the folder `path` with its contents; succeeds if it does not exist.
 ///
 /// # Errors
-/// [`FailureCode::Internal`] when the operating system refuses.
+/// [`FailureCode::Internal`] for an error of the operating system.
 pub fn remove_folder(path: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
@@ -151,7 +151,7 @@ fn sync_folder(path: &Path) -> Result<(), Failure> {
         .map_err(|error| cannot("flush", path, &error))
 }
 
-/// A hidden neighbour of `target`; checkpoints and artefacts never begin with a dot.
+/// A hidden sibling of `target`; names of checkpoints and artifacts never begin with a dot.
 fn beside(target: &Path, suffix: &str) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}{suffix}"))
@@ -167,14 +167,14 @@ mod tests {
 
     #[test]
     fn a_folder_is_replaced_whole_and_leaves_nothing_beside_it() {
-        let room = tempfile::tempdir().expect("a temporary folder");
-        let target = room.path().join("artefact");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let target = dir.path().join("artefact");
         let one = BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())]);
         let two = BTreeMap::from([("a".to_owned(), b"3".to_vec())]);
         write_folder(&target, &one).expect("written");
         let entries = write_folder(&target, &two).expect("replaced");
         assert_eq!(entries, vec![describe(&target.join("a")).expect("described")]);
         assert!(!target.join("b").exists());
-        assert_eq!(fs::read_dir(room.path()).expect("listed").count(), 1);
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
     }
 }

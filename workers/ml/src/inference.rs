@@ -1,81 +1,80 @@
-//! Text from a network, for many prompts at once.
+//! Batched text generation.
 //!
-//! Rule: what a prompt is continued with is a function of the network, the prompt and its own settings; it does
-//! not depend on the prompts beside it, apart from the rounding of sums over other shapes.
+//! Rule: a continuation is a function of the network, the prompt and its own sampling parameters; the other prompts
+//! of the batch affect nothing but the rounding of sums.
 
-mod choice;
-mod rows;
+mod padded_batch;
+mod sampling;
 
-pub use choice::Choice;
+use padded_batch::PaddedBatch;
 use rand_chacha::ChaCha8Rng;
-use rows::Rows;
+pub use sampling::SamplingParams;
 
 use crate::{
     data::tokenizer::Tokenizer,
     failure::Failure,
-    lora::{Adapter, AdapterPass},
-    model::{Cache, CausalModel, Tokens, ops::TransformerOps},
+    model::{Adapter, AdapterPass, CausalModel, KvCache, TokenBatch, ops::TransformerOps},
     parameters::values,
     random::{Purpose, stream},
 };
 
-/// A model and, where there is one, its adapter.
+/// A model with an optional adapter.
 #[derive(Clone, Debug)]
 pub struct Network<B: TransformerOps> {
     /// The model.
     pub model: CausalModel<B>,
-    /// The adapter on it.
+    /// The adapter.
     pub adapter: Option<Adapter<B>>,
 }
 
-/// Something to be continued.
+/// A prompt to continue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// The tokens so far. Where they leave no room in the context, those at the start are left out.
+    /// The tokens of the prompt. Where they leave no room in the context, the first ones are dropped.
     pub tokens: Vec<u32>,
-    /// How many tokens are written at most; never more than half of the context.
-    pub longest: usize,
-    /// How each is chosen.
-    pub choice: Choice,
+    /// Maximum number of new tokens; limited to half of the context.
+    pub max_new_tokens: usize,
+    /// How tokens are sampled.
+    pub sampling: SamplingParams,
 }
 
-/// Where texts end besides at the end of the context.
+/// Conditions that end a text, besides its maximum length.
 #[derive(Clone, Debug, Default)]
-pub struct Ends<'a> {
+pub struct StopConditions<'a> {
     /// Tokens that end a text; they are not part of it.
-    pub tokens: Vec<u32>,
-    /// Words that end a text, and what makes text of tokens; from the first of them on the text is cut off.
-    pub words: Option<(&'a Tokenizer, Vec<String>)>,
+    pub eos_tokens: Vec<u32>,
+    /// Stop sequences, and the tokenizer to find them with; a text ends before the first of them.
+    pub stop_sequences: Option<(&'a Tokenizer, Vec<String>)>,
 }
 
 /// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The model ended it.
+pub enum FinishReason {
+    /// The model generated an end-of-text token.
     EndOfText,
-    /// One of the words was written, as the last thing in the tokens.
-    Word,
-    /// It is as long as it may be.
+    /// The text contains a stop sequence.
+    StopSequence,
+    /// The maximum length is reached.
     Length,
 }
 
-/// What a prompt is continued with.
+/// The continuation of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuation {
     /// The new tokens.
     pub tokens: Vec<u32>,
-    /// Why there are no more.
-    pub ended: Ended,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
 }
 
 impl Continuation {
-    /// Its text, without the word that ended it.
+    /// Its text up to the first stop sequence.
     ///
     /// # Errors
-    /// An internal failure when the tokens are none of the tokenizer.
-    pub fn text(&self, ends: &Ends<'_>, tokenizer: &Tokenizer) -> Result<String, Failure> {
+    /// An internal failure when `tokenizer` does not know the tokens.
+    pub fn text(&self, stop: &StopConditions<'_>, tokenizer: &Tokenizer) -> Result<String, Failure> {
         let mut text = tokenizer.decode(&self.tokens)?;
-        let words = ends.words.iter().flat_map(|(_, words)| words);
+        let words = stop.stop_sequences.iter().flat_map(|(_, words)| words);
         if let Some(cut) = words.filter_map(|word| text.find(word)).min() {
             text.truncate(cut);
         }
@@ -84,121 +83,132 @@ impl Continuation {
 }
 
 /// A prompt that is being continued.
-struct Writing {
-    choice: Choice,
+struct Generation {
+    sampling: SamplingParams,
     random: ChaCha8Rng,
-    /// Tokens of the prompt, then the new ones.
+    /// Tokens of the prompt, then the generated ones.
     tokens: Vec<u32>,
-    begins: usize,
-    longest: usize,
-    ended: Option<Ended>,
+    prompt_length: usize,
+    max_new_tokens: usize,
+    finish_reason: Option<FinishReason>,
 }
 
-impl Writing {
-    fn written(&self) -> &[u32] {
-        &self.tokens[self.begins..]
+impl Generation {
+    fn generated(&self) -> &[u32] {
+        &self.tokens[self.prompt_length..]
     }
 
-    /// Takes the token that `scores` and the settings give.
-    fn go_on(&mut self, scores: &[f32], ends: &Ends<'_>) -> Result<(), Failure> {
-        let token = self.choice.token(scores, &self.tokens, &mut self.random);
-        if ends.tokens.contains(&token) {
-            self.ended = Some(Ended::EndOfText);
+    /// Samples the next token from `scores` and appends it, or finishes.
+    fn append_next(&mut self, scores: &[f32], stop: &StopConditions<'_>) -> Result<(), Failure> {
+        let token = self.sampling.next_token(scores, &self.tokens, &mut self.random);
+        if stop.eos_tokens.contains(&token) {
+            self.finish_reason = Some(FinishReason::EndOfText);
             return Ok(());
         }
         self.tokens.push(token);
-        if let Some((tokenizer, words)) = &ends.words {
-            let text = tokenizer.decode(self.written())?;
+        if let Some((tokenizer, words)) = &stop.stop_sequences {
+            let text = tokenizer.decode(self.generated())?;
             if words.iter().any(|word| !word.is_empty() && text.contains(word)) {
-                self.ended = Some(Ended::Word);
+                self.finish_reason = Some(FinishReason::StopSequence);
             }
         }
-        if self.ended.is_none() && self.written().len() >= self.longest {
-            self.ended = Some(Ended::Length);
+        if self.finish_reason.is_none() && self.generated().len() >= self.max_new_tokens {
+            self.finish_reason = Some(FinishReason::Length);
         }
         Ok(())
     }
 }
 
 impl<B: TransformerOps> Network<B> {
-    /// Continues `tokens` by at most `longest` tokens, up to the model's own end of a text. An empty prompt is
+    /// Continues `tokens` by at most `max_new_tokens` tokens, until the model's own end of text. An empty prompt is
     /// not continued.
     ///
     /// # Errors
     /// An internal failure when scores cannot be read from the device.
-    pub fn generate(&self, tokens: &[u32], longest: usize, choice: Choice) -> Result<Vec<u32>, Failure> {
-        let ends = Ends {
-            tokens: self.model.config().ends_of_text().to_vec(),
-            words: None,
+    pub fn generate(
+        &self,
+        tokens: &[u32],
+        max_new_tokens: usize,
+        sampling: SamplingParams,
+    ) -> Result<Vec<u32>, Failure> {
+        let stop = StopConditions {
+            eos_tokens: self.model.config().eos_tokens().to_vec(),
+            stop_sequences: None,
         };
         let prompt = Prompt {
             tokens: tokens.to_vec(),
-            longest,
-            choice,
+            max_new_tokens,
+            sampling,
         };
-        let mut written = self.generate_all(&[prompt], &ends)?;
-        Ok(written.pop().map(|written| written.tokens).unwrap_or_default())
+        let mut generated = self.generate_batch(&[prompt], &stop)?;
+        Ok(generated
+            .pop()
+            .map(|generated| generated.tokens)
+            .unwrap_or_default())
     }
 
-    /// Continues all of `prompts` in one batch: each pass reads one more token of every text that has not ended.
-    /// Empty prompts are not continued.
+    /// Continues all `prompts` in one batch, one token of every unfinished text per pass. Empty prompts are not
+    /// continued.
     ///
     /// # Errors
     /// An internal failure when scores cannot be read from the device.
-    pub fn generate_all(&self, prompts: &[Prompt], ends: &Ends<'_>) -> Result<Vec<Continuation>, Failure> {
-        let mut writings: Vec<Writing> = prompts.iter().map(|prompt| self.begin(prompt)).collect();
-        let open: Vec<usize> = (0..writings.len())
-            .filter(|row| writings[*row].ended.is_none())
+    pub fn generate_batch(
+        &self,
+        prompts: &[Prompt],
+        stop: &StopConditions<'_>,
+    ) -> Result<Vec<Continuation>, Failure> {
+        let mut generations: Vec<Generation> = prompts.iter().map(|prompt| self.start(prompt)).collect();
+        let open: Vec<usize> = (0..generations.len())
+            .filter(|row| generations[*row].finish_reason.is_none())
             .collect();
-        let mut rows = Rows::new(
-            open.iter().map(|row| writings[*row].tokens.as_slice()),
+        let mut rows = PaddedBatch::new(
+            open.iter().map(|row| generations[*row].tokens.as_slice()),
             self.model.config().context(),
         );
-        let mut cache = Cache::default();
+        let mut cache = KvCache::default();
         let mut next = rows.prompts();
         while let Some(tokens) = next {
             let scores = self.scores(&tokens, &mut cache)?;
             let vocabulary = scores.len() / open.len();
             for (row, scores) in open.iter().zip(scores.chunks_exact(vocabulary)) {
-                let writing = &mut writings[*row];
-                if writing.ended.is_none() {
-                    writing.go_on(scores, ends)?;
+                let generation = &mut generations[*row];
+                if generation.finish_reason.is_none() {
+                    generation.append_next(scores, stop)?;
                 }
             }
-            // A text that has ended reads its last token again, to no effect; the batch keeps its shape.
-            let all_ended = open.iter().all(|row| writings[*row].ended.is_some());
+            // A finished text repeats its last token without effect, so that the batch keeps its shape.
+            let all_ended = open.iter().all(|row| generations[*row].finish_reason.is_some());
             let last = open
                 .iter()
-                .filter_map(|row| writings[*row].tokens.last().copied());
-            next = (!all_ended).then(|| rows.following(last));
+                .filter_map(|row| generations[*row].tokens.last().copied());
+            next = (!all_ended).then(|| rows.next_step(last));
         }
-        let continued = writings.into_iter().map(|writing| Continuation {
-            tokens: writing.written().to_vec(),
-            ended: writing.ended.unwrap_or(Ended::Length),
+        let continued = generations.into_iter().map(|generation| Continuation {
+            tokens: generation.generated().to_vec(),
+            finish_reason: generation.finish_reason.unwrap_or(FinishReason::Length),
         });
         Ok(continued.collect())
     }
 
-    fn begin(&self, prompt: &Prompt) -> Writing {
+    fn start(&self, prompt: &Prompt) -> Generation {
         let context = self.model.config().context();
-        let longest = prompt.longest.min(context / 2);
-        let kept = prompt.tokens.len().min(context - longest);
+        let max_new_tokens = prompt.max_new_tokens.min(context / 2);
+        let kept = prompt.tokens.len().min(context - max_new_tokens);
         let tokens = prompt.tokens[prompt.tokens.len() - kept..].to_vec();
-        Writing {
-            ended: (tokens.is_empty() || longest == 0).then_some(Ended::Length),
-            random: stream(prompt.choice.seed, Purpose::Sampling, 0, 0),
-            choice: prompt.choice,
-            begins: tokens.len(),
+        Generation {
+            finish_reason: (tokens.is_empty() || max_new_tokens == 0).then_some(FinishReason::Length),
+            random: stream(prompt.sampling.seed, Purpose::Sampling, 0, 0),
+            sampling: prompt.sampling,
+            prompt_length: tokens.len(),
             tokens,
-            longest,
+            max_new_tokens,
         }
     }
 
-    /// Scores of the token after the last one of each row of `tokens`, which follow those of `cache`:
-    /// `[rows · vocabulary]`.
-    fn scores(&self, tokens: &Tokens, cache: &mut Cache<B>) -> Result<Vec<f32>, Failure> {
-        let mut pass = self.adapter.as_ref().map(AdapterPass::exact);
-        let hidden = self.model.hidden(tokens, pass.as_mut(), Some(cache));
+    /// Scores of the next token after each row of `tokens`, which continue those of `cache`: `[rows · vocabulary]`.
+    fn scores(&self, tokens: &TokenBatch, cache: &mut KvCache<B>) -> Result<Vec<f32>, Failure> {
+        let mut pass = self.adapter.as_ref().map(AdapterPass::without_dropout);
+        let hidden = self.model.hidden_states(tokens, pass.as_mut(), Some(cache));
         let (length, width) = (tokens.length(), self.model.config().width());
         let last = hidden.reshape([tokens.batch, length, width]).slice([
             0..tokens.batch,

@@ -1,6 +1,6 @@
-//! The job file: what a parent hands to the process that trains.
+//! The job file, which a parent passes to the training process.
 //!
-//! Rule: it names files and folders only; there are no secrets and no addresses in it.
+//! Rule: it contains paths of files and folders, but no secrets and no network addresses.
 
 use std::path::{Path, PathBuf};
 
@@ -13,56 +13,55 @@ use crate::{
     spec::TrainingSpec,
 };
 
-/// Tells glibc to keep the buffers of a step for the next one instead of giving each back to the system, whose
-/// fresh pages cost up to a tenth of a step, and to have them in large pages, whose addresses the processor
-/// finds faster (BENCHMARKS.md). Other C libraries do not know the variable.
+/// Makes glibc keep the buffers of a step for the next one, because returning them to the system and getting fresh
+/// pages takes up to a tenth of a step, and use huge pages, which reduce TLB misses (BENCHMARKS.md). Other C
+/// libraries ignore the variable.
 const KEEP_MEMORY: &str =
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1";
 
-/// A training to be done.
+/// A training job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobFile {
-    /// The job's id; only repeated in messages.
+    /// ID of the job, which messages repeat.
     pub job_id: String,
-    /// What to train and how.
+    /// What to train, and how.
     pub spec: TrainingSpec,
     /// The dataset, in order.
     pub dataset_files: Vec<DatasetFile>,
-    /// The base model's folder in the Hugging Face layout; demanded for methods lora and full.
+    /// Folder of the base model in the Hugging Face layout; required for the methods lora and full.
     #[serde(default)]
     pub base_model_dir: Option<PathBuf>,
-    /// The base model's name in the adapter's configuration and on the model card. Default `base`.
+    /// Name of the base model in the adapter's configuration and on the model card. Default `base`.
     #[serde(default)]
     pub base_model_name: Option<String>,
-    /// The title of the model card. Default `model`.
+    /// Title of the model card. Default `model`.
     #[serde(default)]
     pub model_name: Option<String>,
-    /// Where checkpoints (`checkpoints/`) and the results (`artifact/`, `merged/`) are written; made when missing.
+    /// Folder for checkpoints (`checkpoints/`) and results (`artifact/`, `merged/`); created if missing.
     pub work_dir: PathBuf,
-    /// The checkpoint to go on from. `None` starts anew and removes the checkpoints in `work_dir`.
+    /// The checkpoint to resume from. `None` starts a new training and removes the checkpoints in `work_dir`.
     #[serde(default)]
     pub resume_from: Option<PathBuf>,
-    /// What is written beside the result.
+    /// Additional outputs.
     #[serde(default)]
     pub outputs: Outputs,
-    /// Threads to compute with; `None` is all cores. It takes effect through [`JobFile::environment`].
+    /// Number of threads; `None` uses all cores. It takes effect through [`JobFile::environment`].
     #[serde(default)]
     pub threads: Option<u32>,
-    /// What to compute on. Default the processor.
+    /// The device to train on. Default the CPU.
     #[serde(default)]
     pub device: Device,
-    /// Where a device's compiled kernels are kept for the next process; `None` compiles them anew. Processes may
-    /// share it.
+    /// Cache folder of a device's compiled kernels; `None` compiles them again. Processes can share it.
     #[serde(default)]
     pub kernels: Option<PathBuf>,
 }
 
-/// What is written beside the result.
+/// Additional outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outputs {
-    /// Method lora: the base model with the adapter merged into it, in [`JobFile::merged`]. Default false.
+    /// For method lora: the base model with the adapter merged into it, in [`JobFile::merged`]. Default false.
     pub merged: bool,
 }
 
@@ -70,7 +69,7 @@ impl JobFile {
     /// Reads and checks the job file at `path`.
     ///
     /// # Errors
-    /// [`FailureCode::SpecInvalid`] when it is none, or with every problem of its specification.
+    /// [`FailureCode::SpecInvalid`] when it cannot be parsed, or with every problem of its specification.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let code = FailureCode::SpecInvalid;
         let bytes = std::fs::read(path).map_err(|error| Failure::io(code, "read", path, &error))?;
@@ -80,7 +79,7 @@ impl JobFile {
         Ok(job)
     }
 
-    /// Everything wrong with this job that shows without reading its files.
+    /// Checks everything that can be checked without reading the files of the job.
     ///
     /// # Errors
     /// [`FailureCode::SpecInvalid`] with every problem.
@@ -107,8 +106,8 @@ impl JobFile {
         }
     }
 
-    /// What the parent sets in the environment of the process: the pool of threads is made, and the memory of the
-    /// C library managed, before the job file is read.
+    /// Environment variables that the parent sets: the thread pool and the C library's allocator are configured
+    /// before the job file is read.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let threads = self
@@ -120,19 +119,19 @@ impl JobFile {
             .collect()
     }
 
-    /// Where checkpoints are written.
+    /// Folder of the checkpoints.
     #[must_use]
     pub fn checkpoints(&self) -> PathBuf {
         self.work_dir.join("checkpoints")
     }
 
-    /// Where the merged model is written, if it is asked for.
+    /// Folder of the merged model, if it is requested.
     #[must_use]
     pub fn merged(&self) -> PathBuf {
         self.work_dir.join("merged")
     }
 
-    /// Where the result is written.
+    /// Folder of the result.
     #[must_use]
     pub fn artifact(&self) -> PathBuf {
         self.work_dir.join("artifact")

@@ -11,27 +11,38 @@
 //!                   │  └─ checkpoint (exact resume)
 //! ```
 
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
+
 pub mod artifact;
+pub mod autodiff_guard;
 pub mod child;
 pub mod data;
 pub mod device;
 pub mod failure;
 pub mod files;
-pub mod graphs;
 pub mod inference;
 pub mod job;
 pub mod lora;
 pub mod memory;
 pub mod message;
 pub mod model;
+mod panic_guard;
 pub mod parameters;
+pub mod process_memory;
 pub mod random;
+#[expect(
+    unsafe_code,
+    reason = "raw pointers and foreign functions behind a safe interface; see the module"
+)]
+mod raw;
+pub mod run;
+pub mod self_test;
 pub mod spec;
 pub mod tensor_file;
 pub mod training;
 
-/// The backend that computes: burn's CPU backend. Its determinism does not depend on the number of threads.
+/// The backend that computes: burn's CPU backend. Its results do not depend on the number of threads.
 pub type Compute = burn_flex::Flex;
 
-/// The backend that also differentiates.
+/// The same backend with automatic differentiation.
 pub type Differentiable = burn::backend::Autodiff<Compute>;

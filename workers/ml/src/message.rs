@@ -1,124 +1,124 @@
-//! What the process that trains tells its parent: one JSON object per line on its standard output.
+//! Messages of the training process to its parent: one JSON object per line on its standard output.
 //!
-//! Rule: this enum is the protocol; both sides use it. A parent ignores lines it cannot read (a newer child)
-//! but keeps them in its log.
+//! Rule: this enum is the protocol, and both sides use it. A parent ignores lines that it cannot parse (from a newer
+//! child) but keeps them in its log.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{device::meter::Reading, failure::FailureCode, files::FileEntry};
+use crate::{device::gpu_monitor::GpuUsage, failure::FailureCode, files::FileEntry};
 
-/// One line from the child.
+/// One line of a child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ChildMessage {
-    /// Data and model are loaded, the first step follows. Once.
+    /// Data and model are loaded; the first step follows. Sent once.
     Started {
-        /// From the job file.
+        /// The ID in the job file.
         job_id: String,
         /// Steps of the whole training.
         total_steps: u32,
-        /// Steps already done by the checkpoint; 0 for a new training.
+        /// Steps that the checkpoint has completed; 0 for a new training.
         resumed_step: u32,
-        /// What computes: `cpu`, or such as `cuda:0 (NVIDIA H100 80GB HBM3)`.
+        /// The device: `cpu`, or for example `cuda:0 (NVIDIA H100 80GB HBM3)`.
         device: String,
-        /// Numbers in the model.
+        /// Parameters of the model.
         parameters: u64,
-        /// Numbers that are trained.
+        /// Parameters that are trained.
         trainable_parameters: u64,
-        /// Tokens to learn from.
+        /// Tokens of the training split.
         train_tokens: u64,
-        /// Tokens held out.
+        /// Tokens of the evaluation split.
         evaluation_tokens: u64,
     },
-    /// Steps were done. At most once a second, and before any message that follows from those steps.
+    /// Completed steps. Sent at most once a second, and before any message about later events.
     Progress {
-        /// Steps done.
+        /// Completed steps.
         step: u32,
         /// Steps of the whole training.
         total_steps: u32,
-        /// Of the last step: mean cross-entropy in nats.
+        /// Mean cross-entropy of the last step, in nats.
         loss: f64,
-        /// Of the last step.
+        /// Learning rate of the last step.
         learning_rate: f64,
-        /// Of the last step, before clipping.
+        /// Gradient norm of the last step, before clipping.
         grad_norm: f64,
-        /// Over the points of this message.
+        /// Tokens per second over the points of this message.
         tokens_per_second: f64,
-        /// Tokens seen since the training began, over all resumptions.
+        /// Tokens processed since the training started, across resumptions.
         tokens: u64,
-        /// Seconds until the last step at the present speed.
+        /// Seconds until the last step at the current speed.
         eta_seconds: f64,
-        /// Resident memory of the process; 0 where the system does not tell.
+        /// Resident memory of the process in bytes; 0 where the system does not report it.
         memory_bytes: u64,
-        /// What its GPU is doing, where there is one that tells.
+        /// Utilisation of the GPU, where there is one that reports it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        gpu: Option<Reading>,
-        /// Every step since the last such message, in order.
+        gpu: Option<GpuUsage>,
+        /// Every step since the last progress message, in order.
         points: Vec<Point>,
     },
-    /// The held-out share was looked at.
+    /// An evaluation on the held-out data.
     Evaluation {
-        /// Steps done.
+        /// Completed steps.
         step: u32,
         /// Mean cross-entropy in nats.
         loss: f64,
-        /// e to the loss.
+        /// Exponential of the loss.
         perplexity: f64,
     },
-    /// A text by the model: once at step 0 (for an adapter: by the base model), once at the end.
+    /// Generated text: at step 0 (for an adapter: by the base model), at intervals, and at the end.
     Sample {
-        /// Steps done.
+        /// Completed steps.
         step: u32,
-        /// What was given.
+        /// The prompt.
         prompt: String,
-        /// How the model goes on.
+        /// The continuation.
         text: String,
     },
-    /// A checkpoint is on the disk; resume with its folder.
+    /// A checkpoint is on the disk; its folder can be resumed from.
     Checkpoint {
-        /// Steps done.
+        /// Completed steps.
         step: u32,
         /// Its folder.
         dir: PathBuf,
         /// SHA-256 of its manifest.
         sha256: String,
     },
-    /// A line for the log of the job.
+    /// A message for the job's log.
     Log {
-        /// How much it matters.
+        /// Severity.
         level: LogLevel,
-        /// What happened.
+        /// The message.
         message: String,
     },
-    /// The training is done. The last line; the exit status is 0.
+    /// The training is complete. Last line; the exit status is 0.
     Completed {
         /// The folder of the result.
         artifact_dir: PathBuf,
         /// Its files.
         files: Vec<FileEntry>,
-        /// The merged model, where the job file asks for one.
+        /// The merged model, where the job file requests one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         merged: Option<Merged>,
-        /// What became of it.
+        /// Metrics of the whole training.
         metrics: FinalMetrics,
     },
-    /// Asked to stop, the child has written a checkpoint. The last line; the exit status is 0.
+    /// The child was asked to stop and has saved a checkpoint. Last line; the exit status is 0.
     Stopped {
-        /// Steps done.
+        /// Completed steps.
         step: u32,
     },
-    /// The training cannot be done. The last line; the exit status is 1.
+    /// The training has failed. Last line; the exit status is 1.
     Failed {
-        /// What kind of failure.
+        /// The kind of failure.
         code: FailureCode,
         /// What happened and what to do.
         message: String,
     },
 }
 
-/// A merged model as it lies on the disk.
+/// A merged model on the disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Merged {
     /// Its folder.
@@ -127,10 +127,10 @@ pub struct Merged {
     pub files: Vec<FileEntry>,
 }
 
-/// One step.
+/// Metrics of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Steps done, this one included.
+    /// Completed steps, including this one.
     pub step: u32,
     /// Mean cross-entropy in nats.
     pub loss: f64,
@@ -142,32 +142,32 @@ pub struct Point {
     pub tokens_per_second: f64,
 }
 
-/// How much a log line matters.
+/// Severity of a log message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
-    /// For the curious.
+    /// Information.
     Info,
-    /// Something was not as it should be; the training goes on.
+    /// Something is wrong, but the training continues.
     Warn,
 }
 
-/// What became of a training.
+/// Metrics of a complete training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinalMetrics {
-    /// Steps done.
+    /// Completed steps.
     pub steps: u32,
-    /// Tokens seen.
+    /// Tokens processed.
     pub tokens: u64,
     /// Loss of the last step.
     pub loss: f64,
-    /// Loss on the held-out share before training; `None` without one.
+    /// Loss on the held-out data before training; `None` without held-out data.
     pub initial_evaluation_loss: Option<f64>,
-    /// Loss on the held-out share after training; `None` without one.
+    /// Loss on the held-out data after training; `None` without held-out data.
     pub evaluation_loss: Option<f64>,
-    /// e to the loss on the held-out share; `None` without one.
+    /// Exponential of the loss on the held-out data; `None` without held-out data.
     pub perplexity: Option<f64>,
-    /// Seconds this process trained (a resumed job's earlier processes are not counted).
+    /// Seconds that this process has trained; earlier processes of a resumed job are not counted.
     pub seconds: f64,
     /// Mean over those seconds.
     pub tokens_per_second: f64,

@@ -1,7 +1,7 @@
-//! Named matrices: what is loaded, trained, checkpointed and exported.
+//! Named matrices: parameters, gradients and optimizer state.
 //!
-//! Rule: every tensor is a matrix; a vector of length n is the row `[1, n]`. Names are those of the Hugging
-//! Face file (without `transformer.`) or, for adapters, of PEFT, and the order is always that of the names.
+//! Rule: every tensor is a matrix; a vector of length n is a row `[1, n]`. Names are those of the Hugging Face file
+//! (without `transformer.`) or, for adapters, of PEFT; the order is that of the names.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use burn::tensor::{
     backend::{AutodiffBackend, Backend},
 };
 
-use crate::{failure::Failure, graphs::Turn};
+use crate::{autodiff_guard::AutodiffGuard, failure::Failure};
 
 /// Matrices by name.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl<B: Backend> Default for ParameterSet<B> {
 }
 
 impl<B: Backend> ParameterSet<B> {
-    /// Puts `tensor` under `name`, replacing what was there.
+    /// Adds or replaces the matrix `name`.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor<B, 2>) {
         self.tensors.insert(name.into(), tensor);
     }
@@ -35,7 +35,7 @@ impl<B: Backend> ParameterSet<B> {
     /// The matrix `name` (shared, not copied).
     ///
     /// # Errors
-    /// An internal failure when there is none: names are checked when a set is read.
+    /// An internal failure when it does not exist: names are checked when a set is read.
     pub fn get(&self, name: &str) -> Result<Tensor<B, 2>, Failure> {
         self.tensors
             .get(name)
@@ -43,18 +43,18 @@ impl<B: Backend> ParameterSet<B> {
             .ok_or_else(|| Failure::internal("find a tensor", name))
     }
 
-    /// The matrix `name` (shared, not copied), where there is one.
+    /// The matrix `name` (shared, not copied), where it exists.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Tensor<B, 2>> {
         self.tensors.get(name).cloned()
     }
 
-    /// Takes the matrix `name` out, so that its memory can be reused.
+    /// Removes the matrix `name`, so that its memory can be reused.
     pub fn take(&mut self, name: &str) -> Option<Tensor<B, 2>> {
         self.tensors.remove(name)
     }
 
-    /// All matrices in order of their names.
+    /// All matrices in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<B, 2>)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
@@ -65,13 +65,13 @@ impl<B: Backend> ParameterSet<B> {
         self.tensors.keys().cloned().collect()
     }
 
-    /// The same matrices in `floats`; those that have them already are shared. Of a graph's leaves, gradients come
-    /// back in the leaves' own floats.
+    /// The same matrices as `dtype`; those that have that type already are shared. Gradients of a graph's leaves keep
+    /// the type of the leaves.
     #[must_use]
-    pub fn cast(&self, floats: FloatDType) -> Self {
-        let cast = |tensor: &Tensor<B, 2>| match tensor.dtype() == DType::from(floats) {
+    pub fn cast(&self, dtype: FloatDType) -> Self {
+        let cast = |tensor: &Tensor<B, 2>| match tensor.dtype() == DType::from(dtype) {
             true => tensor.clone(),
-            false => tensor.clone().cast(floats),
+            false => tensor.clone().cast(dtype),
         };
         let tensors = self.tensors.iter();
         Self {
@@ -81,7 +81,7 @@ impl<B: Backend> ParameterSet<B> {
         }
     }
 
-    /// How many numbers there are in all.
+    /// Number of elements of all matrices.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.tensors
@@ -92,9 +92,9 @@ impl<B: Backend> ParameterSet<B> {
 }
 
 impl<B: AutodiffBackend> ParameterSet<B> {
-    /// The leaves of a new graph over `values`; the turn lasts until their gradients are taken.
+    /// The leaves of a new graph over `values`. Hold the guard until their gradients have been taken.
     #[must_use]
-    pub fn leaves(values: &ParameterSet<B::InnerBackend>, _turn: &Turn) -> Self {
+    pub fn leaves(values: &ParameterSet<B::InnerBackend>, _guard: &AutodiffGuard) -> Self {
         let leaf = |tensor: &Tensor<B::InnerBackend, 2>| Tensor::from_inner(tensor.clone()).require_grad();
         Self {
             tensors: values
@@ -105,7 +105,7 @@ impl<B: AutodiffBackend> ParameterSet<B> {
         }
     }
 
-    /// `values` as constants of a graph: nothing is differentiated with respect to them.
+    /// `values` as constants of a graph, without gradients.
     #[must_use]
     pub fn constants(values: &ParameterSet<B::InnerBackend>) -> Self {
         let constant = |tensor: &Tensor<B::InnerBackend, 2>| Tensor::from_inner(tensor.clone());
@@ -119,16 +119,16 @@ impl<B: AutodiffBackend> ParameterSet<B> {
     }
 }
 
-/// The matrix of `values` in rows of `shape[1]`.
+/// The matrix of `shape` with the elements `values`, row by row.
 #[must_use]
 pub fn matrix<B: Backend>(values: Vec<f32>, shape: [usize; 2], device: &B::Device) -> Tensor<B, 2> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// The numbers of `tensor` in rows; waits for the device.
+/// The elements of `tensor`, row by row; waits for the device.
 ///
 /// # Errors
-/// An internal failure when the device hands back something else than 32-bit floats.
+/// An internal failure when the elements cannot be read as 32-bit floats.
 pub fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Result<Vec<f32>, Failure> {
     let data = tensor.into_data().convert_dtype(DType::F32);
     data.to_vec::<f32>()

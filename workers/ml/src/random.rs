@@ -1,28 +1,28 @@
-//! Every random number of a training, from one seed.
+//! All random numbers of a training, from one seed.
 //!
-//! Rule: a stream is a pure function of (seed, purpose, step, micro-batch), never of what was drawn
-//! before. That makes a resumed run draw exactly what an uninterrupted one draws, and lets several
-//! trainings share one process (burn's own generator is global to the process, so it is not used).
+//! Rule: a stream is a pure function of (seed, purpose, step, micro-batch), never of what was drawn before. A resumed
+//! run therefore draws the same numbers as an uninterrupted one, and several trainings can share a process (burn's
+//! own generator is global to the process, so it is not used).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What a stream of random numbers is for; two purposes never share numbers.
+/// Purpose of a stream of random numbers; different purposes have independent streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// First values of weights or adapters.
+    /// Initialisation of parameters.
     Initialisation,
     /// Which conversations are held out for evaluation.
     Split,
-    /// Which pieces of the corpus make a batch.
+    /// Which windows of the corpus are in a batch.
     Batch,
-    /// Which inputs of the adapters are dropped.
+    /// Dropout masks.
     Dropout,
-    /// Which token follows, when text is generated.
+    /// Sampling of tokens.
     Sampling,
-    /// In which order a pass goes through the rows.
+    /// Order of the rows in an epoch.
     Order,
-    /// Which of several samples of one size shares which row.
+    /// Which of several samples of equal length share a row.
     Packing,
 }
 
@@ -36,7 +36,7 @@ pub fn stream(seed: u64, purpose: Purpose, step: u64, micro: u64) -> ChaCha8Rng 
     ChaCha8Rng::from_seed(key)
 }
 
-/// `count` numbers from the normal distribution N(0, `deviation`²), by Box and Muller's transform.
+/// `count` numbers from the normal distribution N(0, `deviation`²), by the Box-Muller transform.
 pub fn normal(rng: &mut impl Rng, count: usize, deviation: f64) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -1,8 +1,9 @@
 //! `safetensors` files: named tensors on the disk.
 //!
-//! Rule: a file is believed only where its header, its length and its contents agree. What is written has
-//! its tensors in an order that depends on names and types alone, so equal sets give equal bytes.
+//! Rule: a file is accepted only if its header, its length and its contents agree. Files are written with an order of
+//! tensors that depends on names and types alone, so equal sets give equal bytes.
 
+mod error;
 mod header;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 
 use burn::tensor::{DType, FloatDType, Tensor, TensorData, backend::Backend};
+pub(crate) use error::join_problems;
 pub use header::TensorFile;
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -19,13 +21,11 @@ use crate::{
     parameters::{ParameterSet, values},
 };
 
-/// A shape a file must have: a row `[1, n]` stands in it as the vector `[n]` where it is a bias or a norm.
-pub type Expected = (String, [usize; 2]);
+/// Name and shape of a tensor that a file must contain; a row `[1, n]` is stored as the vector `[n]` if it is a bias
+/// or a norm.
+pub type TensorSpec = (String, [usize; 2]);
 
-/// Most problems told in one message.
-const TOLD: usize = 20;
-
-/// Whether the Hugging Face layout keeps `name` as a vector: biases, and weights of norms.
+/// Whether the Hugging Face layout stores `name` as a vector: biases, and weights of norms.
 pub(crate) fn is_vector(name: &str) -> bool {
     let module = name.rsplit('.').nth(1).unwrap_or("");
     name.ends_with(".bias") || module.starts_with("ln_") || module.ends_with("norm") || module == "LayerNorm"
@@ -41,7 +41,7 @@ pub fn stored_shape(name: &str, [rows, columns]: [usize; 2]) -> Vec<usize> {
     }
 }
 
-/// The bytes of a file of `set`, each name after `prefix`.
+/// Encodes `set` as a file, with `prefix` before each name.
 ///
 /// # Errors
 /// An internal failure when a tensor cannot be read from the device.
@@ -49,7 +49,7 @@ pub fn encode<B: Backend>(set: &ParameterSet<B>, prefix: &str) -> Result<Vec<u8>
     encode_named(set, |name| format!("{prefix}{name}"))
 }
 
-/// The bytes of a file of `set`, each tensor under the name that `naming` gives for its own.
+/// Encodes `set` as a file, with names mapped by `naming`.
 ///
 /// # Errors
 /// An internal failure when a tensor cannot be read from the device.
@@ -76,21 +76,21 @@ pub fn encode_named<B: Backend>(
     safetensors::serialize(views, Some(format())).map_err(|error| Failure::internal("encode tensors", error))
 }
 
-/// What the headers of Hugging Face's files say of themselves.
+/// The metadata in the headers of Hugging Face's files.
 #[must_use]
 pub fn format() -> HashMap<String, String> {
     HashMap::from([("format".to_owned(), "pt".to_owned())])
 }
 
-/// The tensors of the file at `path`, which must be exactly those of `expected` after `prefix`, in 32-bit
-/// floats whatever the file has (f32, f16 or bf16). Names that `ignored` accepts may be there too.
+/// Reads the tensors of the file at `path`, which must be exactly those of `expected` with `prefix`, as 32-bit floats
+/// whatever the file's type is (f32, f16 or bf16). Names that `ignored` accepts may be present too.
 ///
 /// # Errors
-/// `code` when the file cannot be read, contradicts itself, lacks tensors, has others or other shapes; every
-/// such name is listed.
+/// `code` when the file cannot be read, is inconsistent, lacks tensors, or has other tensors or shapes; every such
+/// name is listed.
 pub fn read<B: Backend>(
     path: &Path,
-    expected: &[Expected],
+    expected: &[TensorSpec],
     prefix: &str,
     ignored: impl Fn(&str) -> bool,
     code: FailureCode,
@@ -100,19 +100,19 @@ pub fn read<B: Backend>(
     files.extract(expected, |name| format!("{prefix}{name}"), ignored, device)
 }
 
-/// Open files that hold the tensors of one model; of files that name the same tensor the last one counts, so
-/// check that before.
+/// Open files that together contain the tensors of one model. Of files with the same tensor the last one is used;
+/// check for that before.
 #[derive(Debug)]
 pub struct TensorFiles {
     files: Vec<TensorFile>,
-    /// Of each tensor its file.
+    /// Index of the file of each tensor.
     of: BTreeMap<String, usize>,
-    /// What tensors become.
-    floats: FloatDType,
+    /// The type that tensors are converted to.
+    dtype: FloatDType,
 }
 
 impl TensorFiles {
-    /// The tensors of `files` together.
+    /// The tensors of all `files`.
     #[must_use]
     pub fn of(files: Vec<TensorFile>) -> Self {
         let mut of = BTreeMap::new();
@@ -122,14 +122,14 @@ impl TensorFiles {
         Self {
             files,
             of,
-            floats: FloatDType::F32,
+            dtype: FloatDType::F32,
         }
     }
 
-    /// Its tensors become `floats` instead of 32-bit ones.
+    /// Converts tensors to `dtype` instead of 32-bit floats.
     #[must_use]
-    pub fn becoming(self, floats: FloatDType) -> Self {
-        Self { floats, ..self }
+    pub fn with_dtype(self, dtype: FloatDType) -> Self {
+        Self { dtype, ..self }
     }
 
     /// The files.
@@ -152,7 +152,7 @@ impl TensorFiles {
     /// The bytes of the tensor `name`, little-endian.
     ///
     /// # Errors
-    /// The kind given to [`TensorFile::open`] when it cannot be read; an internal failure when there is none.
+    /// The code given to [`TensorFile::open`] when it cannot be read; an internal failure when it does not exist.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
         match self.of.get(name) {
             Some(file) => self.files[*file].bytes(name),
@@ -160,36 +160,36 @@ impl TensorFiles {
         }
     }
 
-    /// The tensors, which must be exactly those of `expected` under the names that `naming` gives, in 32-bit
-    /// floats unless [`TensorFiles::becoming`] says otherwise. Names that `ignored` accepts may be there too. Nothing is read before all names, types and shapes
-    /// are as expected.
+    /// Reads the tensors, which must be exactly those of `expected` under the names that `naming` gives, as 32-bit
+    /// floats or as [`TensorFiles::with_dtype`] says. Names that `ignored` accepts may be present too. Nothing is
+    /// read before all names, types and shapes have been checked.
     ///
     /// # Errors
-    /// A refusal that lists all that is missing, surplus or of another type or shape.
+    /// A failure that lists everything that is missing, unexpected, or of another type or shape.
     pub fn extract<B: Backend>(
         &self,
-        expected: &[Expected],
+        expected: &[TensorSpec],
         naming: impl Fn(&str) -> String,
         ignored: impl Fn(&str) -> bool,
         device: &B::Device,
     ) -> Result<ParameterSet<B>, Failure> {
-        let wanted: Vec<(String, &Expected)> = expected
+        let wanted: Vec<(String, &TensorSpec)> = expected
             .iter()
             .map(|expected| (naming(&expected.0), expected))
             .collect();
         self.check(&wanted, ignored)?;
         let mut set = ParameterSet::default();
         for (stored, (name, shape)) in &wanted {
-            set.insert(name.clone(), self.floats::<B>(stored, *shape, device)?);
+            set.insert(name.clone(), self.tensor::<B>(stored, *shape, device)?);
         }
         Ok(set)
     }
 
-    /// The tensor `name` as a matrix of 32-bit floats, or what [`TensorFiles::becoming`] says.
+    /// Reads the tensor `name` as a matrix of 32-bit floats, or as [`TensorFiles::with_dtype`] says.
     ///
     /// # Errors
-    /// As [`TensorFiles::bytes`], and an internal failure for another type or shape than it has.
-    pub fn floats<B: Backend>(
+    /// As [`TensorFiles::bytes`], and an internal failure for another type or shape.
+    pub fn tensor<B: Backend>(
         &self,
         name: &str,
         shape: [usize; 2],
@@ -203,11 +203,11 @@ impl TensorFiles {
             _ => return Err(Failure::internal("read a tensor of another type or shape", name)),
         };
         let data = TensorData::from_bytes_vec(self.bytes(name)?, shape, dtype);
-        let floats = DType::from(self.floats);
-        Ok(Tensor::from_data(data.convert_dtype(floats), (device, floats)))
+        let target = DType::from(self.dtype);
+        Ok(Tensor::from_data(data.convert_dtype(target), (device, target)))
     }
 
-    fn check(&self, wanted: &[(String, &Expected)], ignored: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    fn check(&self, wanted: &[(String, &TensorSpec)], ignored: impl Fn(&str) -> bool) -> Result<(), Failure> {
         let mut problems = Vec::new();
         for (stored, (name, shape)) in wanted {
             match self.info(stored) {
@@ -232,7 +232,7 @@ impl TensorFiles {
     }
 }
 
-/// What is wrong with a tensor found as `dtype` and `found`.
+/// Describes the mismatch of a tensor of type `dtype` and shape `found`.
 fn misfit(name: &str, expected: [usize; 2], dtype: Dtype, found: &[usize]) -> Option<String> {
     let vector = is_vector(name) && found == [expected[1]];
     if !vector && found != expected {
@@ -251,18 +251,4 @@ fn float(dtype: Dtype) -> Option<DType> {
         Dtype::BF16 => Some(DType::BF16),
         _ => None,
     }
-}
-
-/// `problems` in one line, of which the first ones are told.
-pub(crate) fn listed(problems: &[String]) -> String {
-    let told = problems.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
-    match problems.len().saturating_sub(TOLD) {
-        0 => told,
-        more => format!("{told}; and {more} more"),
-    }
-}
-
-fn refused(path: &Path, code: FailureCode, reason: &str) -> Failure {
-    let name = path.file_name().unwrap_or_default().display();
-    Failure::new(code, format!("{name} is refused: {reason}"))
 }

@@ -1,15 +1,17 @@
-//! Training: from a prepared [`Session`] to a finished artefact.
+//! Training.
 //!
-//! Rule: everything that decides the next step is in the checkpoint or follows from (specification, data,
-//! step); stopping and resuming at any step boundary changes no bit of the result.
+//! Rule: everything that determines the next step is in the checkpoint or follows from (specification, data, step);
+//! stopping and resuming at any step changes no bit of the result.
 
 pub mod checkpoint;
 pub mod loss;
 pub mod optimizer;
-pub mod run;
+pub mod progress;
 pub mod schedule;
 pub mod session;
-pub mod task;
+pub mod trainable;
 
-pub use run::{Outcome, Watcher, run};
-pub use session::{Evaluation, Session, StepReport};
+pub use self::{
+    progress::{Evaluation, Progress},
+    session::{Session, StepReport},
+};

@@ -9,8 +9,8 @@ use ml::files::FileEntry;
 use objects::{Key, Objects, StoredFile};
 use sha2::{Digest, Sha256};
 
-use super::{patience::Patience, resume::is_plain};
-use crate::end::End;
+use super::{resume::is_plain, retry::RetryBudget};
+use crate::outcome::AttemptOutcome;
 
 /// Files of a result at most.
 const FILES: usize = 1_000;
@@ -49,13 +49,13 @@ pub(super) async fn store(
     folder: &Path,
     place: &str,
     listed: &[FileEntry],
-) -> Result<Stored, End> {
+) -> Result<Stored, AttemptOutcome> {
     if listed.is_empty() || listed.len() > FILES || !listed.iter().all(|file| is_plain(&file.name)) {
-        return Err(End::lost(
+        return Err(AttemptOutcome::lost(
             "the training process gave no usable list of its result's files",
         ));
     }
-    let prefix = Key::artifact(place).map_err(|error| End::objects(STORE, &error))?;
+    let prefix = Key::artifact(place).map_err(|error| AttemptOutcome::objects(STORE, &error))?;
     let at = |file: &FileEntry| (file.name.clone(), folder.join(&file.name));
     let paths: Vec<(String, PathBuf)> = listed.iter().map(at).collect();
     let stored = put(objects, &prefix, &paths).await?;
@@ -80,22 +80,26 @@ pub(super) async fn store(
     };
     if !whole {
         result.take_back(objects).await;
-        return Err(End::lost(
+        return Err(AttemptOutcome::lost(
             "the files of the result are not what the training process wrote",
         ));
     }
     Ok(result)
 }
 
-async fn put(objects: &Objects, prefix: &Key, paths: &[(String, PathBuf)]) -> Result<Vec<StoredFile>, End> {
-    let mut patience = Patience::default();
+async fn put(
+    objects: &Objects,
+    prefix: &Key,
+    paths: &[(String, PathBuf)],
+) -> Result<Vec<StoredFile>, AttemptOutcome> {
+    let mut retry = RetryBudget::default();
     loop {
         match objects
             .put_dir(prefix, paths)
             .await
-            .map_err(|error| End::objects(STORE, &error))
+            .map_err(|error| AttemptOutcome::objects(STORE, &error))
         {
-            Err(end) if patience.again(&end).await => {}
+            Err(end) if retry.again(&end).await => {}
             stored => return stored,
         }
     }

@@ -4,7 +4,7 @@
 //! is counted.
 
 use domain::jobs::progress::{Batch, Evaluation, GpuUse, LogLine, Point, Sample};
-use ml::device::meter::Reading;
+use ml::device::gpu_monitor::GpuUsage;
 
 /// Points per batch: what a chart of one second can show. More would cost more than it tells (JB-5).
 const POINTS: usize = 60;
@@ -19,7 +19,7 @@ const SHORT: usize = 1_000;
 /// Bytes of the text of a sample. In JSON each may take six.
 const LONG: usize = 8_000;
 
-/// News that wait to be reported.
+/// Reports that are not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     batch: Batch,
@@ -45,13 +45,13 @@ impl Pending {
     }
 
     /// Where the training stands.
-    pub(super) fn standing(&mut self, step: u32, total_steps: u32) {
+    pub(super) fn position(&mut self, step: u32, total_steps: u32) {
         self.batch.step = self.batch.step.max(step);
         self.batch.total_steps = total_steps;
     }
 
     /// How it goes on: seconds to the end, resident bytes (0: unknown), and what the GPU is doing.
-    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64, gpu: Option<Reading>) {
+    pub(super) fn outlook(&mut self, eta_seconds: f64, memory_bytes: u64, gpu: Option<GpuUsage>) {
         let eta = eta_seconds
             .is_finite()
             .then(|| eta_seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32);
@@ -168,7 +168,7 @@ mod tests {
     fn a_flood_becomes_one_small_batch_that_says_what_it_lacks() {
         let mut pending = Pending::new(0, 10_000);
         for step in 1..=10_000 {
-            pending.standing(step, 10_000);
+            pending.position(step, 10_000);
             pending.point(point(step));
             pending.evaluation(Evaluation { step, loss: 1.0 });
             pending.log("info", "\u{1}".repeat(5_000));

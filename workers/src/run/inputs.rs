@@ -16,8 +16,8 @@ use ml::data::source::DatasetFile;
 use objects::{Key, Objects, ObjectsError};
 use tokio::io::AsyncWriteExt;
 
-use super::{patience::Patience, specification};
-use crate::{end::End, folders::AttemptFolder};
+use super::{retry::RetryBudget, specification};
+use crate::{folders::AttemptFolder, outcome::AttemptOutcome};
 
 /// A base model on this machine.
 pub(super) struct Base {
@@ -30,9 +30,10 @@ pub(super) async fn dataset(
     objects: &Objects,
     folder: &AttemptFolder,
     wanted: &DatasetUse,
-) -> Result<DatasetFile, End> {
+) -> Result<DatasetFile, AttemptOutcome> {
     let format = specification::format(wanted.format)?;
-    let key = Key::dataset(&wanted.sha256).map_err(|error| End::objects("find the dataset", &error))?;
+    let key =
+        Key::dataset(&wanted.sha256).map_err(|error| AttemptOutcome::objects("find the dataset", &error))?;
     let path = file(
         objects,
         &key,
@@ -50,26 +51,27 @@ pub(super) async fn base(
     objects: &Objects,
     folder: &AttemptFolder,
     wanted: &BaseUse,
-) -> Result<Base, End> {
+) -> Result<Base, AttemptOutcome> {
     const READ: &str = "read the base model";
     let unknown = || {
-        End::failed(
+        AttemptOutcome::failed(
             "INPUT_MISSING",
             "the base model is not recorded; start the job with another one",
         )
     };
     let (model, name) = model(store, wanted.version.model)
         .await
-        .map_err(|error| End::lost(format!("cannot {READ}: {error}")))?;
+        .map_err(|error| AttemptOutcome::lost(format!("cannot {READ}: {error}")))?;
     let version = model.version(Some(wanted.version.version)).ok_or_else(unknown)?;
-    let prefix = artifact_key(&wanted.artifact).map_err(|error| End::objects(READ, &error))?;
+    let prefix = artifact_key(&wanted.artifact).map_err(|error| AttemptOutcome::objects(READ, &error))?;
     let copies = folder.inputs().join("base");
-    std::fs::create_dir_all(&copies).map_err(|error| End::io("make a folder for the base model", &error))?;
+    std::fs::create_dir_all(&copies)
+        .map_err(|error| AttemptOutcome::io("make a folder for the base model", &error))?;
     let mut found = copies.clone();
     for entry in &version.files {
         let key = prefix
             .join(&entry.name)
-            .map_err(|error| End::objects(READ, &error))?;
+            .map_err(|error| AttemptOutcome::objects(READ, &error))?;
         let path = file(objects, &key, &copies.join(&entry.name), READ).await?;
         matches(&path, &entry.sha256, "the base model").await?;
         if let Some(parent) = path.parent() {
@@ -97,34 +99,34 @@ async fn model(store: &dyn EventStore, id: ModelId) -> Result<(Model, String), L
     Ok((model, named))
 }
 
-async fn file(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<PathBuf, End> {
-    let mut patience = Patience::default();
+async fn file(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<PathBuf, AttemptOutcome> {
+    let mut retry = RetryBudget::default();
     loop {
         let found = match objects.local_path(key) {
             Some(path) => there(objects, key, action).await.map(|()| path),
             None => fetch(objects, key, copy, action).await.map(|()| copy.to_owned()),
         };
         match found {
-            Err(end) if patience.again(&end).await => {}
+            Err(end) if retry.again(&end).await => {}
             found => return found,
         }
     }
 }
 
-async fn there(objects: &Objects, key: &Key, action: &str) -> Result<(), End> {
+async fn there(objects: &Objects, key: &Key, action: &str) -> Result<(), AttemptOutcome> {
     match objects.size(key).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(End::objects(
+        Ok(None) => Err(AttemptOutcome::objects(
             action,
             &ObjectsError::NotFound { key: key.to_string() },
         )),
-        Err(error) => Err(End::objects(action, &error)),
+        Err(error) => Err(AttemptOutcome::objects(action, &error)),
     }
 }
 
-async fn fetch(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<(), End> {
-    let refused = |error: &ObjectsError| End::objects(action, error);
-    let unwritable = |error: &std::io::Error| End::io("copy what the job trains on", error);
+async fn fetch(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<(), AttemptOutcome> {
+    let refused = |error: &ObjectsError| AttemptOutcome::objects(action, error);
+    let unwritable = |error: &std::io::Error| AttemptOutcome::io("copy what the job trains on", error);
     let mut body = objects
         .read(key, None)
         .await
@@ -139,18 +141,18 @@ async fn fetch(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Resul
     file.flush().await.map_err(|error| unwritable(&error))
 }
 
-async fn matches(path: &Path, sha256: &str, what: &str) -> Result<(), End> {
+async fn matches(path: &Path, sha256: &str, what: &str) -> Result<(), AttemptOutcome> {
     let owned = path.to_owned();
     let found = tokio::task::spawn_blocking(move || ml::files::describe(&owned)).await?;
     match found {
         Ok(found) if found.sha256 == sha256 => Ok(()),
-        Ok(_) => Err(End::failed(
+        Ok(_) => Err(AttemptOutcome::failed(
             "INPUT_DAMAGED",
             format!(
                 "{what} in the object store is not what was stored there; restore it from a backup, or upload it again"
             ),
         )),
-        Err(failure) => Err(End::failed(
+        Err(failure) => Err(AttemptOutcome::failed(
             "INPUT_MISSING",
             format!("{what} cannot be read: {failure}"),
         )),

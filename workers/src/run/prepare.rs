@@ -13,7 +13,7 @@ use super::{
     resume::{self, Resumable},
     specification,
 };
-use crate::{end::End, folders::AttemptFolder, settings::WorkerParts};
+use crate::{folders::AttemptFolder, outcome::AttemptOutcome, settings::WorkerParts};
 
 /// What a training is started with.
 pub(super) struct Prepared {
@@ -35,7 +35,7 @@ pub(super) async fn prepare(
     attempt: &Attempt,
     folder: &AttemptFolder,
     refused: Option<String>,
-) -> Result<Prepared, End> {
+) -> Result<Prepared, AttemptOutcome> {
     let order = &attempt.order;
     let found = resumable(attempt, folder, refused).await?;
     let dataset = inputs::dataset(&parts.objects, folder, &order.dataset).await?;
@@ -67,9 +67,9 @@ pub(super) async fn prepare(
     if job.resume_from.is_some() {
         pending.log("info", format!("going on from the checkpoint of step {step}"));
     }
-    let text =
-        serde_json::to_vec_pretty(&job).map_err(|error| End::lost(format!("the job file: {error}")))?;
-    write(&folder.job_file(), &text).map_err(|error| End::io("write the job file", &error))?;
+    let text = serde_json::to_vec_pretty(&job)
+        .map_err(|error| AttemptOutcome::lost(format!("the job file: {error}")))?;
+    write(&folder.job_file(), &text).map_err(|error| AttemptOutcome::io("write the job file", &error))?;
     Ok(Prepared {
         resumed: job.resume_from.is_some(),
         job,
@@ -81,12 +81,12 @@ async fn resumable(
     attempt: &Attempt,
     folder: &AttemptFolder,
     refused: Option<String>,
-) -> Result<Resumable, End> {
+) -> Result<Resumable, AttemptOutcome> {
     let (folder, recorded) = (folder.clone(), attempt.checkpoint.clone());
     let find = move || {
         folder
             .create()
-            .map_err(|error| End::io("make a folder for the job", &error))?;
+            .map_err(|error| AttemptOutcome::io("make a folder for the job", &error))?;
         match refused {
             None => resume::find(&folder, recorded.as_ref()),
             Some(reason) => Ok(Resumable {

@@ -18,12 +18,12 @@ use domain::{
         job::{Job, JobState},
         lease::InterruptJob,
         progress::{Batch, ReportProgress},
-        report::{News, Report},
+        report::{AttemptReport, Report},
     },
 };
 use uuid::Uuid;
 
-use crate::end::End;
+use crate::outcome::AttemptOutcome;
 
 /// Waits between tries: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -66,22 +66,22 @@ impl Reporter {
     /// Records a milestone.
     ///
     /// # Errors
-    /// [`End::TakenAway`] when this attempt is no longer under way.
-    pub(super) async fn report(&self, news: News) -> Result<(), End> {
+    /// [`AttemptOutcome::TakenAway`] when this attempt is no longer under way.
+    pub(super) async fn report(&self, report: AttemptReport) -> Result<(), AttemptOutcome> {
         let command = Report {
             job: self.job,
             attempt: self.attempt,
-            news,
+            report,
         };
-        self.until_known(&command, |job| self.shows(job, &command.news))
+        self.until_known(&command, |job| self.shows(job, &command.report))
             .await
     }
 
     /// Gives the job back.
     ///
     /// # Errors
-    /// [`End::TakenAway`] when somebody else has taken it already.
-    pub(super) async fn interrupt(&self, cause: String, counts: bool) -> Result<(), End> {
+    /// [`AttemptOutcome::TakenAway`] when somebody else has taken it already.
+    pub(super) async fn interrupt(&self, cause: String, counts: bool) -> Result<(), AttemptOutcome> {
         let command = InterruptJob {
             job: self.job,
             attempt: self.attempt,
@@ -95,7 +95,7 @@ impl Reporter {
     ///
     /// # Errors
     /// As [`report`](Self::report).
-    pub(super) async fn progress(&self, batch: Batch) -> Result<(), End> {
+    pub(super) async fn progress(&self, batch: Batch) -> Result<(), AttemptOutcome> {
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
         let id = batch_id(self.job, self.attempt, number);
         let command = ReportProgress {
@@ -107,28 +107,32 @@ impl Reporter {
         self.until_known(&command, |_| false).await
     }
 
-    async fn until_known<C: Command>(&self, command: &C, shown: impl Fn(&Job) -> bool) -> Result<(), End> {
+    async fn until_known<C: Command>(
+        &self,
+        command: &C,
+        shown: impl Fn(&Job) -> bool,
+    ) -> Result<(), AttemptOutcome> {
         let mut pause = PAUSE.0;
         let mut unknown = false;
         loop {
             match self.once(command).await? {
                 Tried::Recorded => return Ok(()),
-                Tried::Refused if !unknown => return Err(End::TakenAway),
+                Tried::Refused if !unknown => return Err(AttemptOutcome::TakenAway),
                 Tried::Refused | Tried::Unknown => unknown = true,
             }
             match load::<Job>(self.ports.store.as_ref(), self.job).await {
                 Ok(recorded) if shown(&recorded.state) => return Ok(()),
-                Ok(recorded) if !self.holds(&recorded.state) => return Err(End::TakenAway),
+                Ok(recorded) if !self.holds(&recorded.state) => return Err(AttemptOutcome::TakenAway),
                 Ok(_) => {}
                 Err(error) if error.passes() => {}
-                Err(error) => return Err(End::lost(format!("the job cannot be read: {error}"))),
+                Err(error) => return Err(AttemptOutcome::lost(format!("the job cannot be read: {error}"))),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
         }
     }
 
-    async fn once<C: Command>(&self, command: &C) -> Result<Tried, End> {
+    async fn once<C: Command>(&self, command: &C) -> Result<Tried, AttemptOutcome> {
         match execute(&self.ports, &self.principal, &self.meta, command).await {
             Ok(_) => Ok(Tried::Recorded),
             Err(ExecuteError::Refused(_) | ExecuteError::Denied(_)) => Ok(Tried::Refused),
@@ -137,7 +141,9 @@ impl Reporter {
                 tracing::warn!(job = %self.job, reason, "a report waits for the event store");
                 Ok(Tried::Unknown)
             }
-            Err(error) => Err(End::lost(format!("a report could not be recorded: {error}"))),
+            Err(error) => Err(AttemptOutcome::lost(format!(
+                "a report could not be recorded: {error}"
+            ))),
         }
     }
 
@@ -146,14 +152,14 @@ impl Reporter {
         job.state.is_leased() && job.attempt == self.attempt
     }
 
-    /// Whether the job already shows these news.
-    fn shows(&self, job: &Job, news: &News) -> bool {
+    /// Whether the job already shows this report.
+    fn shows(&self, job: &Job, report: &AttemptReport) -> bool {
         job.attempt == self.attempt
-            && match news {
-                News::Started { .. } => job.state == JobState::Running,
-                News::Checkpoint(checkpoint) => job.checkpoint.as_ref() == Some(checkpoint),
-                News::Completed { .. } => job.state == JobState::Completed,
-                News::Failed { .. } => job.state == JobState::Failed,
+            && match report {
+                AttemptReport::Started { .. } => job.state == JobState::Running,
+                AttemptReport::Checkpoint(checkpoint) => job.checkpoint.as_ref() == Some(checkpoint),
+                AttemptReport::Completed { .. } => job.state == JobState::Completed,
+                AttemptReport::Failed { .. } => job.state == JobState::Failed,
             }
     }
 }

@@ -17,8 +17,8 @@ use domain::jobs::job::Checkpoint;
 use ml::files::{self, FileEntry};
 
 use crate::{
-    end::End,
     folders::{self, AttemptFolder},
+    outcome::AttemptOutcome,
 };
 
 /// The list of a checkpoint's files, among them.
@@ -42,7 +42,10 @@ pub(super) struct Resumable {
 ///
 /// # Errors
 /// When the attempt's folder cannot be written.
-pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Result<Resumable, End> {
+pub(super) fn find(
+    folder: &AttemptFolder,
+    recorded: Option<&Checkpoint>,
+) -> Result<Resumable, AttemptOutcome> {
     let mut found = Resumable::default();
     let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
     let mut candidates: Vec<PathBuf> = folder
@@ -83,7 +86,7 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
         };
         let promised = recorded.filter(|_| recorded_at.as_ref() == Some(&candidate));
         let copy = folder.checkpoints().join(format!("step-{step:08}"));
-        copy_folder(&candidate, &copy).map_err(|error| End::io("copy a checkpoint", &error))?;
+        copy_folder(&candidate, &copy).map_err(|error| AttemptOutcome::io("copy a checkpoint", &error))?;
         match verify(&copy) {
             Ok(sha256) if promised.is_none_or(|promised| promised.sha256 == sha256) => {
                 if step > known {
@@ -103,7 +106,8 @@ pub(super) fn find(folder: &AttemptFolder, recorded: Option<&Checkpoint>) -> Res
                 .warnings
                 .push(format!("the checkpoint of step {step} is damaged: {reason}")),
         }
-        fs::remove_dir_all(&copy).map_err(|error| End::io("remove a damaged checkpoint", &error))?;
+        fs::remove_dir_all(&copy)
+            .map_err(|error| AttemptOutcome::io("remove a damaged checkpoint", &error))?;
     }
     if let Some(Checkpoint { step, .. }) = recorded {
         found.warnings.push(format!(

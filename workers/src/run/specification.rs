@@ -11,7 +11,7 @@ use domain::{
 };
 use ml::{data::source::DatasetFormat, spec as engine};
 
-use crate::end::End;
+use crate::outcome::AttemptOutcome;
 
 /// The engine's words for `spec`.
 pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {
@@ -39,14 +39,14 @@ pub(super) fn outputs(spec: &TrainingSpec) -> ml::job::Outputs {
 ///
 /// # Errors
 /// When the engine cannot read it.
-pub(super) fn format(format: Format) -> Result<DatasetFormat, End> {
+pub(super) fn format(format: Format) -> Result<DatasetFormat, AttemptOutcome> {
     match format {
         Format::PlainText => Ok(DatasetFormat::Text),
         Format::Chat => Ok(DatasetFormat::Chat),
         Format::PromptCompletion => Ok(DatasetFormat::PromptCompletion),
         Format::Alpaca => Ok(DatasetFormat::Alpaca),
         Format::ShareGpt => Ok(DatasetFormat::Sharegpt),
-        other => Err(End::failed(
+        other => Err(AttemptOutcome::failed(
             "FORMAT_UNSUPPORTED",
             format!(
                 "datasets in the format {} cannot be trained on; upload the data as text or chat",

@@ -44,6 +44,11 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), KeyError> {
     refuse_bits(folder, 0o002, 0o700)
 }
 
+/// Whether there is a file; one that cannot be looked at is an error, not an absence.
+pub(super) fn is_there(path: &Path) -> Result<bool, KeyError> {
+    path.try_exists().map_err(io(path))
+}
+
 /// Refuses a path whose permissions include any of `bits`.
 fn refuse_bits(path: &Path, bits: u32, wanted: u32) -> Result<(), KeyError> {
     let mode = fs::metadata(path).map_err(io(path))?.permissions().mode() & 0o7777;

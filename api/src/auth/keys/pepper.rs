@@ -1,10 +1,10 @@
 //! The pepper: a secret of this installation that turns names into keys nobody else can compute.
 //!
-//! One rule: what counts or reserves by e-mail, username or address does so under a claim made here, so that
-//! a copy of the database does not tell whose entries they are.
+//! One rule: what counts or reserves by e-mail, username or address does so under a keyed hash made here, so that a
+//! copy of the database does not tell whose entries they are.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
@@ -27,7 +27,8 @@ impl fmt::Debug for Pepper {
 }
 
 impl Pepper {
-    /// Reads `pepper.key` in `folder`, and makes it (mode 0600) on the very first start.
+    /// Reads `pepper.key` in `folder`, and makes it (mode 0600) where there is none. For the very first start: where
+    /// anything was recorded under a pepper, whoever calls this has to find it by [`Pepper::read`].
     ///
     /// Two processes that start at once end up with the same pepper.
     ///
@@ -35,13 +36,35 @@ impl Pepper {
     /// [`KeyError`] when the file cannot be read, is open to others or holds something else.
     pub fn open(folder: &Path) -> Result<Self, KeyError> {
         files::make_folder(folder)?;
-        let path = folder.join(FILE);
-        if !path.exists() {
-            let mut bytes = Zeroizing::new([0_u8; 32]);
-            fill_random(bytes.as_mut()).map_err(|_| KeyError::Generation)?;
-            let text = Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref())));
-            files::create_once(&path, text.as_bytes())?;
+        if let Some(pepper) = Self::read(folder)? {
+            return Ok(pepper);
         }
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        fill_random(bytes.as_mut()).map_err(|_| KeyError::Generation)?;
+        let text = Zeroizing::new(format!("{}\n", hex::encode(bytes.as_ref())));
+        files::create_once(&Self::file(folder), text.as_bytes())?;
+        Self::from_file(Self::file(folder))
+    }
+
+    /// Reads `pepper.key` in `folder` and makes nothing; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Pepper::open`].
+    pub fn read(folder: &Path) -> Result<Option<Self>, KeyError> {
+        let path = Self::file(folder);
+        match files::is_there(&path)? {
+            true => Self::from_file(path).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Where the pepper lies in `folder`.
+    #[must_use]
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    fn from_file(path: PathBuf) -> Result<Self, KeyError> {
         let text = files::read_private(&path, EXPECTED)?;
         let mut bytes = Zeroizing::new([0_u8; 32]);
         hex::decode_to_slice(text.trim(), bytes.as_mut()).map_err(|_| KeyError::Unreadable {
@@ -51,10 +74,16 @@ impl Pepper {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_ref())))
     }
 
-    /// The claim key of a normalised name within a scope (`"email"`, `"username"`, `"login"`): HMAC-SHA256
-    /// (RFC 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
+    /// What tells this pepper from others without giving it away: 16 hexadecimal digits.
     #[must_use]
-    pub fn claim(&self, scope: &str, normalised: &str) -> String {
+    pub fn fingerprint(&self) -> String {
+        self.keyed_hash("fingerprint", "anneal pepper 1")[..16].to_owned()
+    }
+
+    /// The keyed hash of a normalised name within a scope (`"email"`, `"username"`, `"login"`): HMAC-SHA256 (RFC
+    /// 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
+    #[must_use]
+    pub fn keyed_hash(&self, scope: &str, normalised: &str) -> String {
         let mut context = hmac::Context::with_key(&self.0);
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
         context.update(&(scope.len() as u64).to_be_bytes());

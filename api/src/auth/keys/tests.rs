@@ -62,7 +62,7 @@ fn sixteen_processes_that_start_at_once_agree_on_one_key_and_one_pepper() {
                     let pepper = Pepper::open(data.path()).expect("opened");
                     (
                         keys.current().signing_kid().to_owned(),
-                        pepper.claim("email", "a@b.example"),
+                        pepper.keyed_hash("email", "a@b.example"),
                     )
                 })
             })
@@ -250,17 +250,58 @@ fn the_pepper_separates_scopes_and_is_not_printed() {
     let pepper = Pepper::open(data.path()).expect("made");
     let again = Pepper::open(data.path()).expect("found");
     assert_eq!(
-        pepper.claim("email", "a@b.example"),
-        again.claim("email", "a@b.example")
+        pepper.keyed_hash("email", "a@b.example"),
+        again.keyed_hash("email", "a@b.example")
     );
-    assert_eq!(pepper.claim("email", "x").len(), 64);
-    assert_ne!(pepper.claim("email", "x"), pepper.claim("username", "x"));
-    assert_ne!(pepper.claim("ab", "c"), pepper.claim("a", "bc"));
+    assert_eq!(pepper.keyed_hash("email", "x").len(), 64);
+    assert_ne!(
+        pepper.keyed_hash("email", "x"),
+        pepper.keyed_hash("username", "x")
+    );
+    assert_ne!(pepper.keyed_hash("ab", "c"), pepper.keyed_hash("a", "bc"));
     let other = folder();
-    let stranger = Pepper::open(other.path()).expect("made");
-    assert_ne!(pepper.claim("email", "x"), stranger.claim("email", "x"));
+    let other = Pepper::open(other.path()).expect("made");
+    assert_ne!(pepper.keyed_hash("email", "x"), other.keyed_hash("email", "x"));
     assert_eq!(format!("{pepper:?}"), "Pepper(***)");
     assert_eq!(mode(&data.path().join("pepper.key")), 0o600);
+}
+
+/// FR6: looking makes nothing, and a fingerprint tells peppers apart.
+#[test]
+fn reading_makes_nothing() {
+    let data = folder();
+    assert!(Pepper::read(data.path()).expect("looked").is_none());
+    assert!(SigningKeys::read(data.path()).expect("looked").is_none());
+    assert_eq!(std::fs::read_dir(data.path()).expect("there").count(), 0);
+    let (pepper, keys) = (
+        Pepper::open(data.path()).expect("made"),
+        SigningKeys::open(data.path()).expect("made"),
+    );
+    let again = Pepper::read(data.path()).expect("looked").expect("there");
+    assert_eq!(pepper.fingerprint(), again.fingerprint());
+    assert_eq!(pepper.fingerprint().len(), 16);
+    let other = folder();
+    assert_ne!(
+        pepper.fingerprint(),
+        Pepper::open(other.path()).expect("made").fingerprint()
+    );
+    let again = SigningKeys::read(data.path()).expect("looked").expect("there");
+    assert_eq!(keys.current().signing_kid(), again.current().signing_kid());
+}
+
+/// A public key under another's name would have the tokens of another installation accepted.
+#[test]
+fn a_retired_key_under_another_name_is_refused() {
+    let data = folder();
+    let keys = SigningKeys::open(data.path()).expect("made");
+    keys.prepare_rotation().expect("prepared");
+    let old = keys.current().signing_kid().to_owned();
+    keys.rotate().expect("rotated");
+    let (right, wrong) = (format!("retired-{old}.pem"), "retired-somebody.pem");
+    std::fs::rename(data.path().join(right), data.path().join(wrong)).expect("renamed");
+    let error = keys.reload().expect_err("refused");
+    assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains(wrong), "{error}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Who may do what, now or as of an earlier moment.
 
-use async_graphql::{
-    Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
-};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     authz::{AccountState as State, Action},
     event_store::Position,
@@ -13,23 +11,26 @@ use projections::{
     jobs::usage::{self, WorkerTime},
 };
 
-use super::{Quotas, RoleAssignment, id_or_not_found};
+use super::{
+    Quotas,
+    role_assignment::{RoleAssignment, roles_of},
+};
 use crate::graphql::{
-    as_of::{AsOf, Moment, Seen, View, view},
-    context::{app, at_least, coded, require, unreadable, user},
-    loaders::RolesLoader,
-    paging::{connect_seen, page, weight},
+    as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
+    context::{app, error_with_code, honor_min_position, read_failed, require, user},
+    ids::id_or_not_found,
+    paging::{connect_as_of, page, weight},
     scalars::Long,
 };
 
-/// How far an account may act. May grow.
+/// State of an account. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum AccountState {
-    /// Everything that its roles permit.
+    /// It may do everything its roles permit.
     Active,
-    /// Its address is not proven: it sees its own profile only.
+    /// Its e-mail address is not verified: it can see only its own profile.
     Unverified,
-    /// Nothing.
+    /// Disabled: it may do nothing.
     Deactivated,
 }
 
@@ -43,14 +44,14 @@ impl From<State> for AccountState {
     }
 }
 
-/// What is taken of an account's quotas.
+/// Quota usage of an account.
 #[derive(SimpleObject)]
 pub struct QuotaUsage {
     /// Projects owned.
     pub projects: i32,
     /// Datasets owned.
     pub datasets: i32,
-    /// Jobs queued or under way.
+    /// Queued, running and paused jobs.
     pub concurrent_jobs: i32,
     /// Bytes stored.
     pub storage_bytes: Long,
@@ -68,87 +69,76 @@ impl From<&UsageRow> for QuotaUsage {
 }
 
 /// What an account may do at one moment.
-pub struct UserAccess(pub Rights, pub View);
+pub struct UserAccess(pub Rights, pub ResolvedAsOf);
 
 impl UserAccess {
     async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
-        let found = usage::of_user(&app(context)?.pool, self.1.moment, self.0.principal.user).await;
-        found.map_err(|error| unreadable(&error))
+        let found = usage::of_user(&app(context)?.pool, self.1.as_of, self.0.principal.user).await;
+        found.map_err(|error| read_failed(&error))
     }
 }
 
-/// What an account may do: its state, roles, permissions and quotas, all at one moment.
+/// State, roles, permissions and quotas of an account at one log position.
 #[Object]
 impl UserAccess {
-    /// The account, by id.
+    /// ID of the account.
     async fn user_id(&self) -> ID {
         self.0.principal.user.to_string().into()
     }
-    /// How far the account may act. Its permissions work only while it is active.
+    /// State of the account. Its permissions apply only while it is active.
     async fn account(&self) -> AccountState {
         self.0.principal.account.into()
     }
-    /// The roles it holds, by name.
+    /// Its roles, by name.
     async fn roles(&self) -> Vec<RoleAssignment> {
         let held = self.0.assignments.iter();
         held.map(|row| RoleAssignment(row.clone(), self.1)).collect()
     }
-    /// Names of the permissions of its roles, added up.
+    /// Names of the permissions of all its roles.
     async fn permissions(&self) -> Vec<&'static str> {
         let all = self.0.principal.permissions.iter();
         all.map(|action| action.name()).collect()
     }
-    /// Names of the roles that it may grant, when it holds `roles.grant`.
+    /// Names of the roles that it may grant if it has `roles.grant`.
     async fn may_grant(&self) -> Vec<&str> {
         self.0.principal.may_grant.iter().map(String::as_str).collect()
     }
-    /// Its limits: the most generous of its roles.
+    /// Its quotas: the highest of its roles.
     async fn quotas(&self) -> Quotas {
         self.0.principal.quotas.into()
     }
-    /// What is taken of them.
+    /// Quota usage.
     async fn usage(&self) -> QuotaUsage {
         (&self.0.usage).into()
     }
-    /// Seconds that its jobs have had workers, over all attempts that have ended.
+    /// Worker seconds of its jobs, over all ended attempts.
     async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
         Ok(self.time(context).await?.worker_milliseconds as f64 / 1_000.0)
     }
-    /// Seconds of them on GPUs.
+    /// Of those, seconds on GPU workers.
     async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
         Ok(self.time(context).await?.gpu_milliseconds as f64 / 1_000.0)
     }
-    /// The moment that all of this shows.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The log position that this reflects.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }
 
 /// Somebody who holds a permission at one moment.
-pub struct PermissionHolder(UserId, View);
+pub struct PermissionHolder(UserId, ResolvedAsOf);
 
-/// An active account that holds a permission by one of its roles.
+/// An active account that has a permission through one of its roles.
 #[Object]
 impl PermissionHolder {
-    /// The account, by id.
+    /// ID of the account.
     async fn user_id(&self) -> ID {
         self.0.to_string().into()
     }
-    /// All roles that it holds, by name.
+    /// Its roles, by name.
     async fn roles(&self, context: &Context<'_>) -> Result<Vec<RoleAssignment>> {
-        held(context, self.0, self.1).await
+        roles_of(context, self.0, self.1).await
     }
-}
-
-/// The roles that a user holds.
-///
-/// # Errors
-/// When the database fails.
-pub async fn held(context: &Context<'_>, user: UserId, view: View) -> Result<Vec<RoleAssignment>> {
-    let loader = context.data::<DataLoader<RolesLoader>>()?;
-    let rows = loader.load_one((user, view.moment)).await?;
-    let rows = rows.unwrap_or_default().into_iter();
-    Ok(rows.map(|row| RoleAssignment(row, view)).collect())
 }
 
 /// Queries about what accounts may do.
@@ -157,16 +147,14 @@ pub struct RightsQuery;
 
 #[Object]
 impl RightsQuery {
-    /// What an account may do and what it has taken of its quotas; null when there is no such account at that
-    /// moment. That of others needs `roles.read`.
+    /// Permissions and quota usage of an account; null if it did not exist at that time. Other users' access requires
+    /// `roles.read`.
     async fn access(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The account; one's own if not given.")] user_id: Option<ID>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "The account; the caller's if omitted.")] user_id: Option<ID>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<UserAccess>> {
         let own = user(context)?.user;
         let Ok(of) = user_id.map_or(Ok(own), |id| id_or_not_found(&id)) else {
@@ -175,39 +163,39 @@ impl RightsQuery {
         if of != own {
             require(context, Action::RolesRead, "roles")?;
         }
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         // The parts of the answer fit each other at a fixed moment: the present is the head of the log.
         let Position(head) = app(context)?.ports.store.known_head();
-        let view = view(context, as_of.or(Some(AsOf::Position(Long(head))))).await?;
-        let rights = projections::access::rights::of_user(&app(context)?.pool, view.moment, of).await;
-        let rights = rights.map_err(|error| unreadable(&error))?;
-        Ok(rights.map(|rights| UserAccess(rights, view)))
+        let resolved = resolve_as_of(context, as_of.or(Some(AsOfInput::Position(Long(head))))).await?;
+        let rights = projections::access::rights::of_user(&app(context)?.pool, resolved.as_of, of).await;
+        let rights = rights.map_err(|error| read_failed(&error))?;
+        Ok(rights.map(|rights| UserAccess(rights, resolved)))
     }
 
-    /// The active accounts that hold a permission, the newest first. Needs `roles.read`.
+    /// The active accounts with a permission, newest first. Requires `roles.read`.
     #[graphql(complexity = "weight(first, child_complexity)")]
     async fn permission_holders(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Name of the permission.")] permission: String,
-        #[graphql(desc = "Rows on the page, 1 to 100; 25 if not given.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
-    ) -> Result<Connection<String, PermissionHolder, Seen>> {
+        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
+    ) -> Result<Connection<String, PermissionHolder, AsOfInfo>> {
         require(context, Action::RolesRead, "roles")?;
         let request = page(first, after.as_deref())?;
         let action = Action::named(&permission).ok_or_else(|| {
-            coded(
+            error_with_code(
                 "BAD_USER_INPUT",
                 format!("there is no permission '{permission}'; `permissions` lists them"),
             )
         })?;
-        let view = view(context, as_of).await?;
+        let resolved = resolve_as_of(context, as_of).await?;
         let pool = &app(context)?.pool;
-        let rows = projections::access::rights::holders(pool, view.moment, action, &request).await;
-        let rows = rows.map_err(|error| unreadable(&error))?;
-        Ok(connect_seen(rows, after.as_deref(), view, |user| {
-            (user.0.to_string(), PermissionHolder(user, view))
+        let rows = projections::access::rights::holders(pool, resolved.as_of, action, &request).await;
+        let rows = rows.map_err(|error| read_failed(&error))?;
+        Ok(connect_as_of(rows, after.as_deref(), resolved, |user| {
+            (user.0.to_string(), PermissionHolder(user, resolved))
         }))
     }
 }

@@ -6,46 +6,44 @@ use domain::{
     identity::registration::{NewAccount, RegisterRefusal},
 };
 
-use super::types::{Errors, IdentityErrorCode, RegisterInput};
+use super::types::{Errors, RegisterInput};
 use crate::{
     auth::policy::{self, FieldProblem},
     graphql::{
-        context::{app, coded},
-        fault::Fault,
+        context::{app, error_with_code},
+        user_error::{UserError, UserErrorCode},
     },
     sessions,
 };
 
-fn problem(found: FieldProblem) -> Fault<IdentityErrorCode> {
+fn problem(found: FieldProblem) -> UserError {
     let code = if found.path == "password" {
-        IdentityErrorCode::WeakPassword
+        UserErrorCode::WeakPassword
     } else {
-        IdentityErrorCode::Invalid
+        UserErrorCode::Invalid
     };
-    Fault::of(&found.path, found.message, code)
+    UserError::at(&found.path, found.message, code)
 }
 
-pub(super) fn refused(reason: RegisterRefusal) -> Fault<IdentityErrorCode> {
+pub(super) fn refused(reason: RegisterRefusal) -> UserError {
     let (path, code) = match reason {
-        RegisterRefusal::UsernameTaken => ("username", IdentityErrorCode::UsernameTaken),
-        RegisterRefusal::EmailTaken => ("email", IdentityErrorCode::EmailTaken),
-        RegisterRefusal::RegistrationClosed => ("", IdentityErrorCode::RegistrationClosed),
-        RegisterRefusal::SetupRequired => ("", IdentityErrorCode::SetupRequired),
-        RegisterRefusal::AlreadySetUp => ("", IdentityErrorCode::AlreadySetUp),
+        RegisterRefusal::UsernameTaken => ("username", UserErrorCode::UsernameTaken),
+        RegisterRefusal::EmailTaken => ("email", UserErrorCode::EmailTaken),
+        RegisterRefusal::RegistrationClosed => ("", UserErrorCode::RegistrationClosed),
+        RegisterRefusal::SetupRequired => ("", UserErrorCode::SetupRequired),
+        RegisterRefusal::AlreadySetUp => ("", UserErrorCode::AlreadySetUp),
     };
     match path {
-        "" => Fault::whole(reason.to_string(), code),
-        path => Fault::of(path, reason.to_string(), code),
+        "" => UserError::whole(reason.to_string(), code),
+        path => UserError::at(path, reason.to_string(), code),
     }
 }
 
 fn optional_text(path: &'static str, text: Option<&String>, errors: &mut Errors) -> Option<String> {
     let text = text.map(|text| text.trim()).filter(|text| !text.is_empty())?;
-    if text.chars().count() > 100 || text.chars().any(char::is_control) {
-        let message = "at most 100 characters, none of them control characters";
-        errors.push(Fault::of(path, message, IdentityErrorCode::Invalid));
-    }
-    Some(text.to_owned())
+    domain::text::called(path, text)
+        .map_err(|problem| errors.push(UserError::at(path, problem.message, UserErrorCode::Invalid)))
+        .ok()
 }
 
 /// Checks the form of a new account and hashes its password.
@@ -71,11 +69,11 @@ pub(super) async fn new_account(
     let app = app(context)?;
     let password = sessions::hash(app, input.password)
         .await
-        .map_err(|error| coded(error.code(), error.to_string()))?;
+        .map_err(|error| error_with_code(error.code(), error.to_string()))?;
     Ok(Ok(NewAccount {
         user: UserId(app.ports.ids.next()),
-        username_claim: sessions::claim(app, "username", &normalised.username),
-        email_claim: sessions::claim(app, "email", &normalised.email),
+        username_reservation: sessions::reservation_key(app, "username", &normalised.username),
+        email_reservation: sessions::reservation_key(app, "email", &normalised.email),
         username: normalised.username,
         email: input.email.trim().to_owned(),
         password,

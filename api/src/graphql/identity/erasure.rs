@@ -12,34 +12,37 @@ use domain::{
 use projections::identity::erasure::{self, ErasureRow};
 use time::OffsetDateTime;
 
-use super::types::{Errors, IdentityErrorCode};
+use super::types::Errors;
 use crate::{
     graphql::{
-        context::{Outcome, app, at_least, coded, reach, require, run, unreadable, user},
-        fault::Fault,
+        context::{
+            Outcome, app, error_with_code, honor_min_position, read_failed, require, run, user,
+            wait_for_position,
+        },
         scalars::Long,
+        user_error::{UserError, UserErrorCode},
     },
     sessions,
 };
 
-/// On what ground a person is erased.
+/// Legal basis of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "Reason")]
 pub enum ErasureReason {
-    /// The person asked for it.
+    /// The person requested it.
     Requested,
-    /// The time for which the data may be kept is over.
+    /// The retention period has ended.
     RetentionEnded,
-    /// A law or a court orders it.
+    /// A legal obligation.
     LegalObligation,
 }
 
-/// How far an erasure is.
+/// Progress of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ErasureState {
-    /// Decided: the account is off, its key and its rows are being removed.
+    /// The account is disabled; key and personal data are being removed.
     UnderWay,
-    /// The key is destroyed, and no read model shows what it sealed.
+    /// The key is destroyed, and the read models no longer contain personal data.
     Completed,
 }
 
@@ -52,49 +55,49 @@ impl Erasure {
     }
 }
 
-/// The erasure of one person: who decided it, and what was done.
+/// The erasure of a person.
 #[Object]
 impl Erasure {
-    /// The person, by id.
+    /// ID of the erased user.
     async fn user_id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// How far it is.
+    /// Progress of the erasure.
     async fn state(&self) -> ErasureState {
         match self.0.receipt {
             Some(_) => ErasureState::Completed,
             None => ErasureState::UnderWay,
         }
     }
-    /// On what ground.
+    /// Legal basis.
     async fn reason(&self) -> ErasureReason {
         self.0.reason.into()
     }
-    /// Who decided it, as in the audit log.
+    /// The actor who requested it, as in the audit log.
     async fn requested_by(&self) -> &str {
         &self.0.requested_by
     }
-    /// When it was decided.
+    /// When it was requested.
     async fn requested_at(&self) -> OffsetDateTime {
         self.0.requested_at
     }
-    /// When the receipt was recorded; null while it is under way.
+    /// When the erasure was completed; null while in progress.
     async fn completed_at(&self) -> Option<OffsetDateTime> {
         self.0.completed_at
     }
-    /// When the person's key was destroyed; null while it is under way.
+    /// When the person's key was destroyed; null while in progress.
     async fn key_destroyed_at(&self) -> Option<OffsetDateTime> {
         self.receipt().map(|receipt| receipt.destroyed_at)
     }
-    /// When the person's key was made; null when there never was one.
+    /// When the person's key was created; null if there never was one.
     async fn key_made_at(&self) -> Option<OffsetDateTime> {
         self.receipt().and_then(|receipt| receipt.key_made_at)
     }
-    /// Which key wrapped the person's key; null when there never was one.
+    /// ID of the wrapping key; null if the person never had a key.
     async fn key_id(&self) -> Option<&str> {
         self.receipt().and_then(|receipt| receipt.key_id.as_deref())
     }
-    /// The read models that were rebuilt afterwards.
+    /// Names of the read models that were rebuilt.
     async fn rebuilt(&self) -> &[String] {
         self.receipt().map_or(&[], |receipt| &receipt.rebuilt)
     }
@@ -105,40 +108,40 @@ impl Erasure {
 pub struct ErasePersonInput {
     /// The account.
     pub user_id: ID,
-    /// On what ground; recorded.
+    /// Legal basis; recorded in the log.
     pub reason: ErasureReason,
 }
 
-/// What came of an erasure.
+/// Payload of `erasePerson`.
 #[derive(SimpleObject)]
 pub struct ErasePersonPayload {
-    /// The erasure; null when nothing was done.
+    /// The erasure; null on error.
     pub erasure: Option<Erasure>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
+    /// Every error in the input; empty on success.
     pub user_errors: Errors,
 }
 
-fn refused(path: &str, message: impl Into<String>, code: IdentityErrorCode) -> ErasePersonPayload {
+fn refused(path: &str, message: impl Into<String>, code: UserErrorCode) -> ErasePersonPayload {
     ErasePersonPayload {
         erasure: None,
         position: None,
-        user_errors: vec![Fault::of(path, message, code)],
+        user_errors: vec![UserError::at(path, message, code)],
     }
 }
 
 fn said(reason: EraseRefusal) -> ErasePersonPayload {
     let code = match reason {
-        EraseRefusal::OwnAccount => IdentityErrorCode::OwnAccount,
-        EraseRefusal::LastAdministrator => IdentityErrorCode::LastAdministrator,
+        EraseRefusal::OwnAccount => UserErrorCode::OwnAccount,
+        EraseRefusal::LastAdministrator => UserErrorCode::LastAdministrator,
     };
     refused("userId", reason.to_string(), code)
 }
 
 async fn find(context: &Context<'_>, person: UserId) -> Result<Option<Erasure>> {
     let row = erasure::find(&app(context)?.pool, person).await;
-    Ok(row.map_err(|error| unreadable(&error))?.map(Erasure))
+    Ok(row.map_err(|error| read_failed(&error))?.map(Erasure))
 }
 
 /// Queries about erasures.
@@ -147,20 +150,18 @@ pub struct ErasureQuery;
 
 #[Object]
 impl ErasureQuery {
-    /// The erasure of a person; null when nobody decided one. Needs `users.read`.
+    /// The erasure of a person; null if none was requested. Requires `users.read`.
     async fn erasure(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The account.")] user_id: ID,
-        #[graphql(desc = "Wait until the answer shows everything up to this position.")] min_position: Option<
-            Long,
-        >,
+        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Erasure>> {
         require(context, Action::UsersRead, "users")?;
-        at_least(context, min_position).await?;
+        honor_min_position(context, min_position).await?;
         match user_id.parse::<UserId>() {
             Ok(person) => find(context, person).await,
-            Err(error) => Err(coded("BAD_USER_INPUT", error.to_string())),
+            Err(error) => Err(error_with_code("BAD_USER_INPUT", error.to_string())),
         }
     }
 }
@@ -171,17 +172,17 @@ pub struct ErasureMutation;
 
 #[Object]
 impl ErasureMutation {
-    /// Erases a person for good: the account is switched off, its name and address are free again, and the key
-    /// of its personal data is destroyed. Cannot be undone. Needs `users.delete`.
+    /// Erases a person irreversibly: the account is disabled, its username and e-mail address are released, and the
+    /// key of its personal data is destroyed. Requires `users.delete`.
     async fn erase_person(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Account, and on what ground.")] input: ErasePersonInput,
+        #[graphql(desc = "The account and the legal basis.")] input: ErasePersonInput,
     ) -> Result<ErasePersonPayload> {
         user(context)?;
         let person = match input.user_id.parse::<UserId>() {
             Ok(person) => person,
-            Err(error) => return Ok(refused("userId", error.to_string(), IdentityErrorCode::Invalid)),
+            Err(error) => return Ok(refused("userId", error.to_string(), UserErrorCode::Invalid)),
         };
         let position = match run(context, &command(context, person, input.reason).await?).await? {
             Outcome::Done(position) => position,
@@ -190,11 +191,11 @@ impl ErasureMutation {
                 return Ok(refused(
                     "userId",
                     "there is no such user",
-                    IdentityErrorCode::NotFound,
+                    UserErrorCode::NotFound,
                 ));
             }
         };
-        reach(context, position).await?;
+        wait_for_position(context, position).await?;
         Ok(ErasePersonPayload {
             erasure: find(context, person).await?,
             position: Some(position.into()),
@@ -204,12 +205,13 @@ impl ErasureMutation {
 }
 
 async fn command(context: &Context<'_>, user: UserId, reason: ErasureReason) -> Result<ErasePerson> {
-    let claims = sessions::claims_of(app(context)?, user).await;
-    let (username_claim, email_claim) = claims.map_err(|error| coded(error.code(), error.to_string()))?;
+    let keys = sessions::reservation_keys_of(app(context)?, user).await;
+    let (username_reservation, email_reservation) =
+        keys.map_err(|error| error_with_code(error.code(), error.to_string()))?;
     Ok(ErasePerson {
         user,
         reason: reason.into(),
-        username_claim,
-        email_claim,
+        username_reservation,
+        email_reservation,
     })
 }

@@ -1,62 +1,29 @@
 //! Accounts and sessions as clients see them, and what they send.
 
-use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::identity::badge;
 use projections::identity::{session::SessionRow, user::UserRow};
 use time::OffsetDateTime;
 
 use crate::{
     graphql::{
-        access::{RoleAssignment, held},
-        as_of::{AsOf, view},
-        fault::Fault,
+        access::{RoleAssignment, roles_of},
+        as_of::{AsOfInput, resolve_as_of},
         scalars::Long,
+        user_error::UserError,
     },
     sessions::Tokens,
 };
 
-/// Why an account or session was not made or changed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum IdentityErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// Too short, too long, too common, or containing the username.
-    WeakPassword,
-    /// Somebody has this username.
-    UsernameTaken,
-    /// Somebody has this address.
-    EmailTaken,
-    /// Registration is switched off.
-    RegistrationClosed,
-    /// The first administrator comes first.
-    SetupRequired,
-    /// There is an administrator already.
-    AlreadySetUp,
-    /// The token is wrong or was used.
-    InvalidToken,
-    /// The token is too old.
-    TokenExpired,
-    /// Wrong name or password, or too many attempts.
-    LoginFailed,
-    /// There is no such thing for the caller.
-    NotFound,
-    /// Nobody can do that to themselves.
-    OwnAccount,
-    /// The last administrator stays.
-    LastAdministrator,
-    /// The person was erased, for good.
-    Erased,
-}
-
-pub(super) type Errors = Vec<Fault<IdentityErrorCode>>;
+pub(super) type Errors = Vec<UserError>;
 
 /// An account.
 pub struct User(pub UserRow);
 
-/// A person or program that can act in the system.
+/// A user account.
 #[Object]
 impl User {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
@@ -76,7 +43,7 @@ impl User {
     async fn last_name(&self) -> Option<&str> {
         self.0.last_name.as_deref()
     }
-    /// One or two letters for a badge.
+    /// Initials for a badge.
     async fn initials(&self) -> String {
         badge::initials(
             self.0.first_name.as_deref(),
@@ -84,55 +51,55 @@ impl User {
             &self.0.email,
         )
     }
-    /// Colour of the badge; always the same for the same person.
+    /// Badge color, stable per user.
     async fn badge_color(&self) -> &str {
         badge::color(&self.0.email)
     }
-    /// Organisation, by id.
+    /// ID of the organization.
     async fn organization_id(&self) -> Option<ID> {
         self.0.organization_id.map(|id| id.to_string().into())
     }
-    /// Department inside of it.
+    /// Department.
     async fn department(&self) -> Option<&str> {
         self.0.department.as_deref()
     }
-    /// Whether the address is proven; until then the account sees only its own profile.
+    /// Whether the e-mail address is verified; until then the account can see only its own profile.
     async fn verified(&self) -> bool {
         self.0.verified
     }
-    /// Whether the account is switched off.
+    /// Whether the account is disabled.
     async fn deactivated(&self) -> bool {
         self.0.deactivated
     }
-    /// When it registered.
+    /// When the account was registered.
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
     }
-    /// The roles it holds.
+    /// Its roles.
     async fn roles(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "At which moment of the past; now if not given.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
     ) -> Result<Vec<RoleAssignment>> {
-        held(context, self.0.id, view(context, as_of).await?).await
+        roles_of(context, self.0.id, resolve_as_of(context, as_of).await?).await
     }
 }
 
 /// A login and all refreshes that descend from it.
 pub struct Session(pub SessionRow, pub bool);
 
-/// One login, until it ends.
+/// A login session.
 #[Object]
 impl Session {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// What the client calls itself.
+    /// Client name.
     async fn device(&self) -> Option<&str> {
         self.0.device.as_deref()
     }
-    /// Address that the login came from.
+    /// IP address of the login.
     async fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
@@ -144,7 +111,7 @@ impl Session {
     async fn last_seen_at(&self) -> OffsetDateTime {
         self.0.last_seen_at
     }
-    /// When it ends by itself.
+    /// When it expires.
     async fn expires_at(&self) -> OffsetDateTime {
         self.0.expires_at
     }
@@ -157,9 +124,9 @@ impl Session {
 /// A new account.
 #[derive(InputObject)]
 pub struct RegisterInput {
-    /// 3 to 32 of a-z, 0-9, dot, underscore and hyphen; unique without regard to case.
+    /// 3 to 32 of a-z, 0-9, dot, underscore and hyphen; unique, case-insensitive.
     pub username: String,
-    /// Unique without regard to case; has to be verified.
+    /// Unique, case-insensitive; must be verified.
     pub email: String,
     /// 10 to 256 characters; not a common password, not containing the username.
     #[graphql(secret)]
@@ -168,11 +135,11 @@ pub struct RegisterInput {
     pub first_name: Option<String>,
     /// Last name.
     pub last_name: Option<String>,
-    /// Company; its organisation is found or created.
+    /// Company; its organization is created if needed.
     pub company: Option<String>,
-    /// Division of the company.
+    /// Division.
     pub division: Option<String>,
-    /// Department inside of it.
+    /// Department.
     pub department: Option<String>,
 }
 
@@ -186,14 +153,14 @@ pub struct CreateFirstAdministratorInput {
     pub account: RegisterInput,
 }
 
-/// What came of a registration.
+/// Payload of `register` and `createFirstAdministrator`.
 #[derive(SimpleObject)]
 pub struct AccountPayload {
-    /// The account; null when there is none.
+    /// The account; null on error.
     pub user: Option<User>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
+    /// Every error in the input; empty on success.
     pub user_errors: Errors,
 }
 
@@ -213,7 +180,7 @@ pub struct LoginInput {
     /// Password.
     #[graphql(secret)]
     pub password: String,
-    /// What the client calls itself, shown in the list of sessions.
+    /// Client name, shown in the list of sessions.
     pub device: Option<String>,
 }
 
@@ -225,15 +192,15 @@ pub struct RefreshInput {
     pub refresh_token: String,
 }
 
-/// What came of a login or a refresh.
+/// Payload of `login` and `refresh`.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct SessionPayload {
     #[graphql(skip)]
     pub(super) tokens: Option<Tokens>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
+    /// Every error in the input; empty on success.
     pub user_errors: Errors,
 }
 
@@ -243,17 +210,17 @@ impl SessionPayload {
     async fn access_token(&self) -> Option<&str> {
         self.tokens.as_ref().map(|tokens| tokens.access.expose())
     }
-    /// Seconds until the access token runs out.
+    /// Seconds until the access token expires.
     async fn expires_in(&self) -> Option<i32> {
         self.tokens
             .as_ref()
             .map(|tokens| i32::try_from(tokens.expires_in.as_secs()).unwrap_or(i32::MAX))
     }
-    /// Exchange it once by `refresh` for new tokens; keep it secret.
+    /// Single-use token for `refresh`; keep it secret.
     async fn refresh_token(&self) -> Option<&str> {
         self.tokens.as_ref().map(|tokens| tokens.refresh.expose())
     }
-    /// The session, by id.
+    /// ID of the session.
     async fn session_id(&self) -> Option<ID> {
         self.tokens
             .as_ref()
@@ -261,29 +228,29 @@ impl SessionPayload {
     }
 }
 
-/// What came of a change without a result of its own.
+/// Payload of mutations that return no object.
 #[derive(SimpleObject)]
 pub struct IdentityPayload {
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
+    /// Every error in the input; empty on success.
     pub user_errors: Errors,
 }
 
-/// A session of one's own.
+/// A session of the caller.
 #[derive(InputObject)]
 pub struct RevokeSessionInput {
     /// The session.
     pub session_id: ID,
 }
 
-/// Switches an account off or on.
+/// Disables or enables an account.
 #[derive(InputObject)]
 pub struct SetUserActiveInput {
     /// The account.
     pub user_id: ID,
-    /// On or off.
+    /// Whether the account is enabled.
     pub active: bool,
-    /// Why; recorded.
+    /// Reason; recorded in the log.
     pub reason: String,
 }

@@ -15,44 +15,44 @@ use crate::graphql::{
     scalars::Long,
 };
 
-/// What a feed carries besides its snapshot, heart-beats and end.
+/// Kinds of items in a job feed besides snapshots, heartbeats and the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum JobFeedKind {
-    /// Changes of state.
+    /// State changes.
     State,
-    /// Measurements.
+    /// Metrics.
     Metrics,
     /// Log lines and generated samples.
     Log,
 }
 
-/// The job as it stands, first of all.
+/// The current state of the job; first item of a feed.
 #[derive(SimpleObject)]
 pub struct JobSnapshot {
-    /// Everything up to this position is in it.
+    /// Log position that the snapshot reflects.
     pub position: Long,
     /// The job.
     pub job: Job,
 }
 
-/// Something happened to the job.
+/// A change of the job.
 #[derive(SimpleObject)]
 pub struct JobDelta {
     /// Position of the event.
     pub position: Long,
     /// When it was recorded.
     pub at: OffsetDateTime,
-    /// What happened, as in the audit log: `jobs.JobLeased`, `jobs.CheckpointSaved`, … The list may grow.
+    /// Event type, as in the audit log: `jobs.JobLeased`, `jobs.CheckpointSaved`, … New types may be added.
     pub event: String,
-    /// Where the job stands after it; null when it stays where it is.
+    /// State of the job afterwards; null if unchanged.
     pub state: Option<JobState>,
     /// The attempt it belongs to.
     pub attempt: u32,
-    /// In words.
+    /// Human-readable description.
     pub message: String,
 }
 
-/// One step's measurements.
+/// Metrics of one step.
 #[derive(SimpleObject)]
 pub struct MetricPoint {
     /// The step, from 1.
@@ -70,34 +70,34 @@ pub struct MetricPoint {
 /// One evaluation.
 #[derive(SimpleObject)]
 pub struct EvaluationPoint {
-    /// After this step.
+    /// The step.
     pub step: u32,
-    /// Loss on the held-out share, in nats per token.
+    /// Evaluation loss on held-out data, in nats per token.
     pub loss: f64,
     /// Exponential of the loss.
     pub perplexity: f64,
 }
 
-/// Measurements since the last batch.
+/// Metrics since the last batch.
 #[derive(SimpleObject)]
 pub struct JobMetricBatch {
     /// Position of the event.
     pub position: Long,
     /// When it was recorded.
     pub at: OffsetDateTime,
-    /// Steps done.
+    /// Completed steps.
     pub step: u32,
-    /// Steps to do in all.
+    /// Total steps.
     pub total_steps: u32,
     /// Estimated seconds to the end.
     pub eta_seconds: Option<u32>,
     /// Resident memory of the training process in bytes.
     pub memory_bytes: Option<Long>,
-    /// Share of the last moments in which its GPU computed, in percent; null without a GPU that tells.
+    /// GPU utilization in percent; null if not reported.
     pub gpu_busy_percent: Option<u32>,
-    /// Bytes of the GPU's memory that are in use; null without a GPU that tells.
+    /// GPU memory in use, in bytes; null if not reported.
     pub gpu_memory_bytes: Option<Long>,
-    /// One for each step, thinned out when there are many.
+    /// One point per step, downsampled if there are many.
     pub points: Vec<MetricPoint>,
     /// Evaluations.
     pub evaluations: Vec<EvaluationPoint>,
@@ -110,9 +110,9 @@ pub struct JobLogLine {
     pub level: String,
     /// The text.
     pub message: String,
-    /// For samples: after this step; 0 is before training.
+    /// For samples: the step; 0 is before training.
     pub step: Option<u32>,
-    /// For samples: what the model was given.
+    /// For samples: the prompt.
     pub prompt: Option<String>,
 }
 
@@ -127,34 +127,34 @@ pub struct JobLogChunk {
     pub lines: Vec<JobLogLine>,
 }
 
-/// What was asked for cannot be continued from: a snapshot follows.
+/// The feed cannot resume from the requested position; a snapshot follows.
 #[derive(SimpleObject)]
 pub struct FeedGap {
     /// 0: nothing was delivered yet, so who breaks off before the snapshot goes on from the beginning.
     pub position: Long,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }
 
-/// Nothing happened, and the feed is alive.
+/// Keep-alive: nothing happened.
 #[derive(SimpleObject)]
 pub struct FeedHeartbeat {
     /// The last position that this feed has delivered or passed over: going on from here misses nothing.
     pub position: Long,
 }
 
-/// Nothing more will happen. A query sees the end from this position on: give it as `minPosition`.
+/// The job has ended and no more items follow. Queries with `minPosition` set to this position see the final state.
 #[derive(SimpleObject)]
 pub struct FeedEnd {
     /// Position of the last event.
     pub position: Long,
-    /// Where the job ended.
-    pub state: JobState,
-    /// In words.
+    /// Final state of the job; never null. Nullable like `JobDelta.state`, so that one selection may name both.
+    pub state: Option<JobState>,
+    /// Human-readable description.
     pub reason: String,
 }
 
-/// What a job's feed carries.
+/// Items of a job feed.
 #[derive(Union)]
 #[expect(clippy::large_enum_variant, reason = "one item at a time is alive")]
 pub enum JobFeedItem {
@@ -162,7 +162,7 @@ pub enum JobFeedItem {
     Snapshot(JobSnapshot),
     /// Something happened.
     Delta(JobDelta),
-    /// Measurements.
+    /// Metrics.
     Metrics(JobMetricBatch),
     /// Log lines and samples.
     Log(JobLogChunk),
@@ -204,7 +204,7 @@ pub(super) fn end_of(position: Position, state: JobState) -> JobFeedItem {
     };
     JobFeedItem::End(FeedEnd {
         position: position.into(),
-        state,
+        state: Some(state),
         reason: reason.to_owned(),
     })
 }
@@ -302,11 +302,11 @@ pub(crate) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
 /// One event is one item, so that a feed can go on after any position.
 pub(super) fn progress_item(
     event: &RecordedEvent,
-    news: ProgressEvent,
+    progress: ProgressEvent,
     include: &[JobFeedKind],
 ) -> Option<JobFeedItem> {
     let (position, at) = (event.position.into(), event.at);
-    match news {
+    match progress {
         ProgressEvent::Reported { metrics, .. } if include.contains(&JobFeedKind::Metrics) => {
             Some(JobFeedItem::Metrics(JobMetricBatch {
                 position,

@@ -10,37 +10,37 @@ use domain::{
         spec::TrainingSpec,
     },
 };
-use projections::history::Moment;
+use projections::history::AsOf;
 
 use super::{
-    ChangeJobPriorityInput, CloneJobInput, JobPayload, JobsErrorCode, PauseJobInput, RestartJobInput,
-    ResumeJobInput, estimate, payload, refused,
+    ChangeJobPriorityInput, CloneJobInput, JobPayload, PauseJobInput, RestartJobInput, ResumeJobInput,
+    estimate, payload, refused,
 };
 use crate::graphql::{
-    context::{Outcome, app, run, unreadable, user, viewer},
-    fault::Fault,
+    context::{Outcome, app, read_failed, run, user, viewer},
+    user_error::{UserError, UserErrorCode},
 };
 
 /// A job that is none for the caller.
 pub(super) fn unknown() -> JobPayload {
-    JobPayload::wrong(vec![Fault::of(
+    JobPayload::wrong(vec![UserError::at(
         "jobId",
         "there is no such job",
-        JobsErrorCode::NotFound,
+        UserErrorCode::NotFound,
     )])
 }
 
-fn fault(refusal: &ControlRefusal) -> Fault<JobsErrorCode> {
+fn user_error(refusal: &ControlRefusal) -> UserError {
     let (path, code) = match refusal {
-        ControlRefusal::AlreadyEnded => ("jobId", JobsErrorCode::AlreadyEnded),
-        ControlRefusal::Completed => ("jobId", JobsErrorCode::Completed),
-        ControlRefusal::NotEnded => ("jobId", JobsErrorCode::NotEnded),
-        ControlRefusal::NoCheckpoint => ("from", JobsErrorCode::NoCheckpoint),
-        ControlRefusal::ReasonTooLong => ("reason", JobsErrorCode::Invalid),
-        ControlRefusal::Priority(_) => ("priority", JobsErrorCode::Invalid),
-        ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", JobsErrorCode::QuotaExceeded),
+        ControlRefusal::AlreadyEnded => ("jobId", UserErrorCode::AlreadyEnded),
+        ControlRefusal::Completed => ("jobId", UserErrorCode::Completed),
+        ControlRefusal::NotEnded => ("jobId", UserErrorCode::NotEnded),
+        ControlRefusal::NoCheckpoint => ("from", UserErrorCode::NoCheckpoint),
+        ControlRefusal::Reason(_) => ("reason", UserErrorCode::Invalid),
+        ControlRefusal::Priority(_) => ("priority", UserErrorCode::Invalid),
+        ControlRefusal::Quota(_) | ControlRefusal::GpuHours(_) => ("jobId", UserErrorCode::QuotaExceeded),
     };
-    Fault::of(path, refusal.to_string(), code)
+    UserError::at(path, refusal.to_string(), code)
 }
 
 /// Runs a command about one job.
@@ -55,7 +55,7 @@ async fn control<C: Command<Refusal = ControlRefusal>>(
     };
     match run(context, &command(job)).await? {
         Outcome::Done(position) => payload(context, job, position).await,
-        Outcome::Refused(refusal) => Ok(JobPayload::wrong(vec![fault(&refusal)])),
+        Outcome::Refused(refusal) => Ok(JobPayload::wrong(vec![user_error(&refusal)])),
         Outcome::NotFound => Ok(unknown()),
     }
 }
@@ -66,19 +66,19 @@ pub struct JobControlMutation;
 
 #[Object]
 impl JobControlMutation {
-    /// Holds a job back: one that waits leaves the queue, one that runs saves its state and gives its worker
-    /// back. It keeps its place among the owner's concurrent jobs.
+    /// Pauses a job: a queued job leaves the queue, a running job saves a checkpoint and releases its worker. It
+    /// still counts against the owner's concurrent jobs.
     async fn pause_job(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job, and why.")] input: PauseJobInput,
+        #[graphql(desc = "The job and the reason.")] input: PauseJobInput,
     ) -> Result<JobPayload> {
         let reason = input.reason;
         control(context, &input.job_id, |job| PauseJob { job, reason }).await
     }
 
-    /// Puts a paused job back into the queue, with its checkpoint and the time of its order. Withdraws a pause that
-    /// is still under way.
+    /// Resumes a paused job from its checkpoint, keeping its original place in the queue. Cancels a pause that is
+    /// still in progress.
     async fn resume_job(
         &self,
         context: &Context<'_>,
@@ -87,34 +87,34 @@ impl JobControlMutation {
         control(context, &input.job_id, |job| ResumeJob { job }).await
     }
 
-    /// Queues a job again that failed or was cancelled. Its attempts are numbered on and stay readable; its retry
-    /// budget and run time begin anew. A completed job is cloned instead.
+    /// Restarts a failed or cancelled job. Attempt numbers continue and earlier attempts stay readable; retry budget
+    /// and run time start over. To rerun a completed job, clone it.
     async fn restart_job(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job, and where it begins.")] input: RestartJobInput,
+        #[graphql(desc = "The job and where it resumes.")] input: RestartJobInput,
     ) -> Result<JobPayload> {
         let from = input.from.into();
         control(context, &input.job_id, |job| RestartJob { job, from }).await
     }
 
-    /// Moves a job in the queue; of one that runs, for the next time that it waits.
+    /// Changes a job's priority in the queue. For a running job it applies when the job is queued again.
     async fn change_job_priority(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job, and its priority.")] input: ChangeJobPriorityInput,
+        #[graphql(desc = "The job and its priority.")] input: ChangeJobPriorityInput,
     ) -> Result<JobPayload> {
         // A number that does not fit is out of range either way.
         let priority = i8::try_from(input.priority).unwrap_or(i8::MAX);
         control(context, &input.job_id, |job| ChangeJobPriority { job, priority }).await
     }
 
-    /// Queues a new job with the specification of another one, but for what is given. Needs what starting a job
-    /// needs, and to see the first.
+    /// Queues a copy of a job, with overrides. Requires the permissions to start a job and read access to the source
+    /// job.
     async fn clone_job(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job to copy, and what shall be different.")] input: CloneJobInput,
+        #[graphql(desc = "The source job and the overrides.")] input: CloneJobInput,
     ) -> Result<JobPayload> {
         let owner = user(context)?.user;
         let experiment = match input
@@ -124,16 +124,16 @@ impl JobControlMutation {
         {
             Ok(experiment) => experiment,
             Err(error) => {
-                let fault = Fault::of("experimentId", error.to_string(), JobsErrorCode::Invalid);
-                return Ok(JobPayload::wrong(vec![fault]));
+                let user_error = UserError::at("experimentId", error.to_string(), UserErrorCode::Invalid);
+                return Ok(JobPayload::wrong(vec![user_error]));
             }
         };
         let Ok(source) = input.job_id.parse::<JobId>() else {
             return Ok(unknown());
         };
         let (app, viewer) = (app(context)?, viewer(context)?);
-        let row = projections::jobs::job::find(&app.pool, Moment::Now, viewer, source).await;
-        let Some(row) = row.map_err(|error| unreadable(&error))? else {
+        let row = projections::jobs::job::find(&app.pool, AsOf::Now, viewer, source).await;
+        let Some(row) = row.map_err(|error| read_failed(&error))? else {
             return Ok(unknown());
         };
         let version = row

@@ -20,53 +20,53 @@ use projections::{
     paging::Viewer,
 };
 
-use super::{JobsErrorCode, StartJobInput, nothing_there, order, refused};
+use super::{StartJobInput, nothing_there, order, refused};
 use crate::{
     app::App,
     graphql::{
-        context::{Outcome, app, run, unreadable, user},
-        fault::Fault,
+        context::{Outcome, app, read_failed, run, user},
         scalars::Long,
+        user_error::UserError,
     },
 };
 
 /// Bytes of a `config.json` at most.
 const CONFIG: u64 = 1 << 20;
 
-/// How long a training is likely to take on one kind of device.
+/// Estimated run time on one kind of device.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct JobTimeEstimate {
     /// `cpu` or `cuda`.
     pub device: String,
     /// Seconds.
     pub seconds: f64,
-    /// From so many similar runs.
+    /// Number of similar jobs that the estimate is based on.
     pub runs: u32,
 }
 
-/// What a training is likely to need.
+/// Estimated resources of a training job.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct JobEstimate {
-    /// Bytes of memory, at least.
+    /// Estimated minimum memory in bytes.
     pub memory_bytes: Long,
-    /// Numbers in the model that is computed.
+    /// Parameters of the model.
     pub parameters: Long,
-    /// Numbers of them that are trained.
+    /// Trained parameters.
     pub trained_parameters: Long,
-    /// Tokens that are trained on, over all steps; null where epochs are counted, whose length shows when the data is read.
+    /// Training tokens over all steps; null for jobs by epochs, whose length is known only when the data is read.
     pub tokens: Option<Long>,
-    /// Time by kind of device, as far as similar trainings were run there; empty: unknown.
+    /// Estimated run time per kind of device, based on similar jobs; empty if unknown.
     pub times: Vec<JobTimeEstimate>,
 }
 
-/// Whether a job could be started.
+/// Result of `validateJob`.
 #[derive(SimpleObject)]
 pub struct JobValidation {
-    /// Whether it could be.
+    /// Whether the job could be started.
     pub valid: bool,
-    /// Everything that is wrong.
-    pub problems: Vec<Fault<JobsErrorCode>>,
-    /// What the training is likely to need; null when that is unknown.
+    /// Every error in the input.
+    pub problems: Vec<UserError>,
+    /// Estimated resources; null if unknown.
     pub estimate: Option<JobEstimate>,
 }
 
@@ -86,13 +86,13 @@ pub(super) async fn base(
         return Ok(None);
     };
     let found = model::find(&app.pool, viewer, model).await;
-    let Some(row) = found.map_err(|error| unreadable(&error))? else {
+    let Some(row) = found.map_err(|error| read_failed(&error))? else {
         return Ok(None);
     };
     let newest = u32::try_from(row.latest_version).unwrap_or_default();
     let version = version.unwrap_or(newest);
     let found = version::find(&app.pool, model, version).await;
-    let Some(row) = found.map_err(|error| unreadable(&error))? else {
+    let Some(row) = found.map_err(|error| read_failed(&error))? else {
         return Ok(None);
     };
     let shape = config(app, &row.artifact)
@@ -142,7 +142,7 @@ pub(super) async fn estimated(
         base.and_then(|base| base.shape.as_ref()),
     );
     let runs = runs::like(&app.pool, spec, version, shape).await;
-    let runs = runs.map_err(|error| unreadable(&error))?;
+    let runs = runs.map_err(|error| read_failed(&error))?;
     let tokens = estimate::tokens(spec);
     let devices: BTreeSet<&str> = runs.iter().map(|run| run.device.as_str()).collect();
     let times = devices
@@ -168,15 +168,15 @@ pub struct JobEstimateQuery;
 
 #[Object]
 impl JobEstimateQuery {
-    /// Whether a job could be started as given, everything that is wrong, and what it is likely to need. Orders
-    /// nothing and takes no place.
+    /// Validates a job without starting it: all errors and the estimated resources. Nothing is queued and no quota is
+    /// used.
     async fn validate_job(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The job, as it would be started.")] input: StartJobInput,
+        #[graphql(desc = "The job to validate.")] input: StartJobInput,
     ) -> Result<JobValidation> {
         user(context)?;
-        let wrong = |problems: Vec<Fault<JobsErrorCode>>, estimate| JobValidation {
+        let wrong = |problems: Vec<UserError>, estimate| JobValidation {
             valid: problems.is_empty(),
             problems,
             estimate,

@@ -1,16 +1,16 @@
 //! What clients send to start and change jobs, and what comes back.
 
 use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
-use domain::jobs::{job::RestartFrom, spec::Outputs, terms::Terms};
+use domain::jobs::{job::RestartFrom, requirements::JobRequirements, spec::Outputs};
 
 use super::{
     estimate::JobEstimate,
     settings::{HyperParametersInput, LoraBias, ObjectiveInput},
-    types::{Job, JobsErrorCode},
+    types::Job,
 };
-use crate::graphql::{fault::Fault, scalars::Long};
+use crate::graphql::{scalars::Long, user_error::UserError};
 
-/// The shape of a new GPT-2.
+/// Architecture of a new GPT-2 model.
 #[derive(InputObject)]
 pub struct ScratchInput {
     /// Transformer blocks, 1 to 48.
@@ -22,10 +22,10 @@ pub struct ScratchInput {
     /// Width of the residual stream, 16 to 2,048.
     #[graphql(default = 128)]
     pub width: u32,
-    /// Positions that the model can see, 16 to 4,096 tokens.
+    /// Context length, 16 to 4,096 tokens.
     #[graphql(default = 128)]
     pub context: u32,
-    /// Size of the vocabulary, 260 to 65,536 tokens.
+    /// Vocabulary size, 260 to 65,536 tokens.
     #[graphql(default = 2048)]
     pub vocabulary: u32,
 }
@@ -35,49 +35,49 @@ pub struct ScratchInput {
 pub struct LoraInput {
     /// The base model.
     pub base_model_id: ID,
-    /// Its version; the newest if not given.
+    /// Version; the newest if omitted.
     pub base_model_version: Option<u32>,
-    /// Rank, 1 to 256.
+    /// LoRA rank, 1 to 256.
     #[graphql(default = 8)]
     pub rank: u32,
-    /// Updates are multiplied by `alpha / rank`; above 0, at most 1,024.
+    /// LoRA alpha: updates are scaled by `alpha / rank`; above 0, at most 1,024.
     #[graphql(default = 16.0)]
     pub alpha: f64,
-    /// Share of adapter inputs dropped while training, 0 to below 1.
+    /// LoRA dropout, 0 to below 1.
     #[graphql(default = 0.0)]
     pub dropout: f64,
     /// Which layers get adapters, by the names of the base model (GPT-2: `c_attn`, `c_proj`, `c_fc`; Llama:
     /// `q_proj`, `down_proj` and so on), or `all-linear` alone.
     #[graphql(default_with = "vec![\"c_attn\".to_owned()]")]
     pub target_modules: Vec<String>,
-    /// Whether updates are multiplied by `alpha / √rank` instead (rsLoRA).
+    /// Whether updates are scaled by `alpha / √rank` instead (rsLoRA).
     #[graphql(default = false)]
     pub use_rslora: bool,
-    /// Which biases of the base learn too.
+    /// Which biases of the base model are trained.
     #[graphql(default_with = "LoraBias::None")]
     pub bias: LoraBias,
-    /// Whole modules of the base that learn and are saved with the adapter, such as `lm_head`.
+    /// Modules of the base model that are fully trained and saved with the adapter, such as `lm_head`.
     #[graphql(default)]
     pub modules_to_save: Vec<String>,
 }
 
-/// All weights of a base model.
+/// Full fine-tuning of a base model.
 #[derive(InputObject)]
 pub struct FullInput {
     /// The base model.
     pub base_model_id: ID,
-    /// Its version; the newest if not given.
+    /// Version; the newest if omitted.
     pub base_model_version: Option<u32>,
 }
 
-/// How weights are trained: exactly one of these.
+/// Training method: exactly one of these.
 #[derive(OneofObject)]
 pub enum MethodInput {
-    /// A new model with a tokenizer, both made from the dataset.
+    /// A new model, trained from scratch with a new tokenizer.
     Scratch(ScratchInput),
     /// An adapter on a base model.
     Lora(LoraInput),
-    /// All weights of a base model.
+    /// Full fine-tuning of a base model.
     Full(FullInput),
 }
 
@@ -86,33 +86,33 @@ pub enum MethodInput {
 pub struct StartJobInput {
     /// 1 to 100 characters; the model gets the same name.
     pub name: String,
-    /// Where it belongs.
+    /// The experiment.
     pub experiment_id: ID,
-    /// What it trains on.
+    /// The dataset.
     pub dataset_id: ID,
-    /// The version of the dataset; the newest if not given.
+    /// The version of the dataset; the newest if omitted.
     pub dataset_version: Option<u32>,
-    /// How weights are trained.
+    /// Training method.
     pub method: MethodInput,
-    /// What of the samples is learnt.
+    /// Training objective.
     #[graphql(default)]
     pub objective: ObjectiveInput,
-    /// Hyper-parameters.
+    /// Hyperparameters.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
-    /// What is made besides the result.
+    /// Additional outputs.
     #[graphql(default)]
     pub outputs: JobOutputsInput,
-    /// When and where it may run.
+    /// Scheduling requirements.
     #[graphql(default)]
     pub terms: JobTermsInput,
 }
 
-/// What a job makes besides its result. What is not given takes the default.
+/// Additional outputs of a job. Omitted fields take their defaults.
 #[derive(Default, InputObject)]
 pub struct JobOutputsInput {
-    /// Whether the base model with the adapter merged into it is made too, in Hugging Face layout; false if not
-    /// given. For method `lora` only. It is as large as the base, and counts against the storage quota.
+    /// Whether to also store the base model with the adapter merged into it, in Hugging Face layout; default false.
+    /// For method `lora` only. It is as large as the base model and counts against the storage quota.
     pub merged: Option<bool>,
 }
 
@@ -126,27 +126,27 @@ impl JobOutputsInput {
     }
 }
 
-/// When and where a job may run. What is not given takes the default.
+/// Scheduling requirements of a job. Omitted fields take their defaults.
 #[derive(Default, InputObject)]
 pub struct JobTermsInput {
-    /// -10 to 10; 0 if not given. Higher goes first; above 0 takes the permission `training.advanced`.
+    /// -10 to 10; default 0. Higher runs first; above 0 requires the permission `training.advanced`.
     pub priority: Option<i32>,
-    /// Labels that the worker must have, as `cuda`; none if not given.
+    /// Required worker labels, such as `cuda`; default none.
     pub labels: Option<Vec<String>>,
-    /// Bytes of memory that the worker must have; what the training is estimated to need if not given.
+    /// Required worker memory in bytes; default the estimate.
     pub memory_bytes: Option<Long>,
-    /// Seconds on workers, over all attempts, after which the job is failed with its checkpoint kept; the system's
-    /// limit if not given.
+    /// Maximum worker seconds over all attempts; then the job fails and keeps its checkpoint. Default the system's
+    /// limit.
     pub max_run_seconds: Option<u32>,
 }
 
 impl JobTermsInput {
     /// What is given here, and `default` for the rest.
     #[must_use]
-    pub fn over(self, default: Terms) -> Terms {
+    pub fn over(self, default: JobRequirements) -> JobRequirements {
         // A number that does not fit is out of range either way.
         let far = |priority: i32| i8::try_from(priority).unwrap_or(i8::MAX);
-        Terms {
+        JobRequirements {
             priority: self.priority.map_or(default.priority, far),
             labels: self
                 .labels
@@ -158,29 +158,29 @@ impl JobTermsInput {
     }
 }
 
-/// Holds a job back.
+/// Pauses a job.
 #[derive(InputObject)]
 pub struct PauseJobInput {
     /// The job.
     pub job_id: ID,
-    /// Why, at most 500 characters; recorded.
+    /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
 }
 
-/// Puts a paused job back into the queue.
+/// Resumes a paused job.
 #[derive(InputObject)]
 pub struct ResumeJobInput {
     /// The job.
     pub job_id: ID,
 }
 
-/// Where a restarted job begins.
+/// Where a restarted job resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum RestartPoint {
-    /// At its newest checkpoint.
+    /// From its newest checkpoint.
     Checkpoint,
-    /// At the beginning; its checkpoints are not looked at any more.
+    /// From the beginning; existing checkpoints are ignored.
     Scratch,
 }
 
@@ -193,69 +193,70 @@ impl From<RestartPoint> for RestartFrom {
     }
 }
 
-/// Queues a job again that failed or was cancelled.
+/// Restarts a failed or cancelled job.
 #[derive(InputObject)]
 pub struct RestartJobInput {
     /// The job.
     pub job_id: ID,
-    /// Where it begins.
+    /// Where it resumes.
     pub from: RestartPoint,
 }
 
-/// Queues a job after the example of another one.
+/// Clones a job.
 #[derive(InputObject)]
 pub struct CloneJobInput {
-    /// The job to copy: its versions of dataset and base, its experiment, method, hyper-parameters and terms.
+    /// The source job: its dataset version, base model version, experiment, method, hyperparameters and terms are
+    /// copied.
     pub job_id: ID,
-    /// Its name; that of the first if not given.
+    /// Name; the source job's if omitted.
     pub name: Option<String>,
-    /// Where it belongs; as the first if not given.
+    /// The experiment; the source job's if omitted.
     pub experiment_id: Option<ID>,
-    /// Hyper-parameters that shall be others; the rest as the first has them.
+    /// Hyperparameter overrides; omitted fields are copied from the source job.
     #[graphql(default)]
     pub parameters: HyperParametersInput,
-    /// Outputs that shall be others; the rest as the first has them.
+    /// Output overrides; omitted fields are copied from the source job.
     #[graphql(default)]
     pub outputs: JobOutputsInput,
-    /// Terms that shall be others; the rest as the first was ordered.
+    /// Requirement overrides; omitted fields are copied from the source job.
     #[graphql(default)]
     pub terms: JobTermsInput,
 }
 
-/// Moves a job in the queue.
+/// Changes a job's priority.
 #[derive(InputObject)]
 pub struct ChangeJobPriorityInput {
     /// The job.
     pub job_id: ID,
-    /// -10 to 10; higher goes first. To raise it above 0 takes the permission `training.advanced`.
+    /// -10 to 10; higher runs first. Raising it above 0 requires the permission `training.advanced`.
     pub priority: i32,
 }
 
-/// Ends a job.
+/// Cancels a job.
 #[derive(InputObject)]
 pub struct CancelJobInput {
     /// The job.
     pub job_id: ID,
-    /// Why, at most 500 characters; recorded.
+    /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
 }
 
-/// What came of a change of a job.
+/// Payload of job mutations.
 #[derive(SimpleObject)]
 pub struct JobPayload {
-    /// The job; null when nothing was done.
+    /// The job; null on error.
     pub job: Option<Job>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// What the training is likely to need; null when no job was ordered, or it is unknown.
+    /// Estimated resources; null if no job was created, or if unknown.
     pub estimate: Option<JobEstimate>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<JobsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 impl JobPayload {
-    pub(super) fn wrong(user_errors: Vec<Fault<JobsErrorCode>>) -> Self {
+    pub(super) fn wrong(user_errors: Vec<UserError>) -> Self {
         Self {
             job: None,
             position: None,

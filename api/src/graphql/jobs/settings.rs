@@ -8,7 +8,7 @@ use domain::jobs::spec::{self, HyperParameters};
 
 use crate::graphql::scalars::Long;
 
-/// Which biases of the base learn with an adapter.
+/// Which biases of the base model are trained with an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum LoraBias {
     /// None.
@@ -29,43 +29,43 @@ impl From<LoraBias> for spec::LoraBias {
     }
 }
 
-/// Which tokens of conversations, and of prompts with completions, are learnt. Of text it is always every one.
+/// Which tokens of chats and prompt-completion pairs are trained on. Plain text always trains on every token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum Learn {
-    /// What the assistant says (the completion), and where it ends.
+    /// The assistant's messages (the completion) with their end token.
     Answers,
-    /// Of a conversation the last answer only.
+    /// The last assistant message only.
     LastAnswer,
     /// Every token.
     Everything,
 }
 
-/// A way to write conversations that needs no name.
+/// Standard chat templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum StandardTemplate {
-    /// The base model's own; the plain one where it has none.
+    /// The base model's template; the plain one if it has none.
     Model,
-    /// `Role: content` on lines of their own.
+    /// One line `Role: content` per message.
     Plain,
 }
 
-/// How conversations are written as text: exactly one of these.
+/// Chat template: exactly one of these.
 #[derive(OneofObject)]
 pub enum ChatTemplateInput {
-    /// The base model's own, or the plain one.
+    /// The base model's template, or the plain one.
     Standard(StandardTemplate),
-    /// One of the base model's several, by its name.
+    /// One of the base model's named templates.
     Named(String),
-    /// This one: Jinja as `transformers` reads it, at most 65,536 bytes.
+    /// A custom template: Jinja as in `transformers`, at most 65,536 bytes.
     Custom(String),
 }
 
-/// What of the samples is learnt. What is not given takes the default.
+/// Training objective. Omitted fields take their defaults.
 #[derive(Default, InputObject)]
 pub struct ObjectiveInput {
-    /// Which tokens are learnt; answers if not given.
+    /// Which tokens are trained on; default answers.
     pub learn: Option<Learn>,
-    /// How conversations are written as text; as the base model does if not given.
+    /// Chat template; the base model's if omitted.
     pub chat_template: Option<ChatTemplateInput>,
 }
 
@@ -89,90 +89,91 @@ impl From<ObjectiveInput> for spec::Objective {
     }
 }
 
-/// In which numbers a network is computed.
+/// Numeric precision of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// The base and activations in bfloat16, what is trained in 32 bits; only workers with CUDA do that.
+    /// Base weights and activations in bfloat16, trained weights in 32 bits; requires a worker with CUDA.
+    #[graphql(name = "BF_16")]
     Bf16,
 }
 
-/// When a training ends before its last step.
+/// Early stopping.
 #[derive(InputObject)]
 pub struct EarlyStoppingInput {
-    /// Evaluations in a row without a better one, 1 to 1,000.
+    /// Consecutive evaluations without improvement before stopping, 1 to 1,000.
     pub patience: u32,
-    /// Nats by which a better one must be below the best so far, 0 to 10.
+    /// Minimum improvement of the evaluation loss, in nats, 0 to 10.
     #[graphql(default = 0.0)]
     pub min_delta: f64,
 }
 
-/// How the learning rate moves after warm-up.
+/// Learning rate schedule after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum Schedule {
-    /// Stays.
+    /// Constant.
     Constant,
-    /// Falls in a straight line to its minimum.
+    /// Linear decay to the minimum.
     Linear,
-    /// Falls along half a cosine to its minimum.
+    /// Cosine decay to the minimum.
     Cosine,
 }
 
-/// Hyper-parameters. What is not given takes the default.
+/// Hyperparameters. Omitted fields take their defaults.
 #[derive(Default, InputObject)]
 pub struct HyperParametersInput {
-    /// Optimiser steps, from 1; 200 if neither these nor epochs are given.
+    /// Optimizer steps, from 1; default 200 if `epochs` is omitted too.
     pub steps: Option<u32>,
-    /// Passes over the data instead of steps, above 0, at most 1,000. Each sees every sample once.
+    /// Epochs instead of steps, above 0, at most 1,000.
     pub epochs: Option<f64>,
-    /// Sequences per micro-batch, 1 to 1,024; 8 if not given.
+    /// Sequences per micro-batch, 1 to 1,024; default 8.
     pub batch_size: Option<u32>,
-    /// Micro-batches per step, 1 to 1,024; 1 if not given. The loss is the mean over the learnt tokens of all.
+    /// Micro-batches per step, 1 to 1,024; default 1. The loss is the mean over the trained tokens of all of them.
     pub gradient_accumulation: Option<u32>,
-    /// Peak learning rate, above 0, at most 1; 0.001 if not given.
+    /// Peak learning rate, above 0, at most 1; default 0.001.
     pub learning_rate: Option<f64>,
-    /// How the rate moves; along a cosine if not given.
+    /// Learning rate schedule; default cosine.
     pub schedule: Option<Schedule>,
-    /// What a falling rate falls to, as a share of the peak, 0 to 1; 0 if not given.
+    /// What a falling rate falls to, as a share of the peak, 0 to 1; default 0.
     pub minimum_share: Option<f64>,
-    /// Steps of linear warm-up, fewer than steps; 10 if neither these nor a ratio are given.
+    /// Steps of linear warm-up, fewer than `steps`; default 10 if `warmupRatio` is omitted too.
     pub warmup_steps: Option<u32>,
-    /// The same as a share of all steps, 0 to 1.
+    /// Warm-up as a fraction of all steps, 0 to 1.
     pub warmup_ratio: Option<f64>,
-    /// Decoupled weight decay, 0 to 1; 0.01 if not given.
+    /// Decoupled weight decay, 0 to 1; default 0.01.
     pub weight_decay: Option<f64>,
-    /// AdamW's decay of the running mean of gradients, 0 to below 1; 0.9 if not given.
+    /// AdamW's beta1, 0 to below 1; default 0.9.
     pub adam_beta1: Option<f64>,
-    /// AdamW's decay of the running mean of their squares, 0 to below 1; 0.999 if not given.
+    /// AdamW's beta2, 0 to below 1; default 0.999.
     pub adam_beta2: Option<f64>,
-    /// What AdamW adds to the denominator, above 0, at most 1; 1e-8 if not given.
+    /// AdamW's epsilon, above 0, at most 1; default 1e-8.
     pub adam_epsilon: Option<f64>,
-    /// The global gradient norm is cut to this, above 0; 1 if not given.
+    /// Maximum global gradient norm, above 0; default 1.
     pub clip_norm: Option<f64>,
-    /// Tokens per sequence, 8 to 131,072, at most the context; 128 if not given. Longer samples are cut.
+    /// Tokens per sequence, 8 to 131,072, at most the context; default 128. Longer samples are truncated.
     pub sequence_length: Option<u32>,
-    /// Whether several samples share a sequence, without seeing each other; false if not given.
+    /// Whether to pack several samples into a sequence, masked from each other; default false.
     pub packing: Option<bool>,
-    /// In which numbers the network is computed; 32-bit floats if not given.
+    /// Numeric precision; default 32-bit floats.
     pub precision: Option<Precision>,
-    /// Share of the data held back for evaluation, 0 to 0.5; 0.05 if not given.
+    /// Fraction of the data held out for evaluation, 0 to 0.5; default 0.05.
     pub evaluation_share: Option<f64>,
-    /// Steps between evaluations, 0 for only at the end; 50 if not given.
+    /// Steps between evaluations, 0 for only at the end; default 50.
     pub evaluate_every: Option<u32>,
-    /// Ends the training when evaluations get no better; never if not given.
+    /// Early stopping; off if omitted.
     pub early_stopping: Option<EarlyStoppingInput>,
-    /// Whether the result is the state of the best evaluation rather than the last; false if not given.
+    /// Whether to keep the checkpoint with the best evaluation instead of the last; default false.
     pub keep_best: Option<bool>,
-    /// Steps between checkpoints, from 1; 50 if not given.
+    /// Steps between checkpoints, from 1; default 50.
     pub checkpoint_every: Option<u32>,
-    /// Seed of everything random, below 2^53; 1 if not given.
+    /// Seed of everything random, below 2^53; default 1.
     pub seed: Option<Long>,
-    /// Prompt of the samples before and after, at most 1,000 characters.
+    /// Prompt for generated samples, at most 1,000 characters.
     pub sample_prompt: Option<String>,
-    /// Tokens of each sample, 0 to 512; 64 if not given.
+    /// Tokens of each sample, 0 to 512; default 64.
     pub sample_tokens: Option<u32>,
-    /// Steps between samples, 0 for only before and after; 0 if not given.
+    /// Steps between samples, 0 for only before and after; default 0.
     pub sample_every: Option<u32>,
 }
 

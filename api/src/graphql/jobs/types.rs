@@ -1,7 +1,7 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::jobs::{job::JobState as State, spec::TrainingSpec, terms::Terms};
+use domain::jobs::{job::JobState as State, requirements::JobRequirements, spec::TrainingSpec};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -9,49 +9,28 @@ use projections::jobs::{
 use time::OffsetDateTime;
 
 use crate::graphql::{
-    as_of::{Moment, View},
-    context::{app, ledger, unreadable},
+    as_of::{LogInstant, ResolvedAsOf},
+    context::{app, ledger, read_failed},
     models::{Metric, metrics},
     scalars::Long,
 };
 
-/// Why a job was not started or changed. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum JobsErrorCode {
-    /// A field does not have the right form or is out of range.
-    Invalid,
-    /// A quota is used up.
-    QuotaExceeded,
-    /// There is no such thing for the caller.
-    NotFound,
-    /// The base model does not fit the method.
-    BaseModel,
-    /// The job has already ended.
-    AlreadyEnded,
-    /// The job has not ended.
-    NotEnded,
-    /// The job is completed, and a model came of it.
-    Completed,
-    /// The job has no checkpoint.
-    NoCheckpoint,
-}
-
-/// Where a job stands. May grow.
+/// State of a job. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum JobState {
-    /// Waits for a worker.
+    /// It waits for a worker.
     Queued,
-    /// A worker has it and prepares.
+    /// A worker has leased it and is preparing.
     Starting,
-    /// It trains.
+    /// It is training.
     Running,
-    /// Somebody holds it back; it keeps its place among the owner's concurrent jobs.
+    /// It is paused; it still counts against the owner's concurrent jobs.
     Paused,
-    /// It ended with a model.
+    /// It completed with a model.
     Completed,
-    /// It ended with an error.
+    /// It failed.
     Failed,
-    /// Somebody ended it.
+    /// It was cancelled.
     Cancelled,
 }
 
@@ -89,7 +68,7 @@ pub struct JobAttempt(AttemptRow);
 /// One attempt at a job, on one worker.
 #[Object]
 impl JobAttempt {
-    /// Its number, from 1, counted on over restarts.
+    /// Number, from 1; restarts continue the count.
     async fn number(&self) -> i32 {
         self.0.number
     }
@@ -97,27 +76,27 @@ impl JobAttempt {
     async fn worker(&self) -> &str {
         &self.0.worker
     }
-    /// When the worker took the job.
+    /// When the worker leased the job.
     async fn leased_at(&self) -> OffsetDateTime {
         self.0.leased_at
     }
-    /// Steps that were done before it; null until training began.
+    /// Step from which it started; null until training starts.
     async fn from_step(&self) -> Option<i32> {
         self.0.from_step
     }
-    /// When it ended; null while it is under way.
+    /// When it ended; null while in progress.
     async fn ended_at(&self) -> Option<OffsetDateTime> {
         self.0.ended_at
     }
-    /// How it ended: `completed`, `failed`, `cancelled`, `paused` or `interrupted`. The list may grow.
+    /// How it ended: `completed`, `failed`, `cancelled`, `paused` or `interrupted`. New values may be added.
     async fn end(&self) -> Option<&str> {
         self.0.end.as_deref()
     }
-    /// Why it ended, in words.
+    /// Why it ended.
     async fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
-    /// Seconds on the worker; null while it is under way.
+    /// Seconds on the worker; null while in progress.
     async fn worker_seconds(&self) -> Option<f64> {
         self.0.milliseconds.map(seconds)
     }
@@ -127,42 +106,42 @@ fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1_000.0
 }
 
-/// What a job demands of its worker.
-pub struct JobDemands(Terms);
+/// Requirements on the worker of a job.
+pub struct JobDemands(JobRequirements);
 
-/// What a job demands of its worker.
+/// Requirements on the worker of a job.
 #[Object]
 impl JobDemands {
-    /// Labels that the worker must have.
+    /// Required worker labels.
     async fn labels(&self) -> Vec<&str> {
         self.0.labels.iter().map(String::as_str).collect()
     }
-    /// Bytes of memory that the worker must have.
+    /// Required worker memory in bytes.
     async fn memory_bytes(&self) -> Option<Long> {
         self.0.memory_bytes.map(Long)
     }
-    /// The newest specification that the worker must be able to run.
+    /// Minimum engine version of the worker.
     async fn engine(&self) -> u32 {
         self.0.engine
     }
 }
 
 /// A job.
-pub struct Job(pub JobRow, pub View);
+pub struct Job(pub JobRow, pub ResolvedAsOf);
 
 impl Job {
     /// A job as it stands.
     #[must_use]
     pub fn now(row: JobRow) -> Self {
-        Self(row, View::NOW)
+        Self(row, ResolvedAsOf::NOW)
     }
 
     async fn place(&self, context: &Context<'_>) -> Result<Option<queue::Place>> {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let place = queue::place(&app(context)?.pool, self.1.moment, self.0.id).await;
-        place.map_err(|error| unreadable(&error))
+        let place = queue::place(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        place.map_err(|error| read_failed(&error))
     }
 
     /// What keeps it from workers with GPUs, if its owner has used the hours of the month up.
@@ -181,40 +160,39 @@ impl Job {
 /// A training job.
 #[Object]
 impl Job {
-    /// Global id.
+    /// Global ID.
     async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// Its name; the model that comes of it has the same.
+    /// Name; the resulting model has the same name.
     async fn name(&self) -> &str {
         &self.0.name
     }
-    /// Where it stands.
+    /// State.
     async fn state(&self) -> JobState {
         self.0.state.into()
     }
-    /// `scratch`, `lora` or `full`; the list may grow.
+    /// `scratch`, `lora` or `full`; new values may be added.
     async fn method(&self) -> &str {
         self.0.spec.method.name()
     }
-    /// All that was ordered, as it is recorded: method, objective and hyper-parameters. What is not there had its
-    /// default.
+    /// The recorded specification: method, objective and hyperparameters. Omitted fields have their defaults.
     async fn specification(&self) -> Json<&TrainingSpec> {
         Json(&self.0.spec)
     }
-    /// Who started it, by id.
+    /// The owner's ID.
     async fn owner_id(&self) -> ID {
         self.0.owner_id.to_string().into()
     }
-    /// The project of its experiment, by id.
+    /// ID of the experiment's project.
     async fn project_id(&self) -> ID {
         self.0.project_id.to_string().into()
     }
-    /// Its experiment, by id.
+    /// ID of the experiment.
     async fn experiment_id(&self) -> ID {
         self.0.experiment_id.to_string().into()
     }
-    /// What it trains on, by id.
+    /// ID of the dataset.
     async fn dataset_id(&self) -> ID {
         self.0.dataset_id.to_string().into()
     }
@@ -222,7 +200,7 @@ impl Job {
     async fn dataset_version(&self) -> i32 {
         self.0.dataset_version
     }
-    /// What it starts from, by id; null when from scratch.
+    /// ID of the base model; null if trained from scratch.
     async fn base_model_id(&self) -> Option<ID> {
         self.0.base_model_id.map(|id| id.to_string().into())
     }
@@ -230,23 +208,23 @@ impl Job {
     async fn base_model_version(&self) -> Option<i32> {
         self.0.base_model_version
     }
-    /// The model that comes of it, by id; readable once the job is completed.
+    /// ID of the resulting model; readable once the job is completed.
     async fn model_id(&self) -> ID {
         self.0.model_id.to_string().into()
     }
-    /// Number of the latest attempt; above 1 when a worker was lost, or it was paused or restarted.
+    /// Number of the latest attempt; above 1 if a worker was lost, or the job was paused or restarted.
     async fn attempt(&self) -> i32 {
         self.0.attempt
     }
-    /// The worker that has or had it: host and device.
+    /// The current or latest worker: host and device.
     async fn worker(&self) -> Option<&str> {
         self.0.worker_name.as_deref()
     }
-    /// Steps done.
+    /// Completed steps.
     async fn step(&self) -> i32 {
         self.0.step
     }
-    /// Steps to do in all.
+    /// Total steps.
     async fn total_steps(&self) -> i32 {
         self.0.total_steps
     }
@@ -254,11 +232,11 @@ impl Job {
     async fn loss(&self) -> Option<f64> {
         self.0.loss
     }
-    /// Latest loss on the held-out share.
+    /// Latest evaluation loss, on held-out data.
     async fn evaluation_loss(&self) -> Option<f64> {
         self.0.evaluation_loss
     }
-    /// Latest speed.
+    /// Latest throughput.
     async fn tokens_per_second(&self) -> Option<f64> {
         self.0.tokens_per_second
     }
@@ -266,7 +244,7 @@ impl Job {
     async fn eta_seconds(&self) -> Option<i32> {
         self.0.eta_seconds
     }
-    /// Steps that the newest checkpoint holds.
+    /// Step of the newest checkpoint.
     async fn checkpoint_step(&self) -> Option<i32> {
         self.0.checkpoint_step
     }
@@ -274,25 +252,25 @@ impl Job {
     async fn metrics(&self) -> Vec<Metric> {
         metrics(&self.0.metrics)
     }
-    /// Code of the failure, if it failed.
+    /// Error code, if the job failed.
     async fn failure_code(&self) -> Option<&str> {
         self.0.failure_code.as_deref()
     }
-    /// What happened and what to do, if it failed.
+    /// What happened and what to do, if the job failed.
     async fn failure_message(&self) -> Option<&str> {
         self.0.failure_message.as_deref()
     }
-    /// Jobs that go before it; null when it does not wait. Higher priorities go first, then users take turns.
+    /// Number of jobs ahead of it; null if it is not queued. Higher priorities run first, then users take turns.
     async fn queue_position(&self, context: &Context<'_>) -> Result<Option<i32>> {
         let place = self.place(context).await?;
         Ok(place.map(|place| i32::try_from(place.before).unwrap_or(i32::MAX)))
     }
-    /// Seconds until a worker takes it, estimated from what is under way and how long jobs took of late. Null
-    /// when it does not wait, no worker is there that could take it, or nothing is known; and for the past.
+    /// Estimated seconds until a worker takes the job, based on running jobs and recent run times. Null if it is not
+    /// queued, if no suitable worker is available, or if the estimate is unknown; always null in the past.
     async fn expected_start_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
         Ok(self.place(context).await?.and_then(|place| place.wait_seconds))
     }
-    /// Why no worker that is there can take it, in words; null when one can, or it does not wait.
+    /// Why no available worker can take the job; null if one can, or if it is not queued.
     async fn waiting_reason(&self, context: &Context<'_>) -> Result<Option<String>> {
         let Some(place) = self.place(context).await? else {
             return Ok(None);
@@ -302,35 +280,35 @@ impl Job {
             unfit => Ok(unfit),
         }
     }
-    /// Its priority, -10 to 10; higher goes first.
+    /// Priority, -10 to 10; higher runs first.
     async fn priority(&self) -> i32 {
         self.0.priority
     }
-    /// What it demands of its worker.
+    /// Requirements on the worker.
     async fn demands(&self) -> JobDemands {
         JobDemands(self.0.terms.clone())
     }
-    /// Seconds on workers, over all attempts since it was queued or restarted, after which it is failed.
+    /// Maximum worker seconds, over all attempts since it was queued or restarted; then the job fails.
     async fn max_run_seconds(&self) -> Option<u32> {
         self.0.terms.max_run_seconds
     }
-    /// Whether it is to be paused and its worker has not given it back yet.
+    /// Whether a pause has been requested and the worker has not released the job yet.
     async fn pausing(&self) -> bool {
         self.0.pausing
     }
-    /// The job that it was made after, by id.
+    /// ID of the job it was cloned from.
     async fn cloned_from(&self) -> Option<ID> {
         self.0.cloned_from.map(|id| id.to_string().into())
     }
-    /// Its latest attempts, at most 100, the newest last.
+    /// Latest attempts, newest last; at most 100.
     async fn attempts(&self) -> Vec<JobAttempt> {
         self.0.attempts.iter().cloned().map(JobAttempt).collect()
     }
-    /// Seconds on workers, over all attempts that have ended.
+    /// Worker seconds over all ended attempts.
     async fn worker_seconds(&self) -> f64 {
         seconds(self.0.worker_milliseconds)
     }
-    /// Seconds of them on GPUs.
+    /// Of those, seconds on GPU workers.
     async fn gpu_seconds(&self) -> f64 {
         seconds(self.0.gpu_milliseconds)
     }
@@ -338,7 +316,7 @@ impl Job {
     async fn queued_at(&self) -> OffsetDateTime {
         self.0.queued_at
     }
-    /// When training first began.
+    /// When training first started.
     async fn started_at(&self) -> Option<OffsetDateTime> {
         self.0.started_at
     }
@@ -346,17 +324,17 @@ impl Job {
     async fn ended_at(&self) -> Option<OffsetDateTime> {
         self.0.ended_at
     }
-    /// Where its whole log is to be had: `GET` with an access token; `?format=text` for people, `?after=POSITION` to
-    /// go on.
+    /// URL of the complete log: `GET` with an access token; `?format=text` for plain text, `?after=POSITION` to
+    /// resume.
     async fn log_path(&self) -> String {
         format!("/api/jobs/{}/log", self.0.id)
     }
-    /// Position of the last event that this shows: follow `jobFeed` from here.
+    /// Log position that this reflects: subscribe to `jobFeed` with `after` set to it.
     async fn position(&self) -> Long {
         self.0.position.into()
     }
-    /// The moment of the past that this shows; null for the present.
-    async fn as_of(&self) -> Option<Moment> {
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One rule: what can be refused without reading a model through is refused before, all at once.
 
-use async_graphql::{Context, Enum, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 use domain::{
     authz::{Action, UserPrincipal},
     id::ModelId,
@@ -14,27 +14,16 @@ use super::Model;
 use crate::{
     app::{App, ImportError},
     graphql::{
-        context::{Outcome, app, coded, ledger, reach, require, run, unreadable, user, viewer},
-        datasets::Visibility,
-        fault::Fault,
+        context::{
+            Outcome, app, error_with_code, ledger, read_failed, require, run, user, viewer, wait_for_position,
+        },
         scalars::Long,
+        user_error::{UserError, UserErrorCode},
+        visibility::Visibility,
     },
 };
 
-/// Why a model was not brought in. May grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ModelsErrorCode {
-    /// A field does not have the right form.
-    Invalid,
-    /// The folder is not there, or importing is switched off.
-    NotFound,
-    /// The files are not a model that can be trained on.
-    NotAModel,
-    /// They do not fit the owner's storage quota.
-    QuotaExceeded,
-}
-
-/// A base model in a folder of the server.
+/// A base model in a folder on the server.
 #[derive(InputObject)]
 pub struct ImportModelInput {
     /// 1 to 100 characters.
@@ -44,24 +33,24 @@ pub struct ImportModelInput {
     pub description: String,
     /// Name of the subfolder of the import folder (`models.folder` of the configuration).
     pub folder: String,
-    /// Who else sees it; nobody if not given.
+    /// Visibility; private if omitted.
     #[graphql(default_with = "Visibility::Private")]
     pub visibility: Visibility,
 }
 
-/// What came of it.
+/// Payload of `importModel`.
 #[derive(SimpleObject)]
 pub struct ImportModelPayload {
-    /// The model; null when there is none.
+    /// The model; null on error.
     pub model: Option<Model>,
-    /// Position in the log.
+    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
     pub position: Option<Long>,
-    /// Everything that was wrong.
-    pub user_errors: Vec<Fault<ModelsErrorCode>>,
+    /// Every error in the input; empty on success.
+    pub user_errors: Vec<UserError>,
 }
 
 impl ImportModelPayload {
-    fn wrong(user_errors: Vec<Fault<ModelsErrorCode>>) -> Self {
+    fn wrong(user_errors: Vec<UserError>) -> Self {
         Self {
             model: None,
             position: None,
@@ -76,12 +65,12 @@ pub struct ModelsMutation;
 
 #[Object]
 impl ModelsMutation {
-    /// Brings a base model in from a folder of the server, in Hugging Face layout: every file is checked,
-    /// hashed and stored. It counts against the caller's storage quota. Needs `models.create`.
+    /// Imports a base model in Hugging Face layout from a folder on the server: every file is checked, hashed and
+    /// stored. It counts against the caller's storage quota. Requires `models.create`.
     async fn import_model(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "The folder, and what the model is called.")] input: ImportModelInput,
+        #[graphql(desc = "The folder and the name of the model.")] input: ImportModelInput,
     ) -> Result<ImportModelPayload> {
         let owner = user(context)?;
         require(context, Action::ModelsCreate, "models")?;
@@ -111,13 +100,13 @@ impl ModelsMutation {
                 if refusal != RegisterModelRefusal::IdTaken {
                     app.importer.discard(model, &command.version).await;
                 }
-                return Ok(ImportModelPayload::wrong(faults(refusal)));
+                return Ok(ImportModelPayload::wrong(user_errors(refusal)));
             }
-            Outcome::NotFound => return Err(coded("NOT_FOUND", "not found")),
+            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
-        reach(context, position).await?;
+        wait_for_position(context, position).await?;
         let row = projections::models::model::find(&app.pool, viewer(context)?, model).await;
-        let model = row.map_err(|error| unreadable(&error))?.map(Model);
+        let model = row.map_err(|error| read_failed(&error))?.map(Model);
         Ok(ImportModelPayload {
             model,
             position: Some(position.into()),
@@ -127,20 +116,16 @@ impl ModelsMutation {
 }
 
 /// What is wrong before a file is read: texts, the folder's name, its size. Decided again when it is recorded.
-async fn wrong_at_once(
-    app: &App,
-    owner: &UserPrincipal,
-    input: &ImportModelInput,
-) -> Result<Vec<Fault<ModelsErrorCode>>> {
+async fn wrong_at_once(app: &App, owner: &UserPrincipal, input: &ImportModelInput) -> Result<Vec<UserError>> {
     let mut wrong = match Label::try_new(&input.name, &input.description) {
         Ok(_) => Vec::new(),
-        Err(problems) => faults(RegisterModelRefusal::Text(problems)),
+        Err(problems) => user_errors(RegisterModelRefusal::Text(problems)),
     };
     match app.importer.bytes(&input.folder).await {
         Ok(bytes) => {
             let ledger = ledger(app, owner.user).await?;
             if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes) {
-                wrong.extend(faults(RegisterModelRefusal::Storage(exceeded)));
+                wrong.extend(user_errors(RegisterModelRefusal::Storage(exceeded)));
             }
         }
         Err(error) => wrong.push(not_imported(&error)?),
@@ -148,26 +133,26 @@ async fn wrong_at_once(
     Ok(wrong)
 }
 
-fn not_imported(error: &ImportError) -> Result<Fault<ModelsErrorCode>> {
+fn not_imported(error: &ImportError) -> Result<UserError> {
     let code = match error {
-        ImportError::Off | ImportError::NoFolder => ModelsErrorCode::NotFound,
-        ImportError::NotAModel(_) => ModelsErrorCode::NotAModel,
-        ImportError::Storage => return Err(coded("UNAVAILABLE", error.to_string())),
+        ImportError::Off | ImportError::NoFolder => UserErrorCode::NotFound,
+        ImportError::NotAModel(_) => UserErrorCode::NotAModel,
+        ImportError::Storage => return Err(error_with_code("UNAVAILABLE", error.to_string())),
     };
-    Ok(Fault::of("folder", error.to_string(), code))
+    Ok(UserError::at("folder", error.to_string(), code))
 }
 
-fn faults(refusal: RegisterModelRefusal) -> Vec<Fault<ModelsErrorCode>> {
+fn user_errors(refusal: RegisterModelRefusal) -> Vec<UserError> {
     match refusal {
         RegisterModelRefusal::Text(problems) => {
-            let fault =
-                |problem: TextProblem| Fault::of(problem.field, problem.message, ModelsErrorCode::Invalid);
-            problems.0.into_iter().map(fault).collect()
+            let user_error =
+                |problem: TextProblem| UserError::at(problem.field, problem.message, UserErrorCode::Invalid);
+            problems.0.into_iter().map(user_error).collect()
         }
         RegisterModelRefusal::Storage(exceeded) => {
             let said = exceeded.to_string();
-            vec![Fault::of("folder", said, ModelsErrorCode::QuotaExceeded)]
+            vec![UserError::at("folder", said, UserErrorCode::QuotaExceeded)]
         }
-        RegisterModelRefusal::IdTaken => vec![Fault::whole(refusal.to_string(), ModelsErrorCode::Invalid)],
+        RegisterModelRefusal::IdTaken => vec![UserError::whole(refusal.to_string(), UserErrorCode::Invalid)],
     }
 }

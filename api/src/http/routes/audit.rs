@@ -66,11 +66,11 @@ fn text(body: String) -> Response {
 }
 
 /// The parameters of a request, or a problem that says what is wrong with them.
-type Asked<T> = Result<Query<T>, QueryRejection>;
+type QueryResult<T> = Result<Query<T>, QueryRejection>;
 
-fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
+fn parameters<T>(query: QueryResult<T>) -> Result<T, Problem> {
     query
-        .map(|Query(asked)| asked)
+        .map(|Query(parameters)| parameters)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(format!("{error}; give whole numbers")))
 }
 
@@ -99,8 +99,11 @@ pub struct Inclusion {
 
 /// `GET /audit/proof/inclusion?position=&size=`: that an event is in the log (`c2sp.org/tlog-proof@v1`).
 /// Without a size, by the newest checkpoint.
-pub async fn inclusion(Evidence(integrity): Evidence, query: Asked<Inclusion>) -> Result<Response, Problem> {
-    let Inclusion { position, size } = asked(query)?;
+pub async fn inclusion(
+    Evidence(integrity): Evidence,
+    query: QueryResult<Inclusion>,
+) -> Result<Response, Problem> {
+    let Inclusion { position, size } = parameters(query)?;
     let proof = integrity
         .inclusion(position, size)
         .await
@@ -124,9 +127,9 @@ pub struct Consistency {
 /// events (RFC 6962, 2.1.2), a base64 hash per line.
 pub async fn consistency(
     Evidence(integrity): Evidence,
-    query: Asked<Consistency>,
+    query: QueryResult<Consistency>,
 ) -> Result<Response, Problem> {
-    let Consistency { from, to } = asked(query)?;
+    let Consistency { from, to } = parameters(query)?;
     let proof = integrity
         .consistency(from, to)
         .await

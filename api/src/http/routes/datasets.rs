@@ -24,9 +24,9 @@ use objects::Key;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
-use super::{Failed, Routes, SignedIn, not_found, run, unreadable};
+use super::{Failed, Routes, SignedIn, not_found, read_failed, run};
 use crate::{
-    app::{App, Caller, PATIENCE},
+    app::{App, Caller, TIMEOUT},
     http::problem::Problem,
     ingest::{Declared, IngestError, ingest},
 };
@@ -62,7 +62,7 @@ struct Uploaded {
 /// The dataset as recorded.
 async fn recorded(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
     let loaded = load::<Dataset>(app.ports.store.as_ref(), dataset).await;
-    Ok(loaded.map_err(|error| unreadable(&error))?.state)
+    Ok(loaded.map_err(|error| read_failed(&error))?.state)
 }
 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
@@ -122,7 +122,7 @@ pub async fn upload(
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(reason)) => return Err(over_quota(&reason)),
     };
-    if let Err(error) = app.progress.reach(position, PATIENCE).await {
+    if let Err(error) = app.progress.wait_for_position(position, TIMEOUT).await {
         // The version is recorded; only reading it back may take a moment longer.
         tracing::warn!(%error, "read models are behind after an upload");
     }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use event_store::postgres::SigningState;
-use projections::runner::{Condition, Standing, standing};
+use projections::runner::{Condition, ProjectionStatus, statuses};
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
@@ -54,7 +54,7 @@ struct Report {
     workers: Vec<String>,
     dependencies: Vec<Dependency>,
     /// Read models that do not simply follow the log: being rebuilt, or stopped.
-    projections: Vec<Standing>,
+    projections: Vec<ProjectionStatus>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -112,7 +112,7 @@ async fn examine(routes: &Routes) -> Report {
         app.objects.size(&key).await.map(|_| ())
     });
     let (database, log, objects, projections) =
-        futures::join!(database, log, objects, timeout(DEADLINE, standing(&app.pool)));
+        futures::join!(database, log, objects, timeout(DEADLINE, statuses(&app.pool)));
     let mut projections = match projections {
         Ok(Ok(projections)) => projections,
         // Then the database is down, and says so above.

@@ -20,12 +20,13 @@ use domain::{
         job::{Job, JobEvent},
         progress::{Progress, ProgressEvent},
     },
+    text::printable,
 };
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Routes, SignedIn, not_found, unreadable};
+use super::{Routes, SignedIn, not_found, read_failed};
 use crate::{
     app::{App, Caller},
     graphql::job_feed::describe,
@@ -132,7 +133,8 @@ impl Entry {
         }
     }
 
-    /// For people: what a message says on further lines is indented, so that every other line begins with a time.
+    /// For people: what a message says on further lines is indented, so that every other line begins with a time, and
+    /// what would steer their terminal is escaped.
     fn tell(&self, text: &mut String) -> Result<(), std::fmt::Error> {
         let at = self.at.format(&Rfc3339).map_err(|_| std::fmt::Error)?;
         write!(text, "{at} {:<6} attempt {}", self.level, self.attempt)?;
@@ -141,9 +143,9 @@ impl Entry {
         }
         text.push_str(": ");
         if let Some(prompt) = self.prompt.as_ref().filter(|prompt| !prompt.is_empty()) {
-            write!(text, "[{}]", prompt.replace('\n', "\n    "))?;
+            write!(text, "[{}]", printable(prompt).replace('\n', "\n    "))?;
         }
-        text.push_str(&self.message.replace('\n', "\n    "));
+        text.push_str(&printable(&self.message).replace('\n', "\n    "));
         text.push('\n');
         Ok(())
     }
@@ -161,7 +163,12 @@ pub async fn log(
     let app = &routes.app;
     let job: JobId = job.parse().map_err(|_| not_found())?;
     let began = admit(app, &caller, job).await?;
-    let end = app.ports.store.head().await.map_err(|error| unreadable(&error))?;
+    let end = app
+        .ports
+        .store
+        .head()
+        .await
+        .map_err(|error| read_failed(&error))?;
     let reader = Reader {
         app: app.clone(),
         filter: Filter {
@@ -190,7 +197,7 @@ pub async fn log(
 /// Where the job begins in the log, if the caller may read it.
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
-    let job = job.map_err(|error| unreadable(&error))?;
+    let job = job.map_err(|error| read_failed(&error))?;
     let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
     permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
         Concealment::NotFound => not_found(),

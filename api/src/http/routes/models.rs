@@ -59,7 +59,7 @@ async fn answer(
         Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the read models are behind, try again")
     };
     app.progress
-        .reach(position, crate::app::PATIENCE)
+        .wait_for_position(position, crate::app::TIMEOUT)
         .await
         .map_err(|error| behind(&error))?;
     let found = projections::models::version::find(&app.pool, model, version)

@@ -53,6 +53,17 @@ pub enum KeyFileError {
         /// The log.
         origin: String,
     },
+    /// The public half beside it is another one, or none.
+    #[error(
+        "{path} is not the public half of {private}. Remove it: it holds no secret, and the next start writes it anew \
+         from the private key"
+    )]
+    NotTheHalf {
+        /// The public file.
+        path: PathBuf,
+        /// The private one.
+        private: PathBuf,
+    },
     /// Others may read it.
     #[error("{path} is open to others (mode {mode:04o}); run: chmod 600 {path}")]
     OpenToOthers {
@@ -99,17 +110,31 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> KeyFileError {
 /// # Errors
 /// [`KeyFileError`].
 pub fn open_or_create(path: &Path, origin: &str, recorded: Option<&str>) -> Result<Signer, KeyFileError> {
+    let opened = match open_existing(path, origin, recorded) {
+        Err(KeyFileError::Missing { .. }) if recorded.is_none() => return create(path, origin),
+        opened => opened?,
+    };
+    let public = public_file(path);
+    if !public.try_exists().map_err(io(&public))? {
+        write_public(&public, &opened)?;
+        tracing::info!(path = %public.display(), "the public half of the log's key was written anew");
+    }
+    Ok(opened)
+}
+
+/// As [`open_or_create`], and makes nothing: [`KeyFileError::Missing`] when there is none. A missing public half
+/// is no error, since it can be written from the private one.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Result<Signer, KeyFileError> {
+    let missing = || KeyFileError::Missing {
+        path: path.to_owned(),
+        origin: origin.to_owned(),
+    };
     let signer = match read_private(path) {
         Ok(signer) => signer,
-        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            if recorded.is_some() {
-                return Err(KeyFileError::Missing {
-                    path: path.to_owned(),
-                    origin: origin.to_owned(),
-                });
-            }
-            return create(path, origin);
-        }
+        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(error),
     };
     let found = &signer.verifier().key().name;
@@ -120,13 +145,29 @@ pub fn open_or_create(path: &Path, origin: &str, recorded: Option<&str>) -> Resu
             expected: origin.to_owned(),
         });
     }
-    match recorded.map(|note| signer.verifier().open(note)) {
-        Some(Err(_)) => Err(KeyFileError::NotTheSigner {
+    if let Some(Err(_)) = recorded.map(|note| signer.verifier().open(note)) {
+        return Err(KeyFileError::NotTheSigner {
             path: path.to_owned(),
             origin: origin.to_owned(),
-        }),
+        });
+    }
+    let public = public_file(path);
+    match public.try_exists().map_err(io(&public))? {
+        true if read_verifier(&public).ok().as_ref() != Some(signer.verifier()) => {
+            Err(KeyFileError::NotTheHalf {
+                path: public,
+                private: path.to_owned(),
+            })
+        }
         _ => Ok(signer),
     }
+}
+
+fn write_public(path: &Path, signer: &Signer) -> Result<(), KeyFileError> {
+    let staged = path.with_extension(format!("vkey-{}", std::process::id()));
+    write_private(&staged, &signer.verifier().to_string())
+        .and_then(|()| fs::rename(&staged, path))
+        .map_err(io(path))
 }
 
 /// The file of the public half of the key in `path`: `log.vkey` beside `log.key`.
@@ -205,8 +246,7 @@ fn create(path: &Path, origin: &str) -> Result<Signer, KeyFileError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return open_or_create(path, origin, None),
         Err(error) => return Err(io(path)(error)),
     }
-    let public = public_file(path);
-    fs::write(&public, format!("{}\n", signer.verifier())).map_err(io(&public))?;
+    write_public(&public_file(path), &signer)?;
     fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(io(folder))?;
@@ -227,7 +267,7 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFileError, open_or_create, public_file, read_verifier};
+    use super::{KeyFileError, open_existing, open_or_create, public_file, read_verifier};
     use crate::integrity::sign;
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -267,6 +307,34 @@ mod tests {
         assert!(matches!(error, KeyFileError::NotTheSigner { .. }), "{error}");
         let error = open_or_create(&path, "log.example/b", None).expect_err("another log");
         assert!(matches!(error, KeyFileError::Other { .. }), "{error}");
+    }
+
+    /// FR6: the public half is written from the private one, and never believed against it.
+    #[test]
+    fn a_public_half_that_does_not_fit_is_refused_and_a_missing_one_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.key");
+        let first = open_or_create(&path, ORIGIN, None).expect("made");
+        let public = public_file(&path);
+        let kept = fs::read(&public).expect("there");
+        let other = folder.path().join("other.key");
+        open_or_create(&other, ORIGIN, None).expect("made");
+        for text in [
+            fs::read(public_file(&other)).expect("there"),
+            Vec::new(),
+            kept[..20].to_vec(),
+        ] {
+            fs::write(&public, text).expect("written");
+            let error = open_or_create(&path, ORIGIN, None).expect_err("it does not fit");
+            assert!(matches!(error, KeyFileError::NotTheHalf { .. }), "{error}");
+            assert!(error.to_string().contains("Remove it"), "{error}");
+        }
+        fs::remove_file(&public).expect("removed");
+        open_existing(&path, ORIGIN, None).expect("it is not needed");
+        assert!(!public.exists(), "looking writes nothing");
+        open_or_create(&path, ORIGIN, None).expect("opened");
+        assert_eq!(fs::read(&public).expect("there"), kept);
+        assert_eq!(&read_verifier(&public).expect("readable"), first.verifier());
     }
 
     #[test]

@@ -1,14 +1,23 @@
-//! Reads the address of a KurrentDB.
+//! Reads the connection string of a KurrentDB, in the form that its clients document.
 //!
-//! The rule: the password is taken out before anybody else sees the address, and no error repeats any of it.
+//! The rule: no error repeats a value of it, because the password may stand anywhere in one that is written wrongly.
+//! An option that means nothing here is refused by its name, or, where clients have it, said to have no effect.
 
-use std::{str::FromStr as _, time::Duration};
+mod options;
+#[cfg(test)]
+mod tests;
 
-use kurrentdb::{ClientSettings, Credentials};
+use std::time::Duration;
+
 use zeroize::Zeroizing;
+
+pub(super) use self::options::Options;
 
 /// What an address may begin with.
 pub const SCHEMES: [&str; 4] = ["esdb", "esdb+discover", "kurrentdb", "kurrentdb+discover"];
+
+/// The port of a node that names none.
+const PORT: u16 = 2_113;
 
 /// Whether `url` is meant for this adapter.
 #[must_use]
@@ -17,7 +26,7 @@ pub fn is_kurrentdb(url: &str) -> bool {
     SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
 }
 
-/// Why an address is of no use. None repeats the address, because it may hold a password.
+/// Why an address is of no use. None repeats a value of the address, because it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It is for something else.
@@ -29,10 +38,27 @@ pub enum AddressError {
     /// It cannot be read.
     #[error(
         "the KurrentDB address is not readable; write it as \
-         kurrentdb://user:password@host:2113,host:2113?tlsCaFile=/path/ca.crt, with @, / and : in a password \
-         as %40, %2F and %3A"
+         kurrentdb://user:password@host:2113,host:2113?tlsCaFile=/path/ca.crt, with @, /, ?, # and : in a password \
+         as %40, %2F, %3F, %23 and %3A"
     )]
     Form,
+    /// An option that no client has.
+    #[error("the KurrentDB address has the unknown option {0}; known are {known}", known = options::known())]
+    UnknownOption(String),
+    /// An option that stands there twice.
+    #[error("the KurrentDB address has the option {0} more than once")]
+    Twice(&'static str),
+    /// An option with a value that it cannot have.
+    #[error("the option {option} of the KurrentDB address takes {accepted}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// What it takes.
+        accepted: &'static str,
+    },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("userCertFile and userKeyFile of the KurrentDB address belong together; give both or none")]
+    HalfIdentity,
     /// An option that would let anybody pass for the server.
     #[error(
         "tlsVerifyCert=false is refused: anybody could pass for the event store; give the authority of its \
@@ -49,9 +75,6 @@ pub enum AddressError {
     },
 }
 
-/// The official client waits so long before it connects at all; half a second unless told otherwise.
-const SOONER: &str = "discoveryInterval=20";
-
 /// Name and password.
 #[derive(Clone)]
 pub(super) struct Login {
@@ -59,14 +82,7 @@ pub(super) struct Login {
     pub(super) password: Zeroizing<String>,
 }
 
-impl Login {
-    /// For the official client.
-    pub(super) fn credentials(&self) -> Credentials {
-        Credentials::new(self.name.clone(), self.password.as_str().to_owned())
-    }
-}
-
-/// A node, as it is called.
+/// A node, as it is called. An IPv6 address stands in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     pub(super) host: String,
@@ -82,24 +98,25 @@ impl std::fmt::Display for Node {
 /// A KurrentDB and how to speak to it.
 #[derive(Clone)]
 pub struct Address {
-    /// Without name and password.
-    pub(super) settings: ClientSettings,
+    nodes: Vec<Node>,
     pub(super) login: Option<Login>,
-    deadline: Option<Duration>,
+    pub(super) options: Options,
 }
 
 impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Address")
-            .field("nodes", &self.nodes())
-            .field("secure", &self.secure())
+            .field("nodes", &self.nodes)
+            .field("secure", &self.options.secure)
             .finish_non_exhaustive()
     }
 }
 
 impl Address {
-    /// Reads `url`. Options as the official clients have them (`tls`, `tlsCaFile`, `userCertFile`,
-    /// `userKeyFile`, `defaultDeadline`, `keepAliveInterval`, …); `nodePreference` is always `leader`.
+    /// Reads `url`: `scheme://[name[:password]@]host[:port][,host[:port]…][/][?option=value[&option=value…]]`, with
+    /// percent-encoding in name, password and values, and names of options in any case. The four schemes mean the
+    /// same: a name that stands for several nodes is looked up for each connection, and whichever node answers says
+    /// who leads.
     ///
     /// # Errors
     /// [`AddressError`].
@@ -107,128 +124,91 @@ impl Address {
         if !is_kurrentdb(url) {
             return Err(AddressError::Scheme);
         }
-        let (scheme, rest) = url.split_once("://").ok_or(AddressError::Form)?;
+        let (_, rest) = url.split_once("://").ok_or(AddressError::Form)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, options) = rest.split_at(end);
+        let (authority, tail) = rest.split_at(end);
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(read_login(login)?), hosts),
             None => (None, authority),
         };
-        let (path, given) = options.split_once('?').unwrap_or((options, ""));
-        let clean = format!("{scheme}://{hosts}{path}?{SOONER}&{given}&nodePreference=leader");
-        let settings = ClientSettings::from_str(&clean).map_err(|_| AddressError::Form)?;
-        if settings.hosts().iter().any(|host| host.host.is_empty()) {
+        let nodes = hosts.split(',').map(read_node).collect::<Result<_, _>>()?;
+        let (path, given) = tail.split_once('?').unwrap_or((tail, ""));
+        if !matches!(path, "" | "/") || given.contains('#') {
             return Err(AddressError::Form);
         }
-        if settings.is_secure_mode_enabled() && !settings.is_tls_certificate_verification_enabled() {
-            return Err(AddressError::Unverified);
-        }
         Ok(Self {
-            settings,
+            nodes,
             login,
-            deadline: read_deadline(options)?,
+            options: Options::read(given)?,
         })
     }
 
     /// The nodes that it names.
     pub(super) fn nodes(&self) -> Vec<Node> {
-        let node = |endpoint: &kurrentdb::Endpoint| Node {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-        };
-        self.settings.hosts().iter().map(node).collect()
-    }
-
-    /// Whether connections are encrypted.
-    pub(super) fn secure(&self) -> bool {
-        self.settings.is_secure_mode_enabled()
+        self.nodes.clone()
     }
 
     /// `defaultDeadline`, if the address has one that ends.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        self.options.deadline
     }
 }
 
-/// The settings keep the option to themselves, so it is read a second time. -1: none.
-fn read_deadline(options: &str) -> Result<Option<Duration>, AddressError> {
-    let options = options.split_once('?').map_or("", |(_, options)| options);
-    let mut given = options.split('&').filter_map(|option| option.split_once('='));
-    match given.rfind(|(name, _)| name.eq_ignore_ascii_case("defaultDeadline")) {
-        None | Some((_, "-1")) => Ok(None),
-        Some((_, millis)) => match millis.parse() {
-            Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => Err(AddressError::Form),
-        },
+fn read_node(text: &str) -> Result<Node, AddressError> {
+    let after_brackets = text.find(']').map_or(0, |at| at + 1);
+    let (host, port) = match text[after_brackets..].split_once(':') {
+        Some((between, port)) => (&text[..after_brackets + between.len()], read_port(port)?),
+        None => (text, PORT),
+    };
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    let fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(is_name),
+    };
+    match fits {
+        true => Ok(Node {
+            host: host.to_owned(),
+            port: port.into(),
+        }),
+        false => Err(AddressError::Form),
+    }
+}
+
+fn read_port(text: &str) -> Result<u16, AddressError> {
+    match text.bytes().all(|digit| digit.is_ascii_digit()) {
+        true => text
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or(AddressError::Form),
+        false => Err(AddressError::Form),
     }
 }
 
 fn read_login(text: &str) -> Result<Login, AddressError> {
     let (name, password) = text.split_once(':').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err(AddressError::Form);
+    }
     Ok(Login {
         name: decoded(name)?,
         password: Zeroizing::new(decoded(password)?),
     })
 }
 
-/// Undoes `%40` and the like.
+/// Undoes `%40` and the like (RFC 3986, section 2.1). A plus sign stays one.
 fn decoded(text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut parts = text.split('%');
     bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
     for part in parts {
         let code = part.get(..2).ok_or(AddressError::Form)?;
+        if !code.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(AddressError::Form);
+        }
         bytes.push(u8::from_str_radix(code, 16).map_err(|_| AddressError::Form)?);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
     String::from_utf8(bytes).map_err(|_| AddressError::Form)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Address, AddressError, Duration, is_kurrentdb};
-
-    #[test]
-    fn every_scheme_and_several_nodes_are_read() {
-        for scheme in super::SCHEMES {
-            let address = Address::parse(&format!("{scheme}://a:1,b:2,c?tls=false&defaultDeadline=1500"))
-                .expect("an address");
-            let nodes: Vec<_> = address.nodes().iter().map(ToString::to_string).collect();
-            assert_eq!(nodes, ["a:1", "b:2", "c:2113"]);
-            assert_eq!(address.deadline(), Some(Duration::from_millis(1_500)));
-            assert!(!address.secure());
-        }
-        assert!(Address::parse("esdb://node").expect("an address").secure());
-        assert!(!is_kurrentdb("postgres://node/db"));
-    }
-
-    #[test]
-    fn a_password_is_decoded_and_never_shown() {
-        let address = Address::parse("kurrentdb://ad%3Amin:s3%40cret%2F@node:2113").expect("an address");
-        let login = address.login.clone().expect("a login");
-        assert_eq!(
-            (login.name.as_str(), login.password.as_str()),
-            ("ad:min", "s3@cret/")
-        );
-        let shown = format!("{address:?} {:?}", address.settings);
-        assert!(!shown.contains("s3") && !shown.contains("min"), "{shown}");
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_refused_without_repeating_it() {
-        for (url, expected) in [
-            ("mysql://u:s3cret@h/db", AddressError::Scheme),
-            ("esdb://u:s3cret@h:notaport", AddressError::Form),
-            ("esdb://u:s3cret@h:1,h:nope", AddressError::Form),
-            ("esdb://u:s3cret@?tls=false", AddressError::Form),
-            ("esdb://u:s3cret%4@h", AddressError::Form),
-            ("esdb://u:s3cret@h?defaultDeadline=soon", AddressError::Form),
-            ("esdb://u:s3cret@h?tlsVerifyCert=false", AddressError::Unverified),
-        ] {
-            let error = Address::parse(url).expect_err(url);
-            assert_eq!(error, expected, "{url}");
-            assert!(!format!("{error} {error:?}").contains("s3cret"));
-        }
-    }
 }

@@ -11,9 +11,9 @@ use domain::event_store::{AppendError, Appended, Expected, StoreError, StreamId}
 use uuid::Uuid;
 
 use super::{
-    client::Reading,
-    failure::{Failure, Patience},
+    failure::{Backoff, Failure},
     nodes::Nodes,
+    reading::Reading,
     recorded::{RECEIPT, Receipt, properties, receipt_stream},
     wire::{
         AppendRecord, AppendRecordsRequest, ConsistencyCheck, DELETED, NO_STREAM, SchemaFormat, SchemaInfo,
@@ -38,7 +38,7 @@ pub(super) struct Appender {
 }
 
 /// Why an append is tried again.
-enum Again {
+enum RetryReason {
     /// Something passes.
     Later(String),
     /// A stream whose place was not given moved meanwhile.
@@ -47,7 +47,7 @@ enum Again {
 
 enum Outcome {
     Done(Result<Appended, AppendError>),
-    Again(Again),
+    Retry(RetryReason),
 }
 
 /// An append with every place in it.
@@ -93,16 +93,16 @@ impl Appender {
         prepared: &Prepared,
         why: &mut String,
     ) -> Result<Appended, AppendError> {
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         let mut turn = None;
         loop {
             match self.once(prepared).await {
                 Outcome::Done(answer) => return answer,
-                Outcome::Again(Again::Moved) if turn.is_none() => turn = Some(self.turns.lock().await),
-                Outcome::Again(Again::Moved) => {}
-                Outcome::Again(Again::Later(what)) => {
+                Outcome::Retry(RetryReason::Moved) if turn.is_none() => turn = Some(self.turns.lock().await),
+                Outcome::Retry(RetryReason::Moved) => {}
+                Outcome::Retry(RetryReason::Later(what)) => {
                     *why = what;
-                    patience.pause().await;
+                    backoff.pause().await;
                 }
             }
         }
@@ -206,7 +206,7 @@ impl Appender {
             return done(Err(AppendError::Conflict { stream, actual }));
         }
         match moved {
-            true => Outcome::Again(Again::Moved),
+            true => Outcome::Retry(RetryReason::Moved),
             false => later("the server refused a check that was not asked for"),
         }
     }
@@ -237,9 +237,9 @@ impl Appender {
         for (_, event) in wanted {
             match found.get(&event.id) {
                 None => fresh = true,
-                Some(Earlier::Unreadable) => return later("an earlier try is not readable yet"),
-                Some(Earlier::Other) => return done(Err(AppendError::IdReused { id: event.id })),
-                Some(Earlier::Same(landed)) => {
+                Some(ExistingEvent::Unreadable) => return later("an earlier try is not readable yet"),
+                Some(ExistingEvent::Other) => return done(Err(AppendError::IdReused { id: event.id })),
+                Some(ExistingEvent::Same(landed)) => {
                     used = Some(event.id);
                     last = last
                         .filter(|last| last.position > landed.position)
@@ -256,16 +256,16 @@ impl Appender {
     }
 
     /// What is recorded under the id of `event`.
-    async fn earlier(&self, stream: &StreamId, event: &PreparedEvent) -> Result<Earlier, Failure> {
+    async fn earlier(&self, stream: &StreamId, event: &PreparedEvent) -> Result<ExistingEvent, Failure> {
         let Some(Receipt {
             stream: lies_in,
             revision,
         }) = self.reading.receipt(event.id).await?
         else {
-            return Ok(Earlier::Unreadable);
+            return Ok(ExistingEvent::Unreadable);
         };
         let Some(found) = self.reading.event(&lies_in, revision).await? else {
-            return Ok(Earlier::Unreadable);
+            return Ok(ExistingEvent::Unreadable);
         };
         if found.id != event.id {
             let why = format!("the receipt of event {} leads to event {}", event.id, found.id);
@@ -276,11 +276,11 @@ impl Appender {
             && found.schema_version == event.schema_version
             && found.data.get() == event.data.get();
         Ok(match same {
-            true => Earlier::Same(Appended {
+            true => ExistingEvent::Same(Appended {
                 position: found.position,
                 at: found.at,
             }),
-            false => Earlier::Other,
+            false => ExistingEvent::Other,
         })
     }
 
@@ -309,7 +309,7 @@ impl Appender {
 }
 
 /// What is recorded under an id.
-enum Earlier {
+enum ExistingEvent {
     Same(Appended),
     Other,
     /// Its server says that there is something, and does not show it yet.
@@ -321,7 +321,7 @@ fn done(answer: Result<Appended, AppendError>) -> Outcome {
 }
 
 fn later(why: &str) -> Outcome {
-    Outcome::Again(Again::Later(why.to_owned()))
+    Outcome::Retry(RetryReason::Later(why.to_owned()))
 }
 
 fn failed(failure: Failure) -> Outcome {
@@ -329,7 +329,7 @@ fn failed(failure: Failure) -> Outcome {
         Failure::Unfit(why) => done(Err(AppendError::Malformed(format!(
             "KurrentDB refuses it: {why}"
         )))),
-        failure if failure.passes() => Outcome::Again(Again::Later(failure.into_store().to_string())),
+        failure if failure.passes() => Outcome::Retry(RetryReason::Later(failure.into_store().to_string())),
         failure => done(Err(failure.into_store().into())),
     }
 }

@@ -19,17 +19,17 @@ use super::{
 /// First and longest pause before another try.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Pauses that grow.
+/// Exponential backoff.
 #[derive(Debug)]
-pub(super) struct Patience(Duration);
+pub(super) struct Backoff(Duration);
 
-impl Default for Patience {
+impl Default for Backoff {
     fn default() -> Self {
         Self(PAUSES.0)
     }
 }
 
-impl Patience {
+impl Backoff {
     pub(super) async fn pause(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(PAUSES.1);
@@ -159,6 +159,9 @@ fn from_headers(status: &Status) -> Option<Failure> {
             ))
         }
         "access-denied" => Some(Failure::Denied(status.message().to_owned())),
+        "stream-deleted" => Some(Failure::Corrupt(
+            "a stream was deleted from outside; restore the log from a backup".to_owned(),
+        )),
         _ => None,
     }
 }
@@ -173,24 +176,5 @@ fn from_code(status: &Status) -> Failure {
         Code::Internal if said.contains("read-only") => Failure::ReadOnly(said),
         Code::DataLoss => Failure::Corrupt(said),
         _ => Failure::Passing(said),
-    }
-}
-
-impl From<kurrentdb::Error> for Failure {
-    fn from(error: kurrentdb::Error) -> Self {
-        let said = error.to_string();
-        match error {
-            kurrentdb::Error::AccessDenied => Self::Denied(said),
-            kurrentdb::Error::NotLeaderException(leader) => Self::NotLeader(Some(Node {
-                host: leader.host,
-                port: leader.port,
-            })),
-            kurrentdb::Error::UnsupportedFeature => Self::Unknown(said),
-            kurrentdb::Error::ResourceDeleted => {
-                Self::Corrupt("a stream was deleted from outside; restore the log from a backup".to_owned())
-            }
-            kurrentdb::Error::InternalParsingError(_) => Self::Corrupt(said),
-            _ => Self::Passing(said),
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::client::Reading;
+use super::reading::Reading;
 
 /// How long the watcher waits between two looks.
 const LOOK: Duration = Duration::from_millis(250);

@@ -1,9 +1,9 @@
 //! The event log in KurrentDB 26.1 or newer, a single node or a cluster.
 //!
 //! The rule: the server's leader decides, and what it does not promise by itself is written so that it must:
-//! exact revisions, and a receipt for every event id (see `recorded`). Reads go through the official client;
-//! appends and subscriptions through the same gRPC protocols by hand, because that client has no append to
-//! several streams, and spins when a server ends a subscription in order.
+//! exact revisions, and a receipt for every event id (see `recorded`). All calls speak the server's gRPC protocols
+//! by hand: the official client has no append to several streams, spins when a server ends a subscription in order,
+//! and would be needed for reads alone (`ops/adr/0022`). It is a witness in the tests instead.
 //!
 //! What differs from PostgreSQL: positions have gaps; times are the leader's clock, so they may run backwards
 //! when a cluster changes its leader and clocks differ, and each record has its own, so the events of one append
@@ -14,11 +14,11 @@
 mod address;
 mod append;
 mod checks;
-mod client;
 mod failure;
 mod known;
 mod nodes;
 mod reader;
+mod reading;
 mod recorded;
 mod subscription;
 pub mod wire;
@@ -42,12 +42,12 @@ pub use self::{
 };
 use self::{
     append::Appender,
-    client::Reading,
-    failure::{Failure, Patience},
+    failure::{Backoff, Failure},
     known::KnownHead,
     nodes::Nodes,
     reader::passes_all,
-    subscription::Follower,
+    reading::Reading,
+    subscription::KurrentSubscription,
     wire::SupportedMethods,
 };
 use crate::postgres::{MAX_APPEND, prepared::Prepared};
@@ -111,7 +111,17 @@ impl KurrentEventStore {
         let mut settings = settings;
         settings.call_limit = address.deadline().unwrap_or(settings.call_limit);
         let nodes = Arc::new(Nodes::new(&address)?);
-        let reading = Arc::new(Reading::new(address, settings.call_limit));
+        if !address.options.without_effect.is_empty() {
+            let options = address.options.without_effect.join(", ");
+            tracing::warn!(
+                options,
+                "these options of the KurrentDB address have no effect here"
+            );
+        }
+        let reading = Arc::new(Reading {
+            nodes: Arc::clone(&nodes),
+            limit: settings.call_limit,
+        });
         let head = KnownHead::default();
         let bytes = settings.queue_bytes.clamp(MAX_APPEND, Semaphore::MAX_PERMITS);
         let all_places = u32::try_from(settings.queue_appends.max(1)).unwrap_or(u32::MAX);
@@ -163,12 +173,12 @@ impl KurrentEventStore {
     where
         C: Future<Output = Result<T, Failure>>,
     {
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         let begun = Instant::now();
         loop {
             match call().await {
                 Err(failure) if failure.passes() && begun.elapsed() < self.settings.call_limit => {
-                    patience.pause().await;
+                    backoff.pause().await;
                 }
                 outcome => return outcome,
             }
@@ -195,8 +205,8 @@ impl KurrentEventStore {
         }
     }
 
-    fn follower(&self, after: Position, filter: Filter, placed: bool) -> Follower {
-        Follower {
+    fn subscription(&self, after: Position, filter: Filter, placed: bool) -> KurrentSubscription {
+        KurrentSubscription {
             nodes: Arc::clone(&self.nodes),
             reading: Arc::clone(&self.reading),
             head: self.head.clone(),
@@ -219,7 +229,7 @@ impl KurrentEventStore {
         }
         match passes_all(filter) {
             true => self.reading.page(after, limit).await,
-            false => self.follower(after, filter.clone(), true).page(limit).await,
+            false => self.subscription(after, filter.clone(), true).page(limit).await,
         }
     }
 
@@ -312,6 +322,6 @@ impl EventStore for KurrentEventStore {
     }
 
     fn subscribe(&self, after: Position, filter: Filter) -> Box<dyn Subscription> {
-        Box::new(self.follower(after, filter, false))
+        Box::new(self.subscription(after, filter, false))
     }
 }

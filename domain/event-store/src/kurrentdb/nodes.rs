@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -19,8 +20,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+use tokio::time::Instant;
+
 use super::{
-    address::{Address, AddressError, Node},
+    address::{Address, AddressError, Node, Options},
     failure::Failure,
     wire::{
         APPEND_RECORDS, AppendRecordsRequest, AppendRecordsResponse, Empty, READ, ReadReq, ReadResp,
@@ -30,8 +33,8 @@ use super::{
 
 /// How long making a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How often a silent connection is asked whether it lives, and how long it may take to say so.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A time-out that is never reached.
+const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Longest message: a page of a subscription is one event a message, so this is far away.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -41,9 +44,10 @@ const MAX_TRAILERS: u32 = 8 << 20;
 /// Channels to the nodes, made when needed.
 pub(super) struct Nodes {
     named: Vec<Node>,
-    secure: bool,
+    options: Options,
     tls: Option<ClientTlsConfig>,
     authorization: Option<MetadataValue<Ascii>>,
+    connection_name: Option<MetadataValue<Ascii>>,
     known: Mutex<Known>,
 }
 
@@ -55,7 +59,7 @@ struct Known {
 }
 
 /// A node and the way to it.
-pub(super) struct Way {
+pub(super) struct NodeChannel {
     pub(super) node: Node,
     channel: Channel,
 }
@@ -77,11 +81,18 @@ impl Nodes {
             }
             None => None,
         };
+        let connection_name = address
+            .options
+            .connection_name
+            .as_deref()
+            .map(str::parse)
+            .transpose();
         Ok(Self {
             named,
-            secure: address.secure(),
-            tls: tls(address)?,
+            options: address.options.clone(),
+            tls: tls(&address.options)?,
             authorization,
+            connection_name: connection_name.map_err(|_| AddressError::Form)?,
             known: Mutex::new(Known {
                 leader,
                 next: 1,
@@ -91,7 +102,7 @@ impl Nodes {
     }
 
     /// The way to the node that leads, as far as we know.
-    fn way(&self) -> Result<Way, Failure> {
+    fn way(&self) -> Result<NodeChannel, Failure> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let node = known.leader.clone();
         let channel = match known.channels.get(&node) {
@@ -102,19 +113,22 @@ impl Nodes {
                 channel
             }
         };
-        Ok(Way { node, channel })
+        Ok(NodeChannel { node, channel })
     }
 
     fn open(&self, node: &Node) -> Result<Channel, Failure> {
-        let scheme = if self.secure { "https" } else { "http" };
+        let scheme = if self.options.secure { "https" } else { "http" };
         let unusable = |error: tonic::transport::Error| Failure::Passing(format!("node {node}: {error}"));
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{node}"))
             .map_err(unusable)?
             .connect_timeout(CONNECT_WITHIN)
-            .http2_max_header_list_size(MAX_TRAILERS)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true);
+            .http2_max_header_list_size(MAX_TRAILERS);
+        if let Some(interval) = self.options.keep_alive_interval {
+            endpoint = endpoint
+                .http2_keep_alive_interval(interval)
+                .keep_alive_timeout(self.options.keep_alive_timeout.unwrap_or(ENDLESS))
+                .keep_alive_while_idle(true);
+        }
         if let Some(tls) = &self.tls {
             endpoint = endpoint.tls_config(tls.clone()).map_err(unusable)?;
         }
@@ -145,6 +159,9 @@ impl Nodes {
                 .metadata_mut()
                 .insert("authorization", authorization.clone());
         }
+        if let Some(name) = &self.connection_name {
+            request.metadata_mut().insert("connection-name", name.clone());
+        }
         request
             .metadata_mut()
             .insert("requires-leader", MetadataValue::from_static("true"));
@@ -159,7 +176,7 @@ impl Nodes {
         M: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let Way { node, channel } = self.way()?;
+        let NodeChannel { node, channel } = self.way()?;
         let request = self.request(message, Some(limit));
         let call = async {
             let mut grpc = ready(channel).await?;
@@ -190,8 +207,32 @@ impl Nodes {
 
     /// Begins to follow; the call itself has no end.
     pub(super) async fn follow(&self, request: ReadReq, limit: Duration) -> Result<Followed, Failure> {
-        let Way { node, channel } = self.way()?;
-        let request = self.request(request, None);
+        self.stream(self.request(request, None), limit).await
+    }
+
+    /// Begins a read that ends, before `deadline`.
+    pub(super) async fn read(&self, request: ReadReq, deadline: Instant) -> Result<Followed, Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.stream(self.request(request, Some(left)), left).await
+    }
+
+    /// The next message of a read; none when it is over. A node that stays silent until `deadline` is given up.
+    pub(super) async fn answer(
+        &self,
+        read: &mut Followed,
+        deadline: Instant,
+    ) -> Result<Option<ReadResp>, Failure> {
+        let failure = match tokio::time::timeout_at(deadline, read.messages.message()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(status)) => status.into(),
+            Err(_) => Failure::Passing("the answer did not come to its end".to_owned()),
+        };
+        self.lost(read, &failure);
+        Err(failure)
+    }
+
+    async fn stream(&self, request: Request<ReadReq>, limit: Duration) -> Result<Followed, Failure> {
+        let NodeChannel { node, channel } = self.way()?;
         let call = async {
             let mut grpc = ready(channel).await?;
             let path = PathAndQuery::from_static(READ);
@@ -207,13 +248,13 @@ impl Nodes {
         }
     }
 
-    /// Takes in that a subscription ended.
+    /// Takes in that a read or a subscription ended.
     pub(super) fn lost(&self, followed: &Followed, failure: &Failure) {
         self.learn(&followed.node, failure);
     }
 }
 
-/// A subscription under way.
+/// A read or a subscription under way.
 pub(super) struct Followed {
     node: Node,
     pub(super) messages: Streaming<ReadResp>,
@@ -239,21 +280,21 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn tls(address: &Address) -> Result<Option<ClientTlsConfig>, AddressError> {
-    if !address.secure() {
+fn tls(options: &Options) -> Result<Option<ClientTlsConfig>, AddressError> {
+    if !options.secure {
         return Ok(None);
     }
-    let read = |option, path: &str| {
+    let read = |option, path: &Path| {
         std::fs::read(path).map_err(|error| AddressError::File {
             option,
             why: error.to_string(),
         })
     };
-    let mut tls = match address.settings.tls_ca_file() {
+    let mut tls = match &options.ca_file {
         Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("tlsCaFile", path)?)),
         None => ClientTlsConfig::new().with_native_roots(),
     };
-    if let Some((certificate, key)) = address.settings.user_certificate() {
+    if let Some((certificate, key)) = &options.identity {
         tls = tls.identity(Identity::from_pem(
             read("userCertFile", certificate)?,
             read("userKeyFile", key)?,

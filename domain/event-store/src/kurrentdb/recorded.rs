@@ -78,69 +78,9 @@ fn value(json: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// What both ways of reading give.
-pub(super) struct Raw<'a> {
-    pub(super) id: Uuid,
-    pub(super) stream: &'a str,
-    pub(super) revision: u64,
-    pub(super) position: u64,
-    pub(super) kind: &'a str,
-    /// Nanoseconds since 1970.
-    pub(super) at: i128,
-    pub(super) data: &'a [u8],
-    pub(super) custom_metadata: &'a [u8],
-}
-
-impl Raw<'_> {
-    /// # Errors
-    /// [`StoreError::Corrupt`], which names the position and what does not fit.
-    pub(super) fn event(&self) -> Result<RecordedEvent, StoreError> {
-        let damaged = |what: &str| {
-            StoreError::Corrupt(format!(
-                "the event at {} ({} in {}) {what}; was it written by another program?",
-                self.position, self.kind, self.stream
-            ))
-        };
-        let mut fields: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(self.custom_metadata).map_err(|_| damaged("has no metadata of ours"))?;
-        fields.retain(|name, _| !name.starts_with('$'));
-        let version = fields.remove(SCHEMA_VERSION);
-        let version = version
-            .as_ref()
-            .and_then(|version| version.as_str()?.parse().ok());
-        let meta: Metadata =
-            serde_json::from_value(fields.into()).map_err(|_| damaged("has metadata that cannot be read"))?;
-        let data = std::str::from_utf8(self.data).ok().map(str::to_owned);
-        let data = data.and_then(|data| RawValue::from_string(data).ok());
-        Ok(RecordedEvent {
-            id: self.id,
-            stream: StreamId::from_recorded(self.stream.to_owned()),
-            revision: self.revision,
-            position: Position(self.position),
-            kind: self.kind.to_owned(),
-            schema_version: version.ok_or_else(|| damaged("has no schema version"))?,
-            at: OffsetDateTime::from_unix_timestamp_nanos(self.at)
-                .map_err(|_| damaged("has no time, or one out of range"))?,
-            data: data.ok_or_else(|| damaged("has a payload that is not JSON"))?,
-            meta,
-        })
-    }
-}
-
-/// An event as the official client read it. Its own notion of the time is cut to seconds.
-pub(super) fn from_client(resolved: &kurrentdb::ResolvedEvent) -> Result<RecordedEvent, StoreError> {
-    let event = resolved.get_original_event();
-    Raw {
-        id: event.id,
-        stream: event.stream_id(),
-        revision: event.revision,
-        position: event.position.commit,
-        kind: &event.event_type,
-        at: created(event.metadata.get(CREATED)),
-        data: &event.data,
-        custom_metadata: &event.custom_metadata,
-    }
-    .event()
+/// The type of a record; nothing where the server gave none.
+pub(super) fn kind(record: &Recorded) -> &str {
+    record.metadata.get("type").map_or("", String::as_str)
 }
 
 /// The server's time of an event, in nanoseconds since 1970; out of range when there is none.
@@ -149,21 +89,52 @@ fn created(ticks: Option<&String>) -> i128 {
     ticks.map_or(i128::MAX, |ticks| i128::from(ticks) * 100)
 }
 
-/// An event as a subscription of ours got it.
-pub(super) fn from_wire(event: &Recorded) -> Result<RecordedEvent, StoreError> {
-    let damaged = |what| StoreError::Corrupt(format!("the event at {} has {what}", event.commit_position));
-    let id = event.id.as_ref().and_then(|id| id.string.parse().ok());
-    let stream = event.stream_identifier.as_ref();
+/// A record as an event of ours.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], which names the position and what does not fit.
+pub(super) fn from_wire(record: &Recorded) -> Result<RecordedEvent, StoreError> {
+    let position = record.commit_position;
+    let missing = |what| StoreError::Corrupt(format!("the event at {position} has {what}"));
+    let id = record.id.as_ref().and_then(|id| id.string.parse().ok());
+    let id = id.ok_or_else(|| missing("no id"))?;
+    let stream = record.stream_identifier.as_ref();
     let stream = stream.and_then(|stream| std::str::from_utf8(&stream.stream_name).ok());
-    Raw {
-        id: id.ok_or_else(|| damaged("no id"))?,
-        stream: stream.ok_or_else(|| damaged("no stream"))?,
-        revision: event.stream_revision,
-        position: event.commit_position,
-        kind: event.metadata.get("type").ok_or_else(|| damaged("no type"))?,
-        at: created(event.metadata.get(CREATED)),
-        data: &event.data,
-        custom_metadata: &event.custom_metadata,
-    }
-    .event()
+    let stream = stream.ok_or_else(|| missing("no stream"))?;
+    let kind = Some(kind(record)).filter(|kind| !kind.is_empty());
+    let kind = kind.ok_or_else(|| missing("no type"))?;
+    let damaged = |what: &str| {
+        let by = "was it written by another program?";
+        StoreError::Corrupt(format!(
+            "the event at {position} ({kind} in {stream}) {what}; {by}"
+        ))
+    };
+    let (meta, version) = read_metadata(&record.custom_metadata).map_err(damaged)?;
+    let data = std::str::from_utf8(&record.data).ok().map(str::to_owned);
+    let data = data.and_then(|data| RawValue::from_string(data).ok());
+    let at = OffsetDateTime::from_unix_timestamp_nanos(created(record.metadata.get(CREATED)));
+    Ok(RecordedEvent {
+        id,
+        stream: StreamId::from_recorded(stream.to_owned()),
+        revision: record.stream_revision,
+        position: Position(position),
+        kind: kind.to_owned(),
+        schema_version: version,
+        at: at.map_err(|_| damaged("has no time, or one out of range"))?,
+        data: data.ok_or_else(|| damaged("has a payload that is not JSON"))?,
+        meta,
+    })
+}
+
+/// Metadata and schema version of an event from its properties; what is wrong with them otherwise.
+fn read_metadata(properties: &[u8]) -> Result<(Metadata, u16), &'static str> {
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(properties).map_err(|_| "has no metadata of ours")?;
+    fields.retain(|name, _| !name.starts_with('$'));
+    let version = fields.remove(SCHEMA_VERSION);
+    let version = version
+        .as_ref()
+        .and_then(|version| version.as_str()?.parse().ok());
+    let meta = serde_json::from_value(fields.into()).map_err(|_| "has metadata that cannot be read")?;
+    Ok((meta, version.ok_or("has no schema version")?))
 }

@@ -1,8 +1,7 @@
 //! Following the log, and reading it through a filter: a catch-up subscription of the server's.
 //!
 //! The rule: a place moves only when a page is handed out, and only to where the server says that it has
-//! looked. So a dropped future loses nothing, and a broken connection goes on where the last page ended. The
-//! official client's subscription is not used: when the server ends one in order, it spins without yielding.
+//! looked. So a dropped future loses nothing, and a broken connection goes on where the last page ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +10,12 @@ use futures::FutureExt as _;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    client::Reading,
-    failure::{Failure, Patience},
+    failure::{Backoff, Failure},
     known::KnownHead,
     nodes::{Followed, Nodes},
     reader::passes_all,
-    recorded::{EVENTS_ONLY, from_wire, is_event},
+    reading::Reading,
+    recorded::{EVENTS_ONLY, from_wire, is_event, kind},
     wire::{
         AllOptions, Content, Empty, Expression, FilterOptions, LogPosition, ReadOptions, ReadReq, ReadResp,
         Recorded, UuidOption,
@@ -34,7 +33,7 @@ const SLICE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(250);
 
 /// A place in the log and a filter.
-pub(super) struct Follower {
+pub(super) struct KurrentSubscription {
     pub(super) nodes: Arc<Nodes>,
     pub(super) reading: Arc<Reading>,
     pub(super) head: KnownHead,
@@ -46,28 +45,28 @@ pub(super) struct Follower {
     pub(super) followed: Option<Followed>,
 }
 
-/// What came, as far as it matters.
-enum News {
+/// A message of the server's subscription.
+enum SubscriptionMessage {
     Event(Box<Recorded>),
     /// Everything up to here was looked at.
     Looked(Option<u64>),
     /// The same, and there is nothing more now.
     CaughtUp(Option<u64>),
-    Nothing,
+    Other,
 }
 
-impl From<ReadResp> for News {
+impl From<ReadResp> for SubscriptionMessage {
     fn from(message: ReadResp) -> Self {
         match message.content {
             Some(Content::Event(read)) => match read.event {
                 Some(event) => Self::Event(Box::new(event)),
-                None => Self::Nothing,
+                None => Self::Other,
             },
             Some(Content::Checkpoint(place)) => Self::Looked(Some(place.commit_position)),
             Some(Content::CaughtUp(reached)) => {
                 Self::CaughtUp(reached.position.map(|place| place.commit_position))
             }
-            _ => Self::Nothing,
+            _ => Self::Other,
         }
     }
 }
@@ -91,16 +90,15 @@ impl Growing {
         }
     }
 
-    fn take(&mut self, news: News, filter: &Filter) -> Result<(), StoreError> {
-        match news {
-            News::Event(event) => {
+    fn take(&mut self, message: SubscriptionMessage, filter: &Filter) -> Result<(), StoreError> {
+        match message {
+            SubscriptionMessage::Event(event) => {
                 let position = Position(event.commit_position);
                 // The server sends nothing twice on one subscription; a reconnection may.
                 if position <= self.page.next {
                     return Ok(());
                 }
-                let kind = event.metadata.get("type").map_or("", String::as_str);
-                if is_event(kind) {
+                if is_event(kind(&event)) {
                     let event = from_wire(&event)?;
                     if filter.matches(&event) {
                         self.bytes += event.data.get().len();
@@ -109,20 +107,20 @@ impl Growing {
                 }
                 self.page.next = position;
             }
-            News::Looked(place) => {
+            SubscriptionMessage::Looked(place) => {
                 self.looked = true;
-                self.reach(place);
+                self.advance_to(place);
             }
-            News::CaughtUp(place) => {
+            SubscriptionMessage::CaughtUp(place) => {
                 self.caught_up = true;
-                self.reach(place);
+                self.advance_to(place);
             }
-            News::Nothing => {}
+            SubscriptionMessage::Other => {}
         }
         Ok(())
     }
 
-    fn reach(&mut self, place: Option<u64>) {
+    fn advance_to(&mut self, place: Option<u64>) {
         let place = Position(place.unwrap_or_default());
         self.page.next = self.page.next.max(place);
     }
@@ -132,7 +130,7 @@ impl Growing {
     }
 }
 
-impl Subscription for Follower {
+impl Subscription for KurrentSubscription {
     fn next(&mut self) -> BoxFuture<'_, Result<Page, StoreError>> {
         Box::pin(async move {
             let mut closed = self.closed.clone();
@@ -145,7 +143,7 @@ impl Subscription for Follower {
     }
 }
 
-impl Follower {
+impl KurrentSubscription {
     async fn advance(&mut self) -> Result<Page, StoreError> {
         self.check_place().await?;
         let mut growing = Growing::new(self.after);
@@ -240,7 +238,7 @@ impl Follower {
 
     /// The next message; connects when there is no connection, and again for as long as a call may take.
     async fn message(&mut self) -> Result<ReadResp, StoreError> {
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         let mut failing_since: Option<Instant> = None;
         loop {
             let failure = match self.try_message().await {
@@ -254,7 +252,7 @@ impl Follower {
             if !failure.passes() || since.elapsed() >= self.reading.limit {
                 return Err(failure.into_store());
             }
-            patience.pause().await;
+            backoff.pause().await;
         }
     }
 
@@ -334,6 +332,7 @@ fn request(after: Position, filter: &Filter) -> ReadReq {
             uuid_option: Some(UuidOption {
                 string: Some(Empty {}),
             }),
+            control_option: None,
         }),
     }
 }

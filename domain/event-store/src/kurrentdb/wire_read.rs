@@ -44,6 +44,17 @@ pub struct ReadOptions {
     /// How ids are to be written.
     #[prost(message, optional, tag = "9")]
     pub uuid_option: Option<UuidOption>,
+    /// Which additions to the protocol the reader knows.
+    #[prost(message, optional, tag = "10")]
+    pub control_option: Option<ControlOption>,
+}
+
+/// `ReadReq.Options.ControlOption`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ControlOption {
+    /// 1: the reader knows what came after the first version.
+    #[prost(uint32, tag = "1")]
+    pub compatibility: u32,
 }
 
 /// Where in a stream to begin. Exactly one of the three.

@@ -129,7 +129,7 @@ impl FaultPlan {
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum CallOutcome {
     Granted,
     Refused,
     Overloaded,
@@ -140,8 +140,8 @@ pub(super) enum Fate {
 
 /// A fate, and for how many steps others come first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drawn {
-    pub(super) outcome: Fate,
+pub(super) struct DrawnOutcome {
+    pub(super) outcome: CallOutcome,
     pub(super) before: u32,
     pub(super) after: u32,
 }
@@ -216,33 +216,45 @@ impl Faults {
         }
     }
 
-    pub(super) fn of_append(&mut self) -> Drawn {
+    pub(super) fn of_append(&mut self) -> DrawnOutcome {
         let faults = [
             (
                 self.plan.overloaded,
-                Fate::Overloaded,
+                CallOutcome::Overloaded,
                 "an append met a full queue",
             ),
-            (self.plan.refused, Fate::Refused, "an append was lost on its way"),
+            (
+                self.plan.refused,
+                CallOutcome::Refused,
+                "an append was lost on its way",
+            ),
             (
                 self.plan.late,
-                Fate::Late,
+                CallOutcome::Late,
                 "an append takes longer than its caller waits",
             ),
-            (self.plan.lost_answers, Fate::LostAnswer, "an answer is lost"),
-            (self.plan.duplicated, Fate::Duplicated, "an append arrives twice"),
+            (
+                self.plan.lost_answers,
+                CallOutcome::LostAnswer,
+                "an answer is lost",
+            ),
+            (
+                self.plan.duplicated,
+                CallOutcome::Duplicated,
+                "an append arrives twice",
+            ),
         ];
-        Drawn {
-            outcome: self.fall(&faults).unwrap_or(Fate::Granted),
+        DrawnOutcome {
+            outcome: self.fall(&faults).unwrap_or(CallOutcome::Granted),
             before: self.delay(),
             after: self.delay(),
         }
     }
 
-    pub(super) fn of_read(&mut self) -> Drawn {
-        let failed = [(self.plan.failed_reads, Fate::Refused, "a read fails")];
-        Drawn {
-            outcome: self.fall(&failed).unwrap_or(Fate::Granted),
+    pub(super) fn of_read(&mut self) -> DrawnOutcome {
+        let failed = [(self.plan.failed_reads, CallOutcome::Refused, "a read fails")];
+        DrawnOutcome {
+            outcome: self.fall(&failed).unwrap_or(CallOutcome::Granted),
             before: self.delay(),
             after: self.delay(),
         }

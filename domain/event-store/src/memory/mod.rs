@@ -28,7 +28,7 @@ use time::OffsetDateTime;
 
 pub use self::faults::{Defect, FaultPlan, Generator};
 use self::{
-    faults::{Fate, Faults},
+    faults::{CallOutcome, Faults},
     log::Log,
 };
 use crate::postgres::prepared::Prepared;
@@ -162,24 +162,24 @@ impl MemoryEventStore {
         };
         pass(fate.before).await;
         match fate.outcome {
-            Fate::Overloaded => return Err(AppendError::Overloaded),
-            Fate::Refused => return Err(unavailable("the request was lost")),
-            Fate::Late => {
+            CallOutcome::Overloaded => return Err(AppendError::Overloaded),
+            CallOutcome::Refused => return Err(unavailable("the request was lost")),
+            CallOutcome::Late => {
                 self.lock().later(append);
                 return Err(unavailable("the answer did not come in time"));
             }
-            Fate::Granted | Fate::LostAnswer | Fate::Duplicated => {}
+            CallOutcome::Granted | CallOutcome::LostAnswer | CallOutcome::Duplicated => {}
         }
         let answer = {
             let mut shared = self.lock();
             let answer = shared.record(&append, self.clock.now());
-            if fate.outcome == Fate::Duplicated {
+            if fate.outcome == CallOutcome::Duplicated {
                 shared.later(append);
             }
             answer
         };
         pass(fate.after).await;
-        if fate.outcome == Fate::LostAnswer {
+        if fate.outcome == CallOutcome::LostAnswer {
             return Err(unavailable("the answer was lost"));
         }
         if let Ok(appended) = &answer {
@@ -196,7 +196,7 @@ impl MemoryEventStore {
             shared.faults.of_read()
         };
         pass(fate.before).await;
-        if fate.outcome == Fate::Refused {
+        if fate.outcome == CallOutcome::Refused {
             return Err(StoreError::Unavailable("the read failed".to_owned()));
         }
         let found = look(&self.lock().log);
@@ -258,7 +258,7 @@ impl EventStore for MemoryEventStore {
     }
 
     fn subscribe(&self, after: Position, filter: Filter) -> Box<dyn Subscription> {
-        Box::new(subscription::Follower::new(
+        Box::new(subscription::MemorySubscription::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.clock),
             Arc::clone(&self.known),

@@ -22,7 +22,7 @@ use super::{Shared, faults::Delivery, pass};
 const PAGE_EVENTS: usize = 100;
 
 /// A place in the log and a filter.
-pub(super) struct Follower {
+pub(super) struct MemorySubscription {
     shared: Arc<Mutex<Shared>>,
     clock: Arc<dyn Clock>,
     /// What the handle knows of the head: a delivered page is news.
@@ -35,7 +35,7 @@ pub(super) struct Follower {
     last: Option<Page>,
 }
 
-impl Follower {
+impl MemorySubscription {
     pub(super) fn new(
         shared: Arc<Mutex<Shared>>,
         clock: Arc<dyn Clock>,
@@ -116,7 +116,7 @@ impl Follower {
     }
 }
 
-impl Subscription for Follower {
+impl Subscription for MemorySubscription {
     fn next(&mut self) -> BoxFuture<'_, Result<Page, StoreError>> {
         Box::pin(self.deliver())
     }

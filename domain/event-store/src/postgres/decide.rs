@@ -71,9 +71,9 @@ impl Memory {
     }
 }
 
-/// What the decision stands on.
+/// The snapshot of the log that a batch is decided on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ground<'r, 'a> {
+pub(super) struct Snapshot<'r, 'a> {
     /// Must know every stream that the batch names.
     pub(super) revisions: &'r Revisions,
     /// Events of the log that share ids with the batch, as far as they were looked up.
@@ -126,18 +126,18 @@ pub(super) struct Decision<'a> {
     taken: HashMap<Uuid, (Content<'a>, Appended)>,
 }
 
-/// Decides `batch` on `ground`.
+/// Decides `batch` on `snapshot`.
 pub(super) fn decide<'a>(
     batch: impl IntoIterator<Item = &'a Arc<Prepared>>,
-    ground: Ground<'_, 'a>,
+    snapshot: Snapshot<'_, 'a>,
 ) -> Decision<'a> {
     let mut decision = Decision::default();
     for append in batch {
-        let answer = match decision.recorded_before(append, ground) {
+        let answer = match decision.recorded_before(append, snapshot) {
             Some(answer) => answer,
-            None => match decision.first_conflict(append, ground) {
+            None => match decision.first_conflict(append, snapshot) {
                 Some(conflict) => Err(conflict),
-                None => Ok(decision.place(append, ground)),
+                None => Ok(decision.place(append, snapshot)),
             },
         };
         decision.answers.push(answer);
@@ -146,11 +146,11 @@ pub(super) fn decide<'a>(
 }
 
 impl<'a> Decision<'a> {
-    fn revision(&self, stream: &StreamId, ground: Ground<'_, '_>) -> Option<u64> {
+    fn revision(&self, stream: &StreamId, snapshot: Snapshot<'_, '_>) -> Option<u64> {
         self.moved
             .get(stream)
             .copied()
-            .or_else(|| ground.revisions.get(stream).copied().flatten())
+            .or_else(|| snapshot.revisions.get(stream).copied().flatten())
     }
 
     /// The first result, when all its events are recorded already; a refusal, when some ids are taken
@@ -158,14 +158,14 @@ impl<'a> Decision<'a> {
     fn recorded_before(
         &self,
         append: &'a Prepared,
-        ground: Ground<'_, 'a>,
+        snapshot: Snapshot<'_, 'a>,
     ) -> Option<Result<Appended, AppendError>> {
         let mut last: Option<Appended> = None;
         let mut taken = None;
         let mut fresh = false;
         for PreparedWrite { stream, events, .. } in &append.writes {
             for event in events {
-                match self.earlier(event.id, ground) {
+                match self.earlier(event.id, snapshot) {
                     None => fresh = true,
                     Some((content, landed)) if content == event.content(stream) => {
                         taken = Some(event.id);
@@ -184,14 +184,19 @@ impl<'a> Decision<'a> {
         }
     }
 
-    fn earlier(&self, id: Uuid, ground: Ground<'_, 'a>) -> Option<(Content<'a>, Appended)> {
-        let known = || ground.known.get(&id).map(|known| (known.content(), known.landed));
+    fn earlier(&self, id: Uuid, snapshot: Snapshot<'_, 'a>) -> Option<(Content<'a>, Appended)> {
+        let known = || {
+            snapshot
+                .known
+                .get(&id)
+                .map(|known| (known.content(), known.landed))
+        };
         self.taken.get(&id).copied().or_else(known)
     }
 
-    fn first_conflict(&self, append: &Prepared, ground: Ground<'_, '_>) -> Option<AppendError> {
+    fn first_conflict(&self, append: &Prepared, snapshot: Snapshot<'_, '_>) -> Option<AppendError> {
         append.writes.iter().find_map(|write| {
-            let actual = self.revision(&write.stream, ground);
+            let actual = self.revision(&write.stream, snapshot);
             let stands = match write.expected {
                 Expected::Any => true,
                 Expected::NoStream => actual.is_none(),
@@ -204,12 +209,12 @@ impl<'a> Decision<'a> {
         })
     }
 
-    fn place(&mut self, append: &'a Arc<Prepared>, ground: Ground<'_, 'a>) -> Appended {
+    fn place(&mut self, append: &'a Arc<Prepared>, snapshot: Snapshot<'_, 'a>) -> Appended {
         let first = self.placed.len();
         for (write, PreparedWrite { stream, events, .. }) in append.writes.iter().enumerate() {
             for (index, event) in events.iter().enumerate() {
-                let revision = self.revision(stream, ground).map_or(0, |last| last + 1);
-                let position = ground.head + self.placed.len() as u64 + 1;
+                let revision = self.revision(stream, snapshot).map_or(0, |last| last + 1);
+                let position = snapshot.head + self.placed.len() as u64 + 1;
                 self.moved.insert(stream, revision);
                 self.placed.push(Placed {
                     position,
@@ -221,15 +226,15 @@ impl<'a> Decision<'a> {
                 });
             }
         }
-        let position = Position(ground.head + self.placed.len() as u64);
+        let position = Position(snapshot.head + self.placed.len() as u64);
         let landed = Appended {
             position,
-            at: ground.at,
+            at: snapshot.at,
         };
         for placed in &self.placed[first..] {
             let own = Appended {
                 position: Position(placed.position),
-                at: ground.at,
+                at: snapshot.at,
             };
             self.taken
                 .insert(placed.event.id, (placed.event.content(placed.stream), own));

@@ -46,7 +46,7 @@ pub(super) fn unavailable(error: &sqlx::Error) -> StoreError {
 
 /// Why a batch was not recorded, by what helps.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum WriteFailure {
     /// The connection is gone or the server asks to come back: connect again, look what was recorded, retry.
     Lost(String),
     /// An id of the batch is already in the log: look it up, then retry.
@@ -59,7 +59,7 @@ pub(super) enum Trouble {
     Refused(StoreError),
 }
 
-impl From<sqlx::Error> for Trouble {
+impl From<sqlx::Error> for WriteFailure {
     fn from(error: sqlx::Error) -> Self {
         let what = describe(&error);
         let sqlx::Error::Database(refusal) = &error else {

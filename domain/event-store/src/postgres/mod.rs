@@ -91,7 +91,7 @@ pub struct PostgresEventStore {
     head: KnownHead,
     closing: Arc<Notify>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    follower: AbortHandle,
+    head_listener: AbortHandle,
 }
 
 impl std::fmt::Debug for PostgresEventStore {
@@ -156,7 +156,7 @@ impl PostgresEventStore {
             head,
             closing,
             writer: Mutex::new(Some(tokio::spawn(writer.run()))),
-            follower: tokio::spawn(follow).abort_handle(),
+            head_listener: tokio::spawn(follow).abort_handle(),
         }))
     }
 
@@ -174,7 +174,7 @@ impl PostgresEventStore {
             }
             None => true,
         };
-        self.follower.abort();
+        self.head_listener.abort();
         // A reader that is busy until its own deadline must not hold us longer than `limit`.
         let disconnected = async { tokio::join!(self.listeners.close(), self.reader.pool.close()) };
         let disconnected = tokio::time::timeout(limit, disconnected).await.is_ok();
@@ -239,7 +239,7 @@ fn unavailable(why: &str) -> AppendError {
 impl Drop for PostgresEventStore {
     fn drop(&mut self) {
         // The writer ends by itself, once what waits is recorded.
-        self.follower.abort();
+        self.head_listener.abort();
     }
 }
 
@@ -303,7 +303,7 @@ impl EventStore for PostgresEventStore {
 
     fn subscribe(&self, after: Position, filter: Filter) -> Box<dyn Subscription> {
         let (reader, head) = (self.reader.clone(), self.head.watch());
-        Box::new(subscription::Follower {
+        Box::new(subscription::PostgresSubscription {
             reader,
             head,
             after,

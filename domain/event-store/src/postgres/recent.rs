@@ -134,7 +134,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::{
-        super::decide::{Ground, decide},
+        super::decide::{Snapshot, decide},
         *,
     };
 
@@ -157,14 +157,14 @@ mod tests {
         };
         let writes = vec![write];
         let append = Arc::new(Prepared::new(Append { writes, meta }).expect("within the limits"));
-        let ground = Ground {
+        let snapshot = Snapshot {
             revisions: &Default::default(),
             known: &Default::default(),
             head,
             at: OffsetDateTime::UNIX_EPOCH,
         };
-        let decision = decide([&append], ground);
-        recent.push(&decision.placed, ground.at);
+        let decision = decide([&append], snapshot);
+        recent.push(&decision.placed, snapshot.at);
     }
 
     fn page(recent: &Recent, after: u64, limit: usize) -> Option<(Vec<u64>, u64)> {

@@ -14,7 +14,7 @@ use super::{
     CHANNEL,
     connect::{Plans, become_app_role},
     decide::{Known, Placed, Revisions},
-    failure::{Trouble, within},
+    failure::{WriteFailure, within},
 };
 use crate::integrity::{Digest, Tip};
 
@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Begins a transaction and takes the head row.
-    pub(super) async fn lock(&mut self) -> Result<Head, Trouble> {
+    pub(super) async fn lock(&mut self) -> Result<Head, WriteFailure> {
         // One round trip for both.
         let locked = self.connection.fetch_one(sqlx::raw_sql(
             "begin; select pos, hash, (extract(epoch from at) * 1000000)::bigint as micros
@@ -61,7 +61,7 @@ impl Session {
         &mut self,
         revisions: &mut Revisions,
         streams: impl Iterator<Item = &'a StreamId>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), WriteFailure> {
         let mut missing: Vec<&str> = streams
             .filter(|stream| !revisions.contains_key(stream))
             .map(StreamId::as_str)
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// The events of the log that have one of these ids.
-    pub(super) async fn look_up(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, Known>, Trouble> {
+    pub(super) async fn look_up(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, Known>, WriteFailure> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -118,7 +118,7 @@ impl Session {
         head: &Head,
         placed: &[Placed<'_>],
         at: OffsetDateTime,
-    ) -> Result<Head, Trouble> {
+    ) -> Result<Head, WriteFailure> {
         let mut link = head.hash;
         let mut columns = Columns::default();
         for event in placed {
@@ -151,12 +151,12 @@ impl Session {
     }
 
     /// Makes it last. When this fails, whether it was recorded is unknown.
-    pub(super) async fn commit(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn commit(&mut self) -> Result<(), WriteFailure> {
         Ok(self.simple("commit").await?)
     }
 
     /// Undoes what is not committed.
-    pub(super) async fn roll_back(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn roll_back(&mut self) -> Result<(), WriteFailure> {
         Ok(self.simple("rollback").await?)
     }
 

@@ -13,7 +13,7 @@ const PAGE_EVENTS: usize = 1_000;
 const FILTERED_PAGE_EVENTS: usize = 10_000;
 
 /// A place in the log and a filter.
-pub(super) struct Follower {
+pub(super) struct PostgresSubscription {
     pub(super) reader: Reader,
     pub(super) head: watch::Receiver<u64>,
     pub(super) after: Position,
@@ -24,7 +24,7 @@ pub(super) struct Follower {
     pub(super) read: bool,
 }
 
-impl Subscription for Follower {
+impl Subscription for PostgresSubscription {
     fn next(&mut self) -> BoxFuture<'_, Result<Page, StoreError>> {
         Box::pin(async move {
             if !self.placed {
@@ -60,7 +60,7 @@ impl Subscription for Follower {
     }
 }
 
-impl Follower {
+impl PostgresSubscription {
     /// Refuses a place that the log has not reached: it was cut, or is another log.
     async fn check_place(&mut self) -> Result<(), StoreError> {
         if self.after.0 > *self.head.borrow() {

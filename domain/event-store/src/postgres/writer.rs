@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::{
     Settings,
-    decide::{Decision, Ground, Memory, decide},
-    failure::Trouble,
+    decide::{Decision, Memory, Snapshot, decide},
+    failure::WriteFailure,
     prepared::Prepared,
     recent::Recent,
     session::Session,
@@ -117,14 +117,14 @@ impl Writer {
                     fail::fail_point!("append.answered");
                     return None;
                 }
-                Err(Trouble::Poison(why)) => return Some(why),
-                Err(Trouble::Refused(why)) => {
+                Err(WriteFailure::Poison(why)) => return Some(why),
+                Err(WriteFailure::Refused(why)) => {
                     tracing::error!(%why, appends = batch.len(), "the event store refuses to record");
                     answer_all(batch, &AppendError::Store(why));
                     return None;
                 }
-                Err(Trouble::IdTaken) => suspect = true,
-                Err(Trouble::Moved(why)) => {
+                Err(WriteFailure::IdTaken) => suspect = true,
+                Err(WriteFailure::Moved(why)) => {
                     moved += 1;
                     if moved >= MOVED_AT_MOST {
                         let why = format!("its head row is not at its last event: {why}");
@@ -132,7 +132,7 @@ impl Writer {
                         return None;
                     }
                 }
-                Err(Trouble::Lost(why)) => {
+                Err(WriteFailure::Lost(why)) => {
                     tracing::warn!(%why, appends = batch.len(), "the event store is out of reach, trying again");
                     metrics::counter!("event_store_reconnects_total").increment(1);
                     // Perhaps it was recorded: the next attempt looks the ids up first.
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     /// One transaction. Afterwards the session is ready for the next one, or gone.
-    async fn attempt(&mut self, batch: &[Request], suspect: bool) -> Result<Vec<Answer>, Trouble> {
+    async fn attempt(&mut self, batch: &[Request], suspect: bool) -> Result<Vec<Answer>, WriteFailure> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.options, self.settings.statement_limit).await?,
@@ -156,7 +156,7 @@ impl Writer {
                 Ok(answers)
             }
             // A connection in an unknown state is not used again.
-            Err(Trouble::Lost(why)) => Err(Trouble::Lost(why)),
+            Err(WriteFailure::Lost(why)) => Err(WriteFailure::Lost(why)),
             Err(trouble) => {
                 self.memory.forget();
                 self.session = session.roll_back().await.is_ok().then_some(session);
@@ -170,12 +170,12 @@ impl Writer {
         session: &mut Session,
         batch: &[Request],
         suspect: bool,
-    ) -> Result<Vec<Answer>, Trouble> {
-        fail::fail_point!("append.before_lock", |_| Err(Trouble::Lost(
+    ) -> Result<Vec<Answer>, WriteFailure> {
+        fail::fail_point!("append.before_lock", |_| Err(WriteFailure::Lost(
             "append.before_lock".to_owned()
         )));
         let head = session.lock().await?;
-        fail::fail_point!("append.after_lock", |_| Err(Trouble::Lost(
+        fail::fail_point!("append.after_lock", |_| Err(WriteFailure::Lost(
             "append.after_lock".to_owned()
         )));
         self.memory.stand_at(head.position);
@@ -191,13 +191,13 @@ impl Writer {
             .flat_map(|append| append.ids())
             .collect();
         let known = session.look_up(&suspects).await?;
-        let ground = Ground {
+        let snapshot = Snapshot {
             revisions: &self.memory.revisions,
             known: &known,
             head: head.position,
             at,
         };
-        let first = decide(appends(), ground);
+        let first = decide(appends(), snapshot);
         // A stream that has moved on may have been moved by the first try of this very append.
         let conflicting = conflicting(appends().filter(|_| !suspect), &first);
         let found = session.look_up(&conflicting).await?;
@@ -205,9 +205,9 @@ impl Writer {
             true => first,
             false => decide(
                 appends(),
-                Ground {
+                Snapshot {
                     known: &found,
-                    ..ground
+                    ..snapshot
                 },
             ),
         };
@@ -223,15 +223,15 @@ impl Writer {
             self.memory.keep(head.position, []);
             return Ok(answers);
         }
-        fail::fail_point!("append.before_insert", |_| Err(Trouble::Lost(
+        fail::fail_point!("append.before_insert", |_| Err(WriteFailure::Lost(
             "append.before_insert".to_owned()
         )));
         let head = session.write(&head, &placed, at).await?;
-        fail::fail_point!("append.before_commit", |_| Err(Trouble::Lost(
+        fail::fail_point!("append.before_commit", |_| Err(WriteFailure::Lost(
             "append.before_commit".to_owned()
         )));
         session.commit().await?;
-        fail::fail_point!("append.after_commit", |_| Err(Trouble::Lost(
+        fail::fail_point!("append.after_commit", |_| Err(WriteFailure::Lost(
             "append.after_commit".to_owned()
         )));
         self.memory.keep(head.position, moved);

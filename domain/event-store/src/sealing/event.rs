@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    catalogue::declaration,
+    event_registry::declaration,
     event_store::{Append, Metadata, NewEvent, RecordedEvent, StoreError, StreamId},
     id::UserId,
     personal::{ERASED, KindFields, acting_person, visit},

@@ -5,33 +5,33 @@ use domain::{
     authz::{Concealment, Principal},
     id::UserId,
     identity::{
-        claim::{Claim, ClaimEvent, ClaimKey},
         erasure::{CompleteErasure, ErasePerson, EraseRefusal, NotErased},
+        reservation::{Reservation, ReservationEvent, ReservationKey},
         session::{RefreshRefusal, RefreshSession, Session, SessionEvent},
         user::{AccountRefusal, ErasureReason, ErasureReceipt, SetUserActive, User, UserEvent},
     },
 };
 
-use crate::support::{sentence::Given, *};
+use crate::support::{given_when_then::Given, *};
 
 fn erase(user: UserId) -> ErasePerson {
     ErasePerson {
         user,
         reason: ErasureReason::Requested,
-        username_claim: ClaimKey("name".into()),
-        email_claim: ClaimKey("mail".into()),
+        username_reservation: ReservationKey("name".into()),
+        email_reservation: ReservationKey("mail".into()),
     }
 }
 
-fn claimed(user: UserId, scope: &str) -> ClaimEvent {
-    ClaimEvent::Taken {
+fn claimed(user: UserId, scope: &str) -> ReservationEvent {
+    ReservationEvent::Taken {
         user,
         scope: scope.into(),
     }
 }
 
-fn released(scope: &str) -> ClaimEvent {
-    ClaimEvent::Released {
+fn released(scope: &str) -> ReservationEvent {
+    ReservationEvent::Released {
         user: ADA,
         scope: scope.into(),
     }
@@ -60,25 +60,26 @@ fn receipt() -> ErasureReceipt {
     }
 }
 
-/// Ada with her claims, and two administrators.
+/// Ada with her reservations, and two administrators.
 fn ada_is_there() -> Given {
     let joined = |user| AdministratorsEvent::Joined { user };
     given()
+        .stream::<User>(ROOT, registered(ROOT, "root"))
         .stream::<User>(ADA, registered(ADA, "ada"))
-        .stream::<Claim>("name", [claimed(ADA, "username")])
-        .stream::<Claim>("mail", [claimed(ADA, "email")])
+        .stream::<Reservation>("name", [claimed(ADA, "username")])
+        .stream::<Reservation>("mail", [claimed(ADA, "email")])
         .stream::<Assignments>(ADA, [granted(ADA, "admin"), granted(ADA, "guest")])
         .stream::<Administrators>(ADMINISTRATORS, [joined(ROOT), joined(ADA)])
 }
 
 fn ada_is_erased() -> Given {
     ada_is_there().when(erase(ADA)).by(root()).then_records([
-        fact::<User>(ADA, &erased()),
-        fact::<Claim>("name", &released("username")),
-        fact::<Claim>("mail", &released("email")),
-        fact::<Assignments>(ADA, &removed("admin")),
-        fact::<Assignments>(ADA, &removed("guest")),
-        fact::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
+        expected_event::<User>(ADA, &erased()),
+        expected_event::<Reservation>("name", &released("username")),
+        expected_event::<Reservation>("mail", &released("email")),
+        expected_event::<Assignments>(ADA, &removed("admin")),
+        expected_event::<Assignments>(ADA, &removed("guest")),
+        expected_event::<Administrators>(ADMINISTRATORS, &AdministratorsEvent::Left { user: ADA }),
     ])
 }
 
@@ -92,16 +93,15 @@ fn an_erasure_takes_everything_at_once_and_once() {
 fn claims_of_somebody_else_are_left_alone() {
     given()
         .stream::<User>(ADA, registered(ADA, "ada"))
-        .stream::<Claim>("name", [claimed(ROOT, "username")])
+        .stream::<Reservation>("name", [claimed(ROOT, "username")])
         .when(erase(ADA))
         .by(root())
-        .then_records([fact::<User>(ADA, &erased())]);
+        .then_records([expected_event::<User>(ADA, &erased())]);
 }
 
 #[test]
 fn nobody_erases_themselves_and_the_last_administrator_stays() {
     ada_is_there()
-        .stream::<User>(ROOT, registered(ROOT, "root"))
         .when(erase(ROOT))
         .by(root())
         .then_refused(EraseRefusal::OwnAccount);
@@ -176,7 +176,10 @@ fn the_receipt_is_recorded_once_and_by_the_system_only() {
         .then_denied("system_only", Concealment::Forbidden);
     ada_is_erased()
         .when(complete.clone())
-        .then_records([fact::<User>(ADA, &UserEvent::ErasureCompleted(receipt()))])
+        .then_records([expected_event::<User>(
+            ADA,
+            &UserEvent::ErasureCompleted(receipt()),
+        )])
         .when(complete)
         .then_already_so();
 }

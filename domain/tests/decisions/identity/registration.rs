@@ -4,27 +4,27 @@ use domain::{
     access::assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
     authz::Principal,
     identity::{
-        claim::{Claim, ClaimEvent, ClaimKey},
         organization::{self, Organization, OrganizationEvent},
         registration::{CreateFirstAdministrator, NewAccount, Register, RegisterRefusal},
+        reservation::{Reservation, ReservationEvent, ReservationKey},
         user::{Profile, User, UserEvent, UserKind},
     },
 };
 use time::Duration;
 
-use crate::support::{log::Fact, *};
+use crate::support::{log::ExpectedEvent, *};
 
-fn key(value: &str) -> ClaimKey {
-    ClaimKey(format!("hash-of-{value}"))
+fn key(value: &str) -> ReservationKey {
+    ReservationKey(format!("hash-of-{value}"))
 }
 
 fn account() -> NewAccount {
     NewAccount {
         user: ADA,
         username: "ada".into(),
-        username_claim: key("ada"),
+        username_reservation: key("ada"),
         email: "ada@example.org".into(),
-        email_claim: key("ada@example.org"),
+        email_reservation: key("ada@example.org"),
         password: "$argon2id$now".into(),
         first_name: None,
         last_name: None,
@@ -42,24 +42,24 @@ fn register() -> Register {
     }
 }
 
-fn claimed(user: domain::id::UserId, scope: &str) -> ClaimEvent {
-    ClaimEvent::Taken {
+fn claimed(user: domain::id::UserId, scope: &str) -> ReservationEvent {
+    ReservationEvent::Taken {
         user,
         scope: scope.into(),
     }
 }
 
 /// What every new account comes with.
-fn account_facts(role: &str, reason: &str, profile: Profile) -> Vec<Fact> {
+fn expected_account_events(role: &str, reason: &str, profile: Profile) -> Vec<ExpectedEvent> {
     let granted = AssignmentEvent::Granted {
         user: ADA,
         role: role.into(),
         reason: reason.into(),
     };
     vec![
-        fact::<Claim>(key("ada"), &claimed(ADA, "username")),
-        fact::<Claim>(key("ada@example.org"), &claimed(ADA, "email")),
-        fact::<User>(
+        expected_event::<Reservation>(key("ada"), &claimed(ADA, "username")),
+        expected_event::<Reservation>(key("ada@example.org"), &claimed(ADA, "email")),
+        expected_event::<User>(
             ADA,
             &UserEvent::Registered {
                 user: ADA,
@@ -67,40 +67,42 @@ fn account_facts(role: &str, reason: &str, profile: Profile) -> Vec<Fact> {
                 profile,
             },
         ),
-        fact::<User>(
+        expected_event::<User>(
             ADA,
             &UserEvent::PasswordSet {
                 verifier: "$argon2id$now".into(),
             },
         ),
-        fact::<Assignments>(ADA, &granted),
+        expected_event::<Assignments>(ADA, &granted),
     ]
 }
 
 /// Facts in the order in which an append writes them: stream by stream.
-fn by_stream(facts: Vec<Fact>) -> Vec<Fact> {
-    let mut sorted: Vec<Fact> = Vec::new();
-    for fact in facts {
-        let after = sorted.iter().rposition(|other| other.stream == fact.stream);
-        sorted.insert(after.map_or(sorted.len(), |index| index + 1), fact);
+fn by_stream(events: Vec<ExpectedEvent>) -> Vec<ExpectedEvent> {
+    let mut sorted: Vec<ExpectedEvent> = Vec::new();
+    for expected_event in events {
+        let after = sorted
+            .iter()
+            .rposition(|other| other.stream == expected_event.stream);
+        sorted.insert(after.map_or(sorted.len(), |index| index + 1), expected_event);
     }
     sorted
 }
 
-/// ID-1, ID-3: claims, account, password, default role and a token of one day land in one append.
+/// ID-1, ID-3: reservations, account, password, default role and a token of one day land in one append.
 #[test]
 fn registering_makes_an_unverified_guest() {
     let requested = UserEvent::VerificationRequested {
         token_hash: "token".into(),
         expires_at: NOW + Duration::hours(24),
     };
-    let mut facts = account_facts("guest", "role of new accounts", profile("ada"));
-    facts.push(fact::<User>(ADA, &requested));
+    let mut events = expected_account_events("guest", "role of new accounts", profile("ada"));
+    events.push(expected_event::<User>(ADA, &requested));
     given()
         .administrators(&[ROOT])
         .when(register())
         .by(Principal::Anonymous)
-        .then_records(by_stream(facts));
+        .then_records(by_stream(events));
 }
 
 /// ID-1: company and division are found or created.
@@ -135,8 +137,8 @@ fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
     let second = Register {
         account: NewAccount {
             user: BOB,
-            username_claim: key("bob"),
-            email_claim: key("bob@example.org"),
+            username_reservation: key("bob"),
+            email_reservation: key("bob@example.org"),
             ..at_acme().account
         },
         ..register()
@@ -156,13 +158,13 @@ fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
 fn a_taken_username_or_address_is_refused() {
     given()
         .administrators(&[ROOT])
-        .stream::<Claim>(key("ada"), [claimed(BOB, "username")])
+        .stream::<Reservation>(key("ada"), [claimed(BOB, "username")])
         .when(register())
         .by(Principal::Anonymous)
         .then_refused(RegisterRefusal::UsernameTaken);
     given()
         .administrators(&[ROOT])
-        .stream::<Claim>(key("ada@example.org"), [claimed(BOB, "email")])
+        .stream::<Reservation>(key("ada@example.org"), [claimed(BOB, "email")])
         .when(register())
         .by(Principal::Anonymous)
         .then_refused(RegisterRefusal::EmailTaken);
@@ -175,7 +177,7 @@ fn of_two_registrations_at_once_one_wins() {
     let other = Register {
         account: NewAccount {
             user: BOB,
-            email_claim: key("bob@example.org"),
+            email_reservation: key("bob@example.org"),
             ..account()
         },
         ..register()
@@ -216,21 +218,21 @@ fn nobody_registers_before_there_is_an_administrator() {
 /// SS-4: the operator typed the address, so it counts as proven.
 #[test]
 fn the_first_administrator_is_active_at_once() {
-    let mut facts = account_facts("admin", "first administrator", profile("ada"));
-    facts.push(fact::<User>(
+    let mut events = expected_account_events("admin", "first administrator", profile("ada"));
+    events.push(expected_event::<User>(
         ADA,
         &UserEvent::EmailVerified {
             email: "ada@example.org".into(),
         },
     ));
-    facts.push(fact::<Administrators>(
+    events.push(expected_event::<Administrators>(
         ADMINISTRATORS,
         &AdministratorsEvent::Joined { user: ADA },
     ));
     given()
         .when(CreateFirstAdministrator { account: account() })
         .by(Principal::Anonymous)
-        .then_records(by_stream(facts));
+        .then_records(by_stream(events));
 }
 
 /// SS-4
@@ -251,8 +253,8 @@ fn of_two_set_ups_at_once_one_wins() {
     let other = CreateFirstAdministrator {
         account: NewAccount {
             user: BOB,
-            username_claim: key("bob"),
-            email_claim: key("bob@example.org"),
+            username_reservation: key("bob"),
+            email_reservation: key("bob@example.org"),
             ..account()
         },
     };
@@ -270,7 +272,7 @@ fn of_two_set_ups_at_once_one_wins() {
 #[test]
 fn the_set_up_does_not_take_over_a_claimed_name() {
     given()
-        .stream::<Claim>(key("ada"), [claimed(BOB, "username")])
+        .stream::<Reservation>(key("ada"), [claimed(BOB, "username")])
         .when(CreateFirstAdministrator { account: account() })
         .by(Principal::Anonymous)
         .then_refused(RegisterRefusal::UsernameTaken);

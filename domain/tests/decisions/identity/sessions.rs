@@ -10,7 +10,7 @@ use domain::{
 };
 use time::Duration;
 
-use crate::support::{log::Outcome, sentence, *};
+use crate::support::{given_when_then, log::Outcome, *};
 
 const ENDS: time::OffsetDateTime = NOW.saturating_add(Duration::days(30));
 
@@ -55,7 +55,7 @@ fn revoked(cause: &str) -> SessionEvent {
     SessionEvent::Revoked { cause: cause.into() }
 }
 
-fn signed_in(more: impl IntoIterator<Item = SessionEvent>) -> sentence::Given {
+fn signed_in(more: impl IntoIterator<Item = SessionEvent>) -> given_when_then::Given {
     let events = std::iter::once(opened()).chain(more);
     given()
         .stream::<User>(ADA, registered(ADA, "ada"))
@@ -69,7 +69,7 @@ fn a_proven_password_opens_a_session() {
         .stream::<User>(ADA, registered(ADA, "ada"))
         .when(open())
         .by(Principal::Anonymous)
-        .then_records([fact::<Session>(SESSION, &opened())]);
+        .then_records([expected_event::<Session>(SESSION, &opened())]);
 }
 
 /// SE-1: a login whose answer was lost is asked for again; found by the simulation, seed 2.
@@ -108,8 +108,8 @@ fn a_weaker_verifier_is_replaced_at_login() {
         })
         .by(Principal::Anonymous)
         .then_records([
-            fact::<Session>(SESSION, &opened()),
-            fact::<User>(
+            expected_event::<Session>(SESSION, &opened()),
+            expected_event::<User>(
                 ADA,
                 &UserEvent::PasswordSet {
                     verifier: "$argon2id$stronger".into(),
@@ -158,10 +158,10 @@ fn a_refresh_rotates_the_token() {
     signed_in([])
         .when(refresh("first", "second"))
         .by(Principal::Anonymous)
-        .then_records([fact::<Session>(SESSION, &refreshed("second"))])
+        .then_records([expected_event::<Session>(SESSION, &refreshed("second"))])
         .when(refresh("second", "third"))
         .by(Principal::Anonymous)
-        .then_records([fact::<Session>(SESSION, &refreshed("third"))]);
+        .then_records([expected_event::<Session>(SESSION, &refreshed("third"))]);
 }
 
 /// SE-2: a used token ends the whole session, on record; then nothing works any more.
@@ -173,8 +173,8 @@ fn a_used_token_ends_the_session_and_is_recorded() {
         .then_refused_recording(
             RefreshRefusal::Reused,
             [
-                fact::<Session>(SESSION, &SessionEvent::Reused {}),
-                fact::<Session>(SESSION, &revoked("reuse")),
+                expected_event::<Session>(SESSION, &SessionEvent::Reused {}),
+                expected_event::<Session>(SESSION, &revoked("reuse")),
             ],
         );
     after
@@ -192,8 +192,8 @@ fn of_fifty_exchanges_at_once_one_wins() {
         .collect();
     let seen: Vec<_> = attempts.iter().map(|attempt| log.load(attempt)).collect();
     let mut landed = 0;
-    for (attempt, world) in attempts.iter().zip(&seen) {
-        match log.run_on(world, attempt, &Principal::Anonymous, NOW) {
+    for (attempt, loaded) in attempts.iter().zip(&seen) {
+        match log.run_on(loaded, attempt, &Principal::Anonymous, NOW) {
             Ok(Outcome::Done(_)) => landed += 1,
             Ok(other) => panic!("an exchange on what it saw is good: {other:?}"),
             Err(conflict) => assert_eq!(conflict.category(), "identity.session"),
@@ -275,7 +275,7 @@ fn a_session_is_ended_by_its_owner_once() {
     let after = signed_in([])
         .when(END)
         .by(ada())
-        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
+        .then_records([expected_event::<Session>(SESSION, &revoked("logout"))]);
     after.when(END).by(ada()).then_already_so();
 }
 
@@ -294,7 +294,7 @@ fn an_unverified_account_ends_its_own_session() {
     signed_in([])
         .when(END)
         .by(in_state(ada(), AccountState::Unverified))
-        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
+        .then_records([expected_event::<Session>(SESSION, &revoked("logout"))]);
 }
 
 #[test]
@@ -318,5 +318,5 @@ fn an_administrator_ends_the_session_of_others() {
     signed_in([])
         .when(END)
         .by(root())
-        .then_records([fact::<Session>(SESSION, &revoked("logout"))]);
+        .then_records([expected_event::<Session>(SESSION, &revoked("logout"))]);
 }

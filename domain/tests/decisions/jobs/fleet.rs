@@ -5,7 +5,7 @@ use domain::{
     jobs::{
         job::Job,
         lease::{LeaseJob, LeaseRefusal},
-        terms::{Abilities, Terms, Unfit},
+        requirements::{JobRequirements, Unfit, WorkerCapabilities},
         worker::{
             Declaration, DrainWorker, EndWorker, RegisterWorker, Worker, WorkerEnd, WorkerEvent,
             WorkerRefusal,
@@ -13,8 +13,8 @@ use domain::{
     },
 };
 
-use super::scene::*;
-use crate::support::{sentence::Given, *};
+use super::scenario::*;
+use crate::support::{given_when_then::Given, *};
 
 fn declaration() -> Declaration {
     Declaration {
@@ -51,7 +51,7 @@ fn requested(at_once: bool) -> WorkerEvent {
 /// WK-2
 #[test]
 fn a_worker_registers_itself_once() {
-    let registered = fact::<Worker>(WORKER, &WorkerEvent::Registered(declaration()));
+    let registered = expected_event::<Worker>(WORKER, &WorkerEvent::Registered(declaration()));
     given()
         .when(RegisterWorker(declaration()))
         .by(worker())
@@ -68,7 +68,7 @@ fn a_worker_registers_itself_once() {
 /// WK-2: administrators drain; a gentle drain can be made a hard one, not the other way round.
 #[test]
 fn an_administrator_drains_a_worker() {
-    let request = |at_once| fact::<Worker>(WORKER, &requested(at_once));
+    let request = |at_once| expected_event::<Worker>(WORKER, &requested(at_once));
     let gently = there()
         .when(drain(false))
         .by(root())
@@ -93,14 +93,14 @@ fn a_worker_ends_once() {
         worker: WORKER,
         how: WorkerEnd::Lost,
     };
-    let ended = fact::<Worker>(WORKER, &WorkerEvent::Ended { how: WorkerEnd::Lost });
+    let ended = expected_event::<Worker>(WORKER, &WorkerEvent::Ended { how: WorkerEnd::Lost });
     let after = given()
         .stream::<Worker>(WORKER, [WorkerEvent::Registered(declaration()), requested(false)])
         .when(end)
         .then_records([ended])
         .when(end)
         .then_already_so();
-    let registered = fact::<Worker>(WORKER, &WorkerEvent::Registered(declaration()));
+    let registered = expected_event::<Worker>(WORKER, &WorkerEvent::Registered(declaration()));
     let back = after
         .when(RegisterWorker(declaration()))
         .by(worker())
@@ -108,12 +108,12 @@ fn a_worker_ends_once() {
     assert!(back.log.state::<Worker>(WORKER).draining);
 }
 
-fn lease(abilities: Abilities) -> LeaseJob {
+fn lease(capabilities: WorkerCapabilities) -> LeaseJob {
     LeaseJob {
         job: JOB,
         worker: WORKER,
         worker_name: "host/cpu".into(),
-        abilities,
+        capabilities,
         owner: ada(),
     }
 }
@@ -123,50 +123,50 @@ fn lease(abilities: Abilities) -> LeaseJob {
 fn a_draining_worker_takes_no_job() {
     a_job([])
         .stream::<Worker>(WORKER, [WorkerEvent::Registered(declaration()), requested(false)])
-        .when(lease(Abilities::default()))
+        .when(lease(WorkerCapabilities::default()))
         .by(worker())
         .then_refused(LeaseRefusal::Draining);
 }
 
-fn demanding(terms: Terms) -> Given {
+fn demanding(terms: JobRequirements) -> Given {
     let order = domain::jobs::job::Order {
         terms,
-        ..super::scene::order()
+        ..super::scenario::order()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Job>(JOB, [domain::jobs::job::JobEvent::Queued(Box::new(order))])
 }
 
 /// JB-6, WK-2: a job goes to no worker that lacks what it demands, an older build included; it waits on.
 #[test]
 fn a_job_waits_for_a_worker_that_fits() {
-    let cuda = Terms {
+    let cuda = JobRequirements {
         labels: ["cuda".to_owned()].into(),
-        ..Terms::default()
+        ..JobRequirements::default()
     };
     demanding(cuda)
-        .when(lease(declaration().abilities()))
+        .when(lease(declaration().capabilities()))
         .by(worker())
         .then_refused(LeaseRefusal::Unfit(Unfit::Label("cuda".into())));
-    let large = Terms {
+    let large = JobRequirements {
         memory_bytes: Some(1 << 31),
-        ..Terms::default()
+        ..JobRequirements::default()
     };
     let small = Unfit::Memory {
         demanded: 1 << 31,
         there: 1 << 30,
     };
     demanding(large)
-        .when(lease(declaration().abilities()))
+        .when(lease(declaration().capabilities()))
         .by(worker())
         .then_refused(LeaseRefusal::Unfit(small));
-    let newer = Terms {
+    let newer = JobRequirements {
         engine: 2,
-        ..Terms::default()
+        ..JobRequirements::default()
     };
     demanding(newer)
-        .when(lease(declaration().abilities()))
+        .when(lease(declaration().capabilities()))
         .by(worker())
         .then_refused(LeaseRefusal::Unfit(Unfit::Engine { needed: 2, there: 1 }));
 }

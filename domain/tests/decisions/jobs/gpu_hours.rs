@@ -11,17 +11,17 @@ use domain::{
         control::{ControlRefusal, RestartJob},
         job::{Job, JobEvent, JobState, RestartFrom},
         lease::{InterruptJob, LeaseJob, LeaseRefusal},
-        report::News,
+        report::AttemptReport,
+        requirements::{JobRequirements, WorkerCapabilities},
         start::{StartJob, StartJobRefusal},
-        terms::{Abilities, Terms},
     },
 };
 use time::{Duration, OffsetDateTime, Time};
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::{
+    given_when_then::Given,
     log::{Log, Outcome},
-    sentence::Given,
     *,
 };
 
@@ -32,10 +32,10 @@ const USED_UP: GpuHoursExceeded = GpuHoursExceeded {
     used: 2 * HOUR,
 };
 
-fn on_a_gpu() -> Terms {
-    Terms {
+fn on_a_gpu() -> JobRequirements {
+    JobRequirements {
         labels: ["cuda".to_owned()].into(),
-        ..Terms::default()
+        ..JobRequirements::default()
     }
 }
 
@@ -58,8 +58,8 @@ fn used(month: &str, milliseconds: u64) -> LedgerEvent {
     }
 }
 
-fn workshop(of_ada: LedgerEvent) -> Given {
-    given().a_workshop().stream::<QuotaLedger>(ADA, [of_ada])
+fn project_with_data(of_ada: LedgerEvent) -> Given {
+    given().a_project_with_data().stream::<QuotaLedger>(ADA, [of_ada])
 }
 
 fn start_on_a_gpu() -> StartJob {
@@ -71,13 +71,15 @@ fn start_on_a_gpu() -> StartJob {
 
 #[test]
 fn a_job_for_a_gpu_is_refused_when_the_hours_of_the_month_are_used_up() {
-    workshop(used("2026-11", 2 * HOUR))
+    project_with_data(used("2026-11", 2 * HOUR))
         .when(start_on_a_gpu())
         .by(ada_with_two_hours())
         .then_refused(StartJobRefusal::GpuHours(USED_UP));
     let done = |ledger, command: &StartJob, at: OffsetDateTime| {
         matches!(
-            workshop(ledger).log.run(command, &ada_with_two_hours(), at),
+            project_with_data(ledger)
+                .log
+                .run(command, &ada_with_two_hours(), at),
             Outcome::Done(_)
         )
     };
@@ -99,7 +101,7 @@ fn a_job_for_a_gpu_is_not_restarted_without_hours() {
         terms: on_a_gpu(),
         ..order()
     };
-    workshop(used("2026-11", 2 * HOUR))
+    project_with_data(used("2026-11", 2 * HOUR))
         .stream::<Job>(JOB, [JobEvent::Queued(Box::new(order)), cancelled(0)])
         .when(RestartJob {
             job: JOB,
@@ -114,9 +116,9 @@ fn lease(label: &str) -> LeaseJob {
         job: JOB,
         worker: WORKER,
         worker_name: format!("host/{label}"),
-        abilities: Abilities {
+        capabilities: WorkerCapabilities {
             labels: [label.to_owned()].into(),
-            ..Abilities::default()
+            ..WorkerCapabilities::default()
         },
         owner: ada_with_two_hours(),
     }
@@ -125,7 +127,7 @@ fn lease(label: &str) -> LeaseJob {
 /// A job that demands no GPU waits for a worker without one.
 #[test]
 fn a_worker_with_a_gpu_does_not_take_the_job_of_somebody_without_hours() {
-    let waiting = || workshop(used("2026-11", 2 * HOUR)).stream::<Job>(JOB, [queued()]);
+    let waiting = || project_with_data(used("2026-11", 2 * HOUR)).stream::<Job>(JOB, [queued()]);
     waiting()
         .when(lease("cuda"))
         .by(worker())
@@ -144,7 +146,7 @@ fn the_time_of_an_attempt_is_counted_with_its_end() {
         leased_at: Some(since),
         gpu,
     };
-    let failure = News::Failed {
+    let failure = AttemptReport::Failed {
         code: "X".into(),
         message: "x".into(),
     };
@@ -166,7 +168,7 @@ fn the_time_of_an_attempt_is_counted_with_its_end() {
 /// An attempt counts while it is under way, and once when it has ended.
 #[test]
 fn an_attempt_under_way_counts_from_its_lease() {
-    let mut log = given().a_workshop().stream::<Job>(JOB, [queued()]).log;
+    let mut log = given().a_project_with_data().stream::<Job>(JOB, [queued()]).log;
     let left = |log: &Log, at| {
         log.state::<QuotaLedger>(ADA)
             .gpu_hours_left(&ada_with_two_hours().quotas(), at)

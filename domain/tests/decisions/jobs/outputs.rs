@@ -9,15 +9,15 @@ use domain::{
     authz::Concealment,
     jobs::{
         job::{Job, JobEvent, Order},
-        report::News,
+        report::AttemptReport,
         spec::{Outputs, TrainingSpec},
         start::{StartJob, StartJobRefusal},
     },
     models::model::{MergedModel, Model, ModelEvent, ModelFile},
 };
 
-use super::scene::*;
-use crate::support::{log::Outcome, sentence::Given, *};
+use super::scenario::*;
+use crate::support::{given_when_then::Given, log::Outcome, *};
 
 const MERGED: Outputs = Outputs { merged: true };
 
@@ -47,9 +47,9 @@ fn merged() -> MergedModel {
     }
 }
 
-fn completed_with(given: Option<MergedModel>) -> News {
+fn completed_with(given: Option<MergedModel>) -> AttemptReport {
     match completion() {
-        News::Completed {
+        AttemptReport::Completed {
             artifact,
             sha256,
             files,
@@ -57,7 +57,7 @@ fn completed_with(given: Option<MergedModel>) -> News {
             code_version,
             worker,
             ..
-        } => News::Completed {
+        } => AttemptReport::Completed {
             artifact,
             sha256,
             files,
@@ -74,12 +74,12 @@ fn completed_with(given: Option<MergedModel>) -> News {
 #[test]
 fn a_merged_model_is_ordered_with_an_adapter() {
     let after = given()
-        .a_workshop()
+        .a_project_with_data()
         .when(with_merged(start_lora()))
         .by(ada())
         .then_records([
-            job_fact(&JobEvent::Queued(Box::new(order_merged()))),
-            fact::<QuotaLedger>(ADA, &taken(domain::access::quota::Quota::ConcurrentJobs, JOB)),
+            expected_job_event(&JobEvent::Queued(Box::new(order_merged()))),
+            expected_event::<QuotaLedger>(ADA, &taken(domain::access::quota::Quota::ConcurrentJobs, JOB)),
         ]);
     let order = after.log.state::<Job>(JOB).order.expect("ordered");
     assert_eq!((order.spec.outputs, order.terms.engine), (MERGED, 2));
@@ -88,7 +88,11 @@ fn a_merged_model_is_ordered_with_an_adapter() {
 /// MO-3: what is no adapter has nothing to merge.
 #[test]
 fn a_merged_model_of_a_whole_one_is_refused() {
-    match given().a_workshop().log.run(&with_merged(start()), &ada(), NOW) {
+    match given()
+        .a_project_with_data()
+        .log
+        .run(&with_merged(start()), &ada(), NOW)
+    {
         Outcome::Refused(StartJobRefusal::Spec(problems), _) => {
             let [problem] = problems.0.as_slice() else {
                 panic!("{problems}")
@@ -103,7 +107,7 @@ fn a_merged_model_of_a_whole_one_is_refused() {
 fn at_work() -> Given {
     let queued = JobEvent::Queued(Box::new(order_merged()));
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Job>(JOB, [queued, leased(1), started(1)])
 }
 
@@ -136,9 +140,9 @@ fn a_merged_file_is_downloaded_by_the_rules_of_the_adapter() {
         file: file.into(),
         merged,
     };
-    let there = |news| {
+    let there = |attempt_report| {
         let mut log = at_work().log;
-        log.run(&report(1, news), &worker(), NOW);
+        log.run(&report(1, attempt_report), &worker(), NOW);
         Given { log }
     };
     let recorded = ReadEvent::ModelDownloaded {
@@ -150,7 +154,7 @@ fn a_merged_file_is_downloaded_by_the_rules_of_the_adapter() {
     there(completed_with(Some(merged())))
         .when(read("config.json", true))
         .by(ada())
-        .then_records([fact::<SensitiveReads>(format!("user:{ADA}"), &recorded)])
+        .then_records([expected_event::<SensitiveReads>(format!("user:{ADA}"), &recorded)])
         .when(read("config.json", false))
         .by(ada())
         .then_refused(NoSuchContent);
@@ -180,7 +184,7 @@ fn a_merged_model_that_cannot_fit_the_storage_is_refused_before() {
     let stored = |bytes| {
         let item = "old".into();
         given()
-            .a_workshop()
+            .a_project_with_data()
             .stream::<QuotaLedger>(ADA, [LedgerEvent::StorageTaken { bytes, item }])
     };
     // The base has 10 bytes.

@@ -11,6 +11,7 @@ use domain::{
         quota::{Quota, Quotas},
     },
     authz::{AccountState, Principal},
+    decision::LoadedState,
     execute::Command,
     id::{JobId, ModelId, WorkerId},
     jobs::{
@@ -18,17 +19,16 @@ use domain::{
         job::{Job, JobEvent, JobState, RestartFrom},
         lease::{InterruptJob, LeaseJob},
         progress::{Batch, Progress, ReportProgress},
-        report::{News, Report},
+        report::{AttemptReport, Report},
+        requirements::WorkerCapabilities,
         start::{CancelJob, StartJob},
-        terms::Abilities,
     },
     models::model::{Model, ModelEvent},
-    world::World,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::{
     log::{Log, Outcome},
     *,
@@ -101,30 +101,30 @@ fn worker_id(worker: u8) -> WorkerId {
 }
 
 /// The log, and a counter for ids of progress.
-struct Scene {
+struct Scenario {
     log: Log,
     batches: u64,
 }
 
-impl Scene {
+impl Scenario {
     fn new() -> Self {
         Self {
-            log: given().a_workshop().log,
+            log: given().a_project_with_data().log,
             batches: 0,
         }
     }
 
     /// Runs `command`, perhaps after somebody else has moved the job on between look and append.
     fn run<C: Command>(&mut self, step: Step, command: &C, principal: &Principal) {
-        let seen: World = self.log.load(command);
+        let seen: LoadedState = self.log.load(command);
         if step.outdated {
             self.interfere(step.job);
         }
         // A conflict records nothing: the actor would look again. Refusals and denials are fine too.
-        if let Ok(Outcome::Refused(reason, facts)) = self.log.run_on(&seen, command, principal, NOW) {
+        if let Ok(Outcome::Refused(reason, events)) = self.log.run_on(&seen, command, principal, NOW) {
             assert!(
-                facts.is_empty() || reason.to_string().contains("failed"),
-                "{reason} recorded {facts:?}"
+                events.is_empty() || reason.to_string().contains("failed"),
+                "{reason} recorded {events:?}"
             );
         }
     }
@@ -186,7 +186,7 @@ impl Scene {
                     job,
                     worker: worker_id(worker),
                     worker_name,
-                    abilities: Abilities::default(),
+                    capabilities: WorkerCapabilities::default(),
                     owner,
                 };
                 self.run(step, &command, &by(worker));
@@ -212,23 +212,23 @@ impl Scene {
                 self.run(step, &command, &by(worker));
             }
             Act::Begin { attempt, worker } => {
-                let news = News::Started {
+                let report = AttemptReport::Started {
                     from_step: 0,
                     total_steps: 1,
                     trained_parameters: 1,
                 };
-                self.run(step, &Report { job, attempt, news }, &by(worker));
+                self.run(step, &Report { job, attempt, report }, &by(worker));
             }
             Act::Save { attempt, worker } => {
-                let news = News::Checkpoint(checkpoint(attempt));
-                self.run(step, &Report { job, attempt, news }, &by(worker));
+                let report = AttemptReport::Checkpoint(checkpoint(attempt));
+                self.run(step, &Report { job, attempt, report }, &by(worker));
             }
             Act::Fail { attempt, worker } => {
-                let news = News::Failed {
+                let report = AttemptReport::Failed {
                     code: "X".into(),
                     message: "x".into(),
                 };
-                self.run(step, &Report { job, attempt, news }, &by(worker));
+                self.run(step, &Report { job, attempt, report }, &by(worker));
             }
             Act::Complete { attempt, worker } => {
                 self.run(
@@ -236,7 +236,7 @@ impl Scene {
                     &Report {
                         job,
                         attempt,
-                        news: completion(),
+                        report: completion(),
                     },
                     &by(worker),
                 );
@@ -348,13 +348,13 @@ proptest! {
     /// JB-4, JB-6, QU-1, E1: at most one end per job, by its latest lease; places are held by open jobs only.
     #[test]
     fn any_interleaving_of_job_commands_keeps_the_invariants(steps in steps()) {
-        let mut scene = Scene::new();
+        let mut scenario = Scenario::new();
         for step in steps {
-            let before: Vec<_> = (0..JOBS).map(|job| (scene.log.state::<Job>(job_id(job)), scene.progress(job))).collect();
-            scene.take(step);
-            scene.check();
+            let before: Vec<_> = (0..JOBS).map(|job| (scenario.log.state::<Job>(job_id(job)), scenario.progress(job))).collect();
+            scenario.take(step);
+            scenario.check();
             for (job, (state, progress)) in (0..JOBS).zip(before) {
-                let after = scene.progress(job);
+                let after = scenario.progress(job);
                 if after != progress {
                     let Act::Progress { attempt, .. } = step.act else { panic!("{step:?} wrote progress") };
                     prop_assert!(state.state.is_leased() && state.attempt == attempt, "stale progress: {step:?}");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::{
     id::{JobId, UserId},
     jobs::{
+        requirements::PRIORITIES,
         schedule::{AGEING, Share, Waiting, order},
-        terms::PRIORITIES,
     },
 };
 use proptest::prelude::*;
@@ -72,9 +72,7 @@ proptest! {
         }
     }
 
-    /// Priority counts, and turns do not depend on how long somebody waits: of jobs that came in within an hour the
-    /// higher rank goes first, and of one rank no user gets two places while another one, with no more under way and
-    /// used, has none.
+    /// Priority counts: of jobs that came in within an hour the higher rank goes first.
     #[test]
     fn within_an_hour_the_higher_rank_goes_first((jobs, shares) in queue()) {
         let jobs: Vec<Waiting> = jobs

@@ -10,17 +10,17 @@ use domain::{
     jobs::{
         job::{Job, JobEvent},
         progress::{Batch, LogLine, Point, Progress, ProgressEvent, ReportProgress},
-        report::{News, ReportRefusal},
+        report::{AttemptReport, ReportRefusal},
     },
     models::model::{Lineage, Model, ModelEvent, ModelFile, ModelKind, ModelVersion, ModelVersionRef},
 };
 use uuid::Uuid;
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::*;
 
-fn start_news() -> News {
-    News::Started {
+fn start_report() -> AttemptReport {
+    AttemptReport::Started {
         from_step: 0,
         total_steps: 200,
         trained_parameters: 1_000,
@@ -34,18 +34,18 @@ fn under_way() -> Vec<JobEvent> {
 #[test]
 fn training_begins() {
     a_job([leased(1)])
-        .when(report(1, start_news()))
+        .when(report(1, start_report()))
         .by(worker())
-        .then_records([job_fact(&started(1))]);
+        .then_records([expected_job_event(&started(1))]);
 }
 
 /// JB-4
 #[test]
 fn a_checkpoint_is_recorded_and_kept() {
     let after = a_job(under_way())
-        .when(report(1, News::Checkpoint(checkpoint(50))))
+        .when(report(1, AttemptReport::Checkpoint(checkpoint(50))))
         .by(worker())
-        .then_records([job_fact(&JobEvent::CheckpointSaved {
+        .then_records([expected_job_event(&JobEvent::CheckpointSaved {
             attempt: 1,
             checkpoint: checkpoint(50),
         })]);
@@ -57,14 +57,14 @@ fn a_failure_ends_the_job_and_frees_its_place() {
     a_job(under_way())
         .when(report(
             1,
-            News::Failed {
+            AttemptReport::Failed {
                 code: "DATASET_TOO_SMALL".into(),
                 message: "add lines".into(),
             },
         ))
         .by(worker())
         .then_records([
-            job_fact(&failed(1, "DATASET_TOO_SMALL", "add lines")),
+            expected_job_event(&failed(1, "DATASET_TOO_SMALL", "add lines")),
             place_released(),
         ]);
 }
@@ -121,10 +121,10 @@ fn completion_registers_the_model_and_frees_the_place() {
         .when(report(1, completion()))
         .by(worker())
         .then_records([
-            job_fact(&completed),
-            fact::<Model>(MODEL, &model_registered(ModelKind::Full)),
-            fact::<Model>(MODEL, &ModelEvent::VersionAdded(trained(None))),
-            fact::<QuotaLedger>(
+            expected_job_event(&completed),
+            expected_event::<Model>(MODEL, &model_registered(ModelKind::Full)),
+            expected_event::<Model>(MODEL, &ModelEvent::VersionAdded(trained(None))),
+            expected_event::<QuotaLedger>(
                 ADA,
                 &LedgerEvent::StorageTaken {
                     bytes: 77,
@@ -144,7 +144,7 @@ fn completion_on_a_base_registers_an_adapter() {
         version: 1,
     };
     let mut log = given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Job>(
             JOB,
             [JobEvent::Queued(Box::new(order_lora())), leased(1), started(1)],
@@ -160,14 +160,14 @@ fn completion_on_a_base_registers_an_adapter() {
     );
 }
 
-fn every_news() -> Vec<News> {
-    let failure = News::Failed {
+fn every_report() -> Vec<AttemptReport> {
+    let failure = AttemptReport::Failed {
         code: "X".into(),
         message: "x".into(),
     };
     vec![
-        start_news(),
-        News::Checkpoint(checkpoint(50)),
+        start_report(),
+        AttemptReport::Checkpoint(checkpoint(50)),
         failure,
         completion(),
     ]
@@ -181,17 +181,17 @@ fn a_stale_attempt_reports_nothing() {
         cause: "lost".into(),
         counts: true,
     };
-    for news in every_news() {
+    for attempt_report in every_report() {
         a_job([leased(1), lost.clone(), leased(2)])
-            .when(report(1, news.clone()))
+            .when(report(1, attempt_report.clone()))
             .by(worker())
             .then_refused(ReportRefusal::StaleAttempt);
         a_job([leased(1), lost.clone(), leased_by(2, OTHER_WORKER)])
-            .when(report(1, news.clone()))
+            .when(report(1, attempt_report.clone()))
             .by(worker())
             .then_denied("lease", Concealment::Forbidden);
         a_job([leased(1), lost.clone(), leased(2)])
-            .when(report(3, news))
+            .when(report(3, attempt_report))
             .by(worker())
             .then_refused(ReportRefusal::StaleAttempt);
     }
@@ -205,7 +205,7 @@ fn a_job_that_is_not_under_way_takes_no_reports() {
         cause: "lost".into(),
         counts: true,
     };
-    for news in every_news() {
+    for attempt_report in every_report() {
         for since in [
             vec![],
             vec![leased(1), lost.clone()],
@@ -213,12 +213,12 @@ fn a_job_that_is_not_under_way_takes_no_reports() {
             vec![leased(1), failed(1, "X", "x")],
         ] {
             a_job(since)
-                .when(report(1, news.clone()))
+                .when(report(1, attempt_report.clone()))
                 .by(Principal::System("test"))
                 .then_refused(ReportRefusal::StaleAttempt);
         }
         given()
-            .when(report(1, news))
+            .when(report(1, attempt_report))
             .then_refused(ReportRefusal::StaleAttempt);
     }
 }
@@ -250,9 +250,9 @@ fn a_number_that_is_none_is_not_recorded() {
     let mut report = progress(1);
     report.batch.points[0].loss = f64::NAN;
     let log = a_job(under_way()).log;
-    let world = log.load(&report);
+    let loaded = log.load(&report);
     let decision = report.decide(
-        &world,
+        &loaded,
         &Context {
             now: NOW,
             principal: &worker(),
@@ -301,7 +301,7 @@ fn progress_goes_to_its_own_stream() {
     a_job(under_way())
         .when(progress(1))
         .by(worker())
-        .then_records([fact::<Progress>(JOB, &reported)]);
+        .then_records([expected_event::<Progress>(JOB, &reported)]);
 }
 
 /// GQ-4: numbers and words are two facts, so that a feed can go on after either.
@@ -326,12 +326,15 @@ fn numbers_and_words_of_a_batch_are_two_facts() {
     a_job(under_way())
         .when(report.clone())
         .by(worker())
-        .then_records([fact::<Progress>(JOB, &reported), fact::<Progress>(JOB, &logged)]);
+        .then_records([
+            expected_event::<Progress>(JOB, &reported),
+            expected_event::<Progress>(JOB, &logged),
+        ]);
     report.batch.points.clear();
     a_job(under_way())
         .when(report)
         .by(worker())
-        .then_records([fact::<Progress>(JOB, &logged)]);
+        .then_records([expected_event::<Progress>(JOB, &logged)]);
 }
 
 /// JB-4

@@ -16,26 +16,34 @@ use domain::{
     projects::{experiment::Experiment, project::Project},
 };
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::{log::Outcome, *};
 
 /// JB-1, QU-1: what was ordered is fixed, and a place among the concurrent jobs is taken.
 #[test]
 fn a_job_from_scratch_is_queued() {
-    given().a_workshop().when(start()).by(ada()).then_records([
-        job_fact(&queued()),
-        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
-    ]);
+    given()
+        .a_project_with_data()
+        .when(start())
+        .by(ada())
+        .then_records([
+            expected_job_event(&queued()),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+        ]);
 }
 
 /// JB-1
 #[test]
 fn a_job_on_a_base_fixes_the_newest_version_of_both() {
     let queued = JobEvent::Queued(Box::new(order_lora()));
-    given().a_workshop().when(start_lora()).by(ada()).then_records([
-        job_fact(&queued),
-        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
-    ]);
+    given()
+        .a_project_with_data()
+        .when(start_lora())
+        .by(ada())
+        .then_records([
+            expected_job_event(&queued),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+        ]);
 }
 
 /// DS-2: old versions stay usable.
@@ -46,7 +54,7 @@ fn an_older_version_of_the_dataset_can_be_named() {
         ..start()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Dataset>(
             DATASET,
             [DatasetEvent::VersionAdded(dataset_version(2, "second"))],
@@ -54,8 +62,8 @@ fn an_older_version_of_the_dataset_can_be_named() {
         .when(command)
         .by(ada())
         .then_records([
-            job_fact(&queued()),
-            fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+            expected_job_event(&queued()),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
         ]);
 }
 
@@ -63,17 +71,17 @@ fn an_older_version_of_the_dataset_can_be_named() {
 #[test]
 fn each_thing_that_a_job_uses_must_be_accessible() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(start())
         .by(bob())
         .then_denied("stranger", Concealment::NotFound);
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(start())
         .by(user(ADA, &["analyst"]))
         .then_denied("role", Concealment::Forbidden);
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(start())
         .by(Principal::Anonymous)
         .then_denied("anonymous", Concealment::Unauthenticated);
@@ -95,7 +103,7 @@ fn each_thing_that_a_job_uses_must_be_accessible() {
         ..start_lora()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(no_base)
         .by(ada())
         .then_denied("absent", Concealment::NotFound);
@@ -154,7 +162,7 @@ fn a_dataset_without_the_version_is_refused() {
         ..start()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(missing)
         .by(ada())
         .then_refused(StartJobRefusal::NoDatasetVersion);
@@ -175,7 +183,7 @@ fn the_base_must_fit_the_method() {
         ..start_lora()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(without)
         .by(ada())
         .then_refused(StartJobRefusal::BaseMissing);
@@ -184,7 +192,7 @@ fn the_base_must_fit_the_method() {
         ..start()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(unwanted)
         .by(ada())
         .then_refused(StartJobRefusal::BaseUnwanted);
@@ -193,13 +201,13 @@ fn the_base_must_fit_the_method() {
         ..start_lora()
     };
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(missing)
         .by(ada())
         .then_refused(StartJobRefusal::NoBaseVersion);
     let adapter = base_registered(ModelKind::Adapter, Visibility::Private);
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<Model>(BASE, [adapter])
         .when(start_lora())
         .by(ada())
@@ -212,8 +220,8 @@ fn a_bad_specification_is_refused_with_every_problem() {
     let mut command = start();
     command.spec.parameters.steps = 0;
     command.spec.parameters.batch_size = 0;
-    let outcome = given().a_workshop().log.run(&command, &ada(), NOW);
-    let Outcome::Refused(StartJobRefusal::Spec(problems), facts) = outcome else {
+    let outcome = given().a_project_with_data().log.run(&command, &ada(), NOW);
+    let Outcome::Refused(StartJobRefusal::Spec(problems), events) = outcome else {
         panic!("two settings are wrong: {outcome:?}");
     };
     let fields: Vec<_> = problems.0.iter().map(|problem| problem.field).collect();
@@ -225,12 +233,12 @@ fn a_bad_specification_is_refused_with_every_problem() {
             "parameters.warmupSteps"
         ]
     );
-    assert_eq!(facts, []);
+    assert_eq!(events, []);
 }
 
 #[test]
 fn a_job_needs_a_name() {
-    let outcome = given().a_workshop().log.run(
+    let outcome = given().a_project_with_data().log.run(
         &StartJob {
             name: " ".into(),
             ..start()
@@ -248,7 +256,7 @@ fn a_job_needs_a_name() {
 #[test]
 fn a_guest_has_one_job_at_a_time() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .stream::<QuotaLedger>(ADA, [taken(Quota::ConcurrentJobs, "another")])
         .when(start())
         .by(user(ADA, &["guest"]))
@@ -265,7 +273,7 @@ fn a_guest_has_one_job_at_a_time() {
 /// QU-1: two starts that both saw the last place free cannot both have it.
 #[test]
 fn concurrent_starts_do_not_pass_the_quota() {
-    let mut log = given().a_workshop().log;
+    let mut log = given().a_project_with_data().log;
     let other = StartJob {
         job: domain::id::JobId(uuid::Uuid::from_u128(0x10c)),
         ..start()
@@ -297,7 +305,7 @@ fn an_id_names_one_job() {
 #[test]
 fn the_model_of_a_job_is_a_new_one() {
     given()
-        .a_workshop()
+        .a_project_with_data()
         .when(StartJob {
             model: BASE,
             ..start()
@@ -330,7 +338,7 @@ fn a_job_is_cancelled_in_every_state_before_its_end() {
         let after = a_job(since)
             .when(cancel())
             .by(ada())
-            .then_records([job_fact(&cancelled(attempt)), place_released()]);
+            .then_records([expected_job_event(&cancelled(attempt)), place_released()]);
         assert_eq!(after.log.state::<QuotaLedger>(ADA).used(Quota::ConcurrentJobs), 0);
         after.when(cancel()).by(ada()).then_already_so();
     }
@@ -346,7 +354,7 @@ fn a_cancelled_job_keeps_its_checkpoint() {
     let after = a_job([leased(1), started(1), saved])
         .when(cancel())
         .by(ada())
-        .then_records([job_fact(&cancelled(1)), place_released()]);
+        .then_records([expected_job_event(&cancelled(1)), place_released()]);
     assert_eq!(after.log.state::<Job>(JOB).checkpoint, Some(checkpoint(50)));
 }
 
@@ -359,14 +367,14 @@ fn a_job_that_has_ended_is_not_cancelled() {
 }
 
 #[test]
-fn the_reason_of_a_cancellation_has_a_limit() {
-    a_job([])
-        .when(CancelJob {
-            reason: "x".repeat(501),
-            ..cancel()
-        })
-        .by(ada())
-        .then_refused(CancelRefusal::ReasonTooLong);
+fn the_reason_of_a_cancellation_has_a_limit_and_stands_on_one_line() {
+    for reason in ["x".repeat(501), "gone\u{1b}[2J".to_owned()] {
+        let problem = domain::text::reason(&reason).expect_err("unfit");
+        a_job([])
+            .when(CancelJob { reason, ..cancel() })
+            .by(ada())
+            .then_refused(CancelRefusal::Reason(problem));
+    }
 }
 
 #[test]
@@ -389,8 +397,12 @@ fn a_job_in_bfloat16_demands_a_gpu() {
     let mut order = order();
     order.spec.parameters.precision = Precision::Bf16;
     order.terms.labels.insert("cuda".to_owned());
-    given().a_workshop().when(command).by(ada()).then_records([
-        job_fact(&JobEvent::Queued(Box::new(order))),
-        fact::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
-    ]);
+    given()
+        .a_project_with_data()
+        .when(command)
+        .by(ada())
+        .then_records([
+            expected_job_event(&JobEvent::Queued(Box::new(order))),
+            expected_event::<QuotaLedger>(ADA, &taken(Quota::ConcurrentJobs, JOB)),
+        ]);
 }

@@ -6,11 +6,11 @@ use domain::{
     jobs::{
         job::{Job, JobEvent, JobState},
         lease::{InterruptJob, InterruptRefusal, LeaseJob, LeaseRefusal},
-        terms::Abilities,
+        requirements::WorkerCapabilities,
     },
 };
 
-use super::scene::*;
+use super::scenario::*;
 use crate::support::{log::Outcome, *};
 
 fn lease(owner: Principal) -> LeaseJob {
@@ -18,7 +18,7 @@ fn lease(owner: Principal) -> LeaseJob {
         job: JOB,
         worker: WORKER,
         worker_name: "host/cpu".into(),
-        abilities: Abilities::default(),
+        capabilities: WorkerCapabilities::default(),
         owner,
     }
 }
@@ -29,7 +29,7 @@ fn a_waiting_job_is_leased_under_the_next_number() {
     a_job([])
         .when(lease(ada()))
         .by(worker())
-        .then_records([job_fact(&leased_before(1, 0))]);
+        .then_records([expected_job_event(&leased_before(1, 0))]);
     let interrupted = JobEvent::Interrupted {
         attempt: 1,
         cause: "lost".into(),
@@ -38,7 +38,7 @@ fn a_waiting_job_is_leased_under_the_next_number() {
     a_job([leased(1), interrupted])
         .when(lease(ada()))
         .by(worker())
-        .then_records([job_fact(&leased_before(2, 0))]);
+        .then_records([expected_job_event(&leased_before(2, 0))]);
 }
 
 /// JB-4: of two workers that both saw it waiting, one has it.
@@ -84,7 +84,7 @@ fn a_job_whose_owner_lost_access_is_failed() {
         let mut log = a_job([]).log;
         let outcome = log.run(&lease(owner), &worker(), NOW);
         assert!(
-            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, facts) if facts.len() == 2),
+            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, events) if events.len() == 2),
             "{outcome:?}"
         );
         let job: Job = log.state(JOB);
@@ -132,7 +132,7 @@ fn a_lost_worker_sends_the_job_back_with_its_checkpoint() {
     let after = a_job([leased(1), started(1), saved])
         .when(interrupt(1))
         .by(Principal::System("reaper"))
-        .then_records([job_fact(&interrupted(1))]);
+        .then_records([expected_job_event(&interrupted(1))]);
     let job: Job = after.log.state(JOB);
     assert_eq!(
         (job.state, job.worker, job.checkpoint),
@@ -153,7 +153,11 @@ fn a_job_is_given_up_when_its_attempts_are_used_up() {
     a_job(history)
         .when(interrupt(3))
         .by(Principal::System("reaper"))
-        .then_records([job_fact(&interrupted(3)), job_fact(&given_up), place_released()]);
+        .then_records([
+            expected_job_event(&interrupted(3)),
+            expected_job_event(&given_up),
+            place_released(),
+        ]);
 }
 
 /// WK-2: a worker that drains costs its job nothing.
@@ -166,7 +170,7 @@ fn draining_does_not_use_up_the_last_attempt() {
             ..interrupt(3)
         })
         .by(worker())
-        .then_records([job_fact(&drained(3))]);
+        .then_records([expected_job_event(&drained(3))]);
 }
 
 fn drained(attempt: u32) -> JobEvent {
@@ -184,7 +188,7 @@ fn drained_attempts_leave_the_whole_budget() {
     a_job(history)
         .when(interrupt(3))
         .by(Principal::System("reaper"))
-        .then_records([job_fact(&interrupted(3))]);
+        .then_records([expected_job_event(&interrupted(3))]);
 }
 
 /// JB-4: a worker neither takes a job for another worker nor takes one from it.

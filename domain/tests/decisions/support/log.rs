@@ -8,10 +8,10 @@ use std::{
 use domain::{
     aggregate::{Aggregate, decode, encode},
     authz::{self, Denied, Principal},
+    decision::{LoadedState, ReadSet},
     event_store::{Expected, NewEvent, Position, RecordedEvent, StreamId},
     execute::{Command, Context, Refused},
     id::Ids,
-    world::{Reads, World},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -26,21 +26,21 @@ impl Ids for Counter {
     }
 }
 
-/// One recorded fact, comparable: stream, kind, payload.
+/// A recorded event in comparable form: stream, type, payload.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fact {
+pub(crate) struct ExpectedEvent {
     pub(crate) stream: StreamId,
     pub(crate) kind: String,
     pub(crate) data: serde_json::Value,
 }
 
-/// What came of a command.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) enum Outcome<R> {
-    /// It holds; these facts are new.
-    Done(Vec<Fact>),
-    /// The rule said no; these facts are recorded about it.
-    Refused(R, Vec<Fact>),
+    /// It succeeded; these events are new.
+    Done(Vec<ExpectedEvent>),
+    /// The rule refused it; these events are recorded about it.
+    Refused(R, Vec<ExpectedEvent>),
     /// The principal may not.
     Denied(Denied),
 }
@@ -99,19 +99,19 @@ impl Log {
     }
 
     /// Loads what `command` names until it names nothing new: what it will decide on.
-    pub(crate) fn load<C: Command>(&self, command: &C) -> World {
-        let mut world = World::default();
+    pub(crate) fn load<C: Command>(&self, command: &C) -> LoadedState {
+        let mut loaded = LoadedState::default();
         loop {
-            let mut reads = Reads::default();
-            command.reads(&world, &mut reads);
-            let missing = world.missing(&reads);
+            let mut reads = ReadSet::default();
+            command.reads(&loaded, &mut reads);
+            let missing = loaded.missing(&reads);
             if missing.is_empty() {
-                world.take_undeclared(); // while naming streams, looking at those not loaded yet is fine
-                return world;
+                loaded.take_undeclared(); // while naming streams, looking at those not loaded yet is fine
+                return loaded;
             }
             for stream in missing {
                 let history = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
-                world
+                loaded
                     .load(&reads, stream, history)
                     .expect("every recorded event can be read");
             }
@@ -127,34 +127,34 @@ impl Log {
         principal: &Principal,
         now: OffsetDateTime,
     ) -> Outcome<C::Refusal> {
-        let world = self.load(command);
-        self.run_on(&world, command, principal, now)
+        let loaded = self.load(command);
+        self.run_on(&loaded, command, principal, now)
             .expect("nobody else writes in between")
     }
 
-    /// Decides on `world`, which may be outdated, and records unless another writer was first.
+    /// Decides on `loaded`, which may be outdated, and records unless another writer was first.
     ///
     /// # Errors
     /// The stream that has moved on; nothing is recorded then.
     pub(crate) fn run_on<C: Command>(
         &mut self,
-        world: &World,
+        loaded: &LoadedState,
         command: &C,
         principal: &Principal,
         now: OffsetDateTime,
     ) -> Result<Outcome<C::Refusal>, StreamId> {
-        let permitted = authz::permit(principal, &command.requires(world));
+        let permitted = authz::permit(principal, &command.requires(loaded));
         assert_eq!(
-            world.take_undeclared(),
+            loaded.take_undeclared(),
             None,
             "requires() looks at a stream that reads() does not name"
         );
         if let Err(denied) = permitted {
             return Ok(Outcome::Denied(denied));
         }
-        let decision = command.decide(world, &Context { now, principal });
+        let decision = command.decide(loaded, &Context { now, principal });
         assert_eq!(
-            world.take_undeclared(),
+            loaded.take_undeclared(),
             None,
             "decide() looks at a stream that reads() does not name"
         );
@@ -163,9 +163,9 @@ impl Log {
             Err(Refused { reason, record }) => (record, Some(reason)),
         };
         assert_eq!(changes.defect(), None, "every fact can be encoded");
-        let mut facts = Vec::new();
+        let mut events = Vec::new();
         if !changes.is_empty() {
-            let writes = world.writes(changes, &self.ids);
+            let writes = loaded.writes(changes, &self.ids);
             if let Some(moved) = writes
                 .iter()
                 .find(|write| !self.stands(&write.stream, write.expected))
@@ -175,7 +175,7 @@ impl Log {
             for write in writes {
                 for event in write.events {
                     let data = serde_json::from_str(event.data.get()).expect("payloads are JSON");
-                    facts.push(Fact {
+                    events.push(ExpectedEvent {
                         stream: write.stream.clone(),
                         kind: event.kind.clone(),
                         data,
@@ -185,8 +185,8 @@ impl Log {
             }
         }
         Ok(match refusal {
-            Some(reason) => Outcome::Refused(reason, facts),
-            None => Outcome::Done(facts),
+            Some(reason) => Outcome::Refused(reason, events),
+            None => Outcome::Done(events),
         })
     }
 

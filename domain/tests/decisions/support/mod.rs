@@ -1,8 +1,8 @@
-//! What the tests speak with: the sentence given–when–then, the log below it, and the cast.
+//! Test support: given–when–then, the log below it, and fixtures.
 
-pub(crate) mod cast;
+pub(crate) mod fixtures;
+pub(crate) mod given_when_then;
 pub(crate) mod log;
-pub(crate) mod sentence;
 
-pub(crate) use cast::*;
-pub(crate) use sentence::{fact, given};
+pub(crate) use fixtures::*;
+pub(crate) use given_when_then::{expected_event, given};

@@ -9,12 +9,12 @@ use event_store::{
     postgres::ExportOrder,
 };
 
-use super::{CLOSE, open, words::damaged};
-use crate::{config::Config, system::key_file};
+use super::{CLOSE, open, report::damaged};
+use crate::{config::Config, say, system::key_file};
 
-/// What is exported.
+/// Options of `anneal audit export`.
 #[derive(Clone, Debug)]
-pub struct ExportWish {
+pub struct ExportOptions {
     /// The folder to make.
     pub out: PathBuf,
     /// Position of the first event.
@@ -27,7 +27,7 @@ pub struct ExportWish {
 ///
 /// # Errors
 /// When it cannot be done; nothing is left then.
-pub async fn export(config: Config, wish: ExportWish) -> anyhow::Result<ExitCode> {
+pub async fn export(config: Config, options: ExportOptions) -> anyhow::Result<ExitCode> {
     let path = key_file(&config);
     let verifier = read_verifier(&path)
         .context("an export is signed with the log's key, which the first `anneal up` makes")?;
@@ -35,9 +35,9 @@ pub async fn export(config: Config, wish: ExportWish) -> anyhow::Result<ExitCode
     let signer = open_or_create(&path, &verifier.key().name, None)?;
     let (opened, store) = open(&config).await?;
     let order = ExportOrder {
-        target: &wish.out,
-        from: wish.from,
-        to: wish.to,
+        target: &options.out,
+        from: options.from,
+        to: options.to,
         signer: &signer,
         now: SystemClock.now(),
     };
@@ -46,14 +46,14 @@ pub async fn export(config: Config, wish: ExportWish) -> anyhow::Result<ExitCode
     opened.close().await?;
     match exported {
         Ok(manifest) => {
-            println!(
+            say!(
                 "Events {} to {} of {} are in {}.",
                 manifest.from,
                 manifest.to,
                 manifest.origin,
-                wish.out.display()
+                options.out.display()
             );
-            println!("Check them anywhere with: anneal audit verify --export FOLDER --key '{verifier}'");
+            say!("Check them anywhere with: anneal audit verify --export FOLDER --key '{verifier}'");
             Ok(ExitCode::SUCCESS)
         }
         Err(ExportError::Fault(fault)) => Ok(damaged(&fault.to_string(), false)),

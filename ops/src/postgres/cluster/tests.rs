@@ -259,7 +259,7 @@ fn holder(folder: &Path) -> (Child, String) {
 }
 
 #[test]
-#[ignore = "the process that other tests start and kill"]
+#[ignore = "the process that other tests start and kill; they run it"]
 fn hold_a_cluster() {
     let folder = std::env::var_os(HELD).expect("run by another test only");
     let cluster = Cluster::start(Path::new(&folder), &options()).expect("a cluster");

@@ -59,8 +59,8 @@ pub(crate) async fn a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_a
         for n in 0..APPENDS {
             let next = append(&writer.to_string(), Expected::after((n * 2).checked_sub(1)), 2);
             // From "not even begun" to "most likely answered".
-            let patience = Duration::from_micros(150 * ((n * 7 + writer * 3) % 20));
-            if let Ok(answer) = timeout(patience, store.append(next.clone())).await {
+            let limit = Duration::from_micros(150 * ((n * 7 + writer * 3) % 20));
+            if let Ok(answer) = timeout(limit, store.append(next.clone())).await {
                 answer.expect("recorded");
             }
             let first = store.append(next.clone()).await.expect("recorded or known");
@@ -90,13 +90,13 @@ pub(crate) async fn readers_that_give_up_disturb_nobody(stores: &Stores) {
         .expect("recorded");
     let (store, wanted, all) = (&stores.second, stream("a"), Filter::all());
     for n in 0..120_u64 {
-        let patience = Duration::from_micros(40 * (n % 25));
+        let limit = Duration::from_micros(40 * (n % 25));
         let mut abandoned = store.subscribe(Position::START, Filter::all());
         let impatient = async {
-            drop(timeout(patience, store.load(&wanted, n)).await);
-            drop(timeout(patience, store.read_all(Position::START, &all, 1 + n as usize)).await);
-            drop(timeout(patience, store.head()).await);
-            drop(timeout(patience, abandoned.next()).await);
+            drop(timeout(limit, store.load(&wanted, n)).await);
+            drop(timeout(limit, store.read_all(Position::START, &all, 1 + n as usize)).await);
+            drop(timeout(limit, store.head()).await);
+            drop(timeout(limit, abandoned.next()).await);
         };
         timeout(SOON, impatient).await.expect("each gives up by itself");
     }

@@ -49,7 +49,7 @@ async fn the_whole_system_runs_with_its_log_in_kurrentdb() {
 #[tokio::test]
 async fn verifying_the_chain_of_a_kurrentdb_is_refused_with_the_reason() {
     let config = config("kurrentdb://u:s3cret@127.0.0.1:1").expect("a configuration");
-    let error = audit::verify(config, audit::VerifyWish::default())
+    let error = audit::verify(config, audit::VerifyOptions::default())
         .await
         .expect_err("refused");
     let text = format!("{error:#}");

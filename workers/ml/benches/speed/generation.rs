@@ -1,12 +1,12 @@
 //! Continues prompts greedily with the model of a folder.
 //!
-//! Rule: no text ends before it is as long as asked, on both sides, so the work is known.
+//! Rule: no text stop before it is as long as asked, on both sides, so the work is known.
 
 use std::{error::Error, path::PathBuf, time::Instant};
 
 use ml::{
     Compute,
-    inference::{Choice, Ends, Network, Prompt},
+    inference::{Network, Prompt, SamplingParams, StopConditions},
     model::{CausalModel, folder},
 };
 
@@ -28,22 +28,22 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
         let token = |at: usize| ((row * 7919 + at * 104_729 + 17) % vocabulary) as u32;
         (0..length).map(token).collect()
     };
-    let prompts = |longest: usize| -> Vec<Prompt> {
+    let prompts = |max_new_tokens: usize| -> Vec<Prompt> {
         let prompt = |row: usize| Prompt {
             tokens: tokens(row),
-            longest,
-            choice: Choice::GREEDY,
+            max_new_tokens,
+            sampling: SamplingParams::GREEDY,
         };
         (0..batch).map(prompt).collect()
     };
-    let ends = Ends::default();
-    network.generate_all(&prompts(8), &ends)?;
+    let stop = StopConditions::default();
+    network.generate_batch(&prompts(8), &stop)?;
     let (mut seconds, mut ids, cpu) = (Vec::new(), Vec::new(), cpu_seconds()?);
     for _ in 0..rounds {
         let start = Instant::now();
-        let written = network.generate_all(&prompts(new), &ends)?;
+        let generated = network.generate_batch(&prompts(new), &stop)?;
         seconds.push(start.elapsed().as_secs_f64());
-        ids = written.into_iter().map(|written| written.tokens).collect();
+        ids = generated.into_iter().map(|generated| generated.tokens).collect();
     }
     Ok(serde_json::json!({
         "side": "anneal",

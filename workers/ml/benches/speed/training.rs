@@ -10,9 +10,9 @@ use burn::tensor::{
 };
 use ml::{
     Differentiable,
+    autodiff_guard::AutodiffGuard,
     data::batch::Batch,
-    device::{Device, meter::Meter},
-    graphs::Turn,
+    device::{Device, gpu_monitor::GpuMonitor},
     lora,
     model::config::ModelConfig,
     parameters::ParameterSet,
@@ -21,7 +21,7 @@ use ml::{
     training::{
         loss::{Targets, head_loss},
         optimizer::{AdamW, clip},
-        task::{Task, TrainingBackend, hidden},
+        trainable::{Trainable, TrainingBackend, hidden_states},
     },
 };
 use rand::Rng;
@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
         Device::Cuda { index } => {
             let kernels = argument("--kernels").ok().map(std::path::PathBuf::from);
             let (device, handle) = ml::device::cuda::open(index, kernels.as_deref())?;
-            train::<ml::device::cuda::DifferentiableCuda>(&handle, Meter::of(&device.bus_id))
+            train::<ml::device::cuda::DifferentiableCuda>(&handle, GpuMonitor::new(&device.bus_id))
         }
         #[cfg(not(feature = "cuda"))]
         Device::Cuda { .. } => Err("built without CUDA: cargo bench --features cuda".into()),
@@ -44,88 +44,139 @@ pub(crate) fn run() -> Result<serde_json::Value, Box<dyn Error>> {
 
 type DeviceOf<B> = <<B as AutodiffBackend>::InnerBackend as burn::tensor::backend::BackendTypes>::Device;
 
-fn train<B: TrainingBackend>(
-    device: &DeviceOf<B>,
-    meter: Option<Meter>,
-) -> Result<serde_json::Value, Box<dyn Error>> {
-    let config = argument("--config")?;
-    let (batch, length) = (number::<usize>("--batch")?, number::<usize>("--length")?);
-    let (steps, warm_up) = (number::<usize>("--steps")?, number::<usize>("--warm-up")?);
-    let precision = match argument("--precision").as_deref() {
-        Ok("bf16") => Precision::Bf16,
-        Ok("f32") | Err(_) => Precision::F32,
-        Ok(other) => return Err(format!("--precision {other}: say f32 or bf16").into()),
-    };
-    let rank: u32 = number("--rank")?;
-    let libraries = memory_mib("VmHWM")?;
-    let config = ModelConfig::from_json(&std::fs::read(config)?)?;
-    let settings = LoraSettings {
-        rank,
-        alpha: 2.0 * f64::from(rank),
-        dropout: number("--dropout")?,
-        target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
-        ..LoraSettings::default()
-    };
-    // Drawn where they are used: a large model takes minutes on the processor.
-    let mut weights = ParameterSet::<B::InnerBackend>::default();
-    for (name, shape) in config.tensors() {
-        let drawn = Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 0.02), device);
-        weights.insert(name, drawn.cast(precision.floats()));
+/// The sizes of a measurement.
+struct Sizes {
+    batch: usize,
+    length: usize,
+    steps: usize,
+    warm_up: usize,
+}
+
+/// A model of random weights with an adapter.
+struct Model<B: TrainingBackend> {
+    config: ModelConfig,
+    trainable: Trainable<B>,
+    parameters: ParameterSet<B::InnerBackend>,
+    precision: Precision,
+}
+
+impl<B: TrainingBackend> Model<B> {
+    fn from_arguments(device: &DeviceOf<B>) -> Result<Self, Box<dyn Error>> {
+        let precision = match argument("--precision").as_deref() {
+            Ok("bf16") => Precision::Bf16,
+            Ok("f32") | Err(_) => Precision::F32,
+            Ok(other) => return Err(format!("--precision {other}: say f32 or bf16").into()),
+        };
+        let config = ModelConfig::from_json(&std::fs::read(argument("--config")?)?)?;
+        let rank: u32 = number("--rank")?;
+        let settings = LoraSettings {
+            rank,
+            alpha: 2.0 * f64::from(rank),
+            dropout: number("--dropout")?,
+            target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
+            ..LoraSettings::default()
+        };
+        // Generated on the device, because a large model takes minutes on the CPU.
+        let mut weights = ParameterSet::<B::InnerBackend>::default();
+        for (name, shape) in config.tensors() {
+            let random = Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 0.02), device);
+            weights.insert(name, random.cast(precision.dtype()));
+        }
+        let plan = lora::Plan::new(&config, &settings)?;
+        let parameters = lora::initialize::<B::InnerBackend>(&plan, &weights, &config, 1, device)?;
+        Ok(Self {
+            trainable: Trainable::<B>::lora(config.clone(), settings, weights)?,
+            config,
+            parameters,
+            precision,
+        })
     }
-    let plan = lora::Plan::new(&config, &settings)?;
-    let mut parameters = lora::initial::<B::InnerBackend>(&plan, &weights, &config, 1, device)?;
-    let task = Task::<B>::lora(config.clone(), settings, weights)?;
-    let mut optimizer = AdamW::new(&parameters);
-    let mut rng = stream(1, Purpose::Batch, 0, 0);
-    let (mut seconds, mut cpu, mut loss) = (Vec::new(), 0.0, 0.0);
-    for step in 0..warm_up + steps {
-        let mut tokens = || -> Vec<i32> {
-            (0..batch * length)
-                .map(|_| rng.random_range(0..config.vocab_size() as i32))
-                .collect()
-        };
-        let batch = Batch {
-            rows: batch,
-            length,
-            inputs: tokens(),
-            places: (0..(batch * length) as i32).collect(),
-            targets: tokens(),
-            packed: None,
-        };
-        let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
-        let turn = Turn::wait();
-        let leaves = ParameterSet::<B>::leaves(&parameters, &turn);
-        let network = task.differentiable(&leaves.cast(precision.floats()))?;
-        let dropout = (task.dropout(), stream(1, Purpose::Dropout, step as u64, 0));
-        let states = hidden(&network, &batch, Some(dropout));
+
+    /// Trains on `batch` and returns the loss.
+    fn step(
+        &mut self,
+        batch: &Batch,
+        step: usize,
+        optimizer: &mut AdamW<B::InnerBackend>,
+    ) -> Result<f64, Box<dyn Error>> {
+        let guard = AutodiffGuard::acquire();
+        let leaves = ParameterSet::<B>::leaves(&self.parameters, &guard);
+        let network = self
+            .trainable
+            .training_network(&leaves.cast(self.precision.dtype()))?;
+        let dropout = (
+            self.trainable.dropout(),
+            stream(1, Purpose::Dropout, step as u64, 0),
+        );
+        let states = hidden_states(&network, batch, Some(dropout));
         let targets = Targets {
-            places: &batch.places,
+            positions: &batch.target_positions,
             tokens: &batch.targets,
         };
         let result = head_loss(states, network.model.head(), false, targets, 1.0)?;
-        let found = result.surrogate.backward();
+        let graph = result.surrogate.backward();
         let mut gradients = ParameterSet::default();
         for (name, leaf) in leaves.iter() {
-            gradients.insert(name, leaf.grad(&found).ok_or("a leaf without gradient")?);
+            gradients.insert(name, leaf.grad(&graph).ok_or("a leaf without gradient")?);
         }
         drop((leaves, network));
         clip(&mut gradients, 1.0)?;
-        optimizer.update(&mut parameters, gradients, 1e-3, 0.01, Adam::default());
-        loss = result.loss;
-        // What a GPU was asked for may still be under way.
+        optimizer.update(&mut self.parameters, gradients, 1e-3, 0.01, Adam::default());
+        Ok(result.loss)
+    }
+}
+
+fn random_batch(rng: &mut impl Rng, sizes: &Sizes, vocabulary: usize) -> Batch {
+    let count = sizes.batch * sizes.length;
+    let mut tokens = || -> Vec<i32> {
+        (0..count)
+            .map(|_| rng.random_range(0..vocabulary as i32))
+            .collect()
+    };
+    Batch {
+        rows: sizes.batch,
+        length: sizes.length,
+        inputs: tokens(),
+        target_positions: (0..count as i32).collect(),
+        targets: tokens(),
+        packed: None,
+    }
+}
+
+fn train<B: TrainingBackend>(
+    device: &DeviceOf<B>,
+    gpu_monitor: Option<GpuMonitor>,
+) -> Result<serde_json::Value, Box<dyn Error>> {
+    let sizes = Sizes {
+        batch: number("--batch")?,
+        length: number("--length")?,
+        steps: number("--steps")?,
+        warm_up: number("--warm-up")?,
+    };
+    let libraries = memory_mib("VmHWM")?;
+    let mut model = Model::<B>::from_arguments(device)?;
+    let mut optimizer = AdamW::new(&model.parameters);
+    let mut rng = stream(1, Purpose::Batch, 0, 0);
+    let (mut seconds, mut cpu, mut loss) = (Vec::new(), 0.0, 0.0);
+    for step in 0..sizes.warm_up + sizes.steps {
+        let batch = random_batch(&mut rng, &sizes, model.config.vocab_size());
+        let (start, cpu_start) = (Instant::now(), cpu_seconds()?);
+        loss = model.step(&batch, step, &mut optimizer)?;
+        // Work that was submitted to a GPU may still be in progress.
         B::InnerBackend::sync(device).map_err(|error| format!("{error:?}"))?;
-        if step >= warm_up {
+        if step >= sizes.warm_up {
             seconds.push(start.elapsed().as_secs_f64());
             cpu += cpu_seconds()? - cpu_start;
         }
     }
+    let usage = gpu_monitor.and_then(|monitor| monitor.read());
     Ok(serde_json::json!({
         "side": "anneal",
         "seconds": seconds,
-        "cpu_seconds": cpu / steps as f64,
+        "cpu_seconds": cpu / sizes.steps as f64,
         "peak_mib": memory_mib("VmHWM")?,
         "libraries_mib": libraries,
-        "device_mib": meter.and_then(|meter| meter.read()).map(|reading| reading.memory_bytes >> 20),
+        "device_mib": usage.map(|usage| usage.memory_bytes >> 20),
         "loss": loss,
     }))
 }

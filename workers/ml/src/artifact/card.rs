@@ -1,28 +1,28 @@
-//! The model card (Mitchell et al., arXiv:1810.03993, in the Hugging Face form): where a model comes from and
-//! how well it does.
+//! The model card (Mitchell et al., arXiv:1810.03993, in the Hugging Face format): the origin of a model and its
+//! evaluation.
 //!
 //! Rule: every line follows from the inputs; see [`super`].
 
-use std::fmt::Write;
+use std::fmt::{Result as FmtResult, Write};
 
-use super::Lineage;
+use super::lineage::Lineage;
 use crate::{
     failure::Failure,
     job::JobFile,
     spec::Method,
-    training::{Evaluation, checkpoint::Progress},
+    training::{Evaluation, Progress},
 };
 
-/// What a card is for.
+/// The model that a card describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// The result of the training itself, with its family where it is a new model.
+    /// The result of the training; for a new model with the name of its family.
     Result(&'static str),
     /// The base with the adapter merged into it.
     Merged,
 }
 
-/// The text of the card.
+/// The text of the card. `evaluations` are the first one and that of the result.
 ///
 /// # Errors
 /// An internal failure when the specification cannot be encoded.
@@ -30,53 +30,52 @@ pub(super) fn text(
     subject: Subject,
     job: &JobFile,
     progress: &Progress,
-    judged: Option<(Evaluation, Evaluation)>,
+    evaluations: Option<(Evaluation, Evaluation)>,
     lineage: &Lineage,
 ) -> Result<String, Failure> {
     let mut card = String::new();
-    compose(&mut card, subject, job, progress, judged, lineage)
-        .map_err(|error| Failure::internal("write the model card", error))?;
+    let mut compose = || {
+        write_header(&mut card, subject, job)?;
+        write_result(&mut card, progress, evaluations)?;
+        write_lineage(&mut card, progress, lineage)?;
+        let spec = serde_json::to_string_pretty(&job.spec).map_err(|_| std::fmt::Error)?;
+        writeln!(card, "\n## Specification\n\n```json\n{spec}\n```")
+    };
+    compose().map_err(|error| Failure::internal("write the model card", error))?;
     Ok(card)
 }
 
-fn compose(
-    card: &mut String,
-    subject: Subject,
-    job: &JobFile,
-    progress: &Progress,
-    judged: Option<(Evaluation, Evaluation)>,
-    lineage: &Lineage,
-) -> Result<(), std::fmt::Error> {
+/// Metadata, title and description.
+fn write_header(card: &mut String, subject: Subject, job: &JobFile) -> FmtResult {
     let base = one_line(job.base_model_name.as_deref().unwrap_or("base"));
-    let adapter = job.spec.method == Method::Lora && subject != Subject::Merged;
+    let is_adapter = job.spec.method == Method::Lora && subject != Subject::Merged;
     card.push_str("---\n");
-    if adapter {
-        writeln!(
-            card,
-            "base_model: {}\nlibrary_name: peft",
-            serde_json::Value::from(base.as_str())
-        )?;
-    } else {
-        if job.spec.method.needs_base() {
-            writeln!(card, "base_model: {}", serde_json::Value::from(base.as_str()))?;
-        }
-        card.push_str("library_name: transformers\n");
+    if job.spec.method.needs_base() {
+        writeln!(card, "base_model: {}", serde_json::Value::from(base.as_str()))?;
     }
-    card.push_str("pipeline_tag: text-generation\n---\n\n");
+    let library = if is_adapter { "peft" } else { "transformers" };
     writeln!(
         card,
-        "# {}\n",
-        one_line(job.model_name.as_deref().unwrap_or("model"))
+        "library_name: {library}\npipeline_tag: text-generation\n---\n"
     )?;
-    if adapter {
-        writeln!(card, "A LoRA adapter for `{base}`.\n")?;
+    let title = one_line(job.model_name.as_deref().unwrap_or("model"));
+    writeln!(card, "# {title}\n")?;
+    if is_adapter {
+        writeln!(card, "A LoRA adapter for `{base}`.\n")
     } else if job.spec.method == Method::Full {
-        writeln!(card, "`{base}`, all of whose weights were trained further.\n")?;
+        writeln!(card, "`{base}`, all of whose weights were trained further.\n")
     } else if let Subject::Result(family) = subject {
-        writeln!(card, "A {family} trained from scratch, with its own tokenizer.\n")?;
+        writeln!(card, "A {family} trained from scratch, with its own tokenizer.\n")
     } else {
-        writeln!(card, "`{base}` with a LoRA adapter merged into its weights.\n")?;
+        writeln!(card, "`{base}` with a LoRA adapter merged into its weights.\n")
     }
+}
+
+fn write_result(
+    card: &mut String,
+    progress: &Progress,
+    evaluations: Option<(Evaluation, Evaluation)>,
+) -> FmtResult {
     card.push_str("## Result\n\n| | |\n| --- | --- |\n");
     writeln!(
         card,
@@ -86,7 +85,7 @@ fn compose(
     if let Some(loss) = progress.loss {
         writeln!(card, "| training loss, last step | {loss:.4} |")?;
     }
-    if let Some((first, last)) = judged {
+    if let Some((first, last)) = evaluations {
         writeln!(
             card,
             "| held-out loss, before → after | {:.4} → {:.4} |",
@@ -94,6 +93,10 @@ fn compose(
         )?;
         writeln!(card, "| held-out perplexity, after | {:.2} |", last.loss.exp())?;
     }
+    Ok(())
+}
+
+fn write_lineage(card: &mut String, progress: &Progress, lineage: &Lineage) -> FmtResult {
     card.push_str("\n## Lineage\n\n");
     for (index, hash) in lineage.dataset_hashes.iter().enumerate() {
         writeln!(card, "- dataset file {}: `sha256:{hash}`", index + 1)?;
@@ -106,12 +109,10 @@ fn compose(
         "- engine: anneal {}\n- seed: {}",
         env!("CARGO_PKG_VERSION"),
         progress.seed
-    )?;
-    let spec = serde_json::to_string_pretty(&job.spec).map_err(|_| std::fmt::Error)?;
-    writeln!(card, "\n## Specification\n\n```json\n{spec}\n```")
+    )
 }
 
-/// A name that cannot break out of its line.
+/// `name` with control characters and backticks replaced, so that it stays on one line.
 fn one_line(name: &str) -> String {
     name.chars()
         .map(|letter| {

@@ -1,7 +1,7 @@
 //! A base model with an adapter merged into it, as a folder that `transformers` loads.
 //!
-//! Rule: every tensor keeps the type it has in the base, so a merged one is rounded once, at the end; what the
-//! adapter does not touch keeps its bytes. Only one file of the weights is in memory at a time.
+//! Rule: every tensor keeps the type it has in the base and is rounded once, at the end; tensors that the adapter
+//! does not change keep their bytes. Only one shard is in memory at a time.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,23 +16,24 @@ use crate::{
     model::{
         config::{Family, HEAD, ModelConfig},
         folder::{
-            COMPANIONS, pretty,
-            weights::{self, INDEX, SINGLE},
+            OPTIONAL_FILES, to_pretty_json,
+            weights::{self, INDEX_FILE, SINGLE_FILE},
         },
     },
     parameters::{ParameterSet, values},
     tensor_file::{self, TensorFiles},
 };
 
-/// Longest file of weights in bytes, as `save_pretrained` has it by default, but for a tensor that is longer alone.
-pub const LONGEST: u64 = 5_000_000_000;
+/// Maximum size of a shard in bytes, the default of `save_pretrained`; a single larger tensor makes a larger shard.
+pub const MAX_SHARD_BYTES: u64 = 5_000_000_000;
 
-/// Writes the model in the folder `base`, which is of `config`, with the adapter `parameters` of `plan` merged into it
-/// to the folder `target`, whole or not at all, with `card` as its model card. Equal inputs give equal bytes.
+/// Merges the adapter `parameters` of `plan` into the model of `config` in the folder `base`, and writes the result
+/// to the folder `target`, completely or not at all, with `card` as its model card. The same inputs give the same
+/// bytes.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] when the base is no longer as it was loaded, [`FailureCode::LossNotFinite`] when a
-/// merged number is too great for the base's type, [`FailureCode::DiskFull`], or an internal failure.
+/// [`FailureCode::BaseModelInvalid`] when the base has changed since it was loaded, [`FailureCode::LossNotFinite`]
+/// when a merged value exceeds the range of the base's type, [`FailureCode::DiskFull`], or an internal failure.
 pub fn write<B: Backend>(
     base: &Path,
     config: &ModelConfig,
@@ -41,21 +42,21 @@ pub fn write<B: Backend>(
     card: &str,
     target: &Path,
 ) -> Result<Vec<FileEntry>, Failure> {
-    sharded(base, config, plan, parameters, card, target, LONGEST)
+    write_sharded(base, config, plan, parameters, card, target, MAX_SHARD_BYTES)
 }
 
-/// [`write`] with files of at most `longest` bytes.
+/// As [`write`], with shards of at most `max_bytes` bytes.
 ///
 /// # Errors
 /// As [`write`].
-pub fn sharded<B: Backend>(
+pub fn write_sharded<B: Backend>(
     base: &Path,
     config: &ModelConfig,
     plan: &Plan,
     parameters: &ParameterSet<B>,
     card: &str,
     target: &Path,
-    longest: u64,
+    max_bytes: u64,
 ) -> Result<Vec<FileEntry>, Failure> {
     let merge = Merge {
         base: weights::open(base)?,
@@ -64,11 +65,11 @@ pub fn sharded<B: Backend>(
         parameters,
     };
     files::fill_folder(target, |folder| {
-        merge.write_weights(folder, longest)?;
+        merge.write_weights(folder, max_bytes)?;
         let json = merge.configuration(base)?;
-        put(folder, "config.json", &json)?;
-        put(folder, "README.md", card.as_bytes())?;
-        for name in COMPANIONS.into_iter().chain(["tokenizer.json"]) {
+        write_file(folder, "config.json", &json)?;
+        write_file(folder, "README.md", card.as_bytes())?;
+        for name in OPTIONAL_FILES.into_iter().chain(["tokenizer.json"]) {
             let from = base.join(name);
             if from.exists() {
                 std::fs::copy(&from, folder.join(name))
@@ -86,32 +87,33 @@ struct Merge<'a, B: Backend> {
     parameters: &'a ParameterSet<B>,
 }
 
-/// A tensor to be written.
-struct Part {
-    /// In [`ModelConfig::tensors`].
+/// A tensor of the merged model.
+struct MergedTensor {
+    /// Its name in [`ModelConfig::tensors`].
     name: String,
     shape: [usize; 2],
-    /// In the base.
+    /// Its name in the base.
     stored: String,
     dtype: Dtype,
     bytes: u64,
 }
 
 impl<B: Backend> Merge<'_, B> {
-    /// Whether the adapter has made two matrices of a tied one.
+    /// Whether the adapter changes only one of two tied matrices.
     fn unties(&self) -> bool {
-        self.config.is_tied() && (self.plan.copies(HEAD) || self.plan.copies(self.config.embedding()))
+        self.config.has_tied_embeddings()
+            && (self.plan.trains_fully(HEAD) || self.plan.trains_fully(self.config.embedding()))
     }
 
-    /// The tensors of the merged model, in order of the names they are written under.
-    fn parts(&self) -> Result<Vec<Part>, Failure> {
+    /// The tensors of the merged model, in order of their names in the file.
+    fn tensors_to_write(&self) -> Result<Vec<MergedTensor>, Failure> {
         let mut tensors = self.config.tensors();
         if self.unties() {
             tensors.push((HEAD.to_owned(), [self.config.vocab_size(), self.config.width()]));
         }
         tensors.sort_by_cached_key(|(name, _)| self.config.file_name(name));
         let part = |(name, shape): (String, [usize; 2])| {
-            let own = if name == HEAD && self.config.is_tied() {
+            let own = if name == HEAD && self.config.has_tied_embeddings() {
                 self.config.embedding()
             } else {
                 &name
@@ -124,7 +126,7 @@ impl<B: Backend> Merge<'_, B> {
                 )
             })?;
             let bytes = (shape[0] * shape[1] * dtype.bitsize() / 8) as u64;
-            Ok(Part {
+            Ok(MergedTensor {
                 name,
                 shape,
                 stored,
@@ -135,11 +137,11 @@ impl<B: Backend> Merge<'_, B> {
         tensors.into_iter().map(part).collect()
     }
 
-    fn write_weights(&self, folder: &Path, longest: u64) -> Result<(), Failure> {
-        let parts = self.parts()?;
-        let shards = shards(&parts, longest);
+    fn write_weights(&self, folder: &Path, max_bytes: u64) -> Result<(), Failure> {
+        let tensors_to_write = self.tensors_to_write()?;
+        let shards = shards(&tensors_to_write, max_bytes);
         let name = |index: usize| match shards.len() {
-            1 => SINGLE.to_owned(),
+            1 => SINGLE_FILE.to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
         };
         let mut of: BTreeMap<String, String> = BTreeMap::new();
@@ -169,16 +171,16 @@ impl<B: Backend> Merge<'_, B> {
             })?;
         }
         if shards.len() > 1 {
-            let total: u64 = parts.iter().map(|part| part.bytes).sum();
+            let total: u64 = tensors_to_write.iter().map(|part| part.bytes).sum();
             let index = json!({"metadata": {"total_size": total}, "weight_map": of});
-            put(folder, INDEX, &pretty(&index)?)?;
+            write_file(folder, INDEX_FILE, &to_pretty_json(&index)?)?;
         }
         Ok(())
     }
 
-    /// The bytes of a tensor, merged where the adapter touches it.
-    fn bytes(&self, part: &Part) -> Result<Vec<u8>, Failure> {
-        let copied = self.plan.copies(&part.name);
+    /// The bytes of a tensor, merged where the adapter changes it.
+    fn bytes(&self, part: &MergedTensor) -> Result<Vec<u8>, Failure> {
+        let copied = self.plan.trains_fully(&part.name);
         let module = part.name.strip_suffix(".weight");
         let target = module.filter(|module| self.plan.targets().any(|target| target == *module));
         let merged = match target {
@@ -191,14 +193,14 @@ impl<B: Backend> Merge<'_, B> {
                     Family::Llama => update.transpose(),
                 };
                 let device = update.device();
-                self.base.floats::<B>(&part.stored, part.shape, &device)? + update
+                self.base.tensor::<B>(&part.stored, part.shape, &device)? + update
             }
             None => return self.base.bytes(&part.stored),
         };
-        rounded(values(merged)?, part)
+        to_dtype(values(merged)?, part)
     }
 
-    /// The base's `config.json`, its very bytes where nothing of it has changed.
+    /// The base's `config.json`, byte for byte where nothing has changed.
     fn configuration(&self, base: &Path) -> Result<Vec<u8>, Failure> {
         let path = base.join("config.json");
         let bytes = std::fs::read(&path)
@@ -209,26 +211,26 @@ impl<B: Backend> Merge<'_, B> {
         let mut json: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::internal("read config.json again", error))?;
         json["tie_word_embeddings"] = json!(false);
-        pretty(&json)
+        to_pretty_json(&json)
     }
 }
 
-/// Runs of `parts` of at most `longest` bytes, or of one part.
-fn shards(parts: &[Part], longest: u64) -> Vec<&[Part]> {
+/// Splits `tensors_to_write` into shards of at most `max_bytes` bytes, or of one tensor.
+fn shards(tensors_to_write: &[MergedTensor], max_bytes: u64) -> Vec<&[MergedTensor]> {
     let (mut shards, mut start, mut size) = (Vec::new(), 0, 0);
-    for (index, part) in parts.iter().enumerate() {
-        if index > start && size + part.bytes > longest {
-            shards.push(&parts[start..index]);
+    for (index, part) in tensors_to_write.iter().enumerate() {
+        if index > start && size + part.bytes > max_bytes {
+            shards.push(&tensors_to_write[start..index]);
             (start, size) = (index, 0);
         }
         size += part.bytes;
     }
-    shards.push(&parts[start..]);
+    shards.push(&tensors_to_write[start..]);
     shards
 }
 
-/// `numbers` in the type of `part`, to the nearest.
-fn rounded(numbers: Vec<f32>, part: &Part) -> Result<Vec<u8>, Failure> {
+/// `numbers` in the type of `part`, rounded to nearest.
+fn to_dtype(numbers: Vec<f32>, part: &MergedTensor) -> Result<Vec<u8>, Failure> {
     let dtype = match part.dtype {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
@@ -237,7 +239,7 @@ fn rounded(numbers: Vec<f32>, part: &Part) -> Result<Vec<u8>, Failure> {
     let greatest = numbers
         .iter()
         .fold(0f32, |greatest, number| greatest.max(number.abs()));
-    // Half of the distance to the next number lies above the greatest of a type.
+    // The largest value that rounds to the largest finite value of the type.
     let most = match dtype {
         DType::F16 => 65_520.0,
         DType::BF16 => 3.394e38,
@@ -256,7 +258,7 @@ fn rounded(numbers: Vec<f32>, part: &Part) -> Result<Vec<u8>, Failure> {
     Ok(data.as_bytes().to_vec())
 }
 
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let path = folder.join(name);
     std::fs::write(&path, bytes).map_err(|error| Failure::io(FailureCode::Internal, "write", &path, &error))
 }

@@ -1,7 +1,7 @@
-//! From what happens to lines for the parent.
+//! Turns the events of a run into messages for the parent.
 //!
-//! Rule: steps are gathered and told at most once a second; whatever else is told, the steps before it are
-//! told first, so the parent reads everything in order.
+//! Rule: steps are collected and reported at most once a second. Any other message is preceded by the steps before
+//! it, so the parent reads everything in order.
 
 use std::{
     io::Write,
@@ -12,29 +12,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ORPHANED;
 use crate::{
     artifact::Artifact,
-    data::template::watch,
-    device::{CudaDevice, meter::Meter},
+    data::template::watchdog,
+    device::{CudaDevice, gpu_monitor::GpuMonitor},
     failure::Failure,
     job::JobFile,
-    memory,
     message::{ChildMessage, FinalMetrics, LogLevel, Merged, Point},
-    training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
+    process_memory,
+    run::{RunInfo, TrainingObserver},
+    training::{Evaluation, StepReport, checkpoint::SavedCheckpoint},
 };
 
-/// Time between two messages of progress.
+/// Exit status of a child whose parent is gone.
+pub const ORPHANED: i32 = 3;
+
+/// Minimum time between two progress messages.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells the parent.
+/// Reports to the parent.
 #[derive(Debug)]
 pub(super) struct Reporter {
     job_id: String,
-    /// What computes.
+    /// Name of the device.
     device: String,
-    meter: Option<Meter>,
-    /// 0 until the training has begun.
+    gpu_monitor: Option<GpuMonitor>,
+    /// 0 until training starts.
     total_steps: u32,
     stop: Arc<AtomicBool>,
     points: Vec<Point>,
@@ -42,17 +45,17 @@ pub(super) struct Reporter {
     pending: (u64, f64),
     tokens: u64,
     last_told: Instant,
-    /// The end of the last thing that was no step.
+    /// When the last event that was not a step ended.
     step_began: Instant,
     /// Tokens and seconds of all steps of this process.
     trained: (u64, f64),
 }
 
 impl Reporter {
-    /// For a training on the processor, or on `gpu`.
+    /// A reporter for a training on the CPU, or on `gpu`.
     pub(super) fn new(job: &JobFile, gpu: Option<&CudaDevice>, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
-        if let Err(error) = watch::start(|Failure { code, message }| {
+        if let Err(error) = watchdog::start(|Failure { code, message }| {
             send(&ChildMessage::Failed { code, message });
             std::process::exit(1);
         }) {
@@ -64,7 +67,7 @@ impl Reporter {
                 Some(gpu) => format!("{} ({})", job.device, gpu.name),
                 None => job.device.to_string(),
             },
-            meter: gpu.and_then(|gpu| Meter::of(&gpu.bus_id)),
+            gpu_monitor: gpu.and_then(|gpu| GpuMonitor::new(&gpu.bus_id)),
             total_steps: 0,
             stop,
             points: Vec::new(),
@@ -76,7 +79,7 @@ impl Reporter {
         }
     }
 
-    /// Tells the steps not told yet.
+    /// Reports the steps that have not been reported yet.
     pub(super) fn flush(&mut self) {
         let Some(last) = self.points.last().copied() else {
             return;
@@ -92,8 +95,8 @@ impl Reporter {
             tokens_per_second: rate(tokens, seconds),
             tokens: self.tokens,
             eta_seconds: each * f64::from(self.total_steps - last.step),
-            memory_bytes: memory::resident().unwrap_or(0),
-            gpu: self.meter.as_ref().and_then(Meter::read),
+            memory_bytes: process_memory::resident_bytes().unwrap_or(0),
+            gpu: self.gpu_monitor.as_ref().and_then(GpuMonitor::read),
             points: std::mem::take(&mut self.points),
         });
         self.last_told = Instant::now();
@@ -125,23 +128,23 @@ impl Reporter {
     }
 }
 
-impl Watcher for Reporter {
-    fn started(&mut self, facts: &Facts) {
-        self.tokens = facts.resumed_tokens;
-        self.total_steps = facts.total_steps;
+impl TrainingObserver for Reporter {
+    fn started(&mut self, info: &RunInfo) {
+        self.tokens = info.resumed_tokens;
+        self.total_steps = info.total_steps;
         self.tell(&ChildMessage::Started {
             job_id: self.job_id.clone(),
             total_steps: self.total_steps,
-            resumed_step: facts.resumed_step,
+            resumed_step: info.resumed_step,
             device: self.device.clone(),
-            parameters: facts.parameters,
-            trainable_parameters: facts.trainable_parameters,
-            train_tokens: facts.train_tokens,
-            evaluation_tokens: facts.evaluation_tokens,
+            parameters: info.parameters,
+            trainable_parameters: info.trainable_parameters,
+            train_tokens: info.train_tokens,
+            evaluation_tokens: info.evaluation_tokens,
         });
     }
 
-    fn stepped(&mut self, report: &StepReport) {
+    fn step_completed(&mut self, report: &StepReport) {
         let seconds = self.step_began.elapsed().as_secs_f64();
         self.step_began = Instant::now();
         self.tokens += report.tokens;
@@ -161,7 +164,7 @@ impl Watcher for Reporter {
         }
     }
 
-    fn evaluated(&mut self, evaluation: &Evaluation) {
+    fn evaluation_completed(&mut self, evaluation: &Evaluation) {
         let Evaluation { step, loss } = *evaluation;
         self.tell(&ChildMessage::Evaluation {
             step,
@@ -170,7 +173,7 @@ impl Watcher for Reporter {
         });
     }
 
-    fn sampled(&mut self, step: u32, prompt: &str, text: &str) {
+    fn sample_generated(&mut self, step: u32, prompt: &str, text: &str) {
         self.tell(&ChildMessage::Sample {
             step,
             prompt: prompt.to_owned(),
@@ -178,21 +181,21 @@ impl Watcher for Reporter {
         });
     }
 
-    fn saved(&mut self, step: u32, written: &Written) {
+    fn checkpoint_saved(&mut self, step: u32, written: &SavedCheckpoint) {
         let (dir, sha256) = (written.folder.clone(), written.sha256.clone());
         self.tell(&ChildMessage::Checkpoint { step, dir, sha256 });
     }
 
-    fn noted(&mut self, level: LogLevel, message: String) {
+    fn log(&mut self, level: LogLevel, message: String) {
         self.tell(&ChildMessage::Log { level, message });
     }
 
-    fn wants_stop(&self) -> bool {
+    fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Writes one line. A parent that does not read any more is gone.
+/// Writes one line. The process exits when the parent no longer reads.
 pub(super) fn send(message: &ChildMessage) {
     let mut line = match serde_json::to_vec(message) {
         Ok(line) => line,

@@ -1,86 +1,86 @@
-//! Batches: pieces of a corpus as numbers.
+//! Batches of token windows.
 //!
-//! Rule: rows shorter than the longest of a batch are padded at the end, where a causal model cannot see it
-//! from the tokens that count.
+//! Rule: rows shorter than the longest of a batch are padded at the end, where a causal model cannot attend to the
+//! padding from real tokens.
 
-use super::Document;
+use super::document::Document;
 
-/// Held-out pieces looked at in one evaluation, at most; taken evenly from all.
-const EVALUATION_PIECES: usize = 128;
+/// Windows per evaluation, at most; selected evenly from all.
+const MAX_EVALUATION_WINDOWS: usize = 128;
 
-/// Rows of tokens with what follows them.
+/// Rows of tokens with their targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Tokens of a row.
+    /// Tokens per row.
     pub length: usize,
-    /// Tokens, row by row: `rows · length`.
+    /// Input tokens, row by row: `rows · length`.
     pub inputs: Vec<i32>,
-    /// Places in `inputs` whose next token is learnt, in order.
-    pub places: Vec<i32>,
-    /// The next token of each of `places`.
+    /// Positions in `inputs` whose next token is a target, in order.
+    pub target_positions: Vec<i32>,
+    /// The next token at each of `target_positions`.
     pub targets: Vec<i32>,
     /// How samples share rows; `None` where each row is one sample from its start.
     pub packed: Option<Packed>,
 }
 
-/// How samples share rows.
+/// How samples share rows (sequence packing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    /// For each input its place within its own sample: `rows · length`.
+    /// Position of each input within its own sample: `rows · length`.
     pub positions: Vec<u32>,
-    /// For each input where in its row its own sample begins, which is the first place that it sees:
-    /// `rows · length`. Padding sees itself alone.
-    pub first: Vec<u32>,
+    /// For each input, where in its row its sample begins, which is the first position it attends to: `rows ·
+    /// length`. Padding attends to itself only.
+    pub first_visible: Vec<u32>,
 }
 
-/// Consecutive tokens of a document: one row and the token after it.
+/// Consecutive tokens of a document: the inputs of one row and the token after them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece<'a> {
+pub(super) struct Window<'a> {
     tokens: &'a [u32],
-    learned: &'a [bool],
+    loss_mask: &'a [bool],
 }
 
-impl<'a> Piece<'a> {
+impl<'a> Window<'a> {
     pub(super) fn of(document: &'a Document, start: usize, length: usize) -> Self {
         let end = (start + length + 1).min(document.tokens.len());
         Self {
             tokens: &document.tokens[start..end],
-            learned: &document.learned[start..end],
+            loss_mask: &document.loss_mask[start..end],
         }
     }
 }
 
-/// All of `documents` (evenly thinned to what one evaluation looks at) in batches of `rows` rows.
+/// All of `documents` in batches of `rows` rows, thinned out evenly to [`MAX_EVALUATION_WINDOWS`].
 #[must_use]
 pub fn evaluation(documents: &[Document], length: usize, rows: usize) -> Vec<Batch> {
-    let mut pieces = Vec::new();
+    let mut windows = Vec::new();
     for document in documents {
-        let last = if document.cut_anywhere {
+        let last = if document.splittable {
             document.tokens.len().saturating_sub(1)
         } else {
             1
         };
-        pieces.extend(
+        windows.extend(
             (0..last)
                 .step_by(length)
-                .map(|start| Piece::of(document, start, length)),
+                .map(|start| Window::of(document, start, length)),
         );
     }
-    let kept = pieces.len().min(EVALUATION_PIECES);
+    let kept = windows.len().min(MAX_EVALUATION_WINDOWS);
     let thinned: Vec<_> = (0..kept)
-        .map(|index| pieces[index * pieces.len() / kept])
+        .map(|index| windows[index * windows.len() / kept])
         .collect();
     thinned
         .chunks(rows)
-        .map(|pieces| assemble(&pieces.iter().map(|piece| vec![*piece]).collect::<Vec<_>>()))
+        .map(|windows| collate(&windows.iter().map(|window| vec![*window]).collect::<Vec<_>>()))
         .collect()
 }
 
-/// Rows of pieces, each row's one after the other.
-pub(super) fn assemble(rows: &[Vec<Piece<'_>>]) -> Batch {
-    let size = |piece: &Piece<'_>| piece.tokens.len().saturating_sub(1);
+/// Builds a batch from rows of windows; the windows of a row follow one another.
+pub(super) fn collate(rows: &[Vec<Window<'_>>]) -> Batch {
+    let size = |window: &Window<'_>| window.tokens.len().saturating_sub(1);
     let length = rows
         .iter()
         .map(|row| row.iter().map(size).sum())
@@ -90,23 +90,23 @@ pub(super) fn assemble(rows: &[Vec<Piece<'_>>]) -> Batch {
         rows: rows.len(),
         length,
         inputs: Vec::new(),
-        places: Vec::new(),
+        target_positions: Vec::new(),
         targets: Vec::new(),
         packed: None,
     };
     let mut packed = Packed {
         positions: Vec::new(),
-        first: Vec::new(),
+        first_visible: Vec::new(),
     };
     for (index, row) in rows.iter().enumerate() {
-        for piece in row {
+        for window in row {
             let start = batch.inputs.len();
-            for (offset, pair) in piece.tokens.windows(2).enumerate() {
+            for (offset, pair) in window.tokens.windows(2).enumerate() {
                 batch.inputs.push(pair[0] as i32);
                 packed.positions.push(offset as u32);
-                packed.first.push((start - index * length) as u32);
-                if piece.learned[offset + 1] {
-                    batch.places.push((start + offset) as i32);
+                packed.first_visible.push((start - index * length) as u32);
+                if window.loss_mask[offset + 1] {
+                    batch.target_positions.push((start + offset) as i32);
                     batch.targets.push(pair[1] as i32);
                 }
             }
@@ -114,7 +114,7 @@ pub(super) fn assemble(rows: &[Vec<Piece<'_>>]) -> Batch {
         let end = (index + 1) * length;
         packed.positions.resize(end, 0);
         packed
-            .first
+            .first_visible
             .extend((batch.inputs.len()..end).map(|place| (place - index * length) as u32));
         batch.inputs.resize(end, 0);
     }
@@ -130,17 +130,17 @@ mod tests {
 
     fn text(tokens: std::ops::Range<u32>) -> Document {
         Document {
-            learned: vec![true; tokens.len()],
+            loss_mask: vec![true; tokens.len()],
             tokens: tokens.collect(),
-            cut_anywhere: true,
+            splittable: true,
         }
     }
 
-    fn chat(learned: &[bool]) -> Document {
+    fn chat(loss_mask: &[bool]) -> Document {
         Document {
-            tokens: (0..learned.len() as u32).collect(),
-            learned: learned.to_vec(),
-            cut_anywhere: false,
+            tokens: (0..loss_mask.len() as u32).collect(),
+            loss_mask: loss_mask.to_vec(),
+            splittable: false,
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
                 rows: 2,
                 length: 3,
                 inputs: vec![0, 1, 2, 0, 0, 0],
-                places: vec![1, 2, 3],
+                target_positions: vec![1, 2, 3],
                 targets: vec![2, 3, 1],
                 packed: None
             }]

@@ -1,26 +1,26 @@
-//! One line of a dataset file as a sample.
+//! Parsers of the lines of dataset files.
 //!
-//! Rule: formats differ in how they name things only; after this module there are conversations and pairs.
+//! Rule: formats differ in field names only; every line becomes a conversation or a prompt with its completion.
 
 use serde::Deserialize;
 
 use super::chat::{self, Chat, Message};
 
-/// A prompt and what follows it.
+/// A prompt and its completion.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Pair {
-    /// What is given.
+    /// The prompt, which does not contribute to the loss.
     pub prompt: String,
-    /// What is learnt.
+    /// The completion to train on.
     pub completion: String,
 }
 
-/// Reads one line of a file of prompts and completions: `{"prompt": …, "completion": …}`.
+/// Parses one line of a file of prompts and completions: `{"prompt": …, "completion": …}`.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence.
+/// What is wrong with the line, as the end of a sentence.
 pub fn pair(line: &str) -> Result<Pair, String> {
-    serde_json::from_str(line).map_err(|error| format!("is no prompt with a completion: {error}"))
+    serde_json::from_str(line).map_err(|error| format!("is not a prompt with a completion: {error}"))
 }
 
 #[derive(Deserialize)]
@@ -31,17 +31,18 @@ struct Alpaca {
     output: String,
 }
 
-/// Reads one line in the form of Alpaca, `{"instruction": …, "input": …, "output": …}`: a user who gives an
-/// instruction, with the input (if any) after an empty line, and the assistant's answer.
+/// Parses one line in Alpaca's format, `{"instruction": …, "input": …, "output": …}`: the user's message is the
+/// instruction, followed by the input (if any) after an empty line; the output is the assistant's answer.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence.
+/// What is wrong with the line, as the end of a sentence.
 pub fn alpaca(line: &str) -> Result<Chat, String> {
     let Alpaca {
         instruction,
         input,
         output,
-    } = serde_json::from_str(line).map_err(|error| format!("is no instruction with its output: {error}"))?;
+    } = serde_json::from_str(line)
+        .map_err(|error| format!("is not an instruction with its output: {error}"))?;
     let asked = if input.is_empty() {
         instruction
     } else {
@@ -63,19 +64,19 @@ struct Turn {
     value: String,
 }
 
-/// Reads one line in the form of ShareGPT, `{"conversations": [{"from": "human", "value": …}, …]}`.
+/// Parses one line in ShareGPT's format, `{"conversations": [{"from": "human", "value": …}, …]}`.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence.
+/// What is wrong with the line, as the end of a sentence.
 pub fn sharegpt(line: &str) -> Result<Chat, String> {
     let found: ShareGpt =
-        serde_json::from_str(line).map_err(|error| format!("is no conversation: {error}"))?;
+        serde_json::from_str(line).map_err(|error| format!("is not a conversation: {error}"))?;
     let messages = found.conversations.into_iter().map(|turn| {
         let role = match turn.from.as_str() {
             "human" | "user" => "user",
             "gpt" | "assistant" | "chatgpt" | "bot" => "assistant",
             "system" => "system",
-            other => return Err(format!("the speaker {other:?} is none of system, human, gpt")),
+            other => return Err(format!("the speaker {other:?} is not one of system, human, gpt")),
         };
         Ok(message(role, turn.value))
     });

@@ -1,23 +1,23 @@
-//! Which pieces of a corpus a step sees.
+//! Selects the windows of the corpus for each step.
 //!
-//! Rule: a pure function of (documents, settings, step). Trainings that count steps draw at random, with
-//! replacement; trainings that count epochs, or pack, go through all pieces once per pass, in an order of that
-//! pass.
+//! Rule: the selection is a pure function of (documents, hyperparameters, step). Trainings with a number of steps
+//! draw at random with replacement; trainings with epochs or packing use every window once per epoch, in an order
+//! that is shuffled for each epoch.
 
 use std::collections::BTreeMap;
 
 use rand::{Rng, seq::SliceRandom};
 
 use super::{
-    Document,
-    batch::{Batch, Piece, assemble},
+    batch::{Batch, Window, collate},
+    document::Document,
 };
 use crate::{
     random::{Purpose, stream},
     spec::Hyperparameters,
 };
 
-/// Hands out the batches of each step.
+/// Provides the batches of each step.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     documents: Vec<Document>,
@@ -32,58 +32,59 @@ pub struct Sampler {
 
 #[derive(Clone, Debug)]
 enum Order {
-    /// Text in proportion to its length, conversations alike; the running sum of how often each is drawn.
-    Drawn(Vec<u64>),
-    Passes(Passes),
+    /// Random draws, with the cumulative weights of the documents: texts in proportion to their length, conversations
+    /// equally.
+    Random(Vec<u64>),
+    Epochs(EpochOrder),
 }
 
-/// Where a piece begins.
+/// Where a window begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Start {
+struct WindowStart {
     document: u32,
     token: u32,
 }
 
-/// All rows, and the order of the pass at hand.
+/// All rows, and the order of the current epoch.
 #[derive(Clone, Debug)]
-struct Passes {
-    rows: Vec<Vec<Start>>,
-    pass: u64,
+struct EpochOrder {
+    rows: Vec<Vec<WindowStart>>,
+    epoch: u64,
     order: Vec<u32>,
 }
 
 impl Sampler {
-    /// A sampler over `documents`, of which there is at least one.
+    /// A sampler over `documents`, which are not empty.
     #[must_use]
-    pub fn new(documents: Vec<Document>, chosen: &Hyperparameters) -> Self {
-        let length = chosen.sequence_length as usize;
-        let order = if chosen.packing || chosen.epochs.is_some() {
-            let starts = starts(&documents, length);
-            let rows = if chosen.packing {
-                packed(starts, &documents, length, chosen.seed)
+    pub fn new(documents: Vec<Document>, hyperparameters: &Hyperparameters) -> Self {
+        let length = hyperparameters.sequence_length as usize;
+        let order = if hyperparameters.packing || hyperparameters.epochs.is_some() {
+            let starts = window_starts(&documents, length);
+            let rows = if hyperparameters.packing {
+                pack_windows(starts, &documents, length, hyperparameters.seed)
             } else {
                 starts.into_iter().map(|start| vec![start]).collect()
             };
-            Order::Passes(Passes::new(rows, chosen.seed))
+            Order::Epochs(EpochOrder::new(rows, hyperparameters.seed))
         } else {
-            Order::Drawn(weights(&documents, length))
+            Order::Random(weights(&documents, length))
         };
         Self {
             documents,
             length,
-            rows: chosen.batch_size as usize,
-            micro_batches: u64::from(chosen.gradient_accumulation),
-            seed: chosen.seed,
+            rows: hyperparameters.batch_size as usize,
+            micro_batches: u64::from(hyperparameters.gradient_accumulation),
+            seed: hyperparameters.seed,
             order,
         }
     }
 
-    /// Rows of one pass over all documents.
+    /// Rows of one epoch over all documents.
     #[must_use]
     pub fn sequences(&self) -> u64 {
         match &self.order {
-            Order::Drawn(weights) => weights.last().copied().unwrap_or(0),
-            Order::Passes(passes) => passes.rows.len() as u64,
+            Order::Random(weights) => weights.last().copied().unwrap_or(0),
+            Order::Epochs(epochs) => epochs.rows.len() as u64,
         }
     }
 
@@ -96,63 +97,63 @@ impl Sampler {
 
     fn batch(&mut self, step: u64, micro: u64) -> Batch {
         let starts = match &mut self.order {
-            Order::Drawn(weights) => {
+            Order::Random(weights) => {
                 let mut rng = stream(self.seed, Purpose::Batch, step, micro);
-                let draw = |_| vec![drawn(&mut rng, &self.documents, weights, self.length)];
+                let draw = |_| vec![draw_window(&mut rng, &self.documents, weights, self.length)];
                 (0..self.rows).map(draw).collect()
             }
-            Order::Passes(passes) => {
+            Order::Epochs(epochs) => {
                 let first = (step * self.micro_batches + micro) * self.rows as u64;
                 let places = first..first + self.rows as u64;
                 places
-                    .map(|place| passes.row(place, self.seed))
+                    .map(|place| epochs.row(place, self.seed))
                     .collect::<Vec<_>>()
             }
         };
-        let piece = |start: &Start| {
+        let window = |start: &WindowStart| {
             let document = &self.documents[start.document as usize];
-            Piece::of(document, start.token as usize, self.length)
+            Window::of(document, start.token as usize, self.length)
         };
-        let rows: Vec<Vec<Piece<'_>>> = starts
+        let rows: Vec<Vec<Window<'_>>> = starts
             .iter()
-            .map(|row: &Vec<Start>| row.iter().map(piece).collect())
+            .map(|row: &Vec<WindowStart>| row.iter().map(window).collect())
             .collect();
-        assemble(&rows)
+        collate(&rows)
     }
 }
 
-impl Passes {
-    fn new(rows: Vec<Vec<Start>>, seed: u64) -> Self {
-        let mut passes = Self {
+impl EpochOrder {
+    fn new(rows: Vec<Vec<WindowStart>>, seed: u64) -> Self {
+        let mut epochs = Self {
             order: (0..rows.len() as u32).collect(),
             rows,
-            pass: 0,
+            epoch: 0,
         };
-        passes.go_to(0, seed);
-        passes
+        epochs.shuffle_epoch(0, seed);
+        epochs
     }
 
-    /// The row at `place` of all passes, one after the other.
-    fn row(&mut self, place: u64, seed: u64) -> Vec<Start> {
+    /// The row at index `place` of the concatenation of all epochs.
+    fn row(&mut self, place: u64, seed: u64) -> Vec<WindowStart> {
         let count = self.rows.len().max(1) as u64;
-        let (pass, place) = (place / count, (place % count) as usize);
-        if pass != self.pass {
-            self.go_to(pass, seed);
+        let (epoch, place) = (place / count, (place % count) as usize);
+        if epoch != self.epoch {
+            self.shuffle_epoch(epoch, seed);
         }
         self.rows[self.order[place] as usize].clone()
     }
 
-    fn go_to(&mut self, pass: u64, seed: u64) {
+    fn shuffle_epoch(&mut self, epoch: u64, seed: u64) {
         self.order.sort_unstable();
-        self.order.shuffle(&mut stream(seed, Purpose::Order, pass, 0));
-        self.pass = pass;
+        self.order.shuffle(&mut stream(seed, Purpose::Order, epoch, 0));
+        self.epoch = epoch;
     }
 }
 
 fn weights(documents: &[Document], length: usize) -> Vec<u64> {
     let mut sum = 0;
     let add = |document: &Document| {
-        let windows = if document.cut_anywhere {
+        let windows = if document.splittable {
             document.tokens.len() / length
         } else {
             1
@@ -163,32 +164,32 @@ fn weights(documents: &[Document], length: usize) -> Vec<u64> {
     documents.iter().map(add).collect()
 }
 
-fn drawn(rng: &mut impl Rng, documents: &[Document], weights: &[u64], length: usize) -> Start {
-    let drawn = rng.random_range(0..weights.last().copied().unwrap_or(1));
-    let index = weights.partition_point(|weight| *weight <= drawn);
+fn draw_window(rng: &mut impl Rng, documents: &[Document], weights: &[u64], length: usize) -> WindowStart {
+    let ticket = rng.random_range(0..weights.last().copied().unwrap_or(1));
+    let index = weights.partition_point(|weight| *weight <= ticket);
     let document = &documents[index];
     let spare = document.tokens.len().saturating_sub(length + 1);
-    let token = if document.cut_anywhere {
+    let token = if document.splittable {
         rng.random_range(0..=spare)
     } else {
         0
     };
-    Start {
+    WindowStart {
         document: index as u32,
         token: token as u32,
     }
 }
 
-/// Every piece once: text in consecutive ones, conversations from their start.
-fn starts(documents: &[Document], length: usize) -> Vec<Start> {
+/// The start of every window: consecutive windows of text, and the beginning of each conversation.
+fn window_starts(documents: &[Document], length: usize) -> Vec<WindowStart> {
     let mut starts = Vec::new();
     for (index, document) in documents.iter().enumerate() {
-        let last = if document.cut_anywhere {
+        let last = if document.splittable {
             document.tokens.len().saturating_sub(1)
         } else {
             1
         };
-        starts.extend((0..last).step_by(length).map(|token| Start {
+        starts.extend((0..last).step_by(length).map(|token| WindowStart {
             document: index as u32,
             token: token as u32,
         }));
@@ -196,36 +197,41 @@ fn starts(documents: &[Document], length: usize) -> Vec<Start> {
     starts
 }
 
-/// Puts pieces together into rows of at most `length` tokens: the longest first, each into the fullest row that
-/// still takes it (best fit decreasing); equal ones in an order of the seed.
-fn packed(mut starts: Vec<Start>, documents: &[Document], length: usize, seed: u64) -> Vec<Vec<Start>> {
-    let size = |start: &Start| {
+/// Packs windows into rows of at most `length` tokens by best-fit decreasing: the longest first, each into the
+/// fullest row that has room for it. The order of windows of equal length follows from the seed.
+fn pack_windows(
+    mut starts: Vec<WindowStart>,
+    documents: &[Document],
+    length: usize,
+    seed: u64,
+) -> Vec<Vec<WindowStart>> {
+    let size = |start: &WindowStart| {
         let rest = documents[start.document as usize].tokens.len() - start.token as usize;
         rest.saturating_sub(1).min(length)
     };
     starts.shuffle(&mut stream(seed, Purpose::Packing, 0, 0));
     starts.sort_by_key(|start| std::cmp::Reverse(size(start)));
-    let mut rows: Vec<Vec<Start>> = Vec::new();
-    // Rows by the room that they have left.
+    let mut rows: Vec<Vec<WindowStart>> = Vec::new();
+    // Rows by their free space.
     let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for start in starts {
         let needed = size(&start);
-        let tightest = open.range(needed..).next().map(|(room, _)| *room);
-        let (row, room) = match tightest.and_then(|room| Some((open.get_mut(&room)?.pop()?, room))) {
-            Some((row, room)) => {
-                if open.get(&room).is_some_and(Vec::is_empty) {
-                    open.remove(&room);
+        let tightest = open.range(needed..).next().map(|(free, _)| *free);
+        let (row, free) = match tightest.and_then(|free| Some((open.get_mut(&free)?.pop()?, free))) {
+            Some((row, free)) => {
+                if open.get(&free).is_some_and(Vec::is_empty) {
+                    open.remove(&free);
                 }
                 rows[row].push(start);
-                (row, room)
+                (row, free)
             }
             None => {
                 rows.push(vec![start]);
                 (rows.len() - 1, length)
             }
         };
-        if room > needed {
-            open.entry(room - needed).or_default().push(row);
+        if free > needed {
+            open.entry(free - needed).or_default().push(row);
         }
     }
     rows

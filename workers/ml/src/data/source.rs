@@ -1,6 +1,6 @@
-//! Dataset files as they come.
+//! Dataset files.
 //!
-//! Rule: a file is read wholly or refused with the place of the first fault.
+//! Rule: a file is read completely or rejected with the position of its first error.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::failure::{Failure, FailureCode};
 
-/// A dataset file and what is in it.
+/// A dataset file and its format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetFile {
-    /// Where it lies.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What is in it.
+    /// Format of the file.
     pub format: DatasetFormat,
 }
 
-/// What is in a dataset file.
+/// Format of a dataset file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetFormat {
@@ -51,10 +51,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads `file`; also returns its bytes' SHA-256.
+    /// Reads `file`; also returns the SHA-256 of its bytes.
     ///
     /// # Errors
-    /// [`FailureCode::DatasetUnreadable`] when it is missing, not UTF-8, or a line is no conversation.
+    /// [`FailureCode::DatasetUnreadable`] when it is missing, not UTF-8, or a line is not in the format.
     pub fn read(file: &DatasetFile) -> Result<(Self, String), Failure> {
         let code = FailureCode::DatasetUnreadable;
         let bytes =
@@ -77,7 +77,7 @@ impl Source {
         Ok((source, hash))
     }
 
-    /// All of its text, for the training of a tokenizer.
+    /// All of its text, for training a tokenizer.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         match self {
@@ -121,8 +121,8 @@ mod tests {
     use super::*;
 
     fn read(content: &[u8], format: DatasetFormat) -> Result<(Source, String), Failure> {
-        let room = tempfile::tempdir().expect("a temporary folder");
-        let path = room.path().join("data.jsonl");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("data.jsonl");
         std::fs::write(&path, content).expect("written");
         Source::read(&DatasetFile { path, format })
     }

@@ -1,67 +1,64 @@
-//! Chat templates: Jinja, rendered as `transformers` renders it, over messages that nobody vouches for.
+//! Chat templates: Jinja, rendered as by `transformers`, with untrusted messages.
 //!
-//! Rule: a template is a stranger's program. It gets plain data, no files and no clock, a limited number of
-//! instructions and a limited output, and in a training process limited memory and time ([`watch`]); what it writes is a pure function of the messages.
+//! Rule: templates are untrusted programs. They have no access to files or the clock, a limited number of
+//! instructions, limited output and, in a training process, limited memory and time ([`watchdog`]); their output is a
+//! pure function of the messages.
 
 mod environment;
-mod marks;
-pub mod watch;
+mod error;
+mod markers;
+pub mod watchdog;
 
 use std::{collections::BTreeMap, io};
 
 use minijinja::{Environment, ErrorKind, context};
 
+use self::markers::ContentMarkers;
+pub use self::{
+    error::{RenderError, template_error},
+    markers::Rendered,
+};
 use super::chat::Message;
-use crate::failure::{Failure, FailureCode};
-use marks::Marks;
-pub use marks::Rendered;
+use crate::failure::Failure;
 
 /// Bytes that a template may add to those of the messages.
-const ADDED: usize = 1 << 20;
+const MAX_ADDED_BYTES: usize = 1 << 20;
 /// How often a template may repeat the messages.
-const REPEATED: usize = 16;
+const MAX_REPETITIONS: usize = 16;
 
-/// A chat template ready to render.
+/// A compiled chat template.
 #[derive(Debug)]
 pub struct Template {
     name: String,
     environment: Environment<'static>,
     special: BTreeMap<&'static str, String>,
-    marks: Marks,
-    says_what_is_generated: bool,
-}
-
-/// Why a conversation was not rendered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The template does not take this conversation; the reason in its own words.
-    Conversation(String),
-    /// The template is at fault: it would go on for ever, write without end, or is in error.
-    Template(Failure),
+    marks: ContentMarkers,
+    has_generation_blocks: bool,
 }
 
 impl Template {
-    /// The template `source`, called `name` in errors. `special` are the tokens that it knows by name, `tokens`
-    /// the texts of all special ones.
+    /// Compiles `source`, which errors call `name`. `special` are the tokens that the template can refer to by name,
+    /// `tokens` the texts of all special tokens.
     ///
     /// # Errors
-    /// [`FailureCode::ChatTemplateInvalid`] with the place of what is no Jinja.
+    /// [`FailureCode::ChatTemplateInvalid`](crate::failure::FailureCode::ChatTemplateInvalid) with the position of a
+    /// syntax error.
     pub fn new(
         name: &str,
         source: &str,
         special: BTreeMap<&'static str, String>,
         tokens: Vec<String>,
     ) -> Result<Self, Failure> {
-        let (source, says_what_is_generated) = marks::with_generation_marked(source);
+        let (source, has_generation_blocks) = markers::mark_generation_blocks(source);
         let environment = environment::of(source)
-            .map_err(|error| at_fault(name, &format!("it is no template: {error:#}")))?;
-        watch::called(name);
+            .map_err(|error| template_error(name, &format!("it is not a valid template: {error:#}")))?;
+        watchdog::set_template_name(name);
         Ok(Self {
             name: name.to_owned(),
             environment,
             special,
-            marks: Marks::new(tokens),
-            says_what_is_generated,
+            marks: ContentMarkers::new(tokens),
+            has_generation_blocks,
         })
     }
 
@@ -71,21 +68,21 @@ impl Template {
         &self.name
     }
 
-    /// Whether it marks what the assistant generates (`{% generation %}`).
+    /// Whether it marks the assistant's text (`{% generation %}`).
     #[must_use]
-    pub fn says_what_is_generated(&self) -> bool {
-        self.says_what_is_generated
+    pub fn has_generation_blocks(&self) -> bool {
+        self.has_generation_blocks
     }
 
-    /// `messages` as text, followed by the beginning of an answer where `answer_follows`.
+    /// Renders `messages`, followed by the beginning of an answer where `answer_follows`.
     ///
     /// # Errors
-    /// Whether the messages or the template are to blame, and why.
-    pub fn render(&self, messages: &[Message], answer_follows: bool) -> Result<Rendered, Refusal> {
+    /// Whether the messages or the template are the cause, and the reason.
+    pub fn render(&self, messages: &[Message], answer_follows: bool) -> Result<Rendered, RenderError> {
         let plain: Vec<_> = messages
             .iter()
             .map(|message| {
-                context! { role => &message.role, content => self.marks.guarded(&message.content) }
+                context! { role => &message.role, content => self.marks.escape_special_tokens(&message.content) }
             })
             .collect();
         let given: usize = messages.iter().map(|message| message.content.len()).sum();
@@ -93,64 +90,59 @@ impl Template {
             messages => plain, add_generation_prompt => answer_follows, tools => (), documents => (),
             ..minijinja::Value::from_pairs(self.special.clone())
         };
-        let mut output = Bounded {
+        let mut output = BoundedWriter {
             text: Vec::new(),
-            room: ADDED + REPEATED * given,
+            remaining: MAX_ADDED_BYTES + MAX_REPETITIONS * given,
             full: false,
         };
         let template = self
             .environment
             .get_template(environment::NAME)
-            .map_err(|error| Refusal::Template(at_fault(&self.name, &error.to_string())))?;
-        let _rendering = watch::Rendering::begin();
+            .map_err(|error| RenderError::Template(template_error(&self.name, &error.to_string())))?;
+        let _rendering = watchdog::RenderGuard::begin();
         match template.render_captured_to(variables, &mut output) {
             Ok(_) => String::from_utf8(output.text)
-                .map(|text| marks::read(&text))
-                .map_err(|error| Refusal::Template(Failure::internal("read what a template wrote", error))),
-            Err(_) if output.full => Err(Refusal::Template(at_fault(
+                .map(|text| markers::read(&text))
+                .map_err(|error| {
+                    RenderError::Template(Failure::internal("read what a template wrote", error))
+                }),
+            Err(_) if output.full => Err(RenderError::Template(template_error(
                 &self.name,
-                &format!("it writes more than {ADDED} bytes beside {REPEATED} times the messages"),
+                &format!(
+                    "it writes more than {MAX_REPETITIONS} times the messages plus {MAX_ADDED_BYTES} bytes"
+                ),
             ))),
             Err(error) => Err(self.refusal(&error)),
         }
     }
 
-    fn refusal(&self, error: &minijinja::Error) -> Refusal {
+    fn refusal(&self, error: &minijinja::Error) -> RenderError {
         if let Some(reason) = environment::raised(error) {
-            return Refusal::Conversation(format!("the chat template {} says: {reason}", self.name));
+            return RenderError::Conversation(format!("the chat template {} says: {reason}", self.name));
         }
-        Refusal::Template(match error.kind() {
-            ErrorKind::OutOfFuel => at_fault(
+        RenderError::Template(match error.kind() {
+            ErrorKind::OutOfFuel => template_error(
                 &self.name,
                 &format!(
                     "it takes more than {} instructions for one conversation",
                     environment::FUEL
                 ),
             ),
-            _ => at_fault(&self.name, &error.to_string()),
+            _ => template_error(&self.name, &error.to_string()),
         })
     }
 }
 
-pub(super) fn at_fault(name: &str, reason: &str) -> Failure {
-    Failure::new(
-        FailureCode::ChatTemplateInvalid,
-        format!(
-            "the chat template {name} cannot be used: {reason}; correct it, or set objective.chat_template to plain"
-        ),
-    )
-}
-
-/// Takes so many bytes and no more.
-struct Bounded {
+/// Accepts a limited number of bytes.
+struct BoundedWriter {
     text: Vec<u8>,
-    room: usize,
+    remaining: usize,
     full: bool,
 }
 
-impl io::Write for Bounded {
+impl io::Write for BoundedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.text.len() + bytes.len() > self.room {
+        if self.text.len() + bytes.len() > self.remaining {
             self.full = true;
             return Err(io::ErrorKind::StorageFull.into());
         }

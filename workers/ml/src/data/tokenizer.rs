@@ -1,9 +1,9 @@
-//! Text to tokens and back.
+//! Tokenizers.
 //!
-//! Rule: a text can never forge a special token; the end of a text is put where we put it. Only what a chat
-//! template writes itself is read with special tokens ([`Tokenizer::encode_written`]).
+//! Rule: text from outside never contains special tokens; the end of a text is appended here. Special tokens are
+//! recognised only in what a chat template itself renders ([`Tokenizer::encode_rendered`]).
 
-mod special;
+mod config;
 
 use std::{ops::Range, path::Path, sync::OnceLock};
 
@@ -19,38 +19,39 @@ use tokenizers::{
 
 use super::chat::JINJA;
 use crate::failure::{Failure, FailureCode};
-pub use special::Settings;
+pub use config::TokenizerConfig;
 
-/// The token at the end of a text.
+/// The end-of-text token of tokenizers that are trained here.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Text is encoded in pieces of about this many bytes, in parallel; pieces end at line ends.
-const PIECE: usize = 1 << 16;
+/// Text is encoded in parallel, in chunks of about this many bytes that end at line ends.
+const CHUNK_BYTES: usize = 1 << 16;
 
 /// A tokenizer.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    /// Takes special tokens in texts for ordinary letters.
+    /// Encodes special tokens in texts as ordinary characters.
     inner: Inner,
-    /// Takes them for what they are; made when a chat template first needs it.
-    written: OnceLock<Inner>,
-    settings: Settings,
-    end_of_text: Option<u32>,
-    frame: Frame,
+    /// Recognises special tokens; created when a chat template first needs it.
+    with_special_tokens: OnceLock<Inner>,
+    config: TokenizerConfig,
+    eos_token: Option<u32>,
+    affixes: SpecialAffixes,
 }
 
-/// Tokens that the tokenizer itself (its post-processor) puts around a text.
+/// Tokens that the tokenizer's post-processor adds around a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Frame {
+struct SpecialAffixes {
     before: Vec<u32>,
     after: Vec<u32>,
 }
 
-/// A token and the bytes of the text that it stands for.
-pub type Placed = (u32, Range<usize>);
+/// A token and the bytes of the text that it covers.
+pub type TokenSpan = (u32, Range<usize>);
 
 impl Tokenizer {
-    /// Trains a byte-level BPE (GPT-2's kind) of at most `size` tokens on `texts`; a small text gives fewer.
+    /// Trains a byte-level BPE tokenizer (as GPT-2's) with at most `size` tokens on `texts`; a short text gives
+    /// fewer.
     ///
     /// # Errors
     /// An internal failure of the library.
@@ -71,60 +72,60 @@ impl Tokenizer {
         inner
             .train(&mut TrainerWrapper::BpeTrainer(trainer), texts)
             .map_err(|error| Failure::internal("train a tokenizer", error))?;
-        Self::of(inner, Settings::default())
+        Self::of(inner, TokenizerConfig::default())
     }
 
-    /// Reads the tokenizer of a model folder: `tokenizer.json` and what stands beside it.
+    /// Reads the tokenizer of a model folder: `tokenizer.json` and its configuration.
     ///
     /// # Errors
-    /// [`FailureCode::BaseModelInvalid`] when a file is missing, damaged, or names a token that is not there.
+    /// [`FailureCode::BaseModelInvalid`] when a file is missing or damaged, or names a token that does not exist.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("tokenizer.json");
         let bytes = std::fs::read(&path)
             .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error))?;
-        Self::with_settings(&bytes, Settings::read(folder)?)
+        Self::with_settings(&bytes, TokenizerConfig::read(folder)?)
     }
 
-    /// Reads a `tokenizer.json` that stands alone.
+    /// Reads a `tokenizer.json` without configuration.
     ///
     /// # Errors
-    /// [`FailureCode::BaseModelInvalid`] when it is none.
+    /// [`FailureCode::BaseModelInvalid`] when it is not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
-        Self::with_settings(bytes, Settings::default())
+        Self::with_settings(bytes, TokenizerConfig::default())
     }
 
-    fn with_settings(bytes: &[u8], settings: Settings) -> Result<Self, Failure> {
+    fn with_settings(bytes: &[u8], config: TokenizerConfig) -> Result<Self, Failure> {
         let inner = Inner::from_bytes(bytes).map_err(|error| {
             Failure::new(
                 FailureCode::BaseModelInvalid,
                 format!("tokenizer.json cannot be read: {error}"),
             )
         })?;
-        Self::of(inner, settings)
+        Self::of(inner, config)
     }
 
-    fn of(mut inner: Inner, settings: Settings) -> Result<Self, Failure> {
+    fn of(mut inner: Inner, config: TokenizerConfig) -> Result<Self, Failure> {
         inner.set_encode_special_tokens(true);
-        // Cutting and padding are decided here, not by what a file was saved with.
+        // Truncation and padding are decided here, whatever the file says.
         inner.with_padding(None);
         inner
             .with_truncation(None)
             .map_err(|error| Failure::internal("read a tokenizer", error))?;
-        for (name, token) in settings.tokens() {
+        for (name, token) in config.tokens() {
             if inner.token_to_id(&token).is_none() {
-                return Err(special::invalid(format!(
+                return Err(config::invalid(format!(
                     "tokenizer_config.json names {token:?} as its {name}, which tokenizer.json does not have; they \
                      do not belong together"
                 )));
             }
         }
-        let end = settings.token("eos_token").unwrap_or(END_OF_TEXT);
+        let end = config.token("eos_token").unwrap_or(END_OF_TEXT);
         Ok(Self {
-            end_of_text: inner.token_to_id(end),
-            frame: frame(&inner)?,
+            eos_token: inner.token_to_id(end),
+            affixes: affixes(&inner)?,
             inner,
-            written: OnceLock::new(),
-            settings,
+            with_special_tokens: OnceLock::new(),
+            config,
         })
     }
 
@@ -140,14 +141,14 @@ impl Tokenizer {
         Ok(json.into_bytes())
     }
 
-    /// The `tokenizer_config.json` for a model of `context` tokens, with the template of conversations.
-    /// One that was read from a folder stays as it was.
+    /// The `tokenizer_config.json` for a model with a context of `context` tokens and the plain chat template. A
+    /// configuration that was read from a folder is returned unchanged.
     #[must_use]
-    pub fn settings(&self, context: usize) -> Value {
-        if !self.settings.is_empty() {
-            return self.settings.to_json();
+    pub fn config_json(&self, context: usize) -> Value {
+        if !self.config.is_empty() {
+            return self.config.to_json();
         }
-        let end = self.end_of_text.map(|_| END_OF_TEXT);
+        let end = self.eos_token.map(|_| END_OF_TEXT);
         json!({
             "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context,
             "bos_token": end, "eos_token": end, "unk_token": end,
@@ -155,32 +156,32 @@ impl Tokenizer {
         })
     }
 
-    /// How many tokens there are, special ones included.
+    /// Number of tokens, special ones included.
     #[must_use]
     pub fn size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// How many rows a token embedding needs: one more than the greatest token.
+    /// Number of rows that a token embedding needs: the largest token ID plus 1.
     #[must_use]
-    pub fn rows(&self) -> usize {
+    pub fn embedding_rows(&self) -> usize {
         let tokens = self.inner.get_vocab(true);
         tokens.values().max().map_or(0, |token| *token as usize + 1)
     }
 
-    /// The token at the end of a text, where the tokenizer has one.
+    /// The end-of-text token, where the tokenizer has one.
     #[must_use]
-    pub fn end_of_text(&self) -> Option<u32> {
-        self.end_of_text
+    pub fn eos_token(&self) -> Option<u32> {
+        self.eos_token
     }
 
-    /// The special tokens and templates that its folder names.
+    /// The configuration that was read from its folder.
     #[must_use]
-    pub fn named(&self) -> &Settings {
-        &self.settings
+    pub fn config(&self) -> &TokenizerConfig {
+        &self.config
     }
 
-    /// The texts of its special tokens.
+    /// Texts of the special tokens.
     #[must_use]
     pub fn special_tokens(&self) -> Vec<String> {
         let tokens = self.inner.get_added_tokens_decoder();
@@ -188,53 +189,54 @@ impl Tokenizer {
         special.map(|token| token.content).collect()
     }
 
-    /// The tokens of a whole `text` as the base model met them in its own training: with what the tokenizer puts
-    /// around it, and the end of a text.
+    /// The tokens of a complete `text` as in pre-training: with the tokens that the tokenizer adds around it, and the
+    /// end-of-text token.
     ///
     /// # Errors
     /// An internal failure of the library.
-    pub fn encode_framed(&self, text: &str) -> Result<Vec<u32>, Failure> {
-        let mut tokens = self.frame.before.clone();
+    pub fn encode_document(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        let mut tokens = self.affixes.before.clone();
         tokens.extend(self.encode(text)?);
         self.end(&mut tokens);
         Ok(tokens)
     }
 
-    /// What the tokenizer puts before a text.
+    /// The tokens that the tokenizer adds before a text.
     #[must_use]
     pub fn start(&self) -> &[u32] {
-        &self.frame.before
+        &self.affixes.before
     }
 
-    /// Puts what stands after a text, which is the end of a text at least, where there is one.
+    /// Appends the tokens that follow a text: those that the tokenizer adds, and the end-of-text token where it is
+    /// not among them.
     pub fn end(&self, tokens: &mut Vec<u32>) {
-        tokens.extend(&self.frame.after);
-        if let Some(end) = self.end_of_text
-            && !self.frame.after.contains(&end)
+        tokens.extend(&self.affixes.after);
+        if let Some(end) = self.eos_token
+            && !self.affixes.after.contains(&end)
         {
             tokens.push(end);
         }
     }
 
-    /// The tokens of `text` that follows other text of the same sample: without the space that some tokenizers
-    /// put before the first word.
+    /// The tokens of `text` when it continues other text: without the space that some tokenizers add before the first
+    /// word.
     ///
     /// # Errors
     /// An internal failure of the library.
-    pub fn encode_following(&self, text: &str) -> Result<Vec<u32>, Failure> {
-        Ok(following(&self.inner, text)?
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        Ok(encode_continuation_with_spans(&self.inner, text)?
             .into_iter()
             .map(|(id, _)| id)
             .collect())
     }
 
-    /// The tokens of `text` that a chat template has written, special ones recognised, with the bytes that they
-    /// stand for. `literal`, in order, are those parts of it that come from outside, in which none is.
+    /// The tokens of `text`, which a chat template has rendered, with the bytes that they cover. Special tokens are
+    /// recognised, except in the ranges `literal`, which come from messages and are sorted.
     ///
     /// # Errors
     /// An internal failure of the library.
-    pub fn encode_written(&self, text: &str, literal: &[Range<usize>]) -> Result<Vec<Placed>, Failure> {
-        let written = self.written.get_or_init(|| {
+    pub fn encode_rendered(&self, text: &str, literal: &[Range<usize>]) -> Result<Vec<TokenSpan>, Failure> {
+        let with_special = self.with_special_tokens.get_or_init(|| {
             let mut inner = self.inner.clone();
             inner.set_encode_special_tokens(false);
             inner
@@ -245,8 +247,8 @@ impl Tokenizer {
                 return Ok(());
             }
             let found = match part.start {
-                0 => placed(inner, &text[part])?,
-                start => following(inner, &text[part])?
+                0 => encode_with_spans(inner, &text[part])?,
+                start => encode_continuation_with_spans(inner, &text[part])?
                     .into_iter()
                     .map(|(id, bytes)| (id, bytes.start + start..bytes.end + start))
                     .collect(),
@@ -256,11 +258,11 @@ impl Tokenizer {
         };
         let mut done = 0;
         for part in literal {
-            add(written, done..part.start)?;
+            add(with_special, done..part.start)?;
             add(&self.inner, part.clone())?;
             done = part.end;
         }
-        add(written, done..text.len())?;
+        add(with_special, done..text.len())?;
         Ok(tokens)
     }
 
@@ -271,7 +273,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Failure> {
         let encoded = self
             .inner
-            .encode_batch_fast(pieces(text), false)
+            .encode_batch_fast(chunks(text), false)
             .map_err(|error| Failure::internal("tokenise text", error))?;
         Ok(encoded
             .iter()
@@ -280,7 +282,7 @@ impl Tokenizer {
             .collect())
     }
 
-    /// The text of `tokens`, special ones left out.
+    /// The text of `tokens`, without special ones.
     ///
     /// # Errors
     /// An internal failure of the library.
@@ -291,8 +293,8 @@ impl Tokenizer {
     }
 }
 
-/// What the post-processor puts around a text, found by trying it.
-fn frame(inner: &Inner) -> Result<Frame, Failure> {
+/// Finds what the post-processor adds around a text by encoding an example.
+fn affixes(inner: &Inner) -> Result<SpecialAffixes, Failure> {
     let encode = |special: bool| {
         inner
             .encode("a", special)
@@ -303,13 +305,15 @@ fn frame(inner: &Inner) -> Result<Frame, Failure> {
     let place = framed
         .windows(bare.len().max(1))
         .position(|window| window == bare);
-    Ok(place.map_or_else(Frame::default, |place| Frame {
-        before: framed[..place].to_vec(),
-        after: framed[place + bare.len()..].to_vec(),
-    }))
+    Ok(
+        place.map_or_else(SpecialAffixes::default, |place| SpecialAffixes {
+            before: framed[..place].to_vec(),
+            after: framed[place + bare.len()..].to_vec(),
+        }),
+    )
 }
 
-fn placed(inner: &Inner, text: &str) -> Result<Vec<Placed>, Failure> {
+fn encode_with_spans(inner: &Inner, text: &str) -> Result<Vec<TokenSpan>, Failure> {
     let encoded = inner
         .encode(text, false)
         .map_err(|error| Failure::internal("tokenise text", error))?;
@@ -317,33 +321,33 @@ fn placed(inner: &Inner, text: &str) -> Result<Vec<Placed>, Failure> {
     Ok(encoded.get_ids().iter().copied().zip(places).collect())
 }
 
-/// Encodes after a line end, so that nothing is put before the first word, and takes the line end away again;
-/// where the two have grown together, `text` alone.
-fn following(inner: &Inner, text: &str) -> Result<Vec<Placed>, Failure> {
-    let line = placed(inner, "\n")?;
-    let both = placed(inner, &format!("\n{text}"))?;
+/// Encodes `text` after a line break, so that nothing is added before its first word, and removes the line break's
+/// tokens again. Where tokens span both, `text` is encoded alone.
+fn encode_continuation_with_spans(inner: &Inner, text: &str) -> Result<Vec<TokenSpan>, Failure> {
+    let line = encode_with_spans(inner, "\n")?;
+    let both = encode_with_spans(inner, &format!("\n{text}"))?;
     let same = both.len() >= line.len() && line.iter().zip(&both).all(|(one, other)| one.0 == other.0);
     if !same {
-        return placed(inner, text);
+        return encode_with_spans(inner, text);
     }
     let back = |bytes: Range<usize>| bytes.start.saturating_sub(1)..bytes.end.saturating_sub(1);
     let rest = both.into_iter().skip(line.len());
     Ok(rest.map(|(id, bytes)| (id, back(bytes))).collect())
 }
 
-fn pieces(text: &str) -> Vec<&str> {
-    let (mut pieces, mut start, mut end) = (Vec::new(), 0, 0);
+fn chunks(text: &str) -> Vec<&str> {
+    let (mut chunks, mut start, mut end) = (Vec::new(), 0, 0);
     for line in text.split_inclusive('\n') {
         end += line.len();
-        if end - start >= PIECE {
-            pieces.push(&text[start..end]);
+        if end - start >= CHUNK_BYTES {
+            chunks.push(&text[start..end]);
             start = end;
         }
     }
     if start < text.len() {
-        pieces.push(&text[start..]);
+        chunks.push(&text[start..]);
     }
-    pieces
+    chunks
 }
 
 #[cfg(test)]
@@ -356,18 +360,15 @@ mod tests {
         for text in ["", "aaa bbb", "naïve 日本 \u{1F600}\r\n\n x", "a<|endoftext|>b"] {
             let ids = tokenizer.encode(text).expect("encoded");
             assert_eq!(tokenizer.decode(&ids).expect("decoded"), text);
-            assert!(
-                !ids.contains(&tokenizer.end_of_text().expect("an end")),
-                "{text:?}"
-            );
+            assert!(!ids.contains(&tokenizer.eos_token().expect("an end")), "{text:?}");
         }
     }
 
     #[test]
     fn long_texts_are_encoded_in_pieces_that_join_again() {
-        let text = "a line of text\n".repeat(3 * PIECE / 15);
-        assert!(pieces(&text).len() >= 3);
-        assert_eq!(pieces(&text).concat(), text);
+        let text = "a line of text\n".repeat(3 * CHUNK_BYTES / 15);
+        assert!(chunks(&text).len() >= 3);
+        assert_eq!(chunks(&text).concat(), text);
     }
 
     #[test]

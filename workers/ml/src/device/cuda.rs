@@ -1,31 +1,32 @@
-//! Computing with CUDA.
+//! CUDA devices.
 //!
-//! Rule: a process computes on one device, and opens it once; [`open`] touches the tensor library only when
-//! [`super::probe`] has found all in order.
+//! Rule: a process uses one device and opens it once; [`open`] uses burn only after [`super::probe`] has succeeded.
 
 use std::path::Path;
 
 use burn::backend::cuda::CudaDevice as Handle;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
 
-use super::{CudaDevice, Device, probe};
+use super::{
+    identifier::Device,
+    probe::{CudaDevice, probe},
+};
 use crate::failure::{Failure, FailureCode};
 
-/// The backend that computes, in 32-bit floats where it is not told otherwise.
+/// The backend, with 32-bit floats by default.
 pub type Cuda = burn::backend::Cuda<f32, i32>;
 
-/// The backend that also differentiates.
+/// The same backend with automatic differentiation.
 pub type DifferentiableCuda = burn::backend::Autodiff<Cuda>;
 
-/// The device `index`. Kernels that were compiled, and which of several were found fastest for a shape, are kept
-/// in `kernels`, so that the next process starts with them; without it each process finds them anew, which takes
-/// minutes.
+/// Opens device `index`. Compiled kernels and the results of autotuning are cached in `kernels` for later processes;
+/// without it each process compiles and tunes again, which takes minutes.
 ///
 /// # Errors
 /// [`FailureCode::DeviceUnavailable`] with what is missing.
 ///
 /// # Panics
-/// When the process has opened a device before.
+/// When the process has already opened a device.
 pub fn open(index: u32, kernels: Option<&Path>) -> Result<(CudaDevice, Handle), Failure> {
     let unavailable = |reason: String| Failure::new(FailureCode::DeviceUnavailable, reason);
     let found = probe().map_err(|error| unavailable(error.to_string()))?;
@@ -34,7 +35,7 @@ pub fn open(index: u32, kernels: Option<&Path>) -> Result<(CudaDevice, Handle), 
     let device = device.ok_or_else(|| {
         let device = Device::Cuda { index };
         unavailable(format!(
-            "there is no {device}: the driver shows {count} devices, numbered from 0; look at CUDA_VISIBLE_DEVICES"
+            "{device} does not exist: the driver shows {count} devices, numbered from 0; check CUDA_VISIBLE_DEVICES"
         ))
     })?;
     let mut config = CubeClRuntimeConfig::default().override_from_env();

@@ -1,123 +1,126 @@
-//! Looks whether this machine can compute with CUDA, without the tensor library.
+//! Checks whether this machine can run CUDA, without using burn.
 //!
-//! The tensor library needs three things at run time: the driver (`libcuda`), the runtime compiler (NVRTC),
-//! for it compiles its kernels on the machine, and the headers that those kernels include. Rule: what is
-//! missing is said with what to do about it. The probe loads NVIDIA's libraries: run it in a process that may
-//! crash or hang, with a deadline.
+//! burn needs three things at run time: the driver (`libcuda`), the runtime compiler (NVRTC), because kernels are
+//! compiled on the machine, and the headers that the kernels include.
+//!
+//! Rule: whatever is missing is reported with what to do about it. The probe loads NVIDIA's libraries, which can
+//! crash or hang: run it in a separate process with a deadline.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::driver::{self, Driver, Refusal, Version};
+use super::version::Version;
+use crate::raw::cuda::{Driver, DriverError, compiler_version};
 
-/// Names of the runtime compiler's library, in the order in which the tensor library tries them.
-const COMPILERS: &[&str] = &["libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"];
 /// A header that every kernel includes.
 const HEADER: &str = "include/cuda_runtime.h";
-/// The headers of the device's matrix units, which some packages leave out.
+/// The header of tensor core operations, which some packages leave out.
 const MATRIX_HEADER: &str = "include/mma.h";
 
-/// An NVIDIA device.
+/// An NVIDIA GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CudaDevice {
-    /// Its number for this process.
+    /// Its index in this process.
     pub index: u32,
-    /// Such as `NVIDIA H100 80GB HBM3`.
+    /// Its name, such as `NVIDIA H100 80GB HBM3`.
     pub name: String,
-    /// All of its memory.
+    /// Total memory in bytes.
     pub memory_bytes: u64,
-    /// What it can do ("compute capability").
+    /// Compute capability.
     pub capability: Version,
-    /// Where it is plugged in; names it for NVIDIA's management library too.
+    /// PCI address; NVML uses it too.
     pub bus_id: String,
 }
 
-/// What there is to compute with CUDA.
+/// A working CUDA installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CudaFound {
-    /// The newest CUDA that the driver supports.
+    /// Newest CUDA version that the driver supports.
     pub driver: Version,
-    /// The version of the runtime compiler.
+    /// Version of the runtime compiler.
     pub compiler: Version,
-    /// At least one.
+    /// At least one device.
     pub devices: Vec<CudaDevice>,
 }
 
-/// Why this machine cannot compute with CUDA; the text says what to do.
+/// Why CUDA is not available; the message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "missing", rename_all = "snake_case")]
-pub enum NoCuda {
-    /// There is no driver.
-    #[error("the NVIDIA driver is not installed ({why}); install it, or give the container the device")]
+pub enum CudaUnavailable {
+    /// The driver is not installed.
+    #[error(
+        "the NVIDIA driver is not installed ({why}); install it, or give the container access to the device"
+    )]
     Driver {
-        /// What the system's loader says.
+        /// Message of the dynamic loader.
         why: String,
     },
-    /// The driver is there and does not work.
-    #[error("the NVIDIA driver does not start (CUDA error {status}: {meaning}); `nvidia-smi` tells more")]
+    /// The driver fails to initialise.
+    #[error(
+        "the NVIDIA driver does not start (CUDA error {status}: {meaning}); run `nvidia-smi` for details"
+    )]
     Start {
-        /// A `CUresult`.
+        /// The `CUresult`.
         status: i32,
-        /// In words.
+        /// Its meaning.
         meaning: String,
     },
-    /// The driver shows nothing.
-    #[error(
-        "the NVIDIA driver shows no device; look at CUDA_VISIBLE_DEVICES and at what the container is given"
-    )]
+    /// The driver shows no device.
+    #[error("the NVIDIA driver shows no device; check CUDA_VISIBLE_DEVICES and the devices of the container")]
     Device,
-    /// There is no runtime compiler.
+    /// The runtime compiler is not installed.
     #[error("the CUDA runtime compiler is missing ({why}); install NVRTC of CUDA {driver} or older")]
     Compiler {
-        /// What the system's loader says.
+        /// Message of the dynamic loader.
         why: String,
-        /// The newest CUDA that the driver supports.
+        /// Newest CUDA version that the driver supports.
         driver: Version,
     },
-    /// The compiler writes code that the driver does not know.
+    /// The compiler is newer than the driver.
     #[error(
         "the CUDA runtime compiler is of CUDA {compiler}, the driver supports {driver}; update the driver, or \
          install NVRTC of CUDA {driver} or older"
     )]
     TooNew {
-        /// The compiler's version.
+        /// Version of the compiler.
         compiler: Version,
-        /// The newest CUDA that the driver supports.
+        /// Newest CUDA version that the driver supports.
         driver: Version,
     },
-    /// There are no headers.
+    /// The headers are not installed.
     #[error(
         "the CUDA headers are missing (no {header} in {looked_in}); install the CUDA toolkit's headers and set \
          CUDA_PATH to the folder that has them in its folder include"
     )]
     Headers {
-        /// The header that is missing.
+        /// The missing header.
         header: String,
-        /// Where it was looked for.
+        /// The folders that were searched.
         looked_in: String,
     },
 }
 
-/// Looks for all that CUDA needs.
+/// Checks for everything that CUDA needs.
 ///
 /// # Errors
-/// The first thing that is missing.
-pub fn probe() -> Result<CudaFound, NoCuda> {
-    let driver = Driver::start(driver::LIBRARIES).map_err(refused)?;
-    let version = driver.version().map_err(refused)?;
-    let devices = devices(&driver).map_err(refused)?;
+/// The first problem.
+pub fn probe() -> Result<CudaFound, CudaUnavailable> {
+    let driver = Driver::init().map_err(unavailable)?;
+    let version = driver.version().map_err(unavailable)?.into();
+    let devices = devices(&driver).map_err(unavailable)?;
     if devices.is_empty() {
-        return Err(NoCuda::Device);
+        return Err(CudaUnavailable::Device);
     }
-    let compiler = driver::compiler(COMPILERS).map_err(|refusal| NoCuda::Compiler {
-        why: match refusal {
-            Refusal::Missing(why) => why,
-            Refusal::Status(status) => format!("nvrtcVersion answers {status}"),
+    let compiler = compiler_version().map_err(|error| CudaUnavailable::Compiler {
+        why: match error {
+            DriverError::Missing(why) => why,
+            DriverError::Status(status) => format!("nvrtcVersion answers {status}"),
         },
         driver: version,
     })?;
-    fits(compiler, version)?;
+    let compiler = compiler.into();
+    check_version(compiler, version)?;
     headers(&folders(
         std::env::var_os("CUDA_PATH").map(PathBuf::from),
         Path::exists,
@@ -129,33 +132,33 @@ pub fn probe() -> Result<CudaFound, NoCuda> {
     })
 }
 
-fn devices(driver: &Driver) -> Result<Vec<CudaDevice>, Refusal> {
+fn devices(driver: &Driver) -> Result<Vec<CudaDevice>, DriverError> {
     let device = |index| {
         let device = driver.device(index)?;
         Ok(CudaDevice {
             index,
             name: driver.name(device)?,
             memory_bytes: driver.memory(device)?,
-            capability: driver.capability(device)?,
+            capability: driver.capability(device)?.into(),
             bus_id: driver.bus_id(device)?,
         })
     };
     (0..driver.count()?).map(device).collect()
 }
 
-fn refused(refusal: Refusal) -> NoCuda {
-    match refusal {
-        Refusal::Missing(why) => NoCuda::Driver { why },
+fn unavailable(error: DriverError) -> CudaUnavailable {
+    match error {
+        DriverError::Missing(why) => CudaUnavailable::Driver { why },
         // CUDA_ERROR_NO_DEVICE
-        Refusal::Status(100) => NoCuda::Device,
-        Refusal::Status(status) => NoCuda::Start {
+        DriverError::Status(100) => CudaUnavailable::Device,
+        DriverError::Status(status) => CudaUnavailable::Start {
             status,
             meaning: meaning(status).to_owned(),
         },
     }
 }
 
-/// The errors of `cuda.h` that a start can end with.
+/// The errors of `cuda.h` that initialisation can return.
 fn meaning(status: i32) -> &'static str {
     match status {
         2 => "out of memory",
@@ -169,15 +172,15 @@ fn meaning(status: i32) -> &'static str {
     }
 }
 
-/// A driver reads no code of a compiler newer than itself.
-fn fits(compiler: Version, driver: Version) -> Result<(), NoCuda> {
+/// A driver cannot load code from a compiler that is newer than itself.
+fn check_version(compiler: Version, driver: Version) -> Result<(), CudaUnavailable> {
     match compiler > driver {
-        true => Err(NoCuda::TooNew { compiler, driver }),
+        true => Err(CudaUnavailable::TooNew { compiler, driver }),
         false => Ok(()),
     }
 }
 
-/// Where the tensor library looks for headers: in the first of these that is there.
+/// The folders where burn searches for headers.
 fn folders(chosen: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     if let Some(chosen) = chosen {
         return vec![chosen];
@@ -194,14 +197,14 @@ fn folders(chosen: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> Vec<PathB
     }
 }
 
-fn headers(folders: &[PathBuf]) -> Result<(), NoCuda> {
+fn headers(folders: &[PathBuf]) -> Result<(), CudaUnavailable> {
     for header in [HEADER, MATRIX_HEADER] {
         if !folders.iter().any(|folder| folder.join(header).exists()) {
             let looked: Vec<String> = folders
                 .iter()
                 .map(|folder| folder.display().to_string())
                 .collect();
-            return Err(NoCuda::Headers {
+            return Err(CudaUnavailable::Headers {
                 header: header.to_owned(),
                 looked_in: looked.join(", "),
             });
@@ -214,7 +217,10 @@ fn headers(folders: &[PathBuf]) -> Result<(), NoCuda> {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::{HEADER, MATRIX_HEADER, NoCuda, Refusal, Version, driver, fits, folders, headers, refused};
+    use super::{
+        CudaUnavailable, DriverError, HEADER, MATRIX_HEADER, Version, check_version, folders, headers,
+        unavailable,
+    };
 
     const fn version(major: u32, minor: u32) -> Version {
         Version { major, minor }
@@ -222,45 +228,29 @@ mod tests {
 
     /// WK-1
     #[test]
-    fn a_library_that_is_not_there_is_named() {
-        let Err(refusal) = driver::Driver::start(&["libno-such-driver.so"]) else {
-            panic!("there is none");
-        };
-        let message = refused(refusal).to_string();
+    fn a_missing_driver_is_reported_with_advice() {
+        let missing = DriverError::Missing("libcuda.so.1: cannot open shared object file".to_owned());
+        let message = unavailable(missing).to_string();
         assert!(
-            message.contains("libno-such-driver.so") && message.contains("install"),
+            message.contains("libcuda.so.1") && message.contains("install"),
             "{message}"
         );
-        let refusal = driver::compiler(&["libno-such-compiler.so.1"]).expect_err("there is none");
-        assert!(matches!(refusal, Refusal::Missing(why) if why.contains("libno-such-compiler")));
-    }
-
-    /// WK-1: a library of that name without the functions, as a half-removed driver leaves.
-    #[test]
-    fn a_library_without_the_functions_is_no_driver() {
-        let Err(refusal) = driver::Driver::start(&["libc.so.6"]) else {
-            panic!("the C library is no driver");
-        };
-        let message = refused(refusal).to_string();
-        assert!(message.contains("cuInit"), "{message}");
-        let refusal = driver::compiler(&["libc.so.6"]).expect_err("nor a compiler");
-        assert!(matches!(refusal, Refusal::Missing(why) if why.contains("nvrtcVersion")));
     }
 
     #[test]
     fn what_the_driver_answers_is_told_in_words() {
-        assert_eq!(refused(Refusal::Status(100)), NoCuda::Device);
-        let message = refused(Refusal::Status(803)).to_string();
+        assert_eq!(unavailable(DriverError::Status(100)), CudaUnavailable::Device);
+        let message = unavailable(DriverError::Status(803)).to_string();
         assert!(message.contains("different versions"), "{message}");
-        let message = refused(Refusal::Status(12_345)).to_string();
+        let message = unavailable(DriverError::Status(12_345)).to_string();
         assert!(message.contains("12345"), "{message}");
     }
 
     #[test]
     fn a_compiler_may_not_be_newer_than_the_driver() {
-        assert_eq!(fits(version(12, 8), version(13, 0)), Ok(()));
-        assert_eq!(fits(version(13, 0), version(13, 0)), Ok(()));
-        let message = fits(version(13, 1), version(13, 0))
+        assert_eq!(check_version(version(12, 8), version(13, 0)), Ok(()));
+        assert_eq!(check_version(version(13, 0), version(13, 0)), Ok(()));
+        let message = check_version(version(13, 1), version(13, 0))
             .expect_err("too new")
             .to_string();
         assert!(message.contains("13.1") && message.contains("13.0"), "{message}");
@@ -279,17 +269,19 @@ mod tests {
         );
         assert_eq!(folders(None, |_| false).len(), 3);
 
-        let room = tempfile::tempdir().expect("a folder");
-        let places = [room.path().to_path_buf()];
+        let dir = tempfile::tempdir().expect("a folder");
+        let places = [dir.path().to_path_buf()];
         let message = headers(&places).expect_err("empty").to_string();
         assert!(
             message.contains("cuda_runtime.h") && message.contains("CUDA_PATH"),
             "{message}"
         );
-        std::fs::create_dir(room.path().join("include")).expect("made");
-        std::fs::write(room.path().join(HEADER), "").expect("written");
-        assert!(matches!(headers(&places), Err(NoCuda::Headers { header, .. }) if header == MATRIX_HEADER));
-        std::fs::write(room.path().join(MATRIX_HEADER), "").expect("written");
+        std::fs::create_dir(dir.path().join("include")).expect("made");
+        std::fs::write(dir.path().join(HEADER), "").expect("written");
+        assert!(
+            matches!(headers(&places), Err(CudaUnavailable::Headers { header, .. }) if header == MATRIX_HEADER)
+        );
+        std::fs::write(dir.path().join(MATRIX_HEADER), "").expect("written");
         assert_eq!(headers(&places), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! Adapters as folders in the format of Hugging Face PEFT.
 //!
-//! Rule: `peft` and vLLM load what is written here unchanged, and what `peft` writes is read here or refused
-//! by the names of all that is not supported.
+//! Rule: `peft` and vLLM load the files unchanged; adapters that `peft` has written are read, or rejected with the
+//! names of all unsupported settings.
 
 mod settings;
 
@@ -10,23 +10,22 @@ use std::{collections::BTreeMap, path::Path};
 use burn::tensor::{Tensor, backend::Backend};
 use serde_json::json;
 
-use super::Plan;
+use super::plan::Plan;
 use crate::{
     failure::{Failure, FailureCode},
     model::{
         config::{Family, ModelConfig},
-        folder::pretty,
+        folder::to_pretty_json,
     },
     parameters::{ParameterSet, matrix, values},
     spec::{ALL_LINEAR, LoraSettings},
     tensor_file::{self, TensorFile, TensorFiles},
 };
 
-/// What PEFT puts before the names of a model's modules.
+/// Prefix of module names in PEFT's files.
 const PREFIX: &str = "base_model.model.";
 
-/// The files `adapter_config.json` and `adapter_model.safetensors` of an adapter for the model `base` of
-/// `config`.
+/// The files `adapter_config.json` and `adapter_model.safetensors` of an adapter for the model `base` of `config`.
 ///
 /// # Errors
 /// [`FailureCode::SpecInvalid`] when the settings do not fit the model, an internal failure when a tensor cannot be
@@ -39,7 +38,7 @@ pub fn encode<B: Backend>(
 ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let plan = Plan::new(config, settings)?;
     let targets = match settings.target_modules.as_slice() {
-        // Written out, as PEFT does it.
+        // As a list, as PEFT writes it.
         [all] if all.eq_ignore_ascii_case(ALL_LINEAR) => {
             json!(
                 plan.targets()
@@ -58,10 +57,12 @@ pub fn encode<B: Backend>(
         "modules_to_save": saved,
     });
     Ok(BTreeMap::from([
-        ("adapter_config.json".to_owned(), pretty(&json)?),
+        ("adapter_config.json".to_owned(), to_pretty_json(&json)?),
         (
             "adapter_model.safetensors".to_owned(),
-            tensor_file::encode_named(&turned(parameters)?, |name| stored(config, &plan, name))?,
+            tensor_file::encode_named(&transpose_low_rank(parameters)?, |name| {
+                peft_name(config, &plan, name)
+            })?,
         ),
     ]))
 }
@@ -69,7 +70,7 @@ pub fn encode<B: Backend>(
 /// Reads the adapter in the folder `path` for a model of `config`.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] with what is missing, damaged, of another shape or not supported, and
+/// [`FailureCode::BaseModelInvalid`] with everything that is missing, damaged, of another shape or not supported, and
 /// [`FailureCode::SpecInvalid`] when the settings do not fit the model.
 pub fn load<B: Backend>(
     path: &Path,
@@ -84,7 +85,7 @@ pub fn load<B: Backend>(
     let expected: Vec<_> = plan
         .tensors()
         .into_iter()
-        .map(|(name, [rows, columns])| match is_pair(&name) {
+        .map(|(name, [rows, columns])| match is_low_rank(&name) {
             true => (name, [columns, rows]),
             false => (name, [rows, columns]),
         })
@@ -94,10 +95,10 @@ pub fn load<B: Backend>(
         code,
     )?]);
     let naming = |name: &str| {
-        let now = stored(config, &plan, name);
+        let now = peft_name(config, &plan, name);
         let before = format!("{PREFIX}{}", config.file_name(name));
         match files.info(&now) {
-            // Before PEFT 0.6 a layer with an update kept its bias under its old name.
+            // Before PEFT 0.6 the bias of a wrapped layer kept its name.
             None if files.info(&before).is_some() => before,
             _ => now,
         }
@@ -106,19 +107,19 @@ pub fn load<B: Backend>(
     let repeated =
         |name: &str| name.ends_with(".modules_to_save.bias") || name.ends_with(".original_module.bias");
     let read = files.extract(&expected, naming, repeated, device)?;
-    Ok((settings, turned(&read)?))
+    Ok((settings, transpose_low_rank(&read)?))
 }
 
-fn is_pair(name: &str) -> bool {
+fn is_low_rank(name: &str) -> bool {
     name.ends_with(".lora_A") || name.ends_with(".lora_B")
 }
 
-/// What PEFT's file calls the tensor `name` of an adapter.
-fn stored(config: &ModelConfig, plan: &Plan, name: &str) -> String {
-    if is_pair(name) {
+/// Name of the adapter's tensor `name` in PEFT's file.
+fn peft_name(config: &ModelConfig, plan: &Plan, name: &str) -> String {
+    if is_low_rank(name) {
         return format!("{PREFIX}{}.weight", config.file_name(name));
     }
-    // The bias of a layer with an update belongs to the layer that PEFT has wrapped.
+    // PEFT stores the bias of an adapted layer under the layer that it wraps.
     match name.strip_suffix(".bias") {
         Some(module) if plan.targets().any(|target| target == module) => {
             format!("{PREFIX}{}.base_layer.bias", config.file_name(module))
@@ -127,17 +128,17 @@ fn stored(config: &ModelConfig, plan: &Plan, name: &str) -> String {
     }
 }
 
-/// Low-rank matrices transposed (PEFT keeps `[out, in]`), whole tensors as they are.
-fn turned<B: Backend>(set: &ParameterSet<B>) -> Result<ParameterSet<B>, Failure> {
+/// The same set with low-rank matrices transposed, because PEFT stores `[out, in]`.
+fn transpose_low_rank<B: Backend>(set: &ParameterSet<B>) -> Result<ParameterSet<B>, Failure> {
     let mut result = ParameterSet::default();
     for (name, tensor) in set.iter() {
-        if !is_pair(name) {
+        if !is_low_rank(name) {
             result.insert(name, tensor.clone());
             continue;
         }
         let transposed: Tensor<B, 2> = tensor.clone().transpose();
         let (shape, device) = (transposed.dims(), transposed.device());
-        // A copy in rows: kernels and files want contiguous numbers.
+        // Copied, because kernels and files need contiguous rows.
         result.insert(name, matrix(values(transposed)?, shape, &device));
     }
     Ok(result)

@@ -1,23 +1,23 @@
-//! What an adapter of some settings has on a model of some shape.
+//! Which tensors an adapter has for a given model.
 //!
-//! Rule: names are matched as PEFT matches them. A target is the whole name of a linear layer or its end after a
-//! dot; a module to save is the end of its name. What matches nothing is a problem, and all are told at once.
+//! Rule: names are matched as by PEFT. A target is the full name of a linear layer or its suffix after a dot; a
+//! module to save is a suffix of its name. Names without a match are problems; all problems are reported at once.
 
 use crate::{
     failure::{Failure, FailureCode},
-    model::config::{HEAD, LinearLayout, ModelConfig},
+    model::config::{HEAD, LinearSpec, ModelConfig},
     spec::{ALL_LINEAR, LoraBias, LoraSettings},
-    tensor_file::Expected,
+    tensor_file::TensorSpec,
 };
 
-/// What an adapter has on a model.
+/// The tensors of an adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    linears: Vec<LinearLayout>,
-    /// Of each of `linears` whether it gets an update.
+    linear_layers: Vec<LinearSpec>,
+    /// Whether each of `linear_layers` has an update.
     targeted: Vec<bool>,
-    /// Tensors of the base that learn whole, in the order of the base's.
-    copied: Vec<Expected>,
+    /// Tensors of the base that are trained in full, in their order in the base.
+    copied: Vec<TensorSpec>,
     rank: usize,
     scale: f64,
 }
@@ -26,12 +26,12 @@ impl Plan {
     /// The plan of `settings` for a model of `config`.
     ///
     /// # Errors
-    /// [`FailureCode::SpecInvalid`] with every name that matches nothing of the model, and every matrix below the
-    /// rank.
+    /// [`FailureCode::SpecInvalid`] with every name that matches nothing in the model, and the smallest matrix that
+    /// is smaller than the rank.
     pub fn new(config: &ModelConfig, settings: &LoraSettings) -> Result<Self, Failure> {
-        let linears = config.linears();
+        let linear_layers = config.linear_layers();
         let mut problems = Vec::new();
-        let full: Vec<String> = linears
+        let full: Vec<String> = linear_layers
             .iter()
             .map(|linear| config.file_name(&linear.name))
             .collect();
@@ -46,11 +46,16 @@ impl Plan {
             .collect();
         for target in &settings.target_modules {
             if !full.iter().any(|name| is_targeted(name, target)) {
-                problems.push(unknown_target(config, &linears, target));
+                problems.push(unknown_target(config, &linear_layers, target));
             }
         }
         let rank = settings.rank as usize;
-        let chosen = || linears.iter().zip(&targeted).filter(|(_, targeted)| **targeted);
+        let chosen = || {
+            linear_layers
+                .iter()
+                .zip(&targeted)
+                .filter(|(_, targeted)| **targeted)
+        };
         let smallest = chosen().min_by_key(|(linear, _)| linear.shape[0].min(linear.shape[1]));
         if let Some((linear, _)) = smallest {
             let [input, output] = linear.shape;
@@ -62,7 +67,7 @@ impl Plan {
                 ));
             }
         }
-        let copied = copied(config, settings, &linears, &targeted, &mut problems);
+        let copied = copied(config, settings, &linear_layers, &targeted, &mut problems);
         if !problems.is_empty() {
             return Err(Failure::new(
                 FailureCode::SpecInvalid,
@@ -72,26 +77,26 @@ impl Plan {
         Ok(Self {
             targeted,
             copied,
-            linears,
+            linear_layers,
             rank,
-            scale: super::scale(settings),
+            scale: scale(settings),
         })
     }
 
-    /// Of each linear layer its name where it gets an update, in the order of [`ModelConfig::linears`].
-    pub(super) fn places(&self) -> impl Iterator<Item = Option<&str>> {
-        self.linears
+    /// For each linear layer its name where it has an update, in the order of [`ModelConfig::linear_layers`].
+    pub(super) fn layers(&self) -> impl Iterator<Item = Option<&str>> {
+        self.linear_layers
             .iter()
             .zip(&self.targeted)
             .map(|(linear, targeted)| targeted.then_some(linear.name.as_str()))
     }
 
-    /// The linear layers that get an update.
+    /// The linear layers that have an update.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
-        self.places().flatten()
+        self.layers().flatten()
     }
 
-    /// What an update is scaled by.
+    /// Scale of the updates.
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.scale
@@ -99,12 +104,12 @@ impl Plan {
 
     /// The low-rank matrices: `…lora_A` `[in, rank]` and `…lora_B` `[rank, out]`.
     #[must_use]
-    pub fn pairs(&self) -> Vec<Expected> {
+    pub fn low_rank_tensors(&self) -> Vec<TensorSpec> {
         let rank = self.rank;
-        let chosen = self.linears.iter().zip(&self.targeted);
+        let chosen = self.linear_layers.iter().zip(&self.targeted);
         chosen
             .filter(|(_, targeted)| **targeted)
-            .flat_map(|(LinearLayout { name, shape, .. }, _)| {
+            .flat_map(|(LinearSpec { name, shape, .. }, _)| {
                 [
                     (format!("{name}.lora_A"), [shape[0], rank]),
                     (format!("{name}.lora_B"), [rank, shape[1]]),
@@ -113,24 +118,30 @@ impl Plan {
             .collect()
     }
 
-    /// The tensors of the base that learn whole, under the names and in the shapes they have there.
-    pub fn copied(&self) -> impl Iterator<Item = (&str, [usize; 2])> {
+    /// The tensors of the base that are trained in full, with their names and shapes in the base.
+    pub fn full_tensors(&self) -> impl Iterator<Item = (&str, [usize; 2])> {
         self.copied.iter().map(|(name, shape)| (name.as_str(), *shape))
     }
 
-    /// Whether the tensor `name` of the base learns whole.
+    /// Whether the tensor `name` of the base is trained in full.
     #[must_use]
-    pub fn copies(&self, name: &str) -> bool {
+    pub fn trains_fully(&self, name: &str) -> bool {
         self.copied.iter().any(|(copied, _)| copied == name)
     }
 
     /// All tensors of the adapter.
     #[must_use]
-    pub fn tensors(&self) -> Vec<Expected> {
-        let mut tensors = self.pairs();
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let mut tensors = self.low_rank_tensors();
         tensors.extend(self.copied.iter().cloned());
         tensors
     }
+}
+
+/// Scale of the updates: alpha / rank, or alpha / √rank for rsLoRA (Kalajdzievski, arXiv:2312.03732).
+fn scale(settings: &LoraSettings) -> f64 {
+    let rank = f64::from(settings.rank);
+    settings.alpha / if settings.use_rslora { rank.sqrt() } else { rank }
 }
 
 fn is_targeted(name: &str, target: &str) -> bool {
@@ -140,13 +151,13 @@ fn is_targeted(name: &str, target: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn unknown_target(config: &ModelConfig, linears: &[LinearLayout], target: &str) -> String {
+fn unknown_target(config: &ModelConfig, linear_layers: &[LinearSpec], target: &str) -> String {
     let whole = [HEAD, config.embedding()].map(|name| config.file_name(name.trim_end_matches(".weight")));
     if whole.iter().any(|name| is_targeted(name, target)) {
         return format!("target module {target} gets no low-rank update; name it in modules_to_save instead");
     }
     let mut known: Vec<&str> = Vec::new();
-    for linear in linears {
+    for linear in linear_layers {
         let short = linear.name.rsplit('.').next().unwrap_or_default();
         if !known.contains(&short) {
             known.push(short);
@@ -159,19 +170,19 @@ fn unknown_target(config: &ModelConfig, linears: &[LinearLayout], target: &str) 
     )
 }
 
-/// The biases and saved modules that learn.
+/// The biases and saved modules that are trained in full.
 fn copied(
     config: &ModelConfig,
     settings: &LoraSettings,
-    linears: &[LinearLayout],
+    linear_layers: &[LinearSpec],
     targeted: &[bool],
     problems: &mut Vec<String>,
-) -> Vec<Expected> {
+) -> Vec<TensorSpec> {
     let mut tensors = config.tensors();
-    if config.is_tied() {
+    if config.has_tied_embeddings() {
         tensors.push((HEAD.to_owned(), [config.vocab_size(), config.width()]));
     }
-    let of_linear = |module: &str| linears.iter().position(|linear| linear.name == module);
+    let of_linear = |module: &str| linear_layers.iter().position(|linear| linear.name == module);
     let module = |name: &str| {
         name.rsplit_once('.')
             .map_or(String::new(), |(module, _)| module.to_owned())
@@ -182,7 +193,7 @@ fn copied(
     for saved in &settings.modules_to_save {
         if !tensors.iter().any(|(name, _)| saves(&module(name), saved)) {
             problems.push(format!(
-                "module to save {saved:?} is no embedding, norm or head of {}; its linear layers learn as \
+                "module to save {saved:?} is not an embedding, norm or head of {}; its linear layers are trained as \
                  target_modules",
                 config.title()
             ));
@@ -249,7 +260,7 @@ mod tests {
     fn biases_and_saved_modules_are_those_of_peft() {
         let copied = |settings: &LoraSettings| -> Vec<String> {
             let plan = Plan::new(&llama(true), settings).expect("a plan");
-            let mut names: Vec<String> = plan.copied().map(|(name, _)| name.to_owned()).collect();
+            let mut names: Vec<String> = plan.full_tensors().map(|(name, _)| name.to_owned()).collect();
             names.sort();
             names
         };

@@ -1,19 +1,20 @@
-//! A network over named tensors.
+//! Construction of networks from named tensors.
 //!
-//! Rule: the names here are those of [`ModelConfig::tensors`]; what [`super::folder`] has checked is found.
+//! Rule: the names are those of [`ModelConfig::tensors`]; tensors that [`super::folder`] has checked are always
+//! found.
 
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{
-    Attention, Block, CausalModel, Feed, Linear, Norm, Positions,
+    Attention, Block, CausalModel, FeedForward, GroupedAttention, Linear, Norm, Positions,
     config::{Family, Gpt2Config, HEAD, LlamaConfig, ModelConfig},
     ops::{Orientation, TransformerOps},
 };
 use crate::{failure::Failure, parameters::ParameterSet};
 
-/// Tensors by name, some of them replaced.
+/// Tensors by name; some are replaced.
 struct Source<'a, B: Backend> {
     replaced: Option<&'a ParameterSet<B>>,
     tensors: &'a ParameterSet<B>,
@@ -27,8 +28,8 @@ impl<B: Backend> Source<'_, B> {
         }
     }
 
-    /// The layer `name`, at `place` in [`ModelConfig::linears`].
-    fn linear(&self, name: &str, place: usize, bias: bool) -> Result<Linear<B>, Failure> {
+    /// The layer `name`, with index `layer` in [`ModelConfig::linear_layers`].
+    fn linear(&self, name: &str, layer: usize, bias: bool) -> Result<Linear<B>, Failure> {
         Ok(Linear {
             weight: self.get(&format!("{name}.weight"))?,
             bias: if bias {
@@ -36,7 +37,7 @@ impl<B: Backend> Source<'_, B> {
             } else {
                 None
             },
-            place,
+            layer,
         })
     }
 
@@ -63,14 +64,14 @@ impl<B: TransformerOps> CausalModel<B> {
         Self::of(config, parameters, None)
     }
 
-    /// The network of `config` over `base`, of whose tensors those in `replaced` stand in it instead.
+    /// The network of `config` over `base`, with the tensors in `replaced` instead of those of the same name.
     ///
-    /// A replaced token embedding leaves a tied output matrix as it is in `base`, and the other way round: so PEFT
-    /// treats modules that it saves whole.
+    /// Replacing a token embedding does not change a tied output matrix, and vice versa, as with PEFT's
+    /// `modules_to_save`.
     ///
     /// # Errors
     /// An internal failure when a tensor is missing.
-    pub fn replacing(
+    pub fn with_replaced(
         config: &ModelConfig,
         base: &ParameterSet<B>,
         replaced: &ParameterSet<B>,
@@ -84,7 +85,8 @@ impl<B: TransformerOps> CausalModel<B> {
         replaced: Option<&ParameterSet<B>>,
     ) -> Result<Self, Failure> {
         let source = Source { replaced, tensors };
-        let tied = config.is_tied() && replaced.and_then(|replaced| replaced.find(HEAD)).is_none();
+        let tied =
+            config.has_tied_embeddings() && replaced.and_then(|replaced| replaced.find(HEAD)).is_none();
         let head = if tied {
             tensors.get(config.embedding())?
         } else {
@@ -123,18 +125,18 @@ impl<B: TransformerOps> CausalModel<B> {
 }
 
 fn gpt2_block<B: Backend>(source: &Source<'_, B>, index: usize) -> Result<Block<B>, Failure> {
-    let place = index * Gpt2Config::LINEARS;
+    let layer = index * Gpt2Config::LINEARS_PER_BLOCK;
     let at = |name: &str| format!("h.{index}.{name}");
     Ok(Block {
         attention_norm: source.layer_norm(&at("ln_1"))?,
         attention: Attention::Packed {
-            enters: source.linear(&at("attn.c_attn"), place, true)?,
-            leaves: source.linear(&at("attn.c_proj"), place + 1, true)?,
+            input_projection: source.linear(&at("attn.c_attn"), layer, true)?,
+            output_projection: source.linear(&at("attn.c_proj"), layer + 1, true)?,
         },
-        feed_norm: source.layer_norm(&at("ln_2"))?,
-        feed: Feed::Gelu {
-            enters: source.linear(&at("mlp.c_fc"), place + 2, true)?,
-            leaves: source.linear(&at("mlp.c_proj"), place + 3, true)?,
+        feed_forward_norm: source.layer_norm(&at("ln_2"))?,
+        feed_forward: FeedForward::Gelu {
+            input_projection: source.linear(&at("mlp.c_fc"), layer + 2, true)?,
+            output_projection: source.linear(&at("mlp.c_proj"), layer + 3, true)?,
         },
     })
 }
@@ -144,27 +146,31 @@ fn llama_block<B: Backend>(
     config: &LlamaConfig,
     index: usize,
 ) -> Result<Block<B>, Failure> {
-    let place = index * LlamaConfig::LINEARS;
+    let layer = index * LlamaConfig::LINEARS_PER_BLOCK;
     let at = |name: &str| format!("layers.{index}.{name}");
-    let enters = |name: &str, offset| source.linear(&at(name), place + offset, config.attention_in_bias);
-    let feeds = |name: &str, offset| source.linear(&at(name), place + offset, config.feed_bias);
+    let input_projection = |name: &str, offset| source.linear(&at(name), layer + offset, config.qkv_bias);
+    let feeds = |name: &str, offset| source.linear(&at(name), layer + offset, config.feed_forward_bias);
     Ok(Block {
         attention_norm: source.rms_norm(&at("input_layernorm"))?,
-        attention: Attention::Grouped {
-            queries: enters("self_attn.q_proj", 0)?,
-            keys: enters("self_attn.k_proj", 1)?,
-            values: enters("self_attn.v_proj", 2)?,
-            leaves: source.linear(&at("self_attn.o_proj"), place + 3, config.attention_out_bias)?,
-            head_norms: if config.has_head_norms() {
+        attention: Attention::Grouped(Box::new(GroupedAttention {
+            queries: input_projection("self_attn.q_proj", 0)?,
+            keys: input_projection("self_attn.k_proj", 1)?,
+            values: input_projection("self_attn.v_proj", 2)?,
+            output_projection: source.linear(
+                &at("self_attn.o_proj"),
+                layer + 3,
+                config.attention_output_bias,
+            )?,
+            qk_norms: if config.has_qk_norms() {
                 let norm = |name: &str| source.rms_norm(&at(name));
                 Some([norm("self_attn.q_norm")?, norm("self_attn.k_norm")?])
             } else {
                 None
             },
             window: config.windows.get(index).copied().flatten(),
-        },
-        feed_norm: source.rms_norm(&at("post_attention_layernorm"))?,
-        feed: Feed::Gated {
+        })),
+        feed_forward_norm: source.rms_norm(&at("post_attention_layernorm"))?,
+        feed_forward: FeedForward::Gated {
             gate: feeds("mlp.gate_proj", 4)?,
             up: feeds("mlp.up_proj", 5)?,
             down: feeds("mlp.down_proj", 6)?,

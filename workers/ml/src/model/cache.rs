@@ -1,31 +1,31 @@
-//! What a network remembers of the tokens it has read, so that each is read once.
+//! The KV cache: keys and values of the tokens that have been processed.
 //!
-//! Rule: rows of a batch are of one length; where they differ in truth, the shorter ones are padded on the left
-//! and [`super::Tokens::first`] hides the padding.
+//! Rule: the rows of a batch have equal length; shorter ones are padded on the left, and
+//! [`super::TokenBatch::first_visible`] hides the padding.
 
 use burn::tensor::{Tensor, backend::Backend};
 
-/// Keys and values of the tokens seen so far, per block `[batch, seen, key heads · size]`.
+/// Keys and values of all processed tokens, per block `[batch, length, key heads · size]`.
 #[derive(Clone, Debug)]
-pub struct Cache<B: Backend> {
+pub struct KvCache<B: Backend> {
     blocks: Vec<(Tensor<B, 3>, Tensor<B, 3>)>,
 }
 
-impl<B: Backend> Default for Cache<B> {
+impl<B: Backend> Default for KvCache<B> {
     fn default() -> Self {
         Self { blocks: Vec::new() }
     }
 }
 
-impl<B: Backend> Cache<B> {
-    /// How many tokens of each row it holds.
+impl<B: Backend> KvCache<B> {
+    /// Number of tokens per row.
     #[must_use]
-    pub fn seen(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.blocks.first().map_or(0, |(keys, _)| keys.dims()[1])
     }
 
     /// Appends `keys` and `values` `[batch · length, columns]` to those of `block` and returns all of them,
-    /// `[batch · seen, columns]`.
+    /// `[batch · length, columns]`.
     pub(super) fn extend(
         &mut self,
         block: usize,
@@ -48,8 +48,8 @@ impl<B: Backend> Cache<B> {
             None => self.blocks.push(entry),
         }
         let flat = |part: Tensor<B, 3>| {
-            let [batch, seen, columns] = part.dims();
-            part.reshape([batch * seen, columns])
+            let [batch, length, columns] = part.dims();
+            part.reshape([batch * length, columns])
         };
         (flat(keys), flat(values))
     }

@@ -1,80 +1,78 @@
-//! The shapes of the models this engine knows, and their `config.json`.
+//! Configurations of the supported models, and their `config.json`.
 //!
-//! Rule: a configuration that would be computed differently from Hugging Face's meaning is refused, by the
-//! names of all that is not supported. Tensors keep the names and layouts of Hugging Face's files, less the
-//! prefix of the base model (`transformer.`, `model.`), which some files lack.
+//! Rule: a configuration that Hugging Face would compute differently is rejected with the names of all unsupported
+//! settings. Tensors keep the names and layouts of Hugging Face's files, without the prefix of the base model
+//! (`transformer.`, `model.`), which some files lack.
 
 mod fields;
 pub mod gpt2;
+mod linear_spec;
 pub mod llama;
 pub mod rope;
 
-pub(super) use fields::Fields;
+pub(crate) use fields::{JsonFields, invalid};
 pub use gpt2::Gpt2Config;
+pub use linear_spec::LinearSpec;
 pub use llama::LlamaConfig;
-use llama::Member;
+use llama::LlamaVariant;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    failure::{Failure, FailureCode},
-    tensor_file::Expected,
-};
+use crate::{failure::Failure, tensor_file::TensorSpec};
 
-/// The output matrix of a model that does not use its token embedding for it.
+/// The output matrix of a model without tied embeddings.
 pub const HEAD: &str = "lm_head.weight";
 
-/// An architecture, as `config.json` names it.
+/// A supported architecture.
 #[derive(Debug)]
-pub(super) struct Known {
-    /// In `architectures`.
+pub(super) struct ArchitectureInfo {
+    /// Its name in `architectures`.
     pub(super) name: &'static str,
-    /// In `model_type`.
-    kind: &'static str,
-    /// In words.
+    /// Its name in `model_type`.
+    model_type: &'static str,
+    /// Its name for people.
     title: &'static str,
     /// `None` is GPT-2.
-    member: Option<Member>,
+    variant: Option<LlamaVariant>,
 }
 
-/// Every architecture this engine computes.
-pub(super) static ARCHITECTURES: [Known; 5] = [
-    known("GPT2LMHeadModel", "gpt2", "GPT-2", None),
-    known("LlamaForCausalLM", "llama", "Llama", Some(Member::Llama)),
-    known("MistralForCausalLM", "mistral", "Mistral", Some(Member::Mistral)),
-    known("Qwen2ForCausalLM", "qwen2", "Qwen2", Some(Member::Qwen2)),
-    known("Qwen3ForCausalLM", "qwen3", "Qwen3", Some(Member::Qwen3)),
+/// The supported architectures.
+pub(super) static ARCHITECTURES: [ArchitectureInfo; 5] = [
+    supported(gpt2::ARCHITECTURE, "gpt2", "GPT-2", None),
+    supported("LlamaForCausalLM", "llama", "Llama", Some(LlamaVariant::Llama)),
+    supported(
+        "MistralForCausalLM",
+        "mistral",
+        "Mistral",
+        Some(LlamaVariant::Mistral),
+    ),
+    supported("Qwen2ForCausalLM", "qwen2", "Qwen2", Some(LlamaVariant::Qwen2)),
+    supported("Qwen3ForCausalLM", "qwen3", "Qwen3", Some(LlamaVariant::Qwen3)),
 ];
 
-const fn known(name: &'static str, kind: &'static str, title: &'static str, member: Option<Member>) -> Known {
-    Known {
+const fn supported(
+    name: &'static str,
+    model_type: &'static str,
+    title: &'static str,
+    variant: Option<LlamaVariant>,
+) -> ArchitectureInfo {
+    ArchitectureInfo {
         name,
-        kind,
+        model_type,
         title,
-        member,
+        variant,
     }
 }
 
-/// A matrix of a block that computes `x · W (+ b)`: what an adapter may update.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinearLayout {
-    /// Its name, to which `.weight` and `.bias` are added.
-    pub name: String,
-    /// Numbers it takes and numbers it gives.
-    pub shape: [usize; 2],
-    /// Whether it has a bias.
-    pub bias: bool,
-}
-
-/// How the files of a family keep a linear layer's matrix.
+/// How the files of a family store the matrices of linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// GPT-2: `[in, out]` (`Conv1D`).
     Gpt2,
-    /// Llama and its kin: `[out, in]` (`Linear`).
+    /// Llama and its variants: `[out, in]` (`Linear`).
     Llama,
 }
 
-/// The shape of a causal language model.
+/// Configuration of a causal language model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelConfig {
     /// The GPT-2 family.
@@ -95,7 +93,7 @@ impl From<LlamaConfig> for ModelConfig {
     }
 }
 
-/// The same field of either family.
+/// A field that both families have.
 macro_rules! either {
     ($self:ident, $config:ident => $value:expr) => {
         match $self {
@@ -109,18 +107,18 @@ impl ModelConfig {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`FailureCode::BaseModelInvalid`]: not JSON, an unknown architecture (named, with those known), or variants
-    /// and numbers this engine does not compute (all named).
+    /// [`FailureCode::BaseModelInvalid`] when it is not JSON, for an unsupported architecture (with the supported
+    /// ones), and with all settings that are not supported or out of range.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Failure> {
         let json: Map<String, Value> = serde_json::from_slice(bytes)
-            .map_err(|error| invalid(format!("config.json is no JSON object: {error}")))?;
-        match architecture(&json)?.member {
+            .map_err(|error| invalid(format!("config.json is not a JSON object: {error}")))?;
+        match architecture(&json)?.variant {
             None => Gpt2Config::read(&json).map(Self::Gpt2),
-            Some(member) => LlamaConfig::read(member, &json).map(Self::Llama),
+            Some(variant) => LlamaConfig::read(variant, &json).map(Self::Llama),
         }
     }
 
-    /// Its `config.json` for weights in 32-bit floats, which `transformers` reads.
+    /// Its `config.json` for weights in 32-bit floats, which `transformers` can read.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
@@ -134,20 +132,20 @@ impl ModelConfig {
         }
     }
 
-    /// The family, in words: `GPT-2`, `Qwen2`.
+    /// The name of the family: `GPT-2`, `Qwen2`.
     #[must_use]
     pub fn title(&self) -> &'static str {
-        let member = match self {
+        let variant = match self {
             Self::Gpt2(_) => None,
-            Self::Llama(config) => Some(config.member),
+            Self::Llama(config) => Some(config.variant),
         };
         ARCHITECTURES
             .iter()
-            .find(|known| known.member == member)
+            .find(|known| known.variant == variant)
             .map_or("", |known| known.title)
     }
 
-    /// How its files keep matrices.
+    /// How its files store matrices.
     #[must_use]
     pub fn family(&self) -> Family {
         match self {
@@ -162,13 +160,13 @@ impl ModelConfig {
         either!(self, config => config.layers)
     }
 
-    /// Heads of queries of a block.
+    /// Query heads of a block.
     #[must_use]
     pub fn heads(&self) -> usize {
         either!(self, config => config.heads)
     }
 
-    /// Heads of keys and values of a block.
+    /// Key and value heads of a block.
     #[must_use]
     pub fn key_heads(&self) -> usize {
         match self {
@@ -177,7 +175,7 @@ impl ModelConfig {
         }
     }
 
-    /// Numbers per head.
+    /// Width of a head.
     #[must_use]
     pub fn head_size(&self) -> usize {
         match self {
@@ -186,19 +184,19 @@ impl ModelConfig {
         }
     }
 
-    /// Numbers per token inside the feed-forward layers.
+    /// Width of the feed-forward layers.
     #[must_use]
-    pub fn feed_width(&self) -> usize {
-        either!(self, config => config.feed_width)
+    pub fn feed_forward_width(&self) -> usize {
+        either!(self, config => config.feed_forward_width)
     }
 
-    /// Numbers per token between the blocks.
+    /// Width of the hidden states.
     #[must_use]
     pub fn width(&self) -> usize {
         either!(self, config => config.width)
     }
 
-    /// Longest text in tokens.
+    /// Context length in tokens.
     #[must_use]
     pub fn context(&self) -> usize {
         either!(self, config => config.context)
@@ -212,22 +210,22 @@ impl ModelConfig {
 
     /// Whether the output matrix is the token embedding.
     #[must_use]
-    pub fn is_tied(&self) -> bool {
-        either!(self, config => config.tied)
+    pub fn has_tied_embeddings(&self) -> bool {
+        either!(self, config => config.tied_embeddings)
     }
 
     /// The tokens that end a text.
     #[must_use]
-    pub fn ends_of_text(&self) -> &[u32] {
-        either!(self, config => &config.ends_of_text)
+    pub fn eos_tokens(&self) -> &[u32] {
+        either!(self, config => &config.eos_tokens)
     }
 
     /// Sets the tokens that end a text.
-    pub(super) fn end_texts_with(&mut self, ends: &[u32]) {
-        either!(self, config => config.ends_of_text = ends.to_vec());
+    pub(super) fn set_eos_tokens(&mut self, ends: &[u32]) {
+        either!(self, config => config.eos_tokens = ends.to_vec());
     }
 
-    /// What the file's names have before those of the base model's tensors; some files lack it.
+    /// Prefix of the base model's tensors in files; some files lack it.
     #[must_use]
     pub fn prefix(&self) -> &'static str {
         match self {
@@ -255,18 +253,17 @@ impl ModelConfig {
         }
     }
 
-    /// The matrices of the blocks that compute `x · W (+ b)`, block by block in the order they are used. The
-    /// place of a matrix in this list is its place in an [`crate::lora::Adapter`].
+    /// The linear layers of the blocks, in the order in which they are used; [`super::Adapter`] uses the same order.
     #[must_use]
-    pub fn linears(&self) -> Vec<LinearLayout> {
-        either!(self, config => config.linears())
+    pub fn linear_layers(&self) -> Vec<LinearSpec> {
+        either!(self, config => config.linear_layers())
     }
 
     /// Every tensor of the network with its shape in the file.
     #[must_use]
-    pub fn tensors(&self) -> Vec<Expected> {
-        let mut tensors = either!(self, config => config.others());
-        for LinearLayout { name, shape, bias } in self.linears() {
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let mut tensors = either!(self, config => config.other_tensors());
+        for LinearSpec { name, shape, bias } in self.linear_layers() {
             if bias {
                 tensors.push((format!("{name}.bias"), [1, shape[1]]));
             }
@@ -277,27 +274,27 @@ impl ModelConfig {
             };
             tensors.push((format!("{name}.weight"), shape));
         }
-        if !self.is_tied() {
+        if !self.has_tied_embeddings() {
             tensors.push((HEAD.to_owned(), [self.vocab_size(), self.width()]));
         }
         tensors
     }
 }
 
-/// Which of the known architectures `json` names.
-fn architecture(json: &Map<String, Value>) -> Result<&'static Known, Failure> {
+/// The supported architecture that `json` names.
+fn architecture(json: &Map<String, Value>) -> Result<&'static ArchitectureInfo, Failure> {
     let names = json.get("architectures").and_then(Value::as_array);
     let named = names.and_then(|names| names.first()).and_then(Value::as_str);
-    let kind = json.get("model_type").and_then(Value::as_str);
-    let found = ARCHITECTURES.iter().find(|known| match (named, kind) {
-        (Some(name), Some(kind)) => known.name == name && known.kind == kind,
+    let model_type = json.get("model_type").and_then(Value::as_str);
+    let found = ARCHITECTURES.iter().find(|known| match (named, model_type) {
+        (Some(name), Some(model_type)) => known.name == name && known.model_type == model_type,
         (Some(name), None) => known.name == name,
-        (None, kind) => Some(known.kind) == kind,
+        (None, model_type) => Some(known.model_type) == model_type,
     });
     found.ok_or_else(|| {
-        let name = match (named, kind) {
-            (Some(name), Some(kind)) => format!("{name} (model_type {kind})"),
-            (name, kind) => name.or(kind).unwrap_or("(none named)").to_owned(),
+        let name = match (named, model_type) {
+            (Some(name), Some(model_type)) => format!("{name} (model_type {model_type})"),
+            (name, model_type) => name.or(model_type).unwrap_or("(none named)").to_owned(),
         };
         let known: Vec<&str> = ARCHITECTURES.iter().map(|known| known.name).collect();
         invalid(format!(
@@ -305,20 +302,6 @@ fn architecture(json: &Map<String, Value>) -> Result<&'static Known, Failure> {
             known.join(", ")
         ))
     })
-}
-
-/// Refuses weights that are stored in fewer bits than can be read.
-fn refuse_quantised(fields: &mut Fields<'_>) {
-    if let Some(Value::Object(quantised)) = fields.get("quantization_config") {
-        let method = quantised.get("quant_method").unwrap_or(&Value::Null);
-        fields.refuse(format!(
-            "quantization_config ({method}) is not supported; choose the model in f32, f16 or bf16"
-        ));
-    }
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new(FailureCode::BaseModelInvalid, message)
 }
 
 #[cfg(test)]

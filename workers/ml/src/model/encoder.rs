@@ -1,7 +1,7 @@
-//! Sentence embeddings: a BERT (Devlin et al., arXiv:1810.04805) with pooling, from folders as
-//! `sentence-transformers` writes them (Reimers and Gurevych, arXiv:1908.10084).
+//! Sentence embeddings: a BERT (Devlin et al., arXiv:1810.04805) with pooling, from folders of
+//! `sentence-transformers` (Reimers and Gurevych, arXiv:1908.10084).
 //!
-//! Rule: texts are embedded each for itself; which texts share a batch changes rounding at most.
+//! Rule: texts are embedded independently; which texts share a batch affects nothing but rounding.
 
 mod config;
 mod network;
@@ -15,18 +15,18 @@ use network::Bert;
 use super::{config::invalid, folder::weights, ops::TransformerOps};
 use crate::{data::tokenizer::Tokenizer, failure::Failure, parameters::values};
 
-/// Texts that are computed at once.
+/// Texts that are processed at once.
 const BATCH: usize = 32;
 
-/// A text as a point: texts that mean the same are near each other.
+/// The embedding of a text; texts of similar meaning have similar vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
-    /// Its coordinates; of length 1 where the model says so.
+    /// The vector; of length 1 where the model normalises.
     pub vector: Vec<f32>,
-    /// Tokens that were read, those that the tokenizer puts around a text included.
+    /// Number of tokens that were processed, including those that the tokenizer adds.
     pub tokens: usize,
-    /// Whether the text is longer than the model reads, so that its end does not count.
-    pub cut: bool,
+    /// Whether the text exceeds the model's maximum length, so its end is ignored.
+    pub truncated: bool,
 }
 
 /// A model that embeds texts.
@@ -38,27 +38,27 @@ pub struct SentenceEncoder<B: TransformerOps> {
 }
 
 impl<B: TransformerOps> SentenceEncoder<B> {
-    /// Reads the model in the folder `path`: `config.json`, `tokenizer.json`, the weights, and, where they are
-    /// there, `modules.json`, `sentence_bert_config.json` and the pooling's `config.json`.
+    /// Reads the model in the folder `path`: `config.json`, `tokenizer.json`, the weights, and, as far as they exist,
+    /// `modules.json`, `sentence_bert_config.json` and the pooling's `config.json`.
     ///
     /// # Errors
-    /// [`crate::failure::FailureCode::BaseModelInvalid`] with everything that is missing, damaged, or would be
-    /// computed differently from `sentence-transformers`, by name.
+    /// [`crate::failure::FailureCode::BaseModelInvalid`] with the names of all that is missing, damaged, or not
+    /// supported.
     pub fn load(path: &Path, device: &B::Device) -> Result<Self, Failure> {
         let config = EncoderConfig::read(path)?;
         let tokenizer = Tokenizer::read(path)?;
-        if tokenizer.rows() > config.vocab_size {
+        if tokenizer.embedding_rows() > config.vocab_size {
             return Err(invalid(format!(
                 "tokenizer.json has {} tokens but the model only {}; they do not belong together",
-                tokenizer.rows(),
+                tokenizer.embedding_rows(),
                 config.vocab_size
             )));
         }
-        let frame = frame(&tokenizer);
-        if config.longest <= frame {
+        let special_token_count = special_token_count(&tokenizer);
+        if config.max_tokens <= special_token_count {
             return Err(invalid(format!(
-                "the model reads {} tokens at most, of which its tokenizer takes {frame} for itself",
-                config.longest
+                "the model reads {} tokens at most, of which its tokenizer takes {special_token_count} for itself",
+                config.max_tokens
             )));
         }
         let files = weights::open(path)?;
@@ -79,16 +79,16 @@ impl<B: TransformerOps> SentenceEncoder<B> {
         })
     }
 
-    /// Numbers of an embedding.
+    /// Length of the vectors.
     #[must_use]
     pub fn width(&self) -> usize {
         self.config.width
     }
 
-    /// Tokens of a text that are read at most, those around it included.
+    /// Maximum number of tokens per text, including those that the tokenizer adds.
     #[must_use]
-    pub fn longest(&self) -> usize {
-        self.config.longest
+    pub fn max_tokens(&self) -> usize {
+        self.config.max_tokens
     }
 
     /// The embeddings of `texts`, in their order.
@@ -98,7 +98,7 @@ impl<B: TransformerOps> SentenceEncoder<B> {
     pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Embedding>, Failure> {
         let read: Result<Vec<_>, _> = texts.iter().map(|text| self.read(text.as_ref())).collect();
         let read = read?;
-        // Texts of about one length share a batch: little is padded.
+        // Texts of similar length share a batch, which keeps padding small.
         let mut order: Vec<usize> = (0..read.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(read[*index].0.len()));
         let mut embeddings: Vec<Option<Embedding>> = vec![None; read.len()];
@@ -106,35 +106,35 @@ impl<B: TransformerOps> SentenceEncoder<B> {
             let rows: Vec<&[u32]> = batch.iter().map(|index| read[*index].0.as_slice()).collect();
             let vectors = values(self.pooled(&rows))?;
             for (index, vector) in batch.iter().zip(vectors.chunks_exact(self.config.width)) {
-                let (tokens, cut) = &read[*index];
+                let (tokens, truncated) = &read[*index];
                 embeddings[*index] = Some(Embedding {
                     vector: vector.to_vec(),
                     tokens: tokens.len(),
-                    cut: *cut,
+                    truncated: *truncated,
                 });
             }
         }
         Ok(embeddings.into_iter().flatten().collect())
     }
 
-    /// The tokens of `text` as the model reads them, and whether they were cut.
+    /// The tokens of `text` as the model processes them, and whether they were truncated.
     fn read(&self, text: &str) -> Result<(Vec<u32>, bool), Failure> {
         let mut inner = self.tokenizer.encode(text)?;
-        let room = self.config.longest - frame(&self.tokenizer);
-        let cut = inner.len() > room;
-        inner.truncate(room);
+        let capacity = self.config.max_tokens - special_token_count(&self.tokenizer);
+        let truncated = inner.len() > capacity;
+        inner.truncate(capacity);
         let mut tokens = self.tokenizer.start().to_vec();
         tokens.append(&mut inner);
         self.tokenizer.end(&mut tokens);
-        Ok((tokens, cut))
+        Ok((tokens, truncated))
     }
 
     /// `[rows, width]`
     fn pooled(&self, rows: &[&[u32]]) -> Tensor<B, 2> {
-        let states = self.network.states(rows);
-        let [_, length, width] = states.dims();
+        let hidden_states = self.network.hidden_states(rows);
+        let [_, length, width] = hidden_states.dims();
         let pooled = match self.config.pooling {
-            Pooling::First => states
+            Pooling::Cls => hidden_states
                 .slice([0..rows.len(), 0..1, 0..width])
                 .reshape([rows.len(), width]),
             Pooling::Mean => {
@@ -144,11 +144,11 @@ impl<B: TransformerOps> SentenceEncoder<B> {
                 };
                 let shares: Vec<f32> = rows.iter().flat_map(share).collect();
                 let shares = burn::tensor::TensorData::new(shares, [rows.len(), length, 1]);
-                let shares = Tensor::<B, 3>::from_data(shares, &states.device());
-                (states * shares).sum_dim(1).reshape([rows.len(), width])
+                let shares = Tensor::<B, 3>::from_data(shares, &hidden_states.device());
+                (hidden_states * shares).sum_dim(1).reshape([rows.len(), width])
             }
         };
-        if !self.config.normalised {
+        if !self.config.normalizes {
             return pooled;
         }
         let length = (pooled.clone() * pooled.clone())
@@ -159,8 +159,8 @@ impl<B: TransformerOps> SentenceEncoder<B> {
     }
 }
 
-/// How many tokens stand around every text.
-fn frame(tokenizer: &Tokenizer) -> usize {
+/// Number of tokens that the tokenizer adds to every text.
+fn special_token_count(tokenizer: &Tokenizer) -> usize {
     let mut around = tokenizer.start().to_vec();
     tokenizer.end(&mut around);
     around.len()

@@ -1,7 +1,7 @@
 //! Models as folders in the Hugging Face layout.
 //!
-//! Rule: a folder is read whole and checked before anything is computed with it; what is written loads in
-//! `transformers` unchanged.
+//! Rule: a folder is read completely and checked before it is used; folders that are written load in `transformers`
+//! unchanged.
 
 pub mod weights;
 
@@ -23,8 +23,8 @@ use crate::{
     tensor_file,
 };
 
-/// Files beside weights and configuration that decide what a model does, where they are there.
-pub const COMPANIONS: [&str; 8] = [
+/// Optional files besides weights and configuration that affect what a model computes.
+pub const OPTIONAL_FILES: [&str; 8] = [
     "added_tokens.json",
     "chat_template.jinja",
     "generation_config.json",
@@ -38,34 +38,34 @@ pub const COMPANIONS: [&str; 8] = [
 /// A model folder in memory.
 #[derive(Clone, Debug)]
 pub struct ModelFolder<B: Backend> {
-    /// Its shape; ends of text are those of [`ModelFolder::generation`].
+    /// Its configuration, with the end-of-text tokens of [`ModelFolder::generation`].
     pub config: ModelConfig,
-    /// Its weights, 32-bit.
+    /// Its parameters.
     pub parameters: ParameterSet<B>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
-    /// How its makers want text to be drawn from it.
+    /// Default generation settings.
     pub generation: GenerationSettings,
     /// SHA-256 over the names and hashes of its [`files`](files()).
     pub sha256: String,
 }
 
-/// Reads the model in the folder `path`.
+/// Reads the model in the folder `path`, in 32-bit floats.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] with what is missing, surplus, of another shape or damaged, and for a
-/// tokenizer with more tokens than the model.
+/// [`FailureCode::BaseModelInvalid`] with everything that is missing, unexpected, of another shape or damaged, and
+/// for a tokenizer with more tokens than the model.
 pub fn load<B: Backend>(path: &Path, device: &B::Device) -> Result<ModelFolder<B>, Failure> {
-    load_as(path, FloatDType::F32, device)
+    load_with_dtype(path, FloatDType::F32, device)
 }
 
-/// As [`load`], with the parameters in `floats` on the device.
+/// As [`load`], with the parameters as `dtype` on the device.
 ///
 /// # Errors
 /// Those of [`load`].
-pub fn load_as<B: Backend>(
+pub fn load_with_dtype<B: Backend>(
     path: &Path,
-    floats: FloatDType,
+    dtype: FloatDType,
     device: &B::Device,
 ) -> Result<ModelFolder<B>, Failure> {
     let read = |name: &str| {
@@ -75,8 +75,8 @@ pub fn load_as<B: Backend>(
     };
     let mut config = config(path)?;
     let tokenizer = Tokenizer::read(path)?;
-    if tokenizer.rows() > config.vocab_size() {
-        let (tokens, rows) = (tokenizer.rows(), config.vocab_size());
+    if tokenizer.embedding_rows() > config.vocab_size() {
+        let (tokens, rows) = (tokenizer.embedding_rows(), config.vocab_size());
         return Err(invalid(format!(
             "tokenizer.json has {tokens} tokens but the model only {rows}; they do not belong together"
         )));
@@ -86,8 +86,8 @@ pub fn load_as<B: Backend>(
     } else {
         GenerationSettings::of(&config)
     };
-    config.end_texts_with(&generation.ends_of_text);
-    let parameters = weights::read(&weights::open(path)?.becoming(floats), &config, device)?;
+    config.set_eos_tokens(&generation.eos_tokens);
+    let parameters = weights::read(&weights::open(path)?.with_dtype(dtype), &config, device)?;
     Ok(ModelFolder {
         config,
         parameters,
@@ -100,7 +100,7 @@ pub fn load_as<B: Backend>(
 /// The configuration of the model in the folder `path`, without its weights.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] when it is missing, or of an architecture that is not known.
+/// [`FailureCode::BaseModelInvalid`] when it is missing or its architecture is not supported.
 pub fn config(path: &Path) -> Result<ModelConfig, Failure> {
     let file = path.join("config.json");
     let bytes = std::fs::read(&file)
@@ -108,14 +108,14 @@ pub fn config(path: &Path) -> Result<ModelConfig, Failure> {
     ModelConfig::from_json(&bytes)
 }
 
-/// The names of the files in the folder `path` that decide what its model does, in order.
+/// The names of the files in the folder `path` that affect what its model computes, in order.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] when it has no weights or an index that is none.
+/// [`FailureCode::BaseModelInvalid`] when it has no weights or an invalid index.
 pub fn files(path: &Path) -> Result<Vec<String>, Failure> {
     let mut names = weights::names(path)?;
     names.extend(["config.json", "tokenizer.json"].map(str::to_owned));
-    let companions = COMPANIONS.into_iter().filter(|name| path.join(name).exists());
+    let companions = OPTIONAL_FILES.into_iter().filter(|name| path.join(name).exists());
     names.extend(companions.map(str::to_owned));
     names.sort_unstable();
     Ok(names)
@@ -131,14 +131,15 @@ fn fingerprint(path: &Path) -> Result<String, Failure> {
     Ok(disk::sha256(lines.as_bytes()))
 }
 
-/// New weights for `config` as its family draws them: N(0, 0.02²) or by the configuration's `initializer_range`,
-/// GPT-2's two matrices that write to the residual stream by √(2 · layers) less, norms 1, biases 0.
+/// New parameters for `config`, initialised as in its family: normal with deviation 0.02 or the configuration's
+/// `initializer_range`, divided by √(2 · layers) for GPT-2's two matrices that write to the residual stream; norms 1,
+/// biases 0.
 #[must_use]
-pub fn initial<B: Backend>(config: &ModelConfig, seed: u64, device: &B::Device) -> ParameterSet<B> {
+pub fn initialize<B: Backend>(config: &ModelConfig, seed: u64, device: &B::Device) -> ParameterSet<B> {
     let mut set = ParameterSet::default();
     let deviation = match config {
         ModelConfig::Gpt2(_) => 0.02,
-        ModelConfig::Llama(llama) => llama.deviation,
+        ModelConfig::Llama(llama) => llama.initializer_range,
     };
     for (index, (name, shape)) in config.tensors().into_iter().enumerate() {
         let count = shape[0] * shape[1];
@@ -160,7 +161,7 @@ pub fn initial<B: Backend>(config: &ModelConfig, seed: u64, device: &B::Device) 
     set
 }
 
-/// The files of a model folder: configuration, weights, tokenizer and how to generate.
+/// The files of a model folder: configuration, weights, tokenizer and generation settings.
 ///
 /// # Errors
 /// An internal failure when a tensor cannot be read from the device.
@@ -174,22 +175,22 @@ pub fn encode<B: Backend>(
         "_from_model_config": true, "bos_token_id": json["bos_token_id"], "eos_token_id": json["eos_token_id"],
     });
     Ok(BTreeMap::from([
-        ("config.json".to_owned(), pretty(&json)?),
-        ("generation_config.json".to_owned(), pretty(&generation)?),
+        ("config.json".to_owned(), to_pretty_json(&json)?),
+        ("generation_config.json".to_owned(), to_pretty_json(&generation)?),
         (
-            weights::SINGLE.to_owned(),
+            weights::SINGLE_FILE.to_owned(),
             tensor_file::encode_named(parameters, |name| config.file_name(name))?,
         ),
         ("tokenizer.json".to_owned(), tokenizer.to_bytes()?),
         (
             "tokenizer_config.json".to_owned(),
-            pretty(&tokenizer.settings(config.context()))?,
+            to_pretty_json(&tokenizer.config_json(config.context()))?,
         ),
     ]))
 }
 
-/// JSON for people: indented, with a final line end.
-pub(crate) fn pretty(json: &Value) -> Result<Vec<u8>, Failure> {
+/// Indented JSON with a final line break.
+pub(crate) fn to_pretty_json(json: &Value) -> Result<Vec<u8>, Failure> {
     let mut bytes =
         serde_json::to_vec_pretty(json).map_err(|error| Failure::internal("encode JSON", error))?;
     bytes.push(b'\n');

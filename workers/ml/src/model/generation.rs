@@ -1,41 +1,41 @@
-//! `generation_config.json`: how the makers of a model want text to be drawn from it.
+//! `generation_config.json`: the generation settings that a model's authors recommend.
 //!
-//! Rule: an absent field has the default of Hugging Face's `GenerationConfig`; a value that cannot be meant is
-//! refused, all of them at once.
+//! Rule: an absent field has the default of Hugging Face's `GenerationConfig`; invalid values are rejected, all at
+//! once.
 
 use serde_json::{Map, Value};
 
-use super::config::{Fields, ModelConfig, invalid};
+use super::config::{JsonFields, ModelConfig, invalid};
 use crate::failure::Failure;
 
-/// How text is drawn from a model when nobody says otherwise.
+/// Default generation settings of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationSettings {
-    /// The tokens that end a text; those of `config.json` where the file names none.
-    pub ends_of_text: Vec<u32>,
-    /// The token that pads rows of a batch, where there is one.
+    /// Tokens that end a text; those of `config.json` where the file has none.
+    pub eos_tokens: Vec<u32>,
+    /// The padding token, where there is one.
     pub padding: Option<u32>,
-    /// Whether tokens are drawn; otherwise the likeliest is taken.
+    /// Whether tokens are sampled; otherwise the most likely one is selected.
     pub sample: bool,
     /// Scores are divided by it, above 0. Default 1.
     pub temperature: f64,
-    /// Only the likeliest tokens that together have this probability are drawn from, above 0 to 1. Default 1.
+    /// Only the most likely tokens with this total probability are sampled from, above 0 to 1. Default 1.
     pub top_p: f64,
-    /// Only this many of the likeliest tokens are drawn from; 0 is all. Default 50.
+    /// Only this many of the most likely tokens are sampled from; 0 considers all. Default 50.
     pub top_k: usize,
-    /// Scores of tokens that were there before are divided by it (multiplied where below 0), above 0. Default 1
+    /// Scores of tokens that have occurred before are divided by it (multiplied where negative), above 0. Default 1
     /// (CTRL, arXiv:1909.05858).
     pub repetition_penalty: f64,
-    /// Longest continuation in tokens, where the file says.
+    /// Maximum number of new tokens, where the file limits it.
     pub max_new_tokens: Option<usize>,
 }
 
 impl GenerationSettings {
-    /// What holds for a model of `config` without a file.
+    /// The settings of a model of `config` without the file.
     #[must_use]
     pub fn of(config: &ModelConfig) -> Self {
         Self {
-            ends_of_text: config.ends_of_text().to_vec(),
+            eos_tokens: config.eos_tokens().to_vec(),
             padding: None,
             sample: false,
             temperature: 1.0,
@@ -49,42 +49,44 @@ impl GenerationSettings {
     /// Reads a `generation_config.json` of a model of `config`.
     ///
     /// # Errors
-    /// [`crate::failure::FailureCode::BaseModelInvalid`] with every value that cannot be meant.
+    /// [`crate::failure::FailureCode::BaseModelInvalid`] with every invalid value.
     pub fn from_json(bytes: &[u8], config: &ModelConfig) -> Result<Self, Failure> {
         let json: Map<String, Value> = serde_json::from_slice(bytes)
-            .map_err(|error| invalid(format!("generation_config.json is no JSON object: {error}")))?;
-        let mut fields = Fields::new(&json);
+            .map_err(|error| invalid(format!("generation_config.json is not a JSON object: {error}")))?;
+        let mut fields = JsonFields::new(&json);
         let absent = Self::of(config);
-        let mut ends_of_text = fields.tokens("eos_token_id", config.vocab_size());
-        if ends_of_text.is_empty() {
-            ends_of_text = absent.ends_of_text;
+        let mut eos_tokens = fields.token_ids("eos_token_id", config.vocab_size());
+        if eos_tokens.is_empty() {
+            eos_tokens = absent.eos_tokens;
         }
         let top_k = match fields.get("top_k") {
             Some(zero) if zero.as_u64() == Some(0) => 0,
-            _ => fields.whole("top_k", Some(absent.top_k), 1 << 24),
+            _ => fields.integer("top_k", Some(absent.top_k), 1 << 24),
         };
-        // Files of models that never draw have a temperature of 0.
-        let sample = fields.flag("do_sample", absent.sample);
-        let temperature = fields.real("temperature", 0.0, 1e3).unwrap_or(absent.temperature);
+        // Files of models without sampling contain a temperature of 0.
+        let sample = fields.boolean("do_sample", absent.sample);
+        let temperature = fields
+            .float("temperature", 0.0, 1e3)
+            .unwrap_or(absent.temperature);
         if sample && temperature == 0.0 {
-            fields.refuse("temperature is 0 although do_sample is true");
+            fields.reject("temperature is 0 although do_sample is true");
         }
         let settings = Self {
-            ends_of_text,
+            eos_tokens,
             padding: fields
-                .tokens("pad_token_id", config.vocab_size())
+                .token_ids("pad_token_id", config.vocab_size())
                 .first()
                 .copied(),
             sample,
             temperature: if temperature == 0.0 { 1.0 } else { temperature },
             top_p: fields
-                .real("top_p", f64::MIN_POSITIVE, 1.0)
+                .float("top_p", f64::MIN_POSITIVE, 1.0)
                 .unwrap_or(absent.top_p),
             top_k,
             repetition_penalty: fields
-                .real("repetition_penalty", f64::MIN_POSITIVE, 1e3)
+                .float("repetition_penalty", f64::MIN_POSITIVE, 1e3)
                 .unwrap_or(absent.repetition_penalty),
-            max_new_tokens: fields.optional("max_new_tokens", 1 << 24),
+            max_new_tokens: fields.optional_integer("max_new_tokens", 1 << 24),
         };
         fields.finish("generation_config.json")?;
         Ok(settings)
@@ -120,7 +122,7 @@ mod tests {
             "repetition_penalty": 1.1, "max_new_tokens": 12, "pad_token_id": 5,
         }));
         let expected = GenerationSettings {
-            ends_of_text: vec![3, 4],
+            eos_tokens: vec![3, 4],
             padding: Some(5),
             sample: true,
             temperature: 0.6,
@@ -131,7 +133,7 @@ mod tests {
         };
         assert_eq!(said, Ok(expected));
         assert_eq!(read(&json!({})), Ok(GenerationSettings::of(&config())));
-        assert_eq!(GenerationSettings::of(&config()).ends_of_text, [9]);
+        assert_eq!(GenerationSettings::of(&config()).eos_tokens, [9]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The cosines and sines that a pass rotates queries and keys with.
+//! Cosines and sines of rotary positions for one forward pass.
 //!
-//! Rule: they follow from the positions alone and are worked out once per pass, for all blocks.
+//! Rule: they depend on the positions alone and are computed once per pass, for all blocks.
 
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -15,7 +15,7 @@ pub(super) struct Rotation<B: Backend> {
 }
 
 impl<B: Backend> Rotation<B> {
-    /// The rotation of heads of `size` numbers at `positions`.
+    /// The rotation of heads of `size` elements at `positions`.
     pub(super) fn new(rope: &Rope, size: usize, positions: &[u32], device: &B::Device) -> Self {
         let [cosines, sines] = angles(rope, size, positions);
         let shape = [positions.len(), size / 2];
@@ -33,13 +33,13 @@ fn angles(rope: &Rope, size: usize, positions: &[u32]) -> [Vec<f32>; 2] {
         _ => return [Vec::new(), Vec::new()],
     };
     let frequencies = rope.frequencies(size, last as usize + 1);
-    let magnitude = rope.magnitude();
+    let attention_factor = rope.attention_factor();
     let turned = |position: u32, turn: fn(f32) -> f32| -> Vec<f32> {
-        let angle = |frequency: &f32| turn(position as f32 * frequency) * magnitude;
+        let angle = |frequency: &f32| turn(position as f32 * frequency) * attention_factor;
         frequencies.iter().map(angle).collect()
     };
     [f32::cos as fn(f32) -> f32, f32::sin].map(|turn| {
-        // The rows of a batch share most positions, so each is worked out once where that is less work.
+        // The rows of a batch share most positions, so each angle is computed once where that is less work.
         if ((last - first) as usize) < positions.len() {
             let table: Vec<Vec<f32>> = (first..=last).map(|position| turned(position, turn)).collect();
             positions

@@ -1,32 +1,32 @@
-//! What a pass through a network reads: tokens in rows, where they stand, and what they may see.
+//! The input of a forward pass: tokens with their positions and what they attend to.
 //!
-//! Rule: all of it is on the host; a network makes of it what its device needs.
+//! Rule: everything is in host memory; the network creates the tensors that its device needs.
 
 use std::sync::Arc;
 
-/// Tokens of one pass.
+/// The tokens of a forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tokens {
-    /// Tokens, row by row; as many in each row.
+pub struct TokenBatch {
+    /// Token IDs, row by row; rows have equal length.
     pub ids: Vec<i32>,
-    /// Rows; at least 1.
+    /// Number of rows, at least 1.
     pub batch: usize,
-    /// Of each token its position in its text. `None` counts every row from the tokens of the cache on.
+    /// Position of each token in its text. `None` counts from the number of cached tokens in every row.
     pub positions: Option<Vec<u32>>,
-    /// Of each token the first place of its row (those of the cache counted) that it sees, at most its own. So
-    /// packed samples do not see each other, and nothing sees padding on the left. `None` is the row's start.
-    pub first: Option<Arc<[u32]>>,
+    /// For each token the first position of its row (cached ones included) that it attends to, at most its own. It
+    /// separates packed samples from each other and hides padding on the left. `None` is the start of the row.
+    pub first_visible: Option<Arc<[u32]>>,
 }
 
-impl Tokens {
-    /// `batch` rows of tokens that see all before them.
+impl TokenBatch {
+    /// `batch` rows of tokens that attend to everything before them.
     #[must_use]
     pub fn rows(ids: Vec<i32>, batch: usize) -> Self {
         Self {
             ids,
             batch,
             positions: None,
-            first: None,
+            first_visible: None,
         }
     }
 
@@ -36,28 +36,29 @@ impl Tokens {
         self.ids.len() / self.batch.max(1)
     }
 
-    /// The position of each token, after `seen` tokens of a cache.
-    pub(super) fn positions(&self, seen: usize) -> Vec<u32> {
+    /// The position of each token after `cached` tokens.
+    pub(super) fn positions(&self, cached: usize) -> Vec<u32> {
         match &self.positions {
             Some(positions) => positions.clone(),
             None => {
-                let row = seen as u32..(seen + self.length()) as u32;
+                let row = cached as u32..(cached + self.length()) as u32;
                 (0..self.batch).flat_map(|_| row.clone()).collect()
             }
         }
     }
 
-    /// The first place each token sees through a `window` (itself counted), after `seen` tokens of a cache.
-    pub(super) fn first(&self, window: Option<usize>, seen: usize) -> Option<Arc<[u32]>> {
+    /// The first position that each token attends to with a sliding `window` (which includes the token), after
+    /// `cached` tokens.
+    pub(super) fn first_visible(&self, window: Option<usize>, cached: usize) -> Option<Arc<[u32]>> {
         let length = self.length();
-        let Some(window) = window.filter(|window| *window < seen + length) else {
-            return self.first.clone();
+        let Some(window) = window.filter(|window| *window < cached + length) else {
+            return self.first_visible.clone();
         };
-        let opens = |place: usize| (seen + place % length + 1).saturating_sub(window) as u32;
-        let given = |place: usize| self.first.as_ref().map_or(0, |first| first[place]);
+        let window_start = |place: usize| (cached + place % length + 1).saturating_sub(window) as u32;
+        let explicit = |place: usize| self.first_visible.as_ref().map_or(0, |first| first[place]);
         Some(
             (0..self.ids.len())
-                .map(|place| opens(place).max(given(place)))
+                .map(|place| window_start(place).max(explicit(place)))
                 .collect(),
         )
     }
@@ -69,18 +70,27 @@ mod tests {
 
     #[test]
     fn positions_go_on_from_the_cache_in_every_row() {
-        let tokens = Tokens::rows(vec![0; 4], 2);
+        let tokens = TokenBatch::rows(vec![0; 4], 2);
         assert_eq!(tokens.positions(3), [3, 4, 3, 4]);
     }
 
     #[test]
     fn a_window_and_packed_samples_are_seen_through_together() {
-        let mut tokens = Tokens::rows(vec![0; 5], 1);
-        assert_eq!(tokens.first(Some(5), 0), None);
-        assert_eq!(tokens.first(Some(2), 0).as_deref(), Some(&[0, 0, 1, 2, 3][..]));
-        assert_eq!(tokens.first(Some(2), 2).as_deref(), Some(&[1, 2, 3, 4, 5][..]));
-        tokens.first = Some(Arc::from([0, 0, 0, 3, 3]));
-        assert_eq!(tokens.first(Some(3), 0).as_deref(), Some(&[0, 0, 0, 3, 3][..]));
-        assert_eq!(tokens.first(None, 0), tokens.first);
+        let mut tokens = TokenBatch::rows(vec![0; 5], 1);
+        assert_eq!(tokens.first_visible(Some(5), 0), None);
+        assert_eq!(
+            tokens.first_visible(Some(2), 0).as_deref(),
+            Some(&[0, 0, 1, 2, 3][..])
+        );
+        assert_eq!(
+            tokens.first_visible(Some(2), 2).as_deref(),
+            Some(&[1, 2, 3, 4, 5][..])
+        );
+        tokens.first_visible = Some(Arc::from([0, 0, 0, 3, 3]));
+        assert_eq!(
+            tokens.first_visible(Some(3), 0).as_deref(),
+            Some(&[0, 0, 0, 3, 3][..])
+        );
+        assert_eq!(tokens.first_visible(None, 0), tokens.first_visible);
     }
 }

@@ -1,16 +1,16 @@
-//! The shape of a LoRA adapter.
+//! Settings of a LoRA adapter.
 //!
-//! Rule: a field that earlier versions did not know is left out of the JSON while it has its default, so that an
-//! old specification keeps its bytes.
+//! Rule: fields that earlier versions did not have are omitted from the JSON while they have their default, so old
+//! specifications keep their bytes.
 
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
 
-/// The word in [`LoraSettings::target_modules`] that stands for every linear layer but the head.
+/// The name in [`LoraSettings::target_modules`] that stands for every linear layer except the output matrix.
 pub const ALL_LINEAR: &str = "all-linear";
 
-/// The shape of a LoRA adapter.
+/// Settings of a LoRA adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraSettings {
@@ -18,34 +18,34 @@ pub struct LoraSettings {
     pub rank: u32,
     /// The update is scaled by alpha / rank; above 0, at most 1024. Default 16.
     pub alpha: f64,
-    /// Share of an adapter's inputs dropped while training, 0 to below 1. Default 0.
+    /// Probability that an input of an update is dropped in training, 0 to below 1. Default 0.
     pub dropout: f64,
-    /// Which matrices get an update, as PEFT names them: the whole name inside a block (`attn.c_attn`,
-    /// `self_attn.q_proj`) or its end after a dot (`c_attn`, `q_proj`), or [`ALL_LINEAR`] alone. Which names
-    /// there are is up to the base model; an unknown one is refused when it is loaded. Default `["c_attn"]`.
+    /// Linear layers with an update, as in PEFT: the full name within a block (`attn.c_attn`, `self_attn.q_proj`),
+    /// its suffix after a dot (`c_attn`, `q_proj`), or [`ALL_LINEAR`] alone. The names depend on the base model;
+    /// unknown ones are rejected when it is loaded. Default `["c_attn"]`.
     pub target_modules: Vec<String>,
     /// Whether the update is scaled by alpha / √rank instead (rsLoRA, arXiv:2312.03732). Default false.
     #[serde(skip_serializing_if = "is_default")]
     pub use_rslora: bool,
-    /// Which biases of the base learn too. Default none.
+    /// Which biases of the base are trained too. Default none.
     #[serde(skip_serializing_if = "is_default")]
     pub bias: LoraBias,
-    /// Whole modules of the base that learn and are saved with the adapter, as PEFT names them (`wte`,
-    /// `lm_head`, `ln_f`); each is copied. An unknown one is refused when the base is loaded. Default none.
+    /// Modules of the base that are copied, trained in full and saved with the adapter, as in PEFT (`wte`, `lm_head`,
+    /// `ln_f`). Unknown ones are rejected when the base is loaded. Default none.
     #[serde(skip_serializing_if = "is_default")]
     pub modules_to_save: Vec<String>,
 }
 
-/// Which biases of the base learn with an adapter, in PEFT's words.
+/// Which biases of the base are trained with an adapter, in PEFT's terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraBias {
     /// None.
     #[default]
     None,
-    /// Every one of the network.
+    /// All biases.
     All,
-    /// Those of the layers that get an update.
+    /// The biases of layers with an update.
     LoraOnly,
 }
 

@@ -1,113 +1,113 @@
-//! How a training goes: length, rates, batches, looks and checkpoints.
+//! Hyperparameters of a training.
 //!
-//! Rule: a field that earlier versions did not know is left out of the JSON while it has its default, so that an
-//! old specification keeps its bytes; what depends on the size of the dataset is worked out once, in
-//! [`Hyperparameters::steps_over`].
+//! Rule: fields that earlier versions did not have are omitted from the JSON while they have their default, so old
+//! specifications keep their bytes; what depends on the size of the dataset is computed once, in
+//! [`Hyperparameters::steps_for_dataset`].
 
 use burn::tensor::FloatDType;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
 
-/// Updates of a training that names neither steps nor epochs.
+/// Steps of a training that sets neither steps nor epochs.
 const DEFAULT_STEPS: u32 = 200;
-/// Steps of warm-up of a training that names neither steps nor a share of them.
+/// Warm-up steps of a training that sets neither steps nor a ratio.
 const DEFAULT_WARMUP: u32 = 10;
-/// Longest training in steps.
-pub const MOST_STEPS: u32 = 10_000_000;
+/// Maximum number of steps.
+pub const MAX_STEPS: u32 = 10_000_000;
 
-/// How the training goes.
+/// Hyperparameters of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hyperparameters {
-    /// Updates of the parameters, 1–10 000 000; samples are drawn at random. 200 where neither this nor
-    /// `epochs` is given; at most one of the two may be.
+    /// Number of steps, 1–10 000 000; samples are drawn at random. 200 where neither this nor `epochs` is set; they
+    /// exclude each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
-    /// Passes over the dataset instead of `steps`, above 0, at most 1000; each pass sees every sample once,
-    /// in an order of its own. The last step is filled up from the next pass.
+    /// Number of epochs instead of `steps`, above 0, at most 1000; each epoch uses every sample once, in a new order.
+    /// The last step is completed with samples of the next epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
     /// Sequences of one micro-batch, 1–1024. Default 8.
     pub batch_size: u32,
-    /// Micro-batches of one update, 1–1024; their loss is the mean over the learnt tokens of all of them.
-    /// Default 1.
+    /// Micro-batches of one step, 1–1024; the loss is the mean over the target tokens of all of them. Default 1.
     pub gradient_accumulation: u32,
-    /// Highest learning rate, above 0, at most 1. Default 0.001.
+    /// Peak learning rate, above 0, at most 1. Default 0.001.
     pub learning_rate: f64,
-    /// How the learning rate falls after the warm-up. Default cosine.
+    /// Schedule of the learning rate after the warm-up. Default cosine.
     pub schedule: Schedule,
-    /// What cosine and linear schedules fall to, as a share of the learning rate, 0–1. Default 0.
+    /// Final learning rate of cosine and linear schedules, as a share of the peak, 0–1. Default 0.
     #[serde(skip_serializing_if = "is_default")]
     pub minimum_share: f64,
-    /// Steps over which the learning rate rises from 0, 0 to `steps`. 10 (or all steps, if fewer) where
-    /// neither this nor `warmup_ratio` is given; at most one of the two may be.
+    /// Steps over which the learning rate rises from 0, 0 to `steps`. 10 (or all steps, if fewer) where neither this
+    /// nor `warmup_ratio` is set; they exclude each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u32>,
     /// The same as a share of all steps, 0–1, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_ratio: Option<f64>,
-    /// AdamW's decay of matrices (not of biases and norms) per step and learning rate, 0–1. Default 0.01.
+    /// AdamW's weight decay of matrices (not of biases and norms), 0–1. Default 0.01.
     pub weight_decay: f64,
-    /// AdamW's other numbers.
+    /// Other coefficients of AdamW.
     #[serde(skip_serializing_if = "is_default")]
     pub adam: Adam,
-    /// The gradient is scaled down to this norm over all parameters, 0–1 000 000; 0 is off. Default 1.
+    /// Maximum norm of the gradient of all parameters, to which larger ones are scaled down, 0–1 000 000; 0 disables
+    /// clipping. Default 1.
     pub clip_norm: f64,
-    /// Tokens of a sequence, 8–131 072, at most the model's context. Default 128.
+    /// Tokens per sequence, 8–131 072, at most the model's context. Default 128.
     pub sequence_length: u32,
-    /// Whether several samples share a row, without seeing each other; no padding is computed then. Each pass
-    /// sees every sample once, as with `epochs`. Default false.
+    /// Whether several samples share a row without attending to each other, which avoids padding. Each epoch uses
+    /// every sample once, as with `epochs`. Default false.
     #[serde(skip_serializing_if = "is_default")]
     pub packing: bool,
-    /// In which numbers the network is computed. Default 32-bit.
+    /// Precision of the computation. Default 32-bit.
     #[serde(skip_serializing_if = "is_default")]
     pub precision: Precision,
-    /// Share of the dataset held out for evaluation, 0–0.5; 0 is no evaluation. Default 0.05.
+    /// Share of the dataset held out for evaluation, 0–0.5; 0 disables evaluation. Default 0.05.
     pub eval_fraction: f64,
-    /// Steps between evaluations, 0 to any; 0 is at the start and the end only. Default 50.
+    /// Steps between evaluations; 0 evaluates at the start and the end only. Default 50.
     pub eval_every: u32,
-    /// Ends the training when evaluations get no better; needs evaluations. Default never.
+    /// Ends the training when evaluations stop improving; requires evaluations. Default never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
-    /// Whether the result is the state with the best evaluation rather than the last; needs evaluations.
-    /// Default false.
+    /// Whether the result is the state with the best evaluation instead of the last; requires evaluations. Default
+    /// false.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_best: bool,
-    /// Steps between checkpoints, 1 to any. Default 50.
+    /// Steps between checkpoints, at least 1. Default 50.
     pub checkpoint_every: u32,
-    /// Where all random numbers come from, 0 to 2⁵³ − 1 (so that every JSON reader keeps it). Default 42.
+    /// Seed of all random numbers, 0 to 2⁵³ − 1 (which every JSON reader represents exactly). Default 42.
     pub seed: u64,
-    /// What samples continue, at most 4000 bytes; empty is no sample. For a dataset of chats it is the
-    /// question of a user. Default empty.
+    /// Prompt of generated samples, at most 4000 bytes; empty disables samples. For a dataset of chats it is a user's
+    /// question. Default empty.
     pub sample_prompt: String,
-    /// Longest sample in tokens, 0–1024; 0 is no sample. Default 64.
+    /// Maximum length of a sample in tokens, 0–1024; 0 disables samples. Default 64.
     pub sample_tokens: u32,
-    /// Steps between samples, 0 to any; 0 is before and after the training only. Default 0.
+    /// Steps between samples; 0 generates them before and after the training only. Default 0.
     #[serde(skip_serializing_if = "is_default")]
     pub sample_every: u32,
 }
 
-/// How the learning rate goes after the warm-up.
+/// Schedule of the learning rate after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// It stays.
+    /// Constant.
     Constant,
-    /// It falls along half a cosine, to [`Hyperparameters::minimum_share`] of itself.
+    /// Half a cosine wave, down to [`Hyperparameters::minimum_share`] of the peak.
     #[default]
     Cosine,
-    /// It falls in a straight line, to [`Hyperparameters::minimum_share`] of itself.
+    /// Linear, down to [`Hyperparameters::minimum_share`] of the peak.
     Linear,
 }
 
-/// What AdamW remembers and how it divides (arXiv:1711.05101).
+/// Coefficients of AdamW (arXiv:1711.05101).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
-    /// Decay of the running mean of gradients, 0 to below 1. Default 0.9.
+    /// Decay rate of the first moment, 0 to below 1. Default 0.9.
     pub beta_1: f64,
-    /// Decay of the running mean of their squares, 0 to below 1. Default 0.999.
+    /// Decay rate of the second moment, 0 to below 1. Default 0.999.
     pub beta_2: f64,
     /// Added to the denominator, above 0, at most 1. Default 1e-8.
     pub epsilon: f64,
@@ -123,32 +123,32 @@ impl Default for Adam {
     }
 }
 
-/// When a training ends before its last step.
+/// When a training ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// Evaluations in a row without a better one, 1–1000.
+    /// Consecutive evaluations without improvement, 1–1000.
     pub patience: u32,
-    /// Nats by which an evaluation must be below the best so far to be better, 0–10. Default 0.
+    /// Minimum improvement over the best evaluation in nats, 0–10. Default 0.
     #[serde(default)]
     pub min_delta: f64,
 }
 
-/// In which numbers a network is computed.
+/// Precision of the computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// The frozen base and activations in bfloat16, what is trained and the optimiser in 32 bits; CUDA only.
+    /// Frozen base and activations in bfloat16, trained parameters and optimizer in 32-bit floats; CUDA only.
     Bf16,
 }
 
 impl Precision {
-    /// What a frozen base and activations are.
+    /// Type of a frozen base and of activations.
     #[must_use]
-    pub fn floats(self) -> FloatDType {
+    pub fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
             Self::Bf16 => FloatDType::BF16,
@@ -156,29 +156,29 @@ impl Precision {
     }
 }
 
-/// Steps of a training whose dataset is known.
+/// Number of steps of a training with a known dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// Updates in all, at least 1.
+    /// All steps, at least 1.
     pub total: u32,
-    /// Of these, over how many the learning rate rises.
+    /// Warm-up steps among them.
     pub warmup: u32,
 }
 
 impl Hyperparameters {
-    /// Sequences of one update.
+    /// Sequences of one step.
     #[must_use]
     pub fn sequences_per_step(&self) -> u64 {
         u64::from(self.batch_size) * u64::from(self.gradient_accumulation)
     }
 
-    /// The steps of a training over a dataset of `sequences` rows (packed ones where samples are packed).
+    /// The number of steps for a dataset of `sequences` rows (after packing, where samples are packed).
     #[must_use]
-    pub fn steps_over(&self, sequences: u64) -> Steps {
+    pub fn steps_for_dataset(&self, sequences: u64) -> Steps {
         let passes = self.epochs.map(|epochs| {
             let steps = (epochs * sequences as f64 / self.sequences_per_step() as f64).ceil();
-            // Saturates; never below one step.
-            (steps as u32).clamp(1, MOST_STEPS)
+            // The cast saturates; at least one step.
+            (steps as u32).clamp(1, MAX_STEPS)
         });
         let total = passes.or(self.steps).unwrap_or(DEFAULT_STEPS);
         let share = self
@@ -226,19 +226,25 @@ mod tests {
 
     #[test]
     fn epochs_and_ratios_become_steps_once_the_dataset_is_known() {
-        let chosen = Hyperparameters {
+        let hyperparameters = Hyperparameters {
             epochs: Some(1.5),
             warmup_ratio: Some(0.1),
             batch_size: 4,
             gradient_accumulation: 2,
             ..Hyperparameters::default()
         };
-        assert_eq!(chosen.steps_over(100), Steps { total: 19, warmup: 2 });
-        assert_eq!(chosen.steps_over(1), Steps { total: 1, warmup: 1 });
-        assert_eq!(chosen.steps_over(u64::MAX).total, MOST_STEPS);
+        assert_eq!(
+            hyperparameters.steps_for_dataset(100),
+            Steps { total: 19, warmup: 2 }
+        );
+        assert_eq!(
+            hyperparameters.steps_for_dataset(1),
+            Steps { total: 1, warmup: 1 }
+        );
+        assert_eq!(hyperparameters.steps_for_dataset(u64::MAX).total, MAX_STEPS);
         let defaults = Hyperparameters::default();
         assert_eq!(
-            defaults.steps_over(100),
+            defaults.steps_for_dataset(100),
             Steps {
                 total: 200,
                 warmup: 10
@@ -248,6 +254,6 @@ mod tests {
             steps: Some(3),
             ..defaults
         };
-        assert_eq!(short.steps_over(100), Steps { total: 3, warmup: 3 });
+        assert_eq!(short.steps_for_dataset(100), Steps { total: 3, warmup: 3 });
     }
 }

@@ -1,49 +1,49 @@
-//! What of a dataset is learnt, and how conversations are written as text.
+//! Which tokens are trained on, and how conversations are formatted as text.
 //!
-//! Rule: the format of a dataset says what its samples are (text, conversations, prompts with completions); the
-//! objective says which of their tokens count.
+//! Rule: the format of a dataset defines its samples (text, conversations, prompts with completions); the objective
+//! selects which of their tokens contribute to the loss.
 
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
 
-/// What is learnt of the samples.
+/// Which tokens are trained on, and how conversations are formatted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Objective {
-    /// Which tokens of a conversation or of a prompt with its completion are learnt; of text it is always
-    /// every one. Default answers.
+    /// Which tokens of conversations and of prompts with completions contribute to the loss; all tokens of text do.
+    /// Default answers.
     #[serde(skip_serializing_if = "is_default")]
     pub learn: Learn,
-    /// How a conversation is written as text. Default plain.
+    /// Template that formats conversations as text. Default plain.
     #[serde(skip_serializing_if = "is_default")]
     pub chat_template: ChatTemplate,
 }
 
-/// Which tokens are learnt.
+/// Which tokens contribute to the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learn {
-    /// What the assistant says (the completion), and where it ends.
+    /// The assistant's answers (or the completion) and the tokens that end them.
     #[default]
     Answers,
-    /// Of a conversation the last answer only.
+    /// The last answer of a conversation.
     LastAnswer,
-    /// Every token: causal language modelling over the whole sample.
+    /// Every token: causal language modelling of the whole sample.
     Everything,
 }
 
-/// How a conversation is written as text.
+/// Template that formats conversations as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChatTemplate {
-    /// The fixed one of [`crate::data::chat`], which works with every tokenizer.
+    /// The fixed template of [`crate::data::chat`], which works with every tokenizer.
     #[default]
     Plain,
-    /// The base model's own; the plain one where it has none.
+    /// The base model's template; the plain one where it has none.
     Model,
-    /// One of the base model's several, by its name; refused where the model has none of that name.
+    /// One of the base model's named templates; rejected where it does not exist.
     Named(String),
-    /// This one: Jinja as `transformers` reads it, at most 64 KiB.
+    /// This Jinja template, in the dialect of `transformers`, at most 64 KiB.
     Custom(String),
 }

@@ -1,24 +1,24 @@
-//! What a specification may ask for.
+//! Validation of specifications.
 //!
-//! Rule: every problem is found in one pass, each under the path of its field.
+//! Rule: all problems are found in one pass, each with the path of its field.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ALL_LINEAR, Adam, Architecture, ChatTemplate, Hyperparameters, LoraSettings, MOST_STEPS, Method,
+    ALL_LINEAR, Adam, Architecture, ChatTemplate, Hyperparameters, LoraSettings, MAX_STEPS, Method,
     Objective, TrainingSpec,
 };
 
-/// One thing wrong with a specification.
+/// A problem of a specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Path of the field, such as `hyperparameters.learning_rate`.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and what is allowed.
     pub message: String,
 }
 
-/// Collects problems under paths of fields.
+/// Collects problems by field.
 #[derive(Default)]
 struct Findings(Vec<Problem>);
 
@@ -53,10 +53,10 @@ impl Findings {
 }
 
 impl TrainingSpec {
-    /// Every problem of this specification; empty when it can be trained.
+    /// All problems of this specification; empty when it is valid.
     ///
-    /// What depends on the dataset or on the base model (its context, for example) is found at the start of
-    /// the training instead.
+    /// What depends on the dataset or on the base model (such as its context length) is checked when the training
+    /// starts.
     #[must_use]
     pub fn validate(&self) -> Vec<Problem> {
         let mut findings = Findings::default();
@@ -121,13 +121,13 @@ fn check_lora(findings: &mut Findings, lora: &LoraSettings) {
     findings.demand(
         !all || lora.target_modules.len() == 1,
         "lora.target_modules",
-        || format!("names modules beside {ALL_LINEAR}, which stands for all of them"),
+        || format!("names modules in addition to {ALL_LINEAR}, which includes all of them"),
     );
     check_names(findings, "lora.target_modules", &lora.target_modules);
     check_names(findings, "lora.modules_to_save", &lora.modules_to_save);
 }
 
-/// Names of modules as such; whether the base model has them shows when it is loaded.
+/// Checks the syntax of module names; whether the base model has them is checked when it is loaded.
 fn check_names(findings: &mut Findings, field: &str, names: &[String]) {
     findings.demand(names.len() <= 64, field, || {
         format!("names {} modules; at most 64 are allowed", names.len())
@@ -140,7 +140,7 @@ fn check_names(findings: &mut Findings, field: &str, names: &[String]) {
     };
     for name in names {
         findings.demand(sound(name), field, || {
-            format!("{name:?} is no name of a module; use letters, digits, dots and underscores")
+            format!("{name:?} is not a module name; use letters, digits, dots and underscores")
         });
     }
 }
@@ -163,59 +163,76 @@ fn check_objective(findings: &mut Findings, objective: &Objective, method: Metho
     }
 }
 
-fn check_hyperparameters(findings: &mut Findings, chosen: &Hyperparameters) {
+fn check_hyperparameters(findings: &mut Findings, hyperparameters: &Hyperparameters) {
     let at = |name: &str| format!("hyperparameters.{name}");
-    check_length(findings, chosen);
-    findings.whole(&at("batch_size"), chosen.batch_size, 1, 1024);
+    check_length(findings, hyperparameters);
+    findings.whole(&at("batch_size"), hyperparameters.batch_size, 1, 1024);
     findings.whole(
         &at("gradient_accumulation"),
-        chosen.gradient_accumulation,
+        hyperparameters.gradient_accumulation,
         1,
         1024,
     );
-    findings.positive(&at("learning_rate"), chosen.learning_rate, 1.0);
-    findings.real(&at("minimum_share"), chosen.minimum_share, 0.0, 1.0);
-    check_warmup(findings, chosen);
-    findings.real(&at("weight_decay"), chosen.weight_decay, 0.0, 1.0);
-    check_adam(findings, &chosen.adam);
-    findings.real(&at("clip_norm"), chosen.clip_norm, 0.0, 1e6);
-    findings.whole(&at("sequence_length"), chosen.sequence_length, 8, 131_072);
-    findings.real(&at("eval_fraction"), chosen.eval_fraction, 0.0, 0.5);
-    check_stopping(findings, chosen);
-    findings.whole(&at("checkpoint_every"), chosen.checkpoint_every, 1, u32::MAX);
-    findings.demand(chosen.seed < 1 << 53, &at("seed"), || {
-        format!("is {}; must be below 2^53", chosen.seed)
+    findings.positive(&at("learning_rate"), hyperparameters.learning_rate, 1.0);
+    findings.real(&at("minimum_share"), hyperparameters.minimum_share, 0.0, 1.0);
+    check_warmup(findings, hyperparameters);
+    findings.real(&at("weight_decay"), hyperparameters.weight_decay, 0.0, 1.0);
+    check_adam(findings, &hyperparameters.adam);
+    findings.real(&at("clip_norm"), hyperparameters.clip_norm, 0.0, 1e6);
+    findings.whole(
+        &at("sequence_length"),
+        hyperparameters.sequence_length,
+        8,
+        131_072,
+    );
+    findings.real(&at("eval_fraction"), hyperparameters.eval_fraction, 0.0, 0.5);
+    check_stopping(findings, hyperparameters);
+    findings.whole(
+        &at("checkpoint_every"),
+        hyperparameters.checkpoint_every,
+        1,
+        u32::MAX,
+    );
+    findings.demand(hyperparameters.seed < 1 << 53, &at("seed"), || {
+        format!("is {}; must be below 2^53", hyperparameters.seed)
     });
-    findings.demand(chosen.sample_prompt.len() <= 4000, &at("sample_prompt"), || {
-        format!("has {} bytes; must have at most 4000", chosen.sample_prompt.len())
-    });
-    findings.whole(&at("sample_tokens"), chosen.sample_tokens, 0, 1024);
+    findings.demand(
+        hyperparameters.sample_prompt.len() <= 4000,
+        &at("sample_prompt"),
+        || {
+            format!(
+                "has {} bytes; must have at most 4000",
+                hyperparameters.sample_prompt.len()
+            )
+        },
+    );
+    findings.whole(&at("sample_tokens"), hyperparameters.sample_tokens, 0, 1024);
 }
 
-fn check_length(findings: &mut Findings, chosen: &Hyperparameters) {
-    if let Some(steps) = chosen.steps {
-        findings.whole("hyperparameters.steps", steps, 1, MOST_STEPS);
+fn check_length(findings: &mut Findings, hyperparameters: &Hyperparameters) {
+    if let Some(steps) = hyperparameters.steps {
+        findings.whole("hyperparameters.steps", steps, 1, MAX_STEPS);
     }
-    if let Some(epochs) = chosen.epochs {
+    if let Some(epochs) = hyperparameters.epochs {
         findings.positive("hyperparameters.epochs", epochs, 1000.0);
-        findings.demand(chosen.steps.is_none(), "hyperparameters.epochs", || {
-            "is given beside steps; give one of the two".to_owned()
+        findings.demand(hyperparameters.steps.is_none(), "hyperparameters.epochs", || {
+            "is set in addition to steps; set only one of them".to_owned()
         });
     }
 }
 
-fn check_warmup(findings: &mut Findings, chosen: &Hyperparameters) {
-    if let (Some(warmup), Some(steps)) = (chosen.warmup_steps, chosen.steps) {
+fn check_warmup(findings: &mut Findings, hyperparameters: &Hyperparameters) {
+    if let (Some(warmup), Some(steps)) = (hyperparameters.warmup_steps, hyperparameters.steps) {
         findings.demand(warmup <= steps, "hyperparameters.warmup_steps", || {
             format!("is {warmup}; must be at most the {steps} steps")
         });
     }
-    if let Some(ratio) = chosen.warmup_ratio {
+    if let Some(ratio) = hyperparameters.warmup_ratio {
         findings.real("hyperparameters.warmup_ratio", ratio, 0.0, 1.0);
         findings.demand(
-            chosen.warmup_steps.is_none(),
+            hyperparameters.warmup_steps.is_none(),
             "hyperparameters.warmup_ratio",
-            || "is given beside warmup_steps; give one of the two".to_owned(),
+            || "is set in addition to warmup_steps; set only one of them".to_owned(),
         );
     }
 }
@@ -231,18 +248,22 @@ fn check_adam(findings: &mut Findings, adam: &Adam) {
     findings.positive("hyperparameters.adam.epsilon", adam.epsilon, 1.0);
 }
 
-fn check_stopping(findings: &mut Findings, chosen: &Hyperparameters) {
-    let held_out = chosen.eval_fraction > 0.0;
+fn check_stopping(findings: &mut Findings, hyperparameters: &Hyperparameters) {
+    let held_out = hyperparameters.eval_fraction > 0.0;
     let needs = "needs evaluations; set eval_fraction and eval_every above 0";
-    if let Some(stopping) = &chosen.early_stopping {
+    if let Some(stopping) = &hyperparameters.early_stopping {
         let at = |name: &str| format!("hyperparameters.early_stopping{name}");
         findings.whole(&at(".patience"), stopping.patience, 1, 1000);
         findings.real(&at(".min_delta"), stopping.min_delta, 0.0, 10.0);
-        findings.demand(held_out && chosen.eval_every > 0, &at(""), || needs.to_owned());
+        findings.demand(held_out && hyperparameters.eval_every > 0, &at(""), || {
+            needs.to_owned()
+        });
     }
-    findings.demand(!chosen.keep_best || held_out, "hyperparameters.keep_best", || {
-        needs.to_owned()
-    });
+    findings.demand(
+        !hyperparameters.keep_best || held_out,
+        "hyperparameters.keep_best",
+        || needs.to_owned(),
+    );
 }
 
 #[cfg(test)]
@@ -349,7 +370,7 @@ mod tests {
         assert_eq!(fields, expected);
     }
 
-    /// MO-2: the model card holds the specification, so the bytes of an old one must stay.
+    /// MO-2: model cards contain the specification, so the bytes of old ones must not change.
     #[test]
     fn a_specification_of_an_earlier_version_keeps_its_bytes() {
         let old = r#"{"method":"lora","lora":{"rank":8,"alpha":16.0,"dropout":0.0,"target_modules":["c_attn"]},"hyperparameters":{"steps":200,"batch_size":8,"gradient_accumulation":1,"learning_rate":0.001,"schedule":"cosine","warmup_steps":10,"weight_decay":0.01,"clip_norm":1.0,"sequence_length":128,"eval_fraction":0.05,"eval_every":50,"checkpoint_every":50,"seed":42,"sample_prompt":"","sample_tokens":64}}"#;

@@ -1,7 +1,7 @@
-//! A `safetensors` file on the disk, of which only what is asked for is read.
+//! A `safetensors` file on the disk that is read tensor by tensor.
 //!
-//! Rule: nothing of the file is believed before header, length and all places of tensors agree; the contents
-//! are read tensor by tensor, so that a model is in memory once.
+//! Rule: nothing is read before the header, the length of the file and the positions of all tensors have been
+//! checked; since tensors are read one by one, a model is in memory only once.
 
 use std::{
     collections::BTreeMap,
@@ -17,49 +17,50 @@ use safetensors::{
 };
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::{listed, refused};
+use super::error::{invalid_file, join_problems};
 use crate::failure::{Failure, FailureCode};
 
-/// Longest header in bytes, as in the format's own library.
-const LONGEST: u64 = 100_000_000;
-/// What a person can do about a damaged file.
+/// Maximum size of the header in bytes, as in the format's own library.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// What to do about a damaged file.
 const ADVICE: &str = "the file is damaged or incomplete; copy or download it again";
 
-/// An open file whose header has been checked.
+/// An open file with a valid header.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     file: File,
-    /// Where the contents begin.
+    /// Offset of the contents.
     start: u64,
     tensors: BTreeMap<String, TensorInfo>,
     code: FailureCode,
 }
 
 impl TensorFile {
-    /// Opens and checks the file at `path`; all refusals have the kind `code`.
+    /// Opens and checks the file at `path`; all errors have the code `code`.
     ///
     /// # Errors
-    /// `code` when it cannot be read or lies: truncated or with surplus bytes, tensors that overlap, leave gaps or
-    /// lie outside, shapes that do not fit their bytes or overflow, unknown types, a name twice, no JSON.
+    /// `code` when it cannot be read or is inconsistent: truncated or with extra bytes, tensors that overlap, leave
+    /// gaps or exceed the file, shapes that do not match their bytes or overflow, unknown types, duplicate names, or
+    /// invalid JSON.
     pub fn open(path: &Path, code: FailureCode) -> Result<Self, Failure> {
         let io = |error: std::io::Error| Failure::io(code, "read", path, &error);
-        let lies = |reason: &dyn fmt::Display| refused(path, code, &format!("{reason}; {ADVICE}"));
-        // Asked before it is opened: opening a pipe would wait for a writer.
+        let corrupt = |reason: &dyn fmt::Display| invalid_file(path, code, &format!("{reason}; {ADVICE}"));
+        // Checked before opening, because opening a pipe would wait for a writer.
         let found = std::fs::metadata(path).map_err(io)?;
         if !found.is_file() {
-            return Err(refused(path, code, "it is no file"));
+            return Err(invalid_file(path, code, "it is not a regular file"));
         }
         let mut file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut size = [0; 8];
         if length < 8 {
-            return Err(lies(&"it is too short for a header"));
+            return Err(corrupt(&"it is too short for a header"));
         }
         file.read_exact(&mut size).map_err(io)?;
         let size = u64::from_le_bytes(size);
-        if size > length - 8 || size > LONGEST {
-            return Err(lies(&format!(
+        if size > length - 8 || size > MAX_HEADER_BYTES {
+            return Err(corrupt(&format!(
                 "its header claims {size} bytes, but the file has {length}"
             )));
         }
@@ -67,13 +68,13 @@ impl TensorFile {
         file.read_exact(&mut header).map_err(io)?;
         let mut json = serde_json::Deserializer::from_slice(&header);
         let listed = json
-            .deserialize_map(Listed)
+            .deserialize_map(HeaderVisitor)
             .and_then(|listed| json.end().map(|()| listed))
-            .map_err(|error| lies(&error))?;
-        let checked = Metadata::new(None, listed.clone()).map_err(|error| lies(&error))?;
+            .map_err(|error| corrupt(&error))?;
+        let checked = Metadata::new(None, listed.clone()).map_err(|error| corrupt(&error))?;
         let start = 8 + size;
         if start + checked.data_len() as u64 != length {
-            return Err(lies(&format!(
+            return Err(corrupt(&format!(
                 "its tensors have {} bytes, but {} follow the header",
                 checked.data_len(),
                 length - start
@@ -94,9 +95,9 @@ impl TensorFile {
         &self.path
     }
 
-    /// A refusal of this file for `problems`.
+    /// A failure of this file with `problems`.
     pub(super) fn refuse(&self, problems: &[String]) -> Failure {
-        refused(&self.path, self.code, &listed(problems))
+        invalid_file(&self.path, self.code, &join_problems(problems))
     }
 
     /// Its tensors in order of name.
@@ -115,7 +116,7 @@ impl TensorFile {
     /// The bytes of the tensor `name`, little-endian.
     ///
     /// # Errors
-    /// The kind given to [`TensorFile::open`] when it cannot be read; an internal failure when there is none.
+    /// The code given to [`TensorFile::open`] when it cannot be read; an internal failure when it does not exist.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
         let info = self
             .tensors
@@ -131,10 +132,10 @@ impl TensorFile {
     }
 }
 
-/// The tensors of a header in order of their places, each name once.
-struct Listed;
+/// The tensors of a header in order of their positions; duplicate names are errors.
+struct HeaderVisitor;
 
-impl<'de> Visitor<'de> for Listed {
+impl<'de> Visitor<'de> for HeaderVisitor {
     type Value = Vec<(String, TensorInfo)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

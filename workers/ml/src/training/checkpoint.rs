@@ -1,7 +1,7 @@
-//! Checkpoints: all that is needed to go on, in a folder that is whole or not there.
+//! Checkpoints: everything that is needed to resume, in a folder that is complete or does not exist.
 //!
-//! Rule: a checkpoint is believed only if every byte of it has the hash its manifest gives; the last two are
-//! kept, so that a damaged one costs the steps between them and no more.
+//! Rule: a checkpoint is used only if all its files have the hashes in its manifest. The last two are kept, so a
+//! damaged one costs only the steps between them.
 
 use std::{
     collections::BTreeMap,
@@ -9,70 +9,37 @@ use std::{
 };
 
 use burn::tensor::backend::Backend;
-use serde::{Deserialize, Serialize};
 
-use super::{optimizer::AdamW, session::Evaluation};
+use super::{optimizer::AdamW, progress::Progress};
 use crate::{
     data::tokenizer::Tokenizer,
     failure::{Failure, FailureCode},
     files::{self, FileEntry},
     parameters::ParameterSet,
-    tensor_file::{self, Expected},
+    tensor_file::{self, TensorSpec},
 };
 
-/// Checkpoints kept.
+/// Number of checkpoints that are kept.
 const KEPT: usize = 2;
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
 const TOKENIZER: &str = "tokenizer.json";
 const PARAMETERS: &str = "parameters.safetensors";
-/// Only where the best state is kept.
+/// Present only where the best state is kept.
 const BEST: &str = "best.safetensors";
 const MEAN: &str = "optimizer_mean.safetensors";
 const SQUARE: &str = "optimizer_square.safetensors";
 
-/// Where a training stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Steps done.
-    pub step: u32,
-    /// Sequences drawn from the corpus so far: the position in the data.
-    pub sequences: u64,
-    /// Tokens seen so far.
-    pub tokens: u64,
-    /// The seed; with the step it is the state of every stream of random numbers.
-    pub seed: u64,
-    /// SHA-256 over the specification, the dataset and the base model.
-    pub fingerprint: String,
-    /// The loss of the last step; `None` before the first.
-    pub loss: Option<f64>,
-    /// All evaluations so far.
-    pub evaluations: Vec<Evaluation>,
-    /// The best of them; `None` before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best: Option<Evaluation>,
-    /// Evaluations since one was better than the best before it by what early stopping asks for.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub without_progress: u32,
-    /// Whether early stopping has ended the training.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub stopped_early: bool,
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
 /// A checkpoint in memory.
 #[derive(Clone, Debug)]
 pub struct Checkpoint<B: Backend> {
-    /// Where the training stands.
+    /// State of the training.
     pub progress: Progress,
-    /// What is trained.
+    /// The trained parameters.
     pub parameters: ParameterSet<B>,
-    /// What it was at the best evaluation, where that is kept.
+    /// The parameters at the best evaluation, where they are kept.
     pub best: Option<ParameterSet<B>>,
-    /// The optimiser's memory.
+    /// State of the optimizer.
     pub optimizer: AdamW<B>,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
@@ -80,18 +47,18 @@ pub struct Checkpoint<B: Backend> {
 
 /// A checkpoint on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct SavedCheckpoint {
     /// Its folder.
     pub folder: PathBuf,
-    /// SHA-256 of its manifest, and so of all of it.
+    /// SHA-256 of its manifest, which covers all its files.
     pub sha256: String,
 }
 
-/// Writes `checkpoint` into a folder of its own in `folder` and removes all but the last ones. Idempotent.
+/// Writes `checkpoint` to its own folder in `folder` and removes older ones. Idempotent.
 ///
 /// # Errors
-/// [`FailureCode::DiskFull`] or an internal failure; what was there before is still whole.
-pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<Written, Failure> {
+/// [`FailureCode::DiskFull`] or an internal failure; earlier checkpoints remain intact.
+pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<SavedCheckpoint, Failure> {
     let json = |error| Failure::internal("encode a checkpoint", error);
     let mut contents = BTreeMap::from([
         (
@@ -133,16 +100,16 @@ pub fn write<B: Backend>(folder: &Path, checkpoint: &Checkpoint<B>) -> Result<Wr
     for outdated in list(folder)?.into_iter().rev().skip(KEPT) {
         files::remove_folder(&outdated)?;
     }
-    Ok(Written {
+    Ok(SavedCheckpoint {
         folder: target,
         sha256,
     })
 }
 
-/// The checkpoints in `folder`, oldest first; none when there is no such folder.
+/// The checkpoints in `folder`, oldest first; none if the folder does not exist.
 ///
 /// # Errors
-/// An internal failure when the operating system refuses.
+/// An internal failure for an error of the operating system.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -162,10 +129,10 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// Reads the checkpoint in `folder`, whose tensors must be those of `expected`.
 ///
 /// # Errors
-/// [`FailureCode::CheckpointCorrupt`] when a file is missing or not as it was written.
+/// [`FailureCode::CheckpointCorrupt`] when a file is missing or damaged.
 pub fn read<B: Backend>(
     folder: &Path,
-    expected: &[Expected],
+    expected: &[TensorSpec],
     device: &B::Device,
 ) -> Result<Checkpoint<B>, Failure> {
     let has_best = verify(folder)?;
@@ -195,7 +162,7 @@ pub fn read<B: Backend>(
     })
 }
 
-/// The tokenizer alone, which a resumed training needs before it knows the shapes of the tensors.
+/// Reads only the tokenizer, which is needed before the shapes of the tensors are known.
 ///
 /// # Errors
 /// [`FailureCode::CheckpointCorrupt`] when it is missing or damaged.
@@ -203,11 +170,12 @@ pub fn read_tokenizer(folder: &Path) -> Result<Tokenizer, Failure> {
     Tokenizer::from_bytes(&read_file(folder, TOKENIZER)?).map_err(|error| corrupt(folder, TOKENIZER, error))
 }
 
-/// `folder` if it is whole, else the newest older whole checkpoint beside it; with what was refused.
+/// The checkpoint `folder` if it is intact, else the newest intact one before it, with the failures of those that are
+/// not.
 ///
 /// # Errors
 /// [`FailureCode::CheckpointCorrupt`] when there is none.
-pub fn newest_whole(folder: &Path) -> Result<(PathBuf, Vec<Failure>), Failure> {
+pub fn newest_intact(folder: &Path) -> Result<(PathBuf, Vec<Failure>), Failure> {
     let mut candidates = vec![folder.to_path_buf()];
     let siblings = list(folder.parent().unwrap_or(Path::new(".")))?;
     candidates.extend(
@@ -227,17 +195,17 @@ pub fn newest_whole(folder: &Path) -> Result<(PathBuf, Vec<Failure>), Failure> {
     Err(Failure::new(
         FailureCode::CheckpointCorrupt,
         format!(
-            "no checkpoint is usable; start the training anew ({})",
+            "no checkpoint is usable; start a new training ({})",
             reasons.join("; ")
         ),
     ))
 }
 
-/// Removes from `folder` the checkpoints after `kept`: a training that goes on from there writes them anew, and
-/// until then they would count among those kept.
+/// Removes the checkpoints after `kept` from `folder`: a training that resumes there writes them again, and they must
+/// not count towards those that are kept.
 ///
 /// # Errors
-/// An internal failure when the operating system refuses.
+/// An internal failure for an error of the operating system.
 pub fn remove_newer(folder: &Path, kept: &Path) -> Result<(), Failure> {
     for abandoned in list(folder)?
         .into_iter()
@@ -248,7 +216,7 @@ pub fn remove_newer(folder: &Path, kept: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether every file is as it was written; tells whether the best state is among them.
+/// Verifies all files; returns whether the best state is among them.
 fn verify(folder: &Path) -> Result<bool, Failure> {
     let entries: Vec<FileEntry> = serde_json::from_slice(&read_file(folder, MANIFEST)?)
         .map_err(|error| corrupt(folder, MANIFEST, error))?;

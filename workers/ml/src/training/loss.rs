@@ -1,8 +1,8 @@
-//! Cross-entropy of the next token through the output matrix, without keeping the scores.
+//! Cross-entropy of the next token through the output matrix, without storing the scores.
 //!
-//! Rule: `[tokens, vocabulary]` never enters the graph. The gradients with respect to the hidden states and
-//! the output matrix are worked out on the inner backend and enter the graph as those of the surrogate
-//! `Σ hidden · ∂hidden + Σ head · ∂head`, whose gradients they are exactly.
+//! Rule: the scores `[tokens, vocabulary]` are never part of the graph. The gradients with respect to the hidden
+//! states and the output matrix are computed on the inner backend and enter the graph as those of the surrogate `Σ
+//! hidden · ∂hidden + Σ head · ∂head`, which has exactly these gradients.
 
 use burn::tensor::{
     Tensor, TensorData,
@@ -11,44 +11,44 @@ use burn::tensor::{
 
 use crate::{
     failure::Failure,
-    model::ops::{HeadWanted, TransformerGradients},
+    model::ops::{HeadLossRequest, TransformerGradients},
 };
 
-/// What is learnt of a batch: places in the rows of hidden states, and the tokens that follow.
+/// The targets of a batch: rows of the hidden states, and the tokens that follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
     /// Rows of the hidden states.
-    pub places: &'a [i32],
+    pub positions: &'a [i32],
     /// The next token of each.
     pub tokens: &'a [i32],
 }
 
-/// A loss and, for the graph, the scalar with its gradients.
+/// A loss, and the scalar with its gradients.
 #[derive(Debug)]
 pub struct HeadLoss<B: AutodiffBackend> {
     /// Mean cross-entropy in nats.
     pub loss: f64,
-    /// Differentiate this; its value has no meaning.
+    /// Differentiate this; its value is meaningless.
     pub surrogate: Tensor<B, 1>,
 }
 
-/// The mean cross-entropy of `targets` for `hidden` `[n, width]` and `head` `[vocabulary, width]`. The gradients
-/// are those of `share` times it; they flow to `head` where `head_learns`.
+/// The mean cross-entropy of `targets` for `hidden` `[n, width]` and `head` `[vocabulary, width]`, with the gradients
+/// of `share` times the loss; they include `head` where `trains_head`.
 ///
 /// # Errors
-/// An internal failure when a number cannot be read from the device.
+/// An internal failure when values cannot be read from the device.
 pub fn head_loss<B: AutodiffBackend<InnerBackend: TransformerGradients>>(
     hidden: Tensor<B, 2>,
     head: Tensor<B, 2>,
-    head_learns: bool,
+    trains_head: bool,
     targets: Targets<'_>,
     share: f64,
 ) -> Result<HeadLoss<B>, Failure> {
-    let selected = select(hidden, targets.places);
+    let selected = select(hidden, targets.positions);
     let count = targets.tokens.len() as f64;
-    let wanted = HeadWanted {
+    let wanted = HeadLossRequest {
         states: true,
-        head: head_learns,
+        head: trains_head,
         scale: share / count,
     };
     let (states, weights) = (selected.clone().inner(), head.clone().inner());
@@ -70,29 +70,32 @@ pub fn head_loss<B: AutodiffBackend<InnerBackend: TransformerGradients>>(
     })
 }
 
-/// The summed (not mean) cross-entropy in nats of `targets`, for evaluation.
+/// The sum of the cross-entropies of `targets` in nats, for evaluation.
 ///
 /// # Errors
-/// An internal failure when a number cannot be read from the device.
+/// An internal failure when values cannot be read from the device.
 pub fn summed_loss<B: TransformerGradients>(
     hidden: Tensor<B, 2>,
     head: &Tensor<B, 2>,
     targets: Targets<'_>,
 ) -> Result<f64, Failure> {
-    let wanted = HeadWanted {
+    let wanted = HeadLossRequest {
         states: false,
         head: false,
         scale: 1.0,
     };
-    let states = select(hidden, targets.places);
+    let states = select(hidden, targets.positions);
     Ok(B::head_losses(states, head.clone(), targets.tokens, wanted)?.sum)
 }
 
-fn select<B: Backend>(hidden: Tensor<B, 2>, places: &[i32]) -> Tensor<B, 2> {
-    // All rows in order need no copy; that is the usual case for text.
-    if places.len() == hidden.dims()[0] {
+fn select<B: Backend>(hidden: Tensor<B, 2>, positions: &[i32]) -> Tensor<B, 2> {
+    // Selecting all rows needs no copy, which is the usual case for text.
+    if positions.len() == hidden.dims()[0] {
         return hidden;
     }
-    let places = Tensor::from_data(TensorData::new(places.to_vec(), [places.len()]), &hidden.device());
-    hidden.select(0, places)
+    let positions = Tensor::from_data(
+        TensorData::new(positions.to_vec(), [positions.len()]),
+        &hidden.device(),
+    );
+    hidden.select(0, positions)
 }

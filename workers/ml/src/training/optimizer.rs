@@ -1,6 +1,6 @@
-//! AdamW (Loshchilov and Hutter, arXiv:1711.05101) and the clipping of gradients, as PyTorch computes them.
+//! AdamW (Loshchilov and Hutter, arXiv:1711.05101) and gradient clipping, as in PyTorch.
 //!
-//! Rule: the order of operations is that of `torch.optim.AdamW`, which a test compares with.
+//! Rule: the order of operations is that of `torch.optim.AdamW`, with which a test compares.
 
 use burn::tensor::{Tensor, backend::Backend};
 
@@ -8,25 +8,25 @@ use crate::{
     failure::Failure,
     model::ops::{
         TransformerGradients,
-        gradients::{AdamState, AdamStep},
+        optimizer::{AdamState, AdamStep},
     },
     parameters::{ParameterSet, values},
     spec::Adam,
 };
 
-/// The optimiser's memory.
+/// State of the optimizer.
 #[derive(Clone, Debug)]
 pub struct AdamW<B: Backend> {
-    /// Running mean of the gradients.
+    /// First moments: running means of the gradients.
     pub mean: ParameterSet<B>,
-    /// Running mean of the squared gradients.
+    /// Second moments: running means of the squared gradients.
     pub square: ParameterSet<B>,
-    /// Updates done.
+    /// Completed updates.
     pub updates: u32,
 }
 
 impl<B: TransformerGradients> AdamW<B> {
-    /// Before the first update of `parameters`.
+    /// The state before the first update of `parameters`.
     #[must_use]
     pub fn new(parameters: &ParameterSet<B>) -> Self {
         let mut zeros = ParameterSet::default();
@@ -40,9 +40,9 @@ impl<B: TransformerGradients> AdamW<B> {
         }
     }
 
-    /// One update of `parameters` along `gradients`; a parameter without gradient stays.
+    /// Updates `parameters` along `gradients`; parameters without gradient are unchanged.
     ///
-    /// Matrices decay, vectors (biases and norms) do not, as Hugging Face's `Trainer` does it.
+    /// Matrices decay, vectors (biases and norms) do not, as in Hugging Face's `Trainer`.
     pub fn update(
         &mut self,
         parameters: &mut ParameterSet<B>,
@@ -63,25 +63,21 @@ impl<B: TransformerGradients> AdamW<B> {
             beta_1,
             beta_2,
             epsilon,
-            kept: 1.0,
-            rate: learning_rate / mean_bias,
+            decay_factor: 1.0,
+            step_size: learning_rate / mean_bias,
             square_factor: 1.0 / square_bias.sqrt(),
         };
         for name in parameters.names() {
-            // Taken out of the sets, the tensors are unshared and may be computed in place.
+            let Some(gradient) = gradients.take(&name) else {
+                continue;
+            };
+            // Taken out of the sets, the tensors are unshared and can be updated in place.
             let taken = (
                 parameters.take(&name),
-                gradients.take(&name),
                 self.mean.take(&name),
                 self.square.take(&name),
             );
-            let (Some(parameter), gradient, Some(mean), Some(square)) = taken else {
-                continue;
-            };
-            let Some(gradient) = gradient else {
-                parameters.insert(name.clone(), parameter);
-                self.mean.insert(name.clone(), mean);
-                self.square.insert(name, square);
+            let (Some(parameter), Some(mean), Some(square)) = taken else {
                 continue;
             };
             let decay = if parameter.dims()[0] > 1 {
@@ -89,38 +85,34 @@ impl<B: TransformerGradients> AdamW<B> {
             } else {
                 0.0
             };
+            let step = AdamStep {
+                decay_factor: 1.0 - learning_rate * decay,
+                ..step
+            };
             let state = AdamState {
                 parameter,
                 mean,
                 square,
             };
-            let step = AdamStep {
-                kept: 1.0 - learning_rate * decay,
-                ..step
-            };
-            let AdamState {
-                parameter,
-                mean,
-                square,
-            } = B::adam(state, gradient, &step);
-            parameters.insert(name.clone(), parameter);
-            self.mean.insert(name.clone(), mean);
-            self.square.insert(name, square);
+            let updated = B::adam(state, gradient, &step);
+            parameters.insert(name.clone(), updated.parameter);
+            self.mean.insert(name.clone(), updated.mean);
+            self.square.insert(name, updated.square);
         }
     }
 }
 
-/// Scales `gradients` down to `limit` over all of them (`torch.nn.utils.clip_grad_norm_`); a limit of 0 leaves
-/// them. Returns the norm before.
+/// Scales `gradients` down to a total norm of `limit` (`torch.nn.utils.clip_grad_norm_`); a limit of 0 disables
+/// clipping. Returns the norm before clipping.
 ///
 /// # Errors
-/// An internal failure when a number cannot be read from the device.
+/// An internal failure when values cannot be read from the device.
 pub fn clip<B: Backend>(gradients: &mut ParameterSet<B>, limit: f64) -> Result<f64, Failure> {
-    // By rows first: Flex shares a sum of four million numbers out among threads as they come, and the order of a sum
-    // is part of its result.
+    // By rows first: Flex splits a sum of four million elements among threads dynamically, and the order of a sum
+    // affects its result.
     let square = |gradient: &Tensor<B, 2>| (gradient.clone() * gradient.clone()).sum_dim(1).sum();
     let squares: Vec<_> = gradients.iter().map(|(_, gradient)| square(gradient)).collect();
-    // Read together: each reading waits for the device.
+    // Read together, because each read waits for the device.
     let squares = match squares.is_empty() {
         true => Vec::new(),
         false => values(Tensor::cat(squares, 0))?,

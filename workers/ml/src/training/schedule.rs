@@ -1,27 +1,27 @@
-//! The learning rate of each step.
+//! Learning rate schedules.
 //!
-//! Rule: a pure function of the step, so there is nothing to save and nothing to restore.
+//! Rule: the learning rate is a pure function of the step, so there is no state to save.
 
 use crate::spec::{Hyperparameters, Schedule, Steps};
 
 /// The learning rate of `step` (counted from 0) of `steps`.
 ///
-/// It rises linearly over the warm-up, reaching the whole rate at its last step, then follows the schedule
-/// and would be at its minimum at the step after the last for those that fall.
+/// It rises linearly during the warm-up and reaches its peak at the last warm-up step. Falling schedules reach their
+/// minimum one step after the last.
 #[must_use]
-pub fn learning_rate(chosen: &Hyperparameters, steps: Steps, step: u32) -> f64 {
+pub fn learning_rate(hyperparameters: &Hyperparameters, steps: Steps, step: u32) -> f64 {
     if step < steps.warmup {
-        return chosen.learning_rate * f64::from(step + 1) / f64::from(steps.warmup);
+        return hyperparameters.learning_rate * f64::from(step + 1) / f64::from(steps.warmup);
     }
     let rest = f64::from((steps.total - steps.warmup).max(1));
     let done = f64::from(step - steps.warmup) / rest;
-    let falling = match chosen.schedule {
+    let falling = match hyperparameters.schedule {
         Schedule::Constant => 1.0,
         Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
         Schedule::Linear => 1.0 - done,
     };
-    let minimum = chosen.minimum_share;
-    chosen.learning_rate * (falling * (1.0 - minimum) + minimum)
+    let minimum = hyperparameters.minimum_share;
+    hyperparameters.learning_rate * (falling * (1.0 - minimum) + minimum)
 }
 
 #[cfg(test)]
@@ -29,13 +29,13 @@ mod tests {
     use super::*;
 
     fn above(minimum_share: f64, schedule: Schedule, step: u32) -> f64 {
-        let chosen = Hyperparameters {
+        let hyperparameters = Hyperparameters {
             schedule,
             learning_rate: 1.0,
             minimum_share,
             ..Hyperparameters::default()
         };
-        learning_rate(&chosen, Steps { total: 14, warmup: 4 }, step)
+        learning_rate(&hyperparameters, Steps { total: 14, warmup: 4 }, step)
     }
 
     fn at(schedule: Schedule, step: u32) -> f64 {

@@ -1,51 +1,41 @@
-//! A training in memory: data, network, optimiser and where it stands.
+//! A training in memory: data, network, optimizer and progress.
 //!
-//! Rule: [`Session::step`] is the only thing that changes parameters.
+//! Rule: [`Session::step`] and [`Session::restore_best`] alone change parameters.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    checkpoint::{self, Checkpoint, Progress, Written},
+    checkpoint::{self, Checkpoint, SavedCheckpoint},
     loss::{Targets, head_loss, summed_loss},
     optimizer::{AdamW, clip},
+    progress::{Evaluation, Progress},
     schedule::learning_rate,
-    task::{Task, TrainingBackend, hidden},
+    trainable::{Trainable, TrainingBackend, hidden_states},
 };
 use crate::{
+    autodiff_guard::AutodiffGuard,
     data::{
         Corpus,
         batch::{self, Batch},
-        documents::Prompt,
+        sample_encoder::Prompt,
         sampler::Sampler,
         tokenizer::Tokenizer,
     },
     failure::{Failure, FailureCode},
-    graphs::Turn,
-    inference::{Choice, Network},
+    inference::{Network, SamplingParams},
     parameters::ParameterSet,
     random::{Purpose, stream},
     spec::{Hyperparameters, Steps},
 };
 
-/// How samples are drawn: lively, yet the same for the same seed.
+/// Sampling parameters of generated samples.
 const SAMPLE_TEMPERATURE: f64 = 0.8;
 const SAMPLE_TOP_K: usize = 40;
 
-/// A look at the held-out share.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Steps done before it.
-    pub step: u32,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
-}
-
-/// What one step did.
+/// Metrics of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Steps done, this one included.
+    /// Completed steps, including this one.
     pub step: u32,
     /// Mean cross-entropy in nats before the update.
     pub loss: f64,
@@ -53,66 +43,69 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// Tokens seen by this step.
+    /// Tokens processed by this step.
     pub tokens: u64,
 }
 
 /// A training in memory.
 #[derive(Debug)]
 pub struct Session<B: TrainingBackend> {
-    chosen: Hyperparameters,
+    hyperparameters: Hyperparameters,
     steps: Steps,
     tokenizer: Tokenizer,
-    task: Task<B>,
+    trainable: Trainable<B>,
     sampler: Sampler,
     evaluation: Vec<Batch>,
     parameters: ParameterSet<B::InnerBackend>,
-    /// What they were at the best evaluation, where that is kept.
+    /// The parameters at the best evaluation, where they are kept.
     best: Option<ParameterSet<B::InnerBackend>>,
     optimizer: AdamW<B::InnerBackend>,
     progress: Progress,
 }
 
 impl<B: TrainingBackend> Session<B> {
-    /// A training of `parameters` at its very beginning. `fingerprint` names specification and inputs.
+    /// A new training of `parameters`. `fingerprint` identifies specification and inputs.
     #[must_use]
     pub fn new(
-        chosen: Hyperparameters,
-        task: Task<B>,
+        hyperparameters: Hyperparameters,
+        trainable: Trainable<B>,
         parameters: ParameterSet<B::InnerBackend>,
         tokenizer: Tokenizer,
         corpus: Corpus,
         fingerprint: String,
     ) -> Self {
-        let (length, rows) = (chosen.sequence_length as usize, chosen.batch_size as usize);
+        let (length, rows) = (
+            hyperparameters.sequence_length as usize,
+            hyperparameters.batch_size as usize,
+        );
         let progress = Progress {
             step: 0,
             sequences: 0,
             tokens: 0,
-            seed: chosen.seed,
+            seed: hyperparameters.seed,
             fingerprint,
             loss: None,
             evaluations: Vec::new(),
             best: None,
-            without_progress: 0,
+            evaluations_since_best: 0,
             stopped_early: false,
         };
-        let sampler = Sampler::new(corpus.train, &chosen);
+        let sampler = Sampler::new(corpus.train, &hyperparameters);
         Self {
             tokenizer,
-            task,
+            trainable,
             evaluation: batch::evaluation(&corpus.evaluation, length, rows),
-            steps: chosen.steps_over(sampler.sequences()),
+            steps: hyperparameters.steps_for_dataset(sampler.sequences()),
             sampler,
             optimizer: AdamW::new(&parameters),
             parameters,
             best: None,
             progress,
-            chosen,
+            hyperparameters,
         }
     }
 
-    /// Goes on from `checkpoint`.
+    /// Resumes from `checkpoint`.
     ///
     /// # Errors
     /// [`FailureCode::CheckpointMismatch`] when it belongs to another training.
@@ -120,7 +113,7 @@ impl<B: TrainingBackend> Session<B> {
         if checkpoint.progress.fingerprint != self.progress.fingerprint {
             return Err(Failure::new(
                 FailureCode::CheckpointMismatch,
-                "the checkpoint belongs to another specification, dataset or base model; start the training anew",
+                "the checkpoint belongs to another specification, dataset or base model; start a new training",
             ));
         }
         self.parameters = checkpoint.parameters;
@@ -130,22 +123,22 @@ impl<B: TrainingBackend> Session<B> {
         Ok(())
     }
 
-    /// Where it stands.
+    /// Its progress.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// What is trained.
+    /// The trained parameters.
     #[must_use]
     pub fn parameters(&self) -> &ParameterSet<B::InnerBackend> {
         &self.parameters
     }
 
-    /// What is trained, and as what.
+    /// What is trained.
     #[must_use]
-    pub fn task(&self) -> &Task<B> {
-        &self.task
+    pub fn trainable(&self) -> &Trainable<B> {
+        &self.trainable
     }
 
     /// Its tokenizer.
@@ -154,19 +147,19 @@ impl<B: TrainingBackend> Session<B> {
         &self.tokenizer
     }
 
-    /// Whether all steps are done, or early stopping has ended them.
+    /// Whether all steps are complete, or early stopping has ended the training.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.progress.stopped_early || self.progress.step >= self.steps.total
     }
 
-    /// Its steps.
+    /// Its number of steps.
     #[must_use]
     pub fn steps(&self) -> Steps {
         self.steps
     }
 
-    /// Whether something is held out.
+    /// Whether data is held out.
     #[must_use]
     pub fn can_evaluate(&self) -> bool {
         !self.evaluation.is_empty()
@@ -175,10 +168,10 @@ impl<B: TrainingBackend> Session<B> {
     /// One update of the parameters.
     ///
     /// # Errors
-    /// [`FailureCode::LossNotFinite`]; the parameters are then as before.
+    /// [`FailureCode::LossNotFinite`]; the parameters are then unchanged.
     pub fn step(&mut self) -> Result<StepReport, Failure> {
         let step = self.progress.step;
-        let Gradients {
+        let StepGradients {
             mut gradients,
             loss,
             tokens,
@@ -186,7 +179,7 @@ impl<B: TrainingBackend> Session<B> {
             let batches = self.sampler.step(u64::from(step));
             self.gradients(step, &batches)?
         };
-        let grad_norm = clip(&mut gradients, self.chosen.clip_norm)?;
+        let grad_norm = clip(&mut gradients, self.hyperparameters.clip_norm)?;
         if !(loss.is_finite() && grad_norm.is_finite()) {
             return Err(Failure::new(
                 FailureCode::LossNotFinite,
@@ -197,16 +190,16 @@ impl<B: TrainingBackend> Session<B> {
                 ),
             ));
         }
-        let learning_rate = learning_rate(&self.chosen, self.steps, step);
+        let learning_rate = learning_rate(&self.hyperparameters, self.steps, step);
         self.optimizer.update(
             &mut self.parameters,
             gradients,
             learning_rate,
-            self.chosen.weight_decay,
-            self.chosen.adam,
+            self.hyperparameters.weight_decay,
+            self.hyperparameters.adam,
         );
         self.progress.step += 1;
-        self.progress.sequences += self.chosen.sequences_per_step();
+        self.progress.sequences += self.hyperparameters.sequences_per_step();
         self.progress.tokens += tokens;
         self.progress.loss = Some(loss);
         Ok(StepReport {
@@ -218,13 +211,14 @@ impl<B: TrainingBackend> Session<B> {
         })
     }
 
-    /// The gradients of `step` and its mean loss over the learnt tokens of all its `batches`: each counts by how
-    /// many it has, as in `transformers` since 4.46, so that cutting a batch into micro-batches changes nothing.
-    fn gradients(&self, step: u32, batches: &[Batch]) -> Result<Gradients<B>, Failure> {
-        let turn = Turn::wait();
-        let leaves = ParameterSet::<B>::leaves(&self.parameters, &turn);
-        let learnt: usize = batches.iter().map(|batch| batch.targets.len()).sum();
-        let mut sum = Gradients {
+    /// The gradients of `step` and its mean loss over the target tokens of all `batches`. Each batch is weighted by
+    /// its number of targets, as in `transformers` since 4.46, so splitting a batch into micro-batches changes
+    /// nothing.
+    fn gradients(&self, step: u32, batches: &[Batch]) -> Result<StepGradients<B>, Failure> {
+        let guard = AutodiffGuard::acquire();
+        let leaves = ParameterSet::<B>::leaves(&self.parameters, &guard);
+        let target_count: usize = batches.iter().map(|batch| batch.targets.len()).sum();
+        let mut sum = StepGradients {
             gradients: ParameterSet::default(),
             loss: 0.0,
             tokens: 0,
@@ -234,19 +228,22 @@ impl<B: TrainingBackend> Session<B> {
             if batch.targets.is_empty() {
                 continue;
             }
-            let share = batch.targets.len() as f64 / learnt as f64;
-            // A graph of its own: going back through it uses up all but the leaves.
+            let share = batch.targets.len() as f64 / target_count as f64;
+            // A separate graph per micro-batch: a backward pass consumes everything but the leaves.
             let network = self
-                .task
-                .differentiable(&leaves.cast(self.chosen.precision.floats()))?;
-            let (seed, step, micro) = (self.chosen.seed, u64::from(step), micro as u64);
-            let dropout = (self.task.dropout(), stream(seed, Purpose::Dropout, step, micro));
-            let states = hidden(&network, batch, Some(dropout));
+                .trainable
+                .training_network(&leaves.cast(self.hyperparameters.precision.dtype()))?;
+            let (seed, step, micro) = (self.hyperparameters.seed, u64::from(step), micro as u64);
+            let dropout = (
+                self.trainable.dropout(),
+                stream(seed, Purpose::Dropout, step, micro),
+            );
+            let states = hidden_states(&network, batch, Some(dropout));
             let targets = Targets {
-                places: &batch.places,
+                positions: &batch.target_positions,
                 tokens: &batch.targets,
             };
-            let learns = self.task.head_learns();
+            let learns = self.trainable.trains_head();
             let result = head_loss(states, network.model.head(), learns, targets, share)?;
             let found = result.surrogate.backward();
             for (name, leaf) in leaves.iter() {
@@ -263,19 +260,23 @@ impl<B: TrainingBackend> Session<B> {
         Ok(sum)
     }
 
-    /// The mean loss on the held-out share, remembered; call only where [`Session::can_evaluate`].
+    /// Computes the mean loss on the held-out data and records it; requires [`Session::can_evaluate`].
     ///
     /// # Errors
     /// [`FailureCode::LossNotFinite`].
     pub fn evaluate(&mut self) -> Result<Evaluation, Failure> {
-        let network = self.plain()?;
+        let network = self.evaluation_network()?;
         let (mut sum, mut count) = (0.0, 0);
         for batch in &self.evaluation {
             let targets = Targets {
-                places: &batch.places,
+                positions: &batch.target_positions,
                 tokens: &batch.targets,
             };
-            sum += summed_loss(hidden(&network, batch, None), &network.model.head(), targets)?;
+            sum += summed_loss(
+                hidden_states(&network, batch, None),
+                &network.model.head(),
+                targets,
+            )?;
             count += batch.targets.len();
         }
         let evaluation = Evaluation {
@@ -293,41 +294,41 @@ impl<B: TrainingBackend> Session<B> {
             ));
         }
         self.progress.evaluations.push(evaluation);
-        self.judge(evaluation);
+        self.track_best(evaluation);
         Ok(evaluation)
     }
 
-    /// The network as it is now.
-    fn plain(&self) -> Result<Network<B::InnerBackend>, Failure> {
-        self.task
-            .plain(&self.parameters.cast(self.chosen.precision.floats()))
+    /// The network with the current parameters.
+    fn evaluation_network(&self) -> Result<Network<B::InnerBackend>, Failure> {
+        self.trainable
+            .evaluation_network(&self.parameters.cast(self.hyperparameters.precision.dtype()))
     }
 
     /// Compares `evaluation` with the best so far.
-    fn judge(&mut self, evaluation: Evaluation) {
-        let stopping = self.chosen.early_stopping;
+    fn track_best(&mut self, evaluation: Evaluation) {
+        let stopping = self.hyperparameters.early_stopping;
         let needed = stopping.map_or(0.0, |stopping| stopping.min_delta);
         let before = self.progress.best.map_or(f64::INFINITY, |best| best.loss);
         if evaluation.loss < before - needed {
-            self.progress.without_progress = 0;
+            self.progress.evaluations_since_best = 0;
         } else {
-            self.progress.without_progress += 1;
+            self.progress.evaluations_since_best += 1;
         }
         if evaluation.loss < before {
             self.progress.best = Some(evaluation);
-            self.best = self.chosen.keep_best.then(|| self.parameters.clone());
+            self.best = self.hyperparameters.keep_best.then(|| self.parameters.clone());
         }
         self.progress.stopped_early =
-            stopping.is_some_and(|stopping| self.progress.without_progress >= stopping.patience);
+            stopping.is_some_and(|stopping| self.progress.evaluations_since_best >= stopping.patience);
     }
 
     /// The first evaluation and that of the result: the best one where that is kept, else the last.
     #[must_use]
-    pub fn judged(&self) -> Option<(Evaluation, Evaluation)> {
+    pub fn reported_evaluations(&self) -> Option<(Evaluation, Evaluation)> {
         let Progress {
             evaluations, best, ..
         } = &self.progress;
-        let result = if self.chosen.keep_best {
+        let result = if self.hyperparameters.keep_best {
             best.as_ref()
         } else {
             evaluations.last()
@@ -335,35 +336,35 @@ impl<B: TrainingBackend> Session<B> {
         Some((*evaluations.first()?, *result?))
     }
 
-    /// Goes back to the state of the best evaluation, where that is kept; tells which it is. Nothing is trained
-    /// after that.
-    pub fn take_best(&mut self) -> Option<Evaluation> {
+    /// Restores the parameters of the best evaluation, where they are kept, and returns the evaluation. The training
+    /// cannot continue afterwards.
+    pub fn restore_best(&mut self) -> Option<Evaluation> {
         self.parameters = self.best.take()?;
         self.progress.best
     }
 
-    /// How the network continues `prompt`.
+    /// The network's continuation of `prompt`.
     ///
     /// # Errors
     /// An internal failure.
     pub fn sample(&self, prompt: &Prompt) -> Result<String, Failure> {
-        let network = self.plain()?;
-        let choice = Choice {
+        let network = self.evaluation_network()?;
+        let choice = SamplingParams {
             temperature: SAMPLE_TEMPERATURE,
             top_k: SAMPLE_TOP_K,
-            seed: self.chosen.seed,
-            ..Choice::GREEDY
+            seed: self.hyperparameters.seed,
+            ..SamplingParams::GREEDY
         };
-        let length = self.chosen.sample_tokens as usize;
+        let length = self.hyperparameters.sample_tokens as usize;
         self.tokenizer
             .decode(&network.generate(&prompt.tokens, length, choice)?)
     }
 
-    /// Writes a checkpoint into `folder`.
+    /// Writes a checkpoint to `folder`.
     ///
     /// # Errors
     /// [`FailureCode::DiskFull`] or an internal failure.
-    pub fn checkpoint(&self, folder: &Path) -> Result<Written, Failure> {
+    pub fn checkpoint(&self, folder: &Path) -> Result<SavedCheckpoint, Failure> {
         let checkpoint = Checkpoint {
             progress: self.progress.clone(),
             parameters: self.parameters.clone(),
@@ -375,8 +376,8 @@ impl<B: TrainingBackend> Session<B> {
     }
 }
 
-/// Gradients of a step with what they came from.
-struct Gradients<B: TrainingBackend> {
+/// Gradients of a step, its loss and its number of tokens.
+struct StepGradients<B: TrainingBackend> {
     gradients: ParameterSet<B::InnerBackend>,
     loss: f64,
     tokens: u64,

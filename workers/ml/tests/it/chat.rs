@@ -6,8 +6,8 @@ use std::fs;
 use ml::{
     data::{
         chat::{Chat, Message},
-        documents::{Tally, Writer},
-        template::{Refusal, Template},
+        sample_encoder::{SampleEncoder, SampleStats},
+        template::{RenderError, Template},
         tokenizer::Tokenizer,
     },
     spec::{ChatTemplate, Learn, Objective},
@@ -63,7 +63,7 @@ fn templates_write_and_refuse_what_transformers_writes_and_refuses() {
         conversations,
     } in reference.templates
     {
-        let special = tokenizer.named().tokens();
+        let special = tokenizer.config().tokens();
         let template = Template::new(&name, &source, special, Vec::new()).expect("a template");
         for (index, case) in conversations.into_iter().enumerate() {
             let place = format!("{name}, conversation {index}");
@@ -73,11 +73,11 @@ fn templates_write_and_refuse_what_transformers_writes_and_refuses() {
             ) {
                 (Ok(rendered), Some(text)) => {
                     assert_eq!(rendered.text, text, "{place}");
-                    let ids = tokenizer.encode_written(&rendered.text, &[]).expect("tokens");
+                    let ids = tokenizer.encode_rendered(&rendered.text, &[]).expect("tokens");
                     let ids: Vec<u32> = ids.into_iter().map(|(id, _)| id).collect();
                     assert_eq!(Some(ids), case.ids, "{place}");
                 }
-                (Err(Refusal::Conversation(reason)), None) => {
+                (Err(RenderError::Conversation(reason)), None) => {
                     let said = case.error.expect("an error");
                     assert!(reason.ends_with(&said), "{place}: {reason} instead of {said}");
                     refused += 1;
@@ -99,7 +99,7 @@ fn what_is_learnt_is_what_transformers_masks() {
             learn: Learn::Answers,
             chat_template: ChatTemplate::Custom(case.source),
         };
-        let writer = Writer::new(&tokenizer, &objective, 10_000).expect("a writer");
+        let writer = SampleEncoder::new(&tokenizer, &objective, 10_000).expect("a writer");
         for conversation in case.conversations {
             let Some(mask) = conversation.mask else {
                 continue;
@@ -110,11 +110,15 @@ fn what_is_learnt_is_what_transformers_masks() {
             let chat = Chat {
                 messages: conversation.messages,
             };
-            let document = writer.conversation(&chat, &mut Tally::default());
+            let document = writer.conversation(&chat, &mut SampleStats::default());
             let document = document.expect("written").expect("kept");
             assert_eq!(Some(&document.tokens), conversation.ids.as_ref(), "{}", case.name);
-            let learned: Vec<u8> = document.learned.iter().map(|learned| (*learned).into()).collect();
-            assert_eq!(learned, mask, "{}", case.name);
+            let loss_mask: Vec<u8> = document
+                .loss_mask
+                .iter()
+                .map(|loss_mask| (*loss_mask).into())
+                .collect();
+            assert_eq!(loss_mask, mask, "{}", case.name);
             compared += 1;
         }
     }
@@ -138,22 +142,22 @@ fn answers_are_found_in_templates_that_mark_nothing() {
             learn: Learn::Answers,
             chat_template: ChatTemplate::Custom(case.source.clone()),
         };
-        let writer = Writer::new(&tokenizer, &objective, 10_000).expect("a writer");
+        let writer = SampleEncoder::new(&tokenizer, &objective, 10_000).expect("a writer");
         let chat = Chat {
             messages: case.conversations[0].messages.clone(),
         };
-        let document = writer.conversation(&chat, &mut Tally::default());
+        let document = writer.conversation(&chat, &mut SampleStats::default());
         let document = document.expect("written").expect("kept");
         let written = case.conversations[0].text.as_ref().expect("a text");
         let learnt: Vec<u32> = document
             .tokens
             .iter()
-            .zip(&document.learned)
-            .filter(|(_, learned)| **learned)
+            .zip(&document.loss_mask)
+            .filter(|(_, loss_mask)| **loss_mask)
             .map(|(id, _)| *id)
             .collect();
         assert!(written.contains(expected), "{name}: {written:?}");
-        let expected = tokenizer.encode_written(expected, &[]).expect("tokens");
+        let expected = tokenizer.encode_rendered(expected, &[]).expect("tokens");
         let expected: Vec<u32> = expected.into_iter().map(|(id, _)| id).collect();
         assert_eq!(learnt, expected, "{name}");
     }
@@ -170,22 +174,22 @@ fn texts_become_the_tokens_of_transformers_with_and_without_their_frame() {
             "{:?}",
             case.text
         );
-        let framed = tokenizer.encode_framed(&case.text).expect("tokens");
+        let framed = tokenizer.encode_document(&case.text).expect("tokens");
         let (end, framed) = framed.split_last().expect("an end");
         assert_eq!(framed, case.framed, "{:?}", case.text);
-        assert_eq!(Some(*end), tokenizer.end_of_text(), "</s> ends a text");
+        assert_eq!(Some(*end), tokenizer.eos_token(), "</s> ends a text");
     }
 }
 
 #[test]
 fn a_tokenizer_whose_special_tokens_are_not_its_own_is_refused() {
-    let room = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         let text = fs::read_to_string(fixture("chat").join(name)).expect("read");
         let text = text.replace(r#""pad_token": "</s>""#, r#""pad_token": "<pad>""#);
-        fs::write(room.path().join(name), text).expect("written");
+        fs::write(dir.path().join(name), text).expect("written");
     }
-    let failure = Tokenizer::read(room.path()).expect_err("refused");
+    let failure = Tokenizer::read(dir.path()).expect_err("refused");
     assert!(
         failure.message.contains("<pad>") && failure.message.contains("pad_token"),
         "{failure}"

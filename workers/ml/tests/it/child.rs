@@ -14,7 +14,7 @@ use ml::{
     message::ChildMessage,
 };
 
-use crate::support::Room;
+use crate::support::TestDir;
 
 /// A child with its ends.
 struct Training {
@@ -24,8 +24,8 @@ struct Training {
 }
 
 impl Training {
-    fn start(room: &Room, job: &JobFile) -> Self {
-        let path = room.path("job.json");
+    fn start(dir: &TestDir, job: &JobFile) -> Self {
+        let path = dir.path("job.json");
         fs::write(&path, serde_json::to_vec(job).expect("JSON")).expect("written");
         Self::of(path)
     }
@@ -66,8 +66,8 @@ impl Training {
 }
 
 /// A job that takes longer than any test waits.
-fn endless(room: &Room) -> JobFile {
-    let mut job = room.scratch("endless");
+fn endless(dir: &TestDir) -> JobFile {
+    let mut job = dir.scratch("endless");
     job.spec.hyperparameters.steps = Some(1_000_000);
     job.spec.hyperparameters.eval_every = 0;
     job.spec.hyperparameters.checkpoint_every = 1_000_000;
@@ -77,8 +77,8 @@ fn endless(room: &Room) -> JobFile {
 /// JB-5
 #[test]
 fn a_job_speaks_in_lines_that_can_be_read_back_and_tells_each_step_once() {
-    let room = Room::new();
-    let mut training = Training::start(&room, &room.scratch("one"));
+    let dir = TestDir::new();
+    let mut training = Training::start(&dir, &dir.scratch("one"));
     let messages = training.rest();
     assert_eq!(training.status(), Some(0));
     assert!(
@@ -127,9 +127,9 @@ fn a_job_speaks_in_lines_that_can_be_read_back_and_tells_each_step_once() {
 /// JB-3, JB-4
 #[test]
 fn asked_to_stop_a_job_leaves_a_checkpoint_from_which_it_can_go_on() {
-    let room = Room::new();
-    let mut job = endless(&room);
-    let mut training = Training::start(&room, &job);
+    let dir = TestDir::new();
+    let mut job = endless(&dir);
+    let mut training = Training::start(&dir, &job);
     while !matches!(training.next().expect("a message"), ChildMessage::Progress { .. }) {}
     training
         .input
@@ -141,15 +141,19 @@ fn asked_to_stop_a_job_leaves_a_checkpoint_from_which_it_can_go_on() {
     assert_eq!(training.status(), Some(0));
     let [
         ..,
-        ChildMessage::Checkpoint { step, dir, .. },
+        ChildMessage::Checkpoint {
+            step,
+            dir: checkpoint,
+            ..
+        },
         ChildMessage::Stopped { step: last },
     ] = &messages[..]
     else {
         panic!("{messages:?}")
     };
     assert_eq!(step, last);
-    job.resume_from = Some(dir.clone());
-    let mut resumed = Training::start(&room, &job);
+    job.resume_from = Some(checkpoint.clone());
+    let mut resumed = Training::start(&dir, &job);
     let first = resumed.next().expect("a message");
     assert!(
         matches!(first, ChildMessage::Started { resumed_step, .. } if resumed_step == *step),
@@ -163,8 +167,8 @@ fn asked_to_stop_a_job_leaves_a_checkpoint_from_which_it_can_go_on() {
 /// JB-4
 #[test]
 fn a_job_whose_parent_is_gone_ends_at_once() {
-    let room = Room::new();
-    let mut training = Training::start(&room, &endless(&room));
+    let dir = TestDir::new();
+    let mut training = Training::start(&dir, &endless(&dir));
     training.next().expect("a message");
     let began = std::time::Instant::now();
     drop(training.input.take());
@@ -174,8 +178,8 @@ fn a_job_whose_parent_is_gone_ends_at_once() {
 
 #[test]
 fn a_job_that_cannot_be_done_says_why() {
-    let room = Room::new();
-    let mut training = Training::of(room.path("nowhere.json"));
+    let dir = TestDir::new();
+    let mut training = Training::of(dir.path("nowhere.json"));
     let messages = training.rest();
     assert_eq!(training.status(), Some(1));
     assert!(
@@ -208,10 +212,10 @@ fn a_device_that_is_not_there_is_a_message() {
     if std::path::Path::new("/dev/nvidiactl").exists() {
         return;
     }
-    let room = Room::new();
-    let mut job = room.scratch("work");
+    let dir = TestDir::new();
+    let mut job = dir.scratch("work");
     job.device = ml::device::Device::Cuda { index: 0 };
-    let mut training = Training::start(&room, &job);
+    let mut training = Training::start(&dir, &job);
     let messages = training.rest();
     let [ChildMessage::Failed { code, message }] = messages.as_slice() else {
         panic!("{messages:?}");
@@ -231,13 +235,13 @@ fn a_template_that_takes_too_much_memory_ends_the_job_by_name() {
         "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{{ ((messages[0].content,) * 90000000) | join('and again and again and again') | length }}",
     ] {
-        let room = Room::new();
-        let mut job = room.scratch("doubling");
+        let dir = TestDir::new();
+        let mut job = dir.scratch("doubling");
         let chat =
             r#"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}"#;
-        job.dataset_files = vec![room.dataset("chat.jsonl", &format!("{chat}\n").repeat(50), "chat")];
+        job.dataset_files = vec![dir.dataset("chat.jsonl", &format!("{chat}\n").repeat(50), "chat")];
         job.spec.objective.chat_template = ml::spec::ChatTemplate::Custom(source.to_owned());
-        let mut training = Training::start(&room, &job);
+        let mut training = Training::start(&dir, &job);
         let last = training.rest().pop();
         let Some(ChildMessage::Failed { code, message }) = last else {
             panic!("{source}: {last:?}")

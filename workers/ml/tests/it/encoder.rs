@@ -50,7 +50,7 @@ fn embeddings_are_those_of_sentence_transformers() {
 /// With a published model; see `fixtures/make_encoder_fixtures.py`. `ANNEAL_TEST_EMBEDDINGS` names the file with
 /// what the script printed.
 #[test]
-#[ignore = "needs a published model: ANNEAL_TEST_ENCODER and ANNEAL_TEST_EMBEDDINGS"]
+#[ignore = "needs a published model; cargo xtask peers sentence-transformers runs it"]
 fn embeddings_of_a_published_model_are_those_of_sentence_transformers() {
     let path = |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("set {name}")));
     let embeddings = std::fs::read(path("ANNEAL_TEST_EMBEDDINGS")).expect("what the script printed");
@@ -64,10 +64,10 @@ fn texts_that_are_too_long_are_cut_and_none_are_no_error() {
     let text = "fox ".repeat(500);
     let embeddings = encoder.embed(&[text.as_str(), "fox"]).expect("embeddings");
     assert_eq!(
-        (embeddings[0].tokens, embeddings[0].cut),
-        (encoder.longest(), true)
+        (embeddings[0].tokens, embeddings[0].truncated),
+        (encoder.max_tokens(), true)
     );
-    assert!(!embeddings[1].cut);
+    assert!(!embeddings[1].truncated);
     assert_eq!(embeddings[1].vector.len(), encoder.width());
     assert_eq!(encoder.embed::<&str>(&[]).expect("nothing"), []);
 }
@@ -176,7 +176,7 @@ fn what_would_be_computed_differently_is_refused_by_name() {
     refused(
         "modules.json",
         |json| json[1]["path"] = json!("../1_Pooling"),
-        "no folder of the model",
+        "not a folder of the model",
     );
     refused(
         "modules.json",

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::support::{DEVICE, Room, fixture};
+use crate::support::{DEVICE, TestDir, fixture};
 use ml::{
     Compute,
     failure::{Failure, FailureCode},
@@ -12,8 +12,8 @@ use ml::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// A copy of the base of the fixtures.
-fn copy(room: &Room) -> PathBuf {
-    let target = room.path("base");
+fn copy(dir: &TestDir) -> PathBuf {
+    let target = dir.path("base");
     fs::create_dir_all(&target).expect("made");
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(fixture("base").join(name), target.join(name)).expect("copied");
@@ -27,8 +27,8 @@ fn weights() -> Vec<u8> {
 
 /// What is said about a base with the given weights.
 fn refusal(weights: &[u8]) -> Failure {
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     fs::write(base.join("model.safetensors"), weights).expect("written");
     let failure = folder::load::<Compute>(&base, &DEVICE).expect_err("refused");
     assert_eq!(failure.code, FailureCode::BaseModelInvalid);
@@ -130,8 +130,8 @@ fn other_types_than_floats_are_refused_by_name() {
 /// MO-1: the weights of the fixtures are exact in bfloat16, so both types give the same numbers.
 #[test]
 fn half_precision_and_files_without_prefix_give_the_same_numbers() {
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     let numbers = |base: &std::path::Path| {
         let parameters = folder::load::<Compute>(base, &DEVICE).expect("loaded").parameters;
         parameters
@@ -169,8 +169,8 @@ fn half_precision_and_files_without_prefix_give_the_same_numbers() {
 
 #[test]
 fn sixteen_bit_floats_of_ieee_are_read() {
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     // 0x3C00 is 1.0.
     let ones = |name: &str, bytes: &[u8]| match name {
         "transformer.ln_f.weight" => Some((Dtype::F16, [0x00, 0x3C].repeat(bytes.len() / 4))),
@@ -197,8 +197,8 @@ fn a_second_head_and_a_foreign_tokenizer_are_refused() {
     });
     assert!(refusal(&untied).message.contains("lm_head"));
 
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     let config = fs::read_to_string(base.join("config.json")).expect("a configuration");
     fs::write(
         base.join("config.json"),

@@ -13,16 +13,16 @@ use crate::{
 };
 use ml::{
     Compute,
-    inference::{Choice, Network},
-    lora::{Adapter, AdapterPass, Plan, peft},
+    inference::{Network, SamplingParams},
+    lora::{self, Plan, peft},
     model::{
-        Cache, CausalModel, Tokens,
+        AdapterPass, CausalModel, KvCache, TokenBatch,
         config::ModelConfig,
         folder::{self, ModelFolder},
     },
     parameters::{ParameterSet, values},
     spec::{LoraBias, LoraSettings},
-    training::task::{Task, hidden},
+    training::trainable::{Trainable, hidden_states},
 };
 
 const MEMBERS: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
@@ -56,8 +56,8 @@ fn adapted(
 ) -> Network<Compute> {
     let plan = Plan::new(&base.config, settings).expect("a plan");
     Network {
-        model: CausalModel::replacing(&base.config, &base.parameters, parameters).expect("a model"),
-        adapter: Some(Adapter::new(&plan, parameters).expect("an adapter")),
+        model: CausalModel::with_replaced(&base.config, &base.parameters, parameters).expect("a model"),
+        adapter: Some(lora::adapter(&plan, parameters).expect("an adapter")),
     }
 }
 
@@ -70,9 +70,9 @@ fn last_logits(logits: &[f32], rows: usize) -> Vec<f32> {
         .collect()
 }
 
-fn logits(network: &Network<Compute>, tokens: &Tokens) -> Vec<f32> {
-    let mut pass = network.adapter.as_ref().map(AdapterPass::exact);
-    let states = network.model.hidden(tokens, pass.as_mut(), None);
+fn logits(network: &Network<Compute>, tokens: &TokenBatch) -> Vec<f32> {
+    let mut pass = network.adapter.as_ref().map(AdapterPass::without_dropout);
+    let states = network.model.hidden_states(tokens, pass.as_mut(), None);
     values(network.model.logits(states)).expect("numbers")
 }
 
@@ -82,7 +82,7 @@ fn logits_of_every_member_are_those_of_transformers() {
     for member in MEMBERS {
         let (reference, base) = (reference(member), base(member));
         let network = plain(&base);
-        let states = hidden(&network, &reference.batch(), None);
+        let states = hidden_states(&network, &reference.batch(), None);
         let ours = values(network.model.logits(states)).expect("numbers");
         let difference = greatest_difference(&last_logits(&ours, 2), &reference.floats("logits"));
         println!("{member}: logits differ by at most {difference:.2e}");
@@ -97,7 +97,7 @@ fn logits_with_adapters_made_by_peft_are_those_of_peft() {
         let (reference, base) = (reference(member), base(member));
         let (settings, parameters) = adapter(member, &base.config);
         let network = adapted(&base, &settings, &parameters);
-        let states = hidden(&network, &reference.batch(), None);
+        let states = hidden_states(&network, &reference.batch(), None);
         let ours = last_logits(&values(network.model.logits(states)).expect("numbers"), 2);
         let difference = greatest_difference(&ours, &reference.floats("adapter_logits"));
         println!("{member}: logits with an adapter differ by at most {difference:.2e}");
@@ -124,8 +124,8 @@ fn a_step_of_lora_with_every_option_is_that_of_peft_and_torch() {
         println!("{member}");
         let base = base(member);
         let (settings, parameters) = adapter(member, &base.config);
-        let task = Task::lora(base.config, settings, base.parameters).expect("a task");
-        compare_step(&reference(member), &task, parameters, "");
+        let trainable = Trainable::lora(base.config, settings, base.parameters).expect("a task");
+        compare_step(&reference(member), &trainable, parameters, "");
     }
 }
 
@@ -137,7 +137,7 @@ fn greedy_text_with_the_cache_is_that_of_transformers() {
         let ids = reference.integers("ids");
         let prompt: Vec<u32> = ids[..8].iter().map(|id| *id as u32).collect();
         let text = plain(&base)
-            .generate(&prompt, 16, Choice::GREEDY)
+            .generate(&prompt, 16, SamplingParams::GREEDY)
             .expect("tokens");
         let mut theirs: Vec<u32> = reference.integers("greedy").iter().map(|id| *id as u32).collect();
         // Theirs has the end of the text and what pads after it.
@@ -154,11 +154,11 @@ fn packed_samples_have_the_logits_they_have_alone() {
         let lengths = [7usize, 5, 8];
         let starts = [0usize, 7, 12];
         let each = || lengths.iter().zip(starts);
-        let tokens = Tokens {
+        let tokens = TokenBatch {
             ids: reference.integers("ids")[..20].to_vec(),
             batch: 1,
             positions: Some(each().flat_map(|(length, _)| 0..*length as u32).collect()),
-            first: Some(
+            first_visible: Some(
                 each()
                     .flat_map(|(length, start)| vec![start as u32; *length])
                     .collect(),
@@ -177,13 +177,18 @@ fn the_cache_gives_the_hidden_states_of_a_whole_pass_also_through_windows() {
         let (reference, base) = (reference(member), base(member));
         let network = plain(&base);
         let ids = reference.integers("ids");
-        let whole = values(network.model.hidden(&Tokens::rows(ids.clone(), 2), None, None)).expect("numbers");
-        let mut cache = Cache::default();
+        let whole = values(
+            network
+                .model
+                .hidden_states(&TokenBatch::rows(ids.clone(), 2), None, None),
+        )
+        .expect("numbers");
+        let mut cache = KvCache::default();
         let mut rows = [Vec::new(), Vec::new()];
         for piece in [0..5, 5..6, 6..7, 7..20] {
             let piece = [&ids[piece.clone()], &ids[20 + piece.start..20 + piece.end]].concat();
-            let tokens = Tokens::rows(piece, 2);
-            let states = network.model.hidden(&tokens, None, Some(&mut cache));
+            let tokens = TokenBatch::rows(piece, 2);
+            let states = network.model.hidden_states(&tokens, None, Some(&mut cache));
             let states = values(states).expect("numbers");
             let (first, second) = states.split_at(states.len() / 2);
             rows[0].extend_from_slice(first);
@@ -203,18 +208,20 @@ fn rows_padded_on_the_left_go_on_as_they_do_alone() {
         let ids = reference.integers("ids");
         let (long, short, padding) = (&ids[..8], &ids[20..25], 3u32);
         let alone = |row: &[i32]| {
-            let states = network.model.hidden(&Tokens::rows(row.to_vec(), 1), None, None);
+            let states = network
+                .model
+                .hidden_states(&TokenBatch::rows(row.to_vec(), 1), None, None);
             let states = values(states).expect("numbers");
             states[states.len() - base.config.width()..].to_vec()
         };
-        let mut cache = Cache::default();
+        let mut cache = KvCache::default();
         let mut together = Vec::new();
         let mut pass = |columns: std::ops::Range<usize>| {
             let pad = vec![0; padding as usize];
             let second = [&pad[..], short].concat();
             let row = |place: usize| columns.clone().map(move |column| (place, column as u32));
             let places: Vec<_> = row(0).chain(row(1)).collect();
-            let tokens = Tokens {
+            let tokens = TokenBatch {
                 ids: [&long[columns.clone()], &second[columns.clone()]].concat(),
                 batch: 2,
                 positions: Some(
@@ -229,14 +236,14 @@ fn rows_padded_on_the_left_go_on_as_they_do_alone() {
                         })
                         .collect(),
                 ),
-                first: Some(
+                first_visible: Some(
                     places
                         .iter()
                         .map(|(row, column)| if *row == 0 { 0 } else { padding.min(*column) })
                         .collect(),
                 ),
             };
-            together = values(network.model.hidden(&tokens, None, Some(&mut cache))).expect("numbers");
+            together = values(network.model.hidden_states(&tokens, None, Some(&mut cache))).expect("numbers");
         };
         pass(0..7);
         pass(7..8);
@@ -269,22 +276,25 @@ fn frequencies_of_every_rotation_are_those_of_transformers() {
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert!((ours / theirs - 1.0).abs() < 1e-6, "{name}: {ours} and {theirs}");
         }
-        let magnitude = reference.floats(&format!("{name}.magnitude"))[0];
-        assert!((config.rope.magnitude() / magnitude - 1.0).abs() < 1e-6, "{name}");
+        let attention_factor = reference.floats(&format!("{name}.magnitude"))[0];
+        assert!(
+            (config.rope.attention_factor() / attention_factor - 1.0).abs() < 1e-6,
+            "{name}"
+        );
     }
 }
 
 /// MO-3: what PEFT wrote comes out again, tensor for tensor.
 #[test]
 fn adapters_with_every_option_survive_reading_and_writing() {
-    let room = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     for member in MEMBERS {
         let base = base(member);
         let (settings, parameters) = adapter(member, &base.config);
         for (name, bytes) in peft::encode(&base.config, &settings, &parameters, "base").expect("encoded") {
-            std::fs::write(room.path().join(name), bytes).expect("written");
+            std::fs::write(dir.path().join(name), bytes).expect("written");
         }
-        let (again, tensors) = peft::load::<Compute>(room.path(), &base.config, &DEVICE).expect("read back");
+        let (again, tensors) = peft::load::<Compute>(dir.path(), &base.config, &DEVICE).expect("read back");
         assert_eq!(again, settings);
         assert_eq!(tensors.names(), parameters.names());
         let stored = |folder: &Path| {
@@ -300,7 +310,7 @@ fn adapters_with_every_option_survive_reading_and_writing() {
             tensors
         };
         let theirs = stored(&fixture(&format!("llama/{member}/adapter")));
-        assert!(stored(room.path()) == theirs, "{member}: tensors differ");
+        assert!(stored(dir.path()) == theirs, "{member}: tensors differ");
     }
 }
 
@@ -318,8 +328,8 @@ fn a_new_adapter_changes_nothing() {
         };
         let plan = Plan::new(&base.config, &settings).expect("a plan");
         let parameters =
-            ml::lora::initial(&plan, &base.parameters, &base.config, 1, &DEVICE).expect("an adapter");
-        let tokens = Tokens::rows(reference(member).integers("ids"), 2);
+            ml::lora::initialize(&plan, &base.parameters, &base.config, 1, &DEVICE).expect("an adapter");
+        let tokens = TokenBatch::rows(reference(member).integers("ids"), 2);
         let new = logits(&adapted(&base, &settings, &parameters), &tokens);
         let difference = greatest_difference(&new, &logits(&plain(&base), &tokens));
         assert!(difference < 1e-5, "{member}: {difference}");

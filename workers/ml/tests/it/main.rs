@@ -9,6 +9,7 @@ mod generation;
 mod llama;
 mod merged;
 mod methods;
+mod packing;
 mod parity;
 mod reference;
 mod shards_refused;

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     reference::{Reference, greatest_difference},
-    support::{DEVICE, Room, Seen, fixture},
+    support::{DEVICE, RecordingObserver, TestDir, fixture},
 };
 use ml::{
     Compute, Differentiable,
@@ -16,11 +16,11 @@ use ml::{
     files::FileEntry,
     lora::{Plan, peft},
     model::{
-        CausalModel, Tokens,
+        CausalModel, TokenBatch,
         folder::{self, ModelFolder},
     },
     parameters::values,
-    training::{Outcome, run},
+    run::{Outcome, run},
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -42,16 +42,16 @@ fn load(base: &Path, adapter: &str) -> (ModelFolder<Compute>, Plan, ml::paramete
     (base, plan, parameters)
 }
 
-fn merged(base: &Path, adapter: &str, target: &Path, longest: u64) -> Vec<FileEntry> {
+fn merged(base: &Path, adapter: &str, target: &Path, max_new_tokens: u64) -> Vec<FileEntry> {
     let (folder, plan, parameters) = load(base, adapter);
-    merge::sharded(
+    merge::write_sharded(
         base,
         &folder.config,
         &plan,
         &parameters,
         "# A card\n",
         target,
-        longest,
+        max_new_tokens,
     )
     .expect("merged")
 }
@@ -64,9 +64,9 @@ fn in_full(name: &str, target: &Path) -> PathBuf {
     target.to_owned()
 }
 
-fn logits(model: &CausalModel<Compute>, pass: Option<&mut ml::lora::AdapterPass<'_, Compute>>) -> Vec<f32> {
+fn logits(model: &CausalModel<Compute>, pass: Option<&mut ml::model::AdapterPass<'_, Compute>>) -> Vec<f32> {
     let ids = Reference::read("llama/llama.safetensors").integers("ids");
-    values(model.logits(model.hidden(&Tokens::rows(ids, 2), pass, None))).expect("numbers")
+    values(model.logits(model.hidden_states(&TokenBatch::rows(ids, 2), pass, None))).expect("numbers")
 }
 
 /// Every tensor of the weights in a folder, from all its files.
@@ -89,15 +89,19 @@ fn tensors(folder: &Path) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> {
 /// MO-3: in 32-bit floats merging costs no more than the order of sums.
 #[test]
 fn a_merged_model_has_the_logits_of_its_adapter() {
-    let room = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     for (base, adapter) in PAIRS {
-        let full = in_full(base, &room.path().join("full"));
-        let target = room.path().join("merged");
+        let full = in_full(base, &dir.path().join("full"));
+        let target = dir.path().join("merged");
         merged(&full, adapter, &target, 20_000);
         let (folder, plan, parameters) = load(&full, adapter);
-        let model = CausalModel::replacing(&folder.config, &folder.parameters, &parameters).expect("a model");
-        let adapter = ml::lora::Adapter::new(&plan, &parameters).expect("an adapter");
-        let expected = logits(&model, Some(&mut ml::lora::AdapterPass::exact(&adapter)));
+        let model =
+            CausalModel::with_replaced(&folder.config, &folder.parameters, &parameters).expect("a model");
+        let adapter = ml::lora::adapter(&plan, &parameters).expect("an adapter");
+        let expected = logits(
+            &model,
+            Some(&mut ml::model::AdapterPass::without_dropout(&adapter)),
+        );
         let alone = folder::load::<Compute>(&target, &DEVICE).expect("the merged model");
         let model = CausalModel::new(&alone.config, &alone.parameters).expect("a model");
         let difference = greatest_difference(&logits(&model, None), &expected);
@@ -109,12 +113,12 @@ fn a_merged_model_has_the_logits_of_its_adapter() {
 /// MO-3: what the adapter does not touch keeps its bytes; the rest is rounded once.
 #[test]
 fn a_merged_model_keeps_the_types_of_its_base() {
-    let room = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     for (base, adapter) in PAIRS {
-        let (target, exact) = (room.path().join("merged"), room.path().join("exact"));
+        let (target, exact) = (dir.path().join("merged"), dir.path().join("exact"));
         merged(&fixture(base), adapter, &target, 20_000);
-        let full = in_full(base, &room.path().join("full"));
-        merged(&full, adapter, &exact, merge::LONGEST);
+        let full = in_full(base, &dir.path().join("full"));
+        merged(&full, adapter, &exact, merge::MAX_SHARD_BYTES);
         let (before, after, exact) = (tensors(&fixture(base)), tensors(&target), tensors(&exact));
         assert!(
             before.keys().all(|name| after.contains_key(name)),
@@ -143,15 +147,15 @@ fn a_merged_model_keeps_the_types_of_its_base() {
             }
         }
         // A tied head that has become a second matrix is no tensor of the base.
-        let own = plan.targets().count() + plan.copied().count();
+        let own = plan.targets().count() + plan.full_tensors().count();
         assert!(changed > 0 && changed <= own, "{base}: {changed} of {own}");
     }
 }
 
 #[test]
 fn merging_repeats_to_the_byte_and_shards_have_an_index_that_is_true() {
-    let room = tempfile::tempdir().expect("a temporary folder");
-    let (one, two) = (room.path().join("one"), room.path().join("two"));
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     for (base, adapter) in PAIRS {
         let first = merged(&fixture(base), adapter, &one, 9_000);
         assert_eq!(first, merged(&fixture(base), adapter, &two, 9_000));
@@ -179,20 +183,20 @@ fn merging_repeats_to_the_byte_and_shards_have_an_index_that_is_true() {
         }
         folder::load::<Compute>(&one, &DEVICE).expect("it loads again");
     }
-    let whole = merged(&fixture("base"), "adapter", &one, merge::LONGEST);
+    let whole = merged(&fixture("base"), "adapter", &one, merge::MAX_SHARD_BYTES);
     assert!(whole.iter().any(|entry| entry.name == "model.safetensors"));
     assert!(whole.iter().all(|entry| !entry.name.contains("index")));
 }
 
 #[test]
 fn a_merged_number_that_the_type_cannot_hold_is_refused_and_nothing_is_left() {
-    let room = tempfile::tempdir().expect("a temporary folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (base, plan, parameters) = load(&fixture("llama/mistral"), "llama/mistral/adapter");
     let mut huge = ml::parameters::ParameterSet::default();
     for (name, tensor) in parameters.iter() {
         huge.insert(name, tensor.clone().mul_scalar(1e20));
     }
-    let target = room.path().join("merged");
+    let target = dir.path().join("merged");
     let folder = fixture("llama/mistral");
     let failure = merge::write(&folder, &base.config, &plan, &huge, "", &target).expect_err("refused");
     assert_eq!(failure.code, ml::failure::FailureCode::LossNotFinite);
@@ -203,9 +207,9 @@ fn a_merged_number_that_the_type_cannot_hold_is_refused_and_nothing_is_left() {
 /// MO-3. With `ML_MERGED_EXPORT` the folders for `fixtures/check_merged.py` are left there.
 #[test]
 fn a_job_of_the_llama_family_writes_adapter_and_merged_model_when_asked() {
-    let room = Room::new();
+    let dir = TestDir::new();
     for member in ["llama", "qwen2"] {
-        let mut job = room.lora(member);
+        let mut job = dir.lora(member);
         job.base_model_dir = Some(fixture(&format!("llama/{member}")));
         job.outputs.merged = true;
         job.spec.hyperparameters.learning_rate = 0.02;
@@ -213,8 +217,8 @@ fn a_job_of_the_llama_family_writes_adapter_and_merged_model_when_asked() {
         lora.target_modules = vec!["q_proj".to_owned(), "down_proj".to_owned()];
         (lora.use_rslora, lora.bias) = (true, ml::spec::LoraBias::All);
         lora.modules_to_save = vec!["embed_tokens".to_owned(), "norm".to_owned()];
-        let mut seen = Seen::default();
-        let outcome = run::<Differentiable>(&job, &DEVICE, &mut seen).expect("trained");
+        let mut observer = RecordingObserver::default();
+        let outcome = run::<Differentiable>(&job, &DEVICE, &mut observer).expect("trained");
         let Outcome::Completed(artifact) = outcome else {
             panic!("stopped")
         };
@@ -229,7 +233,10 @@ fn a_job_of_the_llama_family_writes_adapter_and_merged_model_when_asked() {
         );
         assert!(files.iter().any(|entry| entry.name == "model.safetensors"));
         let model = folder::load::<Compute>(&target, &DEVICE).expect("it loads");
-        assert!(!model.config.is_tied(), "the adapter has its own token embedding");
+        assert!(
+            !model.config.has_tied_embeddings(),
+            "the adapter has its own token embedding"
+        );
 
         if let Some(export) = std::env::var_os("ML_MERGED_EXPORT") {
             let export = Path::new(&export).join(member);

@@ -12,11 +12,11 @@ use crate::{
 };
 use ml::{
     Compute,
-    inference::{Choice, Network},
-    lora::{Adapter, AdapterPass, Plan, peft},
-    model::{CausalModel, Tokens, folder},
+    inference::{Network, SamplingParams},
+    lora::{self, Plan, peft},
+    model::{AdapterPass, CausalModel, TokenBatch, folder},
     parameters::values,
-    training::task::{Task, hidden},
+    training::trainable::{Trainable, hidden_states},
 };
 
 const DEVICE: burn_flex::FlexDevice = burn_flex::FlexDevice;
@@ -33,7 +33,9 @@ fn logits_of_a_loaded_model_are_those_of_transformers() {
         model: CausalModel::new(&base.config, &base.parameters).expect("a model"),
         adapter: None,
     };
-    let logits = network.model.logits(hidden(&network, &reference.batch(), None));
+    let logits = network
+        .model
+        .logits(hidden_states(&network, &reference.batch(), None));
     let difference = greatest_difference(&values(logits).expect("numbers"), &reference.floats("logits"));
     println!("logits differ by at most {difference:.2e}");
     assert!(difference < 1e-4, "{difference}");
@@ -45,14 +47,19 @@ fn logits_with_an_adapter_made_by_peft_are_those_of_peft() {
     let (reference, base) = (Reference::read("reference.safetensors"), base());
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
     let adapter =
-        Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
+        lora::adapter(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
     let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let logits = |adapter| {
         let network = Network {
             model: model.clone(),
             adapter,
         };
-        values(network.model.logits(hidden(&network, &reference.batch(), None))).expect("numbers")
+        values(
+            network
+                .model
+                .logits(hidden_states(&network, &reference.batch(), None)),
+        )
+        .expect("numbers")
     };
     let adapted = logits(Some(adapter));
     let difference = greatest_difference(&adapted, &reference.floats("adapter_logits"));
@@ -69,8 +76,13 @@ fn logits_with_an_adapter_made_by_peft_are_those_of_peft() {
 fn a_step_of_lora_is_that_of_peft_and_torch() {
     let base = base();
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
-    let task = Task::lora(base.config, settings, base.parameters).expect("a task");
-    compare_step(&Reference::read("reference.safetensors"), &task, parameters, "");
+    let trainable = Trainable::lora(base.config, settings, base.parameters).expect("a task");
+    compare_step(
+        &Reference::read("reference.safetensors"),
+        &trainable,
+        parameters,
+        "",
+    );
 }
 
 /// WK-3
@@ -79,7 +91,7 @@ fn a_step_of_all_weights_is_that_of_torch() {
     let base = base();
     compare_step(
         &Reference::read("reference.safetensors"),
-        &Task::Whole { config: base.config },
+        &Trainable::FullModel { config: base.config },
         base.parameters,
         "scratch_",
     );
@@ -97,7 +109,9 @@ fn greedy_text_with_the_cache_is_that_of_transformers() {
         .iter()
         .map(|id| *id as u32)
         .collect();
-    let text = network.generate(&prompt, 16, Choice::GREEDY).expect("tokens");
+    let text = network
+        .generate(&prompt, 16, SamplingParams::GREEDY)
+        .expect("tokens");
     let theirs: Vec<u32> = reference.integers("greedy").iter().map(|id| *id as u32).collect();
     assert_eq!(text, theirs);
 }
@@ -108,18 +122,18 @@ fn the_cache_gives_the_hidden_states_of_a_whole_pass() {
     let model = CausalModel::new(&base.config, &base.parameters).expect("a model");
     let (settings, parameters) = peft::load(&fixture("adapter"), &base.config, &DEVICE).expect("the adapter");
     let adapter =
-        Adapter::new(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
+        lora::adapter(&Plan::new(&base.config, &settings).expect("a plan"), &parameters).expect("an adapter");
     let ids: Vec<i32> = reference.integers("ids")[..24].to_vec();
-    let states = |cache: Option<&mut ml::model::Cache<Compute>>, ids: &[i32]| {
-        values(model.hidden(
-            &Tokens::rows(ids.to_vec(), 1),
-            Some(&mut AdapterPass::exact(&adapter)),
+    let states = |cache: Option<&mut ml::model::KvCache<Compute>>, ids: &[i32]| {
+        values(model.hidden_states(
+            &TokenBatch::rows(ids.to_vec(), 1),
+            Some(&mut AdapterPass::without_dropout(&adapter)),
             cache,
         ))
         .expect("numbers")
     };
     let whole = states(None, &ids);
-    let mut cache = ml::model::Cache::default();
+    let mut cache = ml::model::KvCache::default();
     let mut pieces = Vec::new();
     for piece in [&ids[..5], &ids[5..6], &ids[6..20], &ids[20..]] {
         pieces.extend(states(Some(&mut cache), piece));

@@ -3,14 +3,14 @@
 use burn::tensor::Tensor;
 use ml::{
     Compute, Differentiable,
+    autodiff_guard::AutodiffGuard,
     data::batch::Batch,
-    graphs::Turn,
     parameters::{ParameterSet, values},
     spec::Adam,
     training::{
         loss::{Targets, head_loss},
         optimizer::{AdamW, clip},
-        task::{Task, hidden},
+        trainable::{Trainable, hidden_states},
     },
 };
 use safetensors::SafeTensors;
@@ -63,13 +63,13 @@ impl Reference {
     pub fn batch(&self) -> Batch {
         let ids = self.integers("ids");
         let length = ids.len() / 2;
-        let learned = |place: &usize| !(place + 1).is_multiple_of(length);
-        let places: Vec<usize> = (0..ids.len()).filter(learned).collect();
+        let is_input = |place: &usize| !(place + 1).is_multiple_of(length);
+        let target_positions: Vec<usize> = (0..ids.len()).filter(is_input).collect();
         Batch {
             rows: 2,
             length,
-            targets: places.iter().map(|place| ids[place + 1]).collect(),
-            places: places.into_iter().map(|place| place as i32).collect(),
+            targets: target_positions.iter().map(|place| ids[place + 1]).collect(),
+            target_positions: target_positions.into_iter().map(|place| place as i32).collect(),
             inputs: ids,
             packed: None,
         }
@@ -98,20 +98,27 @@ pub fn as_stored(name: &str, tensor: &Tensor<Compute, 2>) -> Vec<f32> {
 /// One step from `parameters`; compares everything the reference has under `prefix`.
 pub fn compare_step(
     reference: &Reference,
-    task: &Task<Differentiable>,
+    trainable: &Trainable<Differentiable>,
     parameters: ParameterSet<Compute>,
     prefix: &str,
 ) {
     let batch = reference.batch();
-    let turn = Turn::wait();
-    let leaves = ParameterSet::<Differentiable>::leaves(&parameters, &turn);
-    let network = task.differentiable(&leaves).expect("a network");
-    let states = hidden(&network, &batch, None);
+    let guard = AutodiffGuard::acquire();
+    let leaves = ParameterSet::<Differentiable>::leaves(&parameters, &guard);
+    let network = trainable.training_network(&leaves).expect("a network");
+    let states = hidden_states(&network, &batch, None);
     let targets = Targets {
-        places: &batch.places,
+        positions: &batch.target_positions,
         tokens: &batch.targets,
     };
-    let result = head_loss(states, network.model.head(), task.head_learns(), targets, 1.0).expect("a loss");
+    let result = head_loss(
+        states,
+        network.model.head(),
+        trainable.trains_head(),
+        targets,
+        1.0,
+    )
+    .expect("a loss");
     let theirs = reference.floats(&format!("{prefix}loss"))[0];
     println!("{prefix}loss {} against {theirs}", result.loss);
     assert!((result.loss - f64::from(theirs)).abs() < 1e-5);
@@ -138,9 +145,9 @@ pub fn compare_step(
     let norm = clip(&mut gradients, CLIP).expect("a norm");
     let theirs = f64::from(reference.floats(&format!("{prefix}norm"))[0]);
     assert!((norm / theirs - 1.0).abs() < 1e-5, "{norm} against {theirs}");
-    let mut stepped = parameters;
-    AdamW::new(&stepped.clone()).update(
-        &mut stepped,
+    let mut updated = parameters;
+    AdamW::new(&updated.clone()).update(
+        &mut updated,
         gradients,
         LEARNING_RATE,
         WEIGHT_DECAY,
@@ -149,7 +156,7 @@ pub fn compare_step(
     let mut worst = 0f32;
     for name in &names {
         let theirs = reference.floats(&format!("{prefix}stepped.{name}"));
-        let ours = as_stored(name, &stepped.get(name).expect("a parameter"));
+        let ours = as_stored(name, &updated.get(name).expect("a parameter"));
         worst = worst.max(greatest_difference(&ours, &theirs));
     }
     println!("{prefix}parameters after a step differ by at most {worst:.2e}");

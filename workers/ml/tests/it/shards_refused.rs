@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::support::{DEVICE, Room, fixture};
+use crate::support::{DEVICE, TestDir, fixture};
 use ml::{
     Compute,
     failure::FailureCode,
@@ -11,12 +11,12 @@ use ml::{
 };
 use serde_json::{Value, json};
 
-const INDEX: &str = "model.safetensors.index.json";
+const INDEX_FILE: &str = "model.safetensors.index.json";
 const SHARD: &str = "model-00002-of-00003.safetensors";
 
 /// A copy of the fixtures' model in three files.
-fn copy(room: &Room) -> PathBuf {
-    let target = room.path("base");
+fn copy(dir: &TestDir) -> PathBuf {
+    let target = dir.path("base");
     fs::create_dir_all(&target).expect("made");
     for entry in fs::read_dir(fixture("llama/qwen2")).expect("listed") {
         let path = entry.expect("an entry").path();
@@ -28,13 +28,13 @@ fn copy(room: &Room) -> PathBuf {
 }
 
 fn index(base: &std::path::Path) -> Value {
-    serde_json::from_slice(&fs::read(base.join(INDEX)).expect("an index")).expect("JSON")
+    serde_json::from_slice(&fs::read(base.join(INDEX_FILE)).expect("an index")).expect("JSON")
 }
 
 /// What is said after `change` of a sharded model.
 fn refusal(change: impl Fn(&std::path::Path)) -> String {
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     change(&base);
     let failure = folder::load::<Compute>(&base, &DEVICE).expect_err("refused");
     assert_eq!(failure.code, FailureCode::BaseModelInvalid);
@@ -61,7 +61,7 @@ fn sharded_weights_that_lie_are_refused_by_name() {
         .expect("copied");
     });
     assert!(twice.contains("both there"), "{twice}");
-    let none = refusal(|base| fs::remove_file(base.join(INDEX)).expect("removed"));
+    let none = refusal(|base| fs::remove_file(base.join(INDEX_FILE)).expect("removed"));
     assert!(none.contains("lacks its weights"), "{none}");
     let cut = refusal(|base| {
         let bytes = fs::read(base.join(SHARD)).expect("a shard");
@@ -80,7 +80,7 @@ fn indices_that_lie_or_lead_out_of_the_folder_are_refused_by_name() {
         refusal(|base| {
             let mut index = index(base);
             change(&mut index);
-            fs::write(base.join(INDEX), index.to_string()).expect("written");
+            fs::write(base.join(INDEX_FILE), index.to_string()).expect("written");
         })
     };
     for path in [
@@ -95,12 +95,12 @@ fn indices_that_lie_or_lead_out_of_the_folder_are_refused_by_name() {
     ] {
         let said = changed(&|index| index["weight_map"][TENSOR] = json!(path));
         assert!(
-            said.contains(TENSOR) && said.contains("no file of the folder"),
+            said.contains(TENSOR) && said.contains("not a file of the folder"),
             "{path}: {said}"
         );
     }
     let said = changed(&|index| index["weight_map"][TENSOR] = json!(7));
-    assert!(said.contains("no file of the folder"), "{said}");
+    assert!(said.contains("not a file of the folder"), "{said}");
     let said = changed(&|index| index["weight_map"]["model.extra.weight"] = json!(SHARD));
     assert!(
         said.contains("model.extra.weight is not in model-00002"),
@@ -122,15 +122,15 @@ fn indices_that_lie_or_lead_out_of_the_folder_are_refused_by_name() {
     });
     assert!(said.contains("and not only in"), "{said}");
     for none in ["", "[]", "{}", "{\"weight_map\": {}}", "{\"weight_map\": 3}"] {
-        let said = refusal(|base| fs::write(base.join(INDEX), none).expect("written"));
-        assert!(said.contains(INDEX), "{none}: {said}");
+        let said = refusal(|base| fs::write(base.join(INDEX_FILE), none).expect("written"));
+        assert!(said.contains(INDEX_FILE), "{none}: {said}");
     }
 }
 
 /// What is wrong with a file of the given header and contents.
 fn header_refusal(header: &[u8], contents: usize) -> String {
-    let room = Room::new();
-    let path = room.path("attack.safetensors");
+    let dir = TestDir::new();
+    let path = dir.path("attack.safetensors");
     let bytes = [
         &(header.len() as u64).to_le_bytes()[..],
         header,
@@ -141,7 +141,7 @@ fn header_refusal(header: &[u8], contents: usize) -> String {
     let failure = TensorFile::open(&path, FailureCode::BaseModelInvalid).expect_err("refused");
     assert_eq!(failure.code, FailureCode::BaseModelInvalid);
     assert!(
-        failure.message.starts_with("attack.safetensors is refused"),
+        failure.message.starts_with("attack.safetensors is rejected"),
         "{failure}"
     );
     failure.message
@@ -180,21 +180,21 @@ fn headers_that_attack_are_refused() {
     assert!(header_refusal(twice.as_bytes(), 2).contains("names a twice"));
     header_refusal(b"\xff\xfe{}", 0);
 
-    let room = Room::new();
-    let path = room.path("attack.safetensors");
+    let dir = TestDir::new();
+    let path = dir.path("attack.safetensors");
     for (size, length) in [(u64::MAX, 100), (200_000_000, 100), (93, 100), (0, 8), (0, 4)] {
         let mut bytes = size.to_le_bytes().to_vec();
         bytes.resize(length, b' ');
         fs::write(&path, bytes).expect("written");
         TensorFile::open(&path, FailureCode::BaseModelInvalid).expect_err("refused");
     }
-    TensorFile::open(&room.path(""), FailureCode::BaseModelInvalid).expect_err("a folder is no file");
+    TensorFile::open(&dir.path(""), FailureCode::BaseModelInvalid).expect_err("a folder is no file");
 }
 
 #[test]
 fn a_header_with_words_of_its_own_and_empty_tensors_is_read() {
-    let room = Room::new();
-    let path = room.path("good.safetensors");
+    let dir = TestDir::new();
+    let path = dir.path("good.safetensors");
     let header = r#"{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"F32","shape":[0,3],"data_offsets":[2,2]}}  "#;
     let bytes = [
         &(header.len() as u64).to_le_bytes()[..],
@@ -212,19 +212,24 @@ fn a_header_with_words_of_its_own_and_empty_tensors_is_read() {
 /// The hash of a folder covers every file that matters.
 #[test]
 fn the_hash_of_a_folder_follows_every_file_that_matters() {
-    let room = Room::new();
-    let base = copy(&room);
+    let dir = TestDir::new();
+    let base = copy(&dir);
     let hash = || folder::load::<Compute>(&base, &DEVICE).expect("loaded").sha256;
-    let mut seen = vec![hash()];
-    fs::write(base.join("notes.txt"), "nothing").expect("written");
-    assert_eq!(hash(), seen[0]);
-    for name in ["config.json", "generation_config.json", "tokenizer.json", INDEX] {
+    let mut observer = vec![hash()];
+    fs::write(base.join("logs.txt"), "nothing").expect("written");
+    assert_eq!(hash(), observer[0]);
+    for name in [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        INDEX_FILE,
+    ] {
         let mut bytes = fs::read(base.join(name)).expect(name);
         bytes.push(b'\n');
         fs::write(base.join(name), bytes).expect("written");
         let now = hash();
-        assert!(!seen.contains(&now), "{name}");
-        seen.push(now);
+        assert!(!observer.contains(&now), "{name}");
+        observer.push(now);
     }
     assert_eq!(weights::open(&base).expect("weights").files().len(), 3);
 }

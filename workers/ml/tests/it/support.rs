@@ -10,11 +10,11 @@ use ml::{
     data::source::DatasetFile,
     inference::Network,
     job::JobFile,
-    lora::AdapterPass,
     message::LogLevel,
-    model::Tokens,
+    model::{AdapterPass, TokenBatch},
     parameters::values,
-    training::{Evaluation, StepReport, Watcher, checkpoint::Written, run::Facts},
+    run::{RunInfo, TrainingObserver},
+    training::{Evaluation, StepReport, checkpoint::SavedCheckpoint},
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::json;
@@ -27,11 +27,11 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// A folder of its own for a test, with a small text in it.
-pub struct Room(TempDir);
+pub struct TestDir(TempDir);
 
-impl Room {
+impl TestDir {
     pub fn new() -> Self {
-        let room = Self(tempfile::tempdir().expect("a temporary folder"));
+        let dir = Self(tempfile::tempdir().expect("a temporary folder"));
         let animals = ["fox", "dog", "cat", "owl", "hen"];
         let verbs = ["jumps over", "looks at", "runs to", "sleeps by"];
         let text: String = (0..400)
@@ -44,8 +44,8 @@ impl Room {
                 )
             })
             .collect();
-        room.dataset("text.txt", &text, "text");
-        room
+        dir.dataset("text.txt", &text, "text");
+        dir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -122,38 +122,38 @@ impl Room {
 
 /// Remembers everything.
 #[derive(Default)]
-pub struct Seen {
+pub struct RecordingObserver {
     pub stop_after: Option<u32>,
-    pub facts: Option<Facts>,
+    pub info: Option<RunInfo>,
     pub steps: Vec<StepReport>,
     pub evaluations: Vec<Evaluation>,
     pub samples: Vec<(u32, String)>,
     pub prompts: Vec<String>,
-    pub saved: Vec<(u32, Written)>,
-    pub notes: Vec<String>,
+    pub checkpoints: Vec<(u32, SavedCheckpoint)>,
+    pub logs: Vec<String>,
 }
 
-impl Watcher for Seen {
-    fn started(&mut self, facts: &Facts) {
-        self.facts = Some(*facts);
+impl TrainingObserver for RecordingObserver {
+    fn started(&mut self, info: &RunInfo) {
+        self.info = Some(*info);
     }
-    fn stepped(&mut self, report: &StepReport) {
+    fn step_completed(&mut self, report: &StepReport) {
         self.steps.push(*report);
     }
-    fn evaluated(&mut self, evaluation: &Evaluation) {
+    fn evaluation_completed(&mut self, evaluation: &Evaluation) {
         self.evaluations.push(*evaluation);
     }
-    fn sampled(&mut self, step: u32, prompt: &str, text: &str) {
+    fn sample_generated(&mut self, step: u32, prompt: &str, text: &str) {
         self.samples.push((step, text.to_owned()));
         self.prompts.push(prompt.to_owned());
     }
-    fn saved(&mut self, step: u32, written: &Written) {
-        self.saved.push((step, written.clone()));
+    fn checkpoint_saved(&mut self, step: u32, written: &SavedCheckpoint) {
+        self.checkpoints.push((step, written.clone()));
     }
-    fn noted(&mut self, _: LogLevel, message: String) {
-        self.notes.push(message);
+    fn log(&mut self, _: LogLevel, message: String) {
+        self.logs.push(message);
     }
-    fn wants_stop(&self) -> bool {
+    fn stop_requested(&self) -> bool {
         self.stop_after
             .is_some_and(|limit| self.steps.len() >= limit as usize)
     }
@@ -171,12 +171,12 @@ pub fn export(target: &Path, artifact: &Path, network: &Network<Compute>) {
         .expect("copied");
     }
     let ids: Vec<i32> = (0..40).map(|n| (n * 37 + 11) % 300).collect();
-    let input = Tokens::rows(ids.clone(), 2);
-    let mut pass = network.adapter.as_ref().map(AdapterPass::exact);
+    let input = TokenBatch::rows(ids.clone(), 2);
+    let mut pass = network.adapter.as_ref().map(AdapterPass::without_dropout);
     let logits = values(
         network
             .model
-            .logits(network.model.hidden(&input, pass.as_mut(), None)),
+            .logits(network.model.hidden_states(&input, pass.as_mut(), None)),
     )
     .expect("numbers");
     let bytes = |words: Vec<[u8; 4]>| words.concat();

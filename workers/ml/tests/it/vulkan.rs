@@ -8,10 +8,10 @@ use burn::{
 };
 use ml::{
     Compute,
-    device::self_test::{self, Multiplied},
+    device::self_test::{self, MatmulPrecision},
     model::ops::{
-        Dropout, Orientation, Sight, TransformerGradients, TransformerOps,
-        gradients::{AdamState, AdamStep},
+        AttentionMask, Dropout, Orientation, TransformerGradients, TransformerOps,
+        optimizer::{AdamState, AdamStep},
     },
     parameters::values,
     spec::Precision,
@@ -21,8 +21,8 @@ use ml::{
 #[test]
 fn a_device_of_vulkan_passes_the_self_test() {
     let device = WgpuDevice::default();
-    let found =
-        self_test::run::<Autodiff<Wgpu>>(&device, Multiplied::Exactly, &[Precision::F32]).expect("compared");
+    let found = self_test::run::<Autodiff<Wgpu>>(&device, MatmulPrecision::Exactly, &[Precision::F32])
+        .expect("compared");
     for comparison in &found {
         println!("{comparison:?}");
     }
@@ -49,8 +49,8 @@ fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
     let [keys, values_in] = [4, 5].map(|seed| matrix::<B>(seed, [rows, key_width]));
     let [cosines, sines] = [6, 7].map(|seed| matrix::<B>(seed, [rows, size / 2]));
     let weight = matrix::<B>(8, [width + 3, width]);
-    let causal = Sight::causal(batch);
-    let window = Sight::window(batch, rows / batch, rows / batch, 3);
+    let causal = AttentionMask::causal(batch);
+    let window = AttentionMask::window(batch, rows / batch, rows / batch, 3);
     let mut found = vec![
         ("layer norm", B::layer_norm_rows(x(), gain(), gain(), 1e-5)),
         ("rms norm", B::rms_norm_rows(x(), gain(), 1e-5)),
@@ -63,21 +63,21 @@ fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
             <B as TransformerOps>::linear(x(), weight, Orientation::OutIn, None, None),
         ),
     ];
-    let packed = Sight::from_first(batch, vec![0, 0, 2, 2, 2, 5, 0, 1, 1, 3, 3, 3]);
-    for (name, sight) in [("attention", &causal), ("window", &window), ("packed", &packed)] {
+    let packed = AttentionMask::from_first(batch, vec![0, 0, 2, 2, 2, 5, 0, 1, 1, 3, 3, 3]);
+    for (name, mask) in [("attention", &causal), ("window", &window), ("packed", &packed)] {
         found.push((
             name,
-            <B as TransformerOps>::attention(x(), keys.clone(), values_in.clone(), sight, heads, key_heads),
+            <B as TransformerOps>::attention(x(), keys.clone(), values_in.clone(), mask, heads, key_heads),
         ));
         let gradients =
-            B::attention_gradient(y(), x(), keys.clone(), values_in.clone(), sight, heads, key_heads);
+            B::attention_gradient(y(), x(), keys.clone(), values_in.clone(), mask, heads, key_heads);
         found.extend(gradients.map(|gradient| ("gradient of attention", gradient)));
     }
     let dropout = Dropout {
         probability: 0.3,
         key: 77,
     };
-    found.push(("dropped", B::dropped(x(), dropout)));
+    found.push(("dropped", B::apply_dropout(x(), dropout)));
     let tokens: Vec<i32> = (0..rows as i32).map(|row| row * 23).collect();
     let (losses, gradient) = B::cross_entropy(x() * 4.0, &tokens, 0.25);
     found.extend([("losses", losses), ("gradient of losses", gradient)]);
@@ -90,8 +90,8 @@ fn all<B: TransformerGradients>() -> Vec<(&'static str, Vec<f32>)> {
         beta_1: 0.9,
         beta_2: 0.999,
         epsilon: 1e-8,
-        kept: 0.99,
-        rate: 0.01,
+        decay_factor: 0.99,
+        step_size: 0.01,
         square_factor: 1.5,
     };
     let AdamState {

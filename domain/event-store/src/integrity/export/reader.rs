@@ -4,8 +4,9 @@
 //! tree; the first event that is not what was signed is named.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -86,10 +87,19 @@ fn small(folder: &Path, name: &str) -> Result<Vec<u8>, ExportError> {
     Ok(bytes)
 }
 
+/// A file of the export. Somebody else made it, so a pipe in its place is not waited for.
 fn open(folder: &Path, name: &str) -> Result<File, ExportError> {
     let path = folder.join(name);
-    match File::open(&path) {
-        Ok(file) => Ok(file),
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    match options
+        .open(&path)
+        .and_then(|opened| Ok((opened.metadata()?.is_file(), opened)))
+    {
+        Ok((true, opened)) => Ok(opened),
+        Ok((false, _)) => Err(file(name, "is no regular file")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
             Err(file(name, "is missing"))
         }

@@ -245,3 +245,29 @@ fn a_damaged_log_is_not_exported() {
     drop(writer);
     assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
 }
+
+/// FR5: an export comes from somebody else. A pipe or a folder in the place of a file is named and not waited for.
+#[test]
+fn what_is_no_file_of_an_export_is_named_and_not_waited_for() {
+    let signer = signer();
+    for name in [LEAVES, MANIFEST, SIGNATURE] {
+        for is_pipe in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let target = folder.path().join("export");
+            export(&target, 1, 30, &signer).expect("exported");
+            let path = target.join(name);
+            fs::remove_file(&path).expect("removed");
+            match is_pipe {
+                true => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe"),
+                false => fs::create_dir(&path).expect("a folder"),
+            }
+            let error = check(&target, signer.verifier())
+                .expect_err("refused")
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains("no regular file"),
+                "{error}"
+            );
+        }
+    }
+}

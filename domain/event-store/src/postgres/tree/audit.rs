@@ -143,7 +143,7 @@ pub(crate) async fn audit(pool: &PgPool, evidence: &Evidence) -> Result<Verified
         }
         None => Ok(false),
     };
-    judge(&auditor, authentic.map_err(failed)?, &scope, recorded, exported)
+    conclude(&auditor, authentic.map_err(failed)?, &scope, recorded, exported)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err wants")]
@@ -303,7 +303,7 @@ impl Recorded {
 }
 
 /// All findings together: events first, then the end of the log, then the tree, then checkpoints.
-fn judge(
+fn conclude(
     auditor: &Auditor,
     authentic: bool,
     scope: &Scope,

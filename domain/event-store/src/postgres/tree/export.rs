@@ -15,7 +15,7 @@ use super::{
     audit::PAGE_LIMIT,
     events::{self, EventRows},
     nodes, rows,
-    state::{Hindrance, tip},
+    state::{SigningError, tip},
 };
 use crate::integrity::{
     ChainedEvent, Checkpoint, Digest, Signer, Span, Tip, consistency_spans,
@@ -105,8 +105,8 @@ async fn beginning(connection: &mut PgConnection, size: u64) -> Result<Beginning
     let tip = match size {
         0 => Tip::genesis(store_id),
         size => tip(connection, size).await.map_err(|hindrance| match hindrance {
-            Hindrance::Trouble(error) => failed(error),
-            Hindrance::Alarm(why) => StoreError::Corrupt(why).into(),
+            SigningError::Database(error) => failed(error),
+            SigningError::Alarm(why) => StoreError::Corrupt(why).into(),
         })?,
     };
     let mut spans: Vec<Span> = Vec::new();

@@ -20,7 +20,7 @@ use super::{
     STATEMENT,
     events::{self, EventRows},
     nodes, rows,
-    state::{Hindrance, Signed, take_up},
+    state::{Signed, SigningError, take_up},
 };
 use crate::integrity::{
     ChainedEvent, Checkpoint, CheckpointFolder, Fault, Signer, Tile, Tip, Tree, consistency_spans, leaf,
@@ -72,7 +72,7 @@ impl TreeSigner {
                 Ok(()) if self.ended() => return,
                 // Another process signs.
                 Ok(()) => self.tell(SigningState::Standby),
-                Err(Hindrance::Trouble(error)) => {
+                Err(SigningError::Database(error)) => {
                     let why = describe(&error);
                     if !matches!(*self.told.borrow(), SigningState::Waiting(_)) {
                         tracing::warn!(%why, "no checkpoints can be signed now, trying again");
@@ -83,7 +83,7 @@ impl TreeSigner {
                         return;
                     }
                 }
-                Err(Hindrance::Alarm(why)) => {
+                Err(SigningError::Alarm(why)) => {
                     tracing::error!(
                         %why,
                         "ALARM: the event log does not fit what was signed; no checkpoint is signed any more. Keep \
@@ -118,7 +118,7 @@ impl TreeSigner {
     }
 
     /// Returns when it was stopped, or at once when another process holds the lock.
-    async fn sign_while_leading(&mut self) -> Result<(), Hindrance> {
+    async fn sign_while_leading(&mut self) -> Result<(), SigningError> {
         let mut connection = within(STATEMENT, connect(&self.options)).await?;
         let locked = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK);
         let locked: bool = within(STATEMENT, locked.fetch_one(&mut connection)).await?;
@@ -149,10 +149,13 @@ impl TreeSigner {
         }
     }
 
-    async fn limited<T>(&self, work: impl Future<Output = Result<T, Hindrance>>) -> Result<T, Hindrance> {
+    async fn limited<T>(
+        &self,
+        work: impl Future<Output = Result<T, SigningError>>,
+    ) -> Result<T, SigningError> {
         match tokio::time::timeout(ROUND_LIMIT, work).await {
             Ok(done) => done,
-            Err(_) => Err(Hindrance::Trouble(sqlx::Error::Io(std::io::Error::new(
+            Err(_) => Err(SigningError::Database(sqlx::Error::Io(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
                 "PostgreSQL did not answer in time",
             )))),
@@ -160,7 +163,7 @@ impl TreeSigner {
     }
 
     /// Signs the next events, if there are any. Returns whether there may be more.
-    async fn round(&self, connection: &mut PgConnection, signed: &mut Signed) -> Result<bool, Hindrance> {
+    async fn round(&self, connection: &mut PgConnection, signed: &mut Signed) -> Result<bool, SigningError> {
         let from = signed.tree.size();
         let end = sqlx::query_scalar::<_, i64>("select pos from event_head").fetch_one(&mut *connection);
         let end = unsigned(end.await?)?;
@@ -168,7 +171,7 @@ impl TreeSigner {
             return Ok(false);
         }
         if end < from {
-            return Err(Hindrance::Alarm(format!(
+            return Err(SigningError::Alarm(format!(
                 "the log ends at {end}, but {from} events are signed: it was cut off"
             )));
         }
@@ -186,10 +189,10 @@ impl TreeSigner {
             after = until;
         }
         if let Some(fault) = &growth.fault {
-            return Err(Hindrance::Alarm(fault.to_string()));
+            return Err(SigningError::Alarm(fault.to_string()));
         }
         if growth.tip.position != to {
-            return Err(Hindrance::Alarm(format!(
+            return Err(SigningError::Alarm(format!(
                 "position {} is missing, although the head says {end}",
                 growth.tip.position + 1
             )));
@@ -211,7 +214,7 @@ impl TreeSigner {
         connection: &mut PgConnection,
         signed: &Signed,
         growth: &Growth,
-    ) -> Result<Checkpoint, Hindrance> {
+    ) -> Result<Checkpoint, SigningError> {
         let mut transaction = connection.begin().await?;
         let before = rows::newest(&mut transaction).await?;
         let same = match (&before, &signed.newest) {
@@ -220,7 +223,7 @@ impl TreeSigner {
             _ => false,
         };
         if !same {
-            return Err(Hindrance::Alarm(
+            return Err(SigningError::Alarm(
                 "the newest recorded checkpoint is not the one that was signed last".to_owned(),
             ));
         }
@@ -232,14 +235,14 @@ impl TreeSigner {
             let proof: Option<Vec<_>> = spans.iter().map(|span| root_of(span, &tiles)).collect();
             let (old, new) = ((newest.size, &newest.root), (size, &growth.tree.root()));
             if !proof.is_some_and(|proof| verify_consistency(old, new, &proof)) {
-                return Err(Hindrance::Alarm(format!(
+                return Err(SigningError::Alarm(format!(
                     "the tree of {size} events is not consistent with the signed one of {} events",
                     newest.size
                 )));
             }
         }
         let checkpoint = Checkpoint::sign(size, growth.tree.root(), &self.key)
-            .map_err(|error| Hindrance::Alarm(format!("no checkpoint could be signed: {error}")))?;
+            .map_err(|error| SigningError::Alarm(format!("no checkpoint could be signed: {error}")))?;
         sqlx::query("insert into event_tree_head (size, root, note, at) values ($1, $2, $3, $4)")
             .bind(rows::signed(size)?)
             .bind(checkpoint.root.as_slice())

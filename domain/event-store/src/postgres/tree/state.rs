@@ -16,23 +16,23 @@ use crate::integrity::{
     Checkpoint, CheckpointFolder, Digest, TILE_WIDTH, TilePlace, Tip, Tree, Verifier, root_of, tiles_for,
 };
 
-/// Why nothing is signed now.
+/// Why signing is not possible.
 #[derive(Debug)]
-pub(super) enum Hindrance {
+pub(super) enum SigningError {
     /// The database; it passes.
-    Trouble(sqlx::Error),
+    Database(sqlx::Error),
     /// The log is not the one that was signed; it does not pass.
     Alarm(String),
 }
 
-impl From<sqlx::Error> for Hindrance {
+impl From<sqlx::Error> for SigningError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Alarm(format!(
                 "the tree in the database cannot be read: {}",
                 super::describe(&error)
             )),
-            other => Self::Trouble(other),
+            other => Self::Database(other),
         }
     }
 }
@@ -52,19 +52,19 @@ pub(super) async fn take_up(
     connection: &mut PgConnection,
     verifier: &Verifier,
     folder: &CheckpointFolder,
-) -> Result<Signed, Hindrance> {
+) -> Result<Signed, SigningError> {
     let head = sqlx::query("select pos, store_id from event_head")
         .fetch_one(&mut *connection)
         .await?;
     let end = unsigned(head.try_get("pos")?)?;
     let exported = folder
         .latest(verifier)
-        .map_err(|error| Hindrance::Alarm(error.to_string()))?;
-    let reach = exported.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        .map_err(|error| SigningError::Alarm(error.to_string()))?;
+    let exported_size = exported.as_ref().map_or(0, |checkpoint| checkpoint.size);
     let Some(row) = rows::newest(connection).await? else {
-        if reach > 0 {
-            return Err(Hindrance::Alarm(format!(
-                "the checkpoint folder holds one of {reach} events, but none is recorded in the database: they \
+        if exported_size > 0 {
+            return Err(SigningError::Alarm(format!(
+                "the checkpoint folder holds one of {exported_size} events, but none is recorded in the database: they \
                  were removed there, or it is another database"
             )));
         }
@@ -77,21 +77,21 @@ pub(super) async fn take_up(
     };
     let newest = opened(&row, verifier)?;
     if newest.size > end {
-        return Err(Hindrance::Alarm(format!(
+        return Err(SigningError::Alarm(format!(
             "the log ends at {end}, but {} events are signed: it was cut off or restored from an older state",
             newest.size
         )));
     }
-    if reach > newest.size {
-        return Err(Hindrance::Alarm(format!(
-            "the checkpoint folder holds one of {reach} events, the database only up to {}: it was cut off or \
+    if exported_size > newest.size {
+        return Err(SigningError::Alarm(format!(
+            "the checkpoint folder holds one of {exported_size} events, the database only up to {}: it was cut off or \
              restored from an older state",
             newest.size
         )));
     }
     let tree = tree(connection, newest.size).await?;
     if tree.as_ref().map(Tree::root) != Some(newest.root) {
-        return Err(Hindrance::Alarm(format!(
+        return Err(SigningError::Alarm(format!(
             "the stored tree of {} events does not have the root that was signed",
             newest.size
         )));
@@ -99,20 +99,20 @@ pub(super) async fn take_up(
     if let Some(exported) = exported
         && root_at(connection, exported.size).await? != Some(exported.root)
     {
-        return Err(Hindrance::Alarm(format!(
-            "the exported checkpoint of {reach} events is of another history than the tree in the database"
+        return Err(SigningError::Alarm(format!(
+            "the exported checkpoint of {exported_size} events is of another history than the tree in the database"
         )));
     }
     Ok(Signed {
         tip: tip(connection, newest.size).await?,
         tree: tree.unwrap_or_default(),
         newest: Some(newest),
-        exported: reach,
+        exported: exported_size,
     })
 }
 
 /// A recorded checkpoint, verified, and the same as the columns beside it.
-fn opened(row: &rows::HeadRow, verifier: &Verifier) -> Result<Checkpoint, Hindrance> {
+fn opened(row: &rows::HeadRow, verifier: &Verifier) -> Result<Checkpoint, SigningError> {
     let checkpoint = Checkpoint::open(&row.note, verifier);
     let why = match checkpoint {
         Ok(checkpoint) if checkpoint.size == row.size && checkpoint.root == row.root => {
@@ -121,7 +121,7 @@ fn opened(row: &rows::HeadRow, verifier: &Verifier) -> Result<Checkpoint, Hindra
         Ok(_) => "it is not the one that its row says".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Hindrance::Alarm(format!(
+    Err(SigningError::Alarm(format!(
         "the recorded checkpoint of {} events does not count: {why}",
         row.size
     )))
@@ -156,12 +156,12 @@ pub(super) async fn root_at(connection: &mut PgConnection, size: u64) -> Result<
 }
 
 /// Where the chain stands at `position`.
-pub(super) async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, Hindrance> {
+pub(super) async fn tip(connection: &mut PgConnection, position: u64) -> Result<Tip, SigningError> {
     let row = sqlx::query("select hash, at from event where pos = $1")
         .bind(rows::signed(position)?)
         .fetch_optional(connection)
         .await?;
-    let row = row.ok_or_else(|| Hindrance::Alarm(format!("event {position} is signed and missing")))?;
+    let row = row.ok_or_else(|| SigningError::Alarm(format!("event {position} is signed and missing")))?;
     Ok(Tip {
         position,
         hash: hash(row.try_get("hash")?)?,

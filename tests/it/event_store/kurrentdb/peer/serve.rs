@@ -20,7 +20,7 @@ use tonic::{
     codec::ProstCodec,
     codegen::{Service, http},
     server::{Grpc, NamedService},
-    transport::{Server, server::TcpIncoming},
+    transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 use super::{Shared, append::append, held, read};
@@ -55,13 +55,18 @@ struct EndPoint {
     port: u32,
 }
 
-/// Starts a node on a port of its own.
-pub(super) async fn node(shared: Arc<Shared>, number: usize) -> JoinHandle<()> {
+/// Starts a node on a port of its own, with TLS where it has an identity.
+pub(super) async fn node(shared: Arc<Shared>, number: usize, identity: Option<Identity>) -> JoinHandle<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     held(&shared.ports).push(port);
     let node = Node { shared, number };
-    let server = Server::builder()
+    let mut server = Server::builder();
+    if let Some(identity) = identity {
+        let tls = ServerTlsConfig::new().identity(identity);
+        server = server.tls_config(tls).expect("a certificate and its key");
+    }
+    let server = server
         .add_service(Streams(node.clone()))
         .add_service(Features(node.clone()))
         .add_service(Gossip(node.clone()))

@@ -1,12 +1,12 @@
-//! That batches repeat, that passes are complete, and that packed rows keep samples apart.
+//! That batches repeat, that epochs are complete, and that packed rows keep samples apart.
 
 use super::*;
 
 fn text(tokens: std::ops::Range<u32>) -> Document {
     Document {
-        learned: vec![true; tokens.len()],
+        loss_mask: vec![true; tokens.len()],
         tokens: tokens.collect(),
-        cut_anywhere: true,
+        splittable: true,
     }
 }
 
@@ -14,12 +14,12 @@ fn text(tokens: std::ops::Range<u32>) -> Document {
 fn chat(start: u32, length: u32) -> Document {
     Document {
         tokens: (start..start + length).collect(),
-        learned: (0..length).map(|place| place > 0).collect(),
-        cut_anywhere: false,
+        loss_mask: (0..length).map(|place| place > 0).collect(),
+        splittable: false,
     }
 }
 
-fn chosen(rows: u32) -> Hyperparameters {
+fn hyperparameters(rows: u32) -> Hyperparameters {
     Hyperparameters {
         sequence_length: 16,
         batch_size: rows,
@@ -33,17 +33,17 @@ fn by_epochs(packing: bool) -> Hyperparameters {
     Hyperparameters {
         epochs: Some(2.0),
         packing,
-        ..chosen(3)
+        ..hyperparameters(3)
     }
 }
 
 #[test]
 fn each_target_is_the_token_after_its_place() {
-    let batches = Sampler::new(vec![text(0..500)], &chosen(4)).step(2);
+    let batches = Sampler::new(vec![text(0..500)], &hyperparameters(4)).step(2);
     assert_eq!(batches.len(), 2);
     for batch in batches {
-        assert_eq!((batch.inputs.len(), batch.places.len()), (64, 64));
-        for (place, target) in batch.places.iter().zip(&batch.targets) {
+        assert_eq!((batch.inputs.len(), batch.target_positions.len()), (64, 64));
+        for (place, target) in batch.target_positions.iter().zip(&batch.targets) {
             assert_eq!(batch.inputs[*place as usize] + 1, *target);
         }
     }
@@ -51,16 +51,20 @@ fn each_target_is_the_token_after_its_place() {
 
 #[test]
 fn batches_repeat_for_a_step_and_differ_between_steps_micro_batches_and_seeds() {
-    let sampler = |chosen: &Hyperparameters| Sampler::new(vec![text(0..500), text(500..900)], chosen);
-    for chosen in [chosen(4), by_epochs(false), by_epochs(true)] {
-        let mut first = sampler(&chosen);
+    let sampler =
+        |hyperparameters: &Hyperparameters| Sampler::new(vec![text(0..500), text(500..900)], hyperparameters);
+    for hyperparameters in [hyperparameters(4), by_epochs(false), by_epochs(true)] {
+        let mut first = sampler(&hyperparameters);
         let third = first.step(3);
         assert_ne!(third[0], third[1]);
         assert_ne!(first.step(2), third);
         // Asked out of order, and by another, it is the same.
         assert_eq!(first.step(3), third);
-        assert_eq!(sampler(&chosen).step(3), third);
-        let other = Hyperparameters { seed: 2, ..chosen };
+        assert_eq!(sampler(&hyperparameters).step(3), third);
+        let other = Hyperparameters {
+            seed: 2,
+            ..hyperparameters
+        };
         assert_ne!(sampler(&other).step(3), third);
     }
 }
@@ -76,21 +80,21 @@ fn a_pass_sees_every_token_once_and_the_next_one_in_another_order() {
             chat(400, 30),
             chat(500, 2),
         ];
-        let chosen = Hyperparameters {
+        let hyperparameters = Hyperparameters {
             batch_size: 1,
             gradient_accumulation: 1,
             ..by_epochs(packing)
         };
-        let mut sampler = Sampler::new(documents, &chosen);
+        let mut sampler = Sampler::new(documents, &hyperparameters);
         let rows = sampler.sequences();
-        let pass = |sampler: &mut Sampler, number: u64| -> Vec<i32> {
+        let epoch = |sampler: &mut Sampler, number: u64| -> Vec<i32> {
             let steps = number * rows..(number + 1) * rows;
             steps
                 .flat_map(|step| sampler.step(step))
                 .flat_map(|batch| batch.targets)
                 .collect()
         };
-        let (first, second) = (pass(&mut sampler, 0), pass(&mut sampler, 1));
+        let (first, second) = (epoch(&mut sampler, 0), epoch(&mut sampler, 1));
         assert_ne!(first, second);
         // The conversation of 30 is cut at the sequence length.
         let expected: Vec<i32> = (1..100)
@@ -121,13 +125,13 @@ fn packed_rows_restart_positions_and_say_where_each_sample_begins() {
     let batch = sampler.step(0).remove(0);
     let packed = batch.packed.expect("packed");
     assert_eq!(batch.inputs.len(), 15);
-    for (place, (position, first)) in packed.positions.iter().zip(&packed.first).enumerate() {
+    for (place, (position, first)) in packed.positions.iter().zip(&packed.first_visible).enumerate() {
         assert_eq!(*position as usize, place - *first as usize);
         // The tokens of a sample count up from a multiple of 100.
         assert_eq!(batch.inputs[place] as u32 % 100, *position);
     }
     assert_eq!(
-        packed.first.iter().filter(|first| **first == 0).count(),
+        packed.first_visible.iter().filter(|first| **first == 0).count(),
         8,
         "the longest is first"
     );

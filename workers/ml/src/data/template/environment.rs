@@ -1,7 +1,7 @@
-//! The Jinja environment of chat templates: what `transformers` gives them, and nothing else.
+//! The Jinja environment of chat templates, as `transformers` sets it up.
 //!
-//! Rule: where `transformers` changes Jinja's defaults (`tojson`, blocks that take their line ends with them),
-//! so does this; the one difference is the clock, which stands still.
+//! Rule: where `transformers` changes Jinja's defaults (`tojson`, whitespace around blocks), so does this. The only
+//! difference is the clock, which is fixed.
 
 use std::io;
 
@@ -11,23 +11,23 @@ use minijinja::{
 use serde::Serialize;
 use time::{OffsetDateTime, format_description, macros::datetime};
 
-use super::marks;
+use super::markers;
 
-/// The name of the only template of an environment.
+/// Name of the environment's only template.
 pub(super) const NAME: &str = "chat";
-/// Instructions that one conversation may take.
+/// Instructions that one rendering may execute.
 pub(super) const FUEL: u64 = 1 << 20;
 
-/// What `strftime_now` takes for now: the date that Llama 3 writes where it is not told another. A training is
-/// resumed on other days, and must see the same tokens.
+/// The time that `strftime_now` returns: the date that Llama 3's template uses by default. A training that is resumed
+/// on another day must get the same tokens.
 const NOW: OffsetDateTime = datetime!(2024-07-26 00:00 UTC);
 
-/// Carries what `raise_exception` was given.
+/// Carries the argument of `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Raised(String);
 
-/// What the template itself objected to, if that is what `error` is.
+/// The message that the template raised, if `error` comes from `raise_exception`.
 pub(super) fn raised(error: &Error) -> Option<&str> {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
@@ -39,7 +39,7 @@ pub(super) fn raised(error: &Error) -> Option<&str> {
     None
 }
 
-/// The environment around the template `source`.
+/// The environment with the template `source`.
 pub(super) fn of(source: String) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(
@@ -54,7 +54,7 @@ pub(super) fn of(source: String) -> Result<Environment<'static>, Error> {
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("tojson", to_json);
-    environment.add_filter(marks::FILTER, marks::generated);
+    environment.add_filter(markers::FILTER, markers::generated);
     environment.add_function("raise_exception", |reason: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(reason)))
     });
@@ -101,7 +101,7 @@ fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_safe_string(text))
 }
 
-/// Python's separators: `, ` and `: `.
+/// Python's separators, `, ` and `: `.
 struct Spaced;
 
 impl serde_json::ser::Formatter for Spaced {

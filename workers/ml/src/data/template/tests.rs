@@ -1,6 +1,7 @@
-//! What templates may do, and what they may not.
+//! What chat templates can do, and what they cannot.
 
 use super::*;
+use crate::failure::FailureCode;
 
 fn message(role: &str, content: &str) -> Message {
     Message {
@@ -21,7 +22,7 @@ fn rendered(source: &str, content: &str) -> String {
 
 fn fault(source: &str) -> String {
     match template(source).render(&[message("user", "hi")], false) {
-        Err(Refusal::Template(failure)) => {
+        Err(RenderError::Template(failure)) => {
             assert_eq!(failure.code, FailureCode::ChatTemplateInvalid);
             assert!(failure.message.contains("template test"), "{failure}");
             failure.message
@@ -52,7 +53,7 @@ fn templates_reach_no_files_and_no_other_templates() {
         match Template::new("test", source, BTreeMap::new(), Vec::new()) {
             Err(failure) => assert_eq!(failure.code, FailureCode::ChatTemplateInvalid),
             Ok(template) => match template.render(&[message("user", "hi")], false) {
-                Err(Refusal::Template(_)) => {}
+                Err(RenderError::Template(_)) => {}
                 other => panic!("{source}: {other:?}"),
             },
         }
@@ -74,7 +75,7 @@ fn a_template_refuses_a_conversation_in_its_own_words() {
     let refused = template(source).render(&[message("user", "hi")], false);
     assert_eq!(
         refused,
-        Err(Refusal::Conversation(
+        Err(RenderError::Conversation(
             "the chat template test says: Conversation roles must alternate".to_owned()
         ))
     );

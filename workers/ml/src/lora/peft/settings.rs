@@ -1,17 +1,17 @@
 //! `adapter_config.json` as PEFT writes it.
 //!
-//! Rule: a field that changes what is computed and is not known here is refused, with all others of its kind.
+//! Rule: a field that changes the computation and is not supported is rejected; all such fields are reported at once.
 
 use serde_json::{Map, Value};
 
 use crate::{
     failure::{Failure, FailureCode},
     spec::{ALL_LINEAR, LoraBias, LoraSettings},
-    tensor_file::listed,
+    tensor_file::join_problems,
 };
 
 /// Fields that must be absent, `null`, false or empty.
-const EMPTY: [&str; 18] = [
+const UNSUPPORTED_FIELDS: [&str; 18] = [
     "use_dora",
     "use_qalora",
     "use_bdlora",
@@ -32,84 +32,128 @@ const EMPTY: [&str; 18] = [
     "ensure_weight_tying",
 ];
 
-/// First values that leave the base as it is; others (PiSSA, OLoRA, LoftQ …) change it.
-const DRAWN: [&str; 3] = ["gaussian", "orthogonal", "eva"];
+/// Initialisations that leave the base unchanged; others (PiSSA, OLoRA, LoftQ …) modify it.
+const RANDOM_INITS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
-/// The settings in `bytes`.
+/// The settings in an `adapter_config.json`.
 pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
-    let refuse = |message: String| {
-        let message = format!("adapter_config.json: {message}");
-        Failure::new(FailureCode::BaseModelInvalid, message)
-    };
     let json: Map<String, Value> =
-        serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
-    let get = |name: &str| json.get(name).unwrap_or(&Value::Null);
-    if get("peft_type") != "LORA" {
-        return Err(refuse(format!(
-            "peft_type {} is not supported, only LORA",
-            get("peft_type")
-        )));
+        serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))?;
+    let mut config = Config {
+        json,
+        problems: Vec::new(),
+    };
+    if config.get("peft_type") != "LORA" {
+        let kind = config.get("peft_type");
+        return Err(invalid(&format!("peft_type {kind} is not supported, only LORA")));
     }
-    let mut problems: Vec<String> = EMPTY
-        .iter()
-        .filter(|name| !is_empty(get(name)))
-        .map(|name| format!("{name} is not supported"))
-        .collect();
-    let first = get("init_lora_weights");
-    if !(first.is_null() || first.is_boolean() || DRAWN.iter().any(|known| first == *known)) {
-        problems.push(format!(
-            "init_lora_weights {first} is not supported: it changes the base"
-        ));
+    config.reject_unsupported();
+    let settings = LoraSettings {
+        rank: config.rank(),
+        alpha: config.alpha(),
+        dropout: config.dropout(),
+        target_modules: config.target_modules(),
+        use_rslora: config.get("use_rslora") == &Value::Bool(true),
+        bias: config.bias(),
+        modules_to_save: config.modules_to_save(),
+    };
+    if config.problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(invalid(&join_problems(&config.problems)))
     }
-    let mut demand = |holds: bool, problem: &str| {
+}
+
+fn invalid(reason: &str) -> Failure {
+    Failure::new(
+        FailureCode::BaseModelInvalid,
+        format!("adapter_config.json: {reason}"),
+    )
+}
+
+/// The fields of the file, and the problems that have been found. Where a field is invalid, its reader returns a
+/// placeholder.
+struct Config {
+    json: Map<String, Value>,
+    problems: Vec<String>,
+}
+
+impl Config {
+    fn get(&self, name: &str) -> &Value {
+        self.json.get(name).unwrap_or(&Value::Null)
+    }
+
+    fn require(&mut self, holds: bool, problem: &str) {
         if !holds {
-            problems.push(problem.to_owned());
+            self.problems.push(problem.to_owned());
         }
-    };
-    let rank = get("r")
-        .as_u64()
-        .and_then(|rank| u32::try_from(rank).ok())
-        .unwrap_or(0);
-    demand((1..=65_536).contains(&rank), "r must be 1 to 65536");
-    let alpha = get("lora_alpha").as_f64().unwrap_or(0.0);
-    demand(alpha > 0.0 && alpha.is_finite(), "lora_alpha must be above 0");
-    let dropout = match get("lora_dropout") {
-        Value::Null => 0.0,
-        value => value.as_f64().unwrap_or(1.0),
-    };
-    demand(
-        (0.0..1.0).contains(&dropout),
-        "lora_dropout must be 0 or more and below 1",
-    );
-    let target_modules = match get("target_modules") {
-        Value::String(all) if all.eq_ignore_ascii_case(ALL_LINEAR) => vec![ALL_LINEAR.to_owned()],
-        value => names(value).unwrap_or_default(),
-    };
-    demand(
-        !target_modules.is_empty(),
-        "target_modules is no list of names (patterns are not supported)",
-    );
-    let modules_to_save = match get("modules_to_save") {
-        Value::Null => Some(Vec::new()),
-        value => names(value),
-    };
-    demand(modules_to_save.is_some(), "modules_to_save is no list of names");
-    let bias = match get("bias") {
-        Value::Null => Some(LoraBias::None),
-        value => serde_json::from_value(value.clone()).ok(),
-    };
-    demand(bias.is_some(), "bias must be none, all or lora_only");
-    match (problems.is_empty(), bias, modules_to_save) {
-        (true, Some(bias), Some(modules_to_save)) => Ok(LoraSettings {
-            rank,
-            alpha,
-            dropout,
-            target_modules,
-            use_rslora: get("use_rslora") == &Value::Bool(true),
-            bias,
-            modules_to_save,
-        }),
-        _ => Err(refuse(listed(&problems))),
+    }
+
+    fn reject_unsupported(&mut self) {
+        let set = UNSUPPORTED_FIELDS.iter().filter(|name| !is_empty(self.get(name)));
+        let mut problems: Vec<String> = set.map(|name| format!("{name} is not supported")).collect();
+        let init = self.get("init_lora_weights");
+        if !(init.is_null() || init.is_boolean() || RANDOM_INITS.iter().any(|known| init == *known)) {
+            problems.push(format!(
+                "init_lora_weights {init} is not supported: it changes the base"
+            ));
+        }
+        self.problems.extend(problems);
+    }
+
+    fn rank(&mut self) -> u32 {
+        let rank = self.get("r").as_u64();
+        let rank = rank.and_then(|rank| u32::try_from(rank).ok()).unwrap_or(0);
+        self.require((1..=65_536).contains(&rank), "r must be 1 to 65536");
+        rank
+    }
+
+    fn alpha(&mut self) -> f64 {
+        let alpha = self.get("lora_alpha").as_f64().unwrap_or(0.0);
+        self.require(alpha > 0.0 && alpha.is_finite(), "lora_alpha must be above 0");
+        alpha
+    }
+
+    fn dropout(&mut self) -> f64 {
+        let dropout = match self.get("lora_dropout") {
+            Value::Null => 0.0,
+            value => value.as_f64().unwrap_or(1.0),
+        };
+        self.require(
+            (0.0..1.0).contains(&dropout),
+            "lora_dropout must be 0 or more and below 1",
+        );
+        dropout
+    }
+
+    fn target_modules(&mut self) -> Vec<String> {
+        let modules = match self.get("target_modules") {
+            Value::String(all) if all.eq_ignore_ascii_case(ALL_LINEAR) => vec![ALL_LINEAR.to_owned()],
+            value => names(value).unwrap_or_default(),
+        };
+        self.require(
+            !modules.is_empty(),
+            "target_modules is not a list of names (patterns are not supported)",
+        );
+        modules
+    }
+
+    fn modules_to_save(&mut self) -> Vec<String> {
+        let modules = match self.get("modules_to_save") {
+            Value::Null => Some(Vec::new()),
+            value => names(value),
+        };
+        self.require(modules.is_some(), "modules_to_save is not a list of names");
+        modules.unwrap_or_default()
+    }
+
+    fn bias(&mut self) -> LoraBias {
+        let bias = match self.get("bias") {
+            Value::Null => Some(LoraBias::None),
+            value => serde_json::from_value(value.clone()).ok(),
+        };
+        self.require(bias.is_some(), "bias must be none, all or lora_only");
+        bias.unwrap_or_default()
     }
 }
 

@@ -1,160 +1,118 @@
-//! The shape of a model of the Llama family (Touvron et al., arXiv:2307.09288): rotated queries and keys, RMS
-//! norms, grouped heads, gated feed-forward layers.
+//! Configuration of the Llama family (Touvron et al., arXiv:2307.09288): rotary positions, RMS norms, grouped-query
+//! attention, gated feed-forward layers.
 //!
-//! Rule: see [`super`]. The members differ in biases, norms of heads and windows only, so they are one shape.
+//! Rule: see [`super`]. The variants differ in biases, norms of heads and sliding windows only, so they share one
+//! configuration.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    LinearLayout,
-    fields::Fields,
-    rope::{LONGEST, Rope, Scaling},
+    fields::JsonFields,
+    linear_spec::LinearSpec,
+    rope::{MAX_CONTEXT, Rope, Scaling},
 };
-use crate::{failure::Failure, tensor_file::Expected};
+use crate::{failure::Failure, tensor_file::TensorSpec};
 
-/// A member of the family.
+/// A variant of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Member {
+pub enum LlamaVariant {
     /// Llama 1 to 3.
     Llama,
-    /// Mistral 7B (arXiv:2310.06825): a window over all layers.
+    /// Mistral 7B (arXiv:2310.06825): sliding windows in all layers.
     Mistral,
     /// Qwen2 and 2.5 (arXiv:2407.10671): biases of queries, keys and values.
     Qwen2,
-    /// Qwen3 (arXiv:2505.09388): norms of the heads' queries and keys.
+    /// Qwen3 (arXiv:2505.09388): norms of each head's queries and keys.
     Qwen3,
 }
 
-/// The shape of a model of the Llama family.
+/// Configuration of a model of the Llama family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlamaConfig {
-    /// Which member it is.
-    pub member: Member,
+    /// The variant.
+    pub variant: LlamaVariant,
     /// Transformer blocks.
     pub layers: usize,
-    /// Heads of queries of a block.
+    /// Query heads of a block.
     pub heads: usize,
-    /// Heads of keys and values of a block (grouped-query attention, arXiv:2305.13245); divides `heads`.
+    /// Key and value heads of a block (grouped-query attention, arXiv:2305.13245); divides `heads`.
     pub key_heads: usize,
-    /// Numbers per head; even.
+    /// Width of a head; even.
     pub head_size: usize,
-    /// Numbers per token.
+    /// Width of the hidden states.
     pub width: usize,
-    /// Numbers per token inside the feed-forward layers.
-    pub feed_width: usize,
-    /// Longest text in tokens.
+    /// Width of the feed-forward layers.
+    pub feed_forward_width: usize,
+    /// Context length in tokens.
     pub context: usize,
     /// Rows of the token embedding.
     pub vocab_size: usize,
-    /// Added to mean squares by the norms.
+    /// Epsilon of the norms.
     pub epsilon: f64,
     /// Whether the output matrix is the token embedding.
-    pub tied: bool,
+    pub tied_embeddings: bool,
     /// Whether queries, keys and values have biases.
-    pub attention_in_bias: bool,
-    /// Whether attention's output has a bias.
-    pub attention_out_bias: bool,
+    pub qkv_bias: bool,
+    /// Whether the output of attention has a bias.
+    pub attention_output_bias: bool,
     /// Whether the feed-forward layers have biases.
-    pub feed_bias: bool,
-    /// Of each block how many tokens, itself included, a token sees; `None` is all before it.
+    pub feed_forward_bias: bool,
+    /// Sliding window of each block in tokens, including the token itself; `None` attends to everything before it.
     pub windows: Vec<Option<usize>>,
-    /// How queries and keys are rotated.
+    /// The rotary positions.
     pub rope: Rope,
-    /// The deviation of new weights.
-    pub deviation: f64,
+    /// Standard deviation of new weights.
+    pub initializer_range: f64,
     /// The tokens that end a text.
-    pub ends_of_text: Vec<u32>,
+    pub eos_tokens: Vec<u32>,
     /// The `config.json` it was read from.
     pub source: Map<String, Value>,
 }
 
 impl LlamaConfig {
-    /// Linear layers of a block, in the order of [`super::ModelConfig::linears`].
-    pub(in crate::model) const LINEARS: usize = 7;
+    /// Linear layers per block, in the order of [`super::ModelConfig::linear_layers`].
+    pub(crate) const LINEARS_PER_BLOCK: usize = 7;
 
     /// Reads the fields of a `config.json`.
     ///
     /// # Errors
-    /// [`crate::failure::FailureCode::BaseModelInvalid`] with every variant this engine does not compute and every
-    /// number that makes no network.
-    pub(super) fn read(member: Member, json: &Map<String, Value>) -> Result<Self, Failure> {
-        let mut fields = Fields::new(json);
-        fields.only("hidden_act", &[json!("silu"), json!("swish")]);
-        fields.only("use_mrope", &[json!(false)]);
-        super::refuse_quantised(&mut fields);
-        let layers = fields.whole("num_hidden_layers", None, 1024);
-        let heads = fields.whole("num_attention_heads", None, 1024);
-        let width = fields.whole("hidden_size", None, 65_536);
-        let positions = fields.whole("max_position_embeddings", None, LONGEST);
-        let vocab_size = fields.whole("vocab_size", None, 1 << 24);
-        // Where Hugging Face's class has a number of its own for an absent field, the field is demanded.
-        let key_heads = match member {
-            Member::Llama => Some(heads),
-            _ => fields.names("num_key_value_heads").then_some(heads),
-        };
-        let key_heads = fields.whole("num_key_value_heads", key_heads, 1024);
-        let head_size = match member {
-            Member::Qwen3 => 128,
-            _ => width / heads,
-        };
-        let head_size = fields.whole("head_dim", Some(head_size), 4096);
-        // What is derived from a number that is missing or wrong says nothing.
-        let sound = |name: &str| {
-            fields
-                .get(name)
-                .and_then(Value::as_u64)
-                .is_some_and(|number| number > 0)
-        };
-        let (wide, headed) = (sound("hidden_size"), sound("num_attention_heads"));
-        if headed && !heads.is_multiple_of(key_heads) {
-            fields.refuse(format!(
-                "num_key_value_heads {key_heads} does not divide num_attention_heads {heads}"
-            ));
-        }
-        let derived = fields.get("head_dim").is_none();
-        if derived && wide && headed && !width.is_multiple_of(heads) {
-            fields.refuse(format!(
-                "num_attention_heads {heads} does not divide hidden_size {width}"
-            ));
-        }
-        if (!derived || wide && headed) && (head_size == 0 || !head_size.is_multiple_of(2)) {
-            fields.refuse(format!(
-                "heads have {head_size} numbers, which do not pair for the rotation"
-            ));
-        }
-        let (all, feed_bias) = match member {
-            Member::Llama => (
-                fields.flag("attention_bias", false),
-                fields.flag("mlp_bias", false),
-            ),
-            Member::Qwen3 => (fields.flag("attention_bias", false), false),
-            Member::Mistral | Member::Qwen2 => (false, false),
-        };
-        let windows = windows(member, &mut fields, layers);
+    /// [`crate::failure::FailureCode::BaseModelInvalid`] with every variant that is not supported and every value that
+    /// is out of range.
+    pub(super) fn read(variant: LlamaVariant, json: &Map<String, Value>) -> Result<Self, Failure> {
+        let mut fields = JsonFields::new(json);
+        fields.require_supported("hidden_act", &[json!("silu"), json!("swish")]);
+        fields.require_supported("use_mrope", &[json!(false)]);
+        fields.reject_quantization();
+        let layers = fields.integer("num_hidden_layers", None, 1024);
+        let positions = fields.integer("max_position_embeddings", None, MAX_CONTEXT);
+        let vocab_size = fields.integer("vocab_size", None, 1 << 24);
+        let heads = HeadSizes::read(variant, &mut fields);
+        let (attention_bias, feed_forward_bias) = biases(variant, &mut fields);
+        let windows = windows(variant, &mut fields, layers);
         let rope = Rope::read(&mut fields, positions);
         let config = Self {
-            member,
+            variant,
             layers,
-            heads,
-            key_heads,
-            head_size,
-            width,
-            feed_width: fields.whole("intermediate_size", None, 1 << 20),
+            heads: heads.queries,
+            key_heads: heads.keys,
+            head_size: heads.size,
+            width: heads.width,
+            feed_forward_width: fields.integer("intermediate_size", None, 1 << 20),
             context: match rope.scaling {
-                // The one scaling whose file names the length before it.
+                // The only scaling whose `max_position_embeddings` is the length before scaling.
                 Scaling::Dynamic { factor, .. } => (positions as f64 * factor.max(1.0)) as usize,
                 _ => positions,
             },
             vocab_size,
-            epsilon: fields.real("rms_norm_eps", 0.0, 1.0).unwrap_or(1e-6),
-            tied: fields.flag("tie_word_embeddings", false),
-            attention_in_bias: all || member == Member::Qwen2,
-            attention_out_bias: all,
-            feed_bias,
+            epsilon: fields.float("rms_norm_eps", 0.0, 1.0).unwrap_or(1e-6),
+            tied_embeddings: fields.boolean("tie_word_embeddings", false),
+            qkv_bias: attention_bias || variant == LlamaVariant::Qwen2,
+            attention_output_bias: attention_bias,
+            feed_forward_bias,
             windows,
             rope,
-            deviation: fields.real("initializer_range", 0.0, 1.0).unwrap_or(0.02),
-            ends_of_text: fields.tokens("eos_token_id", vocab_size),
+            initializer_range: fields.float("initializer_range", 0.0, 1.0).unwrap_or(0.02),
+            eos_tokens: fields.token_ids("eos_token_id", vocab_size),
             source: json.clone(),
         };
         fields.finish("config.json")?;
@@ -163,27 +121,27 @@ impl LlamaConfig {
 
     /// Whether queries and keys of each head are normalised.
     #[must_use]
-    pub fn has_head_norms(&self) -> bool {
-        self.member == Member::Qwen3
+    pub fn has_qk_norms(&self) -> bool {
+        self.variant == LlamaVariant::Qwen3
     }
 
-    /// The matrices of the blocks that compute `x · W (+ b)`.
-    pub(super) fn linears(&self) -> Vec<LinearLayout> {
-        let (width, feed) = (self.width, self.feed_width);
+    /// The linear layers of the blocks.
+    pub(super) fn linear_layers(&self) -> Vec<LinearSpec> {
+        let (width, feed) = (self.width, self.feed_forward_width);
         let (queries, keys) = (self.heads * self.head_size, self.key_heads * self.head_size);
-        let (enters, leaves) = (self.attention_in_bias, self.attention_out_bias);
-        let of_block: [_; Self::LINEARS] = [
-            ("self_attn.q_proj", [width, queries], enters),
-            ("self_attn.k_proj", [width, keys], enters),
-            ("self_attn.v_proj", [width, keys], enters),
-            ("self_attn.o_proj", [queries, width], leaves),
-            ("mlp.gate_proj", [width, feed], self.feed_bias),
-            ("mlp.up_proj", [width, feed], self.feed_bias),
-            ("mlp.down_proj", [feed, width], self.feed_bias),
+        let (qkv_bias, output_bias) = (self.qkv_bias, self.attention_output_bias);
+        let of_block: [_; Self::LINEARS_PER_BLOCK] = [
+            ("self_attn.q_proj", [width, queries], qkv_bias),
+            ("self_attn.k_proj", [width, keys], qkv_bias),
+            ("self_attn.v_proj", [width, keys], qkv_bias),
+            ("self_attn.o_proj", [queries, width], output_bias),
+            ("mlp.gate_proj", [width, feed], self.feed_forward_bias),
+            ("mlp.up_proj", [width, feed], self.feed_forward_bias),
+            ("mlp.down_proj", [feed, width], self.feed_forward_bias),
         ];
         (0..self.layers)
             .flat_map(|block| {
-                of_block.map(|(name, shape, bias)| LinearLayout {
+                of_block.map(|(name, shape, bias)| LinearSpec {
                     name: format!("layers.{block}.{name}"),
                     shape,
                     bias,
@@ -192,8 +150,8 @@ impl LlamaConfig {
             .collect()
     }
 
-    /// Every other tensor.
-    pub(super) fn others(&self) -> Vec<Expected> {
+    /// All tensors that do not belong to linear layers.
+    pub(super) fn other_tensors(&self) -> Vec<TensorSpec> {
         let width = self.width;
         let mut tensors = vec![
             ("embed_tokens.weight".to_owned(), [self.vocab_size, width]),
@@ -204,7 +162,7 @@ impl LlamaConfig {
                 |name: &str, size| tensors.push((format!("layers.{block}.{name}.weight"), [1, size]));
             add("input_layernorm", width);
             add("post_attention_layernorm", width);
-            if self.has_head_norms() {
+            if self.has_qk_norms() {
                 add("self_attn.q_norm", self.head_size);
                 add("self_attn.k_norm", self.head_size);
             }
@@ -213,16 +171,93 @@ impl LlamaConfig {
     }
 }
 
-/// The windows of the layers, by the rules of each member.
-fn windows(member: Member, fields: &mut Fields<'_>, layers: usize) -> Vec<Option<usize>> {
-    match member {
-        Member::Llama => vec![None; layers],
-        Member::Mistral => vec![window(fields); layers],
-        Member::Qwen2 | Member::Qwen3 => {
-            let used = fields.flag("use_sliding_window", false);
+/// Number and size of attention heads.
+struct HeadSizes {
+    queries: usize,
+    keys: usize,
+    size: usize,
+    width: usize,
+}
+
+impl HeadSizes {
+    fn read(variant: LlamaVariant, fields: &mut JsonFields<'_>) -> Self {
+        let queries = fields.integer("num_attention_heads", None, 1024);
+        let width = fields.integer("hidden_size", None, 65_536);
+        // The field is required where the default of Hugging Face's class is a constant of its own.
+        let default_keys = match variant {
+            LlamaVariant::Llama => Some(queries),
+            _ => fields.contains("num_key_value_heads").then_some(queries),
+        };
+        let default_size = match variant {
+            LlamaVariant::Qwen3 => 128,
+            _ => width / queries,
+        };
+        let sizes = Self {
+            queries,
+            keys: fields.integer("num_key_value_heads", default_keys, 1024),
+            size: fields.integer("head_dim", Some(default_size), 4096),
+            width,
+        };
+        sizes.check(fields);
+        sizes
+    }
+
+    /// Rejects sizes that do not divide. Fields that are missing or invalid themselves are not reported again.
+    fn check(&self, fields: &mut JsonFields<'_>) {
+        let Self {
+            queries,
+            keys,
+            size,
+            width,
+        } = *self;
+        let is_valid = |name: &str| {
+            fields
+                .get(name)
+                .and_then(Value::as_u64)
+                .is_some_and(|number| number > 0)
+        };
+        let (has_width, has_heads) = (is_valid("hidden_size"), is_valid("num_attention_heads"));
+        let is_derived = fields.get("head_dim").is_none();
+        if has_heads && !queries.is_multiple_of(keys) {
+            fields.reject(format!(
+                "num_key_value_heads {keys} does not divide num_attention_heads {queries}"
+            ));
+        }
+        if is_derived && has_width && has_heads && !width.is_multiple_of(queries) {
+            fields.reject(format!(
+                "num_attention_heads {queries} does not divide hidden_size {width}"
+            ));
+        }
+        if (!is_derived || has_width && has_heads) && (size == 0 || !size.is_multiple_of(2)) {
+            fields.reject(format!(
+                "the head size {size} is odd; rotary positions need an even one"
+            ));
+        }
+    }
+}
+
+/// Whether the linear layers of attention and of the feed-forward layers have biases.
+fn biases(variant: LlamaVariant, fields: &mut JsonFields<'_>) -> (bool, bool) {
+    match variant {
+        LlamaVariant::Llama => (
+            fields.boolean("attention_bias", false),
+            fields.boolean("mlp_bias", false),
+        ),
+        LlamaVariant::Qwen3 => (fields.boolean("attention_bias", false), false),
+        LlamaVariant::Mistral | LlamaVariant::Qwen2 => (false, false),
+    }
+}
+
+/// The sliding window of each layer, which the variants configure differently.
+fn windows(variant: LlamaVariant, fields: &mut JsonFields<'_>, layers: usize) -> Vec<Option<usize>> {
+    match variant {
+        LlamaVariant::Llama => vec![None; layers],
+        LlamaVariant::Mistral => vec![window(fields); layers],
+        LlamaVariant::Qwen2 | LlamaVariant::Qwen3 => {
+            let used = fields.boolean("use_sliding_window", false);
             let window = if used { window(fields) } else { None };
             match fields.get("layer_types") {
-                Some(types) => listed(types, fields, window, layers),
+                Some(types) => windows_from_layer_types(types, fields, window, layers),
                 None => {
                     let full = match fields.get("max_window_layers").and_then(Value::as_u64) {
                         Some(full) => full as usize,
@@ -237,19 +272,19 @@ fn windows(member: Member, fields: &mut Fields<'_>, layers: usize) -> Vec<Option
     }
 }
 
-/// `sliding_window`: absent it is what the classes of Hugging Face have, `null` is none.
-fn window(fields: &mut Fields<'_>) -> Option<usize> {
-    if fields.names("sliding_window") {
-        fields.optional("sliding_window", LONGEST)
+/// `sliding_window`: the default of Hugging Face's classes when absent, none when `null`.
+fn window(fields: &mut JsonFields<'_>) -> Option<usize> {
+    if fields.contains("sliding_window") {
+        fields.optional_integer("sliding_window", MAX_CONTEXT)
     } else {
         Some(4096)
     }
 }
 
-/// The windows that `layer_types` gives.
-fn listed(
+/// The sliding windows according to `layer_types`.
+fn windows_from_layer_types(
     types: &Value,
-    fields: &mut Fields<'_>,
+    fields: &mut JsonFields<'_>,
     window: Option<usize>,
     layers: usize,
 ) -> Vec<Option<usize>> {
@@ -259,13 +294,13 @@ fn listed(
         .unwrap_or_default();
     let known = |name: &&str| ["full_attention", "sliding_attention"].contains(name);
     if names.len() != layers || !names.iter().all(known) {
-        fields.refuse(format!(
+        fields.reject(format!(
             "layer_types must name full_attention or sliding_attention for each of {layers} layers"
         ));
         return vec![None; layers];
     }
     if window.is_none() && names.contains(&"sliding_attention") {
-        fields.refuse("layer_types has sliding_attention but no sliding_window is in use");
+        fields.reject("layer_types has sliding_attention but no sliding_window is in use");
     }
     names
         .iter()

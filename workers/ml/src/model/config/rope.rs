@@ -1,74 +1,74 @@
-//! Rotary position embeddings (Su et al., arXiv:2104.09864): how far each pair of numbers turns per position.
+//! Rotary position embeddings (Su et al., arXiv:2104.09864): the angle per position of each pair of dimensions.
 //!
-//! Rule: frequencies and angles are computed in 32-bit floats in the order Hugging Face computes them, for at
-//! large positions the rounding is part of what a model has learnt.
+//! Rule: frequencies and angles are computed in 32-bit floats in the same order as by Hugging Face, because the
+//! rounding at large positions is part of what a model was trained with.
 
 use serde_json::{Map, Value, json};
 
-use super::fields::Fields;
+use super::fields::JsonFields;
 
-/// Longest context a configuration may name.
-pub(super) const LONGEST: u64 = 1 << 24;
+/// Longest context that a configuration can have.
+pub(super) const MAX_CONTEXT: u64 = 1 << 24;
 
-/// The rotation of a model.
+/// The rotary positions of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
-    /// What the frequencies are powers of (`rope_theta`).
+    /// Base of the frequencies (`rope_theta`).
     pub base: f64,
-    /// How they are stretched for longer texts.
+    /// How the frequencies are scaled for longer texts.
     pub scaling: Scaling,
 }
 
-/// How the frequencies are stretched for texts longer than those of the pre-training.
+/// How the frequencies are scaled for texts longer than those of pre-training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scaling {
-    /// Not at all.
+    /// No scaling.
     None,
     /// All frequencies are divided by the factor (position interpolation, arXiv:2306.15595).
     Linear {
-        /// How much longer the texts are.
+        /// Scaling factor.
         factor: f64,
     },
-    /// The base grows with a text that is longer than `original` (dynamic NTK).
+    /// The base grows with texts that are longer than `original` (dynamic NTK).
     Dynamic {
-        /// How much longer texts may be.
+        /// Scaling factor.
         factor: f64,
-        /// Tokens up to which nothing is stretched.
+        /// Length in tokens up to which nothing is scaled.
         original: usize,
     },
-    /// Low frequencies are divided by the factor, those between `low` and `high` turns partly (Llama 3.1,
+    /// Low frequencies are divided by the factor, those between `low` and `high` rotations in part (Llama 3.1,
     /// arXiv:2407.21783).
     Llama3 {
-        /// How much longer the texts are.
+        /// Scaling factor.
         factor: f64,
-        /// Turns within `original` tokens below which a frequency is divided in full.
+        /// Rotations within `original` tokens below which a frequency is divided completely.
         low: f64,
-        /// Turns within `original` tokens above which a frequency stays.
+        /// Rotations within `original` tokens above which a frequency is unchanged.
         high: f64,
-        /// Tokens of the pre-training's texts.
+        /// Context length of pre-training in tokens.
         original: usize,
     },
-    /// YaRN (arXiv:2309.00071): as Llama 3, with a ramp over the dimensions, and scores are sharpened.
+    /// YaRN (arXiv:2309.00071): as Llama 3, with a linear ramp over the dimensions, and scaled attention.
     Yarn {
-        /// How much longer the texts are.
+        /// Scaling factor.
         factor: f64,
-        /// Tokens of the pre-training's texts.
+        /// Context length of pre-training in tokens.
         original: usize,
-        /// Turns above which a frequency stays.
+        /// Rotations above which a frequency is unchanged.
         fast: f64,
-        /// Turns below which a frequency is divided in full.
+        /// Rotations below which a frequency is divided completely.
         slow: f64,
-        /// What cosines and sines are multiplied by.
-        magnitude: f64,
+        /// Factor of cosines and sines.
+        attention_factor: f64,
         /// Whether the ramp begins and ends at whole dimensions.
         truncate: bool,
     },
 }
 
 impl Rope {
-    /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling` as files before transformers 5 have them;
-    /// problems go to `fields`. `context` is `max_position_embeddings`.
-    pub(super) fn read(fields: &mut Fields<'_>, context: usize) -> Self {
+    /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling` in files from before transformers 5; problems are
+    /// added to `fields`. `context` is `max_position_embeddings`.
+    pub(super) fn read(fields: &mut JsonFields<'_>, context: usize) -> Self {
         let empty = Map::new();
         let given = fields
             .get("rope_scaling")
@@ -78,46 +78,46 @@ impl Rope {
             None => &empty,
             Some(Value::Object(map)) => map,
             Some(other) => {
-                fields.refuse(format!("rope_parameters is {other}; expected an object"));
+                fields.reject(format!("rope_parameters is {other}; expected an object"));
                 &empty
             }
         };
-        let mut inner = Fields::new(json);
+        let mut inner = JsonFields::new(json);
         let base = inner
-            .real("rope_theta", 1.001, 1e12)
-            .or_else(|| fields.real("rope_theta", 1.001, 1e12))
+            .float("rope_theta", 1.001, 1e12)
+            .or_else(|| fields.float("rope_theta", 1.001, 1e12))
             .unwrap_or(10_000.0);
-        inner.only("partial_rotary_factor", &[json!(1), json!(1.0)]);
-        fields.only("partial_rotary_factor", &[json!(1), json!(1.0)]);
+        inner.require_supported("partial_rotary_factor", &[json!(1), json!(1.0)]);
+        fields.require_supported("partial_rotary_factor", &[json!(1), json!(1.0)]);
         let original = fields
-            .optional("original_max_position_embeddings", LONGEST)
-            .or_else(|| inner.optional("original_max_position_embeddings", LONGEST))
+            .optional_integer("original_max_position_embeddings", MAX_CONTEXT)
+            .or_else(|| inner.optional_integer("original_max_position_embeddings", MAX_CONTEXT))
             .unwrap_or(context);
-        let kind = inner
+        let rope_type = inner
             .get("rope_type")
             .or_else(|| inner.get("type"))
             .cloned()
             .unwrap_or(json!("default"));
-        let scaling = match kind.as_str() {
+        let scaling = match rope_type.as_str() {
             Some("default") => Scaling::None,
             Some("linear") => Scaling::Linear {
-                factor: demanded(&mut inner, "factor"),
+                factor: required_float(&mut inner, "factor"),
             },
             Some("dynamic") => Scaling::Dynamic {
-                factor: demanded(&mut inner, "factor"),
+                factor: required_float(&mut inner, "factor"),
                 original: context,
             },
             Some("llama3") => llama3(&mut inner, original),
             Some("yarn") => yarn(&mut inner, original, context),
             _ => {
-                inner.refuse(format!(
-                    "rope_type {kind} is not supported, only default, linear, dynamic, llama3 and yarn"
+                inner.reject(format!(
+                    "rope_type {rope_type} is not supported, only default, linear, dynamic, llama3 and yarn"
                 ));
                 Scaling::None
             }
         };
         if let Err(failure) = inner.finish("rope_parameters") {
-            fields.refuse(failure.message);
+            fields.reject(failure.message);
         }
         Self { base, scaling }
     }
@@ -148,7 +148,7 @@ impl Rope {
             } => plain(self.base)
                 .into_iter()
                 .map(|frequency| {
-                    stretched(frequency, factor as f32, low as f32, high as f32, original as f32)
+                    scale_llama3(frequency, factor as f32, low as f32, high as f32, original as f32)
                 })
                 .collect(),
             Scaling::Yarn {
@@ -159,7 +159,7 @@ impl Rope {
                 truncate,
                 ..
             } => {
-                let (low, high) = self.ramp([fast, slow], size, original, truncate);
+                let (low, high) = self.yarn_ramp([fast, slow], size, original, truncate);
                 plain(self.base)
                     .into_iter()
                     .enumerate()
@@ -173,17 +173,17 @@ impl Rope {
         }
     }
 
-    /// What cosines and sines are multiplied by: 1, but for YaRN.
+    /// Factor of cosines and sines; 1 except with YaRN.
     #[must_use]
-    pub fn magnitude(&self) -> f32 {
+    pub fn attention_factor(&self) -> f32 {
         match self.scaling {
-            Scaling::Yarn { magnitude, .. } => magnitude as f32,
+            Scaling::Yarn { attention_factor, .. } => attention_factor as f32,
             _ => 1.0,
         }
     }
 
-    /// The pairs between which YaRN's ramp rises: those that turn `turns` times within the original context.
-    fn ramp(&self, turns: [f64; 2], size: usize, original: usize, truncate: bool) -> (f32, f32) {
+    /// The pairs between which YaRN's ramp rises: those with `turns` rotations within the original context.
+    fn yarn_ramp(&self, turns: [f64; 2], size: usize, original: usize, truncate: bool) -> (f32, f32) {
         let size = size as f64;
         let pair = |turns: f64| {
             size * (original as f64 / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.base.ln())
@@ -200,8 +200,8 @@ impl Rope {
     }
 }
 
-/// Llama 3.1's stretching of one frequency.
-fn stretched(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f32 {
+/// Llama 3.1's scaling of one frequency.
+fn scale_llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f32 {
     let wavelength = std::f32::consts::TAU / frequency;
     if wavelength > original / low {
         frequency / factor
@@ -213,21 +213,21 @@ fn stretched(frequency: f32, factor: f32, low: f32, high: f32, original: f32) ->
     }
 }
 
-fn demanded(inner: &mut Fields<'_>, name: &str) -> f64 {
+fn required_float(inner: &mut JsonFields<'_>, name: &str) -> f64 {
     if inner.get(name).is_none() {
-        inner.refuse(format!("{name} is missing"));
+        inner.reject(format!("{name} is missing"));
     }
-    inner.real(name, 1e-3, 1e6).unwrap_or(1.0)
+    inner.float(name, 1e-3, 1e6).unwrap_or(1.0)
 }
 
-fn llama3(inner: &mut Fields<'_>, original: usize) -> Scaling {
-    let factor = demanded(inner, "factor");
+fn llama3(inner: &mut JsonFields<'_>, original: usize) -> Scaling {
+    let factor = required_float(inner, "factor");
     let (low, high) = (
-        demanded(inner, "low_freq_factor"),
-        demanded(inner, "high_freq_factor"),
+        required_float(inner, "low_freq_factor"),
+        required_float(inner, "high_freq_factor"),
     );
     if inner.get("high_freq_factor").is_some() && low >= high {
-        inner.refuse(format!(
+        inner.reject(format!(
             "high_freq_factor {high} must be above low_freq_factor {low}"
         ));
     }
@@ -239,34 +239,34 @@ fn llama3(inner: &mut Fields<'_>, original: usize) -> Scaling {
     }
 }
 
-fn yarn(inner: &mut Fields<'_>, original: usize, context: usize) -> Scaling {
+fn yarn(inner: &mut JsonFields<'_>, original: usize, context: usize) -> Scaling {
     let factor = inner
-        .real("factor", 1e-3, 1e6)
+        .float("factor", 1e-3, 1e6)
         .unwrap_or(context as f64 / original as f64);
-    let sharpened = |scale: f64| {
+    let mscale = |scale: f64| {
         if factor <= 1.0 {
             1.0
         } else {
             0.1 * scale * factor.ln() + 1.0
         }
     };
-    // Zero counts as absent, as in Python.
+    // Zero counts as absent, as in Hugging Face's code.
     let given = |value: Option<f64>| value.filter(|value| *value != 0.0);
     let (scale, all) = (
-        given(inner.real("mscale", 0.0, 1e3)),
-        given(inner.real("mscale_all_dim", 0.0, 1e3)),
+        given(inner.float("mscale", 0.0, 1e3)),
+        given(inner.float("mscale_all_dim", 0.0, 1e3)),
     );
-    let magnitude = match (inner.real("attention_factor", 0.0, 1e3), scale, all) {
-        (Some(magnitude), ..) => magnitude,
-        (None, Some(scale), Some(all)) => sharpened(scale) / sharpened(all),
-        _ => sharpened(1.0),
+    let attention_factor = match (inner.float("attention_factor", 0.0, 1e3), scale, all) {
+        (Some(attention_factor), ..) => attention_factor,
+        (None, Some(scale), Some(all)) => mscale(scale) / mscale(all),
+        _ => mscale(1.0),
     };
     Scaling::Yarn {
         factor,
         original,
-        fast: given(inner.real("beta_fast", 0.0, 1e6)).unwrap_or(32.0),
-        slow: given(inner.real("beta_slow", 0.0, 1e6)).unwrap_or(1.0),
-        magnitude,
-        truncate: inner.flag("truncate", true),
+        fast: given(inner.float("beta_fast", 0.0, 1e6)).unwrap_or(32.0),
+        slow: given(inner.float("beta_slow", 0.0, 1e6)).unwrap_or(1.0),
+        attention_factor,
+        truncate: inner.boolean("truncate", true),
     }
 }

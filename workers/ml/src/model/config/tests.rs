@@ -1,5 +1,6 @@
-//! What configurations say and what is refused of them.
+//! Configurations that are read, and those that are rejected.
 
+use crate::failure::FailureCode;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,9 +21,9 @@ fn gpt2() -> Gpt2Config {
 }
 
 /// The fields of a small model of `architecture`.
-fn llama(architecture: &str, kind: &str) -> Value {
+fn llama(architecture: &str, model_type: &str) -> Value {
     json!({
-        "architectures": [architecture], "model_type": kind, "hidden_size": 32, "intermediate_size": 48,
+        "architectures": [architecture], "model_type": model_type, "hidden_size": 32, "intermediate_size": 48,
         "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300,
         "max_position_embeddings": 64, "eos_token_id": [7, 8], "sliding_window": null, "hidden_act": "silu",
     })
@@ -38,7 +39,7 @@ fn read(json: &Value) -> Result<LlamaConfig, Failure> {
 #[test]
 fn a_configuration_survives_its_json() {
     let mut wide = gpt2();
-    (wide.feed_width, wide.tied, wide.ends_of_text) = (48, false, vec![1, 2]);
+    (wide.feed_forward_width, wide.tied_embeddings, wide.eos_tokens) = (48, false, vec![1, 2]);
     for config in [gpt2(), wide] {
         let bytes = config.to_json().to_string();
         assert_eq!(ModelConfig::from_json(bytes.as_bytes()), Ok(config.into()));
@@ -73,15 +74,15 @@ fn an_unknown_architecture_is_refused_by_name_with_those_known() {
     }
     for bytes in [&b"[]"[..], b"{", b""] {
         let failure = ModelConfig::from_json(bytes).expect_err("refused");
-        assert!(failure.message.contains("no JSON object"), "{failure}");
+        assert!(failure.message.contains("not a JSON object"), "{failure}");
     }
 }
 
-/// An empty configuration is refused for what it lacks, not for what would follow from it.
+/// An empty configuration is rejected for its missing fields, not for values derived from them.
 #[test]
 fn what_is_missing_is_named_and_nothing_is_made_of_it() {
-    for (architecture, kind) in [("LlamaForCausalLM", "llama"), ("Qwen2ForCausalLM", "qwen2")] {
-        let empty = json!({ "architectures": [architecture], "model_type": kind });
+    for (architecture, model_type) in [("LlamaForCausalLM", "llama"), ("Qwen2ForCausalLM", "qwen2")] {
+        let empty = json!({ "architectures": [architecture], "model_type": model_type });
         let failure = read(&empty).expect_err("refused");
         for field in [
             "hidden_size",
@@ -144,7 +145,7 @@ fn variants_that_would_be_computed_wrongly_are_all_refused_by_name() {
     for said in [
         "hidden_act = \"gelu\"",
         "num_key_value_heads 3 does not divide",
-        "7 numbers",
+        "head size 7 is odd",
         "tie_word_embeddings is \"no\"",
         "layer_types must name",
         "longrope",
@@ -163,9 +164,14 @@ fn the_members_of_the_llama_family_differ_as_hugging_face_says() {
     json["attention_bias"] = json!(true);
     json["mlp_bias"] = json!(true);
     let config = read(&json).expect("a Llama");
-    assert!(config.attention_in_bias && config.attention_out_bias && config.feed_bias && !config.tied);
+    assert!(
+        config.qkv_bias
+            && config.attention_output_bias
+            && config.feed_forward_bias
+            && !config.tied_embeddings
+    );
     assert_eq!((config.head_size, config.key_heads), (8, 2));
-    assert_eq!(config.ends_of_text, [7, 8]);
+    assert_eq!(config.eos_tokens, [7, 8]);
 
     let mut json = llama("MistralForCausalLM", "mistral");
     assert_eq!(read(&json).expect("a Mistral").windows, [None; 3]);
@@ -177,7 +183,7 @@ fn the_members_of_the_llama_family_differ_as_hugging_face_says() {
     let mut json = llama("Qwen2ForCausalLM", "qwen2");
     json["sliding_window"] = json!(6);
     let config = read(&json).expect("a Qwen2");
-    assert!(config.attention_in_bias && !config.attention_out_bias);
+    assert!(config.qkv_bias && !config.attention_output_bias);
     assert_eq!(config.windows, [None; 3], "the window is not in use");
     json["use_sliding_window"] = json!(true);
     json["max_window_layers"] = json!(1);

@@ -1,6 +1,6 @@
-//! The shape of an encoder, from the files of its folder.
+//! Configuration of a sentence encoder, from the files of its folder.
 //!
-//! Rule: what would be computed differently from `sentence-transformers` is refused by name, file by file.
+//! Rule: settings that `sentence-transformers` would compute differently are rejected by name, file by file.
 
 use std::path::Path;
 
@@ -8,34 +8,34 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     failure::{Failure, FailureCode},
-    model::config::{Fields, invalid},
-    tensor_file::Expected,
+    model::config::{JsonFields, invalid},
+    tensor_file::TensorSpec,
 };
 
-/// How the states of a text's tokens become one.
+/// How the hidden states of the tokens are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pooling {
     /// Their mean.
     Mean,
-    /// That of the first token.
-    First,
+    /// The state of the first token.
+    Cls,
 }
 
-/// The shape of a BERT, and what is done with its states.
+/// Sizes of a BERT, and how its hidden states become a vector.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct EncoderConfig {
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) width: usize,
-    pub(super) inner: usize,
+    pub(super) intermediate_size: usize,
     pub(super) context: usize,
     pub(super) vocab_size: usize,
-    pub(super) kinds: usize,
+    pub(super) token_types: usize,
     pub(super) epsilon: f64,
-    /// Tokens that are read of a text.
-    pub(super) longest: usize,
+    /// Maximum number of tokens per text.
+    pub(super) max_tokens: usize,
     pub(super) pooling: Pooling,
-    pub(super) normalised: bool,
+    pub(super) normalizes: bool,
 }
 
 impl EncoderConfig {
@@ -45,31 +45,31 @@ impl EncoderConfig {
             .ok_or_else(|| invalid("config.json is missing; the folder holds no model"))?;
         let mut read = bert(&config)?;
         if let Some(modules) = file(folder, "modules.json")? {
-            read.take_modules(folder, &modules)?;
+            read.apply_modules(folder, &modules)?;
         }
         if let Some(settings) = object(folder, "sentence_bert_config.json")? {
-            let mut fields = Fields::new(&settings);
-            let longest = fields.optional("max_seq_length", 1 << 20);
-            // Lower case is the tokenizer's affair; this would do it once more, before.
-            fields.only("do_lower_case", &[json!(false)]);
+            let mut fields = JsonFields::new(&settings);
+            let max_tokens = fields.optional_integer("max_seq_length", 1 << 20);
+            // The tokenizer lower-cases; this setting would do it a second time.
+            fields.require_supported("do_lower_case", &[json!(false)]);
             fields.finish("sentence_bert_config.json")?;
-            read.reads_at_most(longest);
+            read.limit_tokens(max_tokens);
         }
         if let Some(settings) = object(folder, "tokenizer_config.json")? {
-            // A tokenizer without a limit says 10³⁰.
-            let longest = settings.get("model_max_length").and_then(Value::as_u64);
-            read.reads_at_most(longest.and_then(|longest| usize::try_from(longest).ok()));
+            // A tokenizer without a limit stores 10³⁰.
+            let max_tokens = settings.get("model_max_length").and_then(Value::as_u64);
+            read.limit_tokens(max_tokens.and_then(|max_tokens| usize::try_from(max_tokens).ok()));
         }
         Ok(read)
     }
 
-    fn reads_at_most(&mut self, longest: Option<usize>) {
-        self.longest = longest.map_or(self.longest, |longest| longest.min(self.longest));
+    fn limit_tokens(&mut self, max_tokens: Option<usize>) {
+        self.max_tokens = max_tokens.map_or(self.max_tokens, |max_tokens| max_tokens.min(self.max_tokens));
     }
 
     /// Every tensor with its shape.
-    pub(super) fn tensors(&self) -> Vec<Expected> {
-        let (width, inner) = (self.width, self.inner);
+    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
+        let (width, intermediate_size) = (self.width, self.intermediate_size);
         let mut tensors = vec![
             (
                 "embeddings.word_embeddings.weight".to_owned(),
@@ -81,10 +81,10 @@ impl EncoderConfig {
             ),
             (
                 "embeddings.token_type_embeddings.weight".to_owned(),
-                [self.kinds, width],
+                [self.token_types, width],
             ),
         ];
-        let norm = |tensors: &mut Vec<Expected>, name: &str| {
+        let norm = |tensors: &mut Vec<TensorSpec>, name: &str| {
             for part in ["weight", "bias"] {
                 tensors.push((format!("{name}.LayerNorm.{part}"), [1, width]));
             }
@@ -97,8 +97,8 @@ impl EncoderConfig {
                 ("attention.self.key", [width, width]),
                 ("attention.self.value", [width, width]),
                 ("attention.output.dense", [width, width]),
-                ("intermediate.dense", [inner, width]),
-                ("output.dense", [width, inner]),
+                ("intermediate.dense", [intermediate_size, width]),
+                ("output.dense", [width, intermediate_size]),
             ] {
                 tensors.push((at(&format!("{name}.weight")), [output, input]));
                 tensors.push((at(&format!("{name}.bias")), [1, output]));
@@ -109,8 +109,8 @@ impl EncoderConfig {
         tensors
     }
 
-    /// What the steps of `modules.json` do.
-    fn take_modules(&mut self, folder: &Path, modules: &Value) -> Result<(), Failure> {
+    /// Applies the steps in `modules.json`.
+    fn apply_modules(&mut self, folder: &Path, modules: &Value) -> Result<(), Failure> {
         let named = |module: &Value| {
             let kind = module["type"].as_str()?.rsplit('.').next()?.to_owned();
             Some((kind, module["path"].as_str()?.to_owned()))
@@ -118,9 +118,10 @@ impl EncoderConfig {
         let steps: Option<Vec<_>> = modules
             .as_array()
             .and_then(|modules| modules.iter().map(named).collect());
-        let steps = steps.ok_or_else(|| invalid("modules.json is no list of modules with type and path"))?;
-        let kinds: Vec<&str> = steps.iter().map(|(kind, _)| kind.as_str()).collect();
-        self.normalised = match kinds.as_slice() {
+        let steps =
+            steps.ok_or_else(|| invalid("modules.json is not a list of modules with type and path"))?;
+        let token_types: Vec<&str> = steps.iter().map(|(kind, _)| kind.as_str()).collect();
+        self.normalizes = match token_types.as_slice() {
             ["Transformer", "Pooling"] => false,
             ["Transformer", "Pooling", "Normalize"] => true,
             other => {
@@ -142,7 +143,7 @@ impl EncoderConfig {
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
         {
             return Err(invalid(format!(
-                "modules.json: {place:?} is no folder of the model"
+                "modules.json: {place:?} is not a folder of the model"
             )));
         }
         let name = format!("{place}/config.json");
@@ -152,12 +153,12 @@ impl EncoderConfig {
     }
 
     fn pooling_of(&self, pooling: &Map<String, Value>, name: &str) -> Result<Pooling, Failure> {
-        let mut fields = Fields::new(pooling);
+        let mut fields = JsonFields::new(pooling);
         for width in ["word_embedding_dimension", "embedding_dimension"] {
-            fields.only(width, &[json!(self.width)]);
+            fields.require_supported(width, &[json!(self.width)]);
         }
         fields.finish(name)?;
-        // Older files have a flag per way, newer ones a word.
+        // Older files have a flag per pooling mode, newer ones its name.
         let word = pooling
             .get("pooling_mode")
             .and_then(Value::as_str)
@@ -174,7 +175,7 @@ impl EncoderConfig {
         ways.extend(word);
         match ways.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["mean"] => Ok(Pooling::Mean),
-            ["cls"] => Ok(Pooling::First),
+            ["cls"] => Ok(Pooling::Cls),
             other => Err(invalid(format!(
                 "{name}: pooling by {} is not supported, only by mean or cls",
                 if other.is_empty() {
@@ -187,8 +188,7 @@ impl EncoderConfig {
     }
 }
 
-/// Whether the file's tensor `name` is none of the network: the head of its first training, and numbers that
-/// count places.
+/// Whether the file's tensor `name` is not part of the network: heads of pre-training, and position IDs.
 pub(super) fn is_ignored(name: &str) -> bool {
     name.starts_with("pooler.") || name.starts_with("cls.") || name == "embeddings.position_ids"
 }
@@ -205,33 +205,33 @@ fn bert(json: &Map<String, Value>) -> Result<EncoderConfig, Failure> {
             "the encoder {name} is not supported, only BertModel (BERT, MiniLM)"
         )));
     }
-    let mut fields = Fields::new(json);
-    fields.only("hidden_act", &[json!("gelu")]);
-    fields.only("position_embedding_type", &[json!("absolute")]);
-    fields.only("is_decoder", &[json!(false)]);
-    fields.only("add_cross_attention", &[json!(false)]);
+    let mut fields = JsonFields::new(json);
+    fields.require_supported("hidden_act", &[json!("gelu")]);
+    fields.require_supported("position_embedding_type", &[json!("absolute")]);
+    fields.require_supported("is_decoder", &[json!(false)]);
+    fields.require_supported("add_cross_attention", &[json!(false)]);
     let config = EncoderConfig {
-        layers: fields.whole("num_hidden_layers", Some(12), 1024),
-        heads: fields.whole("num_attention_heads", Some(12), 1024),
-        width: fields.whole("hidden_size", Some(768), 65_536),
-        inner: fields.whole("intermediate_size", Some(3072), 1 << 20),
-        context: fields.whole("max_position_embeddings", Some(512), 1 << 20),
-        vocab_size: fields.whole("vocab_size", Some(30_522), 1 << 24),
-        kinds: fields.whole("type_vocab_size", Some(2), 1024),
-        epsilon: fields.real("layer_norm_eps", 0.0, 1.0).unwrap_or(1e-12),
-        longest: 0,
+        layers: fields.integer("num_hidden_layers", Some(12), 1024),
+        heads: fields.integer("num_attention_heads", Some(12), 1024),
+        width: fields.integer("hidden_size", Some(768), 65_536),
+        intermediate_size: fields.integer("intermediate_size", Some(3072), 1 << 20),
+        context: fields.integer("max_position_embeddings", Some(512), 1 << 20),
+        vocab_size: fields.integer("vocab_size", Some(30_522), 1 << 24),
+        token_types: fields.integer("type_vocab_size", Some(2), 1024),
+        epsilon: fields.float("layer_norm_eps", 0.0, 1.0).unwrap_or(1e-12),
+        max_tokens: 0,
         pooling: Pooling::Mean,
-        normalised: false,
+        normalizes: false,
     };
     if !config.width.is_multiple_of(config.heads) {
-        fields.refuse(format!(
+        fields.reject(format!(
             "num_attention_heads {} does not divide hidden_size {}",
             config.heads, config.width
         ));
     }
     fields.finish("config.json")?;
     Ok(EncoderConfig {
-        longest: config.context,
+        max_tokens: config.context,
         ..config
     })
 }
@@ -241,7 +241,7 @@ fn file(folder: &Path, name: &str) -> Result<Option<Value>, Failure> {
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| invalid(format!("{name} is no JSON: {error}"))),
+            .map_err(|error| invalid(format!("{name} is not JSON: {error}"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error)),
     }
@@ -251,6 +251,6 @@ fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>, Failu
     match file(folder, name)? {
         None => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(invalid(format!("{name} is no JSON object"))),
+        Some(_) => Err(invalid(format!("{name} is not a JSON object"))),
     }
 }

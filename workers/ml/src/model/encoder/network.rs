@@ -1,6 +1,6 @@
-//! The network: BERT's blocks (post-norm), in which every token of a text sees all others of it.
+//! BERT's network of post-norm blocks with bidirectional attention.
 //!
-//! Rule: texts are rows, padded on their right; padding is seen by nothing.
+//! Rule: texts are rows, padded on the right; nothing attends to the padding.
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
@@ -40,9 +40,9 @@ struct Block<B: Backend> {
 /// A BERT.
 #[derive(Clone, Debug)]
 pub(super) struct Bert<B: Backend> {
-    words: Tensor<B, 2>,
-    /// Of each place, with the row of the first kind of text, which is the only one here.
-    places: Tensor<B, 2>,
+    token_embeddings: Tensor<B, 2>,
+    /// Position embeddings, with the embedding of token type 0 added, which is the only type used.
+    position_embeddings: Tensor<B, 2>,
     norm: Norm<B>,
     blocks: Vec<Block<B>>,
     heads: usize,
@@ -77,11 +77,11 @@ impl<B: TransformerOps> Bert<B> {
                 feed_norm: norm(&at("output"))?,
             })
         };
-        let kinds = parameters.get("embeddings.token_type_embeddings.weight")?;
-        let first = kinds.slice([0..1, 0..config.width]);
+        let token_types = parameters.get("embeddings.token_type_embeddings.weight")?;
+        let first = token_types.slice([0..1, 0..config.width]);
         Ok(Self {
-            words: parameters.get("embeddings.word_embeddings.weight")?,
-            places: parameters.get("embeddings.position_embeddings.weight")? + first,
+            token_embeddings: parameters.get("embeddings.word_embeddings.weight")?,
+            position_embeddings: parameters.get("embeddings.position_embeddings.weight")? + first,
             norm: norm("embeddings")?,
             blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
             heads: config.heads,
@@ -89,11 +89,10 @@ impl<B: TransformerOps> Bert<B> {
         })
     }
 
-    /// The states of all tokens of `texts`, of which there is at least one and none is empty:
-    /// `[texts, longest, width]`.
-    pub(super) fn states(&self, texts: &[&[u32]]) -> Tensor<B, 3> {
-        let device = self.words.device();
-        let (batch, width) = (texts.len(), self.words.dims()[1]);
+    /// Hidden states of all tokens of `texts`, which are not empty: `[texts, max_tokens, width]`.
+    pub(super) fn hidden_states(&self, texts: &[&[u32]]) -> Tensor<B, 3> {
+        let device = self.token_embeddings.device();
+        let (batch, width) = (texts.len(), self.token_embeddings.dims()[1]);
         let length = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         let padded = |text: &&[u32]| {
             let ids = text.iter().map(|id| *id as i32);
@@ -101,10 +100,21 @@ impl<B: TransformerOps> Bert<B> {
         };
         let ids: Vec<i32> = texts.iter().flat_map(padded).collect();
         let ids = Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [batch * length]), &device);
-        let words = self.words.clone().select(0, ids).reshape([batch, length, width]);
-        let places = self.places.clone().slice([0..length, 0..width]).unsqueeze::<3>();
+        let token_embeddings = self
+            .token_embeddings
+            .clone()
+            .select(0, ids)
+            .reshape([batch, length, width]);
+        let position_embeddings = self
+            .position_embeddings
+            .clone()
+            .slice([0..length, 0..width])
+            .unsqueeze::<3>();
         let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
-        let mut stream = self.normed(&self.norm, (words + places).reshape([batch * length, width]));
+        let mut stream = self.normed(
+            &self.norm,
+            (token_embeddings + position_embeddings).reshape([batch * length, width]),
+        );
         for block in &self.blocks {
             let mixed = self.attention(block, &stream, &lengths);
             stream = self.normed(
@@ -124,7 +134,7 @@ impl<B: TransformerOps> Bert<B> {
     fn attention(&self, block: &Block<B>, rows: &Tensor<B, 2>, lengths: &[usize]) -> Tensor<B, 2> {
         let [queries, keys, values] =
             [&block.queries, &block.keys, &block.values].map(|layer| linear(layer, rows.clone()));
-        B::whole_attention(queries, keys, values, lengths, self.heads)
+        B::bidirectional_attention(queries, keys, values, lengths, self.heads)
     }
 }
 

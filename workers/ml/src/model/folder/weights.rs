@@ -1,6 +1,6 @@
-//! The weights of a model folder: one `model.safetensors`, or several with an index.
+//! The weights of a model folder: one `model.safetensors`, or shards with an index.
 //!
-//! Rule: an index is believed only where it and its files say the same, and it never leads out of the folder.
+//! Rule: an index is accepted only if it agrees with the shards, and it never leads out of the folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,33 +14,36 @@ use crate::{
     failure::{Failure, FailureCode},
     model::config::{HEAD, ModelConfig, invalid},
     parameters::ParameterSet,
-    tensor_file::{TensorFile, TensorFiles, listed},
+    tensor_file::{TensorFile, TensorFiles, join_problems},
 };
 
-/// The weights in one file.
-pub const SINGLE: &str = "model.safetensors";
-/// Which of several files has which tensor.
-pub const INDEX: &str = "model.safetensors.index.json";
+/// File of weights that are not sharded.
+pub const SINGLE_FILE: &str = "model.safetensors";
+/// The index: which shard contains which tensor.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 const CODE: FailureCode = FailureCode::BaseModelInvalid;
 
-/// The names of the files in `folder` that hold the weights, the index first where there is one.
+/// The names of the files in `folder` that contain the weights, the index first where there is one.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] when there are none or two sets of them, and for an index that is none or leads
-/// out of the folder.
+/// [`FailureCode::BaseModelInvalid`] when there are none or both kinds, and for an index that is invalid or leads out
+/// of the folder.
 pub(super) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    match (folder.join(SINGLE).exists(), folder.join(INDEX).exists()) {
-        (true, false) => Ok(vec![SINGLE.to_owned()]),
+    match (
+        folder.join(SINGLE_FILE).exists(),
+        folder.join(INDEX_FILE).exists(),
+    ) {
+        (true, false) => Ok(vec![SINGLE_FILE.to_owned()]),
         (false, true) => {
             let shards: BTreeSet<String> = weight_map(folder)?.into_values().collect();
-            Ok(std::iter::once(INDEX.to_owned()).chain(shards).collect())
+            Ok(std::iter::once(INDEX_FILE.to_owned()).chain(shards).collect())
         }
         (false, false) => Err(invalid(format!(
-            "there is neither {SINGLE} nor {INDEX}; the folder lacks its weights, or has them in another format"
+            "there is neither {SINGLE_FILE} nor {INDEX_FILE}; the folder lacks its weights, or has them in another format"
         ))),
         (true, true) => Err(invalid(format!(
-            "{SINGLE} and {INDEX} are both there; remove the one that does not belong to the model"
+            "{SINGLE_FILE} and {INDEX_FILE} are both there; remove the one that does not belong to the model"
         ))),
     }
 }
@@ -48,13 +51,13 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
 /// Opens the weights in `folder`.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] with what is wrong with the index and its files.
+/// [`FailureCode::BaseModelInvalid`] with all problems of the index and its shards.
 pub fn open(folder: &Path) -> Result<TensorFiles, Failure> {
     let names = names(folder)?;
-    let sharded = names.first().is_some_and(|name| name == INDEX);
+    let sharded = names.first().is_some_and(|name| name == INDEX_FILE);
     let mut files = Vec::new();
     let mut problems = Vec::new();
-    for name in names.iter().filter(|name| *name != INDEX) {
+    for name in names.iter().filter(|name| *name != INDEX_FILE) {
         match TensorFile::open(&folder.join(name), CODE) {
             Ok(file) => files.push((name.as_str(), file)),
             Err(failure) => problems.push(failure.message),
@@ -62,33 +65,33 @@ pub fn open(folder: &Path) -> Result<TensorFiles, Failure> {
     }
     if sharded {
         compare(&weight_map(folder)?, &files, &mut problems);
-        problems.extend(strangers(folder, &names)?);
+        problems.extend(unlisted_files(folder, &names)?);
     }
     match (problems.is_empty(), sharded) {
         (true, _) => Ok(TensorFiles::of(files.into_iter().map(|(_, file)| file).collect())),
-        (false, true) => Err(invalid(format!("{INDEX}: {}", listed(&problems)))),
-        (false, false) => Err(invalid(listed(&problems))),
+        (false, true) => Err(invalid(format!("{INDEX_FILE}: {}", join_problems(&problems)))),
+        (false, false) => Err(invalid(join_problems(&problems))),
     }
 }
 
-/// Of each tensor its file, by the index in `folder`.
+/// The shard of each tensor, according to the index in `folder`.
 fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let path = folder.join(INDEX);
+    let path = folder.join(INDEX_FILE);
     let bytes = std::fs::read(&path).map_err(|error| Failure::io(CODE, "read", &path, &error))?;
     let json: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| invalid(format!("{INDEX} is no JSON object: {error}")))?;
+        .map_err(|error| invalid(format!("{INDEX_FILE} is not a JSON object: {error}")))?;
     let Some(Value::Object(map)) = json.get("weight_map") else {
-        return Err(invalid(format!("{INDEX} has no weight_map")));
+        return Err(invalid(format!("{INDEX_FILE} has no weight_map")));
     };
     let mut problems = Vec::new();
     let mut of = BTreeMap::new();
     for (tensor, file) in map {
-        match file.as_str().filter(|file| is_plain(file)) {
+        match file.as_str().filter(|file| is_weight_file_name(file)) {
             Some(file) => {
                 of.insert(tensor.clone(), file.to_owned());
             }
             None => problems.push(format!(
-                "{tensor} is said to be in {file}, which is no file of the folder"
+                "{tensor} is mapped to {file}, which is not a file of the folder"
             )),
         }
     }
@@ -98,12 +101,12 @@ fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
     if problems.is_empty() {
         Ok(of)
     } else {
-        Err(invalid(format!("{INDEX}: {}", listed(&problems))))
+        Err(invalid(format!("{INDEX_FILE}: {}", join_problems(&problems))))
     }
 }
 
-/// Whether `name` is the name of a file of weights and not a path.
-fn is_plain(name: &str) -> bool {
+/// Whether `name` is the name of a weight file and not a path.
+fn is_weight_file_name(name: &str) -> bool {
     name.ends_with(".safetensors")
         && !name.starts_with('.')
         && name
@@ -111,7 +114,7 @@ fn is_plain(name: &str) -> bool {
             .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
 }
 
-/// Where index and files say different things.
+/// Adds the differences between index and shards to `problems`.
 fn compare(of: &BTreeMap<String, String>, files: &[(&str, TensorFile)], problems: &mut Vec<String>) {
     for (tensor, file) in of {
         if let Some((_, found)) = files.iter().find(|(name, _)| name == file)
@@ -131,21 +134,21 @@ fn compare(of: &BTreeMap<String, String>, files: &[(&str, TensorFile)], problems
     }
 }
 
-/// Files of weights in `folder` that are not among `names`.
-fn strangers(folder: &Path, names: &[String]) -> Result<Vec<String>, Failure> {
+/// Shards in `folder` that are not among `names`.
+fn unlisted_files(folder: &Path, names: &[String]) -> Result<Vec<String>, Failure> {
     let io = |error: std::io::Error| Failure::io(CODE, "list", folder, &error);
-    let mut strangers = Vec::new();
+    let mut unlisted_files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
         if name.starts_with("model-") && name.ends_with(".safetensors") && !names.contains(&name) {
-            strangers.push(format!("{name} is not in the index"));
+            unlisted_files.push(format!("{name} is not in the index"));
         }
     }
-    strangers.sort_unstable();
-    Ok(strangers)
+    unlisted_files.sort_unstable();
+    Ok(unlisted_files)
 }
 
-/// The name in `files` of the tensor that [`ModelConfig::tensors`] calls `name`: some files lack the prefix of the
+/// The name in `files` of the tensor that [`ModelConfig::tensors`] calls `name`; some files lack the prefix of the
 /// base model.
 pub fn stored_name(files: &TensorFiles, config: &ModelConfig, name: &str) -> String {
     let embedding = config.embedding();
@@ -156,19 +159,19 @@ pub fn stored_name(files: &TensorFiles, config: &ModelConfig, name: &str) -> Str
     }
 }
 
-/// Whether the file's tensor `name` is none of the network: old files keep causal masks and frequencies of the
-/// rotation, and tied ones the head a second time.
+/// Whether the file's tensor `name` is not part of the network: old files contain causal masks and rotary
+/// frequencies, and tied models the output matrix a second time.
 pub fn is_ignored(config: &ModelConfig, name: &str) -> bool {
     [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"]
         .iter()
         .any(|end| name.ends_with(end))
-        || (config.is_tied() && name == HEAD)
+        || (config.has_tied_embeddings() && name == HEAD)
 }
 
-/// The parameters of a model of `config` in `files`, in 32-bit floats.
+/// The parameters of a model of `config` in `files`.
 ///
 /// # Errors
-/// [`FailureCode::BaseModelInvalid`] with all that is missing, surplus or of another shape.
+/// [`FailureCode::BaseModelInvalid`] with everything that is missing, unexpected or of another shape.
 pub(super) fn read<B: Backend>(
     files: &TensorFiles,
     config: &ModelConfig,
@@ -176,12 +179,12 @@ pub(super) fn read<B: Backend>(
 ) -> Result<ParameterSet<B>, Failure> {
     let naming = |name: &str| stored_name(files, config, name);
     let embedding = naming(config.embedding());
-    if config.is_tied() && files.info(HEAD).is_some() && files.info(&embedding).is_some() {
+    if config.has_tied_embeddings() && files.info(HEAD).is_some() && files.info(&embedding).is_some() {
         let same =
             files.info(HEAD) == files.info(&embedding) && files.bytes(HEAD)? == files.bytes(&embedding)?;
         if !same {
             return Err(invalid(format!(
-                "{SINGLE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \
+                "{SINGLE_FILE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \
                  the head is meant"
             )));
         }

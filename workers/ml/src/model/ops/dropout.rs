@@ -1,30 +1,32 @@
-//! Dropout (Srivastava et al., 2014) whose mask is a function of a key and an element's number.
+//! Dropout (Srivastava et al., 2014) whose mask is a function of a key and the index of an element.
 //!
-//! Rule: the mask is never stored; who needs it again (the gradient) computes it again. It comes from a
-//! counter-based generator, Threefry-2x32 with 13 rounds (Salmon et al., "Parallel random numbers: as easy as
-//! 1, 2, 3", SC 2011), so it is the same for every number of threads, every backend and every machine.
+//! Rule: the mask is never stored; backward passes recompute it. It comes from a counter-based generator,
+//! Threefry-2x32 with 13 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), so it is the
+//! same for every number of threads, every backend and every machine.
 
-/// Elements are numbered in groups: the first half takes the generator's first word, the other its second.
+/// Elements are processed in groups: the first half uses the generator's first words, the other half its second
+/// words.
 pub(crate) const GROUP: usize = 32;
 pub(crate) const HALF: usize = GROUP / 2;
 
-/// What is dropped of a matrix.
+/// The dropout of one matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// The share that is dropped, 0 or more and less than 1; the others are scaled by `1 / (1 - probability)`.
+    /// Probability that an element is dropped, at least 0 and below 1; the others are scaled by `1 / (1 -
+    /// probability)`.
     pub probability: f64,
-    /// Names the mask. Two matrices with the same key lose the same elements.
+    /// Key of the mask; matrices with the same key have the same mask.
     pub key: u64,
 }
 
 impl Dropout {
-    /// What kept elements are multiplied by.
+    /// Factor of the elements that are not dropped.
     #[must_use]
     pub fn scale(&self) -> f32 {
         (1.0 / (1.0 - self.probability)) as f32
     }
 
-    /// Words below it drop their element.
+    /// Random words below it drop their element.
     #[must_use]
     pub fn threshold(&self) -> u32 {
         (self.probability * 4_294_967_296.0) as u32
@@ -36,7 +38,7 @@ impl Dropout {
         [self.key as u32, (self.key >> 32) as u32]
     }
 
-    /// Fills `factors` with what the elements from number `start` on are multiplied by: 0 or [`Dropout::scale`].
+    /// Fills `factors` with the factors of the elements from index `start`: 0 or [`Dropout::scale`].
     #[inline(always)]
     pub fn factors(&self, start: usize, factors: &mut [f32]) {
         let (threshold, scale, key) = (self.threshold(), self.scale(), self.words());
@@ -59,7 +61,7 @@ fn words(key: [u32; 2], group: u64, threshold: u32, scale: f32, factors: &mut [f
     let base = group * HALF as u64;
     let (low, high) = factors.split_at_mut(HALF);
     for (lane, (low, high)) in low.iter_mut().zip(high).enumerate() {
-        // `base` is a multiple of HALF, so the lane never carries.
+        // `base` is a multiple of HALF, so adding the lane never carries.
         let [first, second] = threefry(key, [base as u32 | lane as u32, (base >> 32) as u32]);
         *low = if first < threshold { 0.0 } else { scale };
         *high = if second < threshold { 0.0 } else { scale };
@@ -97,7 +99,7 @@ fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
 mod tests {
     use super::*;
 
-    /// The known answers of the authors' library Random123.
+    /// Test vectors of the authors' library Random123.
     #[test]
     fn the_generator_gives_the_known_answers() {
         assert_eq!(threefry([0, 0], [0, 0]), [0x9d1c_5ec6, 0x8bd5_0731]);
@@ -135,8 +137,8 @@ mod tests {
         };
         for probability in [0.0, 0.05, 0.5] {
             let mask = mask(probability, 7);
-            let dropped = mask.iter().filter(|factor| **factor == 0.0).count() as f64 / 1e5;
-            assert!((dropped - probability).abs() < 0.006, "{dropped}");
+            let apply_dropout = mask.iter().filter(|factor| **factor == 0.0).count() as f64 / 1e5;
+            assert!((apply_dropout - probability).abs() < 0.006, "{apply_dropout}");
             let mean = mask.iter().sum::<f32>() / 1e5;
             assert!((mean - 1.0).abs() < 0.02, "{mean}");
         }

@@ -1,68 +1,37 @@
 //! The operations on Flex, burn's CPU backend, as kernels over host memory.
 //!
-//! Rules: work is cut into pieces by the shapes alone, never by the number of threads, and every sum is taken
-//! in a fixed order, so results do not depend on the threads and repeat to the bit. Vector instructions are
-//! chosen at run time (`pulp`, `gemm`); buffers that nobody else holds are written over.
+//! Rules: work is split by the shapes alone, never by the number of threads, and every sum has a fixed order, so
+//! results are bit-identical whatever the number of threads. Vector instructions are chosen at run time (`pulp`,
+//! `gemm`); unshared buffers are reused in place.
 
 mod attention;
-mod elements;
+mod elementwise;
 mod head;
-pub(crate) mod lanes;
+mod host;
 mod linear;
-pub(crate) mod matrix;
+mod matrix;
 mod norms;
+mod simd;
 
-use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
-use burn_flex::{Flex, FlexTensor};
+use burn::tensor::Tensor;
+use burn_flex::Flex;
 
+use self::{
+    attention::Heads,
+    host::{HostMatrix, is_low_precision, tensor},
+};
 use super::{
-    LinearGradients, LinearInputs, LowRank, Orientation, Sight, TransformerGradients, TransformerOps, Wanted,
-    by_hand, composed,
-    head::{self as composed_head, HeadLosses, HeadWanted, SCORES},
+    attention_mask::AttentionMask,
+    backward, composite,
+    gradients::TransformerGradients,
+    head::{self as composite_head, HeadLossRequest, HeadLosses, MAX_SCORES},
+    linear::{LinearGradients, LinearInputs, LowRank, Orientation, RequiredGradients},
+    primitive::PrimitiveOps,
+    transformer::TransformerOps,
 };
 use crate::failure::Failure;
-use attention::Heads;
 
-/// A matrix in host memory, rows one after the other.
-pub(crate) struct Host(FlexTensor);
-
-impl Host {
-    pub(crate) fn of(x: Tensor<Flex, 2>) -> Self {
-        let x = x.into_primitive().tensor();
-        match x.as_slice::<f32>() {
-            Some(_) => Self(x),
-            None => Self(x.to_contiguous()),
-        }
-    }
-
-    /// The numbers.
-    ///
-    /// # Panics
-    /// When they are not 32-bit floats: the others went the composed way.
-    pub(crate) fn numbers(&self) -> &[f32] {
-        self.0.as_slice().expect("32-bit floats in rows")
-    }
-
-    /// The buffer itself where nobody else holds it, else a copy.
-    fn take(self) -> Vec<f32> {
-        self.0.into_data().into_vec().expect("32-bit floats")
-    }
-
-    /// Whether [`Host::take`] costs nothing.
-    fn is_ours(&self) -> bool {
-        self.0.is_unique()
-    }
-}
-
-/// Whether `x` has fewer bits than the kernels here compute in: such a matrix goes the composed way.
-fn is_narrow(x: &Tensor<Flex, 2>) -> bool {
-    x.dtype() != DType::F32
-}
-
-pub(crate) fn tensor(numbers: Vec<f32>, shape: [usize; 2]) -> Tensor<Flex, 2> {
-    let tensor = FlexTensor::from_data(TensorData::new(numbers, shape));
-    Tensor::from_primitive(TensorPrimitive::Float(tensor))
-}
+impl PrimitiveOps for Flex {}
 
 impl TransformerOps for Flex {
     fn layer_norm_rows(
@@ -71,49 +40,49 @@ impl TransformerOps for Flex {
         bias: Tensor<Self, 2>,
         epsilon: f64,
     ) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return composed::layer_norm_rows(x, gain, bias, epsilon);
+        if is_low_precision(&x) {
+            return composite::layer_norm_rows(x, gain, bias, epsilon);
         }
         let shape = x.dims();
-        let (x, gain, bias) = (Host::of(x), Host::of(gain), Host::of(bias));
+        let (x, gain, bias) = (HostMatrix::new(x), HostMatrix::new(gain), HostMatrix::new(bias));
         tensor(
-            norms::layer_norm(x.numbers(), gain.numbers(), bias.numbers(), epsilon as f32),
+            norms::layer_norm(x.as_slice(), gain.as_slice(), bias.as_slice(), epsilon as f32),
             shape,
         )
     }
 
     fn rms_norm_rows(x: Tensor<Self, 2>, gain: Tensor<Self, 2>, epsilon: f64) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return composed::rms_norm_rows(x, gain, epsilon);
+        if is_low_precision(&x) {
+            return composite::rms_norm_rows(x, gain, epsilon);
         }
         let shape = x.dims();
-        let (x, gain) = (Host::of(x), Host::of(gain));
+        let (x, gain) = (HostMatrix::new(x), HostMatrix::new(gain));
         tensor(
-            norms::rms_norm(x.numbers(), gain.numbers(), epsilon as f32),
+            norms::rms_norm(x.as_slice(), gain.as_slice(), epsilon as f32),
             shape,
         )
     }
 
     fn gelu_new(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return composed::gelu_new(x);
+        if is_low_precision(&x) {
+            return composite::gelu_new(x);
         }
         let shape = x.dims();
-        tensor(elements::gelu_new(Host::of(x)), shape)
+        tensor(elementwise::gelu_new(HostMatrix::new(x)), shape)
     }
 
     fn gelu_erf(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
         let shape = x.dims();
-        tensor(elements::gelu(Host::of(x)), shape)
+        tensor(elementwise::gelu(HostMatrix::new(x)), shape)
     }
 
     fn swiglu(gate: Tensor<Self, 2>, up: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        if is_narrow(&up) {
-            return composed::swiglu(gate, up);
+        if is_low_precision(&up) {
+            return composite::swiglu(gate, up);
         }
         let shape = gate.dims();
-        let (gate, up) = (Host::of(gate), Host::of(up));
-        tensor(elements::swiglu(gate.numbers(), up.numbers()), shape)
+        let (gate, up) = (HostMatrix::new(gate), HostMatrix::new(up));
+        tensor(elementwise::swiglu(gate.as_slice(), up.as_slice()), shape)
     }
 
     fn rotate(
@@ -122,13 +91,13 @@ impl TransformerOps for Flex {
         sin: Tensor<Self, 2>,
         heads: usize,
     ) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return composed::rotate(x, cos, sin, heads);
+        if is_low_precision(&x) {
+            return composite::rotate(x, cos, sin, heads);
         }
         let shape = x.dims();
-        let (x, cos, sin) = (Host::of(x), Host::of(cos), Host::of(sin));
+        let (x, cos, sin) = (HostMatrix::new(x), HostMatrix::new(cos), HostMatrix::new(sin));
         tensor(
-            elements::rotate(x.take(), shape[1], cos.numbers(), sin.numbers(), heads),
+            elementwise::rotate(x.into_vec(), shape[1], cos.as_slice(), sin.as_slice(), heads),
             shape,
         )
     }
@@ -137,28 +106,32 @@ impl TransformerOps for Flex {
         queries: Tensor<Self, 2>,
         keys: Tensor<Self, 2>,
         values: Tensor<Self, 2>,
-        sight: &Sight,
+        mask: &AttentionMask,
         heads: usize,
         key_heads: usize,
     ) -> Tensor<Self, 2> {
-        if is_narrow(&queries) {
-            return composed::attention(queries, keys, values, sight, heads, key_heads);
+        if is_low_precision(&queries) {
+            return composite::attention(queries, keys, values, mask, heads, key_heads);
         }
         let (shape, key_shape) = (queries.dims(), keys.dims());
         let size = shape[1] / heads;
-        let (queries, keys, values) = (Host::of(queries), Host::of(keys), Host::of(values));
-        let output = attention::forward(
-            Heads::of(queries.numbers(), shape, 0, size),
-            Heads::of(keys.numbers(), key_shape, 0, size),
-            Heads::of(values.numbers(), key_shape, 0, size),
-            sight,
+        let (queries, keys, values) = (
+            HostMatrix::new(queries),
+            HostMatrix::new(keys),
+            HostMatrix::new(values),
+        );
+        let output = attention::masked(
+            Heads::new(queries.as_slice(), shape, 0, size),
+            Heads::new(keys.as_slice(), key_shape, 0, size),
+            Heads::new(values.as_slice(), key_shape, 0, size),
+            mask,
             heads,
             key_heads,
         );
         tensor(output, shape)
     }
 
-    fn whole_attention(
+    fn bidirectional_attention(
         queries: Tensor<Self, 2>,
         keys: Tensor<Self, 2>,
         values: Tensor<Self, 2>,
@@ -166,21 +139,24 @@ impl TransformerOps for Flex {
         heads: usize,
     ) -> Tensor<Self, 2> {
         let shape = queries.dims();
-        let hosts = [queries, keys, values].map(Host::of);
+        let hosts = [queries, keys, values].map(HostMatrix::new);
         let [queries, keys, values] =
-            [0, 1, 2].map(|index| Heads::of(hosts[index].numbers(), shape, 0, shape[1] / heads));
-        tensor(attention::whole(queries, keys, values, lengths, heads), shape)
+            [0, 1, 2].map(|index| Heads::new(hosts[index].as_slice(), shape, 0, shape[1] / heads));
+        tensor(
+            attention::bidirectional(queries, keys, values, lengths, heads),
+            shape,
+        )
     }
 
-    fn packed_attention(packed: Tensor<Self, 2>, heads: usize, sight: &Sight) -> Tensor<Self, 2> {
-        if is_narrow(&packed) {
-            return composed::packed_attention(&packed, heads, sight);
+    fn packed_attention(packed: Tensor<Self, 2>, heads: usize, mask: &AttentionMask) -> Tensor<Self, 2> {
+        if is_low_precision(&packed) {
+            return composite::packed_attention(&packed, heads, mask);
         }
         let shape = packed.dims();
         let width = shape[1] / 3;
-        let packed = Host::of(packed);
-        let part = |index: usize| Heads::of(packed.numbers(), shape, index * width, width / heads);
-        let output = attention::forward(part(0), part(1), part(2), sight, heads, heads);
+        let packed = HostMatrix::new(packed);
+        let part = |index: usize| Heads::new(packed.as_slice(), shape, index * width, width / heads);
+        let output = attention::masked(part(0), part(1), part(2), mask, heads, heads);
         tensor(output, [shape[0], width])
     }
 
@@ -191,8 +167,8 @@ impl TransformerOps for Flex {
         bias: Option<Tensor<Self, 2>>,
         adapter: Option<LowRank<Self>>,
     ) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return composed::linear(x, weight, orientation, bias, adapter);
+        if is_low_precision(&x) {
+            return composite::linear(x, weight, orientation, bias, adapter);
         }
         linear::forward(x, weight, orientation, bias, adapter)
     }
@@ -206,16 +182,16 @@ impl TransformerGradients for Flex {
         epsilon: f64,
         affine: bool,
     ) -> (Tensor<Self, 2>, Option<[Tensor<Self, 2>; 2]>) {
-        if is_narrow(&x) {
-            return by_hand::layer_norm_gradient(dy, x, gain, epsilon, affine);
+        if is_low_precision(&x) {
+            return backward::layer_norm_gradient(dy, x, gain, epsilon, affine);
         }
         let shape = x.dims();
-        let (dy, x, gain) = (Host::of(dy), Host::of(x), Host::of(gain));
+        let (dy, x, gain) = (HostMatrix::new(dy), HostMatrix::new(x), HostMatrix::new(gain));
         let affine = affine.then(|| {
-            norms::layer_norm_affine(dy.numbers(), x.numbers(), shape[1], epsilon as f32)
+            norms::layer_norm_affine(dy.as_slice(), x.as_slice(), shape[1], epsilon as f32)
                 .map(|row| tensor(row, [1, shape[1]]))
         });
-        let dx = norms::layer_norm_back(dy.take(), x.numbers(), gain.numbers(), epsilon as f32);
+        let dx = norms::layer_norm_backward(dy.into_vec(), x.as_slice(), gain.as_slice(), epsilon as f32);
         (tensor(dx, shape), affine)
     }
 
@@ -226,26 +202,26 @@ impl TransformerGradients for Flex {
         epsilon: f64,
         affine: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
-        if is_narrow(&x) {
-            return by_hand::rms_norm_gradient(dy, x, gain, epsilon, affine);
+        if is_low_precision(&x) {
+            return backward::rms_norm_gradient(dy, x, gain, epsilon, affine);
         }
         let shape = x.dims();
-        let (dy, x, gain) = (Host::of(dy), Host::of(x), Host::of(gain));
+        let (dy, x, gain) = (HostMatrix::new(dy), HostMatrix::new(x), HostMatrix::new(gain));
         let affine = affine.then(|| {
-            let row = norms::rms_norm_affine(dy.numbers(), x.numbers(), shape[1], epsilon as f32);
+            let row = norms::rms_norm_affine(dy.as_slice(), x.as_slice(), shape[1], epsilon as f32);
             tensor(row, [1, shape[1]])
         });
-        let dx = norms::rms_norm_back(dy.take(), x.numbers(), gain.numbers(), epsilon as f32);
+        let dx = norms::rms_norm_backward(dy.into_vec(), x.as_slice(), gain.as_slice(), epsilon as f32);
         (tensor(dx, shape), affine)
     }
 
     fn gelu_new_gradient(dy: Tensor<Self, 2>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        if is_narrow(&x) {
-            return by_hand::gelu_new_gradient(dy, x);
+        if is_low_precision(&x) {
+            return backward::gelu_new_gradient(dy, x);
         }
         let shape = x.dims();
-        let (dy, x) = (Host::of(dy), Host::of(x));
-        tensor(elements::gelu_new_back(dy.take(), x.numbers()), shape)
+        let (dy, x) = (HostMatrix::new(dy), HostMatrix::new(x));
+        tensor(elementwise::gelu_new_backward(dy.into_vec(), x.as_slice()), shape)
     }
 
     fn swiglu_gradient(
@@ -253,12 +229,12 @@ impl TransformerGradients for Flex {
         gate: Tensor<Self, 2>,
         up: Tensor<Self, 2>,
     ) -> [Tensor<Self, 2>; 2] {
-        if is_narrow(&up) {
-            return by_hand::swiglu_gradient(dy, gate, up);
+        if is_low_precision(&up) {
+            return backward::swiglu_gradient(dy, gate, up);
         }
         let shape = gate.dims();
-        let (dy, gate, up) = (Host::of(dy), Host::of(gate), Host::of(up));
-        let [gate, up] = elements::swiglu_back(dy.numbers(), gate.take(), up.take());
+        let (dy, gate, up) = (HostMatrix::new(dy), HostMatrix::new(gate), HostMatrix::new(up));
+        let [gate, up] = elementwise::swiglu_backward(dy.as_slice(), gate.into_vec(), up.into_vec());
         [tensor(gate, shape), tensor(up, shape)]
     }
 
@@ -267,32 +243,37 @@ impl TransformerGradients for Flex {
         queries: Tensor<Self, 2>,
         keys: Tensor<Self, 2>,
         values: Tensor<Self, 2>,
-        sight: &Sight,
+        mask: &AttentionMask,
         heads: usize,
         key_heads: usize,
     ) -> [Tensor<Self, 2>; 3] {
-        if is_narrow(&queries) {
-            return by_hand::attention_gradient(dy, queries, keys, values, sight, heads, key_heads);
+        if is_low_precision(&queries) {
+            return backward::attention_gradient(dy, queries, keys, values, mask, heads, key_heads);
         }
         let (shape, key_shape) = (queries.dims(), keys.dims());
         let size = shape[1] / heads;
-        let (dy, queries, keys, values) = (Host::of(dy), Host::of(queries), Host::of(keys), Host::of(values));
+        let (dy, queries, keys, values) = (
+            HostMatrix::new(dy),
+            HostMatrix::new(queries),
+            HostMatrix::new(keys),
+            HostMatrix::new(values),
+        );
         let mut found = [shape, key_shape, key_shape].map(|[rows, width]| vec![0.0; rows * width]);
         let [d_queries, d_keys, d_values] = &mut found;
-        let mut parts = attention::Pieces::default();
-        parts.queries.extend(d_queries.chunks_exact_mut(size));
-        parts.keys.extend(d_keys.chunks_exact_mut(size));
-        parts.values.extend(d_values.chunks_exact_mut(size));
-        attention::backward(
-            Heads::of(dy.numbers(), shape, 0, size),
-            Heads::of(queries.numbers(), shape, 0, size),
-            Heads::of(keys.numbers(), key_shape, 0, size),
-            Heads::of(values.numbers(), key_shape, 0, size),
-            parts,
-            sight,
+        let mut rows = attention::GradientRows::default();
+        rows.queries.extend(d_queries.chunks_exact_mut(size));
+        rows.keys.extend(d_keys.chunks_exact_mut(size));
+        rows.values.extend(d_values.chunks_exact_mut(size));
+        let inputs = attention::Inputs {
+            dy: Heads::new(dy.as_slice(), shape, 0, size),
+            queries: Heads::new(queries.as_slice(), shape, 0, size),
+            keys: Heads::new(keys.as_slice(), key_shape, 0, size),
+            values: Heads::new(values.as_slice(), key_shape, 0, size),
+            mask,
             heads,
             key_heads,
-        );
+        };
+        attention::backward(inputs, rows);
         let [d_queries, d_keys, d_values] = found;
         [
             tensor(d_queries, shape),
@@ -305,53 +286,61 @@ impl TransformerGradients for Flex {
         dy: Tensor<Self, 2>,
         packed: Tensor<Self, 2>,
         heads: usize,
-        sight: &Sight,
+        mask: &AttentionMask,
     ) -> Tensor<Self, 2> {
-        if is_narrow(&packed) {
-            return by_hand::packed_attention_gradient(dy, &packed, heads, sight);
+        if is_low_precision(&packed) {
+            return backward::packed_attention_gradient(dy, &packed, heads, mask);
         }
         let shape = packed.dims();
         let width = shape[1] / 3;
         let size = width / heads;
-        let (dy, packed) = (Host::of(dy), Host::of(packed));
-        let part = |index: usize| Heads::of(packed.numbers(), shape, index * width, size);
+        let (dy, packed) = (HostMatrix::new(dy), HostMatrix::new(packed));
+        let part = |index: usize| Heads::new(packed.as_slice(), shape, index * width, size);
         let mut found = vec![0.0; shape[0] * shape[1]];
-        let mut parts = attention::Pieces::default();
+        let mut rows = attention::GradientRows::default();
         for (index, piece) in found.chunks_exact_mut(size).enumerate() {
             match index / heads % 3 {
-                0 => parts.queries.push(piece),
-                1 => parts.keys.push(piece),
-                _ => parts.values.push(piece),
+                0 => rows.queries.push(piece),
+                1 => rows.keys.push(piece),
+                _ => rows.values.push(piece),
             }
         }
-        let dy = Heads::of(dy.numbers(), [shape[0], width], 0, size);
-        attention::backward(dy, part(0), part(1), part(2), parts, sight, heads, heads);
+        let inputs = attention::Inputs {
+            dy: Heads::new(dy.as_slice(), [shape[0], width], 0, size),
+            queries: part(0),
+            keys: part(1),
+            values: part(2),
+            mask,
+            heads,
+            key_heads: heads,
+        };
+        attention::backward(inputs, rows);
         tensor(found, shape)
     }
 
     fn linear_gradient(
         dy: Tensor<Self, 2>,
         inputs: LinearInputs<Self>,
-        wanted: Wanted,
+        required: RequiredGradients,
     ) -> LinearGradients<Self> {
-        if is_narrow(&inputs.x) {
-            return by_hand::linear_gradient(dy, inputs, wanted);
+        if is_low_precision(&inputs.x) {
+            return backward::linear_gradient(dy, inputs, required);
         }
-        linear::backward(dy, inputs, wanted)
+        linear::backward(dy, inputs, required)
     }
 
     fn head_losses(
         states: Tensor<Self, 2>,
         head: Tensor<Self, 2>,
         tokens: &[i32],
-        wanted: HeadWanted,
+        required: HeadLossRequest,
     ) -> Result<HeadLosses<Self>, Failure> {
-        if is_narrow(&states) {
-            return composed_head::losses(&states, &head, tokens, wanted, SCORES);
+        if is_low_precision(&states) {
+            return composite_head::losses(&states, &head, tokens, required, MAX_SCORES);
         }
         let (shape, head_shape) = (states.dims(), head.dims());
-        let (states, head) = (Host::of(states), Host::of(head));
-        let found = head::losses(states.numbers(), head.numbers(), shape[1], tokens, wanted);
+        let (states, head) = (HostMatrix::new(states), HostMatrix::new(head));
+        let found = head::losses(states.as_slice(), head.as_slice(), shape[1], tokens, required);
         Ok(HeadLosses {
             sum: found.sum,
             states: found.states.map(|states| tensor(states, shape)),

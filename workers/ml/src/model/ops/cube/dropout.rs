@@ -1,28 +1,22 @@
-//! Dropout by the masks of [`crate::model::ops::dropout`], drawn on the device.
+//! Dropout with the masks of [`crate::model::ops::dropout`], computed on the device.
 #![expect(clippy::manual_rotate, reason = "kernels know no other rotation")]
 
 use burn::tensor::Tensor;
 use burn_cubecl::{BoolElement, CubeRuntime};
 use cubecl::prelude::*;
 
-use super::{
-    Cube,
-    matrix::{buffer, by_number, room_like, tensor},
-};
-use crate::model::ops::{
-    Dropout,
-    dropout::{GROUP, HALF},
-};
+use super::buffers::{Cube, contiguous, empty_like, grid_per_element, tensor};
+use crate::model::ops::dropout::{Dropout, GROUP, HALF};
 
-/// See [`crate::model::ops::TransformerOps::dropped`].
-pub(super) fn dropped<R: CubeRuntime, B: BoolElement>(
+/// See [`crate::model::ops::PrimitiveOps::apply_dropout`].
+pub(super) fn apply_dropout<R: CubeRuntime, B: BoolElement>(
     x: Tensor<Cube<R, B>, 2>,
     dropout: Dropout,
 ) -> Tensor<Cube<R, B>, 2> {
     let count = x.shape().num_elements();
-    let x = buffer(x);
-    let output = room_like(&x);
-    let (cubes, units) = by_number(count.div_ceil(GROUP) * HALF);
+    let x = contiguous(x);
+    let output = empty_like(&x);
+    let (cubes, units) = grid_per_element(count.div_ceil(GROUP) * HALF);
     let [low, high] = dropout.words();
     let dtype = x.dtype.into();
     dropped_kernel::launch::<R>(
@@ -40,7 +34,7 @@ pub(super) fn dropped<R: CubeRuntime, B: BoolElement>(
     tensor(output)
 }
 
-/// Each unit draws the two words of one counter, for two numbers.
+/// Each unit computes the two words of one counter, for two elements.
 #[cube(launch)]
 fn dropped_kernel<F: Float>(
     x: &Array<F>,
@@ -52,8 +46,8 @@ fn dropped_kernel<F: Float>(
     #[define(F)] _dtype: StorageType,
 ) {
     let counter = ABSOLUTE_POS;
-    let place = counter / 16 * 32 + counter % 16;
-    if place < x.len() {
+    let position = counter / 16 * 32 + counter % 16;
+    if position < x.len() {
         let third = 0x1BD1_1BDAu32 ^ key_low ^ key_high;
         let mut x_word = counter as u32 + key_low;
         let mut y_word = key_high;
@@ -76,9 +70,9 @@ fn dropped_kernel<F: Float>(
         x_word += key_low;
         y_word += key_high + 3u32;
         mix(&mut x_word, &mut y_word, 17u32);
-        output[place] = kept::<F>(x[place], x_word, threshold, scale);
-        if place + 16 < x.len() {
-            output[place + 16] = kept::<F>(x[place + 16], y_word, threshold, scale);
+        output[position] = masked_value::<F>(x[position], x_word, threshold, scale);
+        if position + 16 < x.len() {
+            output[position + 16] = masked_value::<F>(x[position + 16], y_word, threshold, scale);
         }
     }
 }
@@ -91,7 +85,7 @@ fn mix(x: &mut u32, y: &mut u32, turn: u32) {
 }
 
 #[cube]
-fn kept<F: Float>(number: F, word: u32, threshold: u32, scale: f32) -> F {
+fn masked_value<F: Float>(number: F, word: u32, threshold: u32, scale: f32) -> F {
     let mut factor = scale;
     if word < threshold {
         factor = 0.0f32;

@@ -1,14 +1,11 @@
-//! Kernels of norms: a cube of units works on one row.
+//! Kernels of norms: one cube per row.
 
 use burn::tensor::Tensor;
 use burn_cubecl::{BoolElement, CubeRuntime};
 use cubecl::prelude::*;
 
-use super::{
-    Cube,
-    matrix::{buffer, by_row, room_like, sum_of_cube, tensor},
-};
-use crate::model::ops::composed::like;
+use super::buffers::{Cube, contiguous, cube_sum, empty_like, grid_per_row, tensor};
+use crate::model::ops::precision::cast_to;
 
 type Matrix<R, B> = Tensor<Cube<R, B>, 2>;
 
@@ -20,10 +17,14 @@ pub(super) fn layer_norm<R: CubeRuntime, B: BoolElement>(
     epsilon: f64,
 ) -> Matrix<R, B> {
     let [rows, width] = x.dims();
-    let model = x.dtype();
-    let (x, gain, bias) = (buffer(x), buffer(like(gain, model)), buffer(like(bias, model)));
-    let output = room_like(&x);
-    let (cubes, units) = by_row(rows);
+    let dtype = x.dtype();
+    let (x, gain, bias) = (
+        contiguous(x),
+        contiguous(cast_to(gain, dtype)),
+        contiguous(cast_to(bias, dtype)),
+    );
+    let output = empty_like(&x);
+    let (cubes, units) = grid_per_row(rows);
     layer_norm_kernel::launch::<R>(
         &x.client.clone(),
         cubes,
@@ -34,7 +35,7 @@ pub(super) fn layer_norm<R: CubeRuntime, B: BoolElement>(
         output.clone().into_array_arg(),
         width,
         epsilon as f32,
-        model.into(),
+        dtype.into(),
     );
     tensor(output)
 }
@@ -52,34 +53,35 @@ fn layer_norm_kernel<F: Float>(
     let start = CUBE_POS * width;
     if start < x.len() {
         let (mean, scale) = moments::<F>(x, start, width, epsilon);
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let normed = (f32::cast_from(x[start + at]) - mean) * scale;
-            output[start + at] = F::cast_from(normed * f32::cast_from(gain[at]) + f32::cast_from(bias[at]));
-            at += 256usize;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let normalized = (f32::cast_from(x[start + column]) - mean) * scale;
+            output[start + column] =
+                F::cast_from(normalized * f32::cast_from(gain[column]) + f32::cast_from(bias[column]));
+            column += 256usize;
         }
     }
 }
 
-/// Mean and 1 / deviation of a row.
+/// Mean and reciprocal standard deviation of a row.
 #[cube]
 fn moments<F: Float>(x: &Array<F>, start: usize, width: usize, epsilon: f32) -> (f32, f32) {
     let count = width as f32;
     let mut sum = 0.0f32;
-    let mut at = UNIT_POS_X as usize;
-    while at < width {
-        sum += f32::cast_from(x[start + at]);
-        at += 256usize;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        sum += f32::cast_from(x[start + column]);
+        column += 256usize;
     }
-    let mean = sum_of_cube(sum) / count;
+    let mean = cube_sum(sum) / count;
     let mut square = 0.0f32;
-    let mut at = UNIT_POS_X as usize;
-    while at < width {
-        let centred = f32::cast_from(x[start + at]) - mean;
-        square += centred * centred;
-        at += 256usize;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let centered = f32::cast_from(x[start + column]) - mean;
+        square += centered * centered;
+        column += 256usize;
     }
-    let scale = 1.0f32 / (sum_of_cube(square) / count + epsilon).sqrt();
+    let scale = 1.0f32 / (cube_sum(square) / count + epsilon).sqrt();
     (mean, scale)
 }
 
@@ -91,10 +93,14 @@ pub(super) fn layer_norm_gradient<R: CubeRuntime, B: BoolElement>(
     epsilon: f64,
 ) -> Matrix<R, B> {
     let [rows, width] = x.dims();
-    let model = x.dtype();
-    let (dy, x, gain) = (buffer(like(dy, model)), buffer(x), buffer(like(gain, model)));
-    let output = room_like(&x);
-    let (cubes, units) = by_row(rows);
+    let dtype = x.dtype();
+    let (dy, x, gain) = (
+        contiguous(cast_to(dy, dtype)),
+        contiguous(x),
+        contiguous(cast_to(gain, dtype)),
+    );
+    let output = empty_like(&x);
+    let (cubes, units) = grid_per_row(rows);
     layer_norm_gradient_kernel::launch::<R>(
         &x.client.clone(),
         cubes,
@@ -105,7 +111,7 @@ pub(super) fn layer_norm_gradient<R: CubeRuntime, B: BoolElement>(
         output.clone().into_array_arg(),
         width,
         epsilon as f32,
-        model.into(),
+        dtype.into(),
     );
     tensor(output)
 }
@@ -125,23 +131,23 @@ fn layer_norm_gradient_kernel<F: Float>(
         let (mean, scale) = moments::<F>(x, start, width, epsilon);
         let count = width as f32;
         let mut sum = 0.0f32;
-        let mut along = 0.0f32;
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let scaled = f32::cast_from(dy[start + at]) * f32::cast_from(gain[at]);
-            let normed = (f32::cast_from(x[start + at]) - mean) * scale;
+        let mut projection = 0.0f32;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let scaled = f32::cast_from(dy[start + column]) * f32::cast_from(gain[column]);
+            let normalized = (f32::cast_from(x[start + column]) - mean) * scale;
             sum += scaled;
-            along += scaled * normed;
-            at += 256usize;
+            projection += scaled * normalized;
+            column += 256usize;
         }
-        let sum = sum_of_cube(sum) / count;
-        let along = sum_of_cube(along) / count;
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let scaled = f32::cast_from(dy[start + at]) * f32::cast_from(gain[at]);
-            let normed = (f32::cast_from(x[start + at]) - mean) * scale;
-            output[start + at] = F::cast_from((scaled - sum - normed * along) * scale);
-            at += 256usize;
+        let sum = cube_sum(sum) / count;
+        let projection = cube_sum(projection) / count;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let scaled = f32::cast_from(dy[start + column]) * f32::cast_from(gain[column]);
+            let normalized = (f32::cast_from(x[start + column]) - mean) * scale;
+            output[start + column] = F::cast_from((scaled - sum - normalized * projection) * scale);
+            column += 256usize;
         }
     }
 }
@@ -153,10 +159,10 @@ pub(super) fn rms_norm<R: CubeRuntime, B: BoolElement>(
     epsilon: f64,
 ) -> Matrix<R, B> {
     let [rows, width] = x.dims();
-    let model = x.dtype();
-    let (x, gain) = (buffer(x), buffer(like(gain, model)));
-    let output = room_like(&x);
-    let (cubes, units) = by_row(rows);
+    let dtype = x.dtype();
+    let (x, gain) = (contiguous(x), contiguous(cast_to(gain, dtype)));
+    let output = empty_like(&x);
+    let (cubes, units) = grid_per_row(rows);
     rms_norm_kernel::launch::<R>(
         &x.client.clone(),
         cubes,
@@ -166,7 +172,7 @@ pub(super) fn rms_norm<R: CubeRuntime, B: BoolElement>(
         output.clone().into_array_arg(),
         width,
         epsilon as f32,
-        model.into(),
+        dtype.into(),
     );
     tensor(output)
 }
@@ -182,27 +188,27 @@ fn rms_norm_kernel<F: Float>(
 ) {
     let start = CUBE_POS * width;
     if start < x.len() {
-        let scale = unit_scale::<F>(x, start, width, epsilon);
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let normed = f32::cast_from(x[start + at]) * scale;
-            output[start + at] = F::cast_from(normed * f32::cast_from(gain[at]));
-            at += 256usize;
+        let scale = inverse_rms::<F>(x, start, width, epsilon);
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let normalized = f32::cast_from(x[start + column]) * scale;
+            output[start + column] = F::cast_from(normalized * f32::cast_from(gain[column]));
+            column += 256usize;
         }
     }
 }
 
-/// 1 / √(mean square) of a row.
+/// Reciprocal root mean square of a row.
 #[cube]
-fn unit_scale<F: Float>(x: &Array<F>, start: usize, width: usize, epsilon: f32) -> f32 {
+fn inverse_rms<F: Float>(x: &Array<F>, start: usize, width: usize, epsilon: f32) -> f32 {
     let mut square = 0.0f32;
-    let mut at = UNIT_POS_X as usize;
-    while at < width {
-        let number = f32::cast_from(x[start + at]);
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let number = f32::cast_from(x[start + column]);
         square += number * number;
-        at += 256usize;
+        column += 256usize;
     }
-    1.0f32 / (sum_of_cube(square) / width as f32 + epsilon).sqrt()
+    1.0f32 / (cube_sum(square) / width as f32 + epsilon).sqrt()
 }
 
 /// The gradient of `x`; see [`crate::model::ops::TransformerGradients::rms_norm_gradient`].
@@ -213,10 +219,14 @@ pub(super) fn rms_norm_gradient<R: CubeRuntime, B: BoolElement>(
     epsilon: f64,
 ) -> Matrix<R, B> {
     let [rows, width] = x.dims();
-    let model = x.dtype();
-    let (dy, x, gain) = (buffer(like(dy, model)), buffer(x), buffer(like(gain, model)));
-    let output = room_like(&x);
-    let (cubes, units) = by_row(rows);
+    let dtype = x.dtype();
+    let (dy, x, gain) = (
+        contiguous(cast_to(dy, dtype)),
+        contiguous(x),
+        contiguous(cast_to(gain, dtype)),
+    );
+    let output = empty_like(&x);
+    let (cubes, units) = grid_per_row(rows);
     rms_norm_gradient_kernel::launch::<R>(
         &x.client.clone(),
         cubes,
@@ -227,7 +237,7 @@ pub(super) fn rms_norm_gradient<R: CubeRuntime, B: BoolElement>(
         output.clone().into_array_arg(),
         width,
         epsilon as f32,
-        model.into(),
+        dtype.into(),
     );
     tensor(output)
 }
@@ -244,21 +254,21 @@ fn rms_norm_gradient_kernel<F: Float>(
 ) {
     let start = CUBE_POS * width;
     if start < x.len() {
-        let scale = unit_scale::<F>(x, start, width, epsilon);
-        let mut along = 0.0f32;
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let scaled = f32::cast_from(dy[start + at]) * f32::cast_from(gain[at]);
-            along += scaled * f32::cast_from(x[start + at]) * scale;
-            at += 256usize;
+        let scale = inverse_rms::<F>(x, start, width, epsilon);
+        let mut projection = 0.0f32;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let scaled = f32::cast_from(dy[start + column]) * f32::cast_from(gain[column]);
+            projection += scaled * f32::cast_from(x[start + column]) * scale;
+            column += 256usize;
         }
-        let along = sum_of_cube(along) / width as f32;
-        let mut at = UNIT_POS_X as usize;
-        while at < width {
-            let scaled = f32::cast_from(dy[start + at]) * f32::cast_from(gain[at]);
-            let normed = f32::cast_from(x[start + at]) * scale;
-            output[start + at] = F::cast_from((scaled - normed * along) * scale);
-            at += 256usize;
+        let projection = cube_sum(projection) / width as f32;
+        let mut column = UNIT_POS_X as usize;
+        while column < width {
+            let scaled = f32::cast_from(dy[start + column]) * f32::cast_from(gain[column]);
+            let normalized = f32::cast_from(x[start + column]) * scale;
+            output[start + column] = F::cast_from((scaled - normalized * projection) * scale);
+            column += 256usize;
         }
     }
 }

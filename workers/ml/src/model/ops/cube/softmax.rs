@@ -1,34 +1,33 @@
-//! Kernels of softmax and cross-entropy: a cube of units works on one row.
+//! Kernels of softmax and cross-entropy: one cube per row.
 
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::{BoolElement, CubeRuntime};
 use cubecl::prelude::*;
 
-use super::{
-    Cube,
-    matrix::{buffer, by_row, largest_of_cube, room, room_like, sum_of_cube, tensor, whole_numbers},
+use super::buffers::{
+    Cube, contiguous, cube_max, cube_sum, empty, empty_like, grid_per_row, int_buffer, tensor,
 };
-use crate::model::ops::{Sight, composed::like};
+use crate::model::ops::{attention_mask::AttentionMask, precision::cast_to};
 
 type Matrix<R, B> = Tensor<Cube<R, B>, 2>;
 
-/// See [`crate::model::ops::TransformerOps::softmax_in_sight`].
+/// See [`crate::model::ops::PrimitiveOps::masked_softmax`].
 pub(super) fn softmax<R: CubeRuntime, B: BoolElement>(
     scores: Tensor<Cube<R, B>, 4>,
-    sight: &Sight,
+    mask: &AttentionMask,
     factor: f64,
 ) -> Tensor<Cube<R, B>, 4> {
     let [batch, heads, queries, keys] = scores.dims();
     let device = scores.device();
-    let scores = buffer(scores);
-    // Without a list all see from the first key on.
-    let first = match &sight.first {
+    let scores = contiguous(scores);
+    // Without a list, all queries attend from the first key.
+    let first = match &mask.first {
         Some(first) => first.iter().map(|first| *first as i32).collect(),
         None => vec![0],
     };
-    let first = whole_numbers::<R, B>(first, &device);
-    let output = room_like(&scores);
-    let (cubes, units) = by_row(batch * heads * queries);
+    let first = int_buffer::<R, B>(first, &device);
+    let output = empty_like(&scores);
+    let (cubes, units) = grid_per_row(batch * heads * queries);
     let dtype = scores.dtype.into();
     softmax_kernel::launch::<R>(
         &scores.client.clone(),
@@ -60,54 +59,54 @@ fn softmax_kernel<F: Float>(
     let start = CUBE_POS * keys;
     if start < scores.len() {
         let query = CUBE_POS % queries;
-        let place = keys - queries + query;
+        let position = keys - queries + query;
         let mut from = 0usize;
         if first.len() > 1 {
             from = first[CUBE_POS / (heads * queries) * queries + query] as usize;
         }
-        if from > place {
-            from = place;
+        if from > position {
+            from = position;
         }
-        let mut largest = f32::cast_from(scores[start + place]) * factor;
-        let mut at = from + UNIT_POS_X as usize;
-        while at <= place {
-            let score = f32::cast_from(scores[start + at]) * factor;
+        let mut largest = f32::cast_from(scores[start + position]) * factor;
+        let mut column = from + UNIT_POS_X as usize;
+        while column <= position {
+            let score = f32::cast_from(scores[start + column]) * factor;
             if score > largest {
                 largest = score;
             }
-            at += 256usize;
+            column += 256usize;
         }
-        let largest = largest_of_cube(largest);
+        let largest = cube_max(largest);
         let mut sum = 0.0f32;
-        let mut at = from + UNIT_POS_X as usize;
-        while at <= place {
-            sum += (f32::cast_from(scores[start + at]) * factor - largest).exp();
-            at += 256usize;
+        let mut column = from + UNIT_POS_X as usize;
+        while column <= position {
+            sum += (f32::cast_from(scores[start + column]) * factor - largest).exp();
+            column += 256usize;
         }
-        let sum = sum_of_cube(sum);
-        let mut at = UNIT_POS_X as usize;
-        while at < keys {
+        let sum = cube_sum(sum);
+        let mut column = UNIT_POS_X as usize;
+        while column < keys {
             let mut weight = 0.0f32;
-            if at >= from && at <= place {
-                weight = (f32::cast_from(scores[start + at]) * factor - largest).exp() / sum;
+            if column >= from && column <= position {
+                weight = (f32::cast_from(scores[start + column]) * factor - largest).exp() / sum;
             }
-            output[start + at] = F::cast_from(weight);
-            at += 256usize;
+            output[start + column] = F::cast_from(weight);
+            column += 256usize;
         }
     }
 }
 
-/// See [`crate::model::ops::TransformerGradients::softmax_gradient`].
+/// See [`crate::model::ops::PrimitiveOps::softmax_gradient`].
 pub(super) fn softmax_gradient<R: CubeRuntime, B: BoolElement>(
     dy: Tensor<Cube<R, B>, 4>,
     weights: Tensor<Cube<R, B>, 4>,
     factor: f64,
 ) -> Tensor<Cube<R, B>, 4> {
     let [batch, heads, queries, keys] = weights.dims();
-    let model = weights.dtype();
-    let (dy, weights) = (buffer(like(dy, model)), buffer(weights));
-    let output = room_like(&weights);
-    let (cubes, units) = by_row(batch * heads * queries);
+    let dtype = weights.dtype();
+    let (dy, weights) = (contiguous(cast_to(dy, dtype)), contiguous(weights));
+    let output = empty_like(&weights);
+    let (cubes, units) = grid_per_row(batch * heads * queries);
     softmax_gradient_kernel::launch::<R>(
         &weights.client.clone(),
         cubes,
@@ -117,7 +116,7 @@ pub(super) fn softmax_gradient<R: CubeRuntime, B: BoolElement>(
         output.clone().into_array_arg(),
         keys,
         factor as f32,
-        model.into(),
+        dtype.into(),
     );
     tensor(output)
 }
@@ -133,23 +132,23 @@ fn softmax_gradient_kernel<F: Float>(
 ) {
     let start = CUBE_POS * keys;
     if start < weights.len() {
-        let mut along = 0.0f32;
-        let mut at = UNIT_POS_X as usize;
-        while at < keys {
-            along += f32::cast_from(dy[start + at]) * f32::cast_from(weights[start + at]);
-            at += 256usize;
+        let mut projection = 0.0f32;
+        let mut column = UNIT_POS_X as usize;
+        while column < keys {
+            projection += f32::cast_from(dy[start + column]) * f32::cast_from(weights[start + column]);
+            column += 256usize;
         }
-        let along = sum_of_cube(along);
-        let mut at = UNIT_POS_X as usize;
-        while at < keys {
-            let turned = f32::cast_from(dy[start + at]) - along;
-            output[start + at] = F::cast_from(f32::cast_from(weights[start + at]) * turned * factor);
-            at += 256usize;
+        let projection = cube_sum(projection);
+        let mut column = UNIT_POS_X as usize;
+        while column < keys {
+            let rotated = f32::cast_from(dy[start + column]) - projection;
+            output[start + column] = F::cast_from(f32::cast_from(weights[start + column]) * rotated * factor);
+            column += 256usize;
         }
     }
 }
 
-/// See [`crate::model::ops::TransformerGradients::cross_entropy`].
+/// See [`crate::model::ops::PrimitiveOps::cross_entropy`].
 pub(super) fn cross_entropy<R: CubeRuntime, B: BoolElement>(
     scores: Matrix<R, B>,
     tokens: &[i32],
@@ -157,11 +156,11 @@ pub(super) fn cross_entropy<R: CubeRuntime, B: BoolElement>(
 ) -> (Matrix<R, B>, Matrix<R, B>) {
     let [rows, vocabulary] = scores.dims();
     let device = scores.device();
-    let scores = buffer(scores);
-    let tokens = whole_numbers::<R, B>(tokens.to_vec(), &device);
-    let losses = room(&scores, Shape::new([rows, 1]), DType::F32);
-    let gradient = room_like(&scores);
-    let (cubes, units) = by_row(rows);
+    let scores = contiguous(scores);
+    let tokens = int_buffer::<R, B>(tokens.to_vec(), &device);
+    let losses = empty(&scores, Shape::new([rows, 1]), DType::F32);
+    let gradient = empty_like(&scores);
+    let (cubes, units) = grid_per_row(rows);
     let dtype = scores.dtype.into();
     cross_entropy_kernel::launch::<R>(
         &scores.client.clone(),
@@ -193,33 +192,33 @@ fn cross_entropy_kernel<F: Float>(
         let target = tokens[CUBE_POS] as usize;
         let chosen = f32::cast_from(scores[start + target]);
         let mut largest = chosen;
-        let mut at = UNIT_POS_X as usize;
-        while at < vocabulary {
-            let score = f32::cast_from(scores[start + at]);
+        let mut column = UNIT_POS_X as usize;
+        while column < vocabulary {
+            let score = f32::cast_from(scores[start + column]);
             if score > largest {
                 largest = score;
             }
-            at += 256usize;
+            column += 256usize;
         }
-        let largest = largest_of_cube(largest);
+        let largest = cube_max(largest);
         let mut sum = 0.0f32;
-        let mut at = UNIT_POS_X as usize;
-        while at < vocabulary {
-            sum += (f32::cast_from(scores[start + at]) - largest).exp();
-            at += 256usize;
+        let mut column = UNIT_POS_X as usize;
+        while column < vocabulary {
+            sum += (f32::cast_from(scores[start + column]) - largest).exp();
+            column += 256usize;
         }
-        let sum = sum_of_cube(sum);
+        let sum = cube_sum(sum);
         if UNIT_POS_X == 0 {
             losses[CUBE_POS] = sum.ln() - (chosen - largest);
         }
-        let mut at = UNIT_POS_X as usize;
-        while at < vocabulary {
-            let mut share = (f32::cast_from(scores[start + at]) - largest).exp() / sum;
-            if at == target {
+        let mut column = UNIT_POS_X as usize;
+        while column < vocabulary {
+            let mut share = (f32::cast_from(scores[start + column]) - largest).exp() / sum;
+            if column == target {
                 share -= 1.0f32;
             }
-            gradient[start + at] = F::cast_from(share * scale);
-            at += 256usize;
+            gradient[start + column] = F::cast_from(share * scale);
+            column += 256usize;
         }
     }
 }

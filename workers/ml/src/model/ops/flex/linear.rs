@@ -1,22 +1,25 @@
-//! Linear layers with a low-rank update, as products that add to one another.
+//! Linear layers with a low-rank update, as products that are accumulated.
 //!
-//! Rule: neither the update `[n, out]` nor a mask of dropout is ever a matrix of its own; masked inputs exist
-//! for a block of rows at a time.
+//! Rule: neither the update `[n, out]` nor a dropout mask is ever stored as a matrix; masked inputs exist for a block
+//! of rows at a time.
 
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::{
-    Host, LinearGradients, LinearInputs, LowRank, Orientation, Wanted, composed,
-    lanes::vectorised,
-    matrix::{Target, Threads, View},
+    host::{HostMatrix, tensor},
+    matrix::{MatrixMut, MatrixView, Threads},
     norms::sum_of_rows,
-    tensor,
+    simd::vectorized,
 };
-use crate::model::ops::Dropout;
+use crate::model::ops::{
+    composite,
+    dropout::Dropout,
+    linear::{LinearGradients, LinearInputs, LowRank, Orientation, RequiredGradients},
+};
 
-/// Rows, or columns, that one task works on.
+/// Rows, or columns, per task.
 const BLOCK: usize = 64;
 
 /// See [`crate::model::ops::TransformerOps::linear`].
@@ -27,46 +30,46 @@ pub(super) fn forward(
     bias: Option<Tensor<Flex, 2>>,
     adapter: Option<LowRank<Flex>>,
 ) -> Tensor<Flex, 2> {
-    let ([rows, input], [_, output]) = (x.dims(), in_out(weight.dims(), orientation));
+    let ([rows, input], [_, output]) = (x.dims(), as_in_out(weight.dims(), orientation));
     if rows == 1 {
-        // A product with a vector: Flex's own is as good, and there is nothing to add up.
-        return composed::linear(x, weight, orientation, bias, adapter);
+        // For a product with a vector, Flex's own kernel is as fast.
+        return composite::linear(x, weight, orientation, bias, adapter);
     }
-    let (x, weight) = (Host::of(x), Host::of(weight));
+    let (x, weight) = (HostMatrix::new(x), HostMatrix::new(weight));
     let mut y = vec![0.0; rows * output];
     let add = bias.is_some();
     if let Some(bias) = bias {
-        let bias = Host::of(bias);
+        let bias = HostMatrix::new(bias);
         let rows = y.par_chunks_mut(BLOCK * output);
         rows.for_each(|rows| {
             rows.chunks_exact_mut(output)
-                .for_each(|row| row.copy_from_slice(bias.numbers()));
+                .for_each(|row| row.copy_from_slice(bias.as_slice()));
         });
     }
     let shape = [rows, output];
     let matrix = matrix(&weight, [input, output], orientation);
-    let left = View::rows(x.numbers(), [rows, input]);
-    let target = Target::rows(&mut y, shape);
+    let left = MatrixView::rows(x.as_slice(), [rows, input]);
+    let target = MatrixMut::rows(&mut y, shape);
     if add {
-        target.add(1.0, left, matrix, Threads::All);
+        target.add(1.0, left, matrix, Threads::Pool);
     } else {
-        target.set(1.0, left, matrix, Threads::All);
+        target.set(1.0, left, matrix, Threads::Pool);
     }
     if let Some(adapter) = adapter {
         let rank = adapter.down.dims()[1];
-        let (down, up) = (Host::of(adapter.down), Host::of(adapter.up));
-        let low = lowered(x.numbers(), input, &down, rank, adapter.dropout);
-        Target::rows(&mut y, shape).add(
+        let (down, up) = (HostMatrix::new(adapter.down), HostMatrix::new(adapter.up));
+        let low = down_projection(x.as_slice(), input, &down, rank, adapter.dropout);
+        MatrixMut::rows(&mut y, shape).add(
             adapter.scale as f32,
-            View::rows(&low, [rows, rank]),
-            View::rows(up.numbers(), [rank, output]),
-            Threads::All,
+            MatrixView::rows(&low, [rows, rank]),
+            MatrixView::rows(up.as_slice(), [rank, output]),
+            Threads::Pool,
         );
     }
     tensor(y, shape)
 }
 
-fn in_out(shape: [usize; 2], orientation: Orientation) -> [usize; 2] {
+fn as_in_out(shape: [usize; 2], orientation: Orientation) -> [usize; 2] {
     match orientation {
         Orientation::InOut => shape,
         Orientation::OutIn => [shape[1], shape[0]],
@@ -74,17 +77,23 @@ fn in_out(shape: [usize; 2], orientation: Orientation) -> [usize; 2] {
 }
 
 /// The weight as `[in, out]`.
-fn matrix(weight: &Host, [input, output]: [usize; 2], orientation: Orientation) -> View<'_> {
+fn matrix(weight: &HostMatrix, [input, output]: [usize; 2], orientation: Orientation) -> MatrixView<'_> {
     match orientation {
-        Orientation::InOut => View::rows(weight.numbers(), [input, output]),
-        Orientation::OutIn => View::rows(weight.numbers(), [output, input]).transposed(),
+        Orientation::InOut => MatrixView::rows(weight.as_slice(), [input, output]),
+        Orientation::OutIn => MatrixView::rows(weight.as_slice(), [output, input]).transposed(),
     }
 }
 
 /// `drop(x) · down`: `[n, rank]`.
-fn lowered(x: &[f32], input: usize, down: &Host, rank: usize, dropout: Option<Dropout>) -> Vec<f32> {
+fn down_projection(
+    x: &[f32],
+    input: usize,
+    down: &HostMatrix,
+    rank: usize,
+    dropout: Option<Dropout>,
+) -> Vec<f32> {
     let mut low = vec![0.0; x.len() / input * rank];
-    let down = View::rows(down.numbers(), [input, rank]);
+    let down = MatrixView::rows(down.as_slice(), [input, rank]);
     let blocks = low
         .par_chunks_mut(BLOCK * rank)
         .zip(x.par_chunks(BLOCK * input))
@@ -95,19 +104,24 @@ fn lowered(x: &[f32], input: usize, down: &Host, rank: usize, dropout: Option<Dr
         let x = match dropout {
             Some(dropout) => {
                 kept.resize(x.len(), 0.0);
-                drop_into(&mut kept, x, dropout, block * BLOCK * input);
+                apply_dropout_into(&mut kept, x, dropout, block * BLOCK * input);
                 kept.as_slice()
             }
             None => x,
         };
-        Target::rows(low, [rows, rank]).set(1.0, View::rows(x, [rows, input]), down, Threads::This);
+        MatrixMut::rows(low, [rows, rank]).set(
+            1.0,
+            MatrixView::rows(x, [rows, input]),
+            down,
+            Threads::Current,
+        );
     });
     low
 }
 
-/// `kept` ← `x` times its factors, the first of which is that of element `start`.
-fn drop_into(kept: &mut [f32], x: &[f32], dropout: Dropout, start: usize) {
-    vectorised(
+/// Fills `kept` with `x` times its dropout factors, beginning with that of element `start`.
+fn apply_dropout_into(kept: &mut [f32], x: &[f32], dropout: Dropout, start: usize) {
+    vectorized(
         #[inline(always)]
         || {
             dropout.factors(start, kept);
@@ -122,7 +136,7 @@ fn drop_into(kept: &mut [f32], x: &[f32], dropout: Dropout, start: usize) {
 pub(super) fn backward(
     dy: Tensor<Flex, 2>,
     inputs: LinearInputs<Flex>,
-    wanted: Wanted,
+    required: RequiredGradients,
 ) -> LinearGradients<Flex> {
     let LinearInputs {
         x,
@@ -130,71 +144,77 @@ pub(super) fn backward(
         orientation,
         adapter,
     } = inputs;
-    let ([rows, input], [_, output]) = (x.dims(), in_out(weight.dims(), orientation));
+    let ([rows, input], [_, output]) = (x.dims(), as_in_out(weight.dims(), orientation));
     let weight_shape = weight.dims();
-    let (dy, x, weight) = (Host::of(dy), Host::of(x), Host::of(weight));
-    let (arriving, entered) = (
-        View::rows(dy.numbers(), [rows, output]),
-        View::rows(x.numbers(), [rows, input]),
-    );
-    let mut found = LinearGradients {
-        x: None,
-        weight: None,
-        bias: None,
-        down: None,
-        up: None,
-    };
-    if wanted.bias {
-        found.bias = Some(tensor(sum_of_rows(dy.numbers(), output), [1, output]));
-    }
-    if wanted.weight {
+    let (dy, x, weight) = (HostMatrix::new(dy), HostMatrix::new(x), HostMatrix::new(weight));
+    let dy_view = MatrixView::rows(dy.as_slice(), [rows, output]);
+    let x_view = MatrixView::rows(x.as_slice(), [rows, input]);
+    let bias = required
+        .bias
+        .then(|| tensor(sum_of_rows(dy.as_slice(), output), [1, output]));
+    let d_weight = required.weight.then(|| {
         let (left, right) = match orientation {
-            Orientation::InOut => (entered, arriving),
-            Orientation::OutIn => (arriving, entered),
+            Orientation::InOut => (x_view, dy_view),
+            Orientation::OutIn => (dy_view, x_view),
         };
-        let gradient = product(weight_shape, 1.0, left.transposed(), right);
-        found.weight = Some(tensor(gradient, weight_shape));
-    }
-    let mut dx = wanted.x.then(|| {
-        let back = matrix(&weight, [input, output], orientation).transposed();
-        product([rows, input], 1.0, arriving, back)
+        tensor(matmul(weight_shape, 1.0, left.transposed(), right), weight_shape)
     });
-    if let Some(LowRank {
+    let mut dx = required.x.then(|| {
+        let transposed = matrix(&weight, [input, output], orientation).transposed();
+        matmul([rows, input], 1.0, dy_view, transposed)
+    });
+    let [down, up] = match adapter {
+        Some(adapter) => adapter_backward(x.as_slice(), dy_view, adapter, required, dx.as_mut()),
+        None => [None, None],
+    };
+    LinearGradients {
+        x: dx.map(|dx| tensor(dx, [rows, input])),
+        weight: d_weight,
+        bias,
+        down,
+        up,
+    }
+}
+
+/// Gradients of the low-rank matrices `down` and `up`; adds that of the input to `dx`.
+fn adapter_backward(
+    x: &[f32],
+    dy: MatrixView<'_>,
+    adapter: LowRank<Flex>,
+    required: RequiredGradients,
+    dx: Option<&mut Vec<f32>>,
+) -> [Option<Tensor<Flex, 2>>; 2] {
+    let LowRank {
         down,
         up,
         scale,
         dropout,
-    }) = adapter
-    {
-        let (rank, scale) = (down.dims()[1], scale as f32);
-        let (down, up) = (Host::of(down), Host::of(up));
-        if wanted.up {
-            let low = lowered(x.numbers(), input, &down, rank, dropout);
-            let low = View::rows(&low, [rows, rank]).transposed();
-            found.up = Some(tensor(
-                product([rank, output], scale, low, arriving),
-                [rank, output],
-            ));
-        }
-        let back = View::rows(up.numbers(), [rank, output]).transposed();
-        let d_low = product([rows, rank], scale, arriving, back);
-        if wanted.down {
-            let gradient = down_gradient(x.numbers(), &d_low, [rows, input, rank], dropout);
-            found.down = Some(tensor(gradient, [input, rank]));
-        }
-        if let Some(dx) = &mut dx {
-            add_update(dx, &d_low, &down, [input, rank], dropout);
-        }
+    } = adapter;
+    let ([input, rank], [_, output], scale) = (down.dims(), up.dims(), scale as f32);
+    let rows = x.len() / input;
+    let (down, up) = (HostMatrix::new(down), HostMatrix::new(up));
+    let d_up = required.up.then(|| {
+        let low = down_projection(x, input, &down, rank, dropout);
+        let low = MatrixView::rows(&low, [rows, rank]).transposed();
+        tensor(matmul([rank, output], scale, low, dy), [rank, output])
+    });
+    let transposed = MatrixView::rows(up.as_slice(), [rank, output]).transposed();
+    let d_low = matmul([rows, rank], scale, dy, transposed);
+    let d_down = required.down.then(|| {
+        let gradient = down_gradient(x, &d_low, [rows, input, rank], dropout);
+        tensor(gradient, [input, rank])
+    });
+    if let Some(dx) = dx {
+        add_update(dx, &d_low, &down, [input, rank], dropout);
     }
-    found.x = dx.map(|dx| tensor(dx, [rows, input]));
-    found
+    [d_down, d_up]
 }
 
 /// A new matrix of `shape`: `scale · left · right`.
-fn product(shape: [usize; 2], scale: f32, left: View<'_>, right: View<'_>) -> Vec<f32> {
-    let mut product = vec![0.0; shape[0] * shape[1]];
-    Target::rows(&mut product, shape).set(scale, left, right, Threads::All);
-    product
+fn matmul(shape: [usize; 2], scale: f32, left: MatrixView<'_>, right: MatrixView<'_>) -> Vec<f32> {
+    let mut matmul = vec![0.0; shape[0] * shape[1]];
+    MatrixMut::rows(&mut matmul, shape).set(scale, left, right, Threads::Pool);
+    matmul
 }
 
 /// `drop(x)ᵀ · d_low`: `[in, rank]`.
@@ -204,9 +224,14 @@ fn down_gradient(
     [rows, input, rank]: [usize; 3],
     dropout: Option<Dropout>,
 ) -> Vec<f32> {
-    let low = View::rows(d_low, [rows, rank]);
+    let low = MatrixView::rows(d_low, [rows, rank]);
     let Some(dropout) = dropout else {
-        return product([input, rank], 1.0, View::rows(x, [rows, input]).transposed(), low);
+        return matmul(
+            [input, rank],
+            1.0,
+            MatrixView::rows(x, [rows, input]).transposed(),
+            low,
+        );
     };
     let mut gradient = vec![0.0; input * rank];
     let blocks = gradient.par_chunks_mut(BLOCK * rank).enumerate();
@@ -218,10 +243,10 @@ fn down_gradient(
             .zip(x.chunks_exact(input))
             .enumerate()
         {
-            drop_into(kept, &x[first..first + count], dropout, row * input + first);
+            apply_dropout_into(kept, &x[first..first + count], dropout, row * input + first);
         }
-        let kept = View::rows(&kept, [rows, count]).transposed();
-        Target::rows(gradient, [count, rank]).set(1.0, kept, low, Threads::This);
+        let kept = MatrixView::rows(&kept, [rows, count]).transposed();
+        MatrixMut::rows(gradient, [count, rank]).set(1.0, kept, low, Threads::Current);
     });
     gradient
 }
@@ -230,26 +255,26 @@ fn down_gradient(
 fn add_update(
     dx: &mut [f32],
     d_low: &[f32],
-    down: &Host,
+    down: &HostMatrix,
     [input, rank]: [usize; 2],
     dropout: Option<Dropout>,
 ) {
-    let back = View::rows(down.numbers(), [input, rank]).transposed();
+    let back = MatrixView::rows(down.as_slice(), [input, rank]).transposed();
     let blocks = dx
         .par_chunks_mut(BLOCK * input)
         .zip(d_low.par_chunks(BLOCK * rank))
         .enumerate();
     blocks.for_each(|(block, (dx, d_low))| {
         let rows = dx.len() / input;
-        let low = View::rows(d_low, [rows, rank]);
+        let low = MatrixView::rows(d_low, [rows, rank]);
         let Some(dropout) = dropout else {
-            Target::rows(dx, [rows, input]).add(1.0, low, back, Threads::This);
+            MatrixMut::rows(dx, [rows, input]).add(1.0, low, back, Threads::Current);
             return;
         };
         let mut update = vec![0.0; dx.len()];
-        Target::rows(&mut update, [rows, input]).set(1.0, low, back, Threads::This);
+        MatrixMut::rows(&mut update, [rows, input]).set(1.0, low, back, Threads::Current);
         let mut factors = vec![0.0; dx.len()];
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 dropout.factors(block * BLOCK * input, &mut factors);

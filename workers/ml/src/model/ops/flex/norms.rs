@@ -1,29 +1,32 @@
-//! Layer normalisation and root-mean-square normalisation of rows.
+//! Layer and root-mean-square normalisation of rows.
 //!
-//! Rule: the statistics of a row are computed again in the backward pass, for the row is in the cache anyway.
+//! Rule: backward passes recompute the statistics of a row, because the row is in the cache anyway.
 
 use rayon::prelude::*;
 
-use super::lanes::{dot, dot_centred, squares, sum, vectorised};
+use super::simd::{dot, dot_centered, sum, sum_squared_deviations, vectorized};
 
-/// Rows that one task works on; also the pieces of sums over rows, whose order is thereby fixed.
+/// Rows per task. It also fixes the order of sums over rows.
 const ROWS: usize = 32;
 
-/// Mean and 1 / deviation of a row.
+/// Mean and reciprocal standard deviation of a row.
 #[inline(always)]
 fn statistics(x: &[f32], epsilon: f32) -> (f32, f32) {
     let count = x.len() as f32;
     let mean = sum(x) / count;
-    (mean, 1.0 / (squares(x, mean) / count + epsilon).sqrt())
+    (
+        mean,
+        1.0 / (sum_squared_deviations(x, mean) / count + epsilon).sqrt(),
+    )
 }
 
-/// 1 / the root of the mean square of a row.
+/// Reciprocal root mean square of a row.
 #[inline(always)]
 fn inverse_rms(x: &[f32], epsilon: f32) -> f32 {
     1.0 / (dot(x, x) / x.len() as f32 + epsilon).sqrt()
 }
 
-/// Layer normalisation of rows as wide as `gain`.
+/// Layer normalisation of rows of the width of `gain`.
 pub(super) fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
     let width = gain.len();
     let mut output = vec![0.0; x.len()];
@@ -31,7 +34,7 @@ pub(super) fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32) ->
         .par_chunks_mut(ROWS * width)
         .zip(x.par_chunks(ROWS * width));
     chunks.for_each(|(output, x)| {
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -46,12 +49,12 @@ pub(super) fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32) ->
     output
 }
 
-/// `dy` becomes the gradient of `x`.
-pub(super) fn layer_norm_back(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
+/// Replaces `dy` by the gradient of `x`.
+pub(super) fn layer_norm_backward(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let width = gain.len();
     let chunks = dy.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width));
     chunks.for_each(|(dy, x)| {
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for (dy, x) in dy.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -61,9 +64,9 @@ pub(super) fn layer_norm_back(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon
                     }
                     let count = width as f32;
                     let level = sum(dy) / count;
-                    let along = dot_centred(dy, x, mean) / count * scale;
+                    let projection = dot_centered(dy, x, mean) / count * scale;
                     for (dy, x) in dy.iter_mut().zip(x) {
-                        *dy = (*dy - level - (x - mean) * scale * along) * scale;
+                        *dy = (*dy - level - (x - mean) * scale * projection) * scale;
                     }
                 }
             },
@@ -78,7 +81,7 @@ pub(super) fn layer_norm_affine(dy: &[f32], x: &[f32], width: usize, epsilon: f3
     let parts: Vec<[Vec<f32>; 2]> = chunks
         .map(|(dy, x)| {
             let [mut gain, mut bias] = [vec![0.0; width], vec![0.0; width]];
-            vectorised(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (dy, x) in dy.chunks_exact(width).zip(x.chunks_exact(width)) {
@@ -93,11 +96,11 @@ pub(super) fn layer_norm_affine(dy: &[f32], x: &[f32], width: usize, epsilon: f3
             [gain, bias]
         })
         .collect();
-    let [gain, bias] = [0, 1].map(|half| in_order(parts.iter().map(|part| &part[half]), width));
+    let [gain, bias] = [0, 1].map(|half| sum_rows_in_order(parts.iter().map(|part| &part[half]), width));
     [gain, bias]
 }
 
-/// Root-mean-square normalisation of rows as wide as `gain`.
+/// Root-mean-square normalisation of rows of the width of `gain`.
 pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let width = gain.len();
     let mut output = vec![0.0; x.len()];
@@ -105,7 +108,7 @@ pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
         .par_chunks_mut(ROWS * width)
         .zip(x.par_chunks(ROWS * width));
     chunks.for_each(|(output, x)| {
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for (output, x) in output.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -120,12 +123,12 @@ pub(super) fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     output
 }
 
-/// `dy` becomes the gradient of `x`.
-pub(super) fn rms_norm_back(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
+/// Replaces `dy` by the gradient of `x`.
+pub(super) fn rms_norm_backward(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let width = gain.len();
     let chunks = dy.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width));
     chunks.for_each(|(dy, x)| {
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for (dy, x) in dy.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -133,9 +136,9 @@ pub(super) fn rms_norm_back(mut dy: Vec<f32>, x: &[f32], gain: &[f32], epsilon: 
                     for (dy, gain) in dy.iter_mut().zip(gain) {
                         *dy *= gain;
                     }
-                    let along = dot(dy, x) / width as f32 * scale * scale;
+                    let projection = dot(dy, x) / width as f32 * scale * scale;
                     for (dy, x) in dy.iter_mut().zip(x) {
-                        *dy = (*dy - x * along) * scale;
+                        *dy = (*dy - x * projection) * scale;
                     }
                 }
             },
@@ -150,7 +153,7 @@ pub(super) fn rms_norm_affine(dy: &[f32], x: &[f32], width: usize, epsilon: f32)
     let parts: Vec<Vec<f32>> = chunks
         .map(|(dy, x)| {
             let mut gain = vec![0.0; width];
-            vectorised(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (dy, x) in dy.chunks_exact(width).zip(x.chunks_exact(width)) {
@@ -164,20 +167,20 @@ pub(super) fn rms_norm_affine(dy: &[f32], x: &[f32], width: usize, epsilon: f32)
             gain
         })
         .collect();
-    in_order(parts.iter(), width)
+    sum_rows_in_order(parts.iter(), width)
 }
 
 /// The sum of all rows of `x`.
 pub(super) fn sum_of_rows(x: &[f32], width: usize) -> Vec<f32> {
     let parts: Vec<Vec<f32>> = x
         .par_chunks(ROWS * width)
-        .map(|x| in_order(x.chunks_exact(width), width))
+        .map(|x| sum_rows_in_order(x.chunks_exact(width), width))
         .collect();
-    in_order(parts.iter(), width)
+    sum_rows_in_order(parts.iter(), width)
 }
 
-/// The sum of `rows`, the first first.
-fn in_order<R: AsRef<[f32]>>(rows: impl Iterator<Item = R>, width: usize) -> Vec<f32> {
+/// The sum of `rows`, in their order.
+fn sum_rows_in_order<R: AsRef<[f32]>>(rows: impl Iterator<Item = R>, width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];
     for row in rows {
         for (total, number) in total.iter_mut().zip(row.as_ref()) {

@@ -1,73 +1,73 @@
-//! Memory for pieces of matrices that a thread keeps from one product to the next: fresh memory would be
-//! cleared first, which costs as much as filling it.
+//! Buffers for packed blocks that threads reuse between products: new memory would be zeroed first, which takes as
+//! long as filling it.
 
 use std::{
     cell::Cell,
     ops::{Deref, DerefMut},
 };
 
-/// A kind of number that a thread keeps memory for.
-pub(super) trait Kept: Copy + 'static {
-    /// What fresh memory holds.
-    const FRESH: Self;
+/// An element type of scratch buffers.
+pub(super) trait ScratchElement: Copy + 'static {
+    /// Value of new elements.
+    const INITIAL: Self;
 
-    /// Exchanges the memory that this thread keeps.
-    fn exchange(with: Vec<Self>) -> Vec<Self>;
+    /// Exchanges the buffer of this thread for `with`.
+    fn swap_buffer(with: Vec<Self>) -> Vec<Self>;
 }
 
-macro_rules! kept {
+macro_rules! scratch_element {
     ($kind:ty, $fresh:expr) => {
-        impl Kept for $kind {
-            const FRESH: Self = $fresh;
+        impl ScratchElement for $kind {
+            const INITIAL: Self = $fresh;
 
-            fn exchange(with: Vec<Self>) -> Vec<Self> {
-                thread_local!(static KEPT: Cell<Vec<$kind>> = const { Cell::new(Vec::new()) });
-                KEPT.replace(with)
+            fn swap_buffer(with: Vec<Self>) -> Vec<Self> {
+                thread_local!(static BUFFER: Cell<Vec<$kind>> = const { Cell::new(Vec::new()) });
+                BUFFER.replace(with)
             }
         }
     };
 }
 
-kept!(f32, 0.0);
-kept!(super::pack::Row, [0.0; super::pack::PITCH]);
+scratch_element!(f32, 0.0);
+scratch_element!(super::layout::PackedRow, [0.0; super::layout::ROW_STRIDE]);
 
-/// Numbers left over from earlier use, given back at the end.
-pub(super) struct Scratch<T: Kept> {
-    numbers: Vec<T>,
+/// A buffer with arbitrary content, returned to its thread when dropped.
+pub(super) struct Scratch<T: ScratchElement> {
+    data: Vec<T>,
     count: usize,
 }
 
-impl<T: Kept> Scratch<T> {
-    /// `count` numbers of any value.
+impl<T: ScratchElement> Scratch<T> {
+    /// A buffer of `count` elements of any value.
     pub(super) fn new(count: usize) -> Self {
-        let mut numbers = T::exchange(Vec::new());
-        if numbers.len() < count {
-            numbers.resize(count, T::FRESH);
+        let mut data = T::swap_buffer(Vec::new());
+        if data.len() < count {
+            data.resize(count, T::INITIAL);
         }
-        Self { numbers, count }
+        Self { data, count }
     }
 }
 
-impl<T: Kept> Deref for Scratch<T> {
+impl<T: ScratchElement> Deref for Scratch<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.numbers[..self.count]
+        &self.data[..self.count]
     }
 }
 
-impl<T: Kept> DerefMut for Scratch<T> {
+impl<T: ScratchElement> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.numbers[..self.count]
+        &mut self.data[..self.count]
     }
 }
 
-impl<T: Kept> Drop for Scratch<T> {
+impl<T: ScratchElement> Drop for Scratch<T> {
     fn drop(&mut self) {
-        let ours = std::mem::take(&mut self.numbers);
-        let kept = T::exchange(Vec::new());
-        // Another may have been given back meanwhile: the longer one stays.
-        T::exchange(if kept.len() > ours.len() { kept } else { ours });
+        let ours = std::mem::take(&mut self.data);
+        let kept = T::swap_buffer(Vec::new());
+        // Another buffer may have been returned meanwhile; the longer one is kept.
+        T::swap_buffer(if kept.len() > ours.len() { kept } else { ours });
     }
 }
 

@@ -1,24 +1,17 @@
-//! Tiles of a product: sums that stay in vector registers for a whole piece of the inner length.
+//! The micro-kernel: tiles whose sums stay in vector registers for a whole block of the inner dimension.
 
 use pulp::Simd;
 
 use super::{
-    ahead,
-    pack::{DEPTH, Row, TILE},
+    layout::{BLOCK_DEPTH, MAX_LANES, MAX_TILE_COLUMNS, PackedRow, TILE_ROWS},
+    prefetch::prefetch_slice,
 };
 
-/// Vectors that a tile is wide.
-pub(super) const VECTORS: usize = 3;
-/// Numbers of the widest vector.
-pub(super) const LANES: usize = 16;
-/// Numbers that a tile is wide at most.
-pub(super) const WIDEST: usize = VECTORS * LANES;
-
-/// Where the sums of a tile go.
-pub(super) struct Place<'a, 't> {
-    /// The rows, at most [`TILE`].
+/// Where a tile stores its sums.
+pub(super) struct TileOutput<'a, 't> {
+    /// The rows, at most [`TILE_ROWS`].
     pub(super) out: &'a mut [&'t mut [f32]],
-    /// The first column, and how many there are.
+    /// First column, and number of columns.
     pub(super) first: usize,
     pub(super) count: usize,
     /// `out = (out +) scale · sums`.
@@ -28,7 +21,7 @@ pub(super) struct Place<'a, 't> {
 
 /// `out = (out +) scale · sums`.
 #[inline(always)]
-pub(super) fn put(out: &mut [f32], sums: &[f32], scale: f32, add: bool) {
+pub(super) fn store(out: &mut [f32], sums: &[f32], scale: f32, add: bool) {
     if add {
         for (out, sum) in out.iter_mut().zip(sums) {
             *out += scale * sum;
@@ -40,74 +33,88 @@ pub(super) fn put(out: &mut [f32], sums: &[f32], scale: f32, add: bool) {
     }
 }
 
-/// Puts the sums over the inner length of [`TILE`] `rows` times a `panel` that is `width` wide in their `place`.
+/// Multiplies [`TILE_ROWS`] packed `rows` by a `panel` of `width` columns and stores the sums in `output`.
 #[inline(always)]
-pub(super) fn tile<S: Simd>(simd: S, rows: &[Row], panel: &[f32], width: usize, place: Place<'_, '_>) {
+pub(super) fn tile<S: Simd>(
+    simd: S,
+    rows: &[PackedRow],
+    panel: &[f32],
+    width: usize,
+    output: TileOutput<'_, '_>,
+) {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
-    for row in &*place.out {
-        ahead::near(&row[place.first..][..place.count]);
+    for row in &*output.out {
+        prefetch_slice(&row[output.first..][..output.count]);
     }
-    // 24 of 32 registers of AVX-512, 12 of 16 of AVX2.
-    if lanes == LANES {
-        part::<S, TILE>(simd, rows, panel, width / lanes, place);
+    // Uses 24 of AVX-512's 32 registers, and 12 of AVX2's 16.
+    if lanes == MAX_LANES {
+        dispatch_width::<S, TILE_ROWS>(simd, rows, panel, width / lanes, output);
     } else {
-        let halves = rows.chunks_exact(TILE / 2).zip(place.out.chunks_mut(TILE / 2));
+        let halves = rows
+            .chunks_exact(TILE_ROWS / 2)
+            .zip(output.out.chunks_mut(TILE_ROWS / 2));
         for (rows, out) in halves {
-            part::<S, { TILE / 2 }>(simd, rows, panel, width / lanes, Place { out, ..place });
+            dispatch_width::<S, { TILE_ROWS / 2 }>(
+                simd,
+                rows,
+                panel,
+                width / lanes,
+                TileOutput { out, ..output },
+            );
         }
     }
 }
 
 #[inline(always)]
-fn part<S: Simd, const ROWS: usize>(
+fn dispatch_width<S: Simd, const ROWS: usize>(
     simd: S,
-    rows: &[Row],
+    rows: &[PackedRow],
     panel: &[f32],
     vectors: usize,
-    place: Place<'_, '_>,
+    output: TileOutput<'_, '_>,
 ) {
     match vectors {
-        3 => registers::<S, ROWS, 3>(simd, rows, panel, place),
-        2 => registers::<S, ROWS, 2>(simd, rows, panel, place),
-        _ => registers::<S, ROWS, 1>(simd, rows, panel, place),
+        3 => accumulate::<S, ROWS, 3>(simd, rows, panel, output),
+        2 => accumulate::<S, ROWS, 2>(simd, rows, panel, output),
+        _ => accumulate::<S, ROWS, 1>(simd, rows, panel, output),
     }
 }
 
 #[inline(always)]
-fn registers<S: Simd, const ROWS: usize, const WIDE: usize>(
+fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
-    rows: &[Row],
+    rows: &[PackedRow],
     panel: &[f32],
-    place: Place<'_, '_>,
+    output: TileOutput<'_, '_>,
 ) {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
     let Some(rows) = rows.first_chunk::<ROWS>() else {
         return;
     };
-    let mut registers = [[simd.splat_f32s(0.0); WIDE]; ROWS];
-    for (place, numbers) in panel.chunks_exact(WIDE * lanes).take(DEPTH).enumerate() {
-        let Some(numbers) = S::as_simd_f32s(numbers).0.first_chunk::<WIDE>() else {
+    let mut registers = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (step, data) in panel.chunks_exact(VECTORS * lanes).take(BLOCK_DEPTH).enumerate() {
+        let Some(data) = S::as_simd_f32s(data).0.first_chunk::<VECTORS>() else {
             return;
         };
         for (registers, row) in registers.iter_mut().zip(rows) {
-            let repeated = simd.splat_f32s(row[place]);
-            for (register, numbers) in registers.iter_mut().zip(numbers) {
-                *register = simd.mul_add_f32s(repeated, *numbers, *register);
+            let repeated = simd.splat_f32s(row[step]);
+            for (register, data) in registers.iter_mut().zip(data) {
+                *register = simd.mul_add_f32s(repeated, *data, *register);
             }
         }
     }
-    let Place {
+    let TileOutput {
         out,
         first,
         count,
         scale,
         add,
-    } = place;
+    } = output;
     let scales = simd.splat_f32s(scale);
     for (out, sums) in out.iter_mut().zip(&registers) {
         let out = &mut out[first..first + count];
         match S::as_mut_simd_f32s(out) {
-            (vectors, []) if vectors.len() == WIDE => {
+            (vectors, []) if vectors.len() == VECTORS => {
                 for (vector, sums) in vectors.iter_mut().zip(sums) {
                     let scaled = simd.mul_f32s(scales, *sums);
                     *vector = if add {
@@ -118,11 +125,11 @@ fn registers<S: Simd, const ROWS: usize, const WIDE: usize>(
                 }
             }
             _ => {
-                let mut edge = [0.0; WIDEST];
+                let mut edge = [0.0; MAX_TILE_COLUMNS];
                 for (vector, sums) in S::as_mut_simd_f32s(&mut edge).0.iter_mut().zip(sums) {
                     *vector = *sums;
                 }
-                put(out, &edge, scale, add);
+                store(out, &edge, scale, add);
             }
         }
     }

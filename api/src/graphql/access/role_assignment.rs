@@ -1,0 +1,56 @@
+//! The roles that a user holds.
+//!
+//! One rule: accounts show them too, so this file imports nothing of accounts.
+
+use async_graphql::{Context, Object, Result, dataloader::DataLoader};
+use domain::id::UserId;
+use projections::access::assignment::AssignmentRow;
+use time::OffsetDateTime;
+
+use crate::graphql::{
+    as_of::{LogInstant, ResolvedAsOf},
+    loaders::RolesLoader,
+};
+
+/// A role that a user holds.
+pub struct RoleAssignment(pub AssignmentRow, pub ResolvedAsOf);
+
+/// A role granted to a user.
+#[Object]
+impl RoleAssignment {
+    /// Name of the role.
+    async fn role(&self) -> &str {
+        &self.0.role
+    }
+    /// When it was granted.
+    async fn granted_at(&self) -> OffsetDateTime {
+        self.0.granted_at
+    }
+    /// The actor who granted it, as in the audit log.
+    async fn granted_by(&self) -> &str {
+        &self.0.granted_by
+    }
+    /// Reason.
+    async fn reason(&self) -> &str {
+        &self.0.reason
+    }
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
+        self.1.shown
+    }
+}
+
+/// The roles that a user holds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn roles_of(
+    context: &Context<'_>,
+    user: UserId,
+    resolved: ResolvedAsOf,
+) -> Result<Vec<RoleAssignment>> {
+    let loader = context.data::<DataLoader<RolesLoader>>()?;
+    let rows = loader.load_one((user, resolved.as_of)).await?;
+    let rows = rows.unwrap_or_default().into_iter();
+    Ok(rows.map(|row| RoleAssignment(row, resolved)).collect())
+}

@@ -1,0 +1,177 @@
+//! The schema's types, as far as inputs and the merging of fields need them.
+//!
+//! One rule: they are read from the definition that the library writes of its own schema, so there is no second
+//! list to keep. What is not in it (the introspection types) is unknown, and passes.
+
+use std::collections::{HashMap, HashSet};
+
+use async_graphql::Positioned;
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::{
+    BaseType, FieldDefinition, InputValueDefinition, OperationType, Type, TypeKind, TypeSystemDefinition,
+};
+
+/// An argument, or a field of an input object.
+pub(super) struct Input {
+    pub(super) name: String,
+    pub(super) ty: Type,
+    /// Whether something else than null stands there when it is not given.
+    pub(super) has_default: bool,
+}
+
+/// A field of an object or an interface.
+pub(super) struct Field {
+    pub(super) arguments: Vec<Input>,
+    pub(super) ty: Type,
+}
+
+/// What a name stands for.
+pub(super) enum Kind {
+    Scalar,
+    Enum(HashSet<String>),
+    Input(Vec<Input>),
+    Object(HashMap<String, Field>),
+    Interface(HashMap<String, Field>),
+    Union,
+}
+
+/// All types of a schema.
+pub(super) struct TypeSystem {
+    kinds: HashMap<String, Kind>,
+    /// The objects that an interface or union may stand for.
+    possible: HashMap<String, Vec<String>>,
+    roots: Vec<(OperationType, String)>,
+}
+
+impl TypeSystem {
+    /// Reads a schema's definition.
+    ///
+    /// # Panics
+    /// When it is not one.
+    pub(super) fn of(definition: &str) -> Self {
+        let document = parse_schema(definition).expect("the library reads what it has written");
+        let mut this = Self {
+            kinds: ["Int", "Float", "String", "Boolean", "ID"]
+                .map(|name| (name.to_owned(), Kind::Scalar))
+                .into(),
+            possible: HashMap::new(),
+            roots: Vec::new(),
+        };
+        for definition in document.definitions {
+            match definition {
+                TypeSystemDefinition::Schema(schema) => {
+                    let schema = schema.node;
+                    let roots = [
+                        (OperationType::Query, schema.query),
+                        (OperationType::Mutation, schema.mutation),
+                        (OperationType::Subscription, schema.subscription),
+                    ];
+                    let named = roots
+                        .into_iter()
+                        .filter_map(|(kind, name)| Some((kind, name?.node.to_string())));
+                    this.roots.extend(named);
+                }
+                TypeSystemDefinition::Type(ty) => this.add(ty.node.name.node.to_string(), ty.node.kind),
+                TypeSystemDefinition::Directive(_) => {}
+            }
+        }
+        this
+    }
+
+    fn add(&mut self, name: String, kind: TypeKind) {
+        let kind = match kind {
+            TypeKind::Scalar => Kind::Scalar,
+            TypeKind::Enum(of) => {
+                Kind::Enum(of.values.iter().map(|v| v.node.value.node.to_string()).collect())
+            }
+            TypeKind::InputObject(of) => Kind::Input(inputs(of.fields)),
+            TypeKind::Interface(of) => Kind::Interface(fields(of.fields)),
+            TypeKind::Union(of) => {
+                let members = of.members.iter().map(|member| member.node.to_string());
+                self.possible.entry(name.clone()).or_default().extend(members);
+                Kind::Union
+            }
+            TypeKind::Object(of) => {
+                for interface in &of.implements {
+                    let possible = self.possible.entry(interface.node.to_string()).or_default();
+                    possible.push(name.clone());
+                }
+                Kind::Object(fields(of.fields))
+            }
+        };
+        self.kinds.insert(name, kind);
+    }
+
+    /// What `name` stands for, if it is known.
+    pub(super) fn kind(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// A field of an object or interface.
+    pub(super) fn field(&self, parent: &str, name: &str) -> Option<&Field> {
+        match self.kinds.get(parent)? {
+            Kind::Object(fields) | Kind::Interface(fields) => fields.get(name),
+            _ => None,
+        }
+    }
+
+    /// The root type of a kind of operation.
+    pub(super) fn root(&self, kind: OperationType) -> Option<&str> {
+        let mut roots = self.roots.iter();
+        roots.find(|(of, _)| *of == kind).map(|(_, name)| name.as_str())
+    }
+
+    /// Whether a value of the type may be of several objects.
+    pub(super) fn is_abstract(&self, name: &str) -> bool {
+        matches!(self.kinds.get(name), Some(Kind::Interface(_) | Kind::Union))
+    }
+
+    /// Whether values of the type have no fields.
+    pub(super) fn is_leaf(&self, name: &str) -> bool {
+        matches!(self.kinds.get(name), Some(Kind::Scalar | Kind::Enum(_)))
+    }
+
+    /// The objects that a type may stand for; an object stands for itself.
+    pub(super) fn possible<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        if self.is_abstract(name) {
+            let possible = self.possible.get(name).into_iter().flatten();
+            possible.map(String::as_str).collect()
+        } else {
+            vec![name]
+        }
+    }
+}
+
+/// The name at the bottom of a type.
+pub(super) fn named(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name.as_str(),
+        BaseType::List(item) => named(item),
+    }
+}
+
+fn fields(of: Vec<Positioned<FieldDefinition>>) -> HashMap<String, Field> {
+    of.into_iter()
+        .map(|field| {
+            let field = field.node;
+            let ty = field.ty.node;
+            (
+                field.name.node.to_string(),
+                Field {
+                    arguments: inputs(field.arguments),
+                    ty,
+                },
+            )
+        })
+        .collect()
+}
+
+fn inputs(of: Vec<Positioned<InputValueDefinition>>) -> Vec<Input> {
+    of.into_iter()
+        .map(|input| Input {
+            name: input.node.name.node.to_string(),
+            ty: input.node.ty.node,
+            has_default: input.node.default_value.is_some(),
+        })
+        .collect()
+}

@@ -1,0 +1,75 @@
+//! The interface between the endpoint and the application: authentication and execution.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use async_graphql::{Request, Response};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use super::credentials::Credentials;
+
+/// The schema and the sessions, as the endpoint sees them.
+#[async_trait]
+pub trait Executor: Clone + Send + Sync + 'static {
+    /// Who asks. Anonymous callers are callers too: logging in is a mutation.
+    type Caller: Clone + Send + Sync + 'static;
+
+    /// Finds the caller of a request or a socket.
+    ///
+    /// Without bearer token and API key the answer is the anonymous caller, not an error.
+    ///
+    /// # Errors
+    /// An [`AuthError`] when credentials were given and do not hold.
+    async fn authenticate(&self, credentials: Credentials) -> Result<Self::Caller, AuthError>;
+
+    /// Runs a query or a mutation. The document has passed the guard and is parsed already.
+    async fn execute(&self, caller: &Self::Caller, request: Request) -> Response;
+
+    /// Runs a subscription: a response for each event, the end when there is nothing more to come.
+    ///
+    /// A response whose `extensions.position` is set can be resumed after: event streams carry it as the
+    /// event's id, and the request's data holds [`ResumeFrom`] when a client comes back with it.
+    fn subscribe(&self, caller: &Self::Caller, request: Request) -> BoxStream<'static, Response>;
+
+    /// Waits until the caller's session ends; never comes back for callers without one.
+    ///
+    /// Sockets and event streams watch it and end with the session.
+    async fn session_end(&self, caller: &Self::Caller) -> SessionEnd;
+}
+
+/// Why nobody could be found behind the credentials. Clients read the messages.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The credentials are wrong or expired: log in again.
+    #[error("{0}")]
+    Unauthenticated(Cow<'static, str>),
+    /// The caller is known and may not come in, for example a locked account.
+    #[error("{0}")]
+    Forbidden(Cow<'static, str>),
+    /// Too many tries.
+    #[error("too many requests; try again in {} s", .retry_after.as_secs().max(1))]
+    RateLimited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Nothing can be said at present; the same credentials may do later.
+    #[error("sessions cannot be checked at present; try again")]
+    Unavailable,
+}
+
+/// Why a session ended under an open socket or event stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its token ran out: come back with a fresh one.
+    Expired,
+    /// It was ended, or its user lost access; clients read the reason.
+    Revoked(Cow<'static, str>),
+}
+
+/// The position after which a client wants to go on, as it was given in `extensions.position`.
+///
+/// It is in the request's data when an event stream was asked for with `Last-Event-ID`. The text is the
+/// client's: at most 256 visible ASCII characters, otherwise unchecked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeFrom(pub String);

@@ -1,0 +1,134 @@
+//! GraphQL over HTTP: POST for everything, GET for queries.
+
+use async_graphql::parser::types::OperationType;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::credentials::{Credentials, Transport};
+use super::executor::{AuthError, Executor};
+use super::media::{self, Media};
+use super::params::Params;
+use super::rejection::Rejection;
+use super::{GraphqlEndpoint, body, operation, origin, request_id, sse, websocket};
+use crate::graphql::guard;
+use crate::http::server::RequestId;
+
+/// Answers all requests to the endpoint's path.
+pub(super) async fn answer<E: Executor>(
+    State(endpoint): State<GraphqlEndpoint<E>>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    if websocket::is_wanted(&parts) {
+        return websocket::upgrade(endpoint, parts).await;
+    }
+    let id = request_id(&parts);
+    let media = media::negotiate(&parts.headers);
+    // The body is read before anything is refused; see `body::read`.
+    let body = match parts.method {
+        Method::GET | Method::HEAD => Ok(Bytes::new()),
+        _ => {
+            body::read(
+                body,
+                endpoint.options.body_bytes,
+                endpoint.options.request_timeout,
+            )
+            .await
+        }
+    };
+    let outcome = match media {
+        Some(media) => respond(&endpoint, &parts, body, media, &id).await,
+        None => Err(Rejection::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "accept application/graphql-response+json, application/json or text/event-stream",
+        )),
+    };
+    outcome.unwrap_or_else(|rejection| rejection.into_response(media.unwrap_or(Media::Json), &id))
+}
+
+async fn respond<E: Executor>(
+    endpoint: &GraphqlEndpoint<E>,
+    parts: &Parts,
+    body: Result<Bytes, Rejection>,
+    media: Media,
+    id: &RequestId,
+) -> Result<Response, Rejection> {
+    origin::check(parts, &endpoint.options.allowed_origins)?;
+    let params = match parts.method {
+        Method::POST => {
+            let body = body?;
+            media::check_content_type(&parts.headers)?;
+            Params::from_body(&body)
+        }
+        Method::GET => Params::from_query_string(parts.uri.query().unwrap_or_default()),
+        _ => {
+            return Err(Rejection::method(
+                "GET, POST",
+                "send GraphQL by POST, or queries by GET",
+            ));
+        }
+    };
+    let params = params.map_err(Rejection::bad_request)?;
+    let mut request = params.into_request(&endpoint.options.limits)?;
+    let kind = guard::check(&mut request, &endpoint.options.limits)?;
+    if parts.method == Method::GET && kind == OperationType::Mutation {
+        return Err(Rejection::method("POST", "mutations need POST"));
+    }
+    if media == Media::EventStream {
+        let caller = authenticate(
+            endpoint,
+            Credentials::of(parts, id.clone(), Transport::EventStream)?,
+        )
+        .await?;
+        return sse::stream(endpoint, &parts.headers, caller, request, kind, id);
+    }
+    if kind == OperationType::Subscription {
+        let message = "subscriptions need a WebSocket, or 'Accept: text/event-stream'";
+        return Err(Rejection::bad_request(message));
+    }
+    let caller = authenticate(endpoint, Credentials::of(parts, id.clone(), Transport::Http)?).await?;
+    let response = operation::execute(endpoint, &caller, request, id).await;
+    Ok(finished(&response, media, id))
+}
+
+/// Finds the caller, within the time of a request.
+pub(super) async fn authenticate<E: Executor>(
+    endpoint: &GraphqlEndpoint<E>,
+    credentials: Credentials,
+) -> Result<E::Caller, AuthError> {
+    let authenticating = endpoint.executor.authenticate(credentials);
+    tokio::time::timeout(endpoint.options.request_timeout, authenticating)
+        .await
+        .unwrap_or(Err(AuthError::Unavailable))
+}
+
+/// The answer with what was executed; headers that resolvers set (cookies) go along.
+fn finished(response: &async_graphql::Response, media: Media, id: &RequestId) -> Response {
+    let is_internal = |error: &async_graphql::ServerError| {
+        let code = error
+            .extensions
+            .as_ref()
+            .and_then(|extensions| extensions.get("code"));
+        code.is_some_and(|code| *code == async_graphql::Value::from("INTERNAL"))
+    };
+    let status = match media {
+        Media::GraphqlResponse if operation::is_request_error(response) => {
+            let failed = response.errors.iter().any(is_internal);
+            if failed {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::BAD_REQUEST
+            }
+        }
+        _ => StatusCode::OK,
+    };
+    let json = operation::to_json_or_internal(response, id);
+    let mut answer = (status, [(header::CONTENT_TYPE, media.content_type())], json).into_response();
+    for (name, value) in &response.http_headers {
+        answer.headers_mut().append(name, value.clone());
+    }
+    answer
+}

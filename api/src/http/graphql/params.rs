@@ -1,0 +1,110 @@
+//! The four members of a GraphQL request, read to the letter (GraphQL over HTTP, "Request Parameters").
+
+use std::borrow::Cow;
+
+use async_graphql::{Request, Variables};
+use axum::body::Bytes;
+use serde_json::{Map, Value};
+
+use crate::graphql::guard::{Limits, Refusal, check_variables};
+
+/// A request before its document is looked at.
+#[derive(Debug)]
+pub(super) struct Params {
+    query: String,
+    operation_name: Option<String>,
+    variables: Map<String, Value>,
+    extensions: Map<String, Value>,
+}
+
+/// What is wrong with a request's members, in words for its author.
+pub(super) type ParamsError = Cow<'static, str>;
+
+impl Params {
+    /// Reads the body of a POST.
+    pub(super) fn from_body(body: &Bytes) -> Result<Self, ParamsError> {
+        let value = serde_json::from_slice(body).map_err(|error| {
+            format!(
+                "the body is not JSON at line {}, column {}",
+                error.line(),
+                error.column()
+            )
+        })?;
+        Self::from_json(value)
+    }
+
+    /// Reads the query string of a GET: `variables` and `extensions` are JSON texts there.
+    pub(super) fn from_query_string(query: &str) -> Result<Self, ParamsError> {
+        let mut members = Map::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let value = match name.as_ref() {
+                "query" => Value::String(value.into_owned()),
+                "operationName" | "variables" | "extensions" if value.is_empty() => Value::Null,
+                "operationName" => Value::String(value.into_owned()),
+                "variables" | "extensions" => {
+                    serde_json::from_str(&value).map_err(|_| format!("the parameter '{name}' is not JSON"))?
+                }
+                _ => continue,
+            };
+            if members.contains_key(name.as_ref()) {
+                return Err(format!("the parameter '{name}' is given twice").into());
+            }
+            members.insert(name.into_owned(), value);
+        }
+        Self::from_json(Value::Object(members))
+    }
+
+    /// Reads a JSON object; members that the specification does not know are passed over.
+    pub(super) fn from_json(value: Value) -> Result<Self, ParamsError> {
+        let mut members = match value {
+            Value::Object(members) => members,
+            Value::Array(_) => {
+                return Err("batches are not accepted; send one request, as a JSON object".into());
+            }
+            _ => return Err("the request must be a JSON object".into()),
+        };
+        let query = match members.remove("query") {
+            Some(Value::String(query)) => query,
+            Some(_) => return Err("'query' must be a string".into()),
+            None => return Err("'query' is missing".into()),
+        };
+        let operation_name = match members.remove("operationName") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(name)) => Some(name),
+            Some(_) => return Err("'operationName' must be a string".into()),
+        };
+        Ok(Self {
+            query,
+            operation_name,
+            variables: object(&mut members, "variables")?,
+            extensions: object(&mut members, "extensions")?,
+        })
+    }
+
+    /// The request for the library, its variables measured.
+    pub(super) fn into_request(self, limits: &Limits) -> Result<Request, Refusal> {
+        let variables = Value::Object(self.variables);
+        let extensions = Value::Object(self.extensions);
+        check_variables(&variables, limits)?;
+        check_variables(&extensions, limits)?;
+        let mut request = Request::new(self.query).variables(Variables::from_json(variables));
+        request.operation_name = self.operation_name;
+        if let Value::Object(extensions) = extensions {
+            let read = extensions.into_iter().filter_map(|(name, value)| {
+                async_graphql::Value::from_json(value)
+                    .ok()
+                    .map(|value| (name, value))
+            });
+            request.extensions.0.extend(read);
+        }
+        Ok(request)
+    }
+}
+
+fn object(members: &mut Map<String, Value>, name: &'static str) -> Result<Map<String, Value>, ParamsError> {
+    match members.remove(name) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) => Err(format!("'{name}' must be an object").into()),
+    }
+}

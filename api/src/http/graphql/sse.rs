@@ -1,0 +1,158 @@
+//! GraphQL over server-sent events, distinct connections mode: one stream for each operation.
+//!
+//! One rule: `complete` means that nothing more will come. A stream that ends without it was cut off, and
+//! the client comes back with the id of the last event it has seen.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Request, Value};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::executor::{Executor, ResumeFrom, SessionEnd};
+use super::media::Media;
+use super::rejection::Rejection;
+use super::{GraphqlEndpoint, operation};
+use crate::http::server::RequestId;
+
+/// The longest position taken from a client or given to one.
+const LONGEST_POSITION: usize = 256;
+
+/// Answers an operation with a stream of events.
+pub(super) fn stream<E: Executor>(
+    endpoint: &GraphqlEndpoint<E>,
+    headers: &HeaderMap,
+    caller: E::Caller,
+    request: Request,
+    kind: OperationType,
+    id: &RequestId,
+) -> Result<Response, Rejection> {
+    let permit = endpoint.stream_permit().ok_or_else(|| {
+        Rejection::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many streams are open; try again later",
+        )
+    })?;
+    let request = match resume_from(headers)? {
+        Some(position) => request.data(position),
+        None => request,
+    };
+    let executor = endpoint.executor.clone();
+    let watched = caller.clone();
+    let feed = Feed {
+        responses: operation::responses(endpoint.clone(), caller, request, kind, id.clone()),
+        session_end: async move { executor.session_end(&watched).await }.boxed(),
+        shutdown: endpoint.shutdown.token.clone(),
+        phase: Phase::Live,
+        keep_alive: endpoint.options.keep_alive,
+        request_id: id.clone(),
+        _permit: permit,
+    };
+    let events = stream::unfold(feed, |mut feed| async move {
+        let event = feed.next().await?;
+        Some((Ok::<_, Infallible>(event), feed))
+    });
+    const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+    let headers = [
+        (header::CONTENT_TYPE, Media::EventStream.content_type()),
+        (BUFFERING, HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// The position after which the client wants to go on, if it has one.
+fn resume_from(headers: &HeaderMap) -> Result<Option<ResumeFrom>, Rejection> {
+    const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(text) if is_position(text) => Ok(Some(ResumeFrom(text.to_owned()))),
+        _ => Err(Rejection::bad_request(
+            "Last-Event-ID is no position of this server",
+        )),
+    }
+}
+
+fn is_position(text: &str) -> bool {
+    text.len() <= LONGEST_POSITION && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+enum Phase {
+    /// Responses come.
+    Live,
+    /// The last response went out; `complete` is due.
+    Ending,
+    /// `complete` went out.
+    Over,
+}
+
+/// One stream of events.
+struct Feed {
+    responses: BoxStream<'static, async_graphql::Response>,
+    session_end: BoxFuture<'static, SessionEnd>,
+    shutdown: CancellationToken,
+    phase: Phase,
+    keep_alive: Duration,
+    request_id: RequestId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    /// The next piece of the stream: an event, or a comment when there is none for a while.
+    async fn next(&mut self) -> Option<String> {
+        match self.phase {
+            Phase::Over => return None,
+            Phase::Ending => return Some(self.complete()),
+            Phase::Live => {}
+        }
+        tokio::select! {
+            biased;
+            // No `complete`: the client is meant to come back, to another process.
+            () = self.shutdown.cancelled() => None,
+            end = &mut self.session_end => {
+                self.phase = Phase::Ending;
+                let error = Rejection::from(end).error(&self.request_id);
+                Some(next(&serde_json::json!({ "errors": [error] }).to_string(), None))
+            }
+            response = self.responses.next() => Some(match response {
+                Some(response) => {
+                    let json = operation::to_json_or_internal(&response, &self.request_id);
+                    next(&json, position(&response).as_deref())
+                }
+                None => self.complete(),
+            }),
+            () = tokio::time::sleep(self.keep_alive) => Some(String::from(":\n\n")),
+        }
+    }
+
+    /// The last event. Its data is empty and there, since browsers drop events without data.
+    fn complete(&mut self) -> String {
+        self.phase = Phase::Over;
+        String::from("event: complete\ndata: \n\n")
+    }
+}
+
+/// An event with a response. JSON as serde writes it has no line breaks, so it is one line of data.
+fn next(json: &str, position: Option<&str>) -> String {
+    let id = position.map_or_else(String::new, |position| format!("id: {position}\n"));
+    format!("event: next\n{id}data: {json}\n\n")
+}
+
+/// The position that a subscription gave its response.
+fn position(response: &async_graphql::Response) -> Option<String> {
+    let position = match response.extensions.get("position")? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    is_position(&position).then_some(position)
+}

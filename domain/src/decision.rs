@@ -1,0 +1,325 @@
+//! The input and output of a decision: the state that a command loaded, and the events that it produced.
+//!
+//! A command declares the streams it reads ([`ReadSet`]); the write path loads and folds them into a [`LoadedState`];
+//! the decision returns [`NewEvents`]. The rule: the append that records the new events checks every stream that was
+//! read, at its exact revision. So a decision is valid when it is recorded, or it is retried.
+
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::value::RawValue;
+
+use crate::{
+    aggregate::{Aggregate, DecodeError, Event, decode, encode},
+    aggregate_cache::Folded,
+    event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
+    id::Ids,
+};
+
+/// Folds `events` onto the cached state, whose type the caller has checked.
+fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result<Folded, DecodeError> {
+    let known = known.unwrap_or_else(|| Folded {
+        state: Arc::new(A::default()),
+        revision: None,
+        bytes: 0,
+    });
+    let Some(last) = events.last() else {
+        return Ok(known);
+    };
+    let mut state = known.state.downcast_ref::<A>().cloned().unwrap_or_default();
+    let mut bytes = known.bytes;
+    for event in events {
+        state.evolve(&decode(event)?);
+        bytes += event.data.get().len();
+    }
+    Ok(Folded {
+        state: Arc::new(state),
+        revision: Some(last.revision),
+        bytes,
+    })
+}
+
+/// How a stream is read.
+struct StreamRead {
+    kind: TypeId,
+    fold: fn(Option<Folded>, &[RecordedEvent]) -> Result<Folded, DecodeError>,
+}
+
+/// The streams that a command reads.
+#[derive(Default)]
+pub struct ReadSet(BTreeMap<StreamId, StreamRead>);
+
+impl ReadSet {
+    /// Adds the aggregate `A` under `key`.
+    pub fn read<A: Aggregate>(&mut self, key: impl std::fmt::Display) -> &mut Self {
+        let read = StreamRead {
+            kind: TypeId::of::<A>(),
+            fold: fold::<A>,
+        };
+        self.0.insert(A::stream(key), read);
+        self
+    }
+
+    /// The aggregate type that `stream` is read as.
+    pub(crate) fn kind(&self, stream: &StreamId) -> Option<TypeId> {
+        self.0.get(stream).map(|read| read.kind)
+    }
+}
+
+/// The folded state of the streams in a [`ReadSet`].
+#[derive(Default)]
+pub struct LoadedState {
+    streams: BTreeMap<StreamId, Folded>,
+    undeclared: Mutex<Option<StreamId>>,
+}
+
+impl LoadedState {
+    /// The state of one aggregate; its default when nothing is recorded of it yet.
+    ///
+    /// A stream outside the read set reads as empty, and the write path then rejects the whole command as defective:
+    /// nothing is recorded based on an unchecked read.
+    #[must_use]
+    pub fn get<A: Aggregate>(&self, key: impl std::fmt::Display) -> A {
+        let stream = A::stream(key);
+        match self
+            .streams
+            .get(&stream)
+            .and_then(|folded| folded.state.downcast_ref::<A>())
+        {
+            Some(state) => state.clone(),
+            None => {
+                if let Ok(mut undeclared) = self.undeclared.lock() {
+                    undeclared.get_or_insert(stream);
+                }
+                A::default()
+            }
+        }
+    }
+
+    /// A stream that was read outside the read set since the last call.
+    pub fn take_undeclared(&self) -> Option<StreamId> {
+        self.undeclared
+            .lock()
+            .ok()
+            .and_then(|mut undeclared| undeclared.take())
+    }
+
+    /// Which of `reads` are not loaded yet.
+    #[must_use]
+    pub fn missing(&self, reads: &ReadSet) -> Vec<StreamId> {
+        reads
+            .0
+            .keys()
+            .filter(|stream| !self.streams.contains_key(*stream))
+            .cloned()
+            .collect()
+    }
+
+    /// Folds the history of one stream of the read set; other streams are ignored.
+    ///
+    /// # Errors
+    /// When this build cannot read one of the events.
+    pub fn load(
+        &mut self,
+        reads: &ReadSet,
+        stream: StreamId,
+        events: &[RecordedEvent],
+    ) -> Result<(), DecodeError> {
+        self.resume(reads, stream, None, events).map(|_| ())
+    }
+
+    /// Like [`LoadedState::load`], starting from the cached state `known`. Returns the new folded state.
+    pub(crate) fn resume(
+        &mut self,
+        reads: &ReadSet,
+        stream: StreamId,
+        known: Option<Folded>,
+        events: &[RecordedEvent],
+    ) -> Result<Option<&Folded>, DecodeError> {
+        let Some(read) = reads.0.get(&stream) else {
+            return Ok(None);
+        };
+        let folded = (read.fold)(known, events)?;
+        Ok(Some(self.streams.entry(stream).insert_entry(folded).into_mut()))
+    }
+
+    /// Folds given events of one aggregate, for tests of decisions.
+    ///
+    /// # Errors
+    /// When an event cannot be encoded and read back.
+    pub fn given<A: Aggregate>(
+        mut self,
+        key: impl std::fmt::Display,
+        events: &[A::Event],
+    ) -> Result<Self, serde_json::Error> {
+        let mut state = A::default();
+        for event in events {
+            encode(uuid::Uuid::nil(), event)?;
+            state.evolve(event);
+        }
+        let folded = Folded {
+            state: Arc::new(state),
+            revision: (events.len() as u64).checked_sub(1),
+            bytes: 0,
+        };
+        self.streams.insert(A::stream(key), folded);
+        Ok(self)
+    }
+
+    /// The writes that record `new_events`: every stream read is checked, the changed ones are written.
+    #[must_use]
+    pub fn writes(&self, new_events: NewEvents, ids: &dyn Ids) -> Vec<StreamWrite> {
+        let mut writes: Vec<StreamWrite> = Vec::new();
+        for pending in new_events.list {
+            let event = NewEvent {
+                id: pending.id.unwrap_or_else(|| ids.next()),
+                kind: pending.kind,
+                schema_version: pending.schema_version,
+                data: pending.data,
+            };
+            if let Some(write) = writes.iter_mut().find(|write| write.stream == pending.stream) {
+                write.events.push(event);
+                continue;
+            }
+            let expected = self
+                .streams
+                .get(&pending.stream)
+                .map_or(Expected::Any, |folded| Expected::after(folded.revision));
+            writes.push(StreamWrite {
+                stream: pending.stream,
+                expected,
+                events: vec![event],
+            });
+        }
+        for (stream, folded) in &self.streams {
+            if !writes.iter().any(|write| &write.stream == stream) {
+                let expected = Expected::after(folded.revision);
+                writes.push(StreamWrite {
+                    stream: stream.clone(),
+                    expected,
+                    events: Vec::new(),
+                });
+            }
+        }
+        writes
+    }
+}
+
+#[derive(Debug)]
+struct PendingEvent {
+    stream: StreamId,
+    id: Option<uuid::Uuid>,
+    kind: String,
+    schema_version: u16,
+    data: Box<RawValue>,
+}
+
+/// The events that a decision produces, in order. Empty if the desired state already holds.
+#[derive(Debug, Default)]
+pub struct NewEvents {
+    list: Vec<PendingEvent>,
+    defect: Option<String>,
+}
+
+impl NewEvents {
+    /// No new events: the desired state already holds.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// One event of the aggregate `A` under `key`.
+    #[must_use]
+    pub fn record<A: Aggregate>(key: impl std::fmt::Display, event: &A::Event) -> Self {
+        Self::none().and::<A>(key, event)
+    }
+
+    /// Adds an event to the same append.
+    #[must_use]
+    pub fn and<A: Aggregate>(self, key: impl std::fmt::Display, event: &A::Event) -> Self {
+        self.push::<A>(key, None, event)
+    }
+
+    /// Adds an event with a caller-chosen ID, so that reporting it twice records it once.
+    #[must_use]
+    pub fn and_once<A: Aggregate>(
+        self,
+        key: impl std::fmt::Display,
+        id: uuid::Uuid,
+        event: &A::Event,
+    ) -> Self {
+        self.push::<A>(key, Some(id), event)
+    }
+
+    fn push<A: Aggregate>(
+        mut self,
+        key: impl std::fmt::Display,
+        id: Option<uuid::Uuid>,
+        event: &A::Event,
+    ) -> Self {
+        match encode(uuid::Uuid::nil(), event) {
+            Ok(NewEvent {
+                kind,
+                schema_version,
+                data,
+                ..
+            }) => {
+                let pending = PendingEvent {
+                    stream: A::stream(key),
+                    id,
+                    kind,
+                    schema_version,
+                    data,
+                };
+                // NaN is serialized as `null` and would stop every reader of the log for good.
+                if let Err(error) = read_back::<A::Event>(&pending) {
+                    self.defect = Some(format!("{} cannot be read back: {error}", pending.kind));
+                }
+                self.list.push(pending);
+            }
+            Err(error) => {
+                self.defect = Some(format!("an event of {} cannot be encoded: {error}", A::CATEGORY));
+            }
+        }
+        self
+    }
+
+    /// Whether there is nothing to record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.defect.is_none()
+    }
+
+    /// Why the events cannot be recorded, if an event type is defective.
+    #[must_use]
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
+    }
+
+    /// The event types, in order.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&str> {
+        self.list.iter().map(|pending| pending.kind.as_str()).collect()
+    }
+
+    /// The events of `A` under `key`, decoded.
+    #[must_use]
+    pub fn of<A: Aggregate>(&self, key: impl std::fmt::Display) -> Vec<A::Event> {
+        let stream = A::stream(key);
+        let events = self.list.iter().filter(|pending| pending.stream == stream);
+        events
+            .filter_map(|pending| read_back::<A::Event>(pending).ok())
+            .collect()
+    }
+}
+
+fn read_back<E: Event>(pending: &PendingEvent) -> Result<E, serde_json::Error> {
+    serde_json::from_str(&format!(
+        r#"{{"kind":"{}","data":{}}}"#,
+        pending.kind,
+        pending.data.get()
+    ))
+}

@@ -1,0 +1,98 @@
+//! Samples of identity.
+
+use time::{OffsetDateTime, macros::datetime};
+
+use super::{Sample, id, samples_of};
+use crate::{
+    id::{OrganizationId, SessionId, UserId},
+    identity::{
+        login::LoginEvent,
+        organization::OrganizationEvent,
+        reservation::ReservationEvent,
+        session::SessionEvent,
+        user::{ErasureReason, ErasureReceipt, Profile, UserEvent, UserKind},
+    },
+};
+
+const USER: UserId = UserId(id(1));
+const LATER: OffsetDateTime = datetime!(2026-11-20 12:00:00.000001 UTC);
+
+pub(super) fn samples() -> Result<Vec<Sample>, String> {
+    let reservations = samples_of!(ReservationEvent {
+        Taken => ReservationEvent::Taken { user: USER, scope: "username".into() },
+        Released => ReservationEvent::Released { user: USER, scope: "email".into() },
+    });
+    let logins = samples_of!(LoginEvent {
+        Failed => LoginEvent::Failed { user: Some(USER), cause: "wrong_credentials".into() },
+    } also {
+        "unknown" => LoginEvent::Failed { user: None, cause: "wrong_credentials".into() },
+    });
+    let organizations = samples_of!(OrganizationEvent {
+        Created => OrganizationEvent::Created {
+            organization: OrganizationId(id(2)),
+            company: "Acme".into(),
+            division: Some("Labs".into()),
+        },
+    });
+    let sessions = samples_of!(SessionEvent {
+        Opened => SessionEvent::Opened {
+            session: SessionId(id(3)),
+            user: USER,
+            refresh_hash: "9f86d081".into(),
+            expires_at: LATER,
+            device: Some("Firefox".into()),
+            deactivations: 0,
+        },
+        Refreshed => SessionEvent::Refreshed { refresh_hash: "60303ae2".into() },
+        Reused => SessionEvent::Reused {},
+        Revoked => SessionEvent::Revoked { cause: "logout".into() },
+    });
+    let users = users();
+    reservations
+        .into_iter()
+        .chain(logins)
+        .chain(organizations)
+        .chain(sessions)
+        .chain(users)
+        .collect()
+}
+
+fn users() -> impl IntoIterator<Item = Result<Sample, String>> {
+    samples_of!(UserEvent {
+        Registered => UserEvent::Registered { user: USER, account: UserKind::Local, profile: profile() },
+        PasswordSet => UserEvent::PasswordSet { verifier: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into() },
+        VerificationRequested => UserEvent::VerificationRequested {
+            token_hash: "9f86d081".into(),
+            expires_at: LATER,
+        },
+        EmailVerified => UserEvent::EmailVerified { email: "ada@example.org".into() },
+        Deactivated => UserEvent::Deactivated { reason: "left the company".into() },
+        Reactivated => UserEvent::Reactivated { reason: "came back".into() },
+        Erased => UserEvent::Erased { reason: ErasureReason::Requested },
+        ErasureCompleted => UserEvent::ErasureCompleted(receipt(Some("9f86d081".into()), Some(LATER))),
+    } also {
+        "unsealed" => UserEvent::ErasureCompleted(receipt(None, None)),
+        "external" => UserEvent::Registered { user: USER, account: UserKind::External, profile: profile() },
+        "service" => UserEvent::Registered { user: USER, account: UserKind::Service, profile: profile() },
+    })
+}
+
+fn receipt(key_id: Option<String>, key_made_at: Option<OffsetDateTime>) -> ErasureReceipt {
+    ErasureReceipt {
+        key_id,
+        key_made_at,
+        destroyed_at: LATER,
+        rebuilt: vec!["identity.user".into()],
+    }
+}
+
+fn profile() -> Profile {
+    Profile {
+        username: "ada".into(),
+        email: "ada@example.org".into(),
+        first_name: Some("Ada".into()),
+        last_name: None,
+        organization: Some(OrganizationId(id(2))),
+        department: Some("Engines".into()),
+    }
+}

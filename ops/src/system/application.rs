@@ -1,0 +1,126 @@
+//! The application: everything that requests, workers and background tasks share.
+//!
+//! One rule: each part is built here from the settings that it owns; nothing here listens or works yet.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use api::{
+    app::{App, AppParts, AppSettings, OutboxMailer},
+    auth::{
+        keys::Pepper,
+        password::{HashingPool, HashingSettings},
+        secret::Secret,
+        token::AccessTokens,
+    },
+    ingest::IngestLimits,
+    rate::{Lockout, LockoutSettings, Quota, RateLimiter},
+};
+use objects::Objects;
+use projections::{access::directory::Directory, feed::FeedHub};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Environment, VERSION,
+    import::FolderImporter,
+    keys::InstallationKeys,
+    setup::{self, outbox},
+    storage,
+    write_side::WriteSide,
+};
+use crate::config::Config;
+
+/// Builds the application over the write side, and starts the read side that it asks. Returns the task that folds
+/// the projections too; both end with `background`.
+///
+/// # Errors
+/// When the log cannot be read, the object store cannot be opened, or a key file does not fit the data.
+pub(super) async fn start(
+    config: &Config,
+    environment: &Environment,
+    write_side: &WriteSide,
+    background: &CancellationToken,
+) -> anyhow::Result<(App, JoinHandle<()>)> {
+    let (port, pool) = (write_side.port.clone(), write_side.pool.clone());
+    let directory = Directory::start(port.clone(), background.clone()).await?;
+    let (progress, projections) =
+        projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
+    let feed = FeedHub::start(port, background.clone());
+    let objects = open_objects(config, environment).await?;
+    let data_dir = &config.general.data_dir;
+    let InstallationKeys { pepper, signing } =
+        InstallationKeys::open(&pool, write_side.ports.store.as_ref(), data_dir).await?;
+    let keys = Arc::new(signing);
+    let parts = AppParts {
+        settings: settings(config, &directory)?,
+        directory,
+        progress,
+        pool,
+        feed,
+        objects: objects.clone(),
+        tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
+        keys,
+        hashing_pool: hashing(config, &pepper)?,
+        pepper,
+        importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects)),
+        lockout: Lockout::new(LockoutSettings::default()),
+        attempts: RateLimiter::new(Quota::new(
+            environment.attempts_per_minute,
+            Duration::from_secs(60),
+        )),
+        mailer: Arc::new(OutboxMailer::new(outbox(data_dir), environment.ids.clone())),
+        ports: write_side.ports.clone(),
+        integrity: write_side.integrity.clone(),
+    };
+    fail::fail_point!("setup.token_written");
+    Ok((App::from(parts), projections))
+}
+
+async fn open_objects(config: &Config, environment: &Environment) -> anyhow::Result<Objects> {
+    let objects = storage::objects(config, environment.ids.clone())?;
+    objects
+        .sweep_staging(environment.clock.now())
+        .await
+        .context("cannot clean up the object store")?;
+    Ok(objects)
+}
+
+fn hashing(config: &Config, pepper: &Pepper) -> anyhow::Result<HashingPool> {
+    let settings = HashingSettings {
+        memory_kib: config.auth.argon2_memory_kib,
+        iterations: config.auth.argon2_iterations,
+        lanes: usize::try_from(config.auth.lanes)?,
+    };
+    Ok(HashingPool::new(
+        settings,
+        &Secret::new(pepper.keyed_hash("key", "password hashes")),
+    )?)
+}
+
+fn settings(config: &Config, directory: &Directory) -> anyhow::Result<AppSettings> {
+    Ok(AppSettings {
+        version: VERSION,
+        access_token_life: Duration::from_secs(u64::from(config.auth.access_token_minutes) * 60),
+        session_life: Duration::from_secs(u64::from(config.auth.refresh_token_days) * 86_400),
+        self_registration: config.auth.self_registration,
+        setup_token: setup::token(&config.general.data_dir, directory.is_set_up())?,
+        introspection: config.http.introspection,
+        uploads: ingest_limits(config),
+        job_attempts: config.worker.max_attempts,
+        longest_run_seconds: Some(config.worker.max_run_minutes)
+            .filter(|minutes| *minutes > 0)
+            .map(|minutes| minutes.saturating_mul(60)),
+    })
+}
+
+fn ingest_limits(config: &Config) -> IngestLimits {
+    let mut limits = IngestLimits {
+        expanded_bytes: config.uploads.max_bytes,
+        compressed_bytes: config.uploads.max_bytes,
+        expansion: config.uploads.max_ratio,
+        ..IngestLimits::default()
+    };
+    limits.lines.line_bytes = usize::try_from(config.uploads.max_line_bytes).unwrap_or(usize::MAX);
+    limits
+}

@@ -1,0 +1,71 @@
+//! The HTTP server of this process.
+//!
+//! One rule: it is built last, so no request meets a system that is only half there.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::{
+    app::App,
+    graphql::executor::SchemaExecutor,
+    http::{
+        graphql::{EndpointOptions, GraphqlEndpoint},
+        router,
+        routes::{MetricsText, Probe, Routes},
+        server::{LayerOptions, ServerOptions, Shutdown, serve, with_common_layers},
+    },
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::Environment;
+use crate::{config::Config, telemetry::PrometheusHandle};
+
+/// Serves `app` on `listener` until `shutdown`. `workers`: the names of this process's workers, for health.
+///
+/// # Errors
+/// When an allowed origin cannot stand in a header.
+pub(super) fn start(
+    config: &Config,
+    environment: &Environment,
+    app: &App,
+    workers: Vec<String>,
+    metrics: PrometheusHandle,
+    listener: TcpListener,
+    shutdown: &Shutdown,
+) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let probe = Probe {
+        started_at: environment.clock.now(),
+        workers: Arc::new(move || workers.clone()),
+    };
+    let metrics_text = config.metrics.enabled.then(|| {
+        let text: MetricsText = Arc::new(move || metrics.render());
+        text
+    });
+    let options = EndpointOptions {
+        allowed_origins: config.http.allowed_origins.0.clone(),
+        ..EndpointOptions::default()
+    };
+    let endpoint = GraphqlEndpoint::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
+    let routes = Routes::new(app.clone(), probe, metrics_text);
+    let router = with_common_layers(router(routes, endpoint), layers(config, environment)?);
+    let ending = shutdown.clone();
+    Ok(tokio::spawn(async move {
+        serve(listener, router, ServerOptions::default(), &ending)
+            .await
+            .map(|drained| {
+                tracing::info!(?drained, "requests have ended");
+            })
+    }))
+}
+
+fn layers(config: &Config, environment: &Environment) -> anyhow::Result<LayerOptions> {
+    let origins = config.http.allowed_origins.0.iter().map(|origin| origin.parse());
+    Ok(LayerOptions {
+        ids: environment.ids.clone(),
+        cors_origins: origins
+            .collect::<Result<_, _>>()
+            .context("http.allowed_origins is not fit for a header")?,
+        strict_transport: false,
+        compression: true,
+    })
+}

@@ -1,0 +1,360 @@
+//! What an import takes from a folder, and what it refuses by name.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use domain::id::{Ids, SystemIds};
+use nix::sys::stat::Mode;
+use tempfile::TempDir;
+
+use super::*;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
+const SECRET: &str = "the personal key";
+
+/// `<room>/models` is the import folder, `<room>/keys/personal.key` the secret, `<room>/objects` the store.
+struct Ground {
+    room: TempDir,
+    importer: FolderImporter,
+}
+
+impl Ground {
+    /// With the folder of models at `below` of the room.
+    fn at(below: &str) -> Self {
+        let room = tempfile::tempdir().expect("a folder");
+        let models = room.path().join(below);
+        fs::create_dir_all(&models).expect("a folder");
+        fs::create_dir_all(room.path().join("keys")).expect("a folder");
+        fs::write(room.path().join("keys/personal.key"), SECRET).expect("written");
+        let address = format!("file://{}/objects", room.path().display());
+        let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
+        Self {
+            importer: FolderImporter::new(Some(models), objects),
+            room,
+        }
+    }
+
+    fn new() -> Self {
+        Self::at("models")
+    }
+
+    /// A whole model at `place`; its path.
+    fn model(&self, place: &str) -> PathBuf {
+        let folder = self.room.path().join(place);
+        fs::create_dir_all(&folder).expect("a folder");
+        for entry in fs::read_dir(format!("{FIXTURES}/base"))
+            .expect("a fixture")
+            .flatten()
+        {
+            fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+        }
+        folder
+    }
+
+    async fn import(&self, folder: &str) -> Result<ModelVersion, ImportError> {
+        let importing = self.importer.import(ModelId(SystemIds.next()), folder);
+        let within = tokio::time::timeout(Duration::from_secs(60), importing).await;
+        within.expect("an import never hangs")
+    }
+
+    /// The refusal of `folder`, of which nothing was stored.
+    async fn refused(&self, folder: &str) -> String {
+        let error = self.import(folder).await.expect_err("refused");
+        assert_eq!(self.importer.bytes(folder).await, Ok(0), "{error}");
+        self.nothing_is_stored();
+        let ImportError::NotAModel(why) = error else {
+            panic!("{error:?}");
+        };
+        assert!(!why.contains(SECRET) && !why.contains("personal"), "{why}");
+        assert!(!why.contains("anneal-import"), "{why}");
+        why
+    }
+
+    fn nothing_is_stored(&self) {
+        let mut open = vec![self.room.path().join("objects")];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                assert!(entry.path().is_dir(), "{} is stored", entry.path().display());
+                open.push(entry.path());
+            }
+        }
+    }
+
+    /// Makes of `models/base` a folder as the cache of the hub has it, below `repository`: links into `blobs`.
+    fn snapshot(&self, repository: &str) -> PathBuf {
+        let snapshot = self.model(&format!("{repository}/snapshots/5f1"));
+        let blobs = self.room.path().join(repository).join("blobs");
+        fs::create_dir_all(&blobs).expect("a folder");
+        for (number, entry) in fs::read_dir(&snapshot).expect("there").flatten().enumerate() {
+            let blob = format!("{number:040x}");
+            fs::rename(entry.path(), blobs.join(&blob)).expect("moved");
+            symlink(format!("../../blobs/{blob}"), entry.path()).expect("a link");
+        }
+        snapshot
+    }
+}
+
+/// DS-3: what is known before is what is stored, and nothing of it is left when it is refused.
+#[tokio::test]
+async fn what_was_imported_has_the_size_that_was_told_and_is_discarded_whole() {
+    let room = tempfile::tempdir().expect("a folder");
+    let address = format!("file://{}", room.path().display());
+    let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
+    let importer = FolderImporter::new(Some(FIXTURES.into()), objects);
+    let told = importer.bytes("base").await.expect("a size");
+    let model = ModelId(SystemIds.next());
+    let version = importer.import(model, "base").await.expect("a model");
+    assert_eq!(version.bytes(), told);
+    let stored = room.path().join("artifacts").join(place(model));
+    assert!(stored.join("config.json").is_file());
+    importer.discard(model, &version).await;
+    let left = std::fs::read_dir(&stored).into_iter().flatten().count();
+    assert_eq!(left, 0);
+    assert_eq!(importer.bytes("chat").await, Ok(0), "no model");
+    assert_eq!(importer.bytes("../base").await, Err(ImportError::NoFolder));
+}
+
+/// FR5: a link to a secret, relative, absolute or by another link, is refused by its name and nothing is stored.
+#[tokio::test]
+async fn a_link_to_a_secret_outside_of_the_folder_is_refused_by_name() {
+    let ground = Ground::new();
+    let secret = ground.room.path().join("keys/personal.key");
+    for (number, target) in [PathBuf::from("../../keys/personal.key"), secret]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("base-{number}");
+        let folder = ground.model(&format!("models/{name}"));
+        symlink(&target, folder.join("chat_template.jinja")).expect("a link");
+        let why = ground.refused(&name).await;
+        assert!(
+            why.contains("chat_template.jinja leads out of the folder"),
+            "{why}"
+        );
+    }
+    let folder = ground.model("models/by-two");
+    symlink("../../keys", folder.join("elsewhere")).expect("a link");
+    symlink("elsewhere/personal.key", folder.join("vocab.json")).expect("a link");
+    let why = ground.refused("by-two").await;
+    assert!(why.contains("vocab.json leads out of the folder"), "{why}");
+}
+
+/// FR5: the files of another model are none of this folder either, nor what lies loosely in the import folder.
+#[tokio::test]
+async fn a_link_to_a_neighbour_is_refused() {
+    let ground = Ground::new();
+    ground.model("models/other");
+    let folder = ground.model("models/base");
+    symlink("../other/config.json", folder.join("generation_config.json.json")).expect("a link");
+    fs::write(ground.room.path().join("models/notes.txt"), "x").expect("written");
+    symlink("../notes.txt", folder.join("merges.txt")).expect("a link");
+    let why = ground.refused("base").await;
+    assert!(why.contains("generation_config.json.json leads out"), "{why}");
+    assert!(why.contains("merges.txt leads out"), "{why}");
+}
+
+/// FR5: whatever is no regular file is refused by its name, all at once, without waiting for a pipe.
+#[tokio::test]
+async fn everything_that_is_no_file_is_named_at_once() {
+    let ground = Ground::new();
+    let folder = ground.model("models/base");
+    let at = |name: &str| folder.join(name);
+    nix::unistd::mkfifo(&at("added_tokens.json"), Mode::S_IRWXU).expect("a pipe");
+    fs::create_dir(at("merges.txt")).expect("a folder");
+    let _socket = UnixListener::bind(at("special_tokens_map.json")).expect("a socket");
+    symlink("/dev/zero", at("chat_template.jinja")).expect("a link");
+    symlink("nothing", at("vocab.json")).expect("a link");
+    symlink("config.json/nothing", at("deep.json")).expect("a link");
+    symlink("two.json", at("one.json")).expect("a link");
+    symlink("one.json", at("two.json")).expect("a link");
+    symlink("tokenizer.model", at("tokenizer.model")).expect("a link");
+    let why = ground.refused("base").await;
+    for expected in [
+        "added_tokens.json is a pipe, not a file",
+        "chat_template.jinja leads out of the folder",
+        "deep.json is a link to nothing",
+        "merges.txt is a folder, not a file",
+        "one.json is a link that leads in a circle",
+        "special_tokens_map.json is a socket, not a file",
+        "tokenizer.model is a link that leads in a circle",
+        "two.json is a link that leads in a circle",
+        "vocab.json is a link to nothing",
+    ] {
+        assert!(why.contains(expected), "{expected}: {why}");
+    }
+}
+
+/// FR5: a device inside of the folder is not opened. Making one needs root; elsewhere only the link to one is tried.
+#[tokio::test]
+async fn a_device_in_the_folder_is_refused() {
+    use nix::sys::stat::{SFlag, makedev, mknod};
+    let ground = Ground::new();
+    let folder = ground.model("models/base");
+    let device = folder.join("vocab.json");
+    match mknod(&device, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)) {
+        Ok(()) => {
+            let why = ground.refused("base").await;
+            assert!(why.contains("vocab.json is a device, not a file"), "{why}");
+        }
+        Err(nix::errno::Errno::EPERM | nix::errno::Errno::EACCES) => {
+            symlink("/dev/zero", &device).expect("a link");
+            let why = ground.refused("base").await;
+            assert!(why.contains("vocab.json leads out of the folder"), "{why}");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The pipe that stands for the weights, or the configuration, does not stop the import for ever either.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_needed_file_does_not_hang() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let ground = Ground::new();
+        let folder = ground.model("models/base");
+        fs::remove_file(folder.join(name)).expect("removed");
+        nix::unistd::mkfifo(&folder.join(name), Mode::S_IRWXU).expect("a pipe");
+        let why = ground.refused("base").await;
+        assert!(why.contains(&format!("{name} is a pipe")), "{why}");
+    }
+}
+
+/// Links inside of the folder, folders that are no part of a model, and other files are no reason to refuse it.
+#[tokio::test]
+async fn links_inside_of_the_folder_and_other_things_beside_a_model_are_harmless() {
+    let ground = Ground::new();
+    let folder = ground.model("models/base");
+    fs::create_dir(folder.join("files")).expect("a folder");
+    fs::rename(folder.join("config.json"), folder.join("files/kept")).expect("moved");
+    symlink("files/kept", folder.join("config.json")).expect("a link");
+    symlink("../../keys/personal.key", folder.join("README.md")).expect("a link");
+    symlink("../../keys/personal.key", folder.join(".hidden.json")).expect("a link");
+    fs::create_dir(folder.join("onnx")).expect("a folder");
+    let version = ground.import("base").await.expect("a model");
+    let names: Vec<_> = version.files.iter().map(|file| file.name.as_str()).collect();
+    assert!(names.contains(&"config.json"), "{names:?}");
+    assert!(
+        !names.contains(&"README.md") && !names.contains(&".hidden.json"),
+        "{names:?}"
+    );
+}
+
+/// FR5: a cache of the Hugging Face hub goes on to work, by its own path below the import folder, by a link to it, and
+/// where the import folder is the folder of its snapshots.
+#[tokio::test]
+async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
+    let repository = "models/models--org--name";
+    let ground = Ground::new();
+    ground.snapshot(repository);
+    symlink(
+        "models--org--name/snapshots/5f1",
+        ground.room.path().join("models/short"),
+    )
+    .expect("a link");
+    let whole = ground
+        .import("models--org--name/snapshots/5f1")
+        .await
+        .expect("a model");
+    let short = ground.import("short").await.expect("a model");
+    assert_eq!(whole.sha256, short.sha256);
+    for name in [
+        "models--org--name",
+        "models--org--name/snapshots",
+        "models--org--name/blobs/5f1",
+        "models--org--name/snapshots/..",
+        "models--org--name/snapshots/5f1/x",
+        "models--org--name/snapshots/../snapshots/5f1",
+    ] {
+        let found = ground.import(name).await.expect_err(name);
+        let nothing = matches!(found, ImportError::NoFolder | ImportError::NotAModel(_));
+        assert!(nothing, "{name}: {found:?}");
+    }
+
+    let within = Ground::at("models/models--org--name/snapshots");
+    within.snapshot(repository);
+    let version = within.import("5f1").await.expect("a model");
+    assert_eq!(version.sha256, whole.sha256);
+}
+
+/// FR5: the blobs of a cache are no way out: neither those of another model, nor what their links lead to.
+#[tokio::test]
+async fn blobs_of_another_model_and_links_in_blobs_are_refused() {
+    let ground = Ground::new();
+    let snapshot = ground.snapshot("models/models--org--name");
+    ground.snapshot("models/models--org--other");
+    let blobs = ground.room.path().join("models/models--org--name/blobs");
+    symlink("../../../keys/personal.key", blobs.join("0f")).expect("a link");
+    symlink("../../blobs/0f", snapshot.join("chat_template.jinja")).expect("a link");
+    let foreign = format!("../../../models--org--other/blobs/{:040x}", 0);
+    symlink(foreign, snapshot.join("vocab.json")).expect("a link");
+    let error = ground
+        .import("models--org--name/snapshots/5f1")
+        .await
+        .expect_err("refused");
+    let why = error.to_string();
+    assert!(why.contains("chat_template.jinja leads out"), "{why}");
+    assert!(why.contains("vocab.json leads out"), "{why}");
+    ground.nothing_is_stored();
+}
+
+/// FR5: between the look and the reading a file is exchanged for a link to the secret; what was looked at is read.
+#[test]
+fn a_file_that_is_exchanged_after_the_look_is_still_the_one_that_was_looked_at() {
+    let ground = Ground::new();
+    let folder = ground.model("models/base");
+    let before = fs::read(folder.join("config.json")).expect("there");
+    let pinned = Pinned::open(&folder).expect("pinned");
+    fs::remove_file(folder.join("config.json")).expect("removed");
+    symlink("../../keys/personal.key", folder.join("config.json")).expect("a link");
+    assert_eq!(
+        fs::read(folder.join("config.json")).expect("there"),
+        SECRET.as_bytes()
+    );
+    assert_eq!(fs::read(pinned.path().join("config.json")).expect("held"), before);
+    let view = pinned.path().to_owned();
+    drop(pinned);
+    assert!(!view.exists());
+}
+
+/// Somebody exchanges a file for a link and back all the time: an import takes the file or refuses the link, and never
+/// brings the secret in.
+#[tokio::test]
+async fn no_race_brings_the_secret_in() {
+    let ground = Ground::new();
+    let folder = ground.model("models/base");
+    let template = folder.join("chat_template.jinja");
+    let (plain, link) = (folder.join("plain"), folder.join("link"));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let exchanging = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(&plain, "{{ messages }}").expect("written");
+                fs::rename(&plain, &template).expect("exchanged");
+                symlink("../../keys/personal.key", &link).expect("a link");
+                fs::rename(&link, &template).expect("exchanged");
+            }
+        }
+    });
+    let secret = SECRET.len() as u64;
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..2_000 {
+        let Ok(pinned) = Pinned::open(&folder) else {
+            refused += 1;
+            continue;
+        };
+        let read = fs::read(pinned.path().join("chat_template.jinja"));
+        // Not there at this moment, or the file.
+        if let Ok(read) = read {
+            assert_ne!(read.len() as u64, secret);
+            assert_eq!(read, b"{{ messages }}");
+            taken += 1;
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    exchanging.join().expect("ended");
+    assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
+}

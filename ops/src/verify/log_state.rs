@@ -1,0 +1,401 @@
+//! State derived from the log, event by event, and which events contradict earlier ones.
+//!
+//! The rule: written apart from the deciders whose work it checks; of them it shares the event types only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use domain::{
+    access::{
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::Quota,
+    },
+    aggregate::{Aggregate, DecodeError, decode},
+    datasets::dataset::{Dataset, DatasetEvent},
+    event_store::RecordedEvent,
+    id::JobId,
+    identity::{
+        reservation::{Reservation, ReservationEvent},
+        session::{Session, SessionEvent},
+        user::{User, UserEvent},
+    },
+    jobs::{
+        job::{Job, JobEvent},
+        progress::{Progress, ProgressEvent},
+    },
+    models::model::{Model, ModelEvent},
+};
+
+use super::{Invariant, Report};
+
+/// A file that an event names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NamedFile {
+    /// Its key in the object store.
+    pub(super) key: String,
+    /// SHA-256, lower-case hexadecimal.
+    pub(super) sha256: String,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+/// A lease as its table has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseRow {
+    pub(super) job: JobId,
+    pub(super) attempt: u32,
+}
+
+#[derive(Debug, Default)]
+struct JobState {
+    attempt: u32,
+    under_way: bool,
+    paused: bool,
+    completed: bool,
+    ended: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct UserState {
+    deactivated: bool,
+    deactivations: u32,
+}
+
+#[derive(Debug)]
+struct SessionState {
+    user: String,
+    deactivations: u32,
+    revoked: bool,
+}
+
+/// See the module. Keys are those of the streams.
+#[derive(Debug, Default)]
+pub(super) struct LogState {
+    jobs: HashMap<String, JobState>,
+    taken: HashMap<(String, Quota), BTreeSet<String>>,
+    users: HashMap<String, UserState>,
+    reservations: BTreeMap<String, String>,
+    sessions: HashMap<String, SessionState>,
+    files: BTreeSet<NamedFile>,
+}
+
+impl LogState {
+    /// Adds one event.
+    ///
+    /// # Errors
+    /// When this build cannot read it.
+    pub(super) fn add(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
+        let at = event.position.0;
+        match event.stream.category() {
+            Job::CATEGORY => self.job(event, report)?,
+            Progress::CATEGORY => {
+                let (attempt, _) = decode::<ProgressEvent>(event)?.place();
+                self.reported(event.stream.key(), attempt, at, report);
+            }
+            QuotaLedger::CATEGORY => self.quota(event, report)?,
+            Reservation::CATEGORY => self.reservation(event, report)?,
+            User::CATEGORY => self.user(event)?,
+            Session::CATEGORY => self.session(event, report)?,
+            Dataset::CATEGORY => {
+                if let DatasetEvent::VersionAdded(version) = decode(event)? {
+                    self.files.insert(NamedFile {
+                        key: format!("datasets/{}", version.sha256),
+                        sha256: version.sha256,
+                        bytes: version.bytes,
+                    });
+                }
+            }
+            Model::CATEGORY => {
+                if let ModelEvent::VersionAdded(version) = decode(event)? {
+                    let merged = version.merged.map(|merged| (merged.artifact, merged.files));
+                    for (artifact, files) in std::iter::once((version.artifact, version.files)).chain(merged)
+                    {
+                        self.files.extend(files.into_iter().map(|file| NamedFile {
+                            key: format!("{artifact}/{}", file.name),
+                            sha256: file.sha256,
+                            bytes: file.bytes,
+                        }));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The files that events name.
+    pub(super) fn files(&self) -> &BTreeSet<NamedFile> {
+        &self.files
+    }
+
+    fn job(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
+        let (key, at) = (event.stream.key().to_owned(), event.position.0);
+        let event_data: JobEvent = decode(event)?;
+        let restarted = matches!(event_data, JobEvent::Restarted { .. });
+        if let Some(end) = self.jobs.get(&key).and_then(|job| job.ended)
+            && !restarted
+        {
+            let what = format!(
+                "job {key} ended at position {end} and goes on at {at} with {}",
+                event.kind
+            );
+            report.fault(Invariant::Jobs, what);
+        }
+        match event_data {
+            JobEvent::Queued(_) => {
+                if self.jobs.insert(key.clone(), JobState::default()).is_some() {
+                    report.fault(
+                        Invariant::Jobs,
+                        format!("job {key} is ordered again at position {at}"),
+                    );
+                }
+            }
+            JobEvent::Leased { attempt, .. } => {
+                let job = self.jobs.entry(key.clone()).or_default();
+                if job.paused {
+                    let what = format!("job {key} is leased at position {at} while it is paused");
+                    report.fault(Invariant::Jobs, what);
+                }
+                if job.under_way || attempt != job.attempt + 1 {
+                    let what = format!(
+                        "job {key}: attempt {attempt} begins at position {at} after attempt {}, which {}",
+                        job.attempt,
+                        if job.under_way {
+                            "is under way"
+                        } else {
+                            "has ended"
+                        },
+                    );
+                    report.fault(Invariant::Jobs, what);
+                }
+                job.attempt = attempt;
+                job.under_way = true;
+            }
+            JobEvent::Started { attempt, .. }
+            | JobEvent::CheckpointSaved { attempt, .. }
+            | JobEvent::PauseRequested { attempt, .. }
+            | JobEvent::Metered { attempt, .. } => self.reported(&key, attempt, at, report),
+            JobEvent::Paused { attempt, .. } => {
+                let job = self.jobs.entry(key.clone()).or_default();
+                if job.under_way || attempt != job.attempt {
+                    let what = format!("job {key} is paused at position {at} while a worker has it");
+                    report.fault(Invariant::Jobs, what);
+                }
+                job.paused = true;
+            }
+            JobEvent::Resumed { .. } => self.jobs.entry(key).or_default().paused = false,
+            JobEvent::Restarted { attempt, .. } => {
+                let job = self.jobs.entry(key.clone()).or_default();
+                if job.completed || job.ended.is_none() || attempt != job.attempt {
+                    let what = format!("job {key} is restarted at position {at} without having failed");
+                    report.fault(Invariant::Jobs, what);
+                }
+                (job.ended, job.paused) = (None, false);
+            }
+            JobEvent::PriorityChanged { .. } => {}
+            JobEvent::Interrupted { attempt, .. } => {
+                self.reported(&key, attempt, at, report);
+                self.jobs.entry(key).or_default().under_way = false;
+            }
+            JobEvent::Completed { attempt, .. } => {
+                self.reported(&key, attempt, at, report);
+                self.jobs.entry(key.clone()).or_default().completed = true;
+                self.ended(key, at);
+            }
+            // Without a worker too: given up after the last attempt, or cancelled while it waited.
+            JobEvent::Failed { attempt, .. } | JobEvent::Cancelled { attempt, .. } => {
+                let latest = self.jobs.entry(key.clone()).or_default().attempt;
+                if attempt > latest || (attempt != 0 && attempt != latest) {
+                    let what = format!(
+                        "job {key} is ended at position {at} by attempt {attempt}, the latest is {latest}"
+                    );
+                    report.fault(Invariant::Jobs, what);
+                }
+                self.ended(key, at);
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, key: String, at: u64) {
+        let job = self.jobs.entry(key).or_default();
+        job.under_way = false;
+        job.ended = job.ended.or(Some(at));
+    }
+
+    /// A report of an attempt: it must be the latest one, and under way.
+    fn reported(&mut self, job: &str, attempt: u32, at: u64, report: &mut Report) {
+        let known = self.jobs.get(job);
+        if known.is_some_and(|known| known.under_way && known.attempt == attempt) {
+            return;
+        }
+        let what = format!(
+            "job {job}: attempt {attempt} reports at position {at}, the latest attempt is {} and {}",
+            known.map_or(0, |known| known.attempt),
+            match known {
+                Some(known) if known.under_way => "under way",
+                _ => "not under way",
+            },
+        );
+        report.fault(Invariant::Jobs, what);
+    }
+
+    fn quota(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
+        let (owner, at) = (event.stream.key().to_owned(), event.position.0);
+        match decode(event)? {
+            LedgerEvent::Taken { quota, item } => {
+                let held = self.taken.entry((owner.clone(), quota)).or_default();
+                let fresh = held.insert(item.clone());
+                if !fresh {
+                    let what = format!("{quota}: {owner} takes a place for {item} again at position {at}");
+                    report.fault(Invariant::Quotas, what);
+                }
+            }
+            LedgerEvent::Released { quota, item } => {
+                let held = self.taken.entry((owner.clone(), quota)).or_default();
+                let known = held.remove(&item);
+                if !known {
+                    let what =
+                        format!("{quota}: {owner} gives back {item} at position {at} without having it");
+                    report.fault(Invariant::Quotas, what);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn reservation(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
+        let (reservation, at) = (event.stream.key(), event.position.0);
+        let ReservationEvent::Taken { user, .. } = decode(event)? else {
+            // Every other event of a reservation releases it.
+            self.reservations.remove(reservation);
+            return Ok(());
+        };
+        if let Some(holder) = self.reservations.insert(reservation.to_owned(), user.to_string()) {
+            let what = format!("the reservation {reservation} of {holder} is taken again at position {at}");
+            report.fault(Invariant::Reservations, what);
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+        let user = self.users.entry(event.stream.key().to_owned()).or_default();
+        match decode(event)? {
+            UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
+                user.deactivated = true;
+                user.deactivations += 1;
+            }
+            UserEvent::Reactivated { .. } => user.deactivated = false,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn session(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
+        let (key, at) = (event.stream.key().to_owned(), event.position.0);
+        match decode(event)? {
+            SessionEvent::Opened {
+                user, deactivations, ..
+            } => {
+                let user = user.to_string();
+                if self.users.get(&user).is_none_or(|user| user.deactivated) {
+                    let what =
+                        format!("session {key} is opened at position {at} for {user}, who may not sign in");
+                    report.fault(Invariant::Sessions, what);
+                }
+                let session = SessionState {
+                    user,
+                    deactivations,
+                    revoked: false,
+                };
+                if self.sessions.insert(key.clone(), session).is_some() {
+                    report.fault(
+                        Invariant::Sessions,
+                        format!("session {key} is opened again at {at}"),
+                    );
+                }
+            }
+            SessionEvent::Refreshed { .. } => {
+                let live = self
+                    .sessions
+                    .get(&key)
+                    .is_some_and(|session| self.is_live(session));
+                if !live {
+                    let what = format!("session {key} is refreshed at position {at} after its end");
+                    report.fault(Invariant::Sessions, what);
+                }
+            }
+            SessionEvent::Revoked { .. } => {
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.revoked = true;
+                }
+            }
+            SessionEvent::Reused {} => {}
+        }
+        Ok(())
+    }
+
+    fn is_live(&self, session: &SessionState) -> bool {
+        let account = self.users.get(&session.user);
+        !session.revoked
+            && account.is_some_and(|user| !user.deactivated && user.deactivations == session.deactivations)
+    }
+
+    /// What can be said only at the end.
+    pub(super) fn conclude(&self, report: &mut Report) {
+        let places: BTreeSet<&String> = self
+            .taken
+            .iter()
+            .filter(|((_, quota), _)| *quota == Quota::ConcurrentJobs)
+            .flat_map(|(_, items)| items)
+            .collect();
+        for (key, job) in &self.jobs {
+            match (job.ended, places.contains(key)) {
+                (Some(end), true) => report.fault(
+                    Invariant::Quotas,
+                    format!("job {key} ended at position {end} and still takes a place"),
+                ),
+                (None, false) => report.fault(
+                    Invariant::Quotas,
+                    format!("job {key} has not ended and takes no place"),
+                ),
+                _ => {}
+            }
+        }
+        for item in places.into_iter().filter(|item| !self.jobs.contains_key(*item)) {
+            report.fault(Invariant::Quotas, format!("{item} takes a place and is no job"));
+        }
+        for (reservation, holder) in &self.reservations {
+            if !self.users.contains_key(holder) {
+                let what =
+                    format!("the reservation {reservation} is held by {holder}, who is not registered");
+                report.fault(Invariant::Reservations, what);
+            }
+        }
+    }
+
+    /// Compares the table of leases, as it was read before the log.
+    pub(super) fn leases(&self, rows: &[LeaseRow], report: &mut Report) {
+        for row in rows {
+            let key = row.job.to_string();
+            match self.jobs.get(&key) {
+                None => report.fault(Invariant::Leases, format!("a lease of {key}, which is no job")),
+                Some(job) if row.attempt > job.attempt => {
+                    let what = format!(
+                        "job {key} is leased for attempt {}, the log knows {}",
+                        row.attempt, job.attempt
+                    );
+                    report.fault(Invariant::Leases, what);
+                }
+                Some(job) if job.ended.is_some() => {
+                    report.note(
+                        Invariant::Leases,
+                        format!("a lease of the ended job {key}; it runs out"),
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        report.done(Invariant::Leases);
+    }
+}

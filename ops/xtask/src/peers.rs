@@ -1,0 +1,235 @@
+//! `cargo xtask peers [NAME…]`: runs the heavy peers, the tests that need what no ordinary build shall pay for.
+//!
+//! The rule: every test that `cargo test` does not run by itself stands in [`PEERS`] with what it proves and what it
+//! needs, and each run leaves its date and its outcome in `tests/PEERS.md`.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Where outcomes are kept.
+const RECORD: &str = "tests/PEERS.md";
+/// The lines between which they stand there.
+const MARKS: [&str; 2] = ["<!-- runs: begin -->", "<!-- runs: end -->"];
+
+/// Tests against something heavy.
+struct Peer {
+    /// What it is called on the command line.
+    name: &'static str,
+    /// What a run that passes proves.
+    proves: &'static str,
+    /// Environment variables that it needs, with what they name.
+    needs: &'static [(&'static str, &'static str)],
+    /// What cargo is told.
+    cargo: &'static [&'static str],
+}
+
+/// All of them.
+const PEERS: &[Peer] = &[
+    Peer {
+        name: "kurrentdb-client",
+        proves: "the official client of KurrentDB reads what the adapter wrote, and takes connection strings as it does",
+        needs: &[],
+        // Not `--locked`: its lock follows what our own crates, which it is built from, depend on.
+        cargo: &[
+            "test",
+            "--manifest-path",
+            "tests/peers/kurrentdb-client/Cargo.toml",
+        ],
+    },
+    Peer {
+        name: "kurrentdb",
+        proves: "a real KurrentDB keeps the contract of the event store",
+        needs: &[(
+            "ANNEAL_TEST_KURRENTDB",
+            "the address of an empty server, as kurrentdb://localhost:2113?tls=false",
+        )],
+        cargo: &[
+            "test",
+            "--locked",
+            "--package",
+            "tests",
+            "--features",
+            "kurrentdb-server",
+            "--test",
+            "it",
+            "event_store::kurrentdb_server",
+            "--",
+            "--test-threads=1",
+        ],
+    },
+    Peer {
+        name: "sentence-transformers",
+        proves: "embeddings of a published model are those of sentence-transformers",
+        needs: &[
+            ("ANNEAL_TEST_ENCODER", "the folder of the model"),
+            (
+                "ANNEAL_TEST_EMBEDDINGS",
+                "the file with what workers/ml/fixtures/make_encoder_fixtures.py printed",
+            ),
+        ],
+        cargo: &[
+            "test",
+            "--locked",
+            "--package",
+            "ml",
+            "--test",
+            "it",
+            "encoder::embeddings_of_a_published_model",
+            "--",
+            "--ignored",
+            "--nocapture",
+        ],
+    },
+];
+
+/// Which to run.
+#[derive(clap::Args)]
+pub(crate) struct DrillOptions {
+    /// Their names; without any, all are listed.
+    names: Vec<String>,
+}
+
+/// Runs those that are named one after the other, also after one has failed; lists all when none is named.
+pub(crate) fn run(root: &Path, options: &DrillOptions) -> Result<()> {
+    if options.names.is_empty() {
+        return list();
+    }
+    let chosen = options
+        .names
+        .iter()
+        .map(|name| find(name))
+        .collect::<Result<Vec<_>>>()?;
+    for peer in &chosen {
+        peer.check_needs(|name| std::env::var_os(name).is_some())?;
+    }
+    let mut failed = Vec::new();
+    for peer in chosen {
+        eprintln!("==> {}: {}", peer.name, peer.proves);
+        let passed = crate::cargo(root, peer.cargo).is_ok();
+        record(root, peer.name, passed)?;
+        if !passed {
+            failed.push(peer.name);
+        }
+    }
+    ensure!(failed.is_empty(), "these peers failed: {}", failed.join(", "));
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as the other tasks")]
+fn list() -> Result<()> {
+    for peer in PEERS {
+        println!("{:<22} {}", peer.name, peer.proves);
+        for (name, what) in peer.needs {
+            println!("{:<22} needs {name}: {what}", "");
+        }
+    }
+    Ok(())
+}
+
+fn find(name: &str) -> Result<&'static Peer> {
+    let known = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+    let found = PEERS.iter().find(|peer| peer.name == name);
+    found.with_context(|| format!("there is no peer '{name}'; there are {}", known()))
+}
+
+impl Peer {
+    /// A peer that is not there is no peer that passed.
+    fn check_needs(&self, is_set: impl Fn(&str) -> bool) -> Result<()> {
+        let missing: Vec<String> = self
+            .needs
+            .iter()
+            .filter(|(name, _)| !is_set(name))
+            .map(|(name, what)| format!("{name} ({what})"))
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "{} needs {}",
+            self.name,
+            missing.join(" and ")
+        );
+        Ok(())
+    }
+}
+
+/// Writes the outcome of a run down, with today's date in UTC and the commit.
+fn record(root: &Path, name: &str, passed: bool) -> Result<()> {
+    let day = said(root, "date", &["-u", "+%F"])?;
+    let commit = said(root, "git", &["rev-parse", "--short=10", "HEAD"])?;
+    let outcome = if passed { "passed" } else { "**failed**" };
+    let path = root.join(RECORD);
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let row = format!("| {name} | {day} | {commit} | {outcome} |");
+    let text = with_row(&text, name, &row).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+/// `text` with `row` as the last run of the peer `name`.
+fn with_row(text: &str, name: &str, row: &str) -> Result<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let place = |mark: &str| lines.iter().position(|line| *line == mark);
+    let (Some(begin), Some(end)) = (place(MARKS[0]), place(MARKS[1])) else {
+        bail!("the lines {} and {} are missing", MARKS[0], MARKS[1]);
+    };
+    ensure!(begin < end, "{} stands before {}", MARKS[1], MARKS[0]);
+    let of_peer = format!("| {name} |");
+    let mut kept: Vec<&str> = lines[..end].to_vec();
+    match kept.iter().position(|line| line.starts_with(&of_peer)) {
+        Some(earlier) if earlier > begin => kept[earlier] = row,
+        _ => kept.push(row),
+    }
+    kept.extend(&lines[end..]);
+    Ok(kept.join("\n") + "\n")
+}
+
+/// What a program says on its standard output.
+fn said(root: &Path, program: &str, arguments: &[&str]) -> Result<String> {
+    let said = Command::new(program).args(arguments).current_dir(root).output();
+    let said = said.with_context(|| format!("{program} could not be run"))?;
+    ensure!(said.status.success(), "{program} failed ({})", said.status);
+    Ok(String::from_utf8(said.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MARKS, PEERS, RECORD, find, with_row};
+
+    #[test]
+    fn a_run_replaces_the_one_before_it_and_no_other() {
+        let text = format!(
+            "head\n\n{}\n| a | 1 |\n| ab | 1 |\n{}\n\n| b | tail |\n",
+            MARKS[0], MARKS[1]
+        );
+        let text = with_row(&text, "a", "| a | 2 |").expect("marks");
+        let text = with_row(&text, "b", "| b | 2 |").expect("marks");
+        let expected = format!(
+            "head\n\n{}\n| a | 2 |\n| ab | 1 |\n| b | 2 |\n{}\n\n| b | tail |\n",
+            MARKS[0], MARKS[1]
+        );
+        assert_eq!(text, expected);
+        assert!(with_row("no marks", "a", "| a | 2 |").is_err());
+    }
+
+    #[test]
+    fn every_peer_is_described_where_its_runs_are_recorded() {
+        let text = std::fs::read_to_string(crate::root().expect("a root").join(RECORD)).expect("a record");
+        for peer in PEERS {
+            let heading = format!("\n## {}\n", peer.name);
+            assert!(
+                text.contains(&heading),
+                "{RECORD} does not describe {}",
+                peer.name
+            );
+        }
+        with_row(&text, "any", "| any |").expect("marks");
+    }
+
+    #[test]
+    fn a_peer_without_what_it_needs_is_refused_by_the_name_of_what_is_missing() {
+        let peer = find("kurrentdb").expect("known");
+        let error = peer.check_needs(|_| false).expect_err("refused").to_string();
+        assert!(error.contains("ANNEAL_TEST_KURRENTDB"), "{error}");
+        peer.check_needs(|_| true).expect("there");
+        assert!(find("nobody").is_err());
+    }
+}

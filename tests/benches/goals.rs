@@ -1,0 +1,84 @@
+//! What figures may not pass: the run fails when one does.
+//!
+//! The rule: a goal that is met stands here, so that it cannot be lost without notice. Those that are missed stand in
+//! README.md, with what is missing.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::scale::Scale;
+
+/// Figure, value in it, the most that it may be, and in words.
+type Goal = (&'static str, &'static str, f64, &'static str);
+
+const GOALS: [Goal; 7] = [
+    (
+        "reporting",
+        "/percent",
+        1.0,
+        "telling about a training takes at most 1 % of it (JB-5)",
+    ),
+    (
+        "cancelling",
+        "/cancelled_ms",
+        1_000.0,
+        "a cancelled training is gone within a second (JB-3)",
+    ),
+    (
+        "cancelling",
+        "/paused_ms",
+        2_000.0,
+        "a paused training has saved its state and is gone within two seconds (JB-3)",
+    ),
+    (
+        "refusals",
+        "/worst_ratio",
+        1.0,
+        "refusing a document whose fragments multiply takes at most as long as parsing it (GQ-6)",
+    ),
+    (
+        "refusals",
+        "/worst_ms",
+        5.0,
+        "a refused document costs under 5 ms (GQ-6)",
+    ),
+    (
+        "logins",
+        "/apart",
+        1.1,
+        "an account that does not exist answers as fast as one that does (SE-5)",
+    ),
+    (
+        "logins",
+        "/shed_ratio",
+        0.01,
+        "a login that is turned away takes at most a hundredth of one that is hashed (SE-4)",
+    ),
+];
+
+/// Compares what was measured with the goals. With `--quick` nothing is: that is not worth quoting.
+///
+/// # Errors
+/// With every goal that was missed, or that cannot be found in its figure.
+pub(crate) fn held(report: &Value, scale: Scale) -> Result<()> {
+    if !scale.judged {
+        return Ok(());
+    }
+    let measured = |(figure, ..): &&Goal| report.get(figure).is_some();
+    let missed: Vec<String> = GOALS
+        .iter()
+        .filter(measured)
+        .filter_map(|goal| missed(report, goal))
+        .collect();
+    ensure!(missed.is_empty(), "goals are missed: {}", missed.join("; "));
+    Ok(())
+}
+
+fn missed(report: &Value, (figure, place, most, words): &Goal) -> Option<String> {
+    let found = report[figure].pointer(place).and_then(Value::as_f64);
+    match found {
+        Some(found) if found <= *most => None,
+        Some(found) => Some(format!("{words}: {found} instead of {most}")),
+        None => Some(format!("{words}: {figure} says nothing of it")),
+    }
+}
