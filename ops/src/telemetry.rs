@@ -106,8 +106,8 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
 }
 
 /// Folds the samples of histograms into their classes each time that `every` has passed, so that no more of them are in
-/// memory than were recorded since, whether or not anybody asks for the numbers. Ends when `stop` is cancelled; a failure is logged, and the
-/// next round goes on. Rounds are counted as `metrics_upkeeps_total`.
+/// memory than were recorded since, whether or not anybody asks for the numbers. Ends when `stop` is cancelled; a
+/// failure is logged, and the next round goes on. Rounds are counted as `metrics_upkeeps_total`.
 pub fn start_upkeep(handle: PrometheusHandle, every: Duration, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut due = tokio::time::interval_at(Instant::now() + every, every);

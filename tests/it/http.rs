@@ -1,5 +1,7 @@
-//! The HTTP interface as a whole: which routes there are, and what clients get of each in which coding.
+//! The HTTP interface as a whole: which routes there are, what clients get of each in which coding, and what it
+//! measures.
 
 mod codings;
 mod routes;
 mod samples;
+mod upkeep;

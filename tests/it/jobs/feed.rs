@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::harness::{Client, Feed};
+use tests::harness::{Client, Feed, TestApp};
 
-use super::{bench, scratch, with_worker};
+use super::{bench, kinds, scratch, with_worker};
 
 fn positions(items: &[Value]) -> Vec<u64> {
     items
@@ -160,5 +160,89 @@ async fn a_feed_is_for_who_may_see_the_job() {
         !matches!(after, Ok(Some(Ok(_)))),
         "nothing comes after that: {after:?}"
     );
+    app.stop().await;
+}
+
+const CANCEL: &str = "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { userErrors { code } } }";
+
+/// FL2: the item that announces a snapshot is no place to go on from: whoever lost the connection there would miss the
+/// snapshot.
+#[tokio::test]
+async fn a_gap_is_no_place_to_go_on_from() {
+    let app = TestApp::start().await;
+    let bench = bench(&app).await;
+    let (job, _) = bench.start(&bench.text, scratch(5)).await;
+    let cancelled = bench.engineer.run(CANCEL, json!({ "id": job })).await;
+    assert_eq!(cancelled.data("cancelJob")["userErrors"], json!([]));
+    let (ids, items) = event_stream(&bench.engineer, &job, Some("999999999")).await;
+    let names: Vec<&str> = items
+        .iter()
+        .filter_map(|item| item["__typename"].as_str())
+        .collect();
+    assert_eq!(names, ["FeedGap", "JobSnapshot", "FeedEnd"]);
+    assert_eq!(items[0]["position"], "0", "nothing was delivered yet");
+    let told: Vec<&str> = items[1..]
+        .iter()
+        .filter_map(|item| item["position"].as_str())
+        .collect();
+    assert_eq!(ids, told, "the gap has no id");
+    let again = Feed::of_job(&bench.engineer, &job, Some("0"))
+        .await
+        .to_end()
+        .await;
+    assert!(
+        kinds(&again).contains(&"jobs.JobCancelled"),
+        "from the beginning: {again:?}"
+    );
+    app.stop().await;
+}
+
+/// FL2, FG4: events that a feed leaves out do not put off its heartbeat, and going on from a heartbeat misses nothing.
+#[tokio::test]
+async fn a_feed_that_leaves_events_out_has_heartbeats_to_go_on_from() {
+    let app = TestApp::start().await;
+    let bench = bench(&app).await;
+    let (job, _) = bench.start(&bench.text, scratch(5)).await;
+    let query = "subscription($id: ID!) { jobFeed(jobId: $id, include: [METRICS]) { __typename \
+        ... on JobSnapshot { position } ... on FeedHeartbeat { position } } }";
+    let mut feed = Feed::open(&bench.engineer, query, json!({ "id": job })).await;
+    feed.until(|item| item["__typename"] == "JobSnapshot").await;
+    let stirring = async {
+        loop {
+            for mutation in ["pauseJob", "resumeJob"] {
+                let document = format!(
+                    "mutation($id: ID!) {{ {mutation}(input: {{ jobId: $id }}) {{ userErrors {{ code }} }} }}"
+                );
+                let done = bench.engineer.run(&document, json!({ "id": job })).await;
+                assert_eq!(done.data(mutation)["userErrors"], json!([]));
+                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            }
+        }
+    };
+    let beat = tokio::select! {
+        beat = feed.until(|item| item["__typename"] == "FeedHeartbeat") => beat,
+        () = stirring => unreachable!("it stirs for ever"),
+        () = tokio::time::sleep(Duration::from_secs(45)) => panic!("no heartbeat came in 45 s"),
+    };
+    let position = beat["position"].as_str().expect("a position").to_owned();
+    let cancelled = bench.engineer.run(CANCEL, json!({ "id": job })).await;
+    assert_eq!(cancelled.data("cancelJob")["userErrors"], json!([]));
+    let from: u64 = position.parse().expect("a number");
+    let rest = Feed::of_job(&bench.engineer, &job, Some(&position))
+        .await
+        .to_end()
+        .await;
+    let whole = Feed::of_job(&bench.engineer, &job, Some("0"))
+        .await
+        .to_end()
+        .await;
+    let (mut seen, mut later) = (positions(&whole), positions(&whole));
+    seen.retain(|position| *position <= from);
+    later.retain(|position| *position > from);
+    assert!(
+        seen.len() > 4,
+        "the feed passed over what it left out: {from}, {whole:?}"
+    );
+    assert_eq!(positions(&rest), later);
     app.stop().await;
 }
