@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tests::harness::{Answer, Client, TestApp};
 
-use crate::permissions::specified::{catalogue, roles};
+use crate::permissions::specified::{permission_names, roles};
 
 async fn change(client: &Client, verb: &str, user: &str, role: &str) -> Answer {
     let query = format!(
@@ -95,7 +95,7 @@ async fn a_denied_command_is_recorded() {
     app.stop().await;
 }
 
-/// The catalogue and the built-in roles are served.
+/// The permission_names and the built-in roles are served.
 #[tokio::test]
 async fn roles_and_permissions_are_listed() {
     let app = TestApp::start().await;
@@ -134,7 +134,7 @@ async fn roles_and_permissions_are_listed() {
         .iter()
         .filter_map(|one| one["name"].as_str())
         .collect();
-    assert_eq!(names, catalogue());
+    assert_eq!(names, permission_names());
     for permission in permissions {
         let words = permission["description"].as_str().expect("a description");
         assert!(words.ends_with('.'), "{permission}");

@@ -46,23 +46,23 @@ const WAYS: [Way; 3] = [Way::SwitchOff, Way::RemoveRole, Way::Erase];
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+enum Removal {
     Done,
     TheLast,
 }
 
-async fn run<C: Command>(ports: &Ports, by: &Principal, command: C, last: C::Refusal) -> End
+async fn run<C: Command>(ports: &Ports, by: &Principal, command: C, last: C::Refusal) -> Removal
 where
     C::Refusal: PartialEq,
 {
     match execute(ports, by, &Metadata::default(), &command).await {
-        Ok(_) => End::Done,
-        Err(ExecuteError::Refused(reason)) if reason == last => End::TheLast,
+        Ok(_) => Removal::Done,
+        Err(ExecuteError::Refused(reason)) if reason == last => Removal::TheLast,
         Err(error) => panic!("neither done nor refused as the last: {error}"),
     }
 }
 
-async fn take(ports: &Ports, way: Way, user: UserId, by: &Principal) -> End {
+async fn take(ports: &Ports, way: Way, user: UserId, by: &Principal) -> Removal {
     let reason = "leaves".to_owned();
     match way {
         Way::SwitchOff => {
@@ -214,7 +214,7 @@ async fn of_two_administrators_that_take_each_other_away_at_once_one_stays() {
                 let ends = [first.await.expect("no panic"), second.await.expect("no panic")];
                 let left = active_administrators(here.store.as_ref()).await;
                 assert_eq!(left, 1, "{one:?} and {other:?}, round {round}: {ends:?}");
-                let loser = ends.iter().position(|end| *end == End::TheLast);
+                let loser = ends.iter().position(|end| *end == Removal::TheLast);
                 lost[loser.expect("one is refused")] += 1;
             }
         }
@@ -241,7 +241,7 @@ async fn the_last_administrator_cannot_be_removed() {
     let ports = &app.system.app.ports;
     for way in WAYS {
         let end = take(ports, way, root, &Principal::System("operator")).await;
-        assert_eq!(end, End::TheLast, "{way:?}");
+        assert_eq!(end, Removal::TheLast, "{way:?}");
     }
     assert!(administers(&app.admin).await);
     app.stop().await;

@@ -51,13 +51,13 @@ impl Installation {
             environment: vec![("DATABASE_URL".into(), self.database.url.clone().into())],
             flags: flags.map(|(key, text)| (key.to_owned(), text)).to_vec(),
         });
-        let surroundings = Environment {
+        let environment = Environment {
             clock: Arc::new(SystemClock),
             ids: Arc::new(SystemIds),
             program: program(),
             attempts_per_minute: 10_000,
         };
-        let started = System::start(&config.expect("good"), surroundings).await;
+        let started = System::start(&config.expect("good"), environment).await;
         started.map_err(|error| format!("{error:#}"))
     }
 

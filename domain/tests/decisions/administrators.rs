@@ -58,15 +58,15 @@ fn erase(user: UserId) -> ErasePerson {
 
 /// Whether it is done, or refused because this is the last administrator.
 #[derive(Debug, PartialEq)]
-enum End {
+enum Removal {
     Done,
     TheLast,
 }
 
-fn end<R: std::fmt::Debug + PartialEq>(outcome: Outcome<R>, last: &R) -> End {
+fn end<R: std::fmt::Debug + PartialEq>(outcome: Outcome<R>, last: &R) -> Removal {
     match outcome {
-        Outcome::Done(events) if !events.is_empty() => End::Done,
-        Outcome::Refused(reason, events) if reason == *last && events.is_empty() => End::TheLast,
+        Outcome::Done(events) if !events.is_empty() => Removal::Done,
+        Outcome::Refused(reason, events) if reason == *last && events.is_empty() => Removal::TheLast,
         other => panic!("neither done nor refused as the last: {other:?}"),
     }
 }
@@ -82,7 +82,13 @@ impl Way {
     }
 
     /// Decides on what was seen, and records unless a stream that was read has moved.
-    fn take(self, log: &mut Log, seen: &LoadedState, user: UserId, by: &Principal) -> Result<End, StreamId> {
+    fn take(
+        self,
+        log: &mut Log,
+        seen: &LoadedState,
+        user: UserId,
+        by: &Principal,
+    ) -> Result<Removal, StreamId> {
         match self {
             Self::SwitchOff => log
                 .run_on(seen, &switch_off(user), by, NOW)
@@ -129,7 +135,7 @@ fn the_last_administrator_stays_whatever_is_tried() {
         let seen = way.look(&log, ADA);
         assert_eq!(
             way.take(&mut log, &seen, ADA, &OPERATOR),
-            Ok(End::TheLast),
+            Ok(Removal::TheLast),
             "{way:?}"
         );
         assert_eq!(active_administrators(&log), 1, "{way:?}");
@@ -147,7 +153,7 @@ fn an_administrator_who_cannot_act_does_not_count() {
         let seen = way.look(&log, ADA);
         assert_eq!(
             way.take(&mut log, &seen, ADA, &OPERATOR),
-            Ok(End::TheLast),
+            Ok(Removal::TheLast),
             "{way:?}"
         );
         let mut log = with_administrators(&[ADA])
@@ -157,7 +163,7 @@ fn an_administrator_who_cannot_act_does_not_count() {
         let seen = way.look(&log, ADA);
         assert_eq!(
             way.take(&mut log, &seen, ADA, &OPERATOR),
-            Ok(End::TheLast),
+            Ok(Removal::TheLast),
             "{way:?}"
         );
         // They may go themselves, since somebody who acts stays.
@@ -165,7 +171,7 @@ fn an_administrator_who_cannot_act_does_not_count() {
         if way != Way::RemoveRole {
             assert_eq!(
                 way.take(&mut log, &seen, ROOT, &OPERATOR),
-                Ok(End::Done),
+                Ok(Removal::Done),
                 "{way:?}"
             );
         }
@@ -181,13 +187,17 @@ fn of_two_that_take_each_other_away_at_once_one_stays() {
         for other in WAYS {
             let mut log = with_administrators(&[ADA, ROOT]).log;
             let (seen, by_other) = (one.look(&log, ADA), other.look(&log, ROOT));
-            assert_eq!(one.take(&mut log, &seen, ADA, &root), Ok(End::Done), "{one:?}");
+            assert_eq!(
+                one.take(&mut log, &seen, ADA, &root),
+                Ok(Removal::Done),
+                "{one:?}"
+            );
             let conflict = other.take(&mut log, &by_other, ROOT, &ada);
             assert!(conflict.is_err(), "{one:?} and {other:?}: {conflict:?}");
             let again = other.look(&log, ROOT);
             assert_eq!(
                 other.take(&mut log, &again, ROOT, &ada),
-                Ok(End::TheLast),
+                Ok(Removal::TheLast),
                 "{one:?} and {other:?}"
             );
             assert_eq!(active_administrators(&log), 1);

@@ -1,7 +1,6 @@
 //! State derived from the log, event by event, and which events contradict earlier ones.
 //!
 //! The rule: written apart from the deciders whose work it checks; of them it shares the event types only.
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{

@@ -48,16 +48,14 @@ fn without_unit_tests(text: &str) -> usize {
 
 /// The name of the function that a line begins, if it does.
 fn function_name(line: &str) -> Option<&str> {
-    let mut rest = line.trim_start();
-    loop {
-        let (word, after) = rest.split_once(' ')?;
-        match word {
-            "fn" => return after.split(['(', '<']).next(),
-            "const" | "async" | "unsafe" | "extern" | "\"C\"" | "pub" => rest = after,
-            word if word.starts_with("pub(") && word.ends_with(')') => rest = after,
-            _ => return None,
-        }
-    }
+    let (qualifiers, after) = line.trim_start().split_once("fn ")?;
+    let is_qualifier = |word: &str| {
+        word.starts_with("pub(") || word == "\"C\"" || word.bytes().all(|letter| letter.is_ascii_lowercase())
+    };
+    let declared = qualifiers.is_empty() || qualifiers.ends_with(' ');
+    (declared && qualifiers.split_whitespace().all(is_qualifier))
+        .then(|| after.split(['(', '<']).next())
+        .flatten()
 }
 
 /// Every function of a file with a body, and its length in lines.

@@ -10,7 +10,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::specified::{self, catalogue};
+use super::specified::{self, permission_names};
 
 const USER: UserId = UserId(Uuid::from_u128(1));
 const OTHER: UserId = UserId(Uuid::from_u128(2));
@@ -153,19 +153,23 @@ fn principal(role: &str, held: &BTreeSet<String>, account: AccountState) -> Prin
         roles: [role.to_owned()].into(),
         permissions: held
             .iter()
-            .map(|name| Action::named(name).expect("in the catalogue"))
+            .map(|name| Action::named(name).expect("in the permission_names"))
             .collect(),
         may_grant: BTreeSet::new(),
         quotas: Quotas::NOTHING,
     }))
 }
 
-/// The catalogue is the specification's: nothing is missing, and nothing is there that it does not list.
+/// The permission_names is the specification's: nothing is missing, and nothing is there that it does not list.
 #[test]
 fn the_permissions_are_those_of_the_specification() {
     let found: BTreeSet<&str> = Action::ALL.iter().map(|action| action.name()).collect();
-    assert_eq!(found, catalogue());
-    assert_eq!(Action::ALL.len(), catalogue().len(), "each stands there once");
+    assert_eq!(found, permission_names());
+    assert_eq!(
+        Action::ALL.len(),
+        permission_names().len(),
+        "each stands there once"
+    );
 }
 
 /// AC-1, QU-1: what the built-in roles get, what they may grant, and their quotas.
@@ -221,8 +225,8 @@ fn every_decision_is_the_oracles() {
             }
         }
     }
-    // Eleven roles and none, three states, the whole catalogue, ten parts.
-    assert_eq!(cases, 12 * 3 * catalogue().len() * 10);
+    // Eleven roles and none, three states, the whole permission_names, ten parts.
+    assert_eq!(cases, 12 * 3 * permission_names().len() * 10);
 }
 
 /// Several roles: permissions add up (AC-1), so two roles may do what either may.

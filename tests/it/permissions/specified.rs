@@ -1,6 +1,6 @@
 //! The permissions, roles and quotas as the specification lists them, written by hand.
 //!
-//! The rule: nothing here is taken from the code under test, so whoever changes a built-in role or the catalogue has to
+//! The rule: nothing here is taken from the code under test, so whoever changes a built-in role or the permission_names has to
 //! change this table too, and say why.
 
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ const CATALOGUE: [&str; 59] = [
 const OF_ADMINISTRATORS: [&str; 4] = ["audit.export", "system.admin", "system.config", "system.logs"];
 
 /// All of them.
-pub(crate) fn catalogue() -> BTreeSet<&'static str> {
+pub(crate) fn permission_names() -> BTreeSet<&'static str> {
     CATALOGUE.into_iter().chain(OF_ADMINISTRATORS).collect()
 }
 
@@ -215,7 +215,7 @@ pub(crate) fn roles() -> Vec<Specified> {
     // "everything", and "any role".
     let administrator = Specified {
         name: "admin",
-        permissions: catalogue(),
+        permissions: permission_names(),
         may_grant: roles.iter().map(|role| role.name).chain(["admin"]).collect(),
         limits: NO_LIMITS,
     };

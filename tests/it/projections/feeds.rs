@@ -259,7 +259,7 @@ async fn run(seed: u64) -> u32 {
     }
     let hub = FeedHub::start(log.clone(), CancellationToken::new());
     let mut follower = hub.follow(Position::START, filter());
-    let (mut got, mut beats) = (BTreeSet::new(), 0);
+    let (mut got, mut heartbeats) = (BTreeSet::new(), 0);
     for step in 0..120 {
         match dice.below(6) {
             0 | 1 => log.record(true).await,
@@ -269,7 +269,7 @@ async fn run(seed: u64) -> u32 {
             4 if dice.below(3) == 0 => follower = hub.follow(follower.position(), filter()),
             _ => match now(&mut follower).await {
                 Some(position) => assert!(got.insert(position), "{position} came twice, seed {seed}"),
-                None => beats += 1,
+                None => heartbeats += 1,
             },
         }
         let here = follower.position().0;
@@ -285,7 +285,7 @@ async fn run(seed: u64) -> u32 {
         got.insert(position);
     }
     assert_eq!(got.into_iter().collect::<Vec<_>>(), log.ours(), "seed {seed}");
-    beats
+    heartbeats
 }
 
 /// FL2: resuming at any position that was handed out loses nothing and repeats nothing.

@@ -1,7 +1,7 @@
 //! Pausing, resuming, restarting, cloning and moving jobs (JB-3), and the time that is metered for them.
 
+mod cancellation;
 mod ends;
-mod orders;
 
 use domain::{
     access::{

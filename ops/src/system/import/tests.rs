@@ -17,12 +17,12 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtu
 const SECRET: &str = "the personal key";
 
 /// `<room>/models` is the import folder, `<room>/keys/personal.key` the secret, `<room>/objects` the store.
-struct Ground {
+struct Fixture {
     room: TempDir,
     importer: FolderImporter,
 }
 
-impl Ground {
+impl Fixture {
     /// With the folder of models at `below` of the room.
     fn at(below: &str) -> Self {
         let room = tempfile::tempdir().expect("a folder");
@@ -121,38 +121,38 @@ async fn what_was_imported_has_the_size_that_was_told_and_is_discarded_whole() {
 /// FR5: a link to a secret, relative, absolute or by another link, is refused by its name and nothing is stored.
 #[tokio::test]
 async fn a_link_to_a_secret_outside_of_the_folder_is_refused_by_name() {
-    let ground = Ground::new();
-    let secret = ground.room.path().join("keys/personal.key");
+    let fixture = Fixture::new();
+    let secret = fixture.room.path().join("keys/personal.key");
     for (number, target) in [PathBuf::from("../../keys/personal.key"), secret]
         .into_iter()
         .enumerate()
     {
         let name = format!("base-{number}");
-        let folder = ground.model(&format!("models/{name}"));
+        let folder = fixture.model(&format!("models/{name}"));
         symlink(&target, folder.join("chat_template.jinja")).expect("a link");
-        let why = ground.refused(&name).await;
+        let why = fixture.refused(&name).await;
         assert!(
             why.contains("chat_template.jinja leads out of the folder"),
             "{why}"
         );
     }
-    let folder = ground.model("models/by-two");
+    let folder = fixture.model("models/by-two");
     symlink("../../keys", folder.join("elsewhere")).expect("a link");
     symlink("elsewhere/personal.key", folder.join("vocab.json")).expect("a link");
-    let why = ground.refused("by-two").await;
+    let why = fixture.refused("by-two").await;
     assert!(why.contains("vocab.json leads out of the folder"), "{why}");
 }
 
 /// FR5: the files of another model are none of this folder either, nor what lies loosely in the import folder.
 #[tokio::test]
 async fn a_link_to_a_neighbour_is_refused() {
-    let ground = Ground::new();
-    ground.model("models/other");
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    fixture.model("models/other");
+    let folder = fixture.model("models/base");
     symlink("../other/config.json", folder.join("generation_config.json.json")).expect("a link");
-    fs::write(ground.room.path().join("models/notes.txt"), "x").expect("written");
+    fs::write(fixture.room.path().join("models/notes.txt"), "x").expect("written");
     symlink("../notes.txt", folder.join("merges.txt")).expect("a link");
-    let why = ground.refused("base").await;
+    let why = fixture.refused("base").await;
     assert!(why.contains("generation_config.json.json leads out"), "{why}");
     assert!(why.contains("merges.txt leads out"), "{why}");
 }
@@ -160,8 +160,8 @@ async fn a_link_to_a_neighbour_is_refused() {
 /// FR5: whatever is no regular file is refused by its name, all at once, without waiting for a pipe.
 #[tokio::test]
 async fn everything_that_is_no_file_is_named_at_once() {
-    let ground = Ground::new();
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
     let at = |name: &str| folder.join(name);
     nix::unistd::mkfifo(&at("added_tokens.json"), Mode::S_IRWXU).expect("a pipe");
     fs::create_dir(at("merges.txt")).expect("a folder");
@@ -172,7 +172,7 @@ async fn everything_that_is_no_file_is_named_at_once() {
     symlink("two.json", at("one.json")).expect("a link");
     symlink("one.json", at("two.json")).expect("a link");
     symlink("tokenizer.model", at("tokenizer.model")).expect("a link");
-    let why = ground.refused("base").await;
+    let why = fixture.refused("base").await;
     for expected in [
         "added_tokens.json is a pipe, not a file",
         "chat_template.jinja leads out of the folder",
@@ -192,17 +192,17 @@ async fn everything_that_is_no_file_is_named_at_once() {
 #[tokio::test]
 async fn a_device_in_the_folder_is_refused() {
     use nix::sys::stat::{SFlag, makedev, mknod};
-    let ground = Ground::new();
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
     let device = folder.join("vocab.json");
     match mknod(&device, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)) {
         Ok(()) => {
-            let why = ground.refused("base").await;
+            let why = fixture.refused("base").await;
             assert!(why.contains("vocab.json is a device, not a file"), "{why}");
         }
         Err(nix::errno::Errno::EPERM | nix::errno::Errno::EACCES) => {
             symlink("/dev/zero", &device).expect("a link");
-            let why = ground.refused("base").await;
+            let why = fixture.refused("base").await;
             assert!(why.contains("vocab.json leads out of the folder"), "{why}");
         }
         Err(error) => panic!("{error}"),
@@ -213,11 +213,11 @@ async fn a_device_in_the_folder_is_refused() {
 #[tokio::test]
 async fn a_pipe_in_the_place_of_a_needed_file_does_not_hang() {
     for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-        let ground = Ground::new();
-        let folder = ground.model("models/base");
+        let fixture = Fixture::new();
+        let folder = fixture.model("models/base");
         fs::remove_file(folder.join(name)).expect("removed");
         nix::unistd::mkfifo(&folder.join(name), Mode::S_IRWXU).expect("a pipe");
-        let why = ground.refused("base").await;
+        let why = fixture.refused("base").await;
         assert!(why.contains(&format!("{name} is a pipe")), "{why}");
     }
 }
@@ -225,15 +225,15 @@ async fn a_pipe_in_the_place_of_a_needed_file_does_not_hang() {
 /// Links inside of the folder, folders that are no part of a model, and other files are no reason to refuse it.
 #[tokio::test]
 async fn links_inside_of_the_folder_and_other_things_beside_a_model_are_harmless() {
-    let ground = Ground::new();
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
     fs::create_dir(folder.join("files")).expect("a folder");
     fs::rename(folder.join("config.json"), folder.join("files/kept")).expect("moved");
     symlink("files/kept", folder.join("config.json")).expect("a link");
     symlink("../../keys/personal.key", folder.join("README.md")).expect("a link");
     symlink("../../keys/personal.key", folder.join(".hidden.json")).expect("a link");
     fs::create_dir(folder.join("onnx")).expect("a folder");
-    let version = ground.import("base").await.expect("a model");
+    let version = fixture.import("base").await.expect("a model");
     let names: Vec<_> = version.files.iter().map(|file| file.name.as_str()).collect();
     assert!(names.contains(&"config.json"), "{names:?}");
     assert!(
@@ -247,18 +247,18 @@ async fn links_inside_of_the_folder_and_other_things_beside_a_model_are_harmless
 #[tokio::test]
 async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
     let repository = "models/models--org--name";
-    let ground = Ground::new();
-    ground.snapshot(repository);
+    let fixture = Fixture::new();
+    fixture.snapshot(repository);
     symlink(
         "models--org--name/snapshots/5f1",
-        ground.room.path().join("models/short"),
+        fixture.room.path().join("models/short"),
     )
     .expect("a link");
-    let whole = ground
+    let whole = fixture
         .import("models--org--name/snapshots/5f1")
         .await
         .expect("a model");
-    let short = ground.import("short").await.expect("a model");
+    let short = fixture.import("short").await.expect("a model");
     assert_eq!(whole.sha256, short.sha256);
     for name in [
         "models--org--name",
@@ -268,12 +268,12 @@ async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
         "models--org--name/snapshots/5f1/x",
         "models--org--name/snapshots/../snapshots/5f1",
     ] {
-        let found = ground.import(name).await.expect_err(name);
+        let found = fixture.import(name).await.expect_err(name);
         let nothing = matches!(found, ImportError::NoFolder | ImportError::NotAModel(_));
         assert!(nothing, "{name}: {found:?}");
     }
 
-    let within = Ground::at("models/models--org--name/snapshots");
+    let within = Fixture::at("models/models--org--name/snapshots");
     within.snapshot(repository);
     let version = within.import("5f1").await.expect("a model");
     assert_eq!(version.sha256, whole.sha256);
@@ -282,29 +282,29 @@ async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
 /// FR5: the blobs of a cache are no way out: neither those of another model, nor what their links lead to.
 #[tokio::test]
 async fn blobs_of_another_model_and_links_in_blobs_are_refused() {
-    let ground = Ground::new();
-    let snapshot = ground.snapshot("models/models--org--name");
-    ground.snapshot("models/models--org--other");
-    let blobs = ground.room.path().join("models/models--org--name/blobs");
+    let fixture = Fixture::new();
+    let snapshot = fixture.snapshot("models/models--org--name");
+    fixture.snapshot("models/models--org--other");
+    let blobs = fixture.room.path().join("models/models--org--name/blobs");
     symlink("../../../keys/personal.key", blobs.join("0f")).expect("a link");
     symlink("../../blobs/0f", snapshot.join("chat_template.jinja")).expect("a link");
     let foreign = format!("../../../models--org--other/blobs/{:040x}", 0);
     symlink(foreign, snapshot.join("vocab.json")).expect("a link");
-    let error = ground
+    let error = fixture
         .import("models--org--name/snapshots/5f1")
         .await
         .expect_err("refused");
     let why = error.to_string();
     assert!(why.contains("chat_template.jinja leads out"), "{why}");
     assert!(why.contains("vocab.json leads out"), "{why}");
-    ground.nothing_is_stored();
+    fixture.nothing_is_stored();
 }
 
 /// FR5: between the look and the reading a file is exchanged for a link to the secret; what was looked at is read.
 #[test]
 fn a_file_that_is_exchanged_after_the_look_is_still_the_one_that_was_looked_at() {
-    let ground = Ground::new();
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
     let before = fs::read(folder.join("config.json")).expect("there");
     let pinned = Pinned::open(&folder).expect("pinned");
     fs::remove_file(folder.join("config.json")).expect("removed");
@@ -323,8 +323,8 @@ fn a_file_that_is_exchanged_after_the_look_is_still_the_one_that_was_looked_at()
 /// brings the secret in.
 #[tokio::test]
 async fn no_race_brings_the_secret_in() {
-    let ground = Ground::new();
-    let folder = ground.model("models/base");
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
     let template = folder.join("chat_template.jinja");
     let (plain, link) = (folder.join("plain"), folder.join("link"));
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
