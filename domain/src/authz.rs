@@ -4,6 +4,7 @@
 //! the resource ([`Resource`]); the policy alone knows what follows from them.
 
 mod action;
+pub mod denial;
 mod parties;
 
 pub use action::Action;
@@ -148,27 +149,10 @@ type Refusal = (&'static str, String, Concealment);
 
 fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) -> Result<Allowed, Refusal> {
     let owner = resource.owners.contains(&user.user);
-    match user.account {
-        AccountState::Active => {}
-        AccountState::Deactivated => {
-            return Err((
-                "deactivated",
-                "the account is deactivated".to_owned(),
-                Concealment::Unauthenticated,
-            ));
-        }
-        AccountState::Unverified if owner && resource.name == user.user.to_string() => {}
-        AccountState::Unverified => {
-            let why = "verify the e-mail address first".to_owned();
-            return Err(("unverified", why, Concealment::Forbidden));
-        }
-    }
+    check_account(user, owner, resource)?;
     if !resource.exists {
-        return Err((
-            "absent",
-            "there is no such thing".to_owned(),
-            Concealment::NotFound,
-        ));
+        let why = "there is no such thing".to_owned();
+        return Err(("absent", why, Concealment::NotFound));
     }
     let held = user.permissions.contains(&action);
     if owner && (held || action.comes_with_ownership()) {
@@ -176,21 +160,45 @@ fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) ->
     }
     // After ownership, so that this rule says: an administrator at what belongs to others (AC-4).
     if user.permissions.contains(&Action::SystemAdmin) {
-        return Ok(Allowed::by(
-            "administrator",
-            "the system.admin permission allows everything",
-        ));
+        let why = "the system.admin permission allows everything";
+        return Ok(Allowed::by("administrator", why));
     }
-    if !resource.owned {
-        return match held {
-            true => Ok(Allowed::by("role", format!("a role of the user holds {action}"))),
-            false => Err((
-                "role",
-                format!("none of the user's roles holds {action}"),
-                Concealment::Forbidden,
-            )),
-        };
+    if resource.owned {
+        decide_by_part(user, action, resource)
+    } else {
+        decide_by_role(held, action)
     }
+}
+
+/// Refuses what the state of the account does not let anybody do.
+fn check_account(user: &UserPrincipal, owner: bool, resource: &Resource) -> Result<(), Refusal> {
+    match user.account {
+        AccountState::Active => Ok(()),
+        AccountState::Deactivated => {
+            let why = "the account is deactivated".to_owned();
+            Err(("deactivated", why, Concealment::Unauthenticated))
+        }
+        AccountState::Unverified if owner && resource.name == user.user.to_string() => Ok(()),
+        AccountState::Unverified => {
+            let why = "verify the e-mail address first".to_owned();
+            Err(("unverified", why, Concealment::Forbidden))
+        }
+    }
+}
+
+/// At what belongs to nobody, the permission alone decides.
+fn decide_by_role(held: bool, action: Action) -> Result<Allowed, Refusal> {
+    if held {
+        return Ok(Allowed::by("role", format!("a role of the user holds {action}")));
+    }
+    let why = format!("none of the user's roles holds {action}");
+    Err(("role", why, Concealment::Forbidden))
+}
+
+/// At what belongs to somebody, the part that the user has in it decides.
+fn decide_by_part(user: &UserPrincipal, action: Action, resource: &Resource) -> Result<Allowed, Refusal> {
+    let held = user.permissions.contains(&action);
+    let owner = resource.owners.contains(&user.user);
     let member = resource.members.contains(&user.user);
     let public = resource.visibility == Visibility::Public;
     let reads = action.verb() == "read";
@@ -207,9 +215,6 @@ fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) ->
         };
         return Err(("role", why, Concealment::Forbidden));
     }
-    Err((
-        "stranger",
-        "the user has no part in it".to_owned(),
-        Concealment::NotFound,
-    ))
+    let why = "the user has no part in it".to_owned();
+    Err(("stranger", why, Concealment::NotFound))
 }

@@ -11,10 +11,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::{
-    access::denial::{DenialEvent, Denials},
     aggregate::DecodeError,
     aggregate_cache::{AggregateCache, Folded},
-    authz::{self, Denied, Principal, Requirement},
+    authz::{
+        self, Denied, Principal, Requirement,
+        denial::{DenialEvent, Denials},
+    },
     clock::Clock,
     decision::{LoadedState, NewEvents, ReadSet},
     event_store::{

@@ -27,6 +27,7 @@ pub mod notifications;
 pub mod personal;
 pub mod projects;
 pub mod provider_keys;
+pub mod quota;
 pub mod sharing;
 pub mod text;
 pub mod upcast;

@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use domain::{
     access::{
         assignment::{Administrators, Assignments},
-        denial::Denials,
         ledger::QuotaLedger,
         role::Role,
     },
     aggregate::{Aggregate, decode},
     audit::sensitive_read::SensitiveReads,
+    authz::denial::Denials,
     clock::SystemClock,
     datasets::dataset::Dataset,
     event_store::{EventStore, Filter, Position, RecordedEvent},

@@ -12,7 +12,7 @@ use ml::{
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
-use crate::run::ENVIRONMENT;
+use crate::environment::inherited;
 
 /// How long the drivers may take to tell what there is.
 const SURVEY: Duration = Duration::from_secs(60);
@@ -177,13 +177,10 @@ async fn ask<T: DeserializeOwned>(
     arguments: &[&str],
     timeout: Duration,
 ) -> Result<T, String> {
-    let inherited = ENVIRONMENT
-        .iter()
-        .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
     let answer = Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(inherited)
+        .envs(inherited())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod devices;
+mod environment;
 mod folders;
 pub mod lease_expiry;
 mod lease_heartbeat;

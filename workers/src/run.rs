@@ -19,8 +19,6 @@ mod retry;
 mod specification;
 mod stop_request;
 
-pub(crate) use child::ENVIRONMENT;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use domain::{

@@ -8,11 +8,12 @@ mod body;
 mod connection;
 mod encoding;
 mod layers;
+mod panic_message;
 mod request_id;
 
 pub use bind::{BindError, bind};
-pub(crate) use layers::panic_text;
 pub use layers::{LayerOptions, with_common_layers};
+pub(crate) use panic_message::panic_text;
 pub use request_id::RequestId;
 
 use std::io;

@@ -8,7 +8,8 @@ use std::io;
 use axum::http::StatusCode;
 use domain::datasets::format::{Report, UnknownFormat};
 
-use super::decode::{Encoding, SenderFailed, WireFull};
+use super::encoding::Encoding;
+use super::wire::{SenderFailed, WireFull};
 use objects::ObjectsError;
 
 /// An upload that left nothing behind.

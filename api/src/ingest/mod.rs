@@ -4,11 +4,13 @@
 //! and staged as they come; only a dataset in which every line can be used is published.
 
 mod decode;
+mod encoding;
 mod error;
 mod limits;
 mod pass;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::sync::Arc;
 
@@ -21,11 +23,12 @@ use tokio::{
 
 use objects::{Existing, Key, Objects, Staged, Stored};
 
-pub use decode::Encoding;
-use decode::{Wire, open};
+use decode::open;
+pub use encoding::Encoding;
 pub use error::IngestError;
 pub use limits::IngestLimits;
 use pass::{Pass, Stage};
+use wire::Wire;
 
 /// How many bytes are read at once.
 const BUFFER: usize = 64 << 10;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{quota::Quotas, role::RoleDefinition};
-use crate::authz::Action;
+use super::role_definition::RoleDefinition;
+use crate::{authz::Action, quota::Quotas};
 
 /// The role whose last member stays.
 pub const ADMIN: &str = "admin";
@@ -184,11 +184,16 @@ pub const NAMES: [&str; 11] = [
     "viewer",
 ];
 
-/// The definitions of all built-in roles.
+/// The definitions of all built-in roles, in the order of [`NAMES`].
 #[must_use]
 pub fn roles() -> Vec<RoleDefinition> {
+    [leading(), engineering(), developing(), observing()].concat()
+}
+
+/// The roles that look after other accounts.
+fn leading() -> Vec<RoleDefinition> {
     let everything: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
-    let (one, two) = (ENGINEER_I_GETS, ENGINEER_II_GETS);
+    let managed = [ENGINEER_I_GETS, ENGINEER_II_GETS, MANAGER_GETS];
     let granted_by_managers = [GUEST, "engineer_i", "engineer_ii"];
     vec![
         role(
@@ -201,21 +206,27 @@ pub fn roles() -> Vec<RoleDefinition> {
         role(
             "manager",
             "Leads a team.",
-            &[one, two, MANAGER_GETS],
+            &managed,
             MANAGER_QUOTAS,
             &granted_by_managers,
         ),
+    ]
+}
+
+/// The roles that managers grant: training within projects.
+fn engineering() -> Vec<RoleDefinition> {
+    vec![
         role(
             "engineer_ii",
             "Trains with every setting.",
-            &[one, two],
+            &[ENGINEER_I_GETS, ENGINEER_II_GETS],
             ENGINEER_II_QUOTAS,
             &[],
         ),
         role(
             "engineer_i",
             "Trains and shares models.",
-            &[one],
+            &[ENGINEER_I_GETS],
             ENGINEER_I_QUOTAS,
             &[],
         ),
@@ -226,6 +237,12 @@ pub fn roles() -> Vec<RoleDefinition> {
             GUEST_QUOTAS,
             &[],
         ),
+    ]
+}
+
+/// The roles of people who train on their own account; managers do not grant them.
+fn developing() -> Vec<RoleDefinition> {
+    vec![
         role(
             "premium_user",
             "Trains and shares models, without projects.",
@@ -254,6 +271,12 @@ pub fn roles() -> Vec<RoleDefinition> {
             ENGINEER_II_QUOTAS,
             &[],
         ),
+    ]
+}
+
+/// The roles that change nothing.
+fn observing() -> Vec<RoleDefinition> {
+    vec![
         role(
             "analyst",
             "Reads experiments and runs inference; never trains.",

@@ -2,7 +2,7 @@
 
 pub mod assignment;
 pub mod builtin;
-pub mod denial;
 pub mod ledger;
 pub mod quota;
 pub mod role;
+pub mod role_definition;

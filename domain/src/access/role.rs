@@ -1,10 +1,10 @@
 //! Roles: a name, permissions, quotas, and which roles their holders may grant.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::{builtin, quota::Quotas};
+pub use super::role_definition::RoleDefinition;
+
+use super::builtin;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
@@ -18,21 +18,6 @@ use crate::{
 pub struct Role {
     /// What it is, once defined.
     pub definition: Option<RoleDefinition>,
-}
-
-/// What a role gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleDefinition {
-    /// Its unique name.
-    pub name: String,
-    /// What it is for, in one sentence.
-    pub description: String,
-    /// Names of its permissions.
-    pub permissions: BTreeSet<String>,
-    /// Its quotas.
-    pub quotas: Quotas,
-    /// Names of the roles that its holders may grant, when they hold `roles.grant`.
-    pub may_grant: BTreeSet<String>,
 }
 
 /// Facts about a role.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Action;
 use crate::{
-    access::quota::Quotas,
     id::{OrganizationId, SessionId, UserId, WorkerId},
+    quota::Quotas,
 };
 
 /// How far an account may act.

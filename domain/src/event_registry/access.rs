@@ -6,12 +6,12 @@ use super::{Sample, id, samples_of};
 use crate::{
     access::{
         assignment::{AdministratorsEvent, AssignmentEvent},
-        denial::DenialEvent,
         ledger::LedgerEvent,
         quota::{Quota, Quotas},
         role::{RoleDefinition, RoleEvent},
     },
     audit::sensitive_read::ReadEvent,
+    authz::denial::DenialEvent,
     id::{DatasetId, ModelId, UserId},
 };
 

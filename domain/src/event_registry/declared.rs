@@ -7,12 +7,12 @@ use std::{collections::HashMap, sync::OnceLock};
 use crate::{
     access::{
         assignment::{AdministratorsEvent, AssignmentEvent},
-        denial::DenialEvent,
         ledger::LedgerEvent,
         role::RoleEvent,
     },
     aggregate::Event,
     audit::sensitive_read::ReadEvent,
+    authz::denial::DenialEvent,
     datasets::dataset::DatasetEvent,
     identity::{
         login::LoginEvent, organization::OrganizationEvent, reservation::ReservationEvent,

@@ -105,46 +105,23 @@ impl Command for Report {
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<ReportRefusal> {
         let job: Job = loaded.get(self.job);
         let order = under_way(&job, self.attempt)?;
-        let attempt = self.attempt;
         let closing = || job.closing(self.job, context.now);
-        let failed = |code: &str, message: &str| {
-            let event = JobEvent::Failed {
-                attempt,
-                code: code.to_owned(),
-                message: message.to_owned(),
-            };
-            release(closing().and::<Job>(self.job, &event), order)
-        };
-        Ok(match &self.report {
+        match &self.report {
             AttemptReport::Started {
                 from_step,
                 total_steps,
                 trained_parameters,
-            } => {
-                let event = JobEvent::Started {
-                    attempt,
-                    from_step: *from_step,
-                    total_steps: *total_steps,
-                    trained_parameters: *trained_parameters,
-                };
-                NewEvents::record::<Job>(self.job, &event)
-            }
-            AttemptReport::Checkpoint(checkpoint) => {
-                let event = JobEvent::CheckpointSaved {
-                    attempt,
-                    checkpoint: checkpoint.clone(),
-                };
-                NewEvents::record::<Job>(self.job, &event)
-            }
-            AttemptReport::Failed { code, message } => failed(code, message),
+            } => Ok(self.started(*from_step, *total_steps, *trained_parameters)),
+            AttemptReport::Checkpoint(checkpoint) => Ok(self.saved(checkpoint)),
+            AttemptReport::Failed { code, message } => Ok(self.failed(closing(), order, code, message)),
             // A model is written by one job: its id is fresh with each order. Should two orders name the same
             // all the same, the second finds it written.
             AttemptReport::Completed { .. } if loaded.get::<Model>(order.model).owner.is_some() => {
                 let message = format!("the model {} is another job's result; clone the job", order.model);
-                return Err(Refused {
+                Err(Refused {
                     reason: ReportRefusal::ModelTaken,
-                    record: failed("MODEL_TAKEN", &message),
-                });
+                    record: self.failed(closing(), order, "MODEL_TAKEN", &message),
+                })
             }
             AttemptReport::Completed {
                 artifact,
@@ -163,24 +140,64 @@ impl Command for Report {
                     lineage: lineage(order, metrics, code_version, worker),
                     merged: merged.clone(),
                 };
-                let stored = stored(order, &version);
-                let model = ModelVersionRef {
-                    model: order.model,
-                    version: 1,
-                };
-                let completed = JobEvent::Completed {
-                    attempt,
-                    model,
-                    metrics: metrics.clone(),
-                };
-                let changes = closing()
-                    .and::<Job>(self.job, &completed)
-                    .and::<Model>(order.model, &registered(order))
-                    .and::<Model>(order.model, &ModelEvent::VersionAdded(version))
-                    .and::<QuotaLedger>(order.owner, &stored);
-                release(changes, order)
+                Ok(self.completed(closing(), order, version, metrics))
             }
-        })
+        }
+    }
+}
+
+impl Report {
+    fn started(&self, from_step: u32, total_steps: u32, trained_parameters: u64) -> NewEvents {
+        let event = JobEvent::Started {
+            attempt: self.attempt,
+            from_step,
+            total_steps,
+            trained_parameters,
+        };
+        NewEvents::record::<Job>(self.job, &event)
+    }
+
+    fn saved(&self, checkpoint: &Checkpoint) -> NewEvents {
+        let event = JobEvent::CheckpointSaved {
+            attempt: self.attempt,
+            checkpoint: checkpoint.clone(),
+        };
+        NewEvents::record::<Job>(self.job, &event)
+    }
+
+    /// The end with an error, after what `closing` the attempt records.
+    fn failed(&self, closing: NewEvents, order: &Order, code: &str, message: &str) -> NewEvents {
+        let event = JobEvent::Failed {
+            attempt: self.attempt,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        release(closing.and::<Job>(self.job, &event), order)
+    }
+
+    /// The end with a result: the job, its model and what that takes of the owner's storage, at once.
+    fn completed(
+        &self,
+        closing: NewEvents,
+        order: &Order,
+        version: ModelVersion,
+        metrics: &BTreeMap<String, String>,
+    ) -> NewEvents {
+        let stored = stored(order, &version);
+        let completed = JobEvent::Completed {
+            attempt: self.attempt,
+            model: ModelVersionRef {
+                model: order.model,
+                version: version.version,
+            },
+            metrics: metrics.clone(),
+        };
+        let changes = closing
+            .and::<Job>(self.job, &completed)
+            .and::<Model>(order.model, &registered(order))
+            .and::<Model>(order.model, &ModelEvent::VersionAdded(version))
+            .and::<QuotaLedger>(order.owner, &stored);
+        release(changes, order)
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use workers::devices::DeviceSelection;
 
-use super::reader::Reader;
 use super::setting::{
     EventLogUrl, File, Folder, Labels, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
 };
@@ -36,6 +35,12 @@ pub(super) struct Section {
     pub doc: &'static [&'static str],
     /// Its keys in the order of declaration.
     pub keys: &'static [Key],
+}
+
+/// Where the values of declared keys come from.
+pub(super) trait Resolver {
+    /// The value of `key`; `None` when it is bad, which the resolver then knows.
+    fn resolve<T: Setting>(&mut self, key: &Key) -> Option<T>;
 }
 
 /// Declares the sections as structs, and their keys as a table.
@@ -71,7 +76,7 @@ macro_rules! keys {
                     doc: &[$($doc),+],
                 }),+];
 
-                fn read(reader: &mut Reader) -> Option<Self> {
+                fn read(reader: &mut impl Resolver) -> Option<Self> {
                     let mut keys = Self::KEYS.iter();
                     // Every key is read before the first bad one ends this, so that all are reported.
                     $(let $field = keys.next().map(|key| reader.resolve(key));)+
@@ -88,7 +93,7 @@ macro_rules! keys {
 
         impl Config {
             /// Reads all sections; `None` when a value is bad, which `reader` then knows.
-            pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+            pub(super) fn read(reader: &mut impl Resolver) -> Option<Self> {
                 $(let $section = $type::read(reader);)+
                 Some(Self { $($section: $section?,)+ })
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::keys::{Key, SECTIONS, find};
+use super::keys::{Key, Resolver, SECTIONS, find};
 use super::problem::Problem;
 use super::service_links;
 use super::setting::Setting;
@@ -222,9 +222,9 @@ impl Reader {
     }
 }
 
-impl Reader {
+impl Resolver for Reader {
     /// The value of the strongest source, or the default. Values that are overridden are checked too.
-    pub(super) fn resolve<T: Setting>(&mut self, key: &Key) -> Option<T> {
+    fn resolve<T: Setting>(&mut self, key: &Key) -> Option<T> {
         let values = self.values.remove(key.name).unwrap_or_default();
         if values.is_empty() {
             return self.one(key, "default", key.default);
@@ -235,7 +235,9 @@ impl Reader {
             .last()
             .flatten()
     }
+}
 
+impl Reader {
     fn one<T: Setting>(&mut self, key: &Key, source: &str, text: &str) -> Option<T> {
         let read = T::read(text).and_then(|value| match (key.range, value.number()) {
             (Some((least, most)), Some(number)) if number < least || number > most => {

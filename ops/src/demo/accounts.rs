@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{CallError, Client},
-    credentials::{self, Account},
+    credentials::{self, Account, Credentials},
     recipe,
     session::Session,
     show::Show,
@@ -67,15 +67,7 @@ pub(super) async fn ready(client: &Client, data_dir: &Path, show: &Show) -> anyh
     let server: Server = client.call(None, SERVER, Value::Null).await?;
     show.line(&format!("  Anneal {} answers.", server.version))?;
     let file = credentials::path(data_dir);
-    let credentials = match credentials::load(data_dir)? {
-        Some(credentials) => credentials,
-        None if server.set_up => bail!(
-            "this system has an administrator already, and there is no {}; the demo makes its own accounts, so \
-             run it on a fresh folder: anneal up --demo --data <folder> --listen 127.0.0.1:8081",
-            file.display()
-        ),
-        None => credentials::create(data_dir)?,
-    };
+    let credentials = known_or_new(data_dir, &server)?;
     if !server.set_up {
         create_administrator(client, data_dir, &credentials.administrator).await?;
         show.line(&format!(
@@ -84,32 +76,17 @@ pub(super) async fn ready(client: &Client, data_dir: &Path, show: &Show) -> anyh
         ))?;
     }
     let administrator = sign_in(client, &credentials.administrator, &file).await?;
-    let user = registered(
-        client,
-        &administrator,
-        &credentials.engineer,
-        server.self_registration,
-    )
-    .await?;
+    let (wanted, open) = (&credentials.engineer, server.self_registration);
+    let user = registered(client, &administrator, wanted, open).await?;
     if !user.verified {
-        verify(client, data_dir, &credentials.engineer).await?;
+        verify(client, data_dir, wanted).await?;
         show.line(&format!(
             "  {} registered and proved its address with the token from the mail.",
             user.username
         ))?;
     }
-    if !user.roles.iter().any(|held| held.role == recipe::ROLE) {
-        let reason = "trains the models of the demonstration";
-        let input = json!({ "userId": user.id, "role": recipe::ROLE, "reason": reason });
-        let granted = administrator.change::<Value>(GRANT, input).await;
-        granted.context("granting the engineer's role")?;
-        show.line(&format!(
-            "  {} granted it the role {}.",
-            administrator.username(),
-            recipe::ROLE
-        ))?;
-    }
-    let engineer = sign_in(client, &credentials.engineer, &file).await?;
+    grant_role(&administrator, &user, show).await?;
+    let engineer = sign_in(client, wanted, &file).await?;
     show.line(&format!(
         "  Signed in as {} and {}.",
         administrator.username(),
@@ -123,6 +100,36 @@ pub(super) async fn ready(client: &Client, data_dir: &Path, show: &Show) -> anyh
         names,
         file,
     })
+}
+
+/// The credentials of an earlier run, or new ones for a system that nobody has set up.
+fn known_or_new(data_dir: &Path, server: &Server) -> anyhow::Result<Credentials> {
+    match credentials::load(data_dir)? {
+        Some(credentials) => Ok(credentials),
+        None if server.set_up => bail!(
+            "this system has an administrator already, and there is no {}; the demo makes its own accounts, so \
+             run it on a fresh folder: anneal up --demo --data <folder> --listen 127.0.0.1:8081",
+            credentials::path(data_dir).display()
+        ),
+        None => credentials::create(data_dir),
+    }
+}
+
+/// Gives the engineer its role, if it has not got it.
+async fn grant_role(administrator: &Session, user: &User, show: &Show) -> anyhow::Result<()> {
+    if user.roles.iter().any(|held| held.role == recipe::ROLE) {
+        return Ok(());
+    }
+    let reason = "trains the models of the demonstration";
+    let input = json!({ "userId": user.id, "role": recipe::ROLE, "reason": reason });
+    let granted = administrator.change::<Value>(GRANT, input).await;
+    granted.context("granting the engineer's role")?;
+    show.line(&format!(
+        "  {} granted it the role {}.",
+        administrator.username(),
+        recipe::ROLE
+    ))?;
+    Ok(())
 }
 
 /// The engineer's account, which is made if it is not there.

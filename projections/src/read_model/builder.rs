@@ -14,39 +14,13 @@ use super::{
     fold::{fold_one, keys},
     history_writer::HistoryWriter,
     stored,
+    write::Write,
 };
 
 /// Length of the text of one write, in bytes, from which on another is begun.
 const WRITE: usize = 4 << 20;
 /// Estimated bytes that a version of a row takes in memory.
 const VERSION: usize = 2_048;
-
-/// Something to be written into a shadow table.
-pub enum Write {
-    /// Rows whose keys are not in the table.
-    Copy {
-        /// The statement.
-        statement: String,
-        /// The rows, as the statement takes them.
-        lines: Vec<u8>,
-    },
-    /// Versions of rows, none of which is in the table.
-    Versions {
-        /// The statement, with one parameter.
-        statement: String,
-        /// The parameter.
-        json: String,
-    },
-    /// Rows that may be in the table; it needs its key for that.
-    Upsert {
-        /// The table.
-        table: String,
-        /// The statement, with one parameter.
-        statement: String,
-        /// The parameter.
-        json: String,
-    },
-}
 
 /// The fold of one projection into its shadow.
 pub trait Builder: Send + Sync {

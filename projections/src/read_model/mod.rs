@@ -14,6 +14,7 @@ mod rows;
 mod stored;
 mod table;
 mod target;
+mod write;
 
 use domain::{
     aggregate::DecodeError,
@@ -24,13 +25,14 @@ use sqlx::PgConnection;
 
 pub(crate) use self::reading::{count, fetch, fetch_one, fetch_page};
 pub use self::{
-    builder::{Builder, Write},
+    builder::Builder,
     copy::Shape,
     history::{History, HotColumns},
     reading::{Query, ReadError},
     rows::Rows,
     table::Table,
     target::{SHADOW, Target},
+    write::Write,
 };
 
 /// A read model.

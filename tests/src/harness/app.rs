@@ -12,6 +12,7 @@ use domain::{
 };
 use time::{Duration, OffsetDateTime};
 
+pub use super::credentials::PASSWORD;
 use super::{Client, database, people};
 
 /// What a test may want to be different.
@@ -58,9 +59,6 @@ pub struct TestApp {
     pub admin: Client,
     _folder: tempfile::TempDir,
 }
-
-/// Password of everybody in tests.
-pub const PASSWORD: &str = "Quartz-lamp under forty maples";
 
 /// The binary under test, which runs training jobs.
 #[must_use]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::app::PASSWORD;
+use super::credentials::PASSWORD;
 
 /// A client, signed in or not.
 #[derive(Clone, Debug)]

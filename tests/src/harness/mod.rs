@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+mod credentials;
 pub mod events;
 pub mod feed;
 pub mod here;

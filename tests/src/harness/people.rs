@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Client, app::PASSWORD};
+use super::{Client, credentials::PASSWORD};
 
 /// The first administrator of the installation at `url` whose data folder is `data`, signed in.
 ///

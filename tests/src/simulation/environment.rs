@@ -6,80 +6,22 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt::Write as _,
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     task::{Poll, Waker},
     time::Duration,
 };
 
-use domain::{clock::Clock, id::Ids};
+use domain::clock::Clock;
 use event_store::memory::{FaultPlan, Generator, MemoryEventStore};
-use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::{database::Database, notes::Notes};
-
-/// When every run begins: 2026-01-01T00:00:00Z, in microseconds of Unix time.
-const DAWN: u64 = 1_767_225_600_000_000;
-
-/// Logical time, in microseconds since the run began.
-#[derive(Debug, Default)]
-pub(super) struct LogicalClock(AtomicU64);
-
-impl LogicalClock {
-    pub(super) fn micros(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set(&self, micros: u64) {
-        self.0.store(micros, Ordering::Relaxed);
-    }
-}
-
-impl Clock for LogicalClock {
-    fn now(&self) -> OffsetDateTime {
-        let nanos = i128::from(DAWN + self.micros()) * 1_000;
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-}
-
-/// Ids that count up and carry logical time, as version 7 does.
-#[derive(Debug)]
-pub(super) struct CountedIds {
-    pub(super) clock: Arc<LogicalClock>,
-    pub(super) next: AtomicU64,
-}
-
-impl Ids for CountedIds {
-    fn next(&self) -> Uuid {
-        let millis = (DAWN + self.clock.micros()) / 1_000;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut tail = [0; 10];
-        tail[2..].copy_from_slice(&number.to_be_bytes());
-        uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
-    }
-}
-
-/// Everything that happened, a line each.
-#[derive(Debug, Default)]
-pub(super) struct Trace(Mutex<String>);
-
-impl Trace {
-    pub(super) fn line(&self, micros: u64, who: &str, what: &str) {
-        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{seconds:>4}.{rest:06} {who:<12} {what}");
-    }
-
-    pub(super) fn take(&self) -> String {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+use super::{
+    clock::{CountedIds, LogicalClock},
+    database::Database,
+    notes::Notes,
+    trace::Trace,
+    yield_point::step,
+};
 
 /// How hard the run is.
 #[derive(Clone, Debug)]
@@ -249,20 +191,6 @@ impl SimulatedEnvironment {
     pub(super) fn next_ring(&self) -> Option<u64> {
         self.timers.borrow().keys().next().map(|(due, _)| *due)
     }
-}
-
-/// Lets others run once; a process can crash here.
-pub(super) async fn step() {
-    let mut stepped = false;
-    poll_fn(|context| {
-        if stepped {
-            return Poll::Ready(());
-        }
-        stepped = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A statement without an answer.

@@ -3,6 +3,7 @@
 //! The rule: one seed is one run, byte for byte. What a run finds is told with its seed and the command that runs it
 //! again. See `ops/adr/0016-deterministic-simulation.md`.
 
+mod clock;
 mod database;
 mod environment;
 mod invariants;
@@ -12,7 +13,9 @@ mod process;
 mod projector;
 mod reaper;
 mod scheduler;
+mod trace;
 mod worker;
+mod yield_point;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 

@@ -18,7 +18,7 @@ use domain::{
 use event_store::memory::MemoryEventStore;
 use uuid::Uuid;
 
-use super::environment::{LogicalClock, Trace, step};
+use super::{clock::LogicalClock, trace::Trace, yield_point::step};
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -21,23 +21,8 @@ use tokio::{
 };
 
 use super::{lines::Lines, output::Output};
-use crate::{folders::AttemptFolder, settings::WorkerSettings};
+use crate::{environment::inherited, folders::AttemptFolder, settings::WorkerSettings};
 
-/// What of the worker's environment the child gets; nothing in it is secret.
-pub(crate) const ENVIRONMENT: &[&str] = &[
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    // Where NVIDIA's libraries and headers are, and which devices are ours.
-    "LD_LIBRARY_PATH",
-    "CUDA_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    #[cfg(feature = "fail-points")]
-    "ANNEAL_FAIL_POINTS",
-    #[cfg(feature = "fail-points")]
-    "ANNEAL_FAIL_POINTS_REACHED",
-];
 /// How long a dead process may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
 /// How long its last words may take to arrive.
@@ -63,15 +48,12 @@ impl Child {
         environment: Vec<(&'static str, String)>,
     ) -> io::Result<Self> {
         let output = Output::create(&folder.output())?;
-        let inherited = ENVIRONMENT
-            .iter()
-            .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
         let mut process = Command::new(&settings.program)
             .args(&settings.arguments)
             .arg(folder.job_file())
             .current_dir(folder.root())
             .env_clear()
-            .envs(inherited)
+            .envs(inherited())
             .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -48,63 +48,21 @@ pub(super) fn find(
 ) -> Result<Resumable, AttemptOutcome> {
     let mut found = Resumable::default();
     let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
-    let mut candidates: Vec<PathBuf> = folder
-        .earlier()
-        .iter()
-        .rev()
-        .flat_map(|checkpoints| folders::saved(checkpoints))
-        .collect();
-    candidates.extend(recorded_at.clone().filter(|at| !candidates.contains(at)));
-    // Stable, so that of two with the same step that of the later attempt comes first.
-    candidates.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
     let known = recorded.map_or(0, |checkpoint| checkpoint.step);
-    let (newer, told) = candidates
-        .into_iter()
-        .partition::<Vec<_>, _>(|path| folders::step(path) > Some(known));
-    let began = match &recorded_at {
-        Some(at) => written(at),
-        None => folder.began(),
-    };
-    let cheap = newer
-        .first()
-        .is_some_and(|newest| again(began, written(newest)) < AGAIN);
-    let candidates: Vec<PathBuf> = match (cheap, recorded.is_some()) {
-        (false, _) => newer.into_iter().chain(told).collect(),
-        // What was recorded last, then whatever is newest.
-        (true, true) => {
-            let (recorded, older) = told
-                .into_iter()
-                .partition::<Vec<_>, _>(|path| folders::step(path) == Some(known));
-            recorded.into_iter().chain(newer).chain(older).collect()
-        }
-        // From the beginning, on purpose.
-        (true, false) => return Ok(found),
-    };
-    for candidate in candidates {
+    for candidate in candidates(folder, recorded, recorded_at.as_deref()) {
         let Some(step) = folders::step(&candidate) else {
             continue;
         };
         let promised = recorded.filter(|_| recorded_at.as_ref() == Some(&candidate));
         let copy = folder.checkpoints().join(format!("step-{step:08}"));
         copy_folder(&candidate, &copy).map_err(|error| AttemptOutcome::io("copy a checkpoint", &error))?;
-        match verify(&copy) {
-            Ok(sha256) if promised.is_none_or(|promised| promised.sha256 == sha256) => {
-                if step > known {
-                    found.warnings.push(format!(
-                        "the measurements of the steps from {} to {step} are missing where their worker died before it \
-                         told them; they are in the checkpoint",
-                        known + 1
-                    ));
-                }
+        match check(&copy, step, promised) {
+            Ok(()) => {
+                found.warnings.extend((step > known).then(|| gap(known, step)));
                 found.from = Some((copy, step));
                 return Ok(found);
             }
-            Ok(_) => found
-                .warnings
-                .push(format!("the checkpoint of step {step} is not the recorded one")),
-            Err(reason) => found
-                .warnings
-                .push(format!("the checkpoint of step {step} is damaged: {reason}")),
+            Err(warning) => found.warnings.push(warning),
         }
         fs::remove_dir_all(&copy)
             .map_err(|error| AttemptOutcome::io("remove a damaged checkpoint", &error))?;
@@ -115,6 +73,76 @@ pub(super) fn find(
         ));
     }
     Ok(found)
+}
+
+/// The checkpoints to try, the best first; none to start from the beginning.
+fn candidates(
+    folder: &AttemptFolder,
+    recorded: Option<&Checkpoint>,
+    recorded_at: Option<&Path>,
+) -> Vec<PathBuf> {
+    let known = recorded.map_or(0, |checkpoint| checkpoint.step);
+    let (newer, told) = newest_first(folder, recorded_at)
+        .into_iter()
+        .partition::<Vec<_>, _>(|path| folders::step(path) > Some(known));
+    let began = match recorded_at {
+        Some(at) => written(at),
+        None => folder.began(),
+    };
+    let cheap = newer
+        .first()
+        .is_some_and(|newest| again(began, written(newest)) < AGAIN);
+    match (cheap, recorded.is_some()) {
+        (false, _) => newer.into_iter().chain(told).collect(),
+        // What was recorded last, then whatever is newest.
+        (true, true) => {
+            let (recorded, older) = told
+                .into_iter()
+                .partition::<Vec<_>, _>(|path| folders::step(path) == Some(known));
+            recorded.into_iter().chain(newer).chain(older).collect()
+        }
+        // From the beginning, on purpose.
+        (true, false) => Vec::new(),
+    }
+}
+
+/// All checkpoints of earlier attempts that lie on this machine, and the recorded one.
+fn newest_first(folder: &AttemptFolder, recorded_at: Option<&Path>) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = folder
+        .earlier()
+        .iter()
+        .rev()
+        .flat_map(|checkpoints| folders::saved(checkpoints))
+        .collect();
+    let recorded = recorded_at.map(Path::to_path_buf);
+    all.extend(recorded.filter(|at| !all.contains(at)));
+    // Stable, so that of two with the same step that of the later attempt comes first.
+    all.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
+    all
+}
+
+/// Whether the `copy` of the checkpoint of `step` is whole, and what was `promised`.
+///
+/// # Errors
+/// Why it is not used, for the log of the job.
+fn check(copy: &Path, step: u32, promised: Option<&Checkpoint>) -> Result<(), String> {
+    let sha256 =
+        verify(copy).map_err(|reason| format!("the checkpoint of step {step} is damaged: {reason}"))?;
+    match promised {
+        Some(promised) if promised.sha256 != sha256 => {
+            Err(format!("the checkpoint of step {step} is not the recorded one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is missing in the job's history when it goes on from `step` and only `known` was told.
+fn gap(known: u32, step: u32) -> String {
+    format!(
+        "the measurements of the steps from {} to {step} are missing where their worker died before it told them; \
+         they are in the checkpoint",
+        known + 1
+    )
 }
 
 /// When the checkpoint at `path` was finished.

@@ -127,11 +127,7 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
         warmup_steps,
         warmup_ratio,
         weight_decay,
-        adam: Adam {
-            beta_1,
-            beta_2,
-            epsilon,
-        },
+        adam,
         clip_norm,
         sequence_length,
         packing,
@@ -152,31 +148,19 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
         batch_size,
         gradient_accumulation,
         learning_rate,
-        schedule: match schedule {
-            Schedule::Constant => engine::Schedule::Constant,
-            Schedule::Linear => engine::Schedule::Linear,
-            Schedule::Cosine => engine::Schedule::Cosine,
-        },
+        schedule: engine_schedule(schedule),
         minimum_share,
         warmup_steps: warmup_ratio.is_none().then_some(warmup_steps),
         warmup_ratio,
         weight_decay,
-        adam: engine::Adam {
-            beta_1,
-            beta_2,
-            epsilon,
-        },
+        adam: engine_adam(adam),
         clip_norm,
         sequence_length,
         packing,
-        precision: match precision {
-            Precision::F32 => engine::Precision::F32,
-            Precision::Bf16 => engine::Precision::Bf16,
-        },
+        precision: engine_precision(precision),
         eval_fraction: evaluation_share,
         eval_every: evaluate_every,
-        early_stopping: early_stopping
-            .map(|EarlyStopping { patience, min_delta }| engine::EarlyStopping { patience, min_delta }),
+        early_stopping: early_stopping.map(engine_early_stopping),
         keep_best,
         checkpoint_every,
         seed,
@@ -184,6 +168,39 @@ fn tuned(given: &HyperParameters) -> engine::Hyperparameters {
         sample_tokens,
         sample_every,
     }
+}
+
+fn engine_schedule(schedule: Schedule) -> engine::Schedule {
+    match schedule {
+        Schedule::Constant => engine::Schedule::Constant,
+        Schedule::Linear => engine::Schedule::Linear,
+        Schedule::Cosine => engine::Schedule::Cosine,
+    }
+}
+
+fn engine_adam(adam: Adam) -> engine::Adam {
+    let Adam {
+        beta_1,
+        beta_2,
+        epsilon,
+    } = adam;
+    engine::Adam {
+        beta_1,
+        beta_2,
+        epsilon,
+    }
+}
+
+fn engine_precision(precision: Precision) -> engine::Precision {
+    match precision {
+        Precision::F32 => engine::Precision::F32,
+        Precision::Bf16 => engine::Precision::Bf16,
+    }
+}
+
+fn engine_early_stopping(early_stopping: EarlyStopping) -> engine::EarlyStopping {
+    let EarlyStopping { patience, min_delta } = early_stopping;
+    engine::EarlyStopping { patience, min_delta }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
-use super::executor::AuthError;
+use super::auth_error::AuthError;
 use crate::auth::secret::Secret;
 use crate::http::server::RequestId;
 

@@ -1,12 +1,12 @@
 //! The interface between the endpoint and the application: authentication and execution.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use async_graphql::{Request, Response};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use super::auth_error::AuthError;
 use super::credentials::Credentials;
 
 /// The schema and the sessions, as the endpoint sees them.
@@ -36,26 +36,6 @@ pub trait Executor: Clone + Send + Sync + 'static {
     ///
     /// Sockets and event streams watch it and end with the session.
     async fn session_end(&self, caller: &Self::Caller) -> SessionEnd;
-}
-
-/// Why nobody could be found behind the credentials. Clients read the messages.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// The credentials are wrong or expired: log in again.
-    #[error("{0}")]
-    Unauthenticated(Cow<'static, str>),
-    /// The caller is known and may not come in, for example a locked account.
-    #[error("{0}")]
-    Forbidden(Cow<'static, str>),
-    /// Too many tries.
-    #[error("too many requests; try again in {} s", .retry_after.as_secs().max(1))]
-    RateLimited {
-        /// How long to wait.
-        retry_after: Duration,
-    },
-    /// Nothing can be said at present; the same credentials may do later.
-    #[error("sessions cannot be checked at present; try again")]
-    Unavailable,
 }
 
 /// Why a session ended under an open socket or event stream.

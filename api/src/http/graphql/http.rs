@@ -7,12 +7,13 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::auth_error::AuthError;
 use super::credentials::{Credentials, Transport};
-use super::executor::{AuthError, Executor};
+use super::executor::Executor;
 use super::media::{self, Media};
 use super::params::Params;
 use super::rejection::Rejection;
-use super::{GraphqlEndpoint, body, operation, origin, request_id, sse, websocket};
+use super::{GraphqlEndpoint, body, content_type, operation, origin, request_id, sse, websocket};
 use crate::graphql::guard;
 use crate::http::server::RequestId;
 
@@ -60,7 +61,7 @@ async fn respond<E: Executor>(
     let params = match parts.method {
         Method::POST => {
             let body = body?;
-            media::check_content_type(&parts.headers)?;
+            content_type::check_content_type(&parts.headers)?;
             Params::from_body(&body)
         }
         Method::GET => Params::from_query_string(parts.uri.query().unwrap_or_default()),

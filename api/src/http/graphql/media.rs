@@ -1,9 +1,7 @@
-//! Which media types a request has and wants (GraphQL over HTTP, "Media Types"; RFC 9110, 12.5.1).
+//! Which media types an answer may have (GraphQL over HTTP, "Media Types"; RFC 9110, 12.5.1).
 
 use axum::http::header;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-
-use super::rejection::Rejection;
+use axum::http::{HeaderMap, HeaderValue};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,44 +75,15 @@ fn quality(parameters: impl Iterator<Item = String>) -> Option<u16> {
     Some(quality)
 }
 
-fn is_utf8(charset: &str) -> bool {
+/// Whether a `charset` parameter names UTF-8.
+pub(super) fn is_utf8(charset: &str) -> bool {
     let charset = charset.trim_matches('"');
     charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Refuses bodies that are not JSON in UTF-8, and bodies whose type is not said: HTML forms of other sites
-/// can send those without the browser asking first.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
-    let unsupported = |message: &'static str| Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
-    if headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|coding| coding != "identity")
-    {
-        return Err(unsupported("send the body without Content-Encoding"));
-    }
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let mut parts = value.split(';').map(str::trim);
-    let is_json = parts
-        .next()
-        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    let charset_fits = parts.all(|parameter| match parameter.split_once('=') {
-        Some((name, charset)) if name.eq_ignore_ascii_case("charset") => is_utf8(charset),
-        _ => true,
-    });
-    if is_json && charset_fits {
-        return Ok(());
-    }
-    Err(unsupported(
-        "send the body as 'Content-Type: application/json', in UTF-8",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Media, check_content_type, negotiate};
+    use super::{Media, negotiate};
     use axum::http::{HeaderMap, HeaderValue, header};
 
     fn accept(value: &'static str) -> Option<Media> {
@@ -160,32 +129,5 @@ mod tests {
         ] {
             assert_eq!(accept(value), None, "{value}");
         }
-    }
-
-    #[test]
-    fn only_json_in_utf8_is_read() {
-        let check = |value: &'static str| {
-            check_content_type(&HeaderMap::from_iter([(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(value),
-            )]))
-        };
-        for value in [
-            "application/json",
-            "Application/JSON; Charset=\"UTF-8\"",
-            "application/json;charset=utf8",
-        ] {
-            assert!(check(value).is_ok(), "{value}");
-        }
-        for value in [
-            "text/plain",
-            "",
-            "application/json; charset=utf-16",
-            "application/jsonp",
-            "multipart/form-data",
-        ] {
-            assert!(check(value).is_err(), "{value}");
-        }
-        assert!(check_content_type(&HeaderMap::new()).is_err());
     }
 }

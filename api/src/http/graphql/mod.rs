@@ -9,7 +9,9 @@
 //! misread. What is here follows GraphQL over HTTP (draft of 2025), the `graphql-transport-ws` protocol and
 //! the distinct connections mode of GraphQL over SSE.
 
+mod auth_error;
 mod body;
+mod content_type;
 mod credentials;
 mod executor;
 mod http;
@@ -31,8 +33,9 @@ use axum::routing::any;
 use domain::id::SystemIds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use auth_error::AuthError;
 pub use credentials::{Credentials, Transport};
-pub use executor::{AuthError, Executor, ResumeFrom, SessionEnd};
+pub use executor::{Executor, ResumeFrom, SessionEnd};
 pub use options::EndpointOptions;
 
 use super::server::{RequestId, Shutdown};

@@ -8,7 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::executor::{AuthError, SessionEnd};
+use super::auth_error::AuthError;
+use super::executor::SessionEnd;
 use super::media::Media;
 use crate::graphql::guard::Refusal;
 use crate::http::server::RequestId;

@@ -17,6 +17,7 @@ use domain::{
         dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
         format::{Format, Problem as LineProblem},
     },
+    event_store::Position,
     id::DatasetId,
 };
 use futures::TryStreamExt;
@@ -28,7 +29,7 @@ use super::{Failed, Routes, SignedIn, not_found, read_failed, run};
 use crate::{
     app::{App, Caller, TIMEOUT},
     http::problem::Problem,
-    ingest::{Declared, IngestError, ingest},
+    ingest::{Declared, IngestError, Ingested, ingest},
 };
 
 /// What the sender says besides the bytes.
@@ -75,6 +76,57 @@ async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Pro
     })
 }
 
+/// What query and headers say about the bytes.
+fn declared(query: UploadQuery, headers: &HeaderMap) -> Result<Declared, Problem> {
+    let format = query.format.map(|text| text.parse::<Format>()).transpose();
+    let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    let file_name = query
+        .file_name
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(255)
+        .collect();
+    Ok(Declared {
+        file_name,
+        content_encoding: encoding.map(str::to_owned),
+        format,
+        expected_sha256: query.sha256,
+    })
+}
+
+/// Records what was stored as a version of `dataset`, and waits until it can be read.
+async fn add_version(
+    app: &App,
+    caller: &Caller,
+    dataset: DatasetId,
+    ingested: &Ingested,
+    file_name: String,
+) -> Result<Position, Problem> {
+    let command = AddDatasetVersion {
+        dataset,
+        sha256: ingested.sha256.clone(),
+        bytes: ingested.bytes,
+        format: ingested.format,
+        summary: ingested.summary.clone(),
+        file_name,
+    };
+    fail::fail_point!("upload.stored");
+    let position = match run(app, caller, &command).await {
+        Ok(position) => position,
+        Err(Failed::Other(problem)) => return Err(problem),
+        Err(Failed::Refused(reason)) => return Err(over_quota(&reason)),
+    };
+    if let Err(error) = app.progress.wait_for_position(position, TIMEOUT).await {
+        // The version is recorded; only reading it back may take a moment longer.
+        tracing::warn!(%error, "read models are behind after an upload");
+    }
+    fail::fail_point!("upload.recorded");
+    Ok(position)
+}
+
 /// `POST /api/datasets/{id}/versions`: streams a file in, checks every line, and adds it as a version.
 pub async fn upload(
     State(routes): State<Routes>,
@@ -87,52 +139,25 @@ pub async fn upload(
     let app = &routes.app;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
     admit(app, &caller, dataset).await?;
-    let format = query.format.map(|text| text.parse::<Format>()).transpose();
-    let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
-    let encoding = headers
-        .get(header::CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok());
-    let file_name: String = query
-        .file_name
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(255)
-        .collect();
-    let declared = Declared {
-        file_name: file_name.clone(),
-        content_encoding: encoding.map(str::to_owned),
-        format,
-        expected_sha256: query.sha256,
-    };
+    let declared = declared(query, &headers)?;
+    let file_name = declared.file_name.clone();
     let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     let ingested = ingest(reader, declared, app.settings.uploads.clone(), &app.objects)
         .await
         .map_err(|error| refused(&error))?;
-    let command = AddDatasetVersion {
-        dataset,
-        sha256: ingested.sha256.clone(),
-        bytes: ingested.bytes,
-        format: ingested.format,
-        summary: ingested.summary.clone(),
-        file_name,
-    };
-    fail::fail_point!("upload.stored");
-    let position = match run(app, &caller, &command).await {
-        Ok(position) => position,
-        Err(Failed::Other(problem)) => return Err(problem),
-        Err(Failed::Refused(reason)) => return Err(over_quota(&reason)),
-    };
-    if let Err(error) = app.progress.wait_for_position(position, TIMEOUT).await {
-        // The version is recorded; only reading it back may take a moment longer.
-        tracing::warn!(%error, "read models are behind after an upload");
-    }
-    fail::fail_point!("upload.recorded");
+    let position = add_version(app, &caller, dataset, &ingested, file_name).await?;
     let recorded = recorded(app, dataset).await?;
+    let uploaded = uploaded(dataset, &recorded, ingested, position);
+    Ok((StatusCode::CREATED, Json(uploaded)).into_response())
+}
+
+/// The answer to an upload, with the number that `recorded` gave the version.
+fn uploaded(dataset: DatasetId, recorded: &Dataset, ingested: Ingested, position: Position) -> Uploaded {
     let version = recorded
         .versions
         .iter()
         .find(|version| version.sha256 == ingested.sha256);
-    let uploaded = Uploaded {
+    Uploaded {
         dataset_id: dataset.to_string(),
         version: version.map_or(0, |version| version.version),
         sha256: ingested.sha256,
@@ -141,8 +166,7 @@ pub async fn upload(
         samples: ingested.summary.samples,
         token_estimate: ingested.summary.token_estimate,
         position: position.to_string(),
-    };
-    Ok((StatusCode::CREATED, Json(uploaded)).into_response())
+    }
 }
 
 fn over_quota(reason: &DatasetRefusal) -> Problem {

@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
-use super::layers::panic_text;
+use super::panic_message::panic_text;
 use super::request_id::RequestId;
 
 /// Guards the body of one answer. The innermost layer, so that no other layer meets a body without it.

@@ -3,7 +3,6 @@
 //!
 //! One rule: neither logs nor metrics show a query string, a header or a path that is no route of ours.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use futures::FutureExt;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
+use super::panic_message::panic_text;
 use super::request_id::{self, RequestId};
 use super::{body, encoding};
 use crate::http::problem::Problem;
@@ -105,13 +105,6 @@ async fn observe(State(options): State<LayerOptions>, mut request: Request, next
     add_headers(response.headers_mut(), &id, options.strict_transport);
     measure(method, route, status, started.elapsed());
     response
-}
-
-/// The text of a panic, as far as it is one.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a text")
 }
 
 /// The method for labels: clients may invent methods, metrics may not grow with them.

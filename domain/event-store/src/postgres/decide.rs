@@ -73,11 +73,11 @@ impl Memory {
 
 /// The snapshot of the log that a batch is decided on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot<'r, 'a> {
+pub(super) struct Snapshot<'r, 'k> {
     /// Must know every stream that the batch names.
     pub(super) revisions: &'r Revisions,
     /// Events of the log that share ids with the batch, as far as they were looked up.
-    pub(super) known: &'a HashMap<Uuid, Known>,
+    pub(super) known: &'k HashMap<Uuid, Known>,
     /// The last position in the log.
     pub(super) head: u64,
     /// The time that the batch gets.
@@ -129,7 +129,7 @@ pub(super) struct Decision<'a> {
 /// Decides `batch` on `snapshot`.
 pub(super) fn decide<'a>(
     batch: impl IntoIterator<Item = &'a Arc<Prepared>>,
-    snapshot: Snapshot<'_, 'a>,
+    snapshot: Snapshot<'_, '_>,
 ) -> Decision<'a> {
     let mut decision = Decision::default();
     for append in batch {
@@ -157,8 +157,8 @@ impl<'a> Decision<'a> {
     /// otherwise; nothing, when none is known.
     fn recorded_before(
         &self,
-        append: &'a Prepared,
-        snapshot: Snapshot<'_, 'a>,
+        append: &Prepared,
+        snapshot: Snapshot<'_, '_>,
     ) -> Option<Result<Appended, AppendError>> {
         let mut last: Option<Appended> = None;
         let mut taken = None;
@@ -184,7 +184,10 @@ impl<'a> Decision<'a> {
         }
     }
 
-    fn earlier(&self, id: Uuid, snapshot: Snapshot<'_, 'a>) -> Option<(Content<'a>, Appended)> {
+    fn earlier<'k>(&self, id: Uuid, snapshot: Snapshot<'_, 'k>) -> Option<(Content<'k>, Appended)>
+    where
+        'a: 'k,
+    {
         let known = || {
             snapshot
                 .known
@@ -209,7 +212,7 @@ impl<'a> Decision<'a> {
         })
     }
 
-    fn place(&mut self, append: &'a Arc<Prepared>, snapshot: Snapshot<'_, 'a>) -> Appended {
+    fn place(&mut self, append: &'a Arc<Prepared>, snapshot: Snapshot<'_, '_>) -> Appended {
         let first = self.placed.len();
         for (write, PreparedWrite { stream, events, .. }) in append.writes.iter().enumerate() {
             for (index, event) in events.iter().enumerate() {

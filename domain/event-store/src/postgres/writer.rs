@@ -3,23 +3,24 @@
 //! The rule: an answer is given only after COMMIT returned, or after the log was asked. Whatever waits is
 //! taken at once, without a timer; while one batch is being flushed to disk, the next one gathers.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use domain::{
     clock::{Clock, to_micros},
     event_store::{AppendError, Appended, StoreError},
 };
 use sqlx::postgres::PgConnectOptions;
+use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
     Settings,
-    decide::{Decision, Memory, Snapshot, decide},
+    decide::{Decision, Memory, Placed, Snapshot, decide},
     failure::WriteFailure,
     prepared::Prepared,
     recent::Recent,
-    session::Session,
+    session::{Head, Session},
     tail::KnownHead,
 };
 
@@ -171,13 +172,7 @@ impl Writer {
         batch: &[Request],
         suspect: bool,
     ) -> Result<Vec<Answer>, WriteFailure> {
-        fail::fail_point!("append.before_lock", |_| Err(WriteFailure::Lost(
-            "append.before_lock".to_owned()
-        )));
-        let head = session.lock().await?;
-        fail::fail_point!("append.after_lock", |_| Err(WriteFailure::Lost(
-            "append.after_lock".to_owned()
-        )));
+        let head = lock(session).await?;
         self.memory.stand_at(head.position);
         let streams = batch
             .iter()
@@ -185,55 +180,26 @@ impl Writer {
             .map(|write| &write.stream);
         session.learn(&mut self.memory.revisions, streams).await?;
         let at = to_micros(self.clock.now()).max(head.at);
-        let appends = || batch.iter().map(|request| &request.prepared);
-        let suspects: Vec<_> = appends()
-            .filter(|_| suspect)
-            .flat_map(|append| append.ids())
-            .collect();
-        let known = session.look_up(&suspects).await?;
+        let known = HashMap::new();
         let snapshot = Snapshot {
             revisions: &self.memory.revisions,
             known: &known,
             head: head.position,
             at,
         };
-        let first = decide(appends(), snapshot);
-        // A stream that has moved on may have been moved by the first try of this very append.
-        let conflicting = conflicting(appends().filter(|_| !suspect), &first);
-        let found = session.look_up(&conflicting).await?;
-        let decision = match conflicting.is_empty() {
-            true => first,
-            false => decide(
-                appends(),
-                Snapshot {
-                    known: &found,
-                    ..snapshot
-                },
-            ),
-        };
         let Decision {
             answers,
             placed,
             moved,
             ..
-        } = decision;
+        } = decide_after_look_up(session, batch, suspect, snapshot).await?;
         metrics::counter!("event_store_conflicts_total").increment(count_conflicts(&answers));
         if placed.is_empty() {
             session.roll_back().await?;
             self.memory.keep(head.position, []);
             return Ok(answers);
         }
-        fail::fail_point!("append.before_insert", |_| Err(WriteFailure::Lost(
-            "append.before_insert".to_owned()
-        )));
-        let head = session.write(&head, &placed, at).await?;
-        fail::fail_point!("append.before_commit", |_| Err(WriteFailure::Lost(
-            "append.before_commit".to_owned()
-        )));
-        session.commit().await?;
-        fail::fail_point!("append.after_commit", |_| Err(WriteFailure::Lost(
-            "append.after_commit".to_owned()
-        )));
+        let head = commit(session, &head, &placed, at).await?;
         self.memory.keep(head.position, moved);
         // Before the head moves: whoever it wakes finds them here.
         self.recent.push(&placed, at);
@@ -241,6 +207,74 @@ impl Writer {
         metrics::histogram!("event_store_batch_events").record(placed.len() as f64);
         Ok(answers)
     }
+}
+
+/// Begins the transaction of a batch.
+async fn lock(session: &mut Session) -> Result<Head, WriteFailure> {
+    fail::fail_point!("append.before_lock", |_| Err(WriteFailure::Lost(
+        "append.before_lock".to_owned()
+    )));
+    let head = session.lock().await?;
+    fail::fail_point!("append.after_lock", |_| Err(WriteFailure::Lost(
+        "append.after_lock".to_owned()
+    )));
+    Ok(head)
+}
+
+/// Decides `batch` on `snapshot`, with the ids looked up that may be in the log already.
+async fn decide_after_look_up<'a>(
+    session: &mut Session,
+    batch: &'a [Request],
+    suspect: bool,
+    snapshot: Snapshot<'_, '_>,
+) -> Result<Decision<'a>, WriteFailure> {
+    let appends = || batch.iter().map(|request| &request.prepared);
+    let suspects: Vec<_> = appends()
+        .filter(|_| suspect)
+        .flat_map(|append| append.ids())
+        .collect();
+    let known = session.look_up(&suspects).await?;
+    let first = decide(
+        appends(),
+        Snapshot {
+            known: &known,
+            ..snapshot
+        },
+    );
+    // A stream that has moved on may have been moved by the first try of this very append.
+    let conflicting = conflicting(appends().filter(|_| !suspect), &first);
+    if conflicting.is_empty() {
+        return Ok(first);
+    }
+    let found = session.look_up(&conflicting).await?;
+    Ok(decide(
+        appends(),
+        Snapshot {
+            known: &found,
+            ..snapshot
+        },
+    ))
+}
+
+/// Records `placed` after `head`, for good; the new head.
+async fn commit(
+    session: &mut Session,
+    head: &Head,
+    placed: &[Placed<'_>],
+    at: OffsetDateTime,
+) -> Result<Head, WriteFailure> {
+    fail::fail_point!("append.before_insert", |_| Err(WriteFailure::Lost(
+        "append.before_insert".to_owned()
+    )));
+    let head = session.write(head, placed, at).await?;
+    fail::fail_point!("append.before_commit", |_| Err(WriteFailure::Lost(
+        "append.before_commit".to_owned()
+    )));
+    session.commit().await?;
+    fail::fail_point!("append.after_commit", |_| Err(WriteFailure::Lost(
+        "append.after_commit".to_owned()
+    )));
+    Ok(head)
 }
 
 /// Ids of the appends that conflict.

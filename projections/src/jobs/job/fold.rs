@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use domain::jobs::{
-    job::{JobEvent, JobState, Order, RestartFrom},
-    progress::ProgressEvent,
+use domain::{
+    id::WorkerId,
+    jobs::{
+        job::{JobEvent, JobState, Order, RestartFrom},
+        progress::ProgressEvent,
+    },
 };
 use time::OffsetDateTime;
 
@@ -105,6 +108,85 @@ impl JobRow {
         self.worker_id = None;
     }
 
+    /// A worker took it: its next attempt begins.
+    fn lease(&mut self, attempt: u32, worker: WorkerId, worker_name: &str, at: OffsetDateTime) {
+        self.state = JobState::Starting;
+        self.attempt = whole(attempt);
+        self.worker_id = Some(worker);
+        self.worker_name = Some(worker_name.to_owned());
+        self.attempts.push(AttemptRow {
+            number: whole(attempt),
+            worker: worker_name.to_owned(),
+            leased_at: at,
+            from_step: None,
+            ended_at: None,
+            end: None,
+            cause: None,
+            milliseconds: None,
+        });
+        let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
+        self.attempts.drain(..surplus);
+    }
+
+    /// Its training runs.
+    fn start(&mut self, from_step: u32, total_steps: u32, at: OffsetDateTime) {
+        self.state = JobState::Running;
+        self.step = whole(from_step);
+        self.total_steps = whole(total_steps);
+        self.started_at = self.started_at.or(Some(at));
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.from_step = Some(whole(from_step));
+        }
+    }
+
+    fn resume(&mut self, at: OffsetDateTime) {
+        self.pausing = false;
+        if self.state == JobState::Paused {
+            self.state = JobState::Queued;
+            self.waiting_since = at;
+        }
+    }
+
+    /// Its newest attempt had its worker for so long.
+    fn meter(&mut self, milliseconds: u64, gpu: bool, at: OffsetDateTime) {
+        let metered = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+        self.worker_milliseconds = self.worker_milliseconds.saturating_add(metered);
+        if gpu {
+            self.gpu_milliseconds = self.gpu_milliseconds.saturating_add(metered);
+        }
+        self.metered_at = Some(at);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.milliseconds = Some(metered);
+        }
+    }
+
+    /// It waits again; `counts`: as a loss.
+    fn interrupt(&mut self, cause: &str, counts: bool, at: OffsetDateTime) {
+        let end = match self.pausing && !counts {
+            true => "paused",
+            false => "interrupted",
+        };
+        self.end_attempt(end, cause, at);
+        self.stand_by(JobState::Queued, at);
+        self.losses += i32::from(counts);
+    }
+
+    fn complete(&mut self, metrics: &BTreeMap<String, String>, at: OffsetDateTime) {
+        self.end_attempt("completed", "", at);
+        self.end(JobState::Completed, at);
+        // After early stopping these are fewer than were to do.
+        let done = metrics.get("steps").and_then(|steps| steps.parse().ok());
+        self.step = done.unwrap_or(self.step);
+        self.metrics.clone_from(metrics);
+    }
+
+    fn fail(&mut self, code: &str, message: &str, at: OffsetDateTime) {
+        self.end_attempt("failed", message, at);
+        self.end(JobState::Failed, at);
+        self.failure_code = Some(code.to_owned());
+        self.failure_message = Some(message.to_owned());
+    }
+
     pub(super) fn apply(&mut self, event: &JobEvent, at: OffsetDateTime, position: i64) {
         self.position = position;
         match event {
@@ -114,87 +196,26 @@ impl JobRow {
                 worker,
                 worker_name,
                 ..
-            } => {
-                self.state = JobState::Starting;
-                self.attempt = whole(*attempt);
-                self.worker_id = Some(*worker);
-                self.worker_name = Some(worker_name.clone());
-                self.attempts.push(AttemptRow {
-                    number: whole(*attempt),
-                    worker: worker_name.clone(),
-                    leased_at: at,
-                    from_step: None,
-                    ended_at: None,
-                    end: None,
-                    cause: None,
-                    milliseconds: None,
-                });
-                let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
-                self.attempts.drain(..surplus);
-            }
+            } => self.lease(*attempt, *worker, worker_name, at),
             JobEvent::Started {
                 from_step,
                 total_steps,
                 ..
-            } => {
-                self.state = JobState::Running;
-                self.step = whole(*from_step);
-                self.total_steps = whole(*total_steps);
-                self.started_at = self.started_at.or(Some(at));
-                if let Some(attempt) = self.attempts.last_mut() {
-                    attempt.from_step = Some(whole(*from_step));
-                }
-            }
+            } => self.start(*from_step, *total_steps, at),
             JobEvent::CheckpointSaved { checkpoint, .. } => {
                 self.checkpoint_step = Some(whole(checkpoint.step));
             }
             JobEvent::PauseRequested { .. } => self.pausing = true,
             JobEvent::Paused { .. } => self.stand_by(JobState::Paused, at),
-            JobEvent::Resumed { .. } => {
-                self.pausing = false;
-                if self.state == JobState::Paused {
-                    self.state = JobState::Queued;
-                    self.waiting_since = at;
-                }
-            }
+            JobEvent::Resumed { .. } => self.resume(at),
             JobEvent::Restarted { from, .. } => self.restart(*from, at),
             JobEvent::PriorityChanged { priority } => self.priority = i32::from(*priority),
             JobEvent::Metered {
                 milliseconds, gpu, ..
-            } => {
-                let metered = i64::try_from(*milliseconds).unwrap_or(i64::MAX);
-                self.worker_milliseconds = self.worker_milliseconds.saturating_add(metered);
-                if *gpu {
-                    self.gpu_milliseconds = self.gpu_milliseconds.saturating_add(metered);
-                }
-                self.metered_at = Some(at);
-                if let Some(attempt) = self.attempts.last_mut() {
-                    attempt.milliseconds = Some(metered);
-                }
-            }
-            JobEvent::Interrupted { cause, counts, .. } => {
-                let end = match self.pausing && !counts {
-                    true => "paused",
-                    false => "interrupted",
-                };
-                self.end_attempt(end, cause, at);
-                self.stand_by(JobState::Queued, at);
-                self.losses += i32::from(*counts);
-            }
-            JobEvent::Completed { metrics, .. } => {
-                self.end_attempt("completed", "", at);
-                self.end(JobState::Completed, at);
-                // After early stopping these are fewer than were to do.
-                let done = metrics.get("steps").and_then(|steps| steps.parse().ok());
-                self.step = done.unwrap_or(self.step);
-                self.metrics.clone_from(metrics);
-            }
-            JobEvent::Failed { code, message, .. } => {
-                self.end_attempt("failed", message, at);
-                self.end(JobState::Failed, at);
-                self.failure_code = Some(code.clone());
-                self.failure_message = Some(message.clone());
-            }
+            } => self.meter(*milliseconds, *gpu, at),
+            JobEvent::Interrupted { cause, counts, .. } => self.interrupt(cause, *counts, at),
+            JobEvent::Completed { metrics, .. } => self.complete(metrics, at),
+            JobEvent::Failed { code, message, .. } => self.fail(code, message, at),
             JobEvent::Cancelled { reason, .. } => {
                 self.end_attempt("cancelled", reason, at);
                 self.end(JobState::Cancelled, at);

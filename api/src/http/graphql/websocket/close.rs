@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use axum::extract::ws::{CloseFrame, Message};
 
-use crate::http::graphql::executor::{AuthError, SessionEnd};
+use crate::http::graphql::auth_error::AuthError;
+use crate::http::graphql::executor::SessionEnd;
 
 /// A control frame holds 125 bytes, two of them for the code (RFC 6455, 5.5).
 const LONGEST_REASON: usize = 123;

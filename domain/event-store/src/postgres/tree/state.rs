@@ -62,12 +62,7 @@ pub(super) async fn take_up(
         .map_err(|error| SigningError::Alarm(error.to_string()))?;
     let exported_size = exported.as_ref().map_or(0, |checkpoint| checkpoint.size);
     let Some(row) = rows::newest(connection).await? else {
-        if exported_size > 0 {
-            return Err(SigningError::Alarm(format!(
-                "the checkpoint folder holds one of {exported_size} events, but none is recorded in the database: they \
-                 were removed there, or it is another database"
-            )));
-        }
+        check_nothing_exported(exported_size)?;
         return Ok(Signed {
             tip: Tip::genesis(head.try_get("store_id")?),
             tree: Tree::default(),
@@ -76,26 +71,8 @@ pub(super) async fn take_up(
         });
     };
     let newest = opened(&row, verifier)?;
-    if newest.size > end {
-        return Err(SigningError::Alarm(format!(
-            "the log ends at {end}, but {} events are signed: it was cut off or restored from an older state",
-            newest.size
-        )));
-    }
-    if exported_size > newest.size {
-        return Err(SigningError::Alarm(format!(
-            "the checkpoint folder holds one of {exported_size} events, the database only up to {}: it was cut off or \
-             restored from an older state",
-            newest.size
-        )));
-    }
-    let tree = tree(connection, newest.size).await?;
-    if tree.as_ref().map(Tree::root) != Some(newest.root) {
-        return Err(SigningError::Alarm(format!(
-            "the stored tree of {} events does not have the root that was signed",
-            newest.size
-        )));
-    }
+    check_extent(newest.size, end, exported_size)?;
+    let tree = signed_tree(connection, &newest).await?;
     if let Some(exported) = exported
         && root_at(connection, exported.size).await? != Some(exported.root)
     {
@@ -105,9 +82,47 @@ pub(super) async fn take_up(
     }
     Ok(Signed {
         tip: tip(connection, newest.size).await?,
-        tree: tree.unwrap_or_default(),
+        tree,
         newest: Some(newest),
         exported: exported_size,
+    })
+}
+
+/// Checks that nothing was exported from a database that records no checkpoint.
+fn check_nothing_exported(exported_size: u64) -> Result<(), SigningError> {
+    if exported_size == 0 {
+        return Ok(());
+    }
+    Err(SigningError::Alarm(format!(
+        "the checkpoint folder holds one of {exported_size} events, but none is recorded in the database: they were removed \
+         there, or it is another database"
+    )))
+}
+
+/// Checks that the log, which ends at `end`, holds all that is `signed`, and that reaches as far as the exported.
+fn check_extent(signed: u64, end: u64, exported_size: u64) -> Result<(), SigningError> {
+    if signed > end {
+        return Err(SigningError::Alarm(format!(
+            "the log ends at {end}, but {signed} events are signed: it was cut off or restored from an older state"
+        )));
+    }
+    if exported_size > signed {
+        return Err(SigningError::Alarm(format!(
+            "the checkpoint folder holds one of {exported_size} events, the database only up to {signed}: it was cut off or \
+             restored from an older state"
+        )));
+    }
+    Ok(())
+}
+
+/// The stored tree, which has the root that `newest` signs.
+async fn signed_tree(connection: &mut PgConnection, newest: &Checkpoint) -> Result<Tree, SigningError> {
+    let tree = tree(connection, newest.size).await?;
+    tree.filter(|tree| tree.root() == newest.root).ok_or_else(|| {
+        SigningError::Alarm(format!(
+            "the stored tree of {} events does not have the root that was signed",
+            newest.size
+        ))
     })
 }
 

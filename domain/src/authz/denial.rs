@@ -1,4 +1,7 @@
-//! Denied attempts, one stream per actor: every refusal that matters to an auditor is a fact.
+//! Denied attempts, one stream per actor.
+//!
+//! One rule: every refusal that matters to an auditor is a fact. They are recorded as facts of the context
+//! `access`, whose names they keep.
 
 use serde::{Deserialize, Serialize};
 
