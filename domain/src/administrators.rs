@@ -6,7 +6,7 @@
 //! anew. It stands above the contexts because roles are in one and accounts in another.
 
 use crate::{
-    access::assignment::{ADMINISTRATORS, Administrators},
+    access::administrators::{ADMINISTRATORS, Administrators},
     authz::AccountState,
     decision::{LoadedState, ReadSet},
     id::UserId,

@@ -7,10 +7,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use domain::{
     access::{
-        assignment::{
-            ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments, GrantRefusal,
-            RemoveRole,
-        },
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments, GrantRefusal, RemoveRole},
         builtin,
         role::SeedRoles,
     },
@@ -21,9 +19,10 @@ use domain::{
     execute::{Command, ExecuteError, Ports, execute},
     id::{Ids as _, SystemIds, UserId},
     identity::{
+        account_status::{AccountRefusal, SetUserActive},
         erasure::{ErasePerson, EraseRefusal},
         reservation::ReservationKey,
-        user::{AccountRefusal, ErasureReason, Profile, SetUserActive, User, UserEvent, UserKind},
+        user::{ErasureReason, Profile, User, UserEvent, UserKind},
     },
 };
 use event_store::postgres::{PostgresEventStore, Settings, address};

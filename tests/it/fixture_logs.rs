@@ -5,11 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use domain::{
-    access::{
-        assignment::{Administrators, Assignments},
-        ledger::QuotaLedger,
-        role::Role,
-    },
+    access::{administrators::Administrators, assignment::Assignments, ledger::QuotaLedger, role::Role},
     aggregate::{Aggregate, decode},
     audit::sensitive_read::SensitiveReads,
     authz::denial::Denials,

@@ -10,9 +10,10 @@ use domain::{
     authz::Action,
     id::{SessionId, UserId},
     identity::{
+        account_status::{AccountRefusal, SetUserActive},
         registration::{CreateFirstAdministrator, Register, RegisterRefusal},
         session::EndSession,
-        user::{AccountRefusal, SetUserActive, VerifyEmail},
+        user::VerifyEmail,
     },
 };
 

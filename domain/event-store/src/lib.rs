@@ -7,4 +7,5 @@ pub mod integrity;
 pub mod kurrentdb;
 pub mod memory;
 pub mod postgres;
+mod prepared;
 pub mod sealing;

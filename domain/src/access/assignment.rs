@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{builtin::ADMIN, role::Role};
+use super::{
+    administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+    builtin::ADMIN,
+    role::Role,
+};
 use crate::{
     administrators,
     aggregate::{Aggregate, Event},
@@ -70,52 +74,6 @@ impl Aggregate for Assignments {
         match event {
             AssignmentEvent::Granted { role, .. } => self.roles.insert(role.clone()),
             AssignmentEvent::Removed { role, .. } => self.roles.remove(role),
-        };
-    }
-}
-
-/// The one stream key of [`Administrators`].
-pub const ADMINISTRATORS: &str = "all";
-
-/// Everybody who holds `admin`, in one stream. Whether their accounts are active is in the accounts' own streams.
-#[derive(Clone, Debug, Default)]
-pub struct Administrators {
-    /// Who they are.
-    pub members: BTreeSet<UserId>,
-}
-
-/// Facts about the circle of administrators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
-pub enum AdministratorsEvent {
-    /// One came in.
-    #[serde(rename = "access.AdministratorJoined")]
-    Joined {
-        /// Who.
-        user: UserId,
-    },
-    /// One left.
-    #[serde(rename = "access.AdministratorLeft")]
-    Left {
-        /// Who.
-        user: UserId,
-    },
-}
-
-impl Event for AdministratorsEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("access.AdministratorJoined", Subject::Field("user")).plain(&["user"]),
-        KindFields::of("access.AdministratorLeft", Subject::Field("user")).plain(&["user"]),
-    ];
-}
-
-impl Aggregate for Administrators {
-    const CATEGORY: &'static str = "access.administrators";
-    type Event = AdministratorsEvent;
-    fn evolve(&mut self, event: &AdministratorsEvent) {
-        match event {
-            AdministratorsEvent::Joined { user } => self.members.insert(*user),
-            AdministratorsEvent::Left { user } => self.members.remove(user),
         };
     }
 }

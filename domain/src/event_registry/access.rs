@@ -5,7 +5,8 @@ use time::macros::datetime;
 use super::{Sample, id, samples_of};
 use crate::{
     access::{
-        assignment::{AdministratorsEvent, AssignmentEvent},
+        administrators::AdministratorsEvent,
+        assignment::AssignmentEvent,
         ledger::LedgerEvent,
         quota::{Quota, Quotas},
         role::{RoleDefinition, RoleEvent},

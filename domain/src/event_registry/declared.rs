@@ -6,8 +6,7 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{
     access::{
-        assignment::{AdministratorsEvent, AssignmentEvent},
-        ledger::LedgerEvent,
+        administrators::AdministratorsEvent, assignment::AssignmentEvent, ledger::LedgerEvent,
         role::RoleEvent,
     },
     aggregate::Event,

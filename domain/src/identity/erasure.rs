@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     access::{
-        assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments},
         builtin::ADMIN,
     },
     administrators,

@@ -1,5 +1,6 @@
 //! Identity: accounts, organisations, sessions.
 
+pub mod account_status;
 pub mod badge;
 pub mod erasure;
 pub mod login;

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     access::{
-        assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments},
         builtin::{ADMIN, GUEST},
     },
     authz::Requirement,

@@ -2,10 +2,8 @@
 
 use domain::{
     access::{
-        assignment::{
-            ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments, GrantRefusal,
-            GrantRole, RemoveRole,
-        },
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments, GrantRefusal, GrantRole, RemoveRole},
         builtin,
         role::{Role, RoleEvent, SeedRoles},
     },

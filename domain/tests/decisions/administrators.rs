@@ -1,16 +1,20 @@
 //! One active administrator stays, in whatever way others are taken away and whatever is decided at once.
 
 use domain::{
-    access::assignment::{ADMINISTRATORS, Administrators, Assignments, GrantRefusal, RemoveRole},
+    access::{
+        administrators::{ADMINISTRATORS, Administrators},
+        assignment::{Assignments, GrantRefusal, RemoveRole},
+    },
     access::{builtin, role::Role, role::RoleEvent},
     authz::{AccountState, Principal},
     decision::LoadedState,
     event_store::StreamId,
     id::UserId,
     identity::{
+        account_status::{AccountRefusal, SetUserActive},
         erasure::{ErasePerson, EraseRefusal},
         reservation::ReservationKey,
-        user::{AccountRefusal, ErasureReason, SetUserActive, User, UserEvent},
+        user::{ErasureReason, User, UserEvent},
     },
 };
 

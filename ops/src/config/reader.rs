@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::keys::{Key, Resolver, SECTIONS, find};
+use super::keys::{Key, Resolver, find};
 use super::problem::Problem;
 use super::service_links;
 use super::setting::Setting;
-use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, variable};
+use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, key_of, variable};
 
 /// The value of a key in one source.
 struct SourceValue {
@@ -20,16 +20,6 @@ struct SourceValue {
 pub(super) struct Reader {
     values: BTreeMap<&'static str, Vec<SourceValue>>,
     problems: Vec<Problem>,
-}
-
-/// The key that a variable sets.
-pub(super) fn key_of(name: &str) -> Option<String> {
-    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-    let keys = SECTIONS.iter().flat_map(|section| section.keys);
-    alias.map(|(_, key)| (*key).to_owned()).or_else(|| {
-        keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
-            .find(|key| variable(key) == name)
-    })
 }
 
 /// The option of the command line that sets a key.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{reader::key_of, service_links::is_service_link};
+use super::{keys::SECTIONS, service_links::is_service_link};
 
 /// Variables named `ANNEAL_…` that are not keys, with what they are for.
 pub(super) const OTHER_VARIABLES: [(&str, &str); 3] = [
@@ -27,6 +27,16 @@ pub(super) const ALIASES: [(&str, &str); 3] = [
 ];
 /// All our variables begin so.
 pub(super) const PREFIX: &str = "ANNEAL_";
+
+/// The key that a variable sets.
+pub(super) fn key_of(name: &str) -> Option<String> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    alias.map(|(_, key)| (*key).to_owned()).or_else(|| {
+        keys.flat_map(|key| [key.name.to_owned(), format!("{}_file", key.name)])
+            .find(|key| variable(key) == name)
+    })
+}
 
 /// The three sources, before anything is checked. Built by hand in tests.
 #[derive(Clone, Default)]

@@ -10,7 +10,7 @@ use std::{
 
 use api::auth::keys::{KeyError, Pepper, SigningKeys};
 use domain::{
-    access::assignment::{ADMINISTRATORS, Administrators},
+    access::administrators::{ADMINISTRATORS, Administrators},
     aggregate::{LoadError, load},
     event_store::EventStore,
     id::UserId,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::{
-    access::assignment::{Administrators, AdministratorsEvent},
+    access::administrators::{Administrators, AdministratorsEvent},
     aggregate::{Aggregate, DecodeError, decode},
     event_store::RecordedEvent,
     id::UserId,

@@ -1,6 +1,9 @@
 //! State derived from the log, event by event, and which events contradict earlier ones.
 //!
 //! The rule: written apart from the deciders whose work it checks; of them it shares the event types only.
+
+mod jobs;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{
@@ -18,12 +21,13 @@ use domain::{
         user::{User, UserEvent},
     },
     jobs::{
-        job::{Job, JobEvent},
+        job::Job,
         progress::{Progress, ProgressEvent},
     },
     models::model::{Model, ModelEvent},
 };
 
+use self::jobs::JobState;
 use super::{Invariant, Report};
 
 /// A file that an event names.
@@ -42,15 +46,6 @@ pub(super) struct NamedFile {
 pub(super) struct LeaseRow {
     pub(super) job: JobId,
     pub(super) attempt: u32,
-}
-
-#[derive(Debug, Default)]
-struct JobState {
-    attempt: u32,
-    under_way: bool,
-    paused: bool,
-    completed: bool,
-    ended: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -124,133 +119,6 @@ impl LogState {
     /// The files that events name.
     pub(super) fn files(&self) -> &BTreeSet<NamedFile> {
         &self.files
-    }
-
-    fn job(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
-        let (key, at) = (event.stream.key().to_owned(), event.position.0);
-        let event_data: JobEvent = decode(event)?;
-        if !matches!(event_data, JobEvent::Restarted { .. }) {
-            self.after_end(&key, event, report);
-        }
-        match event_data {
-            JobEvent::Queued(_) => self.queued(&key, at, report),
-            JobEvent::Leased { attempt, .. } => self.leased(&key, attempt, at, report),
-            JobEvent::Started { attempt, .. }
-            | JobEvent::CheckpointSaved { attempt, .. }
-            | JobEvent::PauseRequested { attempt, .. }
-            | JobEvent::Metered { attempt, .. } => self.reported(&key, attempt, at, report),
-            JobEvent::Paused { attempt, .. } => self.paused(&key, attempt, at, report),
-            JobEvent::Resumed { .. } => self.jobs.entry(key).or_default().paused = false,
-            JobEvent::Restarted { attempt, .. } => self.restarted(&key, attempt, at, report),
-            JobEvent::PriorityChanged { .. } => {}
-            JobEvent::Interrupted { attempt, .. } => {
-                self.reported(&key, attempt, at, report);
-                self.jobs.entry(key).or_default().under_way = false;
-            }
-            JobEvent::Completed { attempt, .. } => {
-                self.reported(&key, attempt, at, report);
-                self.jobs.entry(key.clone()).or_default().completed = true;
-                self.ended(key, at);
-            }
-            JobEvent::Failed { attempt, .. } | JobEvent::Cancelled { attempt, .. } => {
-                self.given_up(key, attempt, at, report);
-            }
-        }
-        Ok(())
-    }
-
-    /// Only a restart may follow the end of a job.
-    fn after_end(&self, key: &str, event: &RecordedEvent, report: &mut Report) {
-        if let Some(end) = self.jobs.get(key).and_then(|job| job.ended) {
-            let what = format!(
-                "job {key} ended at position {end} and goes on at {} with {}",
-                event.position.0, event.kind
-            );
-            report.fault(Invariant::Jobs, what);
-        }
-    }
-
-    fn queued(&mut self, key: &str, at: u64, report: &mut Report) {
-        if self.jobs.insert(key.to_owned(), JobState::default()).is_some() {
-            report.fault(
-                Invariant::Jobs,
-                format!("job {key} is ordered again at position {at}"),
-            );
-        }
-    }
-
-    fn leased(&mut self, key: &str, attempt: u32, at: u64, report: &mut Report) {
-        let job = self.jobs.entry(key.to_owned()).or_default();
-        if job.paused {
-            let what = format!("job {key} is leased at position {at} while it is paused");
-            report.fault(Invariant::Jobs, what);
-        }
-        if job.under_way || attempt != job.attempt + 1 {
-            let what = format!(
-                "job {key}: attempt {attempt} begins at position {at} after attempt {}, which {}",
-                job.attempt,
-                if job.under_way {
-                    "is under way"
-                } else {
-                    "has ended"
-                },
-            );
-            report.fault(Invariant::Jobs, what);
-        }
-        job.attempt = attempt;
-        job.under_way = true;
-    }
-
-    fn paused(&mut self, key: &str, attempt: u32, at: u64, report: &mut Report) {
-        let job = self.jobs.entry(key.to_owned()).or_default();
-        if job.under_way || attempt != job.attempt {
-            let what = format!("job {key} is paused at position {at} while a worker has it");
-            report.fault(Invariant::Jobs, what);
-        }
-        job.paused = true;
-    }
-
-    fn restarted(&mut self, key: &str, attempt: u32, at: u64, report: &mut Report) {
-        let job = self.jobs.entry(key.to_owned()).or_default();
-        if job.completed || job.ended.is_none() || attempt != job.attempt {
-            let what = format!("job {key} is restarted at position {at} without having failed");
-            report.fault(Invariant::Jobs, what);
-        }
-        (job.ended, job.paused) = (None, false);
-    }
-
-    /// Failed or cancelled. Without a worker too: given up after the last attempt, or cancelled while it waited.
-    fn given_up(&mut self, key: String, attempt: u32, at: u64, report: &mut Report) {
-        let latest = self.jobs.entry(key.clone()).or_default().attempt;
-        if attempt > latest || (attempt != 0 && attempt != latest) {
-            let what =
-                format!("job {key} is ended at position {at} by attempt {attempt}, the latest is {latest}");
-            report.fault(Invariant::Jobs, what);
-        }
-        self.ended(key, at);
-    }
-
-    fn ended(&mut self, key: String, at: u64) {
-        let job = self.jobs.entry(key).or_default();
-        job.under_way = false;
-        job.ended = job.ended.or(Some(at));
-    }
-
-    /// A report of an attempt: it must be the latest one, and under way.
-    fn reported(&mut self, job: &str, attempt: u32, at: u64, report: &mut Report) {
-        let known = self.jobs.get(job);
-        if known.is_some_and(|known| known.under_way && known.attempt == attempt) {
-            return;
-        }
-        let what = format!(
-            "job {job}: attempt {attempt} reports at position {at}, the latest attempt is {} and {}",
-            known.map_or(0, |known| known.attempt),
-            match known {
-                Some(known) if known.under_way => "under way",
-                _ => "not under way",
-            },
-        );
-        report.fault(Invariant::Jobs, what);
     }
 
     fn quota(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {

@@ -11,7 +11,8 @@ use std::{
 
 use domain::{
     access::{
-        assignment::{Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+        administrators::{Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments},
         role::{Role, RoleDefinition, RoleEvent},
     },
     aggregate::{Aggregate, DecodeError, decode},

@@ -28,9 +28,10 @@ use domain::{
     execute::{Command, ExecuteError, Ports, execute},
     id::{DatasetId, ExperimentId, Ids, JobId, ModelId, ProjectId, SystemIds, UserId, WorkerId},
     identity::{
+        account_status::SetUserActive,
         registration::{CreateFirstAdministrator, NewAccount, Register},
         reservation::ReservationKey,
-        user::{SetUserActive, VerifyEmail},
+        user::VerifyEmail,
     },
     jobs::{
         control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},

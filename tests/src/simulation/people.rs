@@ -17,10 +17,11 @@ use domain::{
     },
     id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UserId},
     identity::{
+        account_status::SetUserActive,
         registration::{CreateFirstAdministrator, NewAccount, Register},
         reservation::ReservationKey,
         session::{EndSession, OpenSession, RefreshSession},
-        user::{SetUserActive, VerifyEmail},
+        user::VerifyEmail,
     },
     jobs::{
         control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},

@@ -20,7 +20,7 @@ use super::{
         StreamStateCheck, StreamStateViolation, TOMBSTONED,
     },
 };
-use crate::postgres::prepared::{Prepared, PreparedEvent, PreparedWrite};
+use crate::prepared::{Prepared, PreparedEvent, PreparedWrite};
 
 /// Receipts that are looked up at a time.
 const LOOKUPS: usize = 16;

@@ -50,7 +50,7 @@ use self::{
     subscription::KurrentSubscription,
     wire::SupportedMethods,
 };
-use crate::postgres::{MAX_APPEND, prepared::Prepared};
+use crate::prepared::{MAX_APPEND, Prepared};
 
 /// Streams that are loaded at a time.
 const LOADS: usize = 16;

@@ -31,7 +31,7 @@ use self::{
     faults::{CallOutcome, Faults},
     log::Log,
 };
-use crate::postgres::prepared::Prepared;
+use crate::prepared::Prepared;
 
 /// One log that several handles share, as several processes share a database.
 struct Shared {

@@ -9,8 +9,8 @@ use domain::event_store::{AppendError, Appended, Expected, Position, StreamId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::prepared::{Content, Prepared, PreparedEvent, PreparedWrite};
 use crate::integrity::{Digest, Link};
+use crate::prepared::{Content, Prepared, PreparedEvent, PreparedWrite};
 
 /// Last revision of streams, as far as known; `None`: the stream has no events.
 pub(super) type Revisions = HashMap<StreamId, Option<u64>>;

@@ -8,7 +8,6 @@ mod checks;
 mod connect;
 mod decide;
 mod failure;
-pub(crate) mod prepared;
 mod reader;
 mod recent;
 mod session;
@@ -39,16 +38,19 @@ use tokio::{
 pub use self::{
     checks::StartError,
     connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
-    prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME},
     tree::{
         ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,
         LogIntegrity, ProofError, SigningState, Verified, VerifyError,
     },
 };
-use self::{prepared::Prepared, reader::Reader, recent::Recent, tail::KnownHead, writer::Request};
-use crate::integrity::{
-    Tip,
-    export::{ExportError, Manifest},
+use self::{reader::Reader, recent::Recent, tail::KnownHead, writer::Request};
+pub use crate::prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME};
+use crate::{
+    integrity::{
+        Tip,
+        export::{ExportError, Manifest},
+    },
+    prepared::Prepared,
 };
 
 /// The channel on which a batch announces its last position.

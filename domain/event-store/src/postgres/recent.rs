@@ -11,7 +11,8 @@ use std::{
 use domain::event_store::{Filter, Page, Position, RecordedEvent};
 use time::OffsetDateTime;
 
-use super::{decide::Placed, prepared::Prepared};
+use super::decide::Placed;
+use crate::prepared::Prepared;
 
 /// Events that are kept at most: what a busy second brings.
 const EVENTS: usize = 4_096;

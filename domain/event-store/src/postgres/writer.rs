@@ -18,11 +18,11 @@ use super::{
     Settings,
     decide::{Decision, Memory, Placed, Snapshot, decide},
     failure::WriteFailure,
-    prepared::Prepared,
     recent::Recent,
     session::{Head, Session},
     tail::KnownHead,
 };
+use crate::prepared::Prepared;
 
 /// Most appends in one batch.
 const BATCH_APPENDS: usize = 512;

@@ -3,9 +3,10 @@
 use domain::{
     authz::{Concealment, Principal},
     identity::{
+        account_status::{AccountRefusal, SetUserActive},
         login::{LoginAttempts, LoginEvent, LoginRefused, RecordFailedLogin},
         reservation::ReservationKey,
-        user::{AccountRefusal, SetUserActive, User, UserEvent, UserKind, VerifyEmail, VerifyRefusal},
+        user::{User, UserEvent, UserKind, VerifyEmail, VerifyRefusal},
     },
 };
 use time::Duration;

@@ -1,14 +1,18 @@
 //! Erasing a person (AU-7).
 
 use domain::{
-    access::assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+    access::{
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments},
+    },
     authz::{Concealment, Principal},
     id::UserId,
     identity::{
+        account_status::{AccountRefusal, SetUserActive},
         erasure::{CompleteErasure, ErasePerson, EraseRefusal, NotErased},
         reservation::{Reservation, ReservationEvent, ReservationKey},
         session::{RefreshRefusal, RefreshSession, Session, SessionEvent},
-        user::{AccountRefusal, ErasureReason, ErasureReceipt, SetUserActive, User, UserEvent},
+        user::{ErasureReason, ErasureReceipt, User, UserEvent},
     },
 };
 

@@ -1,7 +1,10 @@
 //! Registration, and the first administrator.
 
 use domain::{
-    access::assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent, Assignments},
+    access::{
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::{AssignmentEvent, Assignments},
+    },
     authz::Principal,
     identity::{
         organization::{self, Organization, OrganizationEvent},

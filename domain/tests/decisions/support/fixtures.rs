@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use domain::{
     access::{
-        assignment::{ADMINISTRATORS, Administrators, AdministratorsEvent, AssignmentEvent},
+        administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
+        assignment::AssignmentEvent,
         builtin,
         ledger::LedgerEvent,
         quota::{Quota, Quotas},
