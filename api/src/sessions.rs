@@ -44,7 +44,7 @@ pub enum SessionError {
     #[error("{0}")]
     Refused(String),
     /// Too many tries from this address.
-    #[error("too many tries; try again in {} s", .0.as_secs().max(1))]
+    #[error("too many attempts; try again in {} s", .0.as_secs().max(1))]
     RateLimited(Duration),
     /// More passwords are waiting to be checked than is good.
     #[error("too many logins at once, try again in a moment")]

@@ -57,6 +57,26 @@ async fn the_log_tells_the_story_with_actors_and_positions() {
     app.stop().await;
 }
 
+/// A time whose UTC lies beyond the last year is the caller's fault, and no panic.
+#[tokio::test]
+async fn a_time_beyond_the_last_year_is_refused_by_name() {
+    let app = TestApp::start().await;
+    let query = "query($f: AuditFilter) { auditLog(filter: $f) { nodes { position } } }";
+    for (field, time) in [
+        ("until", "9999-12-31T23:59:59-00:01"),
+        ("from", "9999-12-31T23:59:59-23:59"),
+    ] {
+        let answer = app.admin.run(query, json!({ "f": { field: time } })).await;
+        assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{answer:?}");
+        let said = format!("{answer:?}");
+        assert!(said.contains(&format!("filter.{field}")), "{said}");
+    }
+    let latest = json!({ "f": { "until": "9999-12-31T23:59:59Z" } });
+    let all = app.admin.run(query, latest).await;
+    assert!(all.data("auditLog")["nodes"][0]["position"].is_string());
+    app.stop().await;
+}
+
 /// Who may not read everything reads what their own organisation did.
 #[tokio::test]
 async fn a_manager_reads_the_log_of_the_own_organisation_only() {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{
     context::{app, honor_min_position, read_failed, require, user, wait_for_position},
     paging::{connect, page_by_position, weight},
-    scalars::Long,
+    scalars::{Long, utc},
 };
 
 /// An entry.
@@ -141,6 +141,8 @@ impl AuditQuery {
     ) -> Result<Connection<String, AuditEntry>> {
         require(context, Action::AuditRead, "audit")?;
         let request = page_by_position(first, after.as_deref())?;
+        let given = filter.unwrap_or_default();
+        let (from, until) = (utc("filter.from", given.from)?, utc("filter.until", given.until)?);
         honor_min_position(context, min_position).await?;
         // An auditor sees everything that was recorded when the question came.
         wait_for_position(context, app(context)?.ports.store.known_head()).await?;
@@ -155,10 +157,9 @@ impl AuditQuery {
                     .unwrap_or_default(),
             ),
         };
-        let given = filter.unwrap_or_default();
         let filter = Filter {
-            from: given.from,
-            until: given.until,
+            from,
+            until,
             actor: given.actor,
             kind: given.kind,
             subject: given.subject,

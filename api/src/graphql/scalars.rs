@@ -1,7 +1,10 @@
 //! Scalars of our own.
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{InputValueError, InputValueResult, Result, Scalar, ScalarType, Value};
 use domain::event_store::Position;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::context::error_with_code;
 
 /// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input
 /// a number is taken too.
@@ -36,4 +39,18 @@ impl From<i64> for Long {
     fn from(value: i64) -> Self {
         Self(u64::try_from(value).unwrap_or_default())
     }
+}
+
+/// A time that a client gave, in UTC: what reaches the database. With its offset, a time of the year 9999 may lie in the
+/// year 10000, which cannot be represented.
+///
+/// # Errors
+/// `BAD_USER_INPUT`, naming `path`, for such a time.
+pub fn utc(path: &str, time: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>> {
+    let Some(time) = time else { return Ok(None) };
+    let time = time.checked_to_offset(UtcOffset::UTC).ok_or_else(|| {
+        let message = format!("{path} lies outside the years 0000 to 9999 in UTC");
+        error_with_code("BAD_USER_INPUT", message)
+    })?;
+    Ok(Some(time))
 }

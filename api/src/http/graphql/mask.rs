@@ -54,7 +54,7 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
 pub(super) fn timed_out(request_id: &RequestId) -> ServerError {
     error_with_code(
         "INTERNAL",
-        "the request timed out; ask for less, or repeat it with the same clientRequestId",
+        "the request timed out; ask for less, or try again. A mutation may have been recorded: look before you repeat it",
         request_id,
     )
 }
