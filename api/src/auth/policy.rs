@@ -121,7 +121,7 @@ pub fn password(path: &str, typed: &str, username: &str) -> Result<(), Vec<Field
     // Beyond the limit the other questions are not worth their time.
     if typed.len() <= PASSWORD_CHARACTERS.end() * char::MAX_LEN_UTF8 {
         if common::is_common(typed) {
-            let message = "this password is among those that are tried first; choose another one";
+            let message = "this password is too common; choose another one";
             problems.push(FieldProblem::new(path, "TOO_COMMON", message));
         }
         let username = username.to_lowercase();

@@ -80,8 +80,8 @@ pub struct JobFeedSubscription;
 #[Subscription]
 impl JobFeedSubscription {
     /// Follows a job: a snapshot, then what happens, with a heartbeat after 15 seconds without an item, until the job
-    /// ends. With `after`, goes on from that position without a snapshot. Every item's position can be gone on from:
-    /// nothing is missed.
+    /// ends. With `after`, goes on from that position without a snapshot. The feed can be
+    /// resumed after the position of any item without missing anything.
     async fn job_feed(
         &self,
         context: &Context<'_>,

@@ -38,7 +38,7 @@ pub enum IngestError {
         limit: u64,
     },
     /// The compressed data ends too early.
-    #[error("the {encoding} data ends before its end; the file is cut off, compress and upload it again")]
+    #[error("the {encoding} data is truncated; compress the file and upload it again")]
     Truncated {
         /// The compression.
         encoding: &'static str,

@@ -153,7 +153,7 @@ impl std::str::FromStr for Format {
 /// A format that is not read here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the dataset is {what}; formats read are plain_text (UTF-8) and JSON Lines: chat ('messages'), \
+    "the dataset is {what}; supported formats are plain_text (UTF-8) and JSON Lines: chat ('messages'), \
      prompt_completion ('prompt', 'completion'), alpaca ('instruction', 'output') and sharegpt \
      ('conversations'); each also as .gz or .zst"
 )]

@@ -1,4 +1,4 @@
-//! Whether a password is one of those that are tried first.
+//! Whether a password is too common.
 //!
 //! One rule: people dress the same few words up in the same few ways, so each password is undressed in those
 //! ways (case, digits and marks around it, letters written as digits, said twice, spelled backwards) and what

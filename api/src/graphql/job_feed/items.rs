@@ -130,7 +130,7 @@ pub struct JobLogChunk {
 /// The feed cannot resume from the requested position; a snapshot follows.
 #[derive(SimpleObject)]
 pub struct FeedGap {
-    /// 0: nothing was delivered yet, so who breaks off before the snapshot goes on from the beginning.
+    /// Always 0. A client that disconnects before the snapshot resumes from 0.
     pub position: Long,
     /// Reason.
     pub reason: String,
@@ -139,7 +139,7 @@ pub struct FeedGap {
 /// Keep-alive: nothing happened.
 #[derive(SimpleObject)]
 pub struct FeedHeartbeat {
-    /// The last position that this feed has delivered or passed over: going on from here misses nothing.
+    /// The last position that this feed has delivered or passed over. Resuming after it misses nothing.
     pub position: Long,
 }
 

@@ -44,16 +44,16 @@ impl Checks {
 
     fn whole(&mut self, field: &'static str, value: u32, min: u32, max: u32) {
         self.that((min..=max).contains(&value), field, || {
-            format!("{value} is not within {min} to {max}")
+            format!("must be from {min} to {max}; {value} was given")
         });
     }
 
     /// `open`: the lower bound itself does not count.
     fn real(&mut self, field: &'static str, value: f64, min: f64, max: f64, open: bool) {
         let low = if open { value > min } else { value >= min };
-        let bound = if open { "above" } else { "at least" };
+        let bound = if open { "greater than" } else { "at least" };
         self.that(low && value <= max, field, || {
-            format!("{value} is not {bound} {min} and at most {max}")
+            format!("must be {bound} {min} and at most {max}; {value:e} was given")
         });
     }
 }
@@ -144,7 +144,7 @@ impl TrainingSpec {
             ("parameters.adamBeta2", given.adam.beta_2),
         ] {
             checks.that((0.0..1.0).contains(&beta), field, || {
-                format!("{beta} is not within 0 to below 1")
+                format!("must be at least 0 and less than 1; {beta:e} was given")
             });
         }
         checks.real("parameters.adamEpsilon", given.adam.epsilon, 0.0, 1.0, true);
@@ -228,7 +228,7 @@ fn check_lora(lora: &Lora, checks: &mut Checks) {
     checks.whole("lora.rank", lora.rank, 1, 256);
     checks.real("lora.alpha", lora.alpha, 0.0, 1_024.0, true);
     checks.that((0.0..1.0).contains(&lora.dropout), "lora.dropout", || {
-        format!("{} is not within 0 to below 1", lora.dropout)
+        format!("must be at least 0 and less than 1; {:e} was given", lora.dropout)
     });
     checks.that(!lora.target_modules.is_empty(), "lora.targetModules", || {
         format!("name at least one layer, or {ALL_LINEAR}")
