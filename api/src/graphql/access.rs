@@ -17,7 +17,8 @@ pub use role_assignment::{RoleAssignment, roles_of};
 
 use super::{
     as_of::{AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
-    context::{Outcome, app, honor_min_position, read_failed, require, run, user, wait_for_position},
+    context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
+    errors::read_failed,
     identity::User,
     scalars::Long,
     user_error::{UserError, UserErrorCode},

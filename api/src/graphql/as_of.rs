@@ -13,7 +13,8 @@ use projections::history::{self, AsOf, AsOfError, AsOfRequest, resolve};
 use time::OffsetDateTime;
 
 use super::{
-    context::{error_with_code, read_failed, user},
+    context::user,
+    errors::{error_with_code, read_failed},
     scalars::Long,
 };
 use crate::app::{App, TIMEOUT};

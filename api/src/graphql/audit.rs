@@ -6,7 +6,8 @@ use projections::audit::entry::{AuditFilter as Filter, EntryRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, honor_min_position, read_failed, require, user, wait_for_position},
+    context::{app, honor_min_position, require, user, wait_for_position},
+    errors::read_failed,
     paging::{connect, page_by_position, weight},
     scalars::{Long, utc},
 };

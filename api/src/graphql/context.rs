@@ -1,24 +1,21 @@
-//! What resolvers share: who asks, how commands are run, and how failures are worded.
+//! What resolvers share: who asks, and how commands are run.
 
-use async_graphql::{Context, Error, ErrorExtensions, Result};
+use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
     aggregate::load,
-    authz::{Action, Concealment, Denied, Requirement, Resource, UserPrincipal, permit},
+    authz::{Action, Concealment, Requirement, Resource, UserPrincipal, permit},
     event_store::Position,
     execute::{Command, ExecuteError},
     id::UserId,
 };
-use projections::{paging::Viewer, read_model::ReadError};
+use projections::paging::Viewer;
 
-use super::scalars::Long;
+use super::{
+    errors::{denied, error_with_code},
+    scalars::Long,
+};
 use crate::app::{App, Caller, TIMEOUT};
-
-/// A GraphQL error with a code for clients.
-#[must_use]
-pub fn error_with_code(code: &'static str, message: impl Into<String>) -> Error {
-    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
-}
 
 /// The application behind the request.
 ///
@@ -72,22 +69,6 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
 pub fn require(context: &Context<'_>, action: Action, kind: &str) -> Result<()> {
     let requirement = Requirement::one(action, Resource::kind(kind));
     permit(&caller(context)?.principal, &requirement).map_err(|refusal| denied(&refusal))
-}
-
-/// A denial as a top-level error.
-#[must_use]
-pub fn denied(denied: &Denied) -> Error {
-    match denied.concealment {
-        Concealment::NotFound => error_with_code("NOT_FOUND", "not found"),
-        Concealment::Forbidden => error_with_code("FORBIDDEN", denied.reason.clone()),
-        Concealment::Unauthenticated => error_with_code("UNAUTHENTICATED", denied.reason.clone()),
-    }
-}
-
-/// A failed read: clients learn that it failed, the log learns why.
-#[must_use]
-pub fn read_failed(error: &ReadError) -> Error {
-    Error::new(error.to_string())
 }
 
 /// What `user` has taken of the quotas, as of now.

@@ -11,9 +11,8 @@ use projections::datasets::{dataset::DatasetRow, version::VersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{
-        Outcome, app, error_with_code, honor_min_position, read_failed, run, user, viewer, wait_for_position,
-    },
+    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
+    errors::{error_with_code, read_failed},
     ids::id_or_not_found,
     loaders::DatasetVersionsLoader,
     paging::{connect, page, weight},

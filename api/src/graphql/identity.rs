@@ -21,10 +21,8 @@ pub use erasure::{ErasureMutation, ErasureQuery};
 pub use types::*;
 
 use super::{
-    context::{
-        Outcome, app, caller, error_with_code, honor_min_position, read_failed, require, run, user,
-        wait_for_position,
-    },
+    context::{Outcome, app, caller, honor_min_position, require, run, user, wait_for_position},
+    errors::{error_with_code, read_failed},
     paging::{connect, page},
     scalars::Long,
     user_error::{UserError, UserErrorCode},

@@ -4,7 +4,7 @@
 
 use async_graphql::{ID, Result};
 
-use super::context::error_with_code;
+use super::errors::error_with_code;
 
 /// Parses the id of an object in a query.
 ///

@@ -37,7 +37,8 @@ use tokio::time::Instant;
 pub use items::*;
 
 use super::{
-    context::{app, caller, denied, error_with_code, read_failed, user, viewer},
+    context::{app, caller, user, viewer},
+    errors::{denied, error_with_code, read_failed},
     ids::id_or_not_found,
     jobs::{Job, JobState},
     scalars::Long,

@@ -26,7 +26,8 @@ pub use types::*;
 
 use super::{
     as_of::{AsOfInfo, AsOfInput, ResolvedAsOf, resolve_as_of},
-    context::{Outcome, app, honor_min_position, read_failed, run, user, viewer, wait_for_position},
+    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
+    errors::read_failed,
     ids::id_or_not_found,
     paging::{connect_as_of, page, weight},
     scalars::Long,

@@ -8,6 +8,7 @@ pub mod as_of;
 pub mod audit;
 pub mod context;
 pub mod datasets;
+pub mod errors;
 pub mod executor;
 pub mod guard;
 pub mod identity;

@@ -14,7 +14,8 @@ use projections::models::{model::ModelRow, version::ModelVersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, honor_min_position, read_failed, viewer},
+    context::{app, honor_min_position, viewer},
+    errors::read_failed,
     ids::id_or_not_found,
     loaders::ModelVersionsLoader,
     paging::{connect, page, weight},

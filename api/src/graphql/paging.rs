@@ -9,7 +9,7 @@ use projections::paging::{Page, PageRequest};
 
 use super::{
     as_of::{AsOfInfo, ResolvedAsOf},
-    context::error_with_code,
+    errors::error_with_code,
 };
 
 /// Rows on a page when the client does not say.

@@ -18,9 +18,8 @@ use time::OffsetDateTime;
 
 use super::{
     as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
-    context::{
-        Outcome, app, error_with_code, honor_min_position, read_failed, run, user, viewer, wait_for_position,
-    },
+    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
+    errors::{error_with_code, read_failed},
     ids::id_or_not_found,
     jobs::Job,
     paging::{connect_as_of, page, weight},

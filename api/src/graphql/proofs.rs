@@ -9,7 +9,8 @@ use event_store::{
 };
 
 use super::{
-    context::{app, error_with_code, require},
+    context::{app, require},
+    errors::error_with_code,
     scalars::Long,
 };
 

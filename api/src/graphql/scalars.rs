@@ -4,7 +4,7 @@ use async_graphql::{InputValueError, InputValueResult, Result, Scalar, ScalarTyp
 use domain::event_store::Position;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::context::error_with_code;
+use super::errors::error_with_code;
 
 /// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input
 /// a number is taken too.

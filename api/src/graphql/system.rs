@@ -6,8 +6,9 @@ use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId};
 use projections::history::AsOf;
 
 use super::{
-    context::{app, honor_min_position, read_failed, viewer},
+    context::{app, honor_min_position, viewer},
     datasets::Dataset,
+    errors::read_failed,
     jobs::Job,
     models::Model,
     projects::{Experiment, Project},

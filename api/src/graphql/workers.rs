@@ -13,7 +13,8 @@ use projections::{
 use time::OffsetDateTime;
 
 use super::{
-    context::{Outcome, app, read_failed, require, run, user, viewer, wait_for_position},
+    context::{Outcome, app, require, run, user, viewer, wait_for_position},
+    errors::read_failed,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
 };

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::graphql::{
     as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
-    context::{app, error_with_code, honor_min_position, read_failed, require, user},
+    context::{app, honor_min_position, require, user},
+    errors::{error_with_code, read_failed},
     ids::id_or_not_found,
     paging::{connect_as_of, page, weight},
     scalars::Long,

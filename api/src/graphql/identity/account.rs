@@ -10,7 +10,8 @@ use super::types::{Errors, RegisterInput};
 use crate::{
     auth::policy::{self, FieldProblem},
     graphql::{
-        context::{app, error_with_code},
+        context::app,
+        errors::error_with_code,
         user_error::{UserError, UserErrorCode},
     },
     sessions,

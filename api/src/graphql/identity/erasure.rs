@@ -15,10 +15,8 @@ use time::OffsetDateTime;
 use super::types::Errors;
 use crate::{
     graphql::{
-        context::{
-            Outcome, app, error_with_code, honor_min_position, read_failed, require, run, user,
-            wait_for_position,
-        },
+        context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
+        errors::{error_with_code, read_failed},
         scalars::Long,
         user_error::{UserError, UserErrorCode},
     },

@@ -17,7 +17,8 @@ use super::{
     estimate, payload, refused,
 };
 use crate::graphql::{
-    context::{Outcome, app, read_failed, run, user, viewer},
+    context::{Outcome, app, run, user, viewer},
+    errors::read_failed,
     user_error::{UserError, UserErrorCode},
 };
 

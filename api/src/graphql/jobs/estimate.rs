@@ -24,7 +24,8 @@ use super::{StartJobInput, nothing_there, order, refused};
 use crate::{
     app::App,
     graphql::{
-        context::{Outcome, app, read_failed, run, user},
+        context::{Outcome, app, run, user},
+        errors::read_failed,
         scalars::Long,
         user_error::UserError,
     },

@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
-    context::{app, ledger, read_failed},
+    context::{app, ledger},
+    errors::read_failed,
     models::{Metric, metrics},
     scalars::Long,
 };

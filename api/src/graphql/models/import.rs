@@ -14,9 +14,8 @@ use super::Model;
 use crate::{
     app::{App, ImportError},
     graphql::{
-        context::{
-            Outcome, app, error_with_code, ledger, read_failed, require, run, user, viewer, wait_for_position,
-        },
+        context::{Outcome, app, ledger, require, run, user, viewer, wait_for_position},
+        errors::{error_with_code, read_failed},
         scalars::Long,
         user_error::{UserError, UserErrorCode},
         visibility::Visibility,
