@@ -31,7 +31,7 @@ impl SchemaExecutor {
             }
         };
         Self {
-            schema: AnnealSchema::new(builder),
+            schema: AnnealSchema::with(builder, super::options()),
             app,
         }
     }

@@ -78,10 +78,17 @@ pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription
         Mutation::default(),
         job_feed::JobFeedSubscription,
     )
-    .limit_complexity(COMPLEXITY)
     .limit_depth(DEPTH)
     .limit_recursive_depth(32)
     .limit_directives(5)
+}
+
+/// What the schema is executed with.
+#[must_use]
+pub fn options() -> spec::SpecOptions {
+    spec::SpecOptions {
+        complexity: COMPLEXITY,
+    }
 }
 
 /// The schema in the schema definition language, as committed in `schema/schema.graphql`.

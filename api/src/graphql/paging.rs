@@ -105,5 +105,7 @@ fn edges<R, N: OutputType>(
 /// How much a list of `first` rows counts, for the complexity of a query.
 #[must_use]
 pub fn weight(first: Option<i32>, child: usize) -> usize {
-    usize::try_from(first.unwrap_or(DEFAULT).clamp(1, MAX)).unwrap_or(1) * child.max(1)
+    usize::try_from(first.unwrap_or(DEFAULT).clamp(1, MAX))
+        .unwrap_or(1)
+        .saturating_mul(child.max(1))
 }

@@ -18,6 +18,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Positioned, ServerError, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
+use super::omitted::given;
 use super::types::{TypeSystem, named};
 use super::{refusal, root_of, shape};
 
@@ -275,7 +276,7 @@ impl<'a> Collector<'a> {
         let ty = known.map_or(UNKNOWN, |known| named(&known.ty));
         let items = self.merged(ty, sets)?;
         let arguments = field.arguments.iter().filter_map(|(name, value)| {
-            let given = self.given(&value.node)?;
+            let given = given(self.variables, &value.node)?;
             Some((name.clone(), Positioned::new(given, value.pos)))
         });
         let arguments: Vec<_> = arguments.collect();
@@ -290,25 +291,6 @@ impl<'a> Collector<'a> {
             directives: field.directives.iter().filter(own).cloned().collect(),
             selection_set: Positioned::new(SelectionSet { items }, field.selection_set.pos),
         })
-    }
-
-    /// A value without the fields of input objects whose variables were omitted; nothing for an omitted
-    /// variable itself, and null for one in a list (6.4.1, 3.10, 3.11).
-    fn given(&self, value: &Value) -> Option<Value> {
-        match value {
-            Value::Variable(name) if !self.variables.contains_key(name) => None,
-            Value::List(items) => {
-                let items = items.iter().map(|item| self.given(item).unwrap_or(Value::Null));
-                Some(Value::List(items.collect()))
-            }
-            Value::Object(fields) => {
-                let fields = fields
-                    .iter()
-                    .filter_map(|(name, field)| Some((name.clone(), self.given(field)?)));
-                Some(Value::Object(fields.collect()))
-            }
-            other => Some(other.clone()),
-        }
     }
 }
 

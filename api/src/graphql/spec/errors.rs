@@ -4,17 +4,30 @@
 //! the way through a list. So an error is recorded once, where it arises, and only a mark goes up, to the first
 //! place that may be null.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
+    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, NextValidation, ResolveInfo,
 };
 use async_graphql::{
-    PathSegment, QueryPathNode, QueryPathSegment, Response, ServerError, ServerResult, Value,
+    CacheControl, PathSegment, QueryPathNode, QueryPathSegment, Response, ServerError, ServerResult,
+    ValidationResult, Value,
 };
 
 /// In a request's data: validate it, and run nothing.
 pub(super) struct JudgeOnly;
+
+/// In a request's data: where its complexity is to be written.
+#[derive(Clone, Default)]
+pub(super) struct Cost(Arc<AtomicUsize>);
+
+impl Cost {
+    /// The complexity of the request that was validated with this in its data.
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The extension that does it; an instance for each request.
 pub(super) struct Propagation;
@@ -36,6 +49,35 @@ struct Recorded;
 
 #[async_trait::async_trait]
 impl Extension for Recorder {
+    /// The library computes the complexity of every operation of a document and complains of each variable
+    /// without a value, also of those that may be omitted or belong to operations that are not run. What an
+    /// operation costs is measured apart from that; see `SpecSchema::measure`.
+    async fn validation(
+        &self,
+        context: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        let result = next.run(context).await;
+        if let Some(cost) = context.data_opt::<Cost>() {
+            let measured = result?;
+            cost.0.store(measured.complexity, Ordering::Relaxed);
+            return Ok(measured);
+        }
+        let mut errors = match result {
+            Ok(valid) => return Ok(valid),
+            Err(errors) => errors,
+        };
+        errors.retain(|error| !is_about_complexity(error));
+        if errors.is_empty() {
+            return Ok(ValidationResult {
+                cache_control: CacheControl::default(),
+                complexity: 0,
+                depth: 0,
+            });
+        }
+        Err(errors)
+    }
+
     async fn execute(
         &self,
         context: &ExtensionContext<'_>,
@@ -80,6 +122,17 @@ impl Extension for Recorder {
         mark.source = Some(Arc::new(Recorded));
         Err(mark)
     }
+}
+
+/// Whether the library could not compute a complexity for want of a variable's value. A variable that the
+/// operation does not declare is an error of other words, with a dollar sign.
+fn is_about_complexity(error: &ServerError) -> bool {
+    let name = error.message.strip_prefix("Variable ");
+    let name = name.and_then(|rest| rest.strip_suffix(" is not defined."));
+    name.is_some_and(|name| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 fn place(node: &QueryPathNode<'_>) -> Vec<PathSegment> {

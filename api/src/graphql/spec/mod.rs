@@ -8,6 +8,8 @@
 mod arguments;
 mod collect;
 mod errors;
+mod omitted;
+mod options;
 mod shape;
 mod types;
 mod values;
@@ -17,12 +19,13 @@ use std::sync::Arc;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{
     ObjectType, Pos, Positioned, Request, Response, Schema, SchemaBuilder, ServerError, SubscriptionType,
-    ValidationMode,
+    ValidationMode, Variables,
 };
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use errors::{JudgeOnly, Propagation};
+use errors::{Cost, JudgeOnly, Propagation};
+pub use options::SpecOptions;
 use types::TypeSystem;
 
 /// A schema whose answers are those of the specification. Clones share it.
@@ -32,6 +35,8 @@ pub struct SpecSchema<Query, Mutation, Subscription> {
     /// Runs documents that were validated and then rewritten; their measures are not the client's.
     rewritten: Schema<Query, Mutation, Subscription>,
     types: Arc<TypeSystem>,
+    /// The complexity that an operation may have.
+    complexity: usize,
 }
 
 impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscription> {
@@ -40,6 +45,7 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
             schema: self.schema.clone(),
             rewritten: self.rewritten.clone(),
             types: Arc::clone(&self.types),
+            complexity: self.complexity,
         }
     }
 }
@@ -56,12 +62,26 @@ where
     Mutation: ObjectType + 'static,
     Subscription: SubscriptionType + 'static,
 {
+    /// A schema of what `builder` makes, with the default options.
+    ///
+    /// # Panics
+    /// As [`SpecSchema::with`].
+    pub fn new(builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>) -> Self {
+        Self::with(builder, SpecOptions::default())
+    }
+
     /// A schema of what `builder` makes; it is called twice and has to make the same.
     ///
     /// # Panics
     /// When the library cannot read the definition that it wrote of the schema, which is a defect.
-    pub fn new(builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>) -> Self {
-        let schema = builder().extension(Propagation).finish();
+    pub fn with(
+        builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>,
+        options: SpecOptions,
+    ) -> Self {
+        let schema = builder()
+            .extension(Propagation)
+            .limit_complexity(usize::MAX)
+            .finish();
         let rewritten = builder()
             .extension(Propagation)
             .validation_mode(ValidationMode::Fast)
@@ -74,6 +94,7 @@ where
             schema,
             rewritten,
             types: Arc::new(types),
+            complexity: options.complexity,
         }
     }
 
@@ -132,6 +153,8 @@ where
         let variables = &request.variables;
         let always =
             arguments::check(types, &operation.node, &document.fragments, variables).map_err(refused)?;
+        let measurable = omitted::measurable(&document, operation, variables);
+        self.measure(measurable, variables.clone()).await?;
         let set = match collect::collect(types, &document, operation, variables, always) {
             Ok(None) => {
                 return Ok(Ready {
@@ -167,6 +190,31 @@ where
         request.set_parsed_query(document.clone());
         let verdict = self.schema.execute(request).await;
         if verdict.is_err() { Err(verdict) } else { Ok(()) }
+    }
+
+    /// Has the library compute what one operation costs, and refuses it over the bound.
+    async fn measure(&self, document: ExecutableDocument, variables: Variables) -> Result<(), Response> {
+        let cost = Cost::default();
+        let mut request = Request::new(String::new())
+            .variables(variables)
+            .data(JudgeOnly)
+            .data(cost.clone());
+        request.set_parsed_query(document);
+        let measured = self.rewritten.execute(request).await;
+        if measured.is_err() {
+            return Err(measured);
+        }
+        let (cost, most) = (cost.get(), self.complexity);
+        if cost <= most {
+            return Ok(());
+        }
+        let message = format!("the query costs {cost}; at most {most} is allowed, so ask for smaller pages");
+        let mut error = ServerError::new(message, None);
+        error
+            .extensions
+            .get_or_insert_default()
+            .set("code", "QUERY_TOO_LARGE");
+        Err(Response::from_errors(vec![error]))
     }
 }
 

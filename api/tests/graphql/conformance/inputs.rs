@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use api::graphql::spec::SpecSchema;
+use api::graphql::spec::{SpecOptions, SpecSchema};
 use async_graphql::{Request, Variables};
 use serde_json::{Value, json};
 
@@ -19,21 +19,21 @@ const INTROSPECTION: &str = "{ __schema {
 } }
 fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
-struct Own {
-    schema: api::graphql::AnnealSchema,
-    types: BTreeMap<String, Value>,
-    roots: Vec<(&'static str, String)>,
+pub(super) struct Own {
+    pub(super) schema: api::graphql::AnnealSchema,
+    pub(super) types: BTreeMap<String, Value>,
+    pub(super) roots: Vec<(&'static str, String)>,
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("a name: {value}"))
 }
 
-fn written(ty: &Value) -> String {
+pub(super) fn written(ty: &Value) -> String {
     match text(&ty["kind"]) {
         "NON_NULL" => format!("{}!", written(&ty["ofType"])),
         "LIST" => format!("[{}]", written(&ty["ofType"])),
@@ -64,9 +64,12 @@ fn refused(response: &async_graphql::Response, what: &str) -> String {
 }
 
 impl Own {
-    async fn read() -> Self {
-        let builder = || api::graphql::builder().limit_complexity(100_000);
-        let schema = SpecSchema::new(builder);
+    pub(super) async fn read() -> Self {
+        let options = SpecOptions {
+            complexity: 100_000,
+            ..api::graphql::options()
+        };
+        let schema = SpecSchema::with(api::graphql::builder, options);
         let answer = schema.execute(Request::new(INTROSPECTION)).await;
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         let mut read = answer.data.into_json().expect("JSON");
@@ -121,7 +124,7 @@ impl Own {
     }
 
     /// A value of a type, with `text` in each place that takes one; its places are added to `places`.
-    fn value(&self, ty: &Value, at: &str, depth: u32, text_of: &dyn Fn(&str) -> String) -> Value {
+    pub(super) fn value(&self, ty: &Value, at: &str, depth: u32, text_of: &dyn Fn(&str) -> String) -> Value {
         match text(&ty["kind"]) {
             "NON_NULL" => self.value(&ty["ofType"], at, depth, text_of),
             "LIST" => json!([self.value(&ty["ofType"], &format!("{at}[0]"), depth, text_of)]),
@@ -150,7 +153,7 @@ impl Own {
         Value::Object(object)
     }
 
-    async fn run(&self, document: &str, variables: &Value) -> async_graphql::Response {
+    pub(super) async fn run(&self, document: &str, variables: &Value) -> async_graphql::Response {
         use futures::StreamExt as _;
         let request = Request::new(document).variables(Variables::from_json(variables.clone()));
         self.schema

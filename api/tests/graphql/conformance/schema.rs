@@ -23,7 +23,6 @@ pub type Twin = SpecSchema<Query, Mutation, Subscriptions>;
 /// The schema without anything behind it.
 pub fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
     Schema::build(Query, Mutation, Subscriptions)
-        .limit_complexity(2_000)
         .limit_depth(16)
         .limit_recursive_depth(32)
         .limit_directives(5)

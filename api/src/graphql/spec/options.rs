@@ -1,0 +1,17 @@
+//! What a schema has to say to the layer beside its definition.
+
+/// The options of a [`SpecSchema`](super::SpecSchema). The defaults bound nothing.
+#[derive(Clone, Debug)]
+pub struct SpecOptions {
+    /// The complexity that an operation may have. The builder's own limit is not used: the library can neither
+    /// say what was measured nor measure the one operation that runs.
+    pub complexity: usize,
+}
+
+impl Default for SpecOptions {
+    fn default() -> Self {
+        Self {
+            complexity: usize::MAX,
+        }
+    }
+}
