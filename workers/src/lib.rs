@@ -1,35 +1,28 @@
 //! Workers: they take queued jobs, train in a process of its own, and report what happens.
 //!
-//! One rule: safety is the attempt's number in the log, liveness is the lease in [`queue`]. A worker that
+//! One rule: safety is the attempt's number in the log, liveness is the [`lease`]. A worker that
 //! stalls, comes back or runs twice can waste time, but it can record nothing that is not its own to record
 //! (JB-4).
 //!
 //! ```text
-//! devices (which of them compute rightly)
+//! registration (declares the worker and its devices, beats, hears that it shall go)
 //!   │
-//! presence (declares, beats, hears that it shall go)
-//!   │
-//! worker ──► run ──► prepare (folders, inputs, resume) ──► child process
-//!   ▲         │                                             │ lines
-//! queue ◄── heart                        reporter ◄── conversation ──► artifact
-//!   ▲
+//! worker ──► attempt ──► prepare (folders, inputs, resume) ──► child process
+//!   ▲           │                                               │ lines
+//! lease ◄── heartbeat       reporter ◄── child_protocol ◄───────┘
+//!   ▲                                        └──► artifact
 //! reaper
 //! ```
 
-pub mod devices;
-mod environment;
+mod attempt;
+mod child;
 mod folders;
-pub mod lease_expiry;
-mod lease_heartbeat;
-mod outcome;
-mod presence;
-pub mod queue;
+pub mod lease;
 pub mod reaper;
-mod run;
+pub mod registration;
 mod settings;
 mod worker;
-mod worker_heartbeat;
 
-pub use run::artifact::folder_sha256;
+pub use attempt::artifact::folder_sha256;
 pub use settings::{WorkerParts, WorkerSettings, kernels};
 pub use worker::{Worker, WorkerHandle};

@@ -25,8 +25,11 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    lease_expiry::{self, Verdict},
-    queue, worker_heartbeat,
+    lease::{
+        expiry::{self, Verdict},
+        queue,
+    },
+    registration::heartbeat,
 };
 
 /// Looks per lease time.
@@ -89,7 +92,7 @@ impl Reaper {
             let key = (row.id, attempt);
             let unleased = seen.get(&key).copied();
             let silence = unleased.map_or(Duration::ZERO, |since| since.elapsed());
-            match lease_expiry::verdict(attempt, leases.get(&row.id), silence, self.lease) {
+            match expiry::verdict(attempt, leases.get(&row.id), silence, self.lease) {
                 Verdict::Leave => {}
                 Verdict::Watch => {
                     self.unleased.insert(key, unleased.unwrap_or_else(Instant::now));
@@ -130,7 +133,7 @@ impl Reaper {
         let how = WorkerEnd::Lost;
         let given_up = execute(&self.ports, &reaper, &meta, &EndWorker { worker, how }).await;
         given_up.map_err(|error| ReapError::GiveUp(worker, error.to_string()))?;
-        Ok(worker_heartbeat::end(&self.pool, worker).await?)
+        Ok(heartbeat::end(&self.pool, worker).await?)
     }
 
     async fn interrupt(&self, row: &JobRow, attempt: u32, cause: &str) -> Result<(), ReapError> {

@@ -13,7 +13,7 @@ use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use sqlx::PgPool;
 
-use crate::devices::WorkerDevice;
+use crate::registration::devices::WorkerDevice;
 
 /// The dependencies of a worker. Clones share them.
 #[derive(Clone)]

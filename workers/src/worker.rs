@@ -26,11 +26,9 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    folders,
-    outcome::AttemptOutcome,
-    presence::{self, Presence},
-    reaper,
-    run::{self, Attempt},
+    attempt::{self, Attempt, outcome::AttemptOutcome},
+    folders, reaper,
+    registration::presence::{self, Presence},
     settings::WorkerParts,
 };
 
@@ -307,7 +305,7 @@ impl Worker {
         let (began, running) = (Instant::now(), metrics::gauge!("worker_jobs_running"));
         running.increment(1.0);
         // In a task of its own, so that a defect costs this attempt and not the worker: its lease runs out.
-        let task = tokio::spawn(run::run(self.parts.clone(), attempt, self.leave.clone()));
+        let task = tokio::spawn(attempt::run(self.parts.clone(), attempt, self.leave.clone()));
         let end = task.await.unwrap_or_else(AttemptOutcome::from);
         running.decrement(1.0);
         metrics::histogram!("worker_job_seconds", "end" => end.name()).record(began.elapsed().as_secs_f64());

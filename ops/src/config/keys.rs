@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use workers::devices::DeviceSelection;
+use workers::registration::devices::DeviceSelection;
 
 use super::setting::{
     EventLogUrl, File, Folder, Labels, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,

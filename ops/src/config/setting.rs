@@ -158,7 +158,7 @@ impl Setting for Labels {
     }
 }
 
-impl Setting for workers::devices::DeviceSelection {
+impl Setting for workers::registration::devices::DeviceSelection {
     const KIND: &'static str = "auto, cpu, cuda or cuda:NUMBER";
     fn read(text: &str) -> Result<Self, String> {
         text.parse()

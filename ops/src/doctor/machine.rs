@@ -60,7 +60,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
 
 /// Whether there is a GPU, and whether it can be used. `program` is asked: NVIDIA's libraries may crash it.
 pub(super) async fn gpu(program: &Path) -> Check {
-    match workers::devices::survey(program).await {
+    match workers::registration::devices::survey(program).await {
         Ok(survey) => verdict(&survey, Path::new("/dev/nvidiactl").exists()),
         Err(reason) => Check::warn(
             "GPU",

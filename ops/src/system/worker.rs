@@ -7,7 +7,7 @@ use ml::device::Device;
 use tokio_util::sync::CancellationToken;
 use workers::{
     Worker, WorkerHandle, WorkerParts, WorkerSettings,
-    devices::{self, FoundDevices, WorkerDevice},
+    registration::devices::{self, FoundDevices, WorkerDevice},
 };
 
 use super::{Environment, VERSION, jobs_folder};

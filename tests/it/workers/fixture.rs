@@ -367,7 +367,7 @@ impl Fixture {
     /// Waits until the worker's lease of a job is written down.
     pub(crate) async fn until_leased(&self, job: JobId) {
         let began = Instant::now();
-        while workers::queue::lease_statuses(&self.process.pool, &[job])
+        while workers::lease::queue::lease_statuses(&self.process.pool, &[job])
             .await
             .expect("readable")
             .is_empty()

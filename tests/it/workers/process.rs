@@ -110,7 +110,7 @@ impl Process {
             settings: WorkerSettings {
                 folder: fixture.jobs(),
                 threads: Some(1),
-                place: workers::devices::WorkerDevice::default(),
+                place: workers::registration::devices::WorkerDevice::default(),
                 lease: LEASE,
                 program,
                 arguments,

@@ -23,8 +23,8 @@ use projections::{
     models, projects,
     read_model::{ReadModel, Rows},
 };
-use workers::{
-    lease_expiry,
+use workers::lease::{
+    expiry,
     queue::{Lease, LeaseStatus},
 };
 
@@ -176,11 +176,10 @@ impl Database {
             .collect()
     }
 
-    /// As `workers::queue::claim`.
+    /// As `workers::lease::queue::claim`.
     pub(super) fn claim(&mut self, lease: &Lease, now: Duration, time: Duration) -> bool {
         let held = self.leases.get(&lease.job).map(|row| (row.attempt, row.worker));
-        let free =
-            held.is_none_or(|held| lease_expiry::may_be_replaced_by(held, (lease.attempt, lease.worker)));
+        let free = held.is_none_or(|held| expiry::may_be_replaced_by(held, (lease.attempt, lease.worker)));
         if free {
             let row = LeaseRow {
                 attempt: lease.attempt,
@@ -193,7 +192,7 @@ impl Database {
         free
     }
 
-    /// As `workers::queue::beat`.
+    /// As `workers::lease::queue::beat`.
     pub(super) fn beat(&mut self, lease: &Lease, now: Duration, time: Duration) -> bool {
         let own = self
             .leases
@@ -202,14 +201,14 @@ impl Database {
         own.map(|row| row.expires_at = now + time).is_some()
     }
 
-    /// As `workers::queue::release`.
+    /// As `workers::lease::queue::release`.
     pub(super) fn release(&mut self, job: JobId, attempt: u32) {
         if self.leases.get(&job).is_some_and(|row| row.attempt == attempt) {
             self.leases.remove(&job);
         }
     }
 
-    /// As `workers::queue::lease_statuses`, for one job.
+    /// As `workers::lease::queue::lease_statuses`, for one job.
     pub(super) fn status(&self, job: JobId, now: Duration) -> Option<LeaseStatus> {
         let row = self.leases.get(&job)?;
         Some(LeaseStatus {
@@ -228,7 +227,7 @@ mod tests {
     use event_store::memory::Generator;
     use sqlx::PgPool;
     use uuid::Uuid;
-    use workers::queue::{self, Lease};
+    use workers::lease::queue::{self, Lease};
 
     use super::{Database, read_models};
 

@@ -1,11 +1,11 @@
 //! Reapers: any number of them take jobs from workers that are gone.
 //!
-//! The rule: they judge by `workers::lease_expiry::verdict`, as the real one does, on a read model that may be behind.
+//! The rule: they judge by `workers::lease::expiry::verdict`, as the real one does, on a read model that may be behind.
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use domain::{authz::Principal, id::JobId, jobs::lease::InterruptJob};
-use workers::lease_expiry::{self, Verdict};
+use workers::lease::expiry::{self, Verdict};
 
 use super::{
     environment::{Lost, SimulatedEnvironment},
@@ -43,7 +43,7 @@ async fn look(process: &Process, unleased: &mut BTreeMap<(JobId, u32), Duration>
     for ((job, attempt), status) in under_way.iter().copied().zip(&statuses) {
         let since = seen.get(&(job, attempt)).copied();
         let silence = since.map_or(Duration::ZERO, |since| environment.now().saturating_sub(since));
-        match lease_expiry::verdict(attempt, status.as_ref(), silence, LEASE) {
+        match expiry::verdict(attempt, status.as_ref(), silence, LEASE) {
             Verdict::Leave => {}
             Verdict::Watch => {
                 unleased.insert((job, attempt), since.unwrap_or_else(|| environment.now()));

@@ -1,6 +1,6 @@
 //! Workers: they lease, train, report, save and complete; some stall past their lease and come back.
 //!
-//! The rule: the same steps, in the same order, on the same grounds as `workers::worker` and `workers::run`. The
+//! The rule: the same steps, in the same order, on the same grounds as `workers::worker` and `workers::attempt`. The
 //! training alone is made up.
 
 use std::{rc::Rc, time::Duration};
@@ -20,7 +20,7 @@ use domain::{
     models::model::ModelFile,
 };
 use uuid::Uuid;
-use workers::queue::Lease;
+use workers::lease::queue::Lease;
 
 use super::{
     environment::SimulatedEnvironment,

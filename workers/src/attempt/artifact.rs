@@ -9,8 +9,8 @@ use ml::files::FileEntry;
 use objects::{Key, Objects, StoredFile};
 use sha2::{Digest, Sha256};
 
+use super::outcome::AttemptOutcome;
 use super::{resume::is_plain, retry::RetryBudget};
-use crate::outcome::AttemptOutcome;
 
 /// Files of a result at most.
 const FILES: usize = 1_000;

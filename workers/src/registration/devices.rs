@@ -12,7 +12,7 @@ use ml::{
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
-use crate::environment::inherited;
+use crate::child::environment::inherited;
 
 /// How long the drivers may take to tell what there is.
 const SURVEY: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::AttemptOutcome;
+use super::outcome::AttemptOutcome;
 
 /// Waits before the further tries.
 const PAUSES: [Duration; 3] = [

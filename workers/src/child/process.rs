@@ -20,8 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{lines::Lines, output::Output};
-use crate::{environment::inherited, folders::AttemptFolder, settings::WorkerSettings};
+use super::{environment::inherited, lines::Lines, output::Output};
+use crate::{folders::AttemptFolder, settings::WorkerSettings};
 
 /// How long a dead process may take to be gone.
 const REAP: Duration = Duration::from_secs(5);
@@ -29,20 +29,20 @@ const REAP: Duration = Duration::from_secs(5);
 const LISTEN: Duration = Duration::from_millis(200);
 
 /// See the module.
-pub(super) struct Child {
+pub(crate) struct Child {
     process: tokio::process::Child,
     group: Option<Pid>,
     input: Option<ChildStdin>,
     /// Its messages.
-    pub(super) lines: Lines<ChildStdout>,
+    pub(crate) lines: Lines<ChildStdout>,
     /// What else it says.
-    pub(super) output: Output,
+    pub(crate) output: Output,
     complaints: JoinHandle<()>,
 }
 
 impl Child {
     /// Starts the training that the job file in `folder` describes.
-    pub(super) fn start(
+    pub(crate) fn start(
         settings: &WorkerSettings,
         folder: &AttemptFolder,
         environment: Vec<(&'static str, String)>,
@@ -80,7 +80,7 @@ impl Child {
     }
 
     /// Asks it to save its state and end. One that does not listen is not waited for here.
-    pub(super) async fn ask_to_stop(&mut self) {
+    pub(crate) async fn ask_to_stop(&mut self) {
         let Some(input) = &mut self.input else { return };
         let asked = tokio::time::timeout(Duration::from_millis(200), input.write_all(b"stop\n")).await;
         if !matches!(asked, Ok(Ok(()))) {
@@ -90,7 +90,7 @@ impl Child {
 
     /// Lets it end by itself for `grace`, then kills it. Returns when it is gone; `None` when it had to be
     /// killed.
-    pub(super) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
+    pub(crate) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
         if let Ok(Ok(status)) = tokio::time::timeout(grace, self.swallow_until_gone()).await {
             self.group = None;
             return Some(status);
@@ -106,7 +106,7 @@ impl Child {
     }
 
     /// What it said last besides its messages; for when it is gone.
-    pub(super) async fn last_words(&mut self) -> String {
+    pub(crate) async fn last_words(&mut self) -> String {
         // Whoever still holds its standard error open is not waited for.
         drop(tokio::time::timeout(LISTEN, &mut self.complaints).await);
         self.output.last_words()
@@ -144,7 +144,7 @@ impl Drop for Child {
 }
 
 /// How a process that said no last word ended, for people.
-pub(super) fn described(status: Option<ExitStatus>, last_words: &str) -> String {
+pub(crate) fn described(status: Option<ExitStatus>, last_words: &str) -> String {
     let how = match status {
         Some(status) => match (status.signal(), status.code()) {
             (Some(9), _) => "by signal 9 (SIGKILL), usually because memory ran out".to_owned(),

@@ -16,8 +16,8 @@ use ml::data::source::DatasetFile;
 use objects::{Key, Objects, ObjectsError};
 use tokio::io::AsyncWriteExt;
 
-use super::{retry::RetryBudget, specification};
-use crate::{folders::AttemptFolder, outcome::AttemptOutcome};
+use super::{outcome::AttemptOutcome, retry::RetryBudget, specification};
+use crate::folders::AttemptFolder;
 
 /// A base model on this machine.
 pub(super) struct Base {

@@ -19,15 +19,14 @@ use tokio::time::Instant;
 
 use super::{
     batch::{Pending, cut},
-    child::Child,
-    lines::Line,
+    outcome::AttemptOutcome,
     reporter::Reporter,
     resume,
     stop_request::StopRequest,
 };
 use crate::{
+    child::{lines::Line, process::Child},
     folders::{self, AttemptFolder},
-    outcome::AttemptOutcome,
 };
 
 /// Time between two reports.

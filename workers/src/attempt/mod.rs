@@ -6,12 +6,10 @@
 pub(crate) mod artifact;
 mod batch;
 mod cancellation;
-mod child;
 mod child_protocol;
 mod gpu_quota;
 mod inputs;
-mod lines;
-mod output;
+pub(crate) mod outcome;
 mod prepare;
 mod reporter;
 mod resume;
@@ -34,14 +32,16 @@ use ml::{failure::FailureCode, files::FileEntry, message::FinalMetrics};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    child::Child,
     child_protocol::{ChildExit, ChildProtocol},
+    outcome::AttemptOutcome,
     prepare::Prepared,
     reporter::Reporter,
     stop_request::{StopReason, StopRequest},
 };
 use crate::{
-    folders::AttemptFolder, lease_heartbeat::LeaseHeartbeat, outcome::AttemptOutcome, queue::Lease,
+    child::process::{self, Child},
+    folders::AttemptFolder,
+    lease::{heartbeat::LeaseHeartbeat, queue::Lease},
     settings::WorkerParts,
 };
 
@@ -215,7 +215,7 @@ impl Work<'_> {
                     return Err(AttemptOutcome::lost("there is no process"));
                 };
                 let status = child.end(GRACE).await;
-                Err(AttemptOutcome::lost(child::described(
+                Err(AttemptOutcome::lost(process::described(
                     status,
                     &child.last_words().await,
                 )))

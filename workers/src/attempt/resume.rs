@@ -16,10 +16,8 @@ use std::{
 use domain::jobs::job::Checkpoint;
 use ml::files::{self, FileEntry};
 
-use crate::{
-    folders::{self, AttemptFolder},
-    outcome::AttemptOutcome,
-};
+use super::outcome::AttemptOutcome;
+use crate::folders::{self, AttemptFolder};
 
 /// The list of a checkpoint's files, among them.
 const MANIFEST: &str = "manifest.json";

@@ -11,7 +11,7 @@ use domain::{
 };
 use ml::{data::source::DatasetFormat, spec as engine};
 
-use crate::outcome::AttemptOutcome;
+use super::outcome::AttemptOutcome;
 
 /// The engine's words for `spec`.
 pub(super) fn translated(spec: &TrainingSpec) -> engine::TrainingSpec {

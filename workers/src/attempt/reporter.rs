@@ -23,7 +23,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::outcome::AttemptOutcome;
+use super::outcome::AttemptOutcome;
 
 /// Waits between tries: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

@@ -1,13 +1,13 @@
 //! Heartbeats of workers, with or without a job: the table `jobs_worker_beat` (WK-2).
 //!
-//! One rule: it is for monitoring only. Jobs are assigned by [`crate::queue`] and the log alone.
+//! One rule: it is for monitoring only. Jobs are assigned by [`crate::lease::queue`] and the log alone.
 
 use std::time::Duration;
 
 use domain::id::WorkerId;
 use sqlx::PgPool;
 
-use crate::queue::{QueueError, within};
+use crate::lease::queue::{QueueError, within};
 
 /// Renews a worker's heartbeat for `time` from now. `false`: the worker is not registered.
 ///

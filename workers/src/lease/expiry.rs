@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::id::WorkerId;
 
-use crate::queue::LeaseStatus;
+use super::queue::LeaseStatus;
 
 /// The reaper's verdict on a running attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn verdict(attempt: u32, lease: Option<&LeaseStatus>, silence: Duration, tim
 }
 
 /// Whether the lease that is `held` may be replaced by the one that is `claimed`: to a newer attempt, and to its own
-/// renewal. The statement of [`crate::queue::claim`] says the same to the database.
+/// renewal. The statement of [`super::queue::claim`] says the same to the database.
 #[must_use]
 pub fn may_be_replaced_by(held: (u32, WorkerId), claimed: (u32, WorkerId)) -> bool {
     held.0 < claimed.0 || held == claimed
@@ -48,7 +48,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Verdict, verdict};
-    use crate::queue::LeaseStatus;
+    use crate::lease::queue::LeaseStatus;
 
     fn lease(attempt: u32, alive: bool) -> LeaseStatus {
         LeaseStatus {

@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::OnceLock, time::Duration};
 use domain::access::quota::GpuHoursExceeded;
 use tokio_util::sync::CancellationToken;
 
-use crate::outcome::AttemptOutcome;
+use super::outcome::AttemptOutcome;
 
 /// A reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{StopReason, StopRequest};
-    use crate::outcome::AttemptOutcome;
+    use crate::attempt::outcome::AttemptOutcome;
 
     #[tokio::test]
     async fn the_first_reason_counts() {

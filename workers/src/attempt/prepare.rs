@@ -10,10 +10,11 @@ use super::{
     Attempt,
     batch::Pending,
     inputs,
+    outcome::AttemptOutcome,
     resume::{self, Resumable},
     specification,
 };
-use crate::{folders::AttemptFolder, outcome::AttemptOutcome, settings::WorkerParts};
+use crate::{folders::AttemptFolder, settings::WorkerParts};
 
 /// What a training is started with.
 pub(super) struct Prepared {

@@ -19,7 +19,7 @@ const LAST: usize = 600;
 
 /// See the module. Clones share it.
 #[derive(Clone)]
-pub(super) struct Output(Arc<Mutex<State>>);
+pub(crate) struct Output(Arc<Mutex<State>>);
 
 struct State {
     file: Option<File>,
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Output {
-    pub(super) fn create(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> std::io::Result<Self> {
         let file = Some(File::create(path)?);
         Ok(Self(Arc::new(Mutex::new(State {
             file,
@@ -38,7 +38,7 @@ impl Output {
     }
 
     /// Takes a piece.
-    pub(super) fn add(&self, bytes: &[u8]) {
+    pub(crate) fn add(&self, bytes: &[u8]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.last.extend(&bytes[bytes.len().saturating_sub(LAST)..]);
         let surplus = state.last.len().saturating_sub(LAST);
@@ -53,7 +53,7 @@ impl Output {
     }
 
     /// Takes all that `source` says, until its end.
-    pub(super) async fn drink(self, mut source: impl AsyncRead + Unpin) {
+    pub(crate) async fn drink(self, mut source: impl AsyncRead + Unpin) {
         let mut buffer = vec![0; 8 * 1024];
         // A source that breaks has nothing more to say.
         while let Ok(read @ 1..) = source.read(&mut buffer).await {
@@ -62,7 +62,7 @@ impl Output {
     }
 
     /// What was said last, on one line, without control characters.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = state.last.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);

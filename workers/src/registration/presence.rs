@@ -18,7 +18,8 @@ use domain::{
 use projections::feed::FeedSubscription;
 use tokio_util::sync::CancellationToken;
 
-use crate::{devices::WorkerDevice, settings::WorkerParts, worker_heartbeat};
+use super::{devices::WorkerDevice, heartbeat};
+use crate::settings::WorkerParts;
 
 /// Beats per lease time.
 const BEATS: u32 = 3;
@@ -76,7 +77,7 @@ impl Presence {
         let worker = self.declaration.worker;
         let farewell = async {
             self.run(&EndWorker { worker, how }).await?;
-            worker_heartbeat::end(&self.parts.pool, worker)
+            heartbeat::end(&self.parts.pool, worker)
                 .await
                 .map_err(|error| error.to_string())
         };
@@ -92,7 +93,7 @@ impl Presence {
         let mut there = false;
         loop {
             if there {
-                match worker_heartbeat::beat(&self.parts.pool, worker, time).await {
+                match heartbeat::beat(&self.parts.pool, worker, time).await {
                     Ok(known) => there = known,
                     Err(error) => tracing::warn!(%worker, %error, "a heartbeat failed, trying again"),
                 }
@@ -109,7 +110,7 @@ impl Presence {
 
     async fn begin(&self) -> Result<(), String> {
         self.run(&RegisterWorker(self.declaration.clone())).await?;
-        worker_heartbeat::begin(
+        heartbeat::begin(
             &self.parts.pool,
             self.declaration.worker,
             self.parts.settings.lease,

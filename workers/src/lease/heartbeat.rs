@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::queue::{self, Lease, QueueError};
+use super::queue::{self, Lease, QueueError};
 
 /// Beats per lease time.
 const BEATS: u32 = 3;
