@@ -4,8 +4,14 @@
 //! over the whole catalogue fails for a leaf that somebody forgot. What is personal is sealed under the key
 //! of the person before it reaches the log ([`Subject`]), so that destroying the key erases it (AU-7).
 
+mod paths;
+mod subject;
+
 use serde_json::Value;
 use uuid::Uuid;
+
+pub use paths::{leaves, names, visit};
+pub use subject::{Subject, acting_person};
 
 use crate::{
     event_store::{Metadata, StreamId},
@@ -14,30 +20,6 @@ use crate::{
 
 /// What a personal field reads as once its person was erased.
 pub const ERASED: &str = "[erased]";
-
-/// Whose data the personal fields of an event are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// The person whose bare id stands in this field of the payload; nobody's when it is null.
-    Field(&'static str),
-    /// The person whose id is the key of the stream.
-    StreamKey,
-    /// The person who acted.
-    Actor,
-    /// Nobody's: the event is not about a person.
-    Nobody,
-}
-
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Field(field) => write!(f, "the user in `{field}`"),
-            Self::StreamKey => f.write_str("the user of the stream"),
-            Self::Actor => f.write_str("the actor"),
-            Self::Nobody => f.write_str("nobody"),
-        }
-    }
-}
 
 /// The personal fields of an earlier version of a kind's payload, as they lie in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,112 +106,6 @@ impl KindFields {
             Subject::Actor => acting_person(meta),
             Subject::Nobody => None,
         }
-    }
-}
-
-/// The user who acted, or for whom somebody else did.
-#[must_use]
-pub fn acting_person(meta: &Metadata) -> Option<UserId> {
-    let user = |actor: &str| actor.strip_prefix("user:")?.parse().ok();
-    user(&meta.actor).or_else(|| meta.on_behalf_of.as_deref().and_then(user))
-}
-
-/// Every leaf of `value` as a path with `[]` for lists, each once.
-#[must_use]
-pub fn leaves(value: &Value) -> std::collections::BTreeSet<String> {
-    fn walk(value: &Value, path: &str, found: &mut std::collections::BTreeSet<String>) {
-        match value {
-            Value::Object(fields) => {
-                for (name, field) in fields {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    walk(field, &format!("{path}{dot}{name}"), found);
-                }
-            }
-            Value::Array(list) => {
-                for element in list {
-                    walk(element, &format!("{path}[]"), found);
-                }
-            }
-            _ => {
-                found.insert(path.to_owned());
-            }
-        }
-    }
-    let mut found = std::collections::BTreeSet::new();
-    walk(value, "", &mut found);
-    found
-}
-
-/// Whether the declared path `pattern` names the leaf `path`.
-#[must_use]
-pub fn names(pattern: &str, path: &str) -> bool {
-    let (mut wanted, mut given) = (pattern.split('.'), path.split('.'));
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some("*"), Some(_)) => {}
-            (Some(one), Some(other)) if one == other => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Calls `visit` with each string at the declared path `pattern`, and with the exact path of it (elements of
-/// lists by their index). What is null or missing is passed over.
-///
-/// # Errors
-/// The first error of `visit`, or what `not_text` makes of the path of a leaf that is not a string.
-pub fn visit<X>(
-    value: &mut Value,
-    pattern: &str,
-    not_text: &dyn Fn(&str) -> X,
-    visit: &mut dyn FnMut(&str, &mut String) -> Result<(), X>,
-) -> Result<(), X> {
-    let steps: Vec<&str> = pattern.split('.').collect();
-    descend(value, &steps, "", not_text, visit)
-}
-
-fn descend<X>(
-    value: &mut Value,
-    steps: &[&str],
-    path: &str,
-    not_text: &dyn Fn(&str) -> X,
-    visit: &mut dyn FnMut(&str, &mut String) -> Result<(), X>,
-) -> Result<(), X> {
-    let Some((step, rest)) = steps.split_first() else {
-        return match value {
-            Value::String(text) => visit(path, text),
-            Value::Null => Ok(()),
-            _ => Err(not_text(path)),
-        };
-    };
-    let below = |name: &str| match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
-    };
-    if let Some(list) = step.strip_suffix("[]") {
-        let Some(elements) = value.get_mut(list).and_then(Value::as_array_mut) else {
-            return Ok(());
-        };
-        return elements.iter_mut().enumerate().try_for_each(|(index, element)| {
-            descend(
-                element,
-                rest,
-                &below(&format!("{list}[{index}]")),
-                not_text,
-                visit,
-            )
-        });
-    }
-    match (value.as_object_mut(), *step) {
-        (Some(fields), "*") => fields
-            .iter_mut()
-            .try_for_each(|(name, field)| descend(field, rest, &below(name), not_text, visit)),
-        (Some(fields), name) => match fields.get_mut(name) {
-            Some(field) => descend(field, rest, &below(name), not_text, visit),
-            None => Ok(()),
-        },
-        (None, _) => Ok(()),
     }
 }
 

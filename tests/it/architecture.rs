@@ -6,6 +6,7 @@
 mod built;
 mod circles;
 mod contexts;
+mod modules;
 mod sizes;
 
 use std::{

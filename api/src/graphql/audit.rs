@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Json, Object, Result, connection::Connection};
 use domain::authz::Action;
-use projections::audit::entry::{AuditFilter as Filter, EntryRow};
+use projections::audit::{entry::EntryRow, search::AuditFilter as Filter};
 use time::OffsetDateTime;
 
 use super::{
@@ -173,7 +173,7 @@ impl AuditQuery {
         };
         let oldest_first = order == AuditOrder::OldestFirst;
         let rows =
-            projections::audit::entry::list(&app(context)?.pool, &filter, oldest_first, &request).await;
+            projections::audit::search::list(&app(context)?.pool, &filter, oldest_first, &request).await;
         let rows = rows.map_err(|error| read_failed(&error))?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.position.to_string(), AuditEntry(row))

@@ -1,18 +1,13 @@
 //! Audit entries: the `audit_entry` table (AU-2). One row per event, secrets left out.
 
-use domain::{
-    aggregate::DecodeError,
-    event_store::{Position, RecordedEvent},
-};
+use domain::{aggregate::DecodeError, event_store::RecordedEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    paging::{Page, PageRequest},
     position::stored,
-    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
+    read_model::{ReadModel, Rows},
 };
 
 /// Fields of payloads that verify secrets; an auditor sees that they are there, not what they are.
@@ -121,114 +116,4 @@ impl ReadModel for Entries {
         rows.put(row.position, row);
         Ok(())
     }
-}
-
-/// The last event recorded at or before `at`, among those that are folded: its position and time.
-///
-/// # Errors
-/// When the database fails.
-pub async fn last_at(
-    pool: &PgPool,
-    at: OffsetDateTime,
-) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from (select position, at from audit_entry where at <= $1 \
-         order by at desc, position desc limit 1) t",
-    );
-    Ok(fetch_one::<Place>(pool, query.bind(at)).await?.map(Place::into))
-}
-
-/// The last event at or before `position`, among those that are folded: its position and time.
-///
-/// # Errors
-/// When the database fails.
-pub async fn last_up_to(
-    pool: &PgPool,
-    position: Position,
-) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from (select position, at from audit_entry where position <= $1 \
-         order by position desc limit 1) t",
-    );
-    let found = fetch_one::<Place>(pool, query.bind(stored(position))).await?;
-    Ok(found.map(Place::into))
-}
-
-/// Whether an event is folded that was recorded after `at`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn any_after(pool: &PgPool, at: OffsetDateTime) -> Result<bool, ReadError> {
-    let query = sqlx::query("select to_jsonb(exists (select from audit_entry where at > $1))::text");
-    Ok(fetch_one(pool, query.bind(at)).await?.unwrap_or(false))
-}
-
-/// A place in the log, as a row.
-#[derive(Deserialize)]
-struct Place {
-    position: u64,
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-}
-
-impl From<Place> for (Position, OffsetDateTime) {
-    fn from(place: Place) -> Self {
-        (Position(place.position), place.at)
-    }
-}
-
-/// Which entries are wanted; all conditions hold together.
-#[derive(Clone, Debug, Default)]
-pub struct AuditFilter {
-    /// Not before.
-    pub from: Option<OffsetDateTime>,
-    /// Before.
-    pub until: Option<OffsetDateTime>,
-    /// By this actor.
-    pub actor: Option<String>,
-    /// Of a kind that starts so.
-    pub kind: Option<String>,
-    /// About this resource: the stream's key.
-    pub subject: Option<String>,
-    /// `success` or `failure`.
-    pub outcome: Option<String>,
-    /// With this text somewhere in the payload, without regard to case.
-    pub text: Option<String>,
-    /// By actors of this organisation only: the scope of who may not read everything.
-    pub organization: Option<String>,
-}
-
-/// Entries, the oldest first or the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(
-    pool: &PgPool,
-    filter: &AuditFilter,
-    oldest_first: bool,
-    page: &PageRequest,
-) -> Result<Page<EntryRow>, ReadError> {
-    const CONDITIONS: &str = "($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2) \
-         and ($3::text is null or actor = $3) and ($4::text is null or starts_with(kind, $4)) \
-         and ($5::text is null or subject = $5) and ($6::text is null or outcome = $6) \
-         and ($7::text is null or strpos(lower(data::text), lower($7)) > 0) \
-         and ($8::text is null or organization = $8)";
-    let order = match oldest_first {
-        true => "and ($9::bigint is null or position > $9) order by position",
-        false => "and ($9::bigint is null or position < $9) order by position desc",
-    };
-    let statement =
-        format!("select to_jsonb(t)::text from audit_entry t where {CONDITIONS} {order} limit $10");
-    let after = page.after.as_deref().and_then(|key| key.parse::<i64>().ok());
-    let query = sqlx::query(sqlx::AssertSqlSafe(statement))
-        .bind(filter.from)
-        .bind(filter.until)
-        .bind(&filter.actor)
-        .bind(&filter.kind)
-        .bind(&filter.subject)
-        .bind(&filter.outcome)
-        .bind(&filter.text)
-        .bind(&filter.organization)
-        .bind(after);
-    fetch_page(pool, query, page).await
 }

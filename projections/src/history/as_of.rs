@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    audit::entry,
+    audit::search,
     read_model::ReadError,
     runner::{PositionNotReached, Progress},
 };
@@ -107,7 +107,7 @@ pub async fn resolve(
                 }
             }
             progress.wait_for_position(position, timeout).await?;
-            let last = entry::last_up_to(pool, position).await?;
+            let last = search::last_up_to(pool, position).await?;
             Ok(LogInstant {
                 position,
                 at: last.map(|(_, at)| at),
@@ -124,10 +124,10 @@ async fn at_time(
     at: OffsetDateTime,
 ) -> Result<LogInstant, AsOfError> {
     // Entries come in the order of the log: one of a later time says that none of this time is missing.
-    if !entry::any_after(pool, at).await? {
+    if !search::any_after(pool, at).await? {
         progress.wait_for_position(store.head().await?, timeout).await?;
     }
-    let Some((position, at)) = entry::last_at(pool, at).await? else {
+    let Some((position, at)) = search::last_at(pool, at).await? else {
         return Ok(LogInstant {
             position: Position::START,
             at: None,

@@ -8,9 +8,9 @@ use super::{Source, sources};
 const LONGEST_FUNCTION: usize = 60;
 /// The longest file of the product, in lines.
 const LONGEST_FILE: usize = 400;
-/// The median length of the product's files, in lines without their unit tests. The goal is 120; lower it as files are
-/// split, never raise it.
-const MEDIAN_FILE: usize = 126;
+/// The median length of the product's files, in lines without their unit tests. It may become smaller, never
+/// greater.
+const MEDIAN_FILE: usize = 120;
 
 /// Whether a file only tests, measures or demonstrates.
 fn is_test(path: &str) -> bool {

@@ -1,0 +1,40 @@
+//! Who asks.
+
+use std::net::IpAddr;
+
+use domain::{
+    authz::{Principal, UserPrincipal},
+    event_store::Metadata,
+    id::SessionId,
+};
+use time::OffsetDateTime;
+
+/// Who asks, as far as one request goes.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who acts.
+    pub principal: Principal,
+    /// When the access token runs out.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Recorded with what the caller brings about.
+    pub meta: Metadata,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// The account, if somebody is signed in.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserPrincipal> {
+        match &self.principal {
+            Principal::User(user) => Some(user),
+            Principal::Anonymous | Principal::Worker(_) | Principal::System(_) => None,
+        }
+    }
+
+    /// The session of the request.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.user().and_then(|user| user.session)
+    }
+}
