@@ -338,7 +338,13 @@ async fn credentials_decide_who_asks() {
             .await
             .expect("an answer");
         assert_eq!(response.status(), status);
-        assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+        let challenge = response.headers().get("www-authenticate");
+        let wanted = match (status, authorization) {
+            (401, "Bearer bad") => Some("Bearer realm=\"anneal\", error=\"invalid_token\""),
+            (401, _) => Some("Bearer realm=\"anneal\""),
+            _ => None,
+        };
+        assert_eq!(challenge.map(|value| value.to_str().expect("text")), wanted);
         assert_eq!(response.headers().contains_key("retry-after"), status == 429);
         let body: Value = response.json().await.expect("JSON");
         assert_eq!(code(&body), expected);

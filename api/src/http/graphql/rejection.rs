@@ -32,8 +32,6 @@ enum Hint {
     None,
     /// The methods that would do.
     Allow(&'static str),
-    /// Bearer tokens are what is wanted.
-    Challenge,
     /// Seconds to wait.
     RetryAfter(u64),
 }
@@ -101,7 +99,6 @@ impl Rejection {
         let hint = match self.hint {
             Hint::None => return response,
             Hint::Allow(methods) => (header::ALLOW, HeaderValue::from_static(methods)),
-            Hint::Challenge => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Hint::RetryAfter(seconds) => (header::RETRY_AFTER, HeaderValue::from(seconds)),
         };
         response.headers_mut().insert(hint.0, hint.1);
@@ -126,9 +123,7 @@ impl From<AuthError> for Rejection {
     fn from(error: AuthError) -> Self {
         let message = error.to_string();
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, message).with_hint(Hint::Challenge)
-            }
+            AuthError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, message),
             AuthError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, message),
             AuthError::RateLimited { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, message)
                 .with_hint(Hint::RetryAfter(retry_after.as_secs().max(1))),
