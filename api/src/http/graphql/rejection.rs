@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::auth_error::AuthError;
 use super::executor::SessionEnd;
 use super::media::Media;
+use super::sse;
 use crate::graphql::guard::Refusal;
 use crate::http::server::RequestId;
 
@@ -82,19 +83,21 @@ impl Rejection {
         error
     }
 
-    /// The whole answer.
+    /// The whole answer. On an event stream, what is wrong with a well-formed request is said as its one event, like
+    /// what validation and execution find (GraphQL over SSE, distinct connections mode); what is wrong as HTTP is
+    /// said by the status.
     pub(super) fn into_response(self, media: Media, request_id: &RequestId) -> Response {
-        let media = if media == Media::EventStream {
-            Media::Json
-        } else {
-            media
+        let body = json!({ "errors": [self.error(request_id)] }).to_string();
+        let media = match media {
+            Media::EventStream if self.well_formed => return sse::only(&body),
+            Media::EventStream => Media::Json,
+            media => media,
         };
         let status = if self.well_formed && media == Media::Json {
             StatusCode::OK
         } else {
             self.status
         };
-        let body = json!({ "errors": [self.error(request_id)] }).to_string();
         let mut response = (status, [(header::CONTENT_TYPE, media.content_type())], body).into_response();
         let hint = match self.hint {
             Hint::None => return response,

@@ -23,9 +23,6 @@ use super::rejection::Rejection;
 use super::{GraphqlEndpoint, operation};
 use crate::http::server::RequestId;
 
-/// The longest position taken from a client or given to one.
-const LONGEST_POSITION: usize = 256;
-
 /// Answers an operation with a stream of events.
 pub(super) fn stream<E: Executor>(
     endpoint: &GraphqlEndpoint<E>,
@@ -35,13 +32,19 @@ pub(super) fn stream<E: Executor>(
     kind: OperationType,
     id: &RequestId,
 ) -> Result<Response, Rejection> {
+    let resumed = resume_from(headers)?;
+    if resumed.is_some() && kind != OperationType::Subscription {
+        return Err(Rejection::bad_request(
+            "only subscriptions can be resumed; leave Last-Event-ID out",
+        ));
+    }
     let permit = endpoint.stream_permit().ok_or_else(|| {
         Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many streams are open; try again later",
         )
     })?;
-    let request = match resume_from(headers)? {
+    let request = match resumed {
         Some(position) => request.data(position),
         None => request,
     };
@@ -60,31 +63,53 @@ pub(super) fn stream<E: Executor>(
         let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
     });
+    Ok(response(Body::from_stream(events)))
+}
+
+/// A whole stream of one response, for requests that are not run.
+pub(super) fn only(json: &str) -> Response {
+    response(Body::from(next(json, None) + COMPLETE))
+}
+
+fn response(events: Body) -> Response {
     const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
     let headers = [
         (header::CONTENT_TYPE, Media::EventStream.content_type()),
         (BUFFERING, HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(events)).into_response())
+    (headers, events).into_response()
 }
 
-/// The position after which the client wants to go on, if it has one.
+/// The position after which the client wants to go on, if it has one. An empty id is none: that is what a client has
+/// before its first event (HTML, 9.2.5).
+///
+/// # Errors
+/// 400 for anything else that is no position: a client that believes to resume must not be started anew.
 fn resume_from(headers: &HeaderMap) -> Result<Option<ResumeFrom>, Rejection> {
     const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
-        return Ok(None);
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let position = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) if value.is_empty() => return Ok(None),
+        (Some(value), None) => value.to_str().ok().filter(|text| is_position(text)),
+        (Some(_), Some(_)) => None,
     };
-    match value.to_str() {
-        Ok(text) if is_position(text) => Ok(Some(ResumeFrom(text.to_owned()))),
-        _ => Err(Rejection::bad_request(
-            "Last-Event-ID is no position of this server",
+    match position {
+        Some(text) => Ok(Some(ResumeFrom(text.to_owned()))),
+        None => Err(Rejection::bad_request(
+            "Last-Event-ID must be the id of an event of this stream: one whole number from 0 to \
+             18446744073709551615; leave it out to start anew",
         )),
     }
 }
 
+/// Whether a text is a position of the log: a decimal number of up to 64 bits.
 fn is_position(text: &str) -> bool {
-    text.len() <= LONGEST_POSITION && text.bytes().all(|byte| byte.is_ascii_graphic())
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
+
+/// The last event. Its data is empty and there, since browsers drop events without data.
+const COMPLETE: &str = "event: complete\ndata: \n\n";
 
 enum Phase {
     /// Responses come.
@@ -134,10 +159,9 @@ impl Feed {
         }
     }
 
-    /// The last event. Its data is empty and there, since browsers drop events without data.
     fn complete(&mut self) -> String {
         self.phase = Phase::Over;
-        String::from("event: complete\ndata: \n\n")
+        String::from(COMPLETE)
     }
 }
 
