@@ -4,7 +4,7 @@ mod account;
 mod erasure;
 mod types;
 
-use account::{new_account, refused};
+use account::{new_account, optional_text, refused};
 use async_graphql::{Context, Object, Result};
 use domain::{
     authz::Action,
@@ -59,18 +59,28 @@ async fn account_payload(
 fn session_payload(
     outcome: Result<(Tokens, domain::event_store::Position), SessionError>,
 ) -> Result<SessionPayload> {
-    match outcome {
-        Ok((tokens, position)) => Ok(SessionPayload {
-            tokens: Some(tokens),
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        }),
-        Err(SessionError::Refused(message)) => Ok(SessionPayload {
-            tokens: None,
-            position: None,
-            user_errors: vec![UserError::whole(message, UserErrorCode::LoginFailed)],
-        }),
-        Err(other) => Err(error_with_code(other.code(), other.to_string())),
+    let user_error = match outcome {
+        Ok((tokens, position)) => {
+            return Ok(SessionPayload {
+                tokens: Some(tokens),
+                position: Some(position.into()),
+                user_errors: Vec::new(),
+            });
+        }
+        Err(SessionError::Refused(message)) => UserError::whole(message, UserErrorCode::LoginFailed),
+        Err(SessionError::RefreshToken(reason)) => {
+            UserError::at("refreshToken", reason.to_string(), UserErrorCode::InvalidToken)
+        }
+        Err(other) => return Err(error_with_code(other.code(), other.to_string())),
+    };
+    Ok(no_session(vec![user_error]))
+}
+
+fn no_session(user_errors: Errors) -> SessionPayload {
+    SessionPayload {
+        tokens: None,
+        position: None,
+        user_errors,
     }
 }
 
@@ -256,10 +266,15 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Name and password.")] input: LoginInput,
     ) -> Result<SessionPayload> {
+        let mut errors = Errors::new();
+        let device = optional_text("device", input.device.as_ref(), &mut errors);
+        if !errors.is_empty() {
+            return Ok(no_session(errors));
+        }
         let attempt = sessions::Attempt {
             login: input.login,
             password: input.password,
-            device: input.device,
+            device,
         };
         session_payload(sessions::login(app(context)?, caller(context)?, attempt).await)
     }
