@@ -5,6 +5,7 @@ mod datasets;
 mod health;
 mod jobs;
 mod models;
+mod parameters;
 
 use axum::{
     Router,
@@ -53,6 +54,10 @@ impl Routes {
         }
         router
             .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED)
+                    .detail("use a method that the Allow header names")
+            })
             .with_state(self)
     }
 }

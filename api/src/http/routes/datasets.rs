@@ -5,7 +5,7 @@ use std::io;
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,13 +19,18 @@ use domain::{
     },
     event_store::Position,
     id::DatasetId,
+    text,
 };
 use futures::TryStreamExt;
 use objects::Key;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
-use super::{Failed, Routes, SignedIn, not_found, read_failed, run};
+use super::{
+    Failed, Routes, SignedIn, not_found,
+    parameters::{InPath, InQuery},
+    read_failed, run,
+};
 use crate::{
     app::{App, Caller, TIMEOUT},
     http::problem::Problem,
@@ -80,18 +85,18 @@ async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Pro
 fn declared(query: UploadQuery, headers: &HeaderMap) -> Result<Declared, Problem> {
     let format = query.format.map(|text| text.parse::<Format>()).transpose();
     let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
+    // One that is not ASCII is no coding that there is, and is refused by its name like any other.
     let encoding = headers
         .get(header::CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok());
-    let file_name = query
-        .file_name
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(255)
-        .collect();
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let file_name = text::file_name(&query.file_name).map_err(|problem| {
+        Problem::new(StatusCode::BAD_REQUEST)
+            .detail("the query string has a parameter that does not fit")
+            .error(problem.field, "INVALID", problem.message)
+    })?;
     Ok(Declared {
         file_name,
-        content_encoding: encoding.map(str::to_owned),
+        content_encoding: encoding,
         format,
         expected_sha256: query.sha256,
     })
@@ -131,8 +136,8 @@ async fn add_version(
 pub async fn upload(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path(dataset): Path<String>,
-    Query(query): Query<UploadQuery>,
+    InPath(dataset): InPath<String>,
+    InQuery(query): InQuery<UploadQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -199,7 +204,7 @@ fn refused(error: &IngestError) -> Problem {
 pub async fn download(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path((dataset, version)): Path<(String, u32)>,
+    InPath((dataset, version)): InPath<(String, u32)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
