@@ -26,6 +26,18 @@ async fn nothing_but_the_set_up_works_before_there_is_an_administrator() {
         .run(query, json!({ "i": { "setupToken": "guess", "account": input } }))
         .await;
     assert_eq!(wrong.user_codes("createFirstAdministrator"), ["INVALID_TOKEN"]);
+    let setup = app.system.app.settings.setup_token.as_ref();
+    let setup = setup.map(|token| token.expose().to_owned());
+    let unfit = json!({ "username": "x", "email": "eve@example.org", "password": PASSWORD });
+    let paths = "mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { userErrors { path } } }";
+    let unfit = app
+        .client()
+        .run(paths, json!({ "i": { "setupToken": setup, "account": unfit } }))
+        .await;
+    assert_eq!(
+        unfit.data("createFirstAdministrator")["userErrors"],
+        json!([{ "path": ["account", "username"] }])
+    );
     let login = try_login(&app.client(), "eve", PASSWORD).await;
     assert_eq!(
         login.body["data"]["login"]["accessToken"],

@@ -76,6 +76,13 @@ fn session_payload(
     Ok(no_session(vec![user_error]))
 }
 
+/// The errors of an input that is the field `field` of another; those of the whole stay so.
+fn within(field: &str, mut user_errors: Errors) -> Errors {
+    let of_fields = user_errors.iter_mut().filter(|error| !error.path.is_empty());
+    of_fields.for_each(|error| error.path.insert(0, field.to_owned()));
+    user_errors
+}
+
 fn no_session(user_errors: Errors) -> SessionPayload {
     SessionPayload {
         tokens: None,
@@ -177,13 +184,15 @@ impl IdentityMutation {
                 return Ok(AccountPayload {
                     user: None,
                     position: None,
-                    user_errors,
+                    user_errors: within("account", user_errors),
                 });
             }
         };
         let user = account.user;
         let outcome = run(context, &CreateFirstAdministrator { account }).await?;
-        account_payload(context, user, outcome).await
+        let mut payload = account_payload(context, user, outcome).await?;
+        payload.user_errors = within("account", payload.user_errors);
+        Ok(payload)
     }
 
     /// Registers an account. A verification token is sent to its address.

@@ -6,6 +6,7 @@ mod health;
 mod jobs;
 mod models;
 mod parameters;
+mod range;
 
 use axum::{
     Router,

@@ -120,6 +120,35 @@ async fn parameters_that_cannot_be_read_are_a_problem() {
     app.stop().await;
 }
 
+/// Who goes on where it cannot be gone on is told so.
+#[tokio::test]
+async fn what_cannot_be_resumed_is_a_problem() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let dataset = ada.dataset("Texts").await;
+    let uploaded = ada.upload(&dataset, "a.txt", b"0123456789\n".to_vec()).await;
+    assert_eq!(uploaded.status, 201, "{uploaded:?}");
+    let path = format!("/api/datasets/{dataset}/versions/1/content");
+    for range in ["bytes=11-", "bytes=x-", "bytes=2-1", "bytes"] {
+        let request = ada.request(Method::GET, &path).header("range", range);
+        let response = send(&ada, request).await;
+        assert_eq!(response.headers()["content-range"], "bytes */11", "{range}");
+        problem(response, 416, range).await;
+    }
+    let etag = send(&ada, ada.request(Method::GET, &path)).await.headers()["etag"].clone();
+    let resumed = |begun: reqwest::header::HeaderValue| {
+        let request = ada.request(Method::GET, &path).header("range", "bytes=9-");
+        send(&ada, request.header("if-range", begun))
+    };
+    let rest = resumed(etag).await;
+    assert_eq!(rest.status(), 206);
+    assert_eq!(rest.text().await.expect("text"), "9\n");
+    let anew = resumed(reqwest::header::HeaderValue::from_static("\"another\"")).await;
+    assert_eq!(anew.status(), 200);
+    assert_eq!(anew.text().await.expect("text"), "0123456789\n");
+    app.stop().await;
+}
+
 /// RFC 9110, 15.5.6.
 #[tokio::test]
 async fn a_method_that_a_route_has_not_is_a_problem() {

@@ -29,7 +29,7 @@ use tokio_util::io::StreamReader;
 use super::{
     Failed, Routes, SignedIn, not_found,
     parameters::{InPath, InQuery},
-    read_failed, run,
+    range, read_failed, run,
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -239,17 +239,10 @@ pub(super) async fn serve(
         .await
         .map_err(|error| broken(&error))?
         .ok_or_else(not_found)?;
-    let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(text) => match parse_range(text, size) {
-            Some(range) => Some(range),
-            None => {
-                let refusal = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE).detail(format!(
-                    "the file has {size} bytes; ask for one range inside of it"
-                ));
-                return Err(refusal);
-            }
-        },
-        None => None,
+    let etag = format!("\"{sha256}\"");
+    let range = match range::wanted(headers, size, &etag) {
+        Ok(range) => range,
+        Err(unsatisfiable) => return Ok(unsatisfiable.into_response(size)),
     };
     let partial = range.clone();
     let download = app
@@ -264,7 +257,7 @@ pub(super) async fn serve(
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (header::ETAG, format!("\"{sha256}\"")),
+        (header::ETAG, etag),
     ];
     for (name, value) in values {
         if let Ok(value) = value.parse() {
@@ -278,39 +271,4 @@ pub(super) async fn serve(
         }
     }
     Ok(response)
-}
-
-/// One range of bytes inside of `size`: `bytes=a-b`, `bytes=a-` or `bytes=-n`.
-fn parse_range(text: &str, size: u64) -> Option<std::ops::Range<u64>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let range = match (first.trim(), last.trim()) {
-        ("", suffix) => size.checked_sub(suffix.parse::<u64>().ok()?.min(size))?..size,
-        (first, "") => first.parse().ok()?..size,
-        (first, last) => first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?.min(size),
-    };
-    (range.start < range.end).then_some(range)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_range;
-
-    #[test]
-    fn ranges_are_read_as_rfc_9110_says() {
-        assert_eq!(parse_range("bytes=0-0", 10), Some(0..1));
-        assert_eq!(parse_range("bytes=5-", 10), Some(5..10));
-        assert_eq!(parse_range("bytes=-3", 10), Some(7..10));
-        assert_eq!(parse_range("bytes=-30", 10), Some(0..10));
-        assert_eq!(parse_range("bytes=2-99", 10), Some(2..10));
-        for bad in [
-            "bytes=10-",
-            "bytes=5-4",
-            "bytes=a-b",
-            "lines=1-2",
-            "bytes=-0",
-            "bytes=0-1,3-4",
-        ] {
-            assert_eq!(parse_range(bad, 10), None, "{bad}");
-        }
-    }
 }
