@@ -316,13 +316,14 @@ async fn a_deactivated_account_is_out_at_once() {
 async fn a_device_name_that_does_not_fit_is_refused() {
     let app = TestApp::start().await;
     app.person("ada", "engineer_i").await;
-    let login = "mutation($i: LoginInput!) { login(input: $i) { accessToken userErrors { code path } } }";
+    let login =
+        "mutation($i: LoginInput!) { login(input: $i) { accessToken position userErrors { code path } } }";
     let with = |device: &str| json!({ "i": { "login": "ada", "password": PASSWORD, "device": device } });
     for device in ["lap\u{7}top", "lap\ntop", "lap\u{202e}top", &"x".repeat(101)] {
         let refused = app.client().run(login, with(device)).await;
         assert_eq!(
             refused.data("login"),
-            &json!({ "accessToken": null, "userErrors": [{ "code": "INVALID", "path": ["device"] }] }),
+            &json!({ "accessToken": null, "position": null, "userErrors": [{ "code": "INVALID", "path": ["device"] }] }),
             "{device:?}"
         );
     }
@@ -330,7 +331,9 @@ async fn a_device_name_that_does_not_fit_is_refused() {
         let mut client = app.client();
         let answer = client.run(login, with(given)).await;
         client.token = answer.data("login")["accessToken"].as_str().map(str::to_owned);
-        let sessions = client.run("{ sessions { device current } }", json!({})).await;
+        let query = "query($p: Long) { sessions(minPosition: $p) { device current } }";
+        let position = &answer.data("login")["position"];
+        let sessions = client.run(query, json!({ "p": position })).await;
         let current = sessions.data("sessions").as_array().expect("a list").iter();
         let devices: Vec<&Value> = current
             .filter(|session| session["current"] == json!(true))

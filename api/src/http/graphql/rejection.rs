@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::auth_error::AuthError;
+use super::events;
 use super::executor::SessionEnd;
 use super::media::Media;
-use super::sse;
 use crate::graphql::guard::Refusal;
 use crate::http::server::RequestId;
 
@@ -89,7 +89,7 @@ impl Rejection {
     pub(super) fn into_response(self, media: Media, request_id: &RequestId) -> Response {
         let body = json!({ "errors": [self.error(request_id)] }).to_string();
         let media = match media {
-            Media::EventStream if self.well_formed => return sse::only(&body),
+            Media::EventStream if self.well_formed => return events::only(&body),
             Media::EventStream => Media::Json,
             media => media,
         };

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Value};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::Response;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -18,9 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Executor, ResumeFrom, SessionEnd};
-use super::media::Media;
 use super::rejection::Rejection;
-use super::{GraphqlEndpoint, operation};
+use super::{GraphqlEndpoint, events, operation};
 use crate::http::server::RequestId;
 
 /// Answers an operation with a stream of events.
@@ -63,21 +62,7 @@ pub(super) fn stream<E: Executor>(
         let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
     });
-    Ok(response(Body::from_stream(events)))
-}
-
-/// A whole stream of one response, for requests that are not run.
-pub(super) fn only(json: &str) -> Response {
-    response(Body::from(next(json, None) + COMPLETE))
-}
-
-fn response(events: Body) -> Response {
-    const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-    let headers = [
-        (header::CONTENT_TYPE, Media::EventStream.content_type()),
-        (BUFFERING, HeaderValue::from_static("no")),
-    ];
-    (headers, events).into_response()
+    Ok(events::response(Body::from_stream(events)))
 }
 
 /// The position after which the client wants to go on, if it has one. An empty id is none: that is what a client has
@@ -107,9 +92,6 @@ fn resume_from(headers: &HeaderMap) -> Result<Option<ResumeFrom>, Rejection> {
 fn is_position(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
-
-/// The last event. Its data is empty and there, since browsers drop events without data.
-const COMPLETE: &str = "event: complete\ndata: \n\n";
 
 enum Phase {
     /// Responses come.
@@ -146,12 +128,12 @@ impl Feed {
             end = &mut self.session_end => {
                 self.phase = Phase::Ending;
                 let error = Rejection::from(end).error(&self.request_id);
-                Some(next(&serde_json::json!({ "errors": [error] }).to_string(), None))
+                Some(events::next(&serde_json::json!({ "errors": [error] }).to_string(), None))
             }
             response = self.responses.next() => Some(match response {
                 Some(response) => {
                     let json = operation::to_json_or_internal(&response, &self.request_id);
-                    next(&json, position(&response).as_deref())
+                    events::next(&json, position(&response).as_deref())
                 }
                 None => self.complete(),
             }),
@@ -161,14 +143,8 @@ impl Feed {
 
     fn complete(&mut self) -> String {
         self.phase = Phase::Over;
-        String::from(COMPLETE)
+        String::from(events::COMPLETE)
     }
-}
-
-/// An event with a response. JSON as serde writes it has no line breaks, so it is one line of data.
-fn next(json: &str, position: Option<&str>) -> String {
-    let id = position.map_or_else(String::new, |position| format!("id: {position}\n"));
-    format!("event: next\n{id}data: {json}\n\n")
 }
 
 /// The position that a subscription gave its response.
