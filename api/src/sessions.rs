@@ -10,7 +10,7 @@ use domain::{
     identity::{
         login::RecordFailedLogin,
         reservation::{Reservation, ReservationEvent, ReservationKey},
-        session::{OpenSession, RefreshSession, Session},
+        session::{OpenSession, RefreshRefusal, RefreshSession, Session},
         user::User,
     },
 };
@@ -40,9 +40,12 @@ pub struct Tokens {
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// Wrong name, password or token; the same words for every cause.
+    /// Wrong name or password; the same words for every cause.
     #[error("{0}")]
     Refused(String),
+    /// The refresh token is not good, or was used before.
+    #[error(transparent)]
+    RefreshToken(#[from] RefreshRefusal),
     /// Too many tries from this address.
     #[error("too many attempts; try again in {} s", .0.as_secs().max(1))]
     RateLimited(Duration),
@@ -59,7 +62,7 @@ impl SessionError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "UNAUTHENTICATED",
+            Self::Refused(_) | Self::RefreshToken(_) => "UNAUTHENTICATED",
             Self::RateLimited(_) | Self::Busy => "RATE_LIMITED",
             Self::Unavailable => "UNAVAILABLE",
         }
@@ -189,7 +192,7 @@ pub struct Attempt {
     pub login: String,
     /// Password.
     pub password: String,
-    /// What the client calls itself.
+    /// What the client calls itself, checked.
     pub device: Option<String>,
 }
 
@@ -299,13 +302,6 @@ async fn open(
 ) -> Result<(Tokens, Position), SessionError> {
     let session = SessionId(app.ports.ids.next());
     let token = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
-    let device = device.map(|device| {
-        device
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(100)
-            .collect()
-    });
     let command = OpenSession {
         session,
         user,
@@ -346,14 +342,14 @@ fn tokens(app: &App, user: UserId, session: SessionId, secret: &str) -> Tokens {
 /// Exchanges a refresh token (SE-2).
 ///
 /// # Errors
-/// [`SessionError::Refused`] when it is not good, or was used before, which ends its session.
+/// [`SessionError::RefreshToken`] when it is not good, or was used before, which ends its session.
 pub async fn refresh(
     app: &App,
     caller: &Caller,
     presented: &str,
 ) -> Result<(Tokens, Position), SessionError> {
     admit(app, caller)?;
-    let invalid = || SessionError::Refused(domain::identity::session::RefreshRefusal::Invalid.to_string());
+    let invalid = || SessionError::RefreshToken(RefreshRefusal::Invalid);
     let (session, secret) = presented.trim().split_once('.').ok_or_else(invalid)?;
     let session: SessionId = session.parse().map_err(|_| invalid())?;
     let presented_hash = OpaqueToken::hash(OpaqueKind::Refresh, secret).ok_or_else(invalid)?;
@@ -378,7 +374,7 @@ pub async fn refresh(
             let user = owner.ok_or_else(invalid)?;
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
-        Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),
+        Err(ExecuteError::Refused(reason)) => Err(reason.into()),
         Err(error) => Err(unavailable(&error)),
     }
 }

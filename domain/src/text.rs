@@ -72,6 +72,17 @@ pub fn called(field: &'static str, text: &str) -> Result<String, TextProblem> {
     fit(field, text, 1, 100, false)
 }
 
+/// The name that a file had where it comes from: trimmed, at most 255 characters, no control characters; may be empty.
+///
+/// # Errors
+/// When it does not fit.
+pub fn file_name(text: &str) -> Result<String, TextProblem> {
+    fit("fileName", text, 0, FILE_NAME, false)
+}
+
+/// Longest name of a file, in characters: what file systems allow in bytes.
+const FILE_NAME: usize = 255;
+
 /// A description: trimmed, at most 2,000 characters, line breaks allowed.
 ///
 /// # Errors

@@ -109,6 +109,72 @@ async fn bad_files_are_refused_with_their_lines_and_leave_nothing() {
     app.stop().await;
 }
 
+/// The name of a file is kept as it was given, or refused by the name of its parameter; never altered.
+#[tokio::test]
+async fn a_file_name_that_does_not_fit_is_refused() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let dataset = ada.dataset("Texts").await;
+    let long = "x".repeat(256);
+    for name in [
+        "a%00.txt",
+        "a%0A.txt",
+        "a%1B%5B2J.txt",
+        "a%7F.txt",
+        "a%C2%85.txt",
+        "a%E2%80%AE.txt",
+        &long,
+    ] {
+        let refused = ada.upload(&dataset, name, TEXT.to_vec()).await;
+        assert_eq!(refused.status, 400, "{name}: {refused:?}");
+        let error = &refused.body["errors"][0];
+        assert_eq!(
+            (&error["pointer"], &error["code"]),
+            (&json!("fileName"), &json!("INVALID")),
+            "{name}: {refused:?}"
+        );
+        assert!(
+            error["message"]
+                .as_str()
+                .is_some_and(|said| said.contains("fileName")),
+            "{name}: {refused:?}"
+        );
+    }
+    let garbled = ada.upload(&dataset, "a%FF.txt", TEXT.to_vec()).await;
+    assert_eq!(garbled.status, 400, "{garbled:?}");
+    assert_eq!(garbled.body["detail"], "the query string is not in UTF-8");
+    assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
+    let kept = ada
+        .upload(&dataset, "Gr%C3%BC%C3%9Fe%20%25.txt", TEXT.to_vec())
+        .await;
+    assert_eq!(kept.status, 201, "{kept:?}");
+    let query = "query($id: ID!) { dataset(id: $id) { versions { fileName } } }";
+    let seen = ada.run(query, json!({ "id": dataset })).await;
+    assert_eq!(
+        seen.data("dataset")["versions"],
+        json!([{ "fileName": "Grüße %.txt" }])
+    );
+    app.stop().await;
+}
+
+/// A coding that is not known is refused by its name, also when that is no ASCII.
+#[tokio::test]
+async fn a_content_encoding_is_never_passed_over() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let dataset = ada.dataset("Texts").await;
+    for coding in [&b"br"[..], "gz\u{ef}p".as_bytes()] {
+        let value = reqwest::header::HeaderValue::from_bytes(coding).expect("a value");
+        let path = format!("/api/datasets/{dataset}/versions?fileName=a.txt");
+        let request = ada
+            .request(reqwest::Method::POST, &path)
+            .header("content-encoding", value);
+        let refused = ada.send(request.body(TEXT)).await;
+        assert_eq!(refused.status, 415, "{coding:?}: {refused:?}");
+    }
+    app.stop().await;
+}
+
 /// Foreign datasets are as if they were not there.
 #[tokio::test]
 async fn strangers_can_neither_read_nor_write() {

@@ -26,6 +26,18 @@ async fn nothing_but_the_set_up_works_before_there_is_an_administrator() {
         .run(query, json!({ "i": { "setupToken": "guess", "account": input } }))
         .await;
     assert_eq!(wrong.user_codes("createFirstAdministrator"), ["INVALID_TOKEN"]);
+    let setup = app.system.app.settings.setup_token.as_ref();
+    let setup = setup.map(|token| token.expose().to_owned());
+    let unfit = json!({ "username": "x", "email": "eve@example.org", "password": PASSWORD });
+    let paths = "mutation($i: CreateFirstAdministratorInput!) { createFirstAdministrator(input: $i) { userErrors { path } } }";
+    let unfit = app
+        .client()
+        .run(paths, json!({ "i": { "setupToken": setup, "account": unfit } }))
+        .await;
+    assert_eq!(
+        unfit.data("createFirstAdministrator")["userErrors"],
+        json!([{ "path": ["account", "username"] }])
+    );
     let login = try_login(&app.client(), "eve", PASSWORD).await;
     assert_eq!(
         login.body["data"]["login"]["accessToken"],
@@ -171,14 +183,30 @@ async fn concurrent_registrations_of_one_name_leave_one_account() {
 async fn a_reused_refresh_token_ends_the_session() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
-    let refresh = "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken refreshToken userErrors { code } } }";
+    let refresh = "mutation($t: String!) { refresh(input: { refreshToken: $t }) { accessToken refreshToken userErrors { code path message } } }";
     let first = app.client().run(refresh, json!({ "t": ada.refresh })).await;
     let fresh = first.data("refresh")["accessToken"]
         .as_str()
         .expect("a token")
         .to_owned();
     let reused = app.client().run(refresh, json!({ "t": ada.refresh })).await;
-    assert_eq!(reused.user_codes("refresh"), ["LOGIN_FAILED"]);
+    // It is no login that failed; and the sentence says what to do now.
+    assert_eq!(
+        reused.data("refresh")["userErrors"],
+        json!([{
+            "code": "INVALID_TOKEN", "path": ["refreshToken"],
+            "message": "this refresh token was used before; the session has been ended, log in again",
+        }])
+    );
+    for wrong in [ada.refresh.as_deref().unwrap_or_default(), "nonsense", "a.b", ""] {
+        let refused = app.client().run(refresh, json!({ "t": wrong })).await;
+        let error = &refused.data("refresh")["userErrors"][0];
+        assert_eq!(error["code"], "INVALID_TOKEN", "{wrong}: {refused:?}");
+        assert_eq!(
+            error["message"], "this refresh token is not valid; log in again",
+            "{wrong}: {refused:?}"
+        );
+    }
     let mut thief = app.client();
     thief.token = Some(fresh);
     assert_eq!(
@@ -216,7 +244,7 @@ async fn fifty_uses_of_one_refresh_token_give_one_session() {
         .partition(|answer| answer.body["data"]["refresh"]["accessToken"].is_string());
     assert_eq!(won.len(), 1, "{answers:#?}");
     for answer in lost {
-        assert_eq!(answer.user_codes("refresh"), ["LOGIN_FAILED"], "{answer:?}");
+        assert_eq!(answer.user_codes("refresh"), ["INVALID_TOKEN"], "{answer:?}");
     }
     let mut winner = app.client();
     winner.token = won[0].data("refresh")["accessToken"].as_str().map(str::to_owned);
@@ -280,6 +308,39 @@ async fn a_deactivated_account_is_out_at_once() {
     );
     let login = try_login(&app.client(), "ada", PASSWORD).await;
     assert_eq!(login.user_codes("login"), ["LOGIN_FAILED"]);
+    app.stop().await;
+}
+
+/// What a client calls itself is recorded as it was given, or refused; never altered.
+#[tokio::test]
+async fn a_device_name_that_does_not_fit_is_refused() {
+    let app = TestApp::start().await;
+    app.person("ada", "engineer_i").await;
+    let login =
+        "mutation($i: LoginInput!) { login(input: $i) { accessToken position userErrors { code path } } }";
+    let with = |device: &str| json!({ "i": { "login": "ada", "password": PASSWORD, "device": device } });
+    for device in ["lap\u{7}top", "lap\ntop", "lap\u{202e}top", &"x".repeat(101)] {
+        let refused = app.client().run(login, with(device)).await;
+        assert_eq!(
+            refused.data("login"),
+            &json!({ "accessToken": null, "position": null, "userErrors": [{ "code": "INVALID", "path": ["device"] }] }),
+            "{device:?}"
+        );
+    }
+    for (given, kept) in [("Ada's läptop", "Ada's läptop"), (" b ", "b")] {
+        let mut client = app.client();
+        let answer = client.run(login, with(given)).await;
+        client.token = answer.data("login")["accessToken"].as_str().map(str::to_owned);
+        let query = "query($p: Long) { sessions(minPosition: $p) { device current } }";
+        let position = &answer.data("login")["position"];
+        let sessions = client.run(query, json!({ "p": position })).await;
+        let current = sessions.data("sessions").as_array().expect("a list").iter();
+        let devices: Vec<&Value> = current
+            .filter(|session| session["current"] == json!(true))
+            .map(|session| &session["device"])
+            .collect();
+        assert_eq!(devices, [kept]);
+    }
     app.stop().await;
 }
 

@@ -4,7 +4,7 @@ mod account;
 mod erasure;
 mod types;
 
-use account::{new_account, refused};
+use account::{new_account, optional_text, refused};
 use async_graphql::{Context, Object, Result};
 use domain::{
     authz::Action,
@@ -59,18 +59,35 @@ async fn account_payload(
 fn session_payload(
     outcome: Result<(Tokens, domain::event_store::Position), SessionError>,
 ) -> Result<SessionPayload> {
-    match outcome {
-        Ok((tokens, position)) => Ok(SessionPayload {
-            tokens: Some(tokens),
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        }),
-        Err(SessionError::Refused(message)) => Ok(SessionPayload {
-            tokens: None,
-            position: None,
-            user_errors: vec![UserError::whole(message, UserErrorCode::LoginFailed)],
-        }),
-        Err(other) => Err(error_with_code(other.code(), other.to_string())),
+    let user_error = match outcome {
+        Ok((tokens, position)) => {
+            return Ok(SessionPayload {
+                tokens: Some(tokens),
+                position: Some(position.into()),
+                user_errors: Vec::new(),
+            });
+        }
+        Err(SessionError::Refused(message)) => UserError::whole(message, UserErrorCode::LoginFailed),
+        Err(SessionError::RefreshToken(reason)) => {
+            UserError::at("refreshToken", reason.to_string(), UserErrorCode::InvalidToken)
+        }
+        Err(other) => return Err(error_with_code(other.code(), other.to_string())),
+    };
+    Ok(no_session(vec![user_error]))
+}
+
+/// The errors of an input that is the field `field` of another; those of the whole stay so.
+fn within(field: &str, mut user_errors: Errors) -> Errors {
+    let of_fields = user_errors.iter_mut().filter(|error| !error.path.is_empty());
+    of_fields.for_each(|error| error.path.insert(0, field.to_owned()));
+    user_errors
+}
+
+fn no_session(user_errors: Errors) -> SessionPayload {
+    SessionPayload {
+        tokens: None,
+        position: None,
+        user_errors,
     }
 }
 
@@ -167,13 +184,15 @@ impl IdentityMutation {
                 return Ok(AccountPayload {
                     user: None,
                     position: None,
-                    user_errors,
+                    user_errors: within("account", user_errors),
                 });
             }
         };
         let user = account.user;
         let outcome = run(context, &CreateFirstAdministrator { account }).await?;
-        account_payload(context, user, outcome).await
+        let mut payload = account_payload(context, user, outcome).await?;
+        payload.user_errors = within("account", payload.user_errors);
+        Ok(payload)
     }
 
     /// Registers an account. A verification token is sent to its address.
@@ -256,10 +275,15 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Name and password.")] input: LoginInput,
     ) -> Result<SessionPayload> {
+        let mut errors = Errors::new();
+        let device = optional_text("device", input.device.as_ref(), &mut errors);
+        if !errors.is_empty() {
+            return Ok(no_session(errors));
+        }
         let attempt = sessions::Attempt {
             login: input.login,
             password: input.password,
-            device: input.device,
+            device,
         };
         session_payload(sessions::login(app(context)?, caller(context)?, attempt).await)
     }

@@ -96,10 +96,7 @@ impl JobFeedSubscription {
         user(context)?;
         let app = app(context)?.clone();
         let job = id_or_not_found::<JobId>(&job_id)?;
-        let resumed = context
-            .data_opt::<ResumeFrom>()
-            .and_then(|from| from.0.parse::<u64>().ok())
-            .map(Long);
+        let resumed = context.data_opt::<ResumeFrom>().map(resumed).transpose()?;
         let after = resumed.or(after).map(|after| Position(after.0));
         let include =
             include.unwrap_or_else(|| vec![JobFeedKind::State, JobFeedKind::Metrics, JobFeedKind::Log]);
@@ -124,6 +121,12 @@ impl JobFeedSubscription {
         // Who polls it after its end gets the end again.
         Ok(items.fuse())
     }
+}
+
+/// The position that a client comes back with.
+fn resumed(from: &ResumeFrom) -> Result<Long> {
+    let position = from.0.parse().map(Long);
+    position.map_err(|_| error_with_code("BAD_USER_INPUT", "this is no position of a job feed"))
 }
 
 /// The head of the log, as far as it matters to a feed that goes on after `after`: what this process knows at no cost,

@@ -5,6 +5,7 @@
 
 pub mod graphql;
 pub mod problem;
+mod query_string;
 pub mod routes;
 pub mod server;
 

@@ -5,6 +5,8 @@ mod datasets;
 mod health;
 mod jobs;
 mod models;
+mod parameters;
+mod range;
 
 use axum::{
     Router,
@@ -53,6 +55,10 @@ impl Routes {
         }
         router
             .fallback(async || Problem::new(StatusCode::NOT_FOUND).detail("there is nothing at this path"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED)
+                    .detail("use a method that the Allow header names")
+            })
             .with_state(self)
     }
 }

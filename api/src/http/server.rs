@@ -5,8 +5,10 @@
 
 mod bind;
 mod body;
+mod challenge;
 mod connection;
 mod encoding;
+mod host;
 mod layers;
 mod panic_message;
 mod request_id;

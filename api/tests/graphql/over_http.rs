@@ -96,6 +96,34 @@ async fn wrong_variables_are_the_callers_fault() {
         .header("content-type", "application/json");
     let (status, _, body) = answer(request.body(half)).await;
     assert_eq!((status, code(&body)), (400, "BAD_USER_INPUT"), "{body}");
+    let message = body["errors"][0]["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("the body has half of a surrogate pair"),
+        "{body}"
+    );
+}
+
+/// Texts are taken as they are sent or not at all.
+#[tokio::test]
+async fn a_query_string_that_is_not_utf8_is_refused() {
+    let server = start().await;
+    for parameters in [
+        "query=%7Becho(text:%22a%FFb%22)%7D",
+        "query=%7Bversion%7D&operationName=%C3",
+    ] {
+        let request = server.client.get(format!("{}?{parameters}", server.url()));
+        let (status, _, body) = answer(request).await;
+        assert_eq!(
+            (status, code(&body)),
+            (400, "BAD_USER_INPUT"),
+            "{parameters}: {body}"
+        );
+    }
+    let request = server.client.get(format!(
+        "{}?query=%7Becho(text:%22%C3%A9+%25%22)%7D",
+        server.url()
+    ));
+    assert_eq!(answer(request).await.2["data"]["echo"], "\u{e9} %");
 }
 
 #[tokio::test]
@@ -310,7 +338,13 @@ async fn credentials_decide_who_asks() {
             .await
             .expect("an answer");
         assert_eq!(response.status(), status);
-        assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+        let challenge = response.headers().get("www-authenticate");
+        let wanted = match (status, authorization) {
+            (401, "Bearer bad") => Some("Bearer realm=\"anneal\", error=\"invalid_token\""),
+            (401, _) => Some("Bearer realm=\"anneal\""),
+            _ => None,
+        };
+        assert_eq!(challenge.map(|value| value.to_str().expect("text")), wanted);
         assert_eq!(response.headers().contains_key("retry-after"), status == 429);
         let body: Value = response.json().await.expect("JSON");
         assert_eq!(code(&body), expected);

@@ -113,6 +113,66 @@ async fn slow_headers_are_cut_off_by_their_timeout_wherever_they_stop() {
     }
 }
 
+/// The status line and the body of what the server answers to a whole request.
+async fn answered(server: &Server, request: &str) -> (String, Value) {
+    let answer = until_its_end(sending(server, request.as_bytes()).await).await;
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a header and a body");
+    let status = head.lines().next().unwrap_or_default().to_owned();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// RFC 9112, 3.2: a request names one host, in the form of one.
+#[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let server = waiting(TIMEOUT).await;
+    let request = |version: &str, hosts: &str| {
+        format!("GET /graphql?query=%7Bversion%7D HTTP/{version}\r\n{hosts}connection: close\r\n\r\n")
+    };
+    for wrong in [
+        "",
+        "host: a\r\nhost: a\r\n",
+        "host: a\r\nHost: b\r\n",
+        "host: a b\r\n",
+        "host: a, b\r\n",
+        "host: user@a\r\n",
+        "host: a:x\r\n",
+        "host: a/b\r\n",
+        "host: a?b\r\n",
+        "host: http://a\r\n",
+        "host: \u{e9}\r\n",
+    ] {
+        let (status, problem) = answered(&server, &request("1.1", wrong)).await;
+        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{wrong}");
+        assert_eq!(
+            (&problem["type"], &problem["status"]),
+            (&"about:blank".into(), &400.into()),
+            "{wrong}"
+        );
+        assert_eq!(problem["requestId"].as_str().map(str::len), Some(32), "{problem}");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("Host"), "{wrong}: {problem}");
+    }
+    for right in [
+        "host: a\r\n",
+        "host: a.example:8080\r\n",
+        "host: 127.0.0.1:1\r\n",
+        "host: [::1]:1\r\n",
+        "host:\r\n",
+    ] {
+        let (status, body) = answered(&server, &request("1.1", right)).await;
+        assert_eq!(
+            (status.as_str(), &body["data"]["version"]),
+            ("HTTP/1.1 200 OK", &"1".into()),
+            "{right}"
+        );
+    }
+    let (status, _) = answered(&server, &request("1.0", "")).await;
+    assert_eq!(status, "HTTP/1.0 200 OK", "older clients know no Host");
+    let (status, _) = answered(&server, &request("1.0", "host: a\r\nhost: b\r\n")).await;
+    assert_eq!(status, "HTTP/1.0 400 Bad Request");
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_to_those_who_start_with_it() {
     let server = start().await;

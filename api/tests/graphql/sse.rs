@@ -53,8 +53,80 @@ async fn a_client_that_comes_back_goes_on_after_its_last_event() {
         stream.contains("\"count\":3") && !stream.contains("\"count\":2"),
         "{stream}"
     );
-    let wrong = subscribe(&server, "subscription { silent }").header("last-event-id", "a b");
-    assert_eq!(answer(wrong).await.0, 400);
+}
+
+/// Who believes to resume is never started anew.
+#[tokio::test]
+async fn a_last_event_id_that_is_no_position_is_refused() {
+    let server = start().await;
+    let count = "subscription { count(upTo: 3) }";
+    for wrong in ["a b", "garbage", "-1", "+1", "1.0", "0x1", "18446744073709551616"] {
+        let refused = subscribe(&server, count).header("last-event-id", wrong);
+        let (status, _, body) = answer(refused).await;
+        assert_eq!((status, code(&body)), (400, "BAD_USER_INPUT"), "{wrong}: {body}");
+        let message = body["errors"][0]["message"].as_str().unwrap_or_default();
+        assert!(
+            message.starts_with("Last-Event-ID must be the id of an event"),
+            "{wrong}: {body}"
+        );
+    }
+    let twice = subscribe(&server, count)
+        .header("last-event-id", "1")
+        .header("last-event-id", "2");
+    assert_eq!(answer(twice).await.0, 400);
+    let mutation = subscribe(&server, "mutation { bump }").header("last-event-id", "1");
+    assert_eq!(answer(mutation).await.0, 400);
+    assert_eq!(server.bumps(), 0);
+    let first = text(subscribe(&server, count).header("last-event-id", "")).await;
+    assert!(first.contains("\"count\":1"), "{first}");
+}
+
+/// GraphQL over SSE, distinct connections mode: whatever is found wrong with a request that is well-formed HTTP and
+/// JSON, and wherever, is one `next` with errors and then `complete`.
+#[tokio::test]
+async fn every_request_error_is_an_event() {
+    let server = start().await;
+    let bodies = [
+        json!({ "query": "{" }),
+        json!({ "query": "" }),
+        json!({ "query": "# nothing" }),
+        json!({ "query": "fragment F on Query { version }" }),
+        json!({ "query": "{ version }", "operationName": "Unknown" }),
+        json!({ "query": "query A { version } query B { version }" }),
+        json!({ "query": "{ ...F } fragment F on Query { ...F }" }),
+        json!({ "query": "{ ...F } fragment F on Query { ...G } fragment G on Query { ...F }" }),
+        json!({ "query": "subscription { count(upTo: 1)" }),
+        json!({ "query": "{ nothing }" }),
+        json!({ "query": "{ echo }" }),
+        json!({ "query": "query ($t: String!) { echo(text: $t) }" }),
+        json!({ "query": "subscription { nothing }" }),
+        json!({ "query": format!("{{ version(a: {}) }}", "[".repeat(1_600)) }),
+        json!({ "query": "{ version }", "variables": { "v": (0..40).fold(json!(1), |inner, _| json!([inner])) } }),
+    ];
+    for body in bodies {
+        let request = server.post(&body).header("accept", "text/event-stream");
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200, "{body}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{body}");
+        let stream = response.text().await.expect("the whole stream");
+        let data = stream
+            .strip_prefix("event: next\ndata: ")
+            .and_then(|rest| rest.strip_suffix("\n\nevent: complete\ndata: \n\n"))
+            .unwrap_or_else(|| panic!("{body}: {stream}"));
+        let answered: serde_json::Value = serde_json::from_str(data).expect("JSON");
+        assert!(answered.get("data").is_none(), "{body}: {answered}");
+        let known = ["BAD_USER_INPUT", "QUERY_TOO_LARGE"];
+        assert!(known.contains(&code(&answered)), "{body}: {answered}");
+    }
+    for body in [json!({}), json!({ "query": 1 }), json!([])] {
+        let request = server.post(&body).header("accept", "text/event-stream");
+        let (status, kind, _) = answer(request).await;
+        assert_eq!(
+            (status, kind.as_str()),
+            (400, "application/json; charset=utf-8"),
+            "{body}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -222,6 +222,15 @@ async fn what_the_protocol_does_not_know_closes_with_4400() {
         json!({ "type": "subscribe", "id": "1" }).to_string(),
         json!({ "type": "subscribe", "id": "1", "payload": { "variables": {} } }).to_string(),
         json!({ "type": "complete" }).to_string(),
+        json!(["subscribe", "1", { "query": "{ version }" }]).to_string(),
+        json!({ "type": "subscribe", "id": 1, "payload": { "query": "{ version }" } }).to_string(),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": "{ version }", "variables": 1 } })
+            .to_string(),
+        r#"{"type":"subscribe","id":"1","payload":{"query":"{ version }"}"#.to_owned(),
+        r#"{"type":"subscribe","id":"1","payload":{"query":"\ux"}}"#.to_owned(),
+        r#"{"type":"subscribe","id":"\ud800","payload":{"query":"{ version }"}}"#.to_owned(),
+        r#"{"type":"subscribe","id":"1","id":"2","payload":{"query":"{ version }"}}"#.to_owned(),
+        r#"{"type":"ping","payload":{"n":"\ud800"}}"#.to_owned(),
     ] {
         let mut peer = Peer::ready(&server, json!({})).await;
         peer.say_text(&text).await;
@@ -236,6 +245,71 @@ async fn what_the_protocol_does_not_know_closes_with_4400() {
     peer.say(&json!({ "type": "connection_init", "payload": "x" }))
         .await;
     assert_eq!(peer.hear_close().await.0, 4400);
+}
+
+/// A payload that is JSON and that no text, number or stack can hold fails its operation alone.
+#[tokio::test]
+async fn a_payload_that_cannot_be_read_fails_its_operation_alone() {
+    let server = start().await;
+    let mut peer = Peer::ready(&server, json!({})).await;
+    peer.subscribe("long", "subscription { silent }").await;
+    let variable = |value: &str| {
+        format!(r#"{{"query":"query ($t: String!) {{ echo(text: $t) }}","variables":{{"t":{value}}}}}"#)
+    };
+    let deep = variable(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)));
+    for (number, (payload, why)) in [
+        (variable(r#""\ud800""#), "half of a surrogate pair"),
+        (variable(r#""\ud800\ud800""#), "half of a surrogate pair"),
+        (variable(r#""\udc00""#), "half of a surrogate pair"),
+        (
+            r#"{"query":"{ echo(text: \"\ud83d\") }"}"#.to_owned(),
+            "half of a surrogate pair",
+        ),
+        (
+            r#"{"query":"{ version }","\ud800":1}"#.to_owned(),
+            "half of a surrogate pair",
+        ),
+        (variable("1e999"), "too large"),
+        (deep, "too deep"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = number.to_string();
+        peer.say_text(&format!(
+            r#"{{"id":"{id}","type":"subscribe","payload":{payload}}}"#
+        ))
+        .await;
+        let message = peer.hear_message().await;
+        assert_eq!(
+            (&message["type"], &message["id"]),
+            (&json!("error"), &json!(id)),
+            "{why}: {message}"
+        );
+        let error = &message["payload"][0];
+        assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{message}");
+        assert!(
+            error["message"].as_str().is_some_and(|said| said.contains(why)),
+            "{message}"
+        );
+    }
+    peer.say_text(r#"{"type":"complete","id":"none","payload":"\ud800"}"#)
+        .await;
+    peer.subscribe("0", "{ version }").await;
+    assert_eq!(peer.hear_message().await["payload"]["data"]["version"], "1");
+    assert_eq!(peer.hear_message().await["type"], "complete");
+    peer.subscribe("long", "subscription { silent }").await;
+    assert_eq!(peer.hear_close().await.0, 4409, "the other operation still runs");
+}
+
+/// Before `connection_ack` nothing is answered for an operation, readable or not.
+#[tokio::test]
+async fn a_payload_that_cannot_be_read_needs_an_accepted_socket() {
+    let server = start().await;
+    let mut peer = Peer::connect(&server).await;
+    peer.say_text(r#"{"type":"subscribe","id":"1","payload":{"query":"\ud800"}}"#)
+        .await;
+    assert_eq!(peer.hear_close().await.0, 4401);
 }
 
 #[tokio::test]

@@ -40,7 +40,12 @@ pub(super) fn refused(reason: RegisterRefusal) -> UserError {
     }
 }
 
-fn optional_text(path: &'static str, text: Option<&String>, errors: &mut Errors) -> Option<String> {
+/// A text that may be left out, as [`domain::text::called`] takes it; blanks are none.
+pub(super) fn optional_text(
+    path: &'static str,
+    text: Option<&String>,
+    errors: &mut Errors,
+) -> Option<String> {
     let text = text.map(|text| text.trim()).filter(|text| !text.is_empty())?;
     domain::text::called(path, text)
         .map_err(|problem| errors.push(UserError::at(path, problem.message, UserErrorCode::Invalid)))

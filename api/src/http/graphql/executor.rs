@@ -49,7 +49,7 @@ pub enum SessionEnd {
 
 /// The position after which a client wants to go on, as it was given in `extensions.position`.
 ///
-/// It is in the request's data when an event stream was asked for with `Last-Event-ID`. The text is the
-/// client's: at most 256 visible ASCII characters, otherwise unchecked.
+/// It is in the request's data when a subscription was asked for as an event stream with `Last-Event-ID`. The text is
+/// a decimal number of up to 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumeFrom(pub String);

@@ -13,6 +13,7 @@ mod auth_error;
 mod body;
 mod content_type;
 mod credentials;
+mod events;
 mod executor;
 mod http;
 mod mask;

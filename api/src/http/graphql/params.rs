@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use serde_json::{Map, Value};
 
 use crate::graphql::guard::{Limits, Refusal, check_variables};
+use crate::http::query_string;
 
 /// A request before its document is looked at.
 #[derive(Debug)]
@@ -23,18 +24,15 @@ pub(super) type ParamsError = Cow<'static, str>;
 impl Params {
     /// Reads the body of a POST.
     pub(super) fn from_body(body: &Bytes) -> Result<Self, ParamsError> {
-        let value = serde_json::from_slice(body).map_err(|error| {
-            format!(
-                "the body is not JSON at line {}, column {}",
-                error.line(),
-                error.column()
-            )
-        })?;
+        let value = serde_json::from_slice(body).map_err(|error| not_read("the body", &error))?;
         Self::from_json(value)
     }
 
     /// Reads the query string of a GET: `variables` and `extensions` are JSON texts there.
     pub(super) fn from_query_string(query: &str) -> Result<Self, ParamsError> {
+        if !query_string::is_utf8(query) {
+            return Err("the query string is not in UTF-8".into());
+        }
         let mut members = Map::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let value = match name.as_ref() {
@@ -42,7 +40,8 @@ impl Params {
                 "operationName" | "variables" | "extensions" if value.is_empty() => Value::Null,
                 "operationName" => Value::String(value.into_owned()),
                 "variables" | "extensions" => {
-                    serde_json::from_str(&value).map_err(|_| format!("the parameter '{name}' is not JSON"))?
+                    let what = format!("the parameter '{name}'");
+                    serde_json::from_str(&value).map_err(|error| not_read(&what, &error))?
                 }
                 _ => continue,
             };
@@ -99,6 +98,23 @@ impl Params {
         }
         Ok(request)
     }
+}
+
+/// Why a text is not read as JSON, and where it stops being it.
+///
+/// Some texts are JSON by its grammar and hold what no value here can: half of a surrogate pair (RFC 8259, 8.2), a
+/// number beyond all bounds, arrays in arrays without an end. Those are named.
+pub(super) fn not_read(what: &str, error: &serde_json::Error) -> ParamsError {
+    const BEYOND: [(&str, &str); 4] = [
+        ("surrogate", "has half of a surrogate pair"),
+        ("end of hex escape", "has half of a surrogate pair"),
+        ("number out of range", "has a number that is too large"),
+        ("recursion limit", "is nested too deep"),
+    ];
+    let said = error.to_string();
+    let beyond = BEYOND.iter().find(|(words, _)| said.contains(words));
+    let why = beyond.map_or("is not JSON", |(_, why)| why);
+    format!("{what} {why} at line {}, column {}", error.line(), error.column()).into()
 }
 
 fn object(members: &mut Map<String, Value>, name: &'static str) -> Result<Map<String, Value>, ParamsError> {

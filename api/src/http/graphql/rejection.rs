@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::auth_error::AuthError;
+use super::events;
 use super::executor::SessionEnd;
 use super::media::Media;
 use crate::graphql::guard::Refusal;
@@ -32,8 +33,6 @@ enum Hint {
     None,
     /// The methods that would do.
     Allow(&'static str),
-    /// Bearer tokens are what is wanted.
-    Challenge,
     /// Seconds to wait.
     RetryAfter(u64),
 }
@@ -84,24 +83,25 @@ impl Rejection {
         error
     }
 
-    /// The whole answer.
+    /// The whole answer. On an event stream, what is wrong with a well-formed request is said as its one event, like
+    /// what validation and execution find (GraphQL over SSE, distinct connections mode); what is wrong as HTTP is
+    /// said by the status.
     pub(super) fn into_response(self, media: Media, request_id: &RequestId) -> Response {
-        let media = if media == Media::EventStream {
-            Media::Json
-        } else {
-            media
+        let body = json!({ "errors": [self.error(request_id)] }).to_string();
+        let media = match media {
+            Media::EventStream if self.well_formed => return events::only(&body),
+            Media::EventStream => Media::Json,
+            media => media,
         };
         let status = if self.well_formed && media == Media::Json {
             StatusCode::OK
         } else {
             self.status
         };
-        let body = json!({ "errors": [self.error(request_id)] }).to_string();
         let mut response = (status, [(header::CONTENT_TYPE, media.content_type())], body).into_response();
         let hint = match self.hint {
             Hint::None => return response,
             Hint::Allow(methods) => (header::ALLOW, HeaderValue::from_static(methods)),
-            Hint::Challenge => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Hint::RetryAfter(seconds) => (header::RETRY_AFTER, HeaderValue::from(seconds)),
         };
         response.headers_mut().insert(hint.0, hint.1);
@@ -126,9 +126,7 @@ impl From<AuthError> for Rejection {
     fn from(error: AuthError) -> Self {
         let message = error.to_string();
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, message).with_hint(Hint::Challenge)
-            }
+            AuthError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, message),
             AuthError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, message),
             AuthError::RateLimited { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, message)
                 .with_hint(Hint::RetryAfter(retry_after.as_secs().max(1))),

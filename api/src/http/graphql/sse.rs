@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Value};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::Response;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -18,13 +18,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Executor, ResumeFrom, SessionEnd};
-use super::media::Media;
 use super::rejection::Rejection;
-use super::{GraphqlEndpoint, operation};
+use super::{GraphqlEndpoint, events, operation};
 use crate::http::server::RequestId;
-
-/// The longest position taken from a client or given to one.
-const LONGEST_POSITION: usize = 256;
 
 /// Answers an operation with a stream of events.
 pub(super) fn stream<E: Executor>(
@@ -35,13 +31,19 @@ pub(super) fn stream<E: Executor>(
     kind: OperationType,
     id: &RequestId,
 ) -> Result<Response, Rejection> {
+    let resumed = resume_from(headers)?;
+    if resumed.is_some() && kind != OperationType::Subscription {
+        return Err(Rejection::bad_request(
+            "only subscriptions can be resumed; leave Last-Event-ID out",
+        ));
+    }
     let permit = endpoint.stream_permit().ok_or_else(|| {
         Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many streams are open; try again later",
         )
     })?;
-    let request = match resume_from(headers)? {
+    let request = match resumed {
         Some(position) => request.data(position),
         None => request,
     };
@@ -60,30 +62,35 @@ pub(super) fn stream<E: Executor>(
         let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
     });
-    const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-    let headers = [
-        (header::CONTENT_TYPE, Media::EventStream.content_type()),
-        (BUFFERING, HeaderValue::from_static("no")),
-    ];
-    Ok((headers, Body::from_stream(events)).into_response())
+    Ok(events::response(Body::from_stream(events)))
 }
 
-/// The position after which the client wants to go on, if it has one.
+/// The position after which the client wants to go on, if it has one. An empty id is none: that is what a client has
+/// before its first event (HTML, 9.2.5).
+///
+/// # Errors
+/// 400 for anything else that is no position: a client that believes to resume must not be started anew.
 fn resume_from(headers: &HeaderMap) -> Result<Option<ResumeFrom>, Rejection> {
     const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
-        return Ok(None);
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let position = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) if value.is_empty() => return Ok(None),
+        (Some(value), None) => value.to_str().ok().filter(|text| is_position(text)),
+        (Some(_), Some(_)) => None,
     };
-    match value.to_str() {
-        Ok(text) if is_position(text) => Ok(Some(ResumeFrom(text.to_owned()))),
-        _ => Err(Rejection::bad_request(
-            "Last-Event-ID is no position of this server",
+    match position {
+        Some(text) => Ok(Some(ResumeFrom(text.to_owned()))),
+        None => Err(Rejection::bad_request(
+            "Last-Event-ID must be the id of an event of this stream: one whole number from 0 to \
+             18446744073709551615; leave it out to start anew",
         )),
     }
 }
 
+/// Whether a text is a position of the log: a decimal number of up to 64 bits.
 fn is_position(text: &str) -> bool {
-    text.len() <= LONGEST_POSITION && text.bytes().all(|byte| byte.is_ascii_graphic())
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
 enum Phase {
@@ -121,12 +128,12 @@ impl Feed {
             end = &mut self.session_end => {
                 self.phase = Phase::Ending;
                 let error = Rejection::from(end).error(&self.request_id);
-                Some(next(&serde_json::json!({ "errors": [error] }).to_string(), None))
+                Some(events::next(&serde_json::json!({ "errors": [error] }).to_string(), None))
             }
             response = self.responses.next() => Some(match response {
                 Some(response) => {
                     let json = operation::to_json_or_internal(&response, &self.request_id);
-                    next(&json, position(&response).as_deref())
+                    events::next(&json, position(&response).as_deref())
                 }
                 None => self.complete(),
             }),
@@ -134,17 +141,10 @@ impl Feed {
         }
     }
 
-    /// The last event. Its data is empty and there, since browsers drop events without data.
     fn complete(&mut self) -> String {
         self.phase = Phase::Over;
-        String::from("event: complete\ndata: \n\n")
+        String::from(events::COMPLETE)
     }
-}
-
-/// An event with a response. JSON as serde writes it has no line breaks, so it is one line of data.
-fn next(json: &str, position: Option<&str>) -> String {
-    let id = position.map_or_else(String::new, |position| format!("id: {position}\n"));
-    format!("event: next\n{id}data: {json}\n\n")
 }
 
 /// The position that a subscription gave its response.

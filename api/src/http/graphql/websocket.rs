@@ -14,7 +14,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures::FutureExt;
 use tracing::Instrument;
 
@@ -55,7 +55,10 @@ pub(super) async fn upgrade<E: Executor>(endpoint: GraphqlEndpoint<E>, mut parts
     let credentials = Credentials::of(&parts, id.clone(), Transport::Socket);
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(refused) => {
+            let rejection = Rejection::new(refused.status(), refused.body_text());
+            return rejection.into_response(Media::Json, &id);
+        }
     };
     let upgrade = upgrade
         .protocols([PROTOCOL])

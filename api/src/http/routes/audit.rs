@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Path, Query, rejection::QueryRejection},
+    extract::FromRequestParts,
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,10 @@ use event_store::{
 };
 use serde::Deserialize;
 
-use super::{Routes, SignedIn, not_found};
+use super::{
+    Routes, SignedIn, not_found,
+    parameters::{InPath, InQuery},
+};
 use crate::http::problem::Problem;
 
 /// The proofs of the log, for a caller who may read the audit log.
@@ -65,15 +68,6 @@ fn text(body: String) -> Response {
     (kind, body).into_response()
 }
 
-/// The parameters of a request, or a problem that says what is wrong with them.
-type QueryResult<T> = Result<Query<T>, QueryRejection>;
-
-fn parameters<T>(query: QueryResult<T>) -> Result<T, Problem> {
-    query
-        .map(|Query(parameters)| parameters)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(format!("{error}; give whole numbers")))
-}
-
 async fn newest(integrity: &LogIntegrity) -> Result<Checkpoint, Problem> {
     let newest = integrity.latest().await.map_err(|error| refused(&error))?;
     newest.ok_or_else(|| refused(&ProofError::NothingSigned))
@@ -101,9 +95,8 @@ pub struct Inclusion {
 /// Without a size, by the newest checkpoint.
 pub async fn inclusion(
     Evidence(integrity): Evidence,
-    query: QueryResult<Inclusion>,
+    InQuery(Inclusion { position, size }): InQuery<Inclusion>,
 ) -> Result<Response, Problem> {
-    let Inclusion { position, size } = parameters(query)?;
     let proof = integrity
         .inclusion(position, size)
         .await
@@ -127,9 +120,8 @@ pub struct Consistency {
 /// events (RFC 6962, 2.1.2), a base64 hash per line.
 pub async fn consistency(
     Evidence(integrity): Evidence,
-    query: QueryResult<Consistency>,
+    InQuery(Consistency { from, to }): InQuery<Consistency>,
 ) -> Result<Response, Problem> {
-    let Consistency { from, to } = parameters(query)?;
     let proof = integrity
         .consistency(from, to)
         .await
@@ -144,7 +136,7 @@ pub async fn consistency(
 }
 
 /// `GET /audit/log/tile/<level>/<index>[.p/<width>]`: hashes of the tree (C2SP tlog-tiles).
-pub async fn tile(Evidence(integrity): Evidence, Path(path): Path<String>) -> Result<Response, Problem> {
+pub async fn tile(Evidence(integrity): Evidence, InPath(path): InPath<String>) -> Result<Response, Problem> {
     let (place, width) = tile_of(&path).ok_or_else(|| refused(&ProofError::NoTile))?;
     let hashes = integrity
         .tile(place, width)

@@ -5,7 +5,7 @@ use std::io;
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,13 +19,18 @@ use domain::{
     },
     event_store::Position,
     id::DatasetId,
+    text,
 };
 use futures::TryStreamExt;
 use objects::Key;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
-use super::{Failed, Routes, SignedIn, not_found, read_failed, run};
+use super::{
+    Failed, Routes, SignedIn, not_found,
+    parameters::{InPath, InQuery},
+    range, read_failed, run,
+};
 use crate::{
     app::{App, Caller, TIMEOUT},
     http::problem::Problem,
@@ -80,18 +85,18 @@ async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Pro
 fn declared(query: UploadQuery, headers: &HeaderMap) -> Result<Declared, Problem> {
     let format = query.format.map(|text| text.parse::<Format>()).transpose();
     let format = format.map_err(|error| Problem::new(StatusCode::BAD_REQUEST).detail(error.to_string()))?;
+    // One that is not ASCII is no coding that there is, and is refused by its name like any other.
     let encoding = headers
         .get(header::CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok());
-    let file_name = query
-        .file_name
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(255)
-        .collect();
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let file_name = text::file_name(&query.file_name).map_err(|problem| {
+        Problem::new(StatusCode::BAD_REQUEST)
+            .detail("the query string has a parameter that does not fit")
+            .error(problem.field, "INVALID", problem.message)
+    })?;
     Ok(Declared {
         file_name,
-        content_encoding: encoding.map(str::to_owned),
+        content_encoding: encoding,
         format,
         expected_sha256: query.sha256,
     })
@@ -131,8 +136,8 @@ async fn add_version(
 pub async fn upload(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path(dataset): Path<String>,
-    Query(query): Query<UploadQuery>,
+    InPath(dataset): InPath<String>,
+    InQuery(query): InQuery<UploadQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -199,7 +204,7 @@ fn refused(error: &IngestError) -> Problem {
 pub async fn download(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path((dataset, version)): Path<(String, u32)>,
+    InPath((dataset, version)): InPath<(String, u32)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
@@ -234,17 +239,10 @@ pub(super) async fn serve(
         .await
         .map_err(|error| broken(&error))?
         .ok_or_else(not_found)?;
-    let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(text) => match parse_range(text, size) {
-            Some(range) => Some(range),
-            None => {
-                let refusal = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE).detail(format!(
-                    "the file has {size} bytes; ask for one range inside of it"
-                ));
-                return Err(refusal);
-            }
-        },
-        None => None,
+    let etag = format!("\"{sha256}\"");
+    let range = match range::wanted(headers, size, &etag) {
+        Ok(range) => range,
+        Err(unsatisfiable) => return Ok(unsatisfiable.into_response(size)),
     };
     let partial = range.clone();
     let download = app
@@ -259,7 +257,7 @@ pub(super) async fn serve(
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (header::ETAG, format!("\"{sha256}\"")),
+        (header::ETAG, etag),
     ];
     for (name, value) in values {
         if let Ok(value) = value.parse() {
@@ -273,39 +271,4 @@ pub(super) async fn serve(
         }
     }
     Ok(response)
-}
-
-/// One range of bytes inside of `size`: `bytes=a-b`, `bytes=a-` or `bytes=-n`.
-fn parse_range(text: &str, size: u64) -> Option<std::ops::Range<u64>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let range = match (first.trim(), last.trim()) {
-        ("", suffix) => size.checked_sub(suffix.parse::<u64>().ok()?.min(size))?..size,
-        (first, "") => first.parse().ok()?..size,
-        (first, last) => first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?.min(size),
-    };
-    (range.start < range.end).then_some(range)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_range;
-
-    #[test]
-    fn ranges_are_read_as_rfc_9110_says() {
-        assert_eq!(parse_range("bytes=0-0", 10), Some(0..1));
-        assert_eq!(parse_range("bytes=5-", 10), Some(5..10));
-        assert_eq!(parse_range("bytes=-3", 10), Some(7..10));
-        assert_eq!(parse_range("bytes=-30", 10), Some(0..10));
-        assert_eq!(parse_range("bytes=2-99", 10), Some(2..10));
-        for bad in [
-            "bytes=10-",
-            "bytes=5-4",
-            "bytes=a-b",
-            "lines=1-2",
-            "bytes=-0",
-            "bytes=0-1,3-4",
-        ] {
-            assert_eq!(parse_range(bad, 10), None, "{bad}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, fmt::Write, io};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -26,7 +26,11 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Routes, SignedIn, not_found, read_failed};
+use super::{
+    Routes, SignedIn, not_found,
+    parameters::{InPath, InQuery},
+    read_failed,
+};
 use crate::{
     app::{App, Caller},
     graphql::job_feed::describe,
@@ -157,8 +161,8 @@ impl Entry {
 pub async fn log(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path(job): Path<String>,
-    Query(query): Query<LogQuery>,
+    InPath(job): InPath<String>,
+    InQuery(query): InQuery<LogQuery>,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
     let job: JobId = job.parse().map_err(|_| not_found())?;

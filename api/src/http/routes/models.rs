@@ -1,14 +1,14 @@
 //! Files of models, down.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
 use domain::{audit::sensitive_read::DownloadModelFile, id::ModelId};
 use objects::Key;
 
-use super::{Failed, Routes, SignedIn, datasets::serve, not_found, run};
+use super::{Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, run};
 use crate::{
     app::{App, Caller},
     http::problem::Problem,
@@ -18,7 +18,7 @@ use crate::{
 pub async fn download(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path((model, version, file)): Path<(String, u32, String)>,
+    InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     answer(&routes.app, &caller, (&model, version, file), false, &headers).await
@@ -29,7 +29,7 @@ pub async fn download(
 pub async fn download_merged(
     State(routes): State<Routes>,
     SignedIn(caller): SignedIn,
-    Path((model, version, file)): Path<(String, u32, String)>,
+    InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     answer(&routes.app, &caller, (&model, version, file), true, &headers).await

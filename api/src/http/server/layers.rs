@@ -1,5 +1,5 @@
-//! What every route has in common: an id, a span, metrics, a net under panics, security headers, CORS,
-//! compression.
+//! What every route has in common: an id, a span, metrics, a net under panics, security headers, one host, CORS,
+//! compression, the challenge of a 401.
 //!
 //! One rule: neither logs nor metrics show a query string, a header or a path that is no route of ours.
 
@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::panic_message::panic_text;
 use super::request_id::{self, RequestId};
-use super::{body, encoding};
+use super::{body, challenge, encoding, host};
 use crate::http::problem::Problem;
 
 /// What the common layers need to know.
@@ -37,7 +37,9 @@ pub struct LayerOptions {
 
 /// Puts the common layers around a router. Call it once, on the whole router, when all routes are in.
 pub fn with_common_layers(router: Router, options: LayerOptions) -> Router {
-    let router = router.layer(middleware::from_fn(body::guard));
+    let router = router
+        .layer(middleware::from_fn(body::guard))
+        .layer(middleware::from_fn(challenge::add));
     let router = if options.compression {
         encoding::compressed(router)
     } else {
@@ -48,7 +50,9 @@ pub fn with_common_layers(router: Router, options: LayerOptions) -> Router {
     } else {
         router.layer(cors(&options.cors_origins))
     };
-    router.layer(middleware::from_fn_with_state(options, observe))
+    router
+        .layer(middleware::from_fn(host::check))
+        .layer(middleware::from_fn_with_state(options, observe))
 }
 
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
@@ -72,7 +76,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
             LAST_EVENT_ID,
             request_id::HEADER,
         ])
-        .expose_headers([request_id::HEADER, header::RETRY_AFTER])
+        .expose_headers([request_id::HEADER, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
         .max_age(Duration::from_secs(600))
 }
 

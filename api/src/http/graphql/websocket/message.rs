@@ -1,9 +1,13 @@
 //! The messages of the protocol, both ways.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::close::Close;
-use crate::http::graphql::params::Params;
+use crate::http::graphql::params::{Params, ParamsError, not_read};
 
 /// The longest id that a client may give an operation.
 const LONGEST_ID: usize = 128;
@@ -17,10 +21,71 @@ pub(super) enum FromClient {
     Ping(Option<Value>),
     /// Answers a ping.
     Pong,
-    /// Starts an operation.
-    Subscribe { id: String, params: Params },
+    /// Starts an operation; `params` says what is wrong when its payload is JSON that no text can hold.
+    Subscribe {
+        id: String,
+        params: Result<Params, ParamsError>,
+    },
     /// Ends an operation.
     Complete { id: String },
+}
+
+/// A frame before its payload is looked at: what is wrong there is the matter of one operation.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(rename = "type", default, borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default, borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+impl<'a> Frame<'a> {
+    fn read(text: &'a str) -> Result<Self, Close> {
+        // serde would also take an array of the members.
+        let is_object = text.trim_start().starts_with('{');
+        if !is_object {
+            return Err(Close::bad_message("a message must be a JSON object"));
+        }
+        serde_json::from_str(text).map_err(|error| match error.is_data() {
+            true => Close::bad_message("the message's type and id must be strings, each given once"),
+            false => Close::bad_message(not_read("the message", &error)),
+        })
+    }
+
+    /// The payload as a value; null when there is none.
+    fn payload(&self) -> Result<Value, ParamsError> {
+        let Some(payload) = self.payload else {
+            return Ok(Value::Null);
+        };
+        serde_json::from_str(payload.get()).map_err(|error| not_read("the payload", &error))
+    }
+
+    fn optional_object(&self) -> Result<Option<Map<String, Value>>, Close> {
+        match self.payload().map_err(Close::bad_message)? {
+            Value::Null => Ok(None),
+            Value::Object(members) => Ok(Some(members)),
+            _ => Err(Close::bad_message("the message's payload must be an object")),
+        }
+    }
+
+    fn operation_id(self) -> Result<String, Close> {
+        self.id
+            .filter(|id| (1..=LONGEST_ID).contains(&id.len()))
+            .ok_or_else(|| Close::bad_message("the message's id must be a string of 1 to 128 bytes"))
+    }
+
+    /// An operation. A payload that is JSON and still cannot be read (half of a surrogate pair, a number beyond all
+    /// bounds, very deep nesting) fails this operation alone; one of another form is no message of the protocol.
+    fn subscribe(self) -> Result<FromClient, Close> {
+        let params = match self.payload() {
+            Ok(payload) => Ok(Params::from_json(payload).map_err(Close::bad_message)?),
+            Err(error) => Err(error),
+        };
+        let id = self.operation_id()?;
+        Ok(FromClient::Subscribe { id, params })
+    }
 }
 
 impl FromClient {
@@ -29,45 +94,18 @@ impl FromClient {
     /// # Errors
     /// A [`Close`] with 4400: the protocol wants the socket closed over any message it does not know.
     pub(super) fn read(text: &str) -> Result<Self, Close> {
-        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
-            return Err(Close::bad_message("a message must be a JSON object"));
-        };
-        let payload = message.remove("payload");
-        match message.get("type").and_then(Value::as_str) {
-            Some("connection_init") => optional_object(payload).map(Self::Init),
-            Some("ping") => {
-                let echoed = payload.clone();
-                optional_object(payload).map(|_| Self::Ping(echoed.filter(|payload| !payload.is_null())))
-            }
-            Some("pong") => optional_object(payload).map(|_| Self::Pong),
-            Some("subscribe") => {
-                let id = operation_id(&message)?;
-                let params = Params::from_json(payload.unwrap_or_default()).map_err(Close::bad_message)?;
-                Ok(Self::Subscribe { id, params })
-            }
-            Some("complete") => operation_id(&message).map(|id| Self::Complete { id }),
+        let frame = Frame::read(text)?;
+        match frame.kind.as_deref() {
+            Some("connection_init") => Ok(Self::Init(frame.optional_object()?.unwrap_or_default())),
+            Some("ping") => Ok(Self::Ping(frame.optional_object()?.map(Value::Object))),
+            Some("pong") => frame.optional_object().map(|_| Self::Pong),
+            Some("subscribe") => frame.subscribe(),
+            Some("complete") => frame.operation_id().map(|id| Self::Complete { id }),
             Some(_) => Err(Close::bad_message(
                 "the message's type is not one that clients send",
             )),
             None => Err(Close::bad_message("the message has no type")),
         }
-    }
-}
-
-fn optional_object(payload: Option<Value>) -> Result<Map<String, Value>, Close> {
-    match payload {
-        None | Some(Value::Null) => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err(Close::bad_message("the message's payload must be an object")),
-    }
-}
-
-fn operation_id(message: &Map<String, Value>) -> Result<String, Close> {
-    match message.get("id").and_then(Value::as_str) {
-        Some(id) if (1..=LONGEST_ID).contains(&id.len()) => Ok(id.to_owned()),
-        _ => Err(Close::bad_message(
-            "the message's id must be a string of 1 to 128 bytes",
-        )),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::graphql::guard;
 use crate::http::graphql::auth_error::AuthError;
 use crate::http::graphql::credentials::Credentials;
 use crate::http::graphql::executor::{Executor, SessionEnd};
-use crate::http::graphql::params::Params;
+use crate::http::graphql::params::{Params, ParamsError};
 use crate::http::graphql::rejection::Rejection;
 use crate::http::graphql::{GraphqlEndpoint, http, operation};
 use crate::http::server::RequestId;
@@ -241,7 +241,7 @@ impl<E: Executor> Session<E> {
         Ok(())
     }
 
-    fn subscribe(&mut self, id: String, params: Params) -> Result<(), Disconnect> {
+    fn subscribe(&mut self, id: String, params: Result<Params, ParamsError>) -> Result<(), Disconnect> {
         let Some(caller) = self.caller.clone() else {
             return Err(Close::unauthorized().into());
         };
@@ -284,7 +284,10 @@ impl<E: Executor> Session<E> {
     }
 
     /// Measures an operation and finds out what kind it is.
-    fn accept(&self, params: Params) -> Result<(async_graphql::Request, OperationType), Rejection> {
+    fn accept(
+        &self,
+        params: Result<Params, ParamsError>,
+    ) -> Result<(async_graphql::Request, OperationType), Rejection> {
         let options = &self.endpoint.options;
         if self.running.len() >= options.operations_per_socket {
             let message = format!(
@@ -293,6 +296,7 @@ impl<E: Executor> Session<E> {
             );
             return Err(Rejection::new(axum::http::StatusCode::TOO_MANY_REQUESTS, message));
         }
+        let params = params.map_err(Rejection::bad_request)?;
         let mut request = params.into_request(&options.limits)?;
         let kind = guard::check(&mut request, &options.limits)?;
         Ok((request, kind))
