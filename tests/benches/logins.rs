@@ -23,7 +23,7 @@ const LOGINS: usize = 15;
 /// Measures a hashing_pool of its own with the shipped parameters.
 pub(crate) async fn run(scale: Scale) -> Result<Value> {
     let settings = HashingSettings {
-        lanes: 1,
+        concurrency: 1,
         ..HashingSettings::default()
     };
     let hashing_pool = HashingPool::new(settings, &Secret::new("a key of some length".to_owned()))?;

@@ -229,13 +229,13 @@ async fn a_bad_configuration_is_refused_whole() {
             "--set",
             "worker.count=many",
             "--set",
-            "auth.lanes=0",
+            "auth.hashing_concurrency=0",
         ])
         .output()
         .expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    for word in ["http.adress", "worker.count", "auth.lanes"] {
+    for word in ["http.adress", "worker.count", "auth.hashing_concurrency"] {
         assert!(said.contains(word), "{said}");
     }
 }

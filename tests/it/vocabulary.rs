@@ -106,11 +106,10 @@ const DEFINITIONS: &[(&str, &str, &[&str])] = &[
     ("patience", "retry", &[]),
     ("orders", "cancellation", &["workers/src/"]),
     ("rule", "lease_expiry", &["workers/src/"]),
-    (
-        "terms",
-        "requirements, options",
-        &["domain/src/jobs/mod.rs", "projections/"],
-    ),
+    ("terms", "requirements, options", &[]),
+    ("lane", "hashing pool, concurrency", &["api/", "ops/"]),
+    ("lanes", "hashing_concurrency", &[]),
+    ("demands", "requirements", &[]),
     ("things", "one file for each context", &["domain/"]),
     ("claim", "reservation", &["domain/src/identity/", "api/"]),
 ];
@@ -307,4 +306,61 @@ fn no_file_is_named_by_a_private_word() {
         !path.starts_with("workers/ml/") && parts.any(|part| FILES.contains(&part))
     };
     assert_eq!(paths.filter(named).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// Words that name no field, argument or type of the API, and no setting.
+const CONTRACTS: &[&str] = &[
+    "terms",
+    "demands",
+    "moment",
+    "lanes",
+    "lane",
+    "fact",
+    "facts",
+    "door",
+    "claim",
+    "standing",
+    "wish",
+    "ground",
+    "abilities",
+    "heart",
+    "beats",
+    "halt",
+    "journal",
+    "basis",
+];
+
+#[test]
+fn no_private_word_names_anything_in_the_contracts() {
+    let named = |text: &str, file: &str| -> Vec<String> {
+        let names: Vec<&str> = match file.ends_with(".md") {
+            // Settings stand in backquotes.
+            true => text
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .flat_map(|name| name.split(['.', '_']))
+                .collect(),
+            false => text.split(|letter: char| !letter.is_alphanumeric()).collect(),
+        };
+        let found = names
+            .iter()
+            .filter(|name| CONTRACTS.contains(&name.to_lowercase().as_str()));
+        found.map(|name| format!("{file} names {name}")).collect()
+    };
+    let mut found = Vec::new();
+    for file in ["schema/schema.graphql", "schema/config.md"] {
+        let text = std::fs::read_to_string(root().join(file)).expect("a contract");
+        // Descriptions are prose.
+        let names: Vec<&str> = match file.ends_with(".graphql") {
+            true => text.split("\"\"\"").step_by(2).collect(),
+            false => vec![text.as_str()],
+        };
+        assert!(
+            names.iter().map(|part| part.len()).sum::<usize>() > 5_000,
+            "{file} is there"
+        );
+        found.extend(names.iter().flat_map(|part| named(part, file)));
+    }
+    assert_eq!(found, Vec::<String>::new());
 }

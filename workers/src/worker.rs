@@ -217,7 +217,7 @@ impl Worker {
         let hint = hint.filter(|hint| waiting.iter().all(|row| row.id != *hint));
         let fitting = waiting
             .iter()
-            .filter(|row| self.capabilities.fit(&row.terms).is_ok());
+            .filter(|row| self.capabilities.fit(&row.requirements).is_ok());
         for job in fitting.map(|row| row.id).chain(hint) {
             match self.lease(job).await {
                 Ok(Some(attempt)) => return Ok(Some(attempt)),
@@ -280,7 +280,10 @@ impl Worker {
     /// The attempt, if this worker has the job.
     fn attempt(&self, id: JobId, Loaded { state: job, last, .. }: Loaded<Job>) -> Option<Attempt> {
         let mine = job.state.is_leased() && job.worker == Some(self.id);
-        let longest = job.order.as_ref().and_then(|order| order.terms.max_run_seconds);
+        let longest = job
+            .order
+            .as_ref()
+            .and_then(|order| order.requirements.max_run_seconds);
         let left = longest.map(|seconds| {
             Duration::from_secs(seconds.into()).saturating_sub(Duration::from_millis(job.used))
         });

@@ -68,7 +68,7 @@ pub struct HashingSettings {
     /// Argon2 iterations.
     pub iterations: u32,
     /// Hashes computed at the same time; processor cores minus one leaves room for everybody else.
-    pub lanes: usize,
+    pub concurrency: usize,
 }
 
 impl Default for HashingSettings {
@@ -77,7 +77,7 @@ impl Default for HashingSettings {
         Self {
             memory_kib: 19_456,
             iterations: 2,
-            lanes: cores.saturating_sub(1).max(1),
+            concurrency: cores.saturating_sub(1).max(1),
         }
     }
 }
@@ -122,7 +122,7 @@ pub struct HashingPool {
 }
 
 impl HashingPool {
-    /// A pool with `settings.lanes` workers and [`MAX_WAITING`] waiting places.
+    /// A pool with `settings.concurrency` workers and [`MAX_WAITING`] waiting places.
     ///
     /// `key` is Argon2's secret value (RFC 9106, 3.1): who has the hashes but not the key cannot even begin
     /// to guess. Hashes made with one key never verify under another.
@@ -134,15 +134,15 @@ impl HashingPool {
         let params = params.map_err(HashingPoolError::Settings)?;
         let (memory, iterations) = (settings.memory_kib, settings.iterations);
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
-        let lanes = settings.lanes.max(1);
+        let concurrency = settings.concurrency.max(1);
         // One key per process, alive as long as it: leaking it is what gives it that life.
         let key: &'static [u8] = Box::leak(key.expose().as_bytes().into());
         Ok(Self {
             argon2: Argon2::new_with_secret(key, Algorithm::Argon2id, Version::V0x13, params)
                 .map_err(HashingPoolError::Settings)?,
             stand_in: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
-            places: Arc::new(Semaphore::new(lanes + MAX_WAITING)),
-            workers: Arc::new(Semaphore::new(lanes)),
+            places: Arc::new(Semaphore::new(concurrency + MAX_WAITING)),
+            workers: Arc::new(Semaphore::new(concurrency)),
         })
     }
 

@@ -147,7 +147,7 @@ pub struct AsOfQuery;
 #[Object]
 impl AsOfQuery {
     /// Resolves a time to a log position, or a position to the time of its event.
-    async fn moment(
+    async fn log_instant(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The time or position.")] as_of: AsOfInput,

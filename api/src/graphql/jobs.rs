@@ -34,7 +34,7 @@ use super::{
     user_error::{UserError, UserErrorCode},
 };
 
-/// Fields of the terms, by the domain's names.
+/// Fields of the requirements, by the domain's names.
 const REQUIREMENT_FIELDS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
 
 fn refused(reason: StartJobRefusal) -> Vec<UserError> {
@@ -48,7 +48,9 @@ fn user_errors(reason: StartJobRefusal) -> Vec<UserError> {
             let user_error = |problem: spec::SpecProblem| {
                 let path = match problem.field.strip_prefix("architecture.") {
                     Some(field) => format!("method.scratch.{field}"),
-                    None if REQUIREMENT_FIELDS.contains(&problem.field) => format!("terms.{}", problem.field),
+                    None if REQUIREMENT_FIELDS.contains(&problem.field) => {
+                        format!("requirements.{}", problem.field)
+                    }
                     None => problem.field.replace("lora.", "method.lora."),
                 };
                 UserError::at(&path, problem.message, UserErrorCode::Invalid)
@@ -163,9 +165,9 @@ async fn order(
         parameters: input.parameters.into(),
         outputs: input.outputs.over(spec::Outputs::default()),
     };
-    let mut terms = input.terms.over(JobRequirements::default());
-    if terms.memory_bytes.is_none() && spec.validate().is_ok() {
-        terms.memory_bytes = estimate::memory(&spec, seen.as_ref());
+    let mut requirements = input.requirements.over(JobRequirements::default());
+    if requirements.memory_bytes.is_none() && spec.validate().is_ok() {
+        requirements.memory_bytes = estimate::memory(&spec, seen.as_ref());
     }
     let command = StartJob {
         job: JobId(app.ports.ids.next()),
@@ -178,7 +180,7 @@ async fn order(
         base_shape: seen.as_ref().and_then(|seen| seen.shape),
         spec,
         max_attempts: app.settings.job_attempts,
-        terms,
+        requirements,
         longest_run_seconds: app.settings.longest_run_seconds,
         cloned_from: None,
     };

@@ -59,7 +59,7 @@ fn declaration() -> Declaration {
 
 fn cloned() -> Order {
     Order {
-        terms: JobRequirements {
+        requirements: JobRequirements {
             priority: 5,
             labels: ["cuda".to_owned()].into(),
             memory_bytes: Some(1 << 33),
@@ -161,7 +161,7 @@ fn full(chat_template: ChatTemplate) -> Order {
 fn with_merged() -> Order {
     let mut order = order(lora(), Some(base()));
     order.spec.outputs.merged = true;
-    order.terms.engine = 2;
+    order.requirements.engine = 2;
     order
 }
 
@@ -239,7 +239,7 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
             outputs: Outputs::default(),
         },
         max_attempts: 3,
-        terms: JobRequirements::default(),
+        requirements: JobRequirements::default(),
         cloned_from: None,
     }
 }

@@ -162,7 +162,7 @@ impl Command for RestartJob {
         }
         let ledger: QuotaLedger = loaded.get(order.owner);
         let quotas = context.principal.quotas();
-        if order.terms.demands_gpu() {
+        if order.requirements.demands_gpu() {
             ledger
                 .gpu_hours_left(&quotas, context.now)
                 .map_err(ControlRefusal::GpuHours)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Queues a job with the specification of another one: the same dataset version, base version, experiment
-/// and terms as they were ordered, but for what is given here. Needs to see that job, and everything that starting one needs.
+/// and requirements as they were ordered, but for what is given here. Needs to see that job, and everything that starting one needs.
 #[derive(Clone, Debug)]
 pub struct CloneJob {
     /// The job to copy.
@@ -38,7 +38,7 @@ pub struct CloneJob {
     /// What it does; as the first if `None`.
     pub spec: Option<TrainingSpec>,
     /// When and where it may run; as the first if `None`.
-    pub terms: Option<JobRequirements>,
+    pub requirements: Option<JobRequirements>,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// The most seconds that any job may run.
@@ -62,7 +62,7 @@ impl CloneJob {
             base_shape: self.base_shape,
             spec: self.spec.clone().unwrap_or(order.spec),
             max_attempts: self.max_attempts,
-            terms: self.terms.clone().unwrap_or(order.terms),
+            requirements: self.requirements.clone().unwrap_or(order.requirements),
             longest_run_seconds: self.longest_run_seconds,
             cloned_from: Some(self.source),
         })

@@ -104,8 +104,12 @@ pub struct Order {
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// When and where it may run.
-    #[serde(default, skip_serializing_if = "JobRequirements::are_default")]
-    pub terms: JobRequirements,
+    #[serde(
+        rename = "terms",
+        default,
+        skip_serializing_if = "JobRequirements::are_default"
+    )]
+    pub requirements: JobRequirements,
     /// The job that it was made after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_from: Option<JobId>,
@@ -158,7 +162,7 @@ impl Aggregate for Job {
     fn evolve(&mut self, event: &JobEvent) {
         match event {
             JobEvent::Queued(order) => {
-                self.priority = order.terms.priority;
+                self.priority = order.requirements.priority;
                 self.order = Some(order.as_ref().clone());
             }
             JobEvent::Leased {

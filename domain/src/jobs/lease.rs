@@ -109,7 +109,9 @@ impl Command for LeaseJob {
         if loaded.get::<Worker>(self.worker).draining {
             return Err(LeaseRefusal::Draining.into());
         }
-        self.capabilities.fit(&order.terms).map_err(LeaseRefusal::Unfit)?;
+        self.capabilities
+            .fit(&order.requirements)
+            .map_err(LeaseRefusal::Unfit)?;
         if let Some(why) = self.access_lost(loaded, &job) {
             let failed = JobEvent::Failed {
                 attempt: job.attempt,

@@ -197,19 +197,19 @@ pub enum Unfit {
 }
 
 impl WorkerCapabilities {
-    /// Whether a job under `terms` can be run.
+    /// Whether a job under `requirements` can be run.
     ///
     /// # Errors
     /// The first thing that is missing.
-    pub fn fit(&self, terms: &JobRequirements) -> Result<(), Unfit> {
-        let (needed, there) = (terms.engine, self.engine);
+    pub fn fit(&self, requirements: &JobRequirements) -> Result<(), Unfit> {
+        let (needed, there) = (requirements.engine, self.engine);
         if needed > there {
             return Err(Unfit::Engine { needed, there });
         }
-        if let Some(label) = terms.labels.difference(&self.labels).next() {
+        if let Some(label) = requirements.labels.difference(&self.labels).next() {
             return Err(Unfit::Label(label.clone()));
         }
-        match (terms.memory_bytes, self.memory_bytes) {
+        match (requirements.memory_bytes, self.memory_bytes) {
             (Some(demanded), Some(there)) if demanded > there => Err(Unfit::Memory { demanded, there }),
             _ => Ok(()),
         }
@@ -233,7 +233,7 @@ mod tests {
     /// JB-6
     #[test]
     fn a_worker_fits_when_it_has_all_that_is_demanded() {
-        let terms = JobRequirements {
+        let requirements = JobRequirements {
             labels: labels(&["cuda", "fast"]),
             memory_bytes: Some(100),
             ..JobRequirements::default()
@@ -243,13 +243,13 @@ mod tests {
             memory_bytes: Some(100),
             ..WorkerCapabilities::default()
         };
-        assert_eq!(worker.fit(&terms), Ok(()));
+        assert_eq!(worker.fit(&requirements), Ok(()));
         let small = WorkerCapabilities {
             memory_bytes: Some(99),
             ..worker.clone()
         };
         assert_eq!(
-            small.fit(&terms),
+            small.fit(&requirements),
             Err(Unfit::Memory {
                 demanded: 100,
                 there: 99
@@ -259,15 +259,15 @@ mod tests {
             memory_bytes: None,
             ..worker.clone()
         };
-        assert_eq!(silent.fit(&terms), Ok(()));
+        assert_eq!(silent.fit(&requirements), Ok(()));
         let plain = WorkerCapabilities {
             labels: labels(&["cuda"]),
             ..worker.clone()
         };
-        assert_eq!(plain.fit(&terms), Err(Unfit::Label("fast".to_owned())));
+        assert_eq!(plain.fit(&requirements), Err(Unfit::Label("fast".to_owned())));
         let old = WorkerCapabilities { engine: 0, ..worker };
         assert!(
-            old.fit(&terms)
+            old.fit(&requirements)
                 .expect_err("too old")
                 .to_string()
                 .contains("update the worker")
@@ -277,14 +277,14 @@ mod tests {
     /// JB-1: every problem at once.
     #[test]
     fn all_that_is_wrong_with_terms_is_named() {
-        let terms = JobRequirements {
+        let requirements = JobRequirements {
             priority: 11,
             labels: labels(&["Cuda", "", "ok"]),
             memory_bytes: Some(0),
             max_run_seconds: Some(61),
             ..JobRequirements::default()
         };
-        let fields: Vec<&str> = terms
+        let fields: Vec<&str> = requirements
             .problems(Some(60))
             .iter()
             .map(|problem| problem.field)

@@ -115,8 +115,8 @@ pub struct StartJob {
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// When and where it may run. The engine that it needs is found from its specification.
-    pub terms: JobRequirements,
-    /// The most seconds that any job may run, and what this one may when its terms do not say; `None`: no
+    pub requirements: JobRequirements,
+    /// The most seconds that any job may run, and what this one may when its requirements do not say; `None`: no
     /// limit.
     pub longest_run_seconds: Option<u32>,
     /// The job that it is made after.
@@ -139,7 +139,7 @@ impl StartJob {
             .err()
             .map_or(Vec::new(), |problems| problems.0);
         problems.extend(self.base_shape.iter().flat_map(|shape| shape.misfits(&self.spec)));
-        problems.extend(self.terms.problems(self.longest_run_seconds));
+        problems.extend(self.requirements.problems(self.longest_run_seconds));
         if !problems.is_empty() {
             found.push(SpecProblems(problems).into());
         }
@@ -158,20 +158,20 @@ impl StartJob {
             model: self.model,
             spec: self.spec.clone(),
             max_attempts: self.max_attempts,
-            terms: self.terms(),
+            requirements: self.requirements(),
             cloned_from: self.cloned_from,
         })
     }
 
-    /// The terms it runs under: those that were asked for, and what follows from the training itself.
-    fn terms(&self) -> JobRequirements {
-        let mut labels = self.terms.labels.clone();
+    /// The requirements it runs under: those that were asked for, and what follows from the training itself.
+    fn requirements(&self) -> JobRequirements {
+        let mut labels = self.requirements.labels.clone();
         labels.extend(requirements::label_needed(&self.spec).map(str::to_owned));
         JobRequirements {
             labels,
-            max_run_seconds: self.terms.max_run_seconds.or(self.longest_run_seconds),
+            max_run_seconds: self.requirements.max_run_seconds.or(self.longest_run_seconds),
             engine: requirements::engine_needed(&self.spec),
-            ..self.terms.clone()
+            ..self.requirements.clone()
         }
     }
 
@@ -261,7 +261,7 @@ impl Command for StartJob {
             let base: Model = loaded.get(model);
             all.push((Action::ModelsRead, base.resource(model)));
         }
-        all.extend(for_priority(self.terms.priority, 0));
+        all.extend(for_priority(self.requirements.priority, 0));
         Requirement::All(all)
     }
 
@@ -277,7 +277,7 @@ impl Command for StartJob {
         let order = self.order(loaded, project)?;
         self.storage(loaded, context)?;
         let ledger: QuotaLedger = loaded.get(self.owner);
-        if self.terms().demands_gpu() {
+        if self.requirements().demands_gpu() {
             ledger
                 .gpu_hours_left(&context.principal.quotas(), context.now)
                 .map_err(StartJobRefusal::GpuHours)?;

@@ -180,7 +180,7 @@ keys! {
         /// Argon2id iterations.
         argon2_iterations: u32 = "2", "", 1..=20;
         /// Number of passwords hashed concurrently; others wait. Each needs the memory above.
-        lanes: u32 = "1", "", 1..=64;
+        hashing_concurrency: u32 = "1", "", 1..=64;
         /// Whether self-registration is enabled.
         self_registration: bool = "true", "";
     }

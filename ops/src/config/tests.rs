@@ -56,11 +56,14 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         folder.path(),
         "[http]\naddress = '1.1.1.1:1'\nbody_limit = 2048\n[log]\nformat = 'json'\n[auth]\nlanes = 3\n",
     );
-    sources.environment = environment(&[("ANNEAL_HTTP_ADDRESS", "2.2.2.2:2"), ("ANNEAL_AUTH_LANES", "4")]);
+    sources.environment = environment(&[
+        ("ANNEAL_HTTP_ADDRESS", "2.2.2.2:2"),
+        ("ANNEAL_AUTH_HASHING_CONCURRENCY", "4"),
+    ]);
     sources.flags = flags(&[("http.address", "3.3.3.3:3")]);
     let config = Config::load(&sources).expect("all good");
     assert_eq!(config.http.address.to_string(), "3.3.3.3:3");
-    assert_eq!(config.auth.lanes, 4);
+    assert_eq!(config.auth.hashing_concurrency, 4);
     assert_eq!(config.http.body_limit, 2048);
     assert_eq!(config.log.format, LogFormat::Json);
 }
@@ -80,7 +83,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
         "8 mistakes",
         "some.toml: colour is no key",
         "some.toml: http.address = 'nowhere': expected an address",
-        "some.toml: auth.lanes = '0': expected 1 to 64",
+        "some.toml: auth.hashing_concurrency = '0': expected 1 to 64",
         "some.toml: worker.count: expected a text, a number",
         "variable ANNEAL_HTTP_ADRESS: is no key",
         "variable ANNEAL_LOG_LEVEL: log.level = 'loud'",

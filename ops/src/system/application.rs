@@ -90,7 +90,7 @@ fn hashing(config: &Config, pepper: &Pepper) -> anyhow::Result<HashingPool> {
     let settings = HashingSettings {
         memory_kib: config.auth.argon2_memory_kib,
         iterations: config.auth.argon2_iterations,
-        lanes: usize::try_from(config.auth.lanes)?,
+        concurrency: usize::try_from(config.auth.hashing_concurrency)?,
     };
     Ok(HashingPool::new(
         settings,

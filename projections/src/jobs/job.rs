@@ -78,7 +78,8 @@ pub struct JobRow {
     /// The model that comes of it.
     pub model_id: ModelId,
     /// When and where it may run, as it was ordered.
-    pub terms: JobRequirements,
+    #[serde(rename = "terms")]
+    pub requirements: JobRequirements,
     /// Its priority now.
     pub priority: i32,
     /// The job that it was made after.

@@ -40,7 +40,8 @@ pub struct WaitingRow {
     #[serde(with = "time::serde::rfc3339")]
     waiting_since: OffsetDateTime,
     /// What it demands.
-    pub terms: JobRequirements,
+    #[serde(rename = "terms")]
+    pub requirements: JobRequirements,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +75,7 @@ pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, Read
     let statement = format!(
         "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
          'losses', t.losses, 'queued_at', t.queued_at, 'waiting_since', t.waiting_since, \
-         'terms', t.terms)::text \
+         'requirements', t.requirements)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
     let rows: Vec<WaitingRow> = fetch(pool, as_of.query(statement)).await?;
@@ -147,10 +148,10 @@ pub async fn place(pool: &PgPool, as_of: AsOf, job: JobId) -> Result<Option<Plac
     }
     let workers = worker::there(pool).await?;
     let able = workers.iter().filter(|one| one.takes_jobs());
-    let terms = &queue[before].terms;
+    let requirements = &queue[before].requirements;
     let mut fitting = Vec::new();
     for one in able {
-        match one.worker.capabilities().fit(terms) {
+        match one.worker.capabilities().fit(requirements) {
             Ok(()) => fitting.push(one),
             Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
         }

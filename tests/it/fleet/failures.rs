@@ -126,7 +126,7 @@ async fn a_lack_of_memory_is_told_before_it_is_met() {
     let job = fixture
         .start_with(60, |input| {
             large(input);
-            input["terms"] = json!({ "memoryBytes": "1" });
+            input["requirements"] = json!({ "memoryBytes": "1" });
         })
         .await;
     let said = fixture.failed(&job, "ATTEMPTS_USED_UP").await;

@@ -24,7 +24,7 @@ async fn use_up(fixture: &Fixture, milliseconds: u64) {
 }
 
 fn on_a_gpu(input: &mut Value) {
-    input["terms"] = json!({ "labels": ["cuda"] });
+    input["requirements"] = json!({ "labels": ["cuda"] });
 }
 
 /// What a GPU was used for is counted; used up, it is refused by name, and what needs none waits for a processor.

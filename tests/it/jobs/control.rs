@@ -9,7 +9,7 @@ use tests::harness::{TestApp, TestOptions};
 use super::{Bench, bench, scratch, with_worker};
 
 const FIELDS: &str = "job { id name state pausing priority queuePosition waitingReason clonedFrom workerSeconds maxRunSeconds \
-    demands { labels memoryBytes } attempts { number end } } userErrors { code path message }";
+    requirements { labels memoryBytes } attempts { number end } } userErrors { code path message }";
 
 impl Bench {
     /// Runs a mutation about jobs; its payload.
@@ -118,8 +118,7 @@ async fn a_waiting_job_is_held_moved_and_copied() {
         json!(["parameters", "steps"]),
         "{refused}"
     );
-    let input =
-        json!({ "jobId": first, "name": "Another", "terms": { "labels": ["fast"], "maxRunSeconds": 60 } });
+    let input = json!({ "jobId": first, "name": "Another", "requirements": { "labels": ["fast"], "maxRunSeconds": 60 } });
     let copy = bench.change("cloneJob", "CloneJobInput", input).await;
     assert_eq!(
         (&copy["job"]["name"], &copy["job"]["clonedFrom"]),
@@ -131,7 +130,7 @@ async fn a_waiting_job_is_held_moved_and_copied() {
         (&copy["job"]["priority"], &copy["job"]["maxRunSeconds"]),
         (&json!(0), &json!(60))
     );
-    assert_eq!(copy["job"]["demands"]["labels"], json!(["fast"]));
+    assert_eq!(copy["job"]["requirements"]["labels"], json!(["fast"]));
     app.stop().await;
 }
 
@@ -231,7 +230,7 @@ async fn an_order_is_validated_and_estimated_without_being_queued() {
     let mut bad = scratch(0);
     bad["name"] = json!("");
     bad["datasetVersion"] = json!(9);
-    bad["terms"] = json!({ "labels": ["NO"], "maxRunSeconds": 0 });
+    bad["requirements"] = json!({ "labels": ["NO"], "maxRunSeconds": 0 });
     let bad = ask(bad).await;
     let mut paths: Vec<String> = bad["problems"]
         .as_array()
@@ -253,8 +252,8 @@ async fn an_order_is_validated_and_estimated_without_being_queued() {
         "name",
         "parameters.steps",
         "parameters.warmupSteps",
-        "terms.labels",
-        "terms.maxRunSeconds",
+        "requirements.labels",
+        "requirements.maxRunSeconds",
     ];
     assert_eq!(paths, expected, "{bad}");
     let jobs = bench.engineer.run("{ jobs { nodes { id } } }", json!({})).await;

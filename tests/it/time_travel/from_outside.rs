@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tests::harness::{Answer, Client, TestApp};
 
 const QUESTIONS: &str = "query($user: ID!, $asOf: AsOf, $at: AsOf!) {
-    moment(asOf: $at) { position at }
+    logInstant(asOf: $at) { position at }
     access(userId: $user, asOf: $asOf) {
         userId account roles { role grantedAt grantedBy reason } permissions mayGrant
         quotas { projects datasets concurrentJobs storageGb gpuHours }
@@ -109,7 +109,7 @@ async fn answers_of_the_past_come_again() {
             then,
             "step {index}"
         );
-        let by_time = json!({ "at": then["moment"]["at"] });
+        let by_time = json!({ "at": then["logInstant"]["at"] });
         let again = ask(&app.admin, &ada.user_id, Some(&by_time), "").await;
         assert_eq!(&again, then, "step {index} by time");
     }
@@ -228,7 +228,7 @@ async fn the_rights_of_today_decide_who_may_ask() {
     assert!(mine.data("now").to_string().contains("roles.grant"));
     let stranger = app
         .client()
-        .run("{ moment(asOf: { position: 0 }) { position } }", json!({}))
+        .run("{ logInstant(asOf: { position: 0 }) { position } }", json!({}))
         .await;
     assert_eq!(stranger.code(), Some("UNAUTHENTICATED"));
     app.stop().await;

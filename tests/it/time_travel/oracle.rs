@@ -163,7 +163,7 @@ impl Replay {
                 "loss": null, "evaluation_loss": null, "tokens_per_second": null, "eta_seconds": null,
                 "checkpoint_step": null, "metrics": {}, "failure_code": null, "failure_message": null,
                 "queued_at": when(event), "waiting_since": when(event), "started_at": null, "ended_at": null, "state": "queued",
-                "terms": order.terms, "priority": order.terms.priority, "cloned_from": null, "losses": 0,
+                "terms": order.requirements, "priority": order.requirements.priority, "cloned_from": null, "losses": 0,
                 "pausing": false, "attempts": [], "worker_milliseconds": 0, "gpu_milliseconds": 0,
                 "metered_at": null,
             });

@@ -172,13 +172,13 @@ impl Fixture {
             .await
     }
 
-    /// The same under these terms.
+    /// The same under these requirements.
     pub(crate) async fn queue_under(
         &self,
         name: &str,
         steps: u32,
         max_attempts: u32,
-        terms: JobRequirements,
+        requirements: JobRequirements,
     ) -> JobId {
         let shape = Architecture {
             layers: 1,
@@ -212,7 +212,7 @@ impl Fixture {
                 parameters,
             },
             max_attempts,
-            terms,
+            requirements,
             longest_run_seconds: None,
             cloned_from: None,
         };

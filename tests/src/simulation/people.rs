@@ -407,7 +407,7 @@ fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
             parameters: HyperParameters::default(),
         },
         max_attempts: 4,
-        terms: JobRequirements::default(),
+        requirements: JobRequirements::default(),
         longest_run_seconds: None,
         cloned_from: None,
     }

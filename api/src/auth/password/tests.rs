@@ -13,7 +13,7 @@ use crate::auth::secret::Secret;
 const SMALL: HashingSettings = HashingSettings {
     memory_kib: 64,
     iterations: 1,
-    lanes: 1,
+    concurrency: 1,
 };
 
 fn pool(settings: HashingSettings) -> HashingPool {
@@ -116,7 +116,7 @@ async fn an_unknown_account_is_hashed_with_the_parameters_of_a_wrong_password() 
     let settings = HashingSettings {
         memory_kib: 128,
         iterations: 2,
-        lanes: 1,
+        concurrency: 1,
     };
     let mut pool = pool(settings);
     let stored = pool
@@ -255,7 +255,7 @@ async fn a_hash_verifies_under_its_own_key_only() {
     let settings = HashingSettings {
         memory_kib: 8_192,
         iterations: 1,
-        lanes: 1,
+        concurrency: 1,
     };
     let one = HashingPool::new(settings, &key("one")).expect("a lane");
     let two = HashingPool::new(settings, &key("two")).expect("a lane");

@@ -141,16 +141,16 @@ impl JobControlMutation {
             .base_model_version
             .and_then(|version| u32::try_from(version).ok());
         let base = estimate::base(app, viewer, row.base_model_id.map(|base| (base, version))).await?;
-        let derived = row.terms.memory_bytes == estimate::memory(&row.spec, base.as_ref());
+        let derived = row.requirements.memory_bytes == estimate::memory(&row.spec, base.as_ref());
         let spec = TrainingSpec {
             parameters: input.parameters.over(row.spec.parameters),
             outputs: input.outputs.over(row.spec.outputs),
             ..row.spec
         };
-        let given = input.terms.memory_bytes.is_some();
-        let mut terms = input.terms.over(row.terms);
+        let given = input.requirements.memory_bytes.is_some();
+        let mut requirements = input.requirements.over(row.requirements);
         if derived && !given && spec.validate().is_ok() {
-            terms.memory_bytes = estimate::memory(&spec, base.as_ref());
+            requirements.memory_bytes = estimate::memory(&spec, base.as_ref());
         }
         let command = CloneJob {
             source,
@@ -161,7 +161,7 @@ impl JobControlMutation {
             experiment,
             base_shape: base.as_ref().and_then(|base| base.shape),
             spec: Some(spec),
-            terms: Some(terms),
+            requirements: Some(requirements),
             max_attempts: app.settings.job_attempts,
             longest_run_seconds: app.settings.longest_run_seconds,
         };

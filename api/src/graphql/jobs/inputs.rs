@@ -105,7 +105,7 @@ pub struct StartJobInput {
     pub outputs: JobOutputsInput,
     /// Scheduling requirements.
     #[graphql(default)]
-    pub terms: JobTermsInput,
+    pub requirements: JobRequirementsInput,
 }
 
 /// Additional outputs of a job. Omitted fields take their defaults.
@@ -128,7 +128,7 @@ impl JobOutputsInput {
 
 /// Scheduling requirements of a job. Omitted fields take their defaults.
 #[derive(Default, InputObject)]
-pub struct JobTermsInput {
+pub struct JobRequirementsInput {
     /// -10 to 10; default 0. Higher runs first; above 0 requires the permission `training.advanced`.
     pub priority: Option<i32>,
     /// Required worker labels, such as `cuda`; default none.
@@ -140,7 +140,7 @@ pub struct JobTermsInput {
     pub max_run_seconds: Option<u32>,
 }
 
-impl JobTermsInput {
+impl JobRequirementsInput {
     /// What is given here, and `default` for the rest.
     #[must_use]
     pub fn over(self, default: JobRequirements) -> JobRequirements {
@@ -205,7 +205,7 @@ pub struct RestartJobInput {
 /// Clones a job.
 #[derive(InputObject)]
 pub struct CloneJobInput {
-    /// The source job: its dataset version, base model version, experiment, method, hyperparameters and terms are
+    /// The source job: its dataset version, base model version, experiment, method, hyperparameters and requirements are
     /// copied.
     pub job_id: ID,
     /// Name; the source job's if omitted.
@@ -220,7 +220,7 @@ pub struct CloneJobInput {
     pub outputs: JobOutputsInput,
     /// Requirement overrides; omitted fields are copied from the source job.
     #[graphql(default)]
-    pub terms: JobTermsInput,
+    pub requirements: JobRequirementsInput,
 }
 
 /// Changes a job's priority.

@@ -108,11 +108,11 @@ fn seconds(milliseconds: i64) -> f64 {
 }
 
 /// Requirements on the worker of a job.
-pub struct JobDemands(JobRequirements);
+pub struct Requirements(JobRequirements);
 
 /// Requirements on the worker of a job.
-#[Object]
-impl JobDemands {
+#[Object(name = "JobRequirements")]
+impl Requirements {
     /// Required worker labels.
     async fn labels(&self) -> Vec<&str> {
         self.0.labels.iter().map(String::as_str).collect()
@@ -286,12 +286,12 @@ impl Job {
         self.0.priority
     }
     /// Requirements on the worker.
-    async fn demands(&self) -> JobDemands {
-        JobDemands(self.0.terms.clone())
+    async fn requirements(&self) -> Requirements {
+        Requirements(self.0.requirements.clone())
     }
     /// Maximum worker seconds, over all attempts since it was queued or restarted; then the job fails.
     async fn max_run_seconds(&self) -> Option<u32> {
-        self.0.terms.max_run_seconds
+        self.0.requirements.max_run_seconds
     }
     /// Whether a pause has been requested and the worker has not released the job yet.
     async fn pausing(&self) -> bool {

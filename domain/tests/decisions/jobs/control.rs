@@ -392,7 +392,7 @@ fn copy() -> CloneJob {
         experiment: None,
         base_shape: None,
         spec: None,
-        terms: None,
+        requirements: None,
         max_attempts: 3,
         longest_run_seconds: None,
     }

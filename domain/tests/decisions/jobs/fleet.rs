@@ -128,9 +128,9 @@ fn a_draining_worker_takes_no_job() {
         .then_refused(LeaseRefusal::Draining);
 }
 
-fn demanding(terms: JobRequirements) -> Given {
+fn demanding(requirements: JobRequirements) -> Given {
     let order = domain::jobs::job::Order {
-        terms,
+        requirements,
         ..super::scenario::order()
     };
     given()

@@ -64,7 +64,7 @@ fn project_with_data(of_ada: LedgerEvent) -> Given {
 
 fn start_on_a_gpu() -> StartJob {
     StartJob {
-        terms: on_a_gpu(),
+        requirements: on_a_gpu(),
         ..start()
     }
 }
@@ -98,7 +98,7 @@ fn a_job_for_a_gpu_is_refused_when_the_hours_of_the_month_are_used_up() {
 #[test]
 fn a_job_for_a_gpu_is_not_restarted_without_hours() {
     let order = domain::jobs::job::Order {
-        terms: on_a_gpu(),
+        requirements: on_a_gpu(),
         ..order()
     };
     project_with_data(used("2026-11", 2 * HOUR))

@@ -31,7 +31,7 @@ fn with_merged(start: StartJob) -> StartJob {
 
 fn order_merged() -> Order {
     let mut order = order_lora();
-    (order.spec.outputs, order.terms.engine) = (MERGED, 2);
+    (order.spec.outputs, order.requirements.engine) = (MERGED, 2);
     order
 }
 
@@ -82,7 +82,7 @@ fn a_merged_model_is_ordered_with_an_adapter() {
             expected_event::<QuotaLedger>(ADA, &taken(domain::access::quota::Quota::ConcurrentJobs, JOB)),
         ]);
     let order = after.log.state::<Job>(JOB).order.expect("ordered");
-    assert_eq!((order.spec.outputs, order.terms.engine), (MERGED, 2));
+    assert_eq!((order.spec.outputs, order.requirements.engine), (MERGED, 2));
 }
 
 /// MO-3: what is no adapter has nothing to merge.

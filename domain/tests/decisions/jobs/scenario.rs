@@ -65,7 +65,7 @@ pub(crate) fn start() -> StartJob {
         base_shape: None,
         spec: scratch(),
         max_attempts: 3,
-        terms: JobRequirements::default(),
+        requirements: JobRequirements::default(),
         longest_run_seconds: None,
         cloned_from: None,
     }
@@ -97,7 +97,7 @@ pub(crate) fn order() -> Order {
         model: MODEL,
         spec: scratch(),
         max_attempts: 3,
-        terms: JobRequirements::default(),
+        requirements: JobRequirements::default(),
         cloned_from: None,
     }
 }

@@ -396,7 +396,7 @@ fn a_job_in_bfloat16_demands_a_gpu() {
     command.spec.parameters.precision = Precision::Bf16;
     let mut order = order();
     order.spec.parameters.precision = Precision::Bf16;
-    order.terms.labels.insert("cuda".to_owned());
+    order.requirements.labels.insert("cuda".to_owned());
     given()
         .a_project_with_data()
         .when(command)

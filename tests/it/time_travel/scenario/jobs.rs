@@ -38,7 +38,7 @@ impl Scenario {
                 parameters,
             },
             max_attempts: 2,
-            terms: JobRequirements {
+            requirements: JobRequirements {
                 priority: -i8::try_from(self.random.below(3)).expect("small"),
                 ..JobRequirements::default()
             },

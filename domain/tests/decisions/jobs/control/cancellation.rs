@@ -29,7 +29,7 @@ fn a_clone_is_the_same_order_but_for_what_is_given() {
     let other = CloneJob {
         name: Some("Another".into()),
         spec: Some(spec),
-        terms: Some(JobRequirements {
+        requirements: Some(JobRequirements {
             priority: -2,
             ..JobRequirements::default()
         }),
@@ -40,7 +40,7 @@ fn a_clone_is_the_same_order_but_for_what_is_given() {
         (order.name.as_str(), order.spec.parameters.steps),
         ("Another", 70)
     );
-    assert_eq!((order.terms.priority, order.cloned_from), (-2, Some(JOB)));
+    assert_eq!((order.requirements.priority, order.cloned_from), (-2, Some(JOB)));
 }
 
 /// JB-1, JB-3: a clone is checked like any other order.
@@ -65,7 +65,7 @@ fn a_bad_clone_is_refused_with_all_its_problems() {
     );
 }
 
-/// JB-1: everything that is wrong with an order is named at once, and its terms are part of it.
+/// JB-1: everything that is wrong with an order is named at once, and its requirements are part of it.
 #[test]
 fn all_problems_of_an_order_are_named_together() {
     let mut wrong = start();
@@ -73,8 +73,8 @@ fn all_problems_of_an_order_are_named_together() {
     wrong.dataset = (DATASET, Some(9));
     wrong.base = Some((BASE, None));
     wrong.spec.parameters.steps = 0;
-    wrong.terms.labels = ["NO".to_owned()].into();
-    wrong.terms.max_run_seconds = Some(61);
+    wrong.requirements.labels = ["NO".to_owned()].into();
+    wrong.requirements.max_run_seconds = Some(61);
     wrong.longest_run_seconds = Some(60);
     let outcome = given().a_project_with_data().log.run(&wrong, &ada(), NOW);
     let Outcome::Refused(refusal, _) = outcome else {
@@ -105,14 +105,14 @@ fn the_longest_run_is_the_default() {
     };
     log.run(&command, &ada(), NOW);
     let order = log.state::<Job>(JOB).order.expect("queued");
-    assert_eq!(order.terms.max_run_seconds, Some(3_600));
+    assert_eq!(order.requirements.max_run_seconds, Some(3_600));
 }
 
 /// JB-6: to be queued before others takes the permission too.
 #[test]
 fn a_high_priority_takes_a_permission_from_the_start() {
     let command = || domain::jobs::start::StartJob {
-        terms: JobRequirements {
+        requirements: JobRequirements {
             priority: 1,
             ..JobRequirements::default()
         },
