@@ -88,6 +88,7 @@ pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription
 pub fn options() -> spec::SpecOptions {
     spec::SpecOptions {
         complexity: COMPLEXITY,
+        ..spec::SpecOptions::default()
     }
 }
 

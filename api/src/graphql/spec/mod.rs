@@ -8,6 +8,7 @@
 mod arguments;
 mod collect;
 mod errors;
+mod introspection;
 mod omitted;
 mod options;
 mod shape;
@@ -37,6 +38,7 @@ pub struct SpecSchema<Query, Mutation, Subscription> {
     types: Arc<TypeSystem>,
     /// The complexity that an operation may have.
     complexity: usize,
+    introspection: bool,
 }
 
 impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscription> {
@@ -46,6 +48,7 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
             rewritten: self.rewritten.clone(),
             types: Arc::clone(&self.types),
             complexity: self.complexity,
+            introspection: self.introspection,
         }
     }
 }
@@ -78,6 +81,10 @@ where
         builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>,
         options: SpecOptions,
     ) -> Self {
+        let builder = || match options.introspection {
+            true => builder(),
+            false => builder().disable_introspection().disable_suggestions(),
+        };
         let schema = builder()
             .extension(Propagation)
             .limit_complexity(usize::MAX)
@@ -95,6 +102,7 @@ where
             rewritten,
             types: Arc::new(types),
             complexity: options.complexity,
+            introspection: options.introspection,
         }
     }
 
@@ -149,6 +157,9 @@ where
             });
         };
         let (types, refused) = (&*self.types, Response::from_errors);
+        if !self.introspection {
+            introspection::refuse(&document, &operation.node).map_err(|error| refused(vec![error]))?;
+        }
         request.variables = values::coerce(types, &operation.node, &request.variables).map_err(refused)?;
         let variables = &request.variables;
         let always =

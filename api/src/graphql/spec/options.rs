@@ -6,12 +6,15 @@ pub struct SpecOptions {
     /// The complexity that an operation may have. The builder's own limit is not used: the library can neither
     /// say what was measured nor measure the one operation that runs.
     pub complexity: usize,
+    /// Whether clients may ask for the schema (`__schema`, `__type`), and get suggestions in errors.
+    pub introspection: bool,
 }
 
 impl Default for SpecOptions {
     fn default() -> Self {
         Self {
             complexity: usize::MAX,
+            introspection: true,
         }
     }
 }

@@ -99,7 +99,10 @@ async fn start() -> String {
     let shutdown = Shutdown::default();
     let executor = TwinExecutor(SpecSchema::with(
         schema::builder,
-        SpecOptions { complexity: 2_000 },
+        SpecOptions {
+            complexity: 2_000,
+            ..SpecOptions::default()
+        },
     ));
     let layers = LayerOptions {
         ids: std::sync::Arc::new(SystemIds),
