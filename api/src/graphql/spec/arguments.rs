@@ -10,10 +10,13 @@ use async_graphql::parser::types::{
     BaseType, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type,
     VariableDefinition,
 };
-use async_graphql::{Name, Positioned, ServerError, Value as ConstValue, Variables};
+use async_graphql::{Name, Pos, Positioned, ServerError, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
+use super::checks::{one_key, verify};
+use super::omitted::given;
 use super::types::{Input, Kind, TypeSystem, named};
+use super::wording::{self, Place, Wrong, within, wrong};
 use super::{refusal, root_of, values};
 
 type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
@@ -44,12 +47,27 @@ pub(super) fn check(
         errors: Vec::new(),
     };
     let root = root_of(types, operation.ty);
+    walk.defaults(operation);
     walk.directives(&operation.directives);
     walk.set(&operation.selection_set.node, root);
     if walk.errors.is_empty() {
         Ok(walk.null_where_it_may_not_stand)
     } else {
         Err(walk.errors)
+    }
+}
+
+/// Why an argument is refused.
+enum Fault {
+    /// Its value is not of its type.
+    Value(Wrong),
+    /// A variable stands in it that may not; the whole message.
+    Usage(String),
+}
+
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Self {
+        Self::Value(wrong)
     }
 }
 
@@ -64,6 +82,27 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// The defaults of variables are literals without variables (5.6.1).
+    fn defaults(&mut self, operation: &OperationDefinition) {
+        for Positioned { node: definition, .. } in &operation.variable_definitions {
+            let Some(default) = &definition.default_value else {
+                continue;
+            };
+            let input = Input {
+                name: definition.name.node.to_string(),
+                ty: definition.var_type.node.clone(),
+                has_default: false,
+            };
+            if let Err(Fault::Value(Wrong { at, what })) =
+                self.argument(&default.node.clone().into_value(), &input)
+            {
+                let name = &definition.name.node;
+                let message = format!("Variable \"${name}\" got invalid default value at \"{at}\"; {what}");
+                self.errors.push(refusal(message, default.pos));
+            }
+        }
+    }
+
     fn set(&mut self, set: &'a SelectionSet, parent: Option<&'a str>) {
         for selection in &set.items {
             self.directives(selection.node.directives());
@@ -72,7 +111,8 @@ impl<'a> Walk<'a> {
                     let name = field.node.name.node.as_str();
                     let known = parent.and_then(|parent| self.types.field(parent, name));
                     let inputs = known.map_or(&[][..], |field| &field.arguments);
-                    self.arguments(&field.node.arguments, inputs, name);
+                    let of = format!("field \"{}.{name}\"", parent.unwrap_or_default());
+                    self.arguments(&field.node.arguments, inputs, &of, field.pos);
                     self.set(
                         &field.node.selection_set.node,
                         known.map(|field| named(&field.ty)),
@@ -105,13 +145,14 @@ impl<'a> Walk<'a> {
             },
             has_default: false,
         }];
-        for Positioned { node: directive, .. } in directives {
+        for Positioned { node: directive, pos } in directives {
             let name = directive.name.node.as_str();
             let inputs = match name {
                 "skip" | "include" => &condition[..],
                 _ => &[],
             };
-            self.arguments(&directive.arguments, inputs, name);
+            let of = format!("directive \"@{name}\"");
+            self.arguments(&directive.arguments, inputs, &of, *pos);
             self.no_null_condition(directive, inputs);
         }
     }
@@ -131,59 +172,103 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `of` is the field's or the directive's name.
-    fn arguments(&mut self, given: &'a [(Positioned<Name>, Positioned<Value>)], inputs: &[Input], of: &str) {
+    /// Checks what is given to `of`, a field or a directive at `at`, against what it takes.
+    fn arguments(
+        &mut self,
+        given: &'a [(Positioned<Name>, Positioned<Value>)],
+        inputs: &[Input],
+        of: &str,
+        at: Pos,
+    ) {
         for (name, value) in given {
             let input = inputs.iter().find(|input| input.name == name.node.as_str());
-            let mut checked = Ok(());
-            if let Some(input) = input {
-                checked = self.literal(&value.node, &input.ty, input.has_default, &name.node);
-            }
-            let checked = checked.and_then(|()| no_nul(&value.node, &name.node));
-            if let Err(what) = checked {
-                let message = format!("Argument \"{}\" of \"{of}\": {what}", name.node);
-                self.errors.push(refusal(message, value.pos));
+            let checked = match input {
+                Some(input) => self.argument(&value.node, input),
+                None => no_nul(&value.node, &name.node).map_err(Fault::Value),
+            };
+            let message = match checked {
+                Ok(()) => continue,
+                Err(Fault::Usage(message)) => message,
+                Err(Fault::Value(Wrong { at, what })) => {
+                    format!(
+                        "Argument \"{}\" of {of} got invalid value at \"{at}\"; {what}",
+                        name.node
+                    )
+                }
+            };
+            self.errors.push(refusal(message, value.pos));
+        }
+        let required = inputs
+            .iter()
+            .filter(|input| !input.ty.nullable && !input.has_default);
+        for Input { name, ty, .. } in required {
+            if given.iter().all(|(given, _)| given.node != name.as_str()) {
+                let message = format!(
+                    "Argument \"{name}\" of type \"{ty}\" is required on {of}, but it was not provided."
+                );
+                self.errors.push(refusal(message, at));
             }
         }
     }
 
-    /// Checks a value against a type; `at` is the path to it.
-    fn literal(&mut self, value: &Value, ty: &Type, has_default: bool, at: &str) -> Result<(), String> {
+    /// Checks one argument as it is written, and then with the values of its variables.
+    fn argument(&mut self, value: &Value, input: &Input) -> Result<(), Fault> {
+        let before = std::mem::take(&mut self.null_where_it_may_not_stand);
+        let mut place = vec![input.name.clone()];
+        let mut checked = self.literal(value, &input.ty, input.has_default, &mut place);
+        checked = checked.and_then(|()| no_nul(value, &input.name).map_err(Fault::Value));
+        // The field itself says that there is null; a variable alone has been looked at.
+        if !self.null_where_it_may_not_stand && !matches!(value, Value::Variable(_)) {
+            checked = checked.and_then(|()| {
+                let value = constant(self.values, value);
+                verify(self.types, &value, &input.ty, &mut place).map_err(Fault::Value)
+            });
+        }
+        self.null_where_it_may_not_stand |= before;
+        checked
+    }
+
+    /// Checks a value as it is written against a type.
+    fn literal(
+        &mut self,
+        value: &Value,
+        ty: &Type,
+        has_default: bool,
+        place: &mut Place,
+    ) -> Result<(), Fault> {
         match (&ty.base, value) {
             (_, Value::Variable(name)) => self.usage(name, ty, has_default),
             (_, Value::Null) if ty.nullable => Ok(()),
-            (_, Value::Null) => Err(format!("expected \"{ty}\" at \"{at}\", found null")),
-            (BaseType::List(item), Value::List(items)) => items
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, value)| self.literal(value, item, false, &format!("{at}[{index}]"))),
-            (BaseType::List(item), single) => self.literal(single, item, false, at),
-            (BaseType::Named(name), value) => self.named_literal(value, name, at),
+            (_, Value::Null) => Ok(wrong(place, wording::unexpected(ty, &ConstValue::Null))?),
+            (BaseType::List(item), Value::List(items)) => {
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, value)| {
+                    within(place, format!("[{index}]"), |place| {
+                        self.literal(value, item, false, place)
+                    })
+                })
+            }
+            (BaseType::List(item), single) => self.literal(single, item, false, place),
+            (BaseType::Named(name), value) => self.named_literal(value, name, place),
         }
     }
 
-    fn named_literal(&mut self, value: &Value, name: &str, at: &str) -> Result<(), String> {
-        let fits = match (self.types.kind(name), value) {
-            (Some(Kind::Enum(values)), Value::Enum(given)) => values.contains(given.as_str()),
-            (Some(Kind::Input(fields)), Value::Object(given)) => return self.object(fields, given, name, at),
-            (Some(Kind::Enum(_) | Kind::Input(_)), _) => false,
-            (Some(Kind::Scalar), value) => match (name, value) {
-                ("Int", Value::Number(number)) => number
-                    .as_i64()
-                    .is_some_and(|number| i32::try_from(number).is_ok()),
-                ("Float", Value::Number(_))
-                | ("String" | "ID", Value::String(_))
-                | ("Boolean", Value::Boolean(_)) => true,
-                ("ID", Value::Number(number)) => number.is_i64() || number.is_u64(),
-                ("Int" | "Float" | "String" | "ID" | "Boolean", _) => false,
-                _ => true,
-            },
-            _ => true,
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("expected \"{name}\" at \"{at}\""))
+    fn named_literal(&mut self, value: &Value, name: &str, place: &mut Place) -> Result<(), Fault> {
+        let written = || constant(self.values, value);
+        match (self.types.kind(name), value) {
+            (Some(Kind::Enum(values)), Value::Enum(given)) if values.contains(given.as_str()) => Ok(()),
+            (Some(Kind::Enum(_)), _) => Ok(wrong(place, wording::no_member(name, &written()))?),
+            (Some(Kind::Input { fields, one_of }), Value::Object(given)) => {
+                if *one_of && given.len() != 1 {
+                    return Ok(wrong(place, one_key(name))?);
+                }
+                self.object(fields, given, name, place)
+            }
+            (Some(Kind::Input { .. }), _) => Ok(wrong(place, wording::unexpected(&name, &written()))?),
+            (Some(Kind::Scalar), value) if !is_written(name, value) => {
+                Ok(wrong(place, wording::no_scalar(name, &written()))?)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -192,30 +277,28 @@ impl<'a> Walk<'a> {
         fields: &[Input],
         given: &async_graphql::indexmap::IndexMap<Name, Value>,
         name: &str,
-        at: &str,
-    ) -> Result<(), String> {
-        if let Some(unknown) = given
-            .keys()
-            .find(|key| fields.iter().all(|f| f.name != key.as_str()))
-        {
-            return Err(format!("\"{name}\" at \"{at}\" has no field \"{unknown}\""));
+        place: &mut Place,
+    ) -> Result<(), Fault> {
+        let unknown = |key: &&Name| fields.iter().all(|field| field.name != key.as_str());
+        if let Some(unknown) = given.keys().find(unknown) {
+            return Ok(wrong(place, wording::unknown_field(name, unknown))?);
         }
         fields
             .iter()
             .try_for_each(|field| match given.get(field.name.as_str()) {
-                Some(value) => self.literal(
-                    value,
-                    &field.ty,
-                    field.has_default,
-                    &format!("{at}.{}", field.name),
-                ),
+                Some(value) => within(place, format!(".{}", field.name), |place| {
+                    self.literal(value, &field.ty, field.has_default, place)
+                }),
                 None if field.ty.nullable || field.has_default => Ok(()),
-                None => Err(format!("\"{}\" at \"{at}.{}\" is required", field.ty, field.name)),
+                None => Ok(wrong(
+                    place,
+                    wording::missing_field(name, &field.name, &field.ty),
+                )?),
             })
     }
 
     /// Whether a variable may stand where `ty` is expected (5.8.5, `IsVariableUsageAllowed`).
-    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), String> {
+    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), Fault> {
         let Some(definition) = self.variables.get(name.as_str()) else {
             return Ok(());
         };
@@ -234,9 +317,9 @@ impl<'a> Walk<'a> {
                 !ty.nullable && self.values.get(name) == Some(&ConstValue::Null);
             Ok(())
         } else {
-            Err(format!(
-                "the variable \"${name}\" of type \"{declared}\" stands where \"{ty}\" is expected"
-            ))
+            Err(Fault::Usage(format!(
+                "Variable \"${name}\" of type \"{declared}\" used in position expecting type \"{ty}\"."
+            )))
         }
     }
 }
@@ -254,12 +337,33 @@ fn same_base(variable: &BaseType, location: &BaseType) -> bool {
     }
 }
 
+/// Whether a literal is one of the built-in scalars (3.5); what is one of the others, their own code says.
+fn is_written(name: &str, value: &Value) -> bool {
+    match (name, value) {
+        ("Int", Value::Number(number)) => number
+            .as_i64()
+            .is_some_and(|number| i32::try_from(number).is_ok()),
+        ("Float", Value::Number(_))
+        | ("String" | "ID", Value::String(_))
+        | ("Boolean", Value::Boolean(_)) => true,
+        ("ID", Value::Number(number)) => number.is_i64() || number.is_u64(),
+        ("Int" | "Float" | "String" | "ID" | "Boolean", _) => false,
+        _ => true,
+    }
+}
+
+/// A value with its variables replaced; those that were omitted are left out.
+fn constant(values: &Variables, value: &Value) -> ConstValue {
+    let of = |name: Name| Ok::<_, ()>(values.get(&name).cloned().unwrap_or_default());
+    let given = given(values, value).unwrap_or(Value::Null);
+    given.into_const_with(of).unwrap_or_default()
+}
+
 /// Refuses U+0000 in what is written in a document; variables are looked at where they are coerced.
-fn no_nul(value: &Value, at: &str) -> Result<(), String> {
+fn no_nul(value: &Value, at: &str) -> Result<(), Wrong> {
     let known = value
         .clone()
         .into_const_with(|_| Ok::<_, ()>(ConstValue::Null))
         .unwrap_or_default();
     values::no_nul(&known, &mut vec![at.to_owned()])
-        .map_err(|wrong| format!("{} (at \"{}\")", wrong.what, wrong.at))
 }

@@ -6,6 +6,7 @@
 //! may be null (6.4.4). The tests in `api/tests/endpoint/conformance` hold the answers to those of graphql-js.
 
 mod arguments;
+mod checks;
 mod collect;
 mod errors;
 mod introspection;
@@ -14,6 +15,7 @@ mod options;
 mod shape;
 mod types;
 mod values;
+mod wording;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use async_graphql::{
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+pub use checks::InputChecks;
 use errors::{Cost, JudgeOnly, Propagation};
 pub use options::SpecOptions;
 use types::TypeSystem;
@@ -76,7 +79,8 @@ where
     /// A schema of what `builder` makes; it is called twice and has to make the same.
     ///
     /// # Panics
-    /// When the library cannot read the definition that it wrote of the schema, which is a defect.
+    /// When the options do not say how to read an input of the schema, or when the library cannot read the
+    /// definition that it wrote of the schema; both are defects.
     pub fn with(
         builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>,
         options: SpecOptions,
@@ -96,7 +100,7 @@ where
             .limit_depth(usize::MAX)
             .limit_recursive_depth(REWRITTEN_DEPTH)
             .finish();
-        let types = TypeSystem::of(&schema.sdl());
+        let types = TypeSystem::of(&schema.sdl(), options.inputs);
         Self {
             schema,
             rewritten,

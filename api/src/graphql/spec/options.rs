@@ -1,5 +1,7 @@
 //! What a schema has to say to the layer beside its definition.
 
+use super::checks::InputChecks;
+
 /// The options of a [`SpecSchema`](super::SpecSchema). The defaults bound nothing.
 #[derive(Clone, Debug)]
 pub struct SpecOptions {
@@ -8,6 +10,8 @@ pub struct SpecOptions {
     pub complexity: usize,
     /// Whether clients may ask for the schema (`__schema`, `__type`), and get suggestions in errors.
     pub introspection: bool,
+    /// How to read the custom scalars and input objects of the schema, all of them.
+    pub inputs: InputChecks,
 }
 
 impl Default for SpecOptions {
@@ -15,6 +19,7 @@ impl Default for SpecOptions {
         Self {
             complexity: usize::MAX,
             introspection: true,
+            inputs: InputChecks::default(),
         }
     }
 }
