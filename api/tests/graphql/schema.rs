@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api::auth::secret::Secret;
-use api::graphql::spec::{InputChecks, SpecOptions, SpecSchema};
+use api::graphql::spec::{SpecOptions, SpecSchema};
 use api::http::graphql::{AuthError, Credentials, Executor, ResumeFrom, SessionEnd};
 use async_graphql::{Context, ErrorExtensions, Object, Request, Response, Schema, Subscription, Value};
 use async_trait::async_trait;
@@ -110,13 +110,10 @@ impl TestExecutor {
         Self::with(SpecOptions::default())
     }
 
-    pub fn with(options: SpecOptions) -> Self {
+    pub fn with(mut options: SpecOptions) -> Self {
         let bumps = Arc::new(AtomicU32::new(0));
         let builder = || Schema::build(Query, Mutation, Subscriptions).data(Arc::clone(&bumps));
-        let options = SpecOptions {
-            inputs: InputChecks::default().with::<uuid::Uuid>(),
-            ..options
-        };
+        options.inputs = options.inputs.with::<uuid::Uuid>();
         let schema = SpecSchema::with(builder, options);
         Self {
             schema,

@@ -1,59 +1,61 @@
 //! Arguments as they are written: literals of the right type (5.6.1 to 5.6.4), variables where they may stand
 //! (5.8.5).
 //!
-//! One rule: the operation that runs is walked with each of its fragments once. What the schema does not know
+//! One rule: each operation is walked with each of its fragments once. What the schema does not know
 //! is left to the library's validation, which names it.
 
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
-    BaseType, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type,
-    VariableDefinition,
+    BaseType, Directive, ExecutableDocument, FragmentDefinition, OperationDefinition, Selection,
+    SelectionSet, Type, VariableDefinition,
 };
 use async_graphql::{Name, Pos, Positioned, ServerError, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
 use super::checks::{one_key, verify};
-use super::omitted::given;
+use super::literals::{compatible, constant, has_variable, is_written, no_nul, same_base};
 use super::types::{Input, Kind, TypeSystem, named};
 use super::wording::{self, Place, Wrong, within, wrong};
-use super::{refusal, root_of, values};
+use super::{refusal, root_of};
 
 type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
 
-/// Checks all arguments of an operation, and says whether the field has to say what is wrong with one: a null
-/// was given for a variable that may be null, where null may not stand (5.8.5, "Allowing optional variables
-/// when default values exist"). The library refuses the whole request for it.
+/// Checks all arguments of a document, and says whether a field of the operation that runs has to say what is wrong
+/// with one: a null was given for a variable that may be null, where null may not stand (5.8.5, "Allowing optional
+/// variables when default values exist"). The library refuses the whole request for it.
 ///
 /// # Errors
 /// One for each argument that is wrong.
 pub(super) fn check(
     types: &TypeSystem,
-    operation: &OperationDefinition,
-    fragments: &Fragments,
+    document: &ExecutableDocument,
+    runs: &OperationDefinition,
     values: &Variables,
 ) -> Result<bool, Vec<ServerError>> {
-    let definitions = operation
-        .variable_definitions
-        .iter()
-        .map(|definition| &definition.node);
-    let mut walk = Walk {
-        types,
-        fragments,
-        variables: definitions.map(|d| (d.name.node.as_str(), d)).collect(),
-        values,
-        null_where_it_may_not_stand: false,
-        visited: HashSet::new(),
-        errors: Vec::new(),
-    };
-    let root = root_of(types, operation.ty);
-    walk.defaults(operation);
-    walk.directives(&operation.directives);
-    walk.set(&operation.selection_set.node, root);
-    if walk.errors.is_empty() {
-        Ok(walk.null_where_it_may_not_stand)
-    } else {
-        Err(walk.errors)
+    let mut null_where_it_may_not_stand = false;
+    let mut errors = Vec::new();
+    for (_, operation) in document.operations.iter() {
+        let operation = &operation.node;
+        let mut walk = Walk::of(types, &document.fragments, operation);
+        if std::ptr::eq(operation, runs) {
+            walk.values = Some(values);
+        }
+        walk.defaults(operation);
+        walk.directives(&operation.directives);
+        walk.set(&operation.selection_set.node, root_of(types, operation.ty));
+        null_where_it_may_not_stand |= walk.null_where_it_may_not_stand;
+        errors.append(&mut walk.errors);
+    }
+    // A fragment may be spread in several operations.
+    let mut known = HashSet::new();
+    errors.retain(|error| {
+        let at = error.locations.first().map(|at| (at.line, at.column));
+        known.insert((error.message.clone(), at))
+    });
+    match errors.is_empty() {
+        true => Ok(null_where_it_may_not_stand),
+        false => Err(errors),
     }
 }
 
@@ -75,13 +77,34 @@ struct Walk<'a> {
     types: &'a TypeSystem,
     fragments: &'a Fragments,
     variables: HashMap<&'a str, &'a VariableDefinition>,
-    values: &'a Variables,
+    /// The values of the variables, for the operation that runs.
+    values: Option<&'a Variables>,
     null_where_it_may_not_stand: bool,
     visited: HashSet<&'a str>,
     errors: Vec<ServerError>,
 }
 
 impl<'a> Walk<'a> {
+    fn of(types: &'a TypeSystem, fragments: &'a Fragments, operation: &'a OperationDefinition) -> Self {
+        let definitions = operation
+            .variable_definitions
+            .iter()
+            .map(|definition| &definition.node);
+        Self {
+            types,
+            fragments,
+            variables: definitions.map(|d| (d.name.node.as_str(), d)).collect(),
+            values: None,
+            null_where_it_may_not_stand: false,
+            visited: HashSet::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn is_null(&self, variable: &Name) -> bool {
+        self.values.and_then(|values| values.get(variable)) == Some(&ConstValue::Null)
+    }
+
     /// The defaults of variables are literals without variables (5.6.1).
     fn defaults(&mut self, operation: &OperationDefinition) {
         for Positioned { node: definition, .. } in &operation.variable_definitions {
@@ -164,7 +187,7 @@ impl<'a> Walk<'a> {
             .filter_map(|input| directive.get_argument(&input.name));
         for value in given {
             if let Value::Variable(name) = &value.node
-                && self.values.get(name) == Some(&ConstValue::Null)
+                && self.is_null(name)
             {
                 let message = format!("Variable \"${name}\" decides what is run and must not be null.");
                 self.errors.push(refusal(message, value.pos));
@@ -218,7 +241,8 @@ impl<'a> Walk<'a> {
         let mut checked = self.literal(value, &input.ty, input.has_default, &mut place);
         checked = checked.and_then(|()| no_nul(value, &input.name).map_err(Fault::Value));
         // The field itself says that there is null; a variable alone has been looked at.
-        if !self.null_where_it_may_not_stand && !matches!(value, Value::Variable(_)) {
+        let known = self.values.is_some() || !has_variable(value);
+        if known && !self.null_where_it_may_not_stand && !matches!(value, Value::Variable(_)) {
             checked = checked.and_then(|()| {
                 let value = constant(self.values, value);
                 verify(self.types, &value, &input.ty, &mut place).map_err(Fault::Value)
@@ -313,8 +337,7 @@ impl<'a> Walk<'a> {
             compatible(declared, ty)
         };
         if allowed {
-            self.null_where_it_may_not_stand |=
-                !ty.nullable && self.values.get(name) == Some(&ConstValue::Null);
+            self.null_where_it_may_not_stand |= !ty.nullable && self.is_null(name);
             Ok(())
         } else {
             Err(Fault::Usage(format!(
@@ -322,48 +345,4 @@ impl<'a> Walk<'a> {
             )))
         }
     }
-}
-
-/// Whether each value of `variable` is one of `location` (5.8.5, `AreTypesCompatible`).
-fn compatible(variable: &Type, location: &Type) -> bool {
-    (location.nullable || !variable.nullable) && same_base(&variable.base, &location.base)
-}
-
-fn same_base(variable: &BaseType, location: &BaseType) -> bool {
-    match (variable, location) {
-        (BaseType::Named(variable), BaseType::Named(location)) => variable == location,
-        (BaseType::List(variable), BaseType::List(location)) => compatible(variable, location),
-        _ => false,
-    }
-}
-
-/// Whether a literal is one of the built-in scalars (3.5); what is one of the others, their own code says.
-fn is_written(name: &str, value: &Value) -> bool {
-    match (name, value) {
-        ("Int", Value::Number(number)) => number
-            .as_i64()
-            .is_some_and(|number| i32::try_from(number).is_ok()),
-        ("Float", Value::Number(_))
-        | ("String" | "ID", Value::String(_))
-        | ("Boolean", Value::Boolean(_)) => true,
-        ("ID", Value::Number(number)) => number.is_i64() || number.is_u64(),
-        ("Int" | "Float" | "String" | "ID" | "Boolean", _) => false,
-        _ => true,
-    }
-}
-
-/// A value with its variables replaced; those that were omitted are left out.
-fn constant(values: &Variables, value: &Value) -> ConstValue {
-    let of = |name: Name| Ok::<_, ()>(values.get(&name).cloned().unwrap_or_default());
-    let given = given(values, value).unwrap_or(Value::Null);
-    given.into_const_with(of).unwrap_or_default()
-}
-
-/// Refuses U+0000 in what is written in a document; variables are looked at where they are coerced.
-fn no_nul(value: &Value, at: &str) -> Result<(), Wrong> {
-    let known = value
-        .clone()
-        .into_const_with(|_| Ok::<_, ()>(ConstValue::Null))
-        .unwrap_or_default();
-    values::no_nul(&known, &mut vec![at.to_owned()])
 }

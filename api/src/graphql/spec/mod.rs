@@ -10,9 +10,11 @@ mod checks;
 mod collect;
 mod errors;
 mod introspection;
+mod literals;
 mod omitted;
 mod options;
 mod shape;
+pub(super) mod syntax;
 mod types;
 mod values;
 mod wording;
@@ -147,9 +149,9 @@ where
     /// Checks the inputs of a request and gives it the document that runs.
     async fn prepare(&self, mut request: Request) -> Result<Ready, Response> {
         let name = request.operation_name.clone();
-        let parsed = request
-            .parsed_query()
-            .map_err(|error| Response::from_errors(vec![error]))?;
+        let Ok(parsed) = request.parsed_query() else {
+            return Err(Response::from_errors(vec![syntax::error(&request.query)]));
+        };
         let mut document = parsed.clone();
         collect::wrap_typenames(&mut document);
         request.set_parsed_query(document.clone());
@@ -166,8 +168,8 @@ where
         }
         request.variables = values::coerce(types, &operation.node, &request.variables).map_err(refused)?;
         let variables = &request.variables;
-        let always =
-            arguments::check(types, &operation.node, &document.fragments, variables).map_err(refused)?;
+        let always = arguments::check(types, &document, &operation.node, variables).map_err(refused)?;
+        collect::one_root(types, &document, operation, variables).map_err(|error| refused(vec![error]))?;
         let measurable = omitted::measurable(&document, operation, variables);
         self.measure(measurable, variables.clone()).await?;
         let set = match collect::collect(types, &document, operation, variables, always) {

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use async_graphql::Positioned;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     BaseType, FieldDefinition, InputValueDefinition, OperationType, Type, TypeDefinition, TypeKind,
     TypeSystemDefinition,
 };
+use async_graphql::{Name, Positioned};
 
 use super::checks::InputChecks;
 
@@ -86,9 +86,31 @@ impl TypeSystem {
                 TypeSystemDefinition::Directive(_) => {}
             }
         }
+        this.add_questions();
         let unread = this.unread();
         assert!(unread.is_empty(), "the options do not say how to read {unread:?}");
         this
+    }
+
+    /// The fields about the schema (4.1), which definitions do not write.
+    fn add_questions(&mut self) {
+        let ty = |name: &str| Type {
+            base: BaseType::Named(Name::new(name)),
+            nullable: name == "__Type",
+        };
+        let name = Input {
+            name: "name".to_owned(),
+            ty: ty("String"),
+            has_default: false,
+        };
+        let root = self.root(OperationType::Query).map(str::to_owned);
+        let root = root.and_then(|root| self.kinds.get_mut(&root));
+        if let Some(Kind::Object(fields)) = root {
+            for (field, arguments) in [("__schema", vec![]), ("__type", vec![name])] {
+                let ty = ty(if field == "__type" { "__Type" } else { "__Schema" });
+                fields.insert(field.to_owned(), Field { arguments, ty });
+            }
+        }
     }
 
     /// The custom scalars and input objects without a check; scalars only where they are inputs.

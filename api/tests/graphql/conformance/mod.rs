@@ -9,6 +9,7 @@ mod inputs;
 mod numbers;
 mod omitted;
 mod schema;
+mod wordings;
 
 use std::time::Duration;
 
