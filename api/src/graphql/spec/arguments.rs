@@ -13,9 +13,9 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Pos, Positioned, ServerError, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
-use super::checks::{one_key, verify};
 use super::literals::{compatible, constant, has_variable, is_written, no_nul, same_base};
 use super::types::{Input, Kind, TypeSystem, named};
+use super::verify::verify;
 use super::wording::{self, Place, Wrong, within, wrong};
 use super::{refusal, root_of};
 
@@ -284,7 +284,7 @@ impl<'a> Walk<'a> {
             (Some(Kind::Enum(_)), _) => Ok(wrong(place, wording::no_member(name, &written()))?),
             (Some(Kind::Input { fields, one_of }), Value::Object(given)) => {
                 if *one_of && given.len() != 1 {
-                    return Ok(wrong(place, one_key(name))?);
+                    return Ok(wrong(place, wording::one_key(name))?);
                 }
                 self.object(fields, given, name, place)
             }

@@ -17,6 +17,7 @@ mod shape;
 pub(super) mod syntax;
 mod types;
 mod values;
+mod verify;
 mod wording;
 
 use std::sync::Arc;

@@ -6,9 +6,9 @@
 use async_graphql::parser::types::{BaseType, OperationDefinition, Type};
 use async_graphql::{Name, Number, ServerError, Value, Variables};
 
-use super::checks::{one_key, verify};
 use super::refusal;
 use super::types::{Input, Kind, TypeSystem};
+use super::verify::verify;
 use super::wording::{self, Place, Wrong, within, wrong};
 
 /// Coerces the variables of an operation; those that it does not declare are dropped.
@@ -97,7 +97,7 @@ fn named_value(types: &TypeSystem, value: &Value, name: &str, place: &mut Place)
                 return wrong(place, wording::unknown_field(name, unknown));
             }
             if *one_of && given.len() != 1 {
-                return wrong(place, one_key(name));
+                return wrong(place, wording::one_key(name));
             }
             let mut object = async_graphql::indexmap::IndexMap::new();
             for field in fields {

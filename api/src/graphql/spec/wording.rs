@@ -91,3 +91,8 @@ pub(super) fn missing_field(of: &str, field: &str, ty: &impl std::fmt::Display) 
 pub(super) fn unexpected(ty: &impl std::fmt::Display, value: &Value) -> String {
     format!("Expected value of type \"{ty}\", found {}.", shown(value))
 }
+
+/// What an input object with exactly one field has to have.
+pub(super) fn one_key(name: &str) -> String {
+    format!("OneOf Input Object \"{name}\" must specify exactly one key.")
+}
