@@ -6,7 +6,7 @@ use async_graphql::{Request, Response, ServerError, Value, parser::types::Operat
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 
-use super::{AnnealSchema, job_feed::LastPosition, loaders::with_loaders};
+use super::{AnnealSchema, job_feed::LastPosition, loaders::with_loaders, spec::SpecOptions};
 use crate::{
     app::{App, Caller},
     http::graphql::{AuthError, Credentials, Executor, SessionEnd},
@@ -23,15 +23,13 @@ impl SchemaExecutor {
     /// An executor over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        let builder = || {
-            let builder = super::builder().data(app.clone());
-            match app.settings.introspection {
-                true => builder,
-                false => builder.disable_introspection().disable_suggestions(),
-            }
+        let builder = || super::builder().data(app.clone());
+        let options = SpecOptions {
+            introspection: app.settings.introspection,
+            ..super::options()
         };
         Self {
-            schema: AnnealSchema::with(builder, super::options()),
+            schema: AnnealSchema::with(builder, options),
             app,
         }
     }

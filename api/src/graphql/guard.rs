@@ -18,6 +18,8 @@ use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, Opera
 use axum::http::StatusCode;
 use serde_json::Value;
 
+use super::spec::syntax;
+
 /// The bounds of one GraphQL request. The defaults are those of requirement GQ-6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -126,7 +128,9 @@ pub fn check(request: &mut Request, limits: &Limits) -> Result<OperationType, Re
         request.query = joined;
     }
     let name = request.operation_name.clone();
-    let document = request.parsed_query().map_err(|error| syntax_refusal(&error))?;
+    let Ok(document) = request.parsed_query() else {
+        return Err(syntax_refusal(&request.query));
+    };
     check_document(document, limits)?;
     selected_operation(document, name.as_deref())
 }
@@ -159,21 +163,21 @@ pub fn check_document(document: &ExecutableDocument, limits: &Limits) -> Result<
 /// # Errors
 /// `QUERY_TOO_LARGE` when arrays and objects stand more than `limits.nesting` deep.
 pub fn check_variables(variables: &Value, limits: &Limits) -> Result<(), Refusal> {
-    if nested_within(variables, limits.nesting) {
+    let (depth, most) = (depth(variables), limits.nesting);
+    if depth <= most {
         return Ok(());
     }
     Err(Refusal::too_large(format!(
-        "the variables are nested more than {} deep",
-        limits.nesting
+        "the variables are nested {depth} deep; at most {most} are allowed"
     )))
 }
 
-/// Whether no path through the value has more than `levels` arrays and objects.
-fn nested_within(value: &Value, levels: usize) -> bool {
+/// Arrays and objects on the longest path through a value; the JSON parser bounds it.
+fn depth(value: &Value) -> usize {
     match value {
-        Value::Array(items) => levels > 0 && items.iter().all(|item| nested_within(item, levels - 1)),
-        Value::Object(fields) => levels > 0 && fields.values().all(|field| nested_within(field, levels - 1)),
-        _ => true,
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
     }
 }
 
@@ -202,22 +206,11 @@ fn selected_operation(document: &ExecutableDocument, name: Option<&str>) -> Resu
     }
 }
 
-/// Words a parser's error in one line: its own text draws the source over several.
-fn syntax_refusal(error: &async_graphql::ServerError) -> Refusal {
-    let reason = error
-        .message
-        .rsplit("\n  = ")
-        .next()
-        .unwrap_or_default()
-        .lines()
-        .next()
-        .unwrap_or_default();
-    let location = error.locations.first().copied();
-    let place = location.map_or_else(String::new, |at| {
-        format!(" at line {}, column {}", at.line, at.column)
-    });
+/// What the parser has refused, in a sentence with its place.
+fn syntax_refusal(source: &str) -> Refusal {
+    let error = syntax::error(source);
     Refusal {
-        location,
-        ..Refusal::bad_input(format!("the document is not GraphQL{place}: {}", reason.trim()))
+        location: error.locations.first().copied(),
+        ..Refusal::bad_input(error.message)
     }
 }

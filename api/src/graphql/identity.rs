@@ -17,7 +17,7 @@ use domain::{
     },
 };
 
-pub use erasure::{ErasureMutation, ErasureQuery};
+pub use erasure::{ErasePersonInput, ErasureMutation, ErasureQuery};
 pub use types::*;
 
 use super::{

@@ -78,7 +78,7 @@ struct Feed {
 #[derive(Default)]
 pub struct JobFeedSubscription;
 
-#[Subscription]
+#[Subscription(name = "Subscription")]
 impl JobFeedSubscription {
     /// Follows a job: a snapshot, then what happens, with a heartbeat after 15 seconds without an item, until the job
     /// ends. With `after`, goes on from that position without a snapshot. The feed can be

@@ -13,6 +13,7 @@ pub mod executor;
 pub mod guard;
 pub mod identity;
 pub mod ids;
+pub mod inputs;
 pub mod job_feed;
 pub mod jobs;
 pub mod loaders;
@@ -88,6 +89,8 @@ pub fn builder() -> SchemaBuilder<Query, Mutation, job_feed::JobFeedSubscription
 pub fn options() -> spec::SpecOptions {
     spec::SpecOptions {
         complexity: COMPLEXITY,
+        inputs: inputs::checks(),
+        ..spec::SpecOptions::default()
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod encodings;
+mod introspection;
 mod over_http;
 mod schema;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api::auth::secret::Secret;
-use api::graphql::spec::SpecSchema;
+use api::graphql::spec::{SpecOptions, SpecSchema};
 use api::http::graphql::{AuthError, Credentials, Executor, ResumeFrom, SessionEnd};
 use async_graphql::{Context, ErrorExtensions, Object, Request, Response, Schema, Subscription, Value};
 use async_trait::async_trait;
@@ -107,9 +107,14 @@ pub struct TestExecutor {
 
 impl TestExecutor {
     pub fn new() -> Self {
+        Self::with(SpecOptions::default())
+    }
+
+    pub fn with(mut options: SpecOptions) -> Self {
         let bumps = Arc::new(AtomicU32::new(0));
-        let schema =
-            SpecSchema::new(|| Schema::build(Query, Mutation, Subscriptions).data(Arc::clone(&bumps)));
+        let builder = || Schema::build(Query, Mutation, Subscriptions).data(Arc::clone(&bumps));
+        options.inputs = options.inputs.with::<uuid::Uuid>();
+        let schema = SpecSchema::with(builder, options);
         Self {
             schema,
             bumps,

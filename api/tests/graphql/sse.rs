@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use api::http::graphql::EndpointOptions;
 use api::http::server::{Drained, ServerOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Server, answer, code, start, start_with};
+use crate::websocket::Peer;
 
 fn subscribe(server: &Server, query: &str) -> reqwest::RequestBuilder {
     server
@@ -41,6 +42,38 @@ async fn a_subscription_with_two_root_fields_is_refused() {
             "{query}: {stream}"
         );
         assert_eq!(stream.matches("event: next").count(), 1, "{query}: {stream}");
+    }
+}
+
+/// One thing that is wrong is one error, as an event stream and over a socket.
+#[tokio::test]
+async fn a_subscription_to_its_own_type_name_is_one_error() {
+    let server = start().await;
+    let mut peer = Peer::ready(&server, json!({})).await;
+    for (query, called) in [
+        ("subscription { __typename }", "Anonymous Subscription"),
+        (
+            "subscription { ...F } fragment F on Subscriptions { __typename }",
+            "Anonymous Subscription",
+        ),
+        ("subscription S { silent __typename }", "Subscription \"S\""),
+    ] {
+        let wanted = format!("{called} must not select an introspection top level field.");
+        let stream = text(subscribe(&server, query)).await;
+        let events: Vec<_> = stream
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: {"))
+            .collect();
+        let [event] = events.as_slice() else {
+            panic!("{query}: {stream}");
+        };
+        let event: Value = serde_json::from_str(&format!("{{{event}")).expect("JSON");
+        peer.subscribe("s", query).await;
+        let refused = peer.hear_message().await;
+        for errors in [&event["errors"], &refused["payload"]] {
+            assert_eq!(errors.as_array().map(Vec::len), Some(1), "{query}: {errors}");
+            assert_eq!(errors[0]["message"], wanted, "{query}");
+        }
     }
 }
 

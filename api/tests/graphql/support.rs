@@ -44,7 +44,14 @@ pub async fn start() -> Server {
 }
 
 pub async fn start_with(endpoint: EndpointOptions, options: ServerOptions) -> Server {
-    let executor = TestExecutor::new();
+    start_executor(TestExecutor::new(), endpoint, options).await
+}
+
+pub async fn start_executor(
+    executor: TestExecutor,
+    endpoint: EndpointOptions,
+    options: ServerOptions,
+) -> Server {
     let shutdown = Shutdown::default();
     let routes = Router::new()
         .route("/panic", get(|| async { panics().await }))

@@ -13,7 +13,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::{Server, start, start_with};
 
-struct Peer(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Peer(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 /// What a peer receives.
 #[derive(Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl Peer {
     }
 
     /// A peer that has its `connection_ack`.
-    async fn ready(server: &Server, payload: Value) -> Self {
+    pub async fn ready(server: &Server, payload: Value) -> Self {
         let mut peer = Self::connect(server).await;
         peer.say(&json!({ "type": "connection_init", "payload": payload }))
             .await;
@@ -64,7 +64,7 @@ impl Peer {
         self.0.send(Message::text(text)).await.expect("sends");
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.say(&json!({ "type": "subscribe", "id": id, "payload": { "query": query } }))
             .await;
     }
@@ -88,7 +88,7 @@ impl Peer {
             .expect("something is heard")
     }
 
-    async fn hear_message(&mut self) -> Value {
+    pub async fn hear_message(&mut self) -> Value {
         match self.hear().await {
             Received::Message(message) => message,
             Received::Closed(code, reason) => panic!("closed with {code} {reason}"),

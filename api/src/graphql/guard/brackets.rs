@@ -19,8 +19,9 @@ pub(super) fn check(source: &str, limit: usize) -> Result<(), Refusal> {
             b'"' => at = end_of_string(bytes, at)?,
             b'(' | b'[' | b'{' => {
                 if open.len() == limit {
+                    let depth = deepest(bytes, at, limit + 1);
                     return Err(Refusal::too_large(format!(
-                        "brackets are nested more than {limit} deep"
+                        "brackets are nested {depth} deep; at most {limit} are allowed"
                     )));
                 }
                 open.push(byte);
@@ -40,6 +41,27 @@ pub(super) fn check(source: &str, limit: usize) -> Result<(), Refusal> {
             "the document has a bracket that is never closed",
         ))
     }
+}
+
+/// The most brackets that are open at one place, from a place with `open` of them up to the end, or to a string
+/// that does not end.
+fn deepest(bytes: &[u8], from: usize, open: usize) -> usize {
+    let (mut at, mut open, mut most) = (from, open, open);
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'#' => at = end_of_line(bytes, at),
+            b'"' => match end_of_string(bytes, at) {
+                Ok(end) => at = end,
+                Err(_) => break,
+            },
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn opener(closer: u8) -> u8 {

@@ -78,7 +78,11 @@ pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()
         let operation = &operation.node;
         let measure = walk.selection_set(&operation.selection_set.node, 1)?;
         if operation.ty == OperationType::Mutation {
-            at_most(measure.roots, limits.mutation_roots, "root fields in a mutation")?;
+            at_most(
+                measure.roots,
+                limits.mutation_roots,
+                "root fields in a mutation, fragments spread",
+            )?;
         }
         whole.beside(measure);
         let on_variables: usize = operation
@@ -108,12 +112,11 @@ impl<'a> Walk<'a> {
     /// Measures a selection set that stands `level` selection sets below a definition.
     fn selection_set(&mut self, set: &'a SelectionSet, level: usize) -> Result<Measure, Refusal> {
         if level > self.limits.nesting {
-            return Err(self.nested_too_deep());
+            return Err(self.nested_too_deep(level as u64));
         }
         let mut sum = Measure::default();
         for Positioned { node, .. } in &set.items {
             sum.beside(self.selection(node, level)?);
-            self.within(&sum)?;
         }
         sum.nesting += 1;
         Ok(sum)
@@ -174,28 +177,34 @@ impl<'a> Walk<'a> {
                 measure
             }
         };
-        if level as u64 + measure.nesting > self.limits.nesting as u64 + 1 {
-            return Err(self.nested_too_deep());
+        let nesting = level as u64 + measure.nesting - 1;
+        if nesting > self.limits.nesting as u64 {
+            return Err(self.nested_too_deep(nesting));
         }
         Ok(measure)
     }
 
     fn within(&self, measure: &Measure) -> Result<(), Refusal> {
         let limits = self.limits;
-        at_most(measure.fields, limits.fields, "fields")?;
-        at_most(measure.aliases, limits.aliases, "aliases")?;
-        at_most(measure.directives, limits.directives, "directives")?;
-        at_most(measure.depth, limits.depth, "levels of fields")?;
+        at_most(measure.fields, limits.fields, "fields, fragments spread")?;
+        at_most(measure.aliases, limits.aliases, "aliases, fragments spread")?;
+        at_most(
+            measure.directives,
+            limits.directives,
+            "directives, fragments spread",
+        )?;
+        at_most(measure.depth, limits.depth, "levels of fields, fragments spread")?;
         at_most(
             measure.introspection_lists,
             limits.introspection_lists,
-            "nested introspection lists",
+            "nested introspection lists, fragments spread",
         )
     }
 
-    fn nested_too_deep(&self) -> Refusal {
+    /// `nesting` is what was met; the walk goes no deeper.
+    fn nested_too_deep(&self, nesting: u64) -> Refusal {
         Refusal::too_large(format!(
-            "selections are nested more than {} deep",
+            "selections are nested at least {nesting} deep, fragments spread; at most {} are allowed",
             self.limits.nesting
         ))
     }
@@ -206,6 +215,6 @@ fn at_most(count: u64, limit: u64, what: &'static str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::too_large(format!(
-        "the document has more than {limit} {what}, its fragments spread"
+        "the document has {count} {what}; at most {limit} are allowed"
     )))
 }

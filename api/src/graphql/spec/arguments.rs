@@ -1,55 +1,75 @@
 //! Arguments as they are written: literals of the right type (5.6.1 to 5.6.4), variables where they may stand
 //! (5.8.5).
 //!
-//! One rule: the operation that runs is walked with each of its fragments once. What the schema does not know
+//! One rule: each operation is walked with each of its fragments once. What the schema does not know
 //! is left to the library's validation, which names it.
 
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
-    BaseType, Directive, FragmentDefinition, OperationDefinition, Selection, SelectionSet, Type,
-    VariableDefinition,
+    BaseType, Directive, ExecutableDocument, FragmentDefinition, OperationDefinition, Selection,
+    SelectionSet, Type, VariableDefinition,
 };
-use async_graphql::{Name, Positioned, ServerError, Value as ConstValue, Variables};
+use async_graphql::{Name, Pos, Positioned, ServerError, Value as ConstValue, Variables};
 use async_graphql_value::Value;
 
+use super::literals::{compatible, constant, has_variable, is_written, no_nul, same_base};
 use super::types::{Input, Kind, TypeSystem, named};
-use super::{refusal, root_of, values};
+use super::verify::verify;
+use super::wording::{self, Place, Wrong, within, wrong};
+use super::{refusal, root_of};
 
 type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
 
-/// Checks all arguments of an operation, and says whether the field has to say what is wrong with one: a null
-/// was given for a variable that may be null, where null may not stand (5.8.5, "Allowing optional variables
-/// when default values exist"). The library refuses the whole request for it.
+/// Checks all arguments of a document, and says whether a field of the operation that runs has to say what is wrong
+/// with one: a null was given for a variable that may be null, where null may not stand (5.8.5, "Allowing optional
+/// variables when default values exist"). The library refuses the whole request for it.
 ///
 /// # Errors
 /// One for each argument that is wrong.
 pub(super) fn check(
     types: &TypeSystem,
-    operation: &OperationDefinition,
-    fragments: &Fragments,
+    document: &ExecutableDocument,
+    runs: &OperationDefinition,
     values: &Variables,
 ) -> Result<bool, Vec<ServerError>> {
-    let definitions = operation
-        .variable_definitions
-        .iter()
-        .map(|definition| &definition.node);
-    let mut walk = Walk {
-        types,
-        fragments,
-        variables: definitions.map(|d| (d.name.node.as_str(), d)).collect(),
-        values,
-        null_where_it_may_not_stand: false,
-        visited: HashSet::new(),
-        errors: Vec::new(),
-    };
-    let root = root_of(types, operation.ty);
-    walk.directives(&operation.directives);
-    walk.set(&operation.selection_set.node, root);
-    if walk.errors.is_empty() {
-        Ok(walk.null_where_it_may_not_stand)
-    } else {
-        Err(walk.errors)
+    let mut null_where_it_may_not_stand = false;
+    let mut errors = Vec::new();
+    for (_, operation) in document.operations.iter() {
+        let operation = &operation.node;
+        let mut walk = Walk::of(types, &document.fragments, operation);
+        if std::ptr::eq(operation, runs) {
+            walk.values = Some(values);
+        }
+        walk.defaults(operation);
+        walk.directives(&operation.directives);
+        walk.set(&operation.selection_set.node, root_of(types, operation.ty));
+        null_where_it_may_not_stand |= walk.null_where_it_may_not_stand;
+        errors.append(&mut walk.errors);
+    }
+    // A fragment may be spread in several operations.
+    let mut known = HashSet::new();
+    errors.retain(|error| {
+        let at = error.locations.first().map(|at| (at.line, at.column));
+        known.insert((error.message.clone(), at))
+    });
+    match errors.is_empty() {
+        true => Ok(null_where_it_may_not_stand),
+        false => Err(errors),
+    }
+}
+
+/// Why an argument is refused.
+enum Fault {
+    /// Its value is not of its type.
+    Value(Wrong),
+    /// A variable stands in it that may not; the whole message.
+    Usage(String),
+}
+
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Self {
+        Self::Value(wrong)
     }
 }
 
@@ -57,13 +77,55 @@ struct Walk<'a> {
     types: &'a TypeSystem,
     fragments: &'a Fragments,
     variables: HashMap<&'a str, &'a VariableDefinition>,
-    values: &'a Variables,
+    /// The values of the variables, for the operation that runs.
+    values: Option<&'a Variables>,
     null_where_it_may_not_stand: bool,
     visited: HashSet<&'a str>,
     errors: Vec<ServerError>,
 }
 
 impl<'a> Walk<'a> {
+    fn of(types: &'a TypeSystem, fragments: &'a Fragments, operation: &'a OperationDefinition) -> Self {
+        let definitions = operation
+            .variable_definitions
+            .iter()
+            .map(|definition| &definition.node);
+        Self {
+            types,
+            fragments,
+            variables: definitions.map(|d| (d.name.node.as_str(), d)).collect(),
+            values: None,
+            null_where_it_may_not_stand: false,
+            visited: HashSet::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn is_null(&self, variable: &Name) -> bool {
+        self.values.and_then(|values| values.get(variable)) == Some(&ConstValue::Null)
+    }
+
+    /// The defaults of variables are literals without variables (5.6.1).
+    fn defaults(&mut self, operation: &OperationDefinition) {
+        for Positioned { node: definition, .. } in &operation.variable_definitions {
+            let Some(default) = &definition.default_value else {
+                continue;
+            };
+            let input = Input {
+                name: definition.name.node.to_string(),
+                ty: definition.var_type.node.clone(),
+                has_default: false,
+            };
+            if let Err(Fault::Value(Wrong { at, what })) =
+                self.argument(&default.node.clone().into_value(), &input)
+            {
+                let name = &definition.name.node;
+                let message = format!("Variable \"${name}\" got invalid default value at \"{at}\"; {what}");
+                self.errors.push(refusal(message, default.pos));
+            }
+        }
+    }
+
     fn set(&mut self, set: &'a SelectionSet, parent: Option<&'a str>) {
         for selection in &set.items {
             self.directives(selection.node.directives());
@@ -72,7 +134,8 @@ impl<'a> Walk<'a> {
                     let name = field.node.name.node.as_str();
                     let known = parent.and_then(|parent| self.types.field(parent, name));
                     let inputs = known.map_or(&[][..], |field| &field.arguments);
-                    self.arguments(&field.node.arguments, inputs, name);
+                    let of = format!("field \"{}.{name}\"", parent.unwrap_or_default());
+                    self.arguments(&field.node.arguments, inputs, &of, field.pos);
                     self.set(
                         &field.node.selection_set.node,
                         known.map(|field| named(&field.ty)),
@@ -105,13 +168,14 @@ impl<'a> Walk<'a> {
             },
             has_default: false,
         }];
-        for Positioned { node: directive, .. } in directives {
+        for Positioned { node: directive, pos } in directives {
             let name = directive.name.node.as_str();
             let inputs = match name {
                 "skip" | "include" => &condition[..],
                 _ => &[],
             };
-            self.arguments(&directive.arguments, inputs, name);
+            let of = format!("directive \"@{name}\"");
+            self.arguments(&directive.arguments, inputs, &of, *pos);
             self.no_null_condition(directive, inputs);
         }
     }
@@ -123,7 +187,7 @@ impl<'a> Walk<'a> {
             .filter_map(|input| directive.get_argument(&input.name));
         for value in given {
             if let Value::Variable(name) = &value.node
-                && self.values.get(name) == Some(&ConstValue::Null)
+                && self.is_null(name)
             {
                 let message = format!("Variable \"${name}\" decides what is run and must not be null.");
                 self.errors.push(refusal(message, value.pos));
@@ -131,59 +195,104 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// `of` is the field's or the directive's name.
-    fn arguments(&mut self, given: &'a [(Positioned<Name>, Positioned<Value>)], inputs: &[Input], of: &str) {
+    /// Checks what is given to `of`, a field or a directive at `at`, against what it takes.
+    fn arguments(
+        &mut self,
+        given: &'a [(Positioned<Name>, Positioned<Value>)],
+        inputs: &[Input],
+        of: &str,
+        at: Pos,
+    ) {
         for (name, value) in given {
             let input = inputs.iter().find(|input| input.name == name.node.as_str());
-            let mut checked = Ok(());
-            if let Some(input) = input {
-                checked = self.literal(&value.node, &input.ty, input.has_default, &name.node);
-            }
-            let checked = checked.and_then(|()| no_nul(&value.node, &name.node));
-            if let Err(what) = checked {
-                let message = format!("Argument \"{}\" of \"{of}\": {what}", name.node);
-                self.errors.push(refusal(message, value.pos));
+            let checked = match input {
+                Some(input) => self.argument(&value.node, input),
+                None => no_nul(&value.node, &name.node).map_err(Fault::Value),
+            };
+            let message = match checked {
+                Ok(()) => continue,
+                Err(Fault::Usage(message)) => message,
+                Err(Fault::Value(Wrong { at, what })) => {
+                    format!(
+                        "Argument \"{}\" of {of} got invalid value at \"{at}\"; {what}",
+                        name.node
+                    )
+                }
+            };
+            self.errors.push(refusal(message, value.pos));
+        }
+        let required = inputs
+            .iter()
+            .filter(|input| !input.ty.nullable && !input.has_default);
+        for Input { name, ty, .. } in required {
+            if given.iter().all(|(given, _)| given.node != name.as_str()) {
+                let message = format!(
+                    "Argument \"{name}\" of type \"{ty}\" is required on {of}, but it was not provided."
+                );
+                self.errors.push(refusal(message, at));
             }
         }
     }
 
-    /// Checks a value against a type; `at` is the path to it.
-    fn literal(&mut self, value: &Value, ty: &Type, has_default: bool, at: &str) -> Result<(), String> {
+    /// Checks one argument as it is written, and then with the values of its variables.
+    fn argument(&mut self, value: &Value, input: &Input) -> Result<(), Fault> {
+        let before = std::mem::take(&mut self.null_where_it_may_not_stand);
+        let mut place = vec![input.name.clone()];
+        let mut checked = self.literal(value, &input.ty, input.has_default, &mut place);
+        checked = checked.and_then(|()| no_nul(value, &input.name).map_err(Fault::Value));
+        // The field itself says that there is null; a variable alone has been looked at.
+        let known = self.values.is_some() || !has_variable(value);
+        if known && !self.null_where_it_may_not_stand && !matches!(value, Value::Variable(_)) {
+            checked = checked.and_then(|()| {
+                let value = constant(self.values, value);
+                verify(self.types, &value, &input.ty, &mut place).map_err(Fault::Value)
+            });
+        }
+        self.null_where_it_may_not_stand |= before;
+        checked
+    }
+
+    /// Checks a value as it is written against a type.
+    fn literal(
+        &mut self,
+        value: &Value,
+        ty: &Type,
+        has_default: bool,
+        place: &mut Place,
+    ) -> Result<(), Fault> {
         match (&ty.base, value) {
             (_, Value::Variable(name)) => self.usage(name, ty, has_default),
             (_, Value::Null) if ty.nullable => Ok(()),
-            (_, Value::Null) => Err(format!("expected \"{ty}\" at \"{at}\", found null")),
-            (BaseType::List(item), Value::List(items)) => items
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, value)| self.literal(value, item, false, &format!("{at}[{index}]"))),
-            (BaseType::List(item), single) => self.literal(single, item, false, at),
-            (BaseType::Named(name), value) => self.named_literal(value, name, at),
+            (_, Value::Null) => Ok(wrong(place, wording::unexpected(ty, &ConstValue::Null))?),
+            (BaseType::List(item), Value::List(items)) => {
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, value)| {
+                    within(place, format!("[{index}]"), |place| {
+                        self.literal(value, item, false, place)
+                    })
+                })
+            }
+            (BaseType::List(item), single) => self.literal(single, item, false, place),
+            (BaseType::Named(name), value) => self.named_literal(value, name, place),
         }
     }
 
-    fn named_literal(&mut self, value: &Value, name: &str, at: &str) -> Result<(), String> {
-        let fits = match (self.types.kind(name), value) {
-            (Some(Kind::Enum(values)), Value::Enum(given)) => values.contains(given.as_str()),
-            (Some(Kind::Input(fields)), Value::Object(given)) => return self.object(fields, given, name, at),
-            (Some(Kind::Enum(_) | Kind::Input(_)), _) => false,
-            (Some(Kind::Scalar), value) => match (name, value) {
-                ("Int", Value::Number(number)) => number
-                    .as_i64()
-                    .is_some_and(|number| i32::try_from(number).is_ok()),
-                ("Float", Value::Number(_))
-                | ("String" | "ID", Value::String(_))
-                | ("Boolean", Value::Boolean(_)) => true,
-                ("ID", Value::Number(number)) => number.is_i64() || number.is_u64(),
-                ("Int" | "Float" | "String" | "ID" | "Boolean", _) => false,
-                _ => true,
-            },
-            _ => true,
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!("expected \"{name}\" at \"{at}\""))
+    fn named_literal(&mut self, value: &Value, name: &str, place: &mut Place) -> Result<(), Fault> {
+        let written = || constant(self.values, value);
+        match (self.types.kind(name), value) {
+            (Some(Kind::Enum(values)), Value::Enum(given)) if values.contains(given.as_str()) => Ok(()),
+            (Some(Kind::Enum(_)), _) => Ok(wrong(place, wording::no_member(name, &written()))?),
+            (Some(Kind::Input { fields, one_of }), Value::Object(given)) => {
+                if *one_of && given.len() != 1 {
+                    return Ok(wrong(place, wording::one_key(name))?);
+                }
+                self.object(fields, given, name, place)
+            }
+            (Some(Kind::Input { .. }), _) => Ok(wrong(place, wording::unexpected(&name, &written()))?),
+            (Some(Kind::Scalar), value) if !is_written(name, value) => {
+                Ok(wrong(place, wording::no_scalar(name, &written()))?)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -192,30 +301,28 @@ impl<'a> Walk<'a> {
         fields: &[Input],
         given: &async_graphql::indexmap::IndexMap<Name, Value>,
         name: &str,
-        at: &str,
-    ) -> Result<(), String> {
-        if let Some(unknown) = given
-            .keys()
-            .find(|key| fields.iter().all(|f| f.name != key.as_str()))
-        {
-            return Err(format!("\"{name}\" at \"{at}\" has no field \"{unknown}\""));
+        place: &mut Place,
+    ) -> Result<(), Fault> {
+        let unknown = |key: &&Name| fields.iter().all(|field| field.name != key.as_str());
+        if let Some(unknown) = given.keys().find(unknown) {
+            return Ok(wrong(place, wording::unknown_field(name, unknown))?);
         }
         fields
             .iter()
             .try_for_each(|field| match given.get(field.name.as_str()) {
-                Some(value) => self.literal(
-                    value,
-                    &field.ty,
-                    field.has_default,
-                    &format!("{at}.{}", field.name),
-                ),
+                Some(value) => within(place, format!(".{}", field.name), |place| {
+                    self.literal(value, &field.ty, field.has_default, place)
+                }),
                 None if field.ty.nullable || field.has_default => Ok(()),
-                None => Err(format!("\"{}\" at \"{at}.{}\" is required", field.ty, field.name)),
+                None => Ok(wrong(
+                    place,
+                    wording::missing_field(name, &field.name, &field.ty),
+                )?),
             })
     }
 
     /// Whether a variable may stand where `ty` is expected (5.8.5, `IsVariableUsageAllowed`).
-    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), String> {
+    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), Fault> {
         let Some(definition) = self.variables.get(name.as_str()) else {
             return Ok(());
         };
@@ -230,36 +337,12 @@ impl<'a> Walk<'a> {
             compatible(declared, ty)
         };
         if allowed {
-            self.null_where_it_may_not_stand |=
-                !ty.nullable && self.values.get(name) == Some(&ConstValue::Null);
+            self.null_where_it_may_not_stand |= !ty.nullable && self.is_null(name);
             Ok(())
         } else {
-            Err(format!(
-                "the variable \"${name}\" of type \"{declared}\" stands where \"{ty}\" is expected"
-            ))
+            Err(Fault::Usage(format!(
+                "Variable \"${name}\" of type \"{declared}\" used in position expecting type \"{ty}\"."
+            )))
         }
     }
-}
-
-/// Whether each value of `variable` is one of `location` (5.8.5, `AreTypesCompatible`).
-fn compatible(variable: &Type, location: &Type) -> bool {
-    (location.nullable || !variable.nullable) && same_base(&variable.base, &location.base)
-}
-
-fn same_base(variable: &BaseType, location: &BaseType) -> bool {
-    match (variable, location) {
-        (BaseType::Named(variable), BaseType::Named(location)) => variable == location,
-        (BaseType::List(variable), BaseType::List(location)) => compatible(variable, location),
-        _ => false,
-    }
-}
-
-/// Refuses U+0000 in what is written in a document; variables are looked at where they are coerced.
-fn no_nul(value: &Value, at: &str) -> Result<(), String> {
-    let known = value
-        .clone()
-        .into_const_with(|_| Ok::<_, ()>(ConstValue::Null))
-        .unwrap_or_default();
-    values::no_nul(&known, &mut vec![at.to_owned()])
-        .map_err(|wrong| format!("{} (at \"{}\")", wrong.what, wrong.at))
 }

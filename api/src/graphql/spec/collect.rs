@@ -8,7 +8,7 @@
 //! One rule: the walk is linear in the document with its fragments spread, which the guard has measured; under
 //! interfaces and unions the rewritten document may be longer, and has a bound of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use async_graphql::parser::types::{
@@ -69,8 +69,7 @@ const FIELDS: usize = 10_000;
 /// The selection set to run in the place of an operation's own, if it has to be another or `always` says so.
 ///
 /// # Errors
-/// When fields with one response key differ, when a subscription has another number of root fields than one,
-/// or when the rewritten document is too long.
+/// When fields with one response key differ, or when the rewritten document is too long.
 pub(super) fn collect(
     types: &TypeSystem,
     document: &ExecutableDocument,
@@ -78,7 +77,7 @@ pub(super) fn collect(
     variables: &Variables,
     always: bool,
 ) -> Result<Option<SelectionSet>, Vec<ServerError>> {
-    let (at, operation) = (operation.pos, &operation.node);
+    let operation = &operation.node;
     let Some(root) = root_of(types, operation.ty) else {
         return Ok(None);
     };
@@ -93,7 +92,6 @@ pub(super) fn collect(
     };
     let items = collector.merged(root, &[set]).map_err(|error| vec![error])?;
     if operation.ty == OperationType::Subscription {
-        one_root(&items).map_err(|message| vec![refusal(message, at)])?;
         // The library looks for a subscription's field in the set itself only.
         collector.changed |=
             !matches!(set.items.as_slice(), [only] if matches!(only.node, Selection::Field(_)));
@@ -101,15 +99,49 @@ pub(super) fn collect(
     Ok(collector.changed.then_some(SelectionSet { items }))
 }
 
-/// Whether a subscription selects one field that is not of introspection (5.2.3.1).
-fn one_root(items: &[Positioned<Selection>]) -> Result<(), &'static str> {
-    match items {
-        [only] => match &only.node {
-            Selection::Field(field) if !field.node.name.node.starts_with("__") => Ok(()),
-            _ => Err("A subscription must not select an introspection field at its root."),
-        },
-        _ => Err("A subscription must select exactly one field at its root."),
-    }
+/// Refuses a subscription that selects other than one field, or a field of introspection (5.2.3.1).
+///
+/// # Errors
+/// One, whatever else is wrong with the document.
+pub(super) fn one_root(
+    types: &TypeSystem,
+    document: &ExecutableDocument,
+    operation: &Positioned<OperationDefinition>,
+    variables: &Variables,
+) -> Result<(), ServerError> {
+    let root = root_of(types, OperationType::Subscription);
+    let (OperationType::Subscription, Some(root)) = (operation.node.ty, root) else {
+        return Ok(());
+    };
+    let collector = Collector {
+        types,
+        document,
+        variables,
+        changed: false,
+        left: FIELDS,
+    };
+    let mut found = Vec::new();
+    let on = Rc::new(types.possible(root));
+    collector.flatten(&operation.node.selection_set.node, &on, &mut found);
+    let keys: BTreeSet<_> = found
+        .iter()
+        .map(|found| found.field.node.response_key().node.as_str())
+        .collect();
+    let introspection = |found: &Found<'_>| found.field.node.name.node.starts_with("__");
+    let what = if found.iter().any(introspection) {
+        "must not select an introspection top level field."
+    } else if keys.len() != 1 {
+        "must select exactly one top level field."
+    } else {
+        return Ok(());
+    };
+    let mut operations = document.operations.iter();
+    let named = operations.find(|(_, other)| std::ptr::eq(*other, operation));
+    let called = named.and_then(|(name, _)| name).map_or_else(
+        || "Anonymous Subscription".to_owned(),
+        |name| format!("Subscription \"{name}\""),
+    );
+    Err(refusal(format!("{called} {what}"), operation.pos))
 }
 
 /// A field and the objects on which it is selected.

@@ -6,13 +6,19 @@
 //! may be null (6.4.4). The tests in `api/tests/endpoint/conformance` hold the answers to those of graphql-js.
 
 mod arguments;
+mod checks;
 mod collect;
 mod errors;
+mod introspection;
+mod literals;
 mod omitted;
 mod options;
 mod shape;
+pub(super) mod syntax;
 mod types;
 mod values;
+mod verify;
+mod wording;
 
 use std::sync::Arc;
 
@@ -24,6 +30,7 @@ use async_graphql::{
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+pub use checks::InputChecks;
 use errors::{Cost, JudgeOnly, Propagation};
 pub use options::SpecOptions;
 use types::TypeSystem;
@@ -37,6 +44,7 @@ pub struct SpecSchema<Query, Mutation, Subscription> {
     types: Arc<TypeSystem>,
     /// The complexity that an operation may have.
     complexity: usize,
+    introspection: bool,
 }
 
 impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscription> {
@@ -46,6 +54,7 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
             rewritten: self.rewritten.clone(),
             types: Arc::clone(&self.types),
             complexity: self.complexity,
+            introspection: self.introspection,
         }
     }
 }
@@ -73,11 +82,16 @@ where
     /// A schema of what `builder` makes; it is called twice and has to make the same.
     ///
     /// # Panics
-    /// When the library cannot read the definition that it wrote of the schema, which is a defect.
+    /// When the options do not say how to read an input of the schema, or when the library cannot read the
+    /// definition that it wrote of the schema; both are defects.
     pub fn with(
         builder: impl Fn() -> SchemaBuilder<Query, Mutation, Subscription>,
         options: SpecOptions,
     ) -> Self {
+        let builder = || match options.introspection {
+            true => builder(),
+            false => builder().disable_introspection().disable_suggestions(),
+        };
         let schema = builder()
             .extension(Propagation)
             .limit_complexity(usize::MAX)
@@ -89,12 +103,13 @@ where
             .limit_depth(usize::MAX)
             .limit_recursive_depth(REWRITTEN_DEPTH)
             .finish();
-        let types = TypeSystem::of(&schema.sdl());
+        let types = TypeSystem::of(&schema.sdl(), options.inputs);
         Self {
             schema,
             rewritten,
             types: Arc::new(types),
             complexity: options.complexity,
+            introspection: options.introspection,
         }
     }
 
@@ -135,9 +150,9 @@ where
     /// Checks the inputs of a request and gives it the document that runs.
     async fn prepare(&self, mut request: Request) -> Result<Ready, Response> {
         let name = request.operation_name.clone();
-        let parsed = request
-            .parsed_query()
-            .map_err(|error| Response::from_errors(vec![error]))?;
+        let Ok(parsed) = request.parsed_query() else {
+            return Err(Response::from_errors(vec![syntax::error(&request.query)]));
+        };
         let mut document = parsed.clone();
         collect::wrap_typenames(&mut document);
         request.set_parsed_query(document.clone());
@@ -149,10 +164,13 @@ where
             });
         };
         let (types, refused) = (&*self.types, Response::from_errors);
+        if !self.introspection {
+            introspection::refuse(&document, &operation.node).map_err(|error| refused(vec![error]))?;
+        }
         request.variables = values::coerce(types, &operation.node, &request.variables).map_err(refused)?;
         let variables = &request.variables;
-        let always =
-            arguments::check(types, &operation.node, &document.fragments, variables).map_err(refused)?;
+        let always = arguments::check(types, &document, &operation.node, variables).map_err(refused)?;
+        collect::one_root(types, &document, operation, variables).map_err(|error| refused(vec![error]))?;
         let measurable = omitted::measurable(&document, operation, variables);
         self.measure(measurable, variables.clone()).await?;
         let set = match collect::collect(types, &document, operation, variables, always) {

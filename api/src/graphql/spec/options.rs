@@ -1,17 +1,25 @@
 //! What a schema has to say to the layer beside its definition.
 
+use super::checks::InputChecks;
+
 /// The options of a [`SpecSchema`](super::SpecSchema). The defaults bound nothing.
 #[derive(Clone, Debug)]
 pub struct SpecOptions {
     /// The complexity that an operation may have. The builder's own limit is not used: the library can neither
     /// say what was measured nor measure the one operation that runs.
     pub complexity: usize,
+    /// Whether clients may ask for the schema (`__schema`, `__type`), and get suggestions in errors.
+    pub introspection: bool,
+    /// How to read the custom scalars and input objects of the schema, all of them.
+    pub inputs: InputChecks,
 }
 
 impl Default for SpecOptions {
     fn default() -> Self {
         Self {
             complexity: usize::MAX,
+            introspection: true,
+            inputs: InputChecks::default(),
         }
     }
 }

@@ -3,13 +3,19 @@
 //! One rule: they are read from the definition that the library writes of its own schema, so there is no second
 //! list to keep. What is not in it (the introspection types) is unknown, and passes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use async_graphql::Positioned;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
-    BaseType, FieldDefinition, InputValueDefinition, OperationType, Type, TypeKind, TypeSystemDefinition,
+    BaseType, FieldDefinition, InputValueDefinition, OperationType, Type, TypeDefinition, TypeKind,
+    TypeSystemDefinition,
 };
+use async_graphql::{Name, Positioned};
+
+use super::checks::InputChecks;
+
+/// The scalars of the specification (3.5).
+const BUILT_IN: [&str; 5] = ["Int", "Float", "String", "Boolean", "ID"];
 
 /// An argument, or a field of an input object.
 pub(super) struct Input {
@@ -29,7 +35,11 @@ pub(super) struct Field {
 pub(super) enum Kind {
     Scalar,
     Enum(HashSet<String>),
-    Input(Vec<Input>),
+    Input {
+        fields: Vec<Input>,
+        /// Whether exactly one of the fields has to be given.
+        one_of: bool,
+    },
     Object(HashMap<String, Field>),
     Interface(HashMap<String, Field>),
     Union,
@@ -41,21 +51,22 @@ pub(super) struct TypeSystem {
     /// The objects that an interface or union may stand for.
     possible: HashMap<String, Vec<String>>,
     roots: Vec<(OperationType, String)>,
+    /// What reads the inputs that the definition only names.
+    pub(super) checks: InputChecks,
 }
 
 impl TypeSystem {
     /// Reads a schema's definition.
     ///
     /// # Panics
-    /// When it is not one.
-    pub(super) fn of(definition: &str) -> Self {
+    /// When it is not one, or when `checks` cannot read one of its custom scalars or input objects.
+    pub(super) fn of(definition: &str, checks: InputChecks) -> Self {
         let document = parse_schema(definition).expect("the library reads what it has written");
         let mut this = Self {
-            kinds: ["Int", "Float", "String", "Boolean", "ID"]
-                .map(|name| (name.to_owned(), Kind::Scalar))
-                .into(),
+            kinds: BUILT_IN.map(|name| (name.to_owned(), Kind::Scalar)).into(),
             possible: HashMap::new(),
             roots: Vec::new(),
+            checks,
         };
         for definition in document.definitions {
             match definition {
@@ -71,20 +82,70 @@ impl TypeSystem {
                         .filter_map(|(kind, name)| Some((kind, name?.node.to_string())));
                     this.roots.extend(named);
                 }
-                TypeSystemDefinition::Type(ty) => this.add(ty.node.name.node.to_string(), ty.node.kind),
+                TypeSystemDefinition::Type(ty) => this.add(ty.node),
                 TypeSystemDefinition::Directive(_) => {}
             }
         }
+        this.add_questions();
+        let unread = this.unread();
+        assert!(unread.is_empty(), "the options do not say how to read {unread:?}");
         this
     }
 
-    fn add(&mut self, name: String, kind: TypeKind) {
-        let kind = match kind {
+    /// The fields about the schema (4.1), which definitions do not write.
+    fn add_questions(&mut self) {
+        let ty = |name: &str| Type {
+            base: BaseType::Named(Name::new(name)),
+            nullable: name == "__Type",
+        };
+        let name = Input {
+            name: "name".to_owned(),
+            ty: ty("String"),
+            has_default: false,
+        };
+        let root = self.root(OperationType::Query).map(str::to_owned);
+        let root = root.and_then(|root| self.kinds.get_mut(&root));
+        if let Some(Kind::Object(fields)) = root {
+            for (field, arguments) in [("__schema", vec![]), ("__type", vec![name])] {
+                let ty = ty(if field == "__type" { "__Type" } else { "__Schema" });
+                fields.insert(field.to_owned(), Field { arguments, ty });
+            }
+        }
+    }
+
+    /// The custom scalars and input objects without a check; scalars only where they are inputs.
+    fn unread(&self) -> BTreeSet<&str> {
+        let inputs = self.kinds.values().flat_map(|kind| match kind {
+            Kind::Input { fields, .. } => fields.iter().collect(),
+            Kind::Object(fields) | Kind::Interface(fields) => {
+                fields.values().flat_map(|field| &field.arguments).collect()
+            }
+            Kind::Scalar | Kind::Enum(_) | Kind::Union => Vec::new(),
+        });
+        let custom = |name: &&str| match self.kinds.get(*name) {
+            Some(Kind::Scalar) => !BUILT_IN.contains(name),
+            Some(Kind::Input { .. }) => true,
+            _ => false,
+        };
+        let names = inputs.map(|input| named(&input.ty)).filter(custom);
+        names.filter(|name| !self.checks.contains(name)).collect()
+    }
+
+    fn add(&mut self, ty: TypeDefinition) {
+        let name = ty.name.node.to_string();
+        let one_of = ty
+            .directives
+            .iter()
+            .any(|directive| directive.node.name.node == "oneOf");
+        let kind = match ty.kind {
             TypeKind::Scalar => Kind::Scalar,
             TypeKind::Enum(of) => {
                 Kind::Enum(of.values.iter().map(|v| v.node.value.node.to_string()).collect())
             }
-            TypeKind::InputObject(of) => Kind::Input(inputs(of.fields)),
+            TypeKind::InputObject(of) => Kind::Input {
+                fields: inputs(of.fields),
+                one_of,
+            },
             TypeKind::Interface(of) => Kind::Interface(fields(of.fields)),
             TypeKind::Union(of) => {
                 let members = of.members.iter().map(|member| member.node.to_string());

@@ -1,13 +1,15 @@
 //! The values of variables (6.1.2, `CoerceVariableValues`).
 //!
 //! One rule: what leaves here has a value for each variable that was given or has a default, of its declared
-//! type, and without a character that no text column can hold. Scalars of our own are read by the library.
+//! type, and without a character that no text column can hold. Defaults are literals, and looked at with those.
 
 use async_graphql::parser::types::{BaseType, OperationDefinition, Type};
 use async_graphql::{Name, Number, ServerError, Value, Variables};
 
 use super::refusal;
 use super::types::{Input, Kind, TypeSystem};
+use super::verify::verify;
+use super::wording::{self, Place, Wrong, within, wrong};
 
 /// Coerces the variables of an operation; those that it does not declare are dropped.
 ///
@@ -28,12 +30,12 @@ pub(super) fn coerce(
                 format!("Variable \"${name}\" of non-null type \"{ty}\" must not be null."),
                 at,
             )),
-            (Some(value), _) => match value_of(types, value, ty, &mut vec![name.to_string()]) {
+            (Some(value), _) => match input(types, value, ty, name) {
                 Ok(value) => {
                     coerced.insert(name.clone(), value);
                 }
                 Err(Wrong { at: place, what }) => errors.push(refusal(
-                    format!("Variable \"${name}\" got an invalid value at \"{place}\": {what}"),
+                    format!("Variable \"${name}\" got invalid value at \"{place}\"; {what}"),
                     at,
                 )),
             },
@@ -54,33 +56,18 @@ pub(super) fn coerce(
     }
 }
 
-/// What is wrong with a value, and where in it.
-pub(super) struct Wrong {
-    pub(super) at: String,
-    pub(super) what: String,
-}
-
-/// Where in a value one is: names and indices.
-type Place = Vec<String>;
-
-fn wrong<T>(place: &Place, what: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong {
-        at: place.concat(),
-        what: what.into(),
-    })
-}
-
-fn within<T>(place: &mut Place, segment: String, read: impl FnOnce(&mut Place) -> T) -> T {
-    place.push(segment);
-    let read = read(place);
-    place.pop();
-    read
+/// A variable's value as one of its type, and as its resolver can read it.
+fn input(types: &TypeSystem, value: &Value, ty: &Type, name: &Name) -> Result<Value, Wrong> {
+    let mut place = vec![name.to_string()];
+    let value = value_of(types, value, ty, &mut place)?;
+    verify(types, &value, ty, &mut place)?;
+    Ok(value)
 }
 
 fn value_of(types: &TypeSystem, value: &Value, ty: &Type, place: &mut Place) -> Result<Value, Wrong> {
     match (&ty.base, value) {
         (_, Value::Null) if ty.nullable => Ok(Value::Null),
-        (_, Value::Null) => wrong(place, format!("expected \"{ty}\", found null")),
+        (_, Value::Null) => wrong(place, wording::unexpected(ty, value)),
         (BaseType::List(item), Value::List(items)) => {
             let items = items.iter().enumerate().map(|(index, value)| {
                 within(place, format!("[{index}]"), |place| {
@@ -95,32 +82,35 @@ fn value_of(types: &TypeSystem, value: &Value, ty: &Type, place: &mut Place) -> 
 }
 
 fn named_value(types: &TypeSystem, value: &Value, name: &str, place: &mut Place) -> Result<Value, Wrong> {
-    let expected = |place: &Place| wrong(place, format!("expected \"{name}\""));
     match (types.kind(name), value) {
         (Some(Kind::Enum(values)), Value::String(text)) if values.contains(text) => {
             Ok(Value::Enum(Name::new(text)))
         }
-        (Some(Kind::Enum(_)), _) => wrong(place, format!("expected a value of the enum \"{name}\"")),
-        (Some(Kind::Input(fields)), Value::Object(given)) => {
-            let mut object = async_graphql::indexmap::IndexMap::new();
-            if let Some(unknown) = given
-                .keys()
-                .find(|key| fields.iter().all(|f| f.name != key.as_str()))
-            {
-                let unknown: String = unknown.chars().take(64).collect();
-                return wrong(place, format!("\"{name}\" has no field \"{unknown}\""));
+        (Some(Kind::Enum(_)), Value::String(text)) => {
+            let given = Value::Enum(Name::new(text));
+            wrong(place, wording::no_member(name, &given))
+        }
+        (Some(Kind::Enum(_)), _) => wrong(place, wording::no_member(name, value)),
+        (Some(Kind::Input { fields, one_of }), Value::Object(given)) => {
+            let unknown = |key: &&Name| fields.iter().all(|field| field.name != key.as_str());
+            if let Some(unknown) = given.keys().find(unknown) {
+                return wrong(place, wording::unknown_field(name, unknown));
             }
+            if *one_of && given.len() != 1 {
+                return wrong(place, wording::one_key(name));
+            }
+            let mut object = async_graphql::indexmap::IndexMap::new();
             for field in fields {
-                if let Some(value) = input_field(types, given.get(field.name.as_str()), field, place)? {
+                if let Some(value) = input_field(types, given.get(field.name.as_str()), field, name, place)? {
                     object.insert(Name::new(&field.name), value);
                 }
             }
             Ok(Value::Object(object))
         }
-        (Some(Kind::Input(_)), _) => expected(place),
+        (Some(Kind::Input { .. }), _) => wrong(place, wording::unexpected(&name, value)),
         (Some(Kind::Scalar), value) => {
             no_nul(value, place)?;
-            scalar(name, value).map_or_else(|| expected(place), Ok)
+            scalar(name, value).map_or_else(|| wrong(place, wording::no_scalar(name, value)), Ok)
         }
         // A type that is unknown, or none of inputs: validation says so.
         _ => Ok(value.clone()),
@@ -131,13 +121,16 @@ fn input_field(
     types: &TypeSystem,
     given: Option<&Value>,
     field: &Input,
+    of: &str,
     place: &mut Place,
 ) -> Result<Option<Value>, Wrong> {
-    within(place, format!(".{}", field.name), |place| match given {
-        Some(value) => value_of(types, value, &field.ty, place).map(Some),
+    match given {
+        Some(value) => within(place, format!(".{}", field.name), |place| {
+            value_of(types, value, &field.ty, place).map(Some)
+        }),
         None if field.ty.nullable || field.has_default => Ok(None),
-        None => wrong(place, format!("a value of type \"{}\" is required", field.ty)),
-    })
+        None => wrong(place, wording::missing_field(of, &field.name, &field.ty)),
+    }
 }
 
 /// A JSON value as one of the built-in scalars (3.5); scalars of our own pass.

@@ -4,13 +4,16 @@
 //! the order of its keys, and the places of the errors. Messages are each library's own. How the answers came
 //! about says `corpus/generate.mjs`.
 
+mod coercion;
 mod inputs;
+mod numbers;
 mod omitted;
 mod schema;
+mod wordings;
 
 use std::time::Duration;
 
-use api::graphql::spec::{SpecOptions, SpecSchema};
+use api::graphql::spec::SpecSchema;
 use api::http::graphql::{AuthError, Credentials, EndpointOptions, Executor, GraphqlEndpoint, SessionEnd};
 use api::http::server::{self, LayerOptions, ServerOptions, Shutdown};
 use async_graphql::{Request, Response, SDLExportOptions};
@@ -97,10 +100,7 @@ impl Executor for TwinExecutor {
 /// The address of a door before the twin schema.
 async fn start() -> String {
     let shutdown = Shutdown::default();
-    let executor = TwinExecutor(SpecSchema::with(
-        schema::builder,
-        SpecOptions { complexity: 2_000 },
-    ));
+    let executor = TwinExecutor(SpecSchema::with(schema::builder, schema::options()));
     let layers = LayerOptions {
         ids: std::sync::Arc::new(SystemIds),
         cors_origins: Vec::new(),

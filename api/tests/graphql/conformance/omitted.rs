@@ -11,9 +11,9 @@ use super::inputs::{Own, list, text, written};
 
 /// A document under construction.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     declared: String,
-    values: Map<String, Value>,
+    pub(super) values: Map<String, Value>,
     omitted: usize,
 }
 
@@ -84,7 +84,7 @@ impl Draft {
 }
 
 /// The shortest way to each type with fields: the kind of operation and the fields on the way.
-fn ways(own: &Own) -> BTreeMap<String, (&'static str, Vec<&Value>)> {
+pub(super) fn ways(own: &Own) -> BTreeMap<String, (&'static str, Vec<&Value>)> {
     let mut ways = BTreeMap::new();
     let mut next: VecDeque<_> = own
         .roots
@@ -105,7 +105,7 @@ fn ways(own: &Own) -> BTreeMap<String, (&'static str, Vec<&Value>)> {
     ways
 }
 
-fn document(own: &Own, kind: &str, way: &[&Value], field: &Value) -> (String, Draft) {
+pub(super) fn document(own: &Own, kind: &str, way: &[&Value], field: &Value) -> (String, Draft) {
     let mut draft = Draft::default();
     let mut opened = String::new();
     for step in way {

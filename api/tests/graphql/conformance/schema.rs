@@ -7,7 +7,7 @@ mod echo;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use api::graphql::spec::SpecSchema;
+use api::graphql::spec::{InputChecks, SpecOptions, SpecSchema};
 use async_graphql::{
     Context, Error, ErrorExtensions, ID, Interface, Object, Result, Schema, SchemaBuilder, Subscription,
     Union,
@@ -26,6 +26,15 @@ pub fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
         .limit_depth(16)
         .limit_recursive_depth(32)
         .limit_directives(5)
+}
+
+/// What the schema is executed with.
+pub fn options() -> SpecOptions {
+    SpecOptions {
+        complexity: 2_000,
+        inputs: InputChecks::default().with::<echo::Filter>(),
+        ..SpecOptions::default()
+    }
 }
 
 /// What a mutation counts; a fresh one for each request.

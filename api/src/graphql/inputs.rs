@@ -1,0 +1,85 @@
+//! The inputs that the schema only names: its custom scalars and input objects.
+//!
+//! One rule: each type that a client can send and that is not built in stands here, so that what clients send is
+//! read before anything runs. A schema with a type that is missing here is not built; see `spec::SpecSchema::with`.
+
+use async_graphql::Json;
+use time::OffsetDateTime;
+
+use super::{
+    access::RoleChangeInput,
+    as_of::AsOfInput,
+    audit::AuditFilter,
+    datasets::CreateDatasetInput,
+    identity::{
+        CreateFirstAdministratorInput, ErasePersonInput, LoginInput, RefreshInput, RegisterInput,
+        RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
+    },
+    jobs::{
+        CancelJobInput, ChangeJobPriorityInput, ChatTemplateInput, CloneJobInput, EarlyStoppingInput,
+        FullInput, HyperParametersInput, JobOutputsInput, JobTermsInput, LoraInput, MethodInput,
+        ObjectiveInput, PauseJobInput, RestartJobInput, ResumeJobInput, ScratchInput, StartJobInput,
+    },
+    models::ImportModelInput,
+    projects::{CreateExperimentInput, CreateProjectInput},
+    scalars::Long,
+    spec::InputChecks,
+    workers::DrainWorkerInput,
+};
+
+/// What reads the inputs of the schema.
+#[must_use]
+pub fn checks() -> InputChecks {
+    let checks = scalars(InputChecks::default());
+    let checks = identity(checks);
+    let checks = jobs(checks);
+    checks
+        .with::<AsOfInput>()
+        .with::<AuditFilter>()
+        .with::<CreateDatasetInput>()
+        .with::<CreateExperimentInput>()
+        .with::<CreateProjectInput>()
+        .with::<DrainWorkerInput>()
+        .with::<ImportModelInput>()
+}
+
+fn scalars(checks: InputChecks) -> InputChecks {
+    checks
+        .with::<OffsetDateTime>()
+        .with::<Json<serde_json::Value>>()
+        .with::<Long>()
+}
+
+fn identity(checks: InputChecks) -> InputChecks {
+    checks
+        .with::<CreateFirstAdministratorInput>()
+        .with::<ErasePersonInput>()
+        .with::<LoginInput>()
+        .with::<RefreshInput>()
+        .with::<RegisterInput>()
+        .with::<RevokeSessionInput>()
+        .with::<RoleChangeInput>()
+        .with::<SetUserActiveInput>()
+        .with::<VerifyEmailInput>()
+}
+
+fn jobs(checks: InputChecks) -> InputChecks {
+    checks
+        .with::<CancelJobInput>()
+        .with::<ChangeJobPriorityInput>()
+        .with::<ChatTemplateInput>()
+        .with::<CloneJobInput>()
+        .with::<EarlyStoppingInput>()
+        .with::<FullInput>()
+        .with::<HyperParametersInput>()
+        .with::<JobOutputsInput>()
+        .with::<JobTermsInput>()
+        .with::<LoraInput>()
+        .with::<MethodInput>()
+        .with::<ObjectiveInput>()
+        .with::<PauseJobInput>()
+        .with::<RestartJobInput>()
+        .with::<ResumeJobInput>()
+        .with::<ScratchInput>()
+        .with::<StartJobInput>()
+}
