@@ -17,7 +17,7 @@ use super::{
     },
     jobs::{
         CancelJobInput, ChangeJobPriorityInput, ChatTemplateInput, CloneJobInput, EarlyStoppingInput,
-        FullInput, HyperParametersInput, JobOutputsInput, JobTermsInput, LoraInput, MethodInput,
+        FullInput, HyperParametersInput, JobOutputsInput, JobRequirementsInput, LoraInput, MethodInput,
         ObjectiveInput, PauseJobInput, RestartJobInput, ResumeJobInput, ScratchInput, StartJobInput,
     },
     models::ImportModelInput,
@@ -73,7 +73,7 @@ fn jobs(checks: InputChecks) -> InputChecks {
         .with::<FullInput>()
         .with::<HyperParametersInput>()
         .with::<JobOutputsInput>()
-        .with::<JobTermsInput>()
+        .with::<JobRequirementsInput>()
         .with::<LoraInput>()
         .with::<MethodInput>()
         .with::<ObjectiveInput>()
