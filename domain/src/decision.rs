@@ -83,20 +83,20 @@ impl LoadedState {
     /// nothing is recorded based on an unchecked read.
     #[must_use]
     pub fn get<A: Aggregate>(&self, key: impl std::fmt::Display) -> A {
+        self.peek::<A>(key).cloned().unwrap_or_default()
+    }
+
+    /// Like [`LoadedState::get`], without a copy; `None` for a stream outside the read set.
+    pub fn peek<A: Aggregate>(&self, key: impl std::fmt::Display) -> Option<&A> {
         let stream = A::stream(key);
-        match self
-            .streams
-            .get(&stream)
-            .and_then(|folded| folded.state.downcast_ref::<A>())
+        let folded = self.streams.get(&stream);
+        let state = folded.and_then(|folded| folded.state.downcast_ref::<A>());
+        if state.is_none()
+            && let Ok(mut undeclared) = self.undeclared.lock()
         {
-            Some(state) => state.clone(),
-            None => {
-                if let Ok(mut undeclared) = self.undeclared.lock() {
-                    undeclared.get_or_insert(stream);
-                }
-                A::default()
-            }
+            undeclared.get_or_insert(stream);
         }
+        state
     }
 
     /// A stream that was read outside the read set since the last call.

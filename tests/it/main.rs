@@ -26,6 +26,7 @@ mod output;
 mod permissions;
 mod projections;
 mod projects;
+mod rights;
 mod sealing;
 mod simulation;
 mod time_travel;

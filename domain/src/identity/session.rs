@@ -107,6 +107,16 @@ impl Aggregate for Session {
     }
 }
 
+impl Session {
+    /// Whether it can be acted in at `now`: it was opened, is not ended or over, and its account has not been switched
+    /// off since (ID-5).
+    #[must_use]
+    pub fn is_open(&self, account: &User, now: OffsetDateTime) -> bool {
+        let switched_off = account.deactivated || self.deactivations != account.deactivations;
+        !self.revoked && !switched_off && self.expires_at.is_some_and(|at| at > now)
+    }
+}
+
 /// Opens a session for a user whose password was just proven. The same again is one session; an id that is taken
 /// by another, or by one that was refreshed or ended since, opens nothing.
 #[derive(Clone, Debug)]
@@ -212,12 +222,10 @@ impl Command for RefreshSession {
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RefreshRefusal> {
         let session: Session = loaded.get(self.session);
-        let Some((user, expires_at)) = session.user.zip(session.expires_at) else {
+        let Some(user) = session.user else {
             return Err(RefreshRefusal::Invalid.into());
         };
-        let account: User = loaded.get(user);
-        let ended = session.revoked || session.deactivations != account.deactivations;
-        if ended || expires_at <= context.now || account.deactivated {
+        if !session.is_open(&loaded.get(user), context.now) {
             return Err(RefreshRefusal::Invalid.into());
         }
         if session.used.contains(&self.presented_hash) {

@@ -23,12 +23,11 @@ use domain::{
         session::{Session, SessionEvent},
         user::{User, UserEvent},
     },
+    rights::Holder,
 };
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use super::rights::Holder;
 
 const PAGE: usize = 2_000;
 const RETRY: Duration = Duration::from_secs(1);
@@ -241,7 +240,7 @@ impl Rights {
             account: account.state,
             roles: &account.roles,
         };
-        Some(holder.principal(&self.roles))
+        Some(holder.principal(|name| self.roles.get(name)))
     }
 
     /// The principal of an account, outside of any session.

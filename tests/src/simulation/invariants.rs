@@ -127,8 +127,8 @@ fn user_rights(rights: &Rights, user: UserId, since: Position) -> UserRights {
     }
 }
 
-/// I9 and QU-1: what was recorded for a user was permitted, and within the quota, at some moment between the last
-/// acknowledgement that the request could know of and its own place in the log.
+/// I9 and QU-1: what was recorded for a user was permitted, and within the quota, at its own place in the log: right before
+/// the append that recorded it.
 fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec<String> {
     let notes = environment.notes();
     let users: BTreeSet<UserId> = notes.requests.values().map(|(user, _)| *user).collect();
@@ -136,16 +136,13 @@ fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec
     let mut rights_by_user: BTreeMap<UserId, Vec<UserRights>> = BTreeMap::new();
     let mut ledgers: BTreeMap<&StreamId, QuotaLedger> = BTreeMap::new();
     let mut found = Vec::new();
+    let places: BTreeMap<Uuid, Position> = log.iter().map(|event| (event.id, event.position)).collect();
     for event in log {
-        if let Some((user, floor)) = notes.requests.get(&event.id) {
+        if let Some((user, first)) = notes.requests.get(&event.id) {
+            let appended = places.get(first).copied().unwrap_or(event.position);
             let known = rights_by_user.get(user).map_or(&[][..], Vec::as_slice);
-            let old = known
-                .iter()
-                .rposition(|user_rights| user_rights.since <= *floor)
-                .unwrap_or(0);
-            let permitted = known[old..]
-                .iter()
-                .any(|user_rights| allows(user_rights, event, &ledgers));
+            let before = known.iter().rfind(|user_rights| user_rights.since < appended);
+            let permitted = before.is_some_and(|user_rights| allows(user_rights, event, &ledgers));
             if !permitted && event.kind != "access.PermissionDenied" {
                 found.push(format!(
                     "{} of {user} at {} was not permitted",
