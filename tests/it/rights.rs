@@ -19,7 +19,7 @@ use domain::{
 };
 use futures::{SinkExt, channel::mpsc};
 use serde_json::json;
-use tests::harness::{Client, TestApp, events::record};
+use tests::harness::{Client, Feed, TestApp, events::record};
 use tokio_util::bytes::Bytes;
 
 use meddling::Meddling;
@@ -269,6 +269,32 @@ async fn an_upload_is_decided_again_when_it_is_recorded() {
         assert_eq!(answer.status, status, "{loss}: {answer:?}");
         let recorded = kinds_of(&app.system.app.ports, "datasets.VersionAdded").await;
         assert_eq!(recorded, usize::from(status == 201), "{loss}");
+    }
+    app.stop().await;
+}
+
+/// FA1: a role that is removed while a socket is open does not work on it any more, for no kind of operation.
+#[tokio::test]
+async fn a_removed_role_stops_working_on_an_open_socket() {
+    let app = TestApp::start().await;
+    let manager = app.person("mara", "manager").await;
+    let users = "{ users { nodes { id } } }";
+    let grant = "mutation($i: RoleChangeInput!) { grantRole(input: $i) { userErrors { code } } }";
+    let granted = json!({ "i": { "userId": app.person("ada", "guest").await.user_id, "role": "viewer", "reason": "r" } });
+    let mut socket = Feed::open(&manager, users, json!({})).await;
+    let answer = socket.run("2", users, json!({})).await.expect("run");
+    assert!(answer.get("errors").is_none(), "{answer}");
+    for (client, role) in [(&app.admin, "manager"), (&app.admin, "guest")] {
+        let removed = "mutation($i: RoleChangeInput!) { removeRole(input: $i) { userErrors { code } } }";
+        let input = json!({ "i": { "userId": manager.user_id, "role": role, "reason": "r" } });
+        client.run(removed, input).await.data("removeRole");
+    }
+    for (id, query, variables) in [("3", users, json!({})), ("4", grant, granted)] {
+        let answer = socket.run(id, query, variables).await.expect("run");
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"], "FORBIDDEN",
+            "{query}: {answer}"
+        );
     }
     app.stop().await;
 }
