@@ -17,6 +17,25 @@ async fn versions(client: &tests::harness::Client, dataset: &str) -> Value {
         .clone()
 }
 
+/// FA3: a guest has a dataset of one's own, and shows it to nobody.
+#[tokio::test]
+async fn a_guest_cannot_publish() {
+    let app = TestApp::start().await;
+    let guest = app.person("gus", "guest").await;
+    let create = "mutation($v: Visibility!) { createDataset(input: { name: \"D\", visibility: $v }) { dataset { visibility } userErrors { code } } }";
+    let public = guest.run(create, json!({ "v": "PUBLIC" })).await;
+    assert_eq!(public.code(), Some("FORBIDDEN"), "{public:?}");
+    let import = "mutation { importModel(input: { folder: \"none\", name: \"M\", visibility: PUBLIC }) { userErrors { code } } }";
+    assert_eq!(guest.run(import, json!({})).await.code(), Some("FORBIDDEN"));
+    let private = guest.run(create, json!({ "v": "PRIVATE" })).await;
+    assert_eq!(
+        private.data("createDataset")["dataset"]["visibility"],
+        "PRIVATE",
+        "{private:?}"
+    );
+    app.stop().await;
+}
+
 /// DS-1, DS-2: an upload becomes a version with its content's address; the same bytes again do not.
 #[tokio::test]
 async fn an_upload_becomes_a_version_and_can_be_had_back() {

@@ -192,7 +192,7 @@ pub struct DatasetsMutation;
 
 #[Object]
 impl DatasetsMutation {
-    /// Creates an empty dataset. Requires `datasets.create` and enough quota.
+    /// Creates an empty dataset. Requires `datasets.create`, for a public one also `datasets.share`, and enough quota.
     async fn create_dataset(
         &self,
         context: &Context<'_>,

@@ -105,6 +105,15 @@ pub enum Visibility {
     Public,
 }
 
+impl Visibility {
+    /// What it takes, besides the right to create things of the kind `name`, to create one that is seen so: to show
+    /// something to everybody is to share it.
+    #[must_use]
+    pub fn requires(self, share: Action, name: &str) -> Option<(Action, Resource)> {
+        (self == Self::Public).then(|| (share, Resource::kind(name)))
+    }
+}
+
 /// The facts of what is acted on.
 #[derive(Clone, Debug)]
 pub struct Resource {

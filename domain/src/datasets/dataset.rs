@@ -169,7 +169,9 @@ impl Command for CreateDataset {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::DatasetsCreate, Resource::kind("datasets"))
+        let mut all = vec![(Action::DatasetsCreate, Resource::kind("datasets"))];
+        all.extend(self.visibility.requires(Action::DatasetsShare, "datasets"));
+        Requirement::All(all)
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {

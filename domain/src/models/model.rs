@@ -284,7 +284,9 @@ impl Command for RegisterModel {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::ModelsCreate, Resource::kind("models"))
+        let mut all = vec![(Action::ModelsCreate, Resource::kind("models"))];
+        all.extend(self.visibility.requires(Action::ModelsShare, "models"));
+        Requirement::All(all)
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterModelRefusal> {

@@ -47,6 +47,27 @@ fn stored(bytes: u64, item: &str) -> LedgerEvent {
     }
 }
 
+/// FA3: to show a dataset to everybody is to share it. Guests may create one, and may not share.
+#[test]
+fn a_public_dataset_needs_the_permission_to_share() {
+    let public = || CreateDataset {
+        visibility: Visibility::Public,
+        ..create()
+    };
+    given().when(create()).by(user(ADA, &["guest"])).then_records([
+        expected_event::<Dataset>(DATASET, &dataset_created(Visibility::Private)),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
+    ]);
+    given()
+        .when(public())
+        .by(user(ADA, &["guest"]))
+        .then_denied("role", Concealment::Forbidden);
+    given().when(public()).by(ada()).then_records([
+        expected_event::<Dataset>(DATASET, &dataset_created(Visibility::Public)),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
+    ]);
+}
+
 /// QU-1
 #[test]
 fn a_dataset_begins_empty_and_takes_its_place_in_the_quota() {

@@ -37,6 +37,22 @@ fn a_base_model_is_registered_with_its_first_version() {
     ]);
 }
 
+/// FA3: to show a model to everybody is to share it. Developers may register models, and may not share them.
+#[test]
+fn a_public_model_needs_the_permission_to_share() {
+    let developer = || user(ADA, &["developer"]);
+    given()
+        .when(register())
+        .by(developer())
+        .then_denied("role", Concealment::Forbidden);
+    let private = RegisterModel {
+        visibility: Visibility::Private,
+        ..register()
+    };
+    let mut log = given().log;
+    assert!(matches!(log.run(&private, &developer(), NOW), Outcome::Done(_)));
+}
+
 /// DS-3
 #[test]
 fn a_base_model_that_does_not_fit_the_storage_is_refused() {
