@@ -170,7 +170,7 @@ async fn a_right_that_goes_between_decision_and_append_makes_the_append_lose() {
                             cause: "logout",
                         },
                     )
-                    .await
+                    .await;
                 }
                 _ => {
                     let reason = "r".to_owned();
