@@ -28,6 +28,7 @@ pub mod personal;
 pub mod projects;
 pub mod provider_keys;
 pub mod quota;
+pub mod recording;
 pub mod sharing;
 pub mod text;
 pub mod upcast;
