@@ -29,6 +29,7 @@ mod projections;
 mod projects;
 mod sealing;
 mod simulation;
+mod starts;
 mod time_travel;
 mod tls;
 mod vocabulary;
