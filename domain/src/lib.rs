@@ -31,4 +31,5 @@ pub mod quota;
 pub mod recording;
 pub mod sharing;
 pub mod text;
+mod unseen;
 pub mod upcast;

@@ -5,11 +5,9 @@
 //! refused, and a name has at least one visible character. Descriptions have lines. Prompts and samples are data, kept
 //! as they are. Whatever is written to a terminal or a text log, of any kind, goes through [`printable`].
 
-mod unseen;
-
 use std::borrow::Cow;
 
-pub use unseen::{is_visible, unseen};
+pub use crate::unseen::{is_visible, unseen};
 
 /// A text that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -75,18 +75,19 @@ pub fn run(cli: Cli) -> ExitCode {
             acknowledged,
             json,
         } => with_config(config, move |config| verify::run(config, acknowledged, json)),
-        Command::Demo { url, data, quick } => finish(block_on(async move {
-            let options = demo::DemoOptions {
-                url,
-                data_dir: data,
-                quick,
-            };
-            let mut signals = signals::Signals::listen()?;
-            tokio::select! {
-                done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
-                () = signals.first() => Ok(ExitCode::from(130)),
-            }
-        })),
+        Command::Demo { url, data, quick } => finish(block_on(run_demo(demo::DemoOptions {
+            url,
+            data_dir: data,
+            quick,
+        }))),
+    }
+}
+
+async fn run_demo(options: demo::DemoOptions) -> anyhow::Result<ExitCode> {
+    let mut signals = signals::Signals::listen()?;
+    tokio::select! {
+        done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
+        () = signals.first() => Ok(ExitCode::from(130)),
     }
 }
 

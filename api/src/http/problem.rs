@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::server::RequestId;
 
 /// Seconds after which to try again what failed for a reason that passes.
-pub(crate) const RETRY_AFTER: u64 = 2;
+pub(crate) const RETRY_AFTER: u16 = 2;
 
 /// One fault in one member of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub struct Problem {
     pub request_id: Option<RequestId>,
     /// Seconds after which the same request may do, as the header `Retry-After`; each 503 has one.
     #[serde(skip)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u16>,
     /// Faults by member, for requests with several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,

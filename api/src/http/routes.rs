@@ -203,7 +203,9 @@ fn refused(error: &AuthError) -> Problem {
         AuthError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
     let retry_after = match error {
-        AuthError::RateLimited { retry_after } => Some(retry_after.as_secs().max(1)),
+        AuthError::RateLimited { retry_after } => {
+            Some(u16::try_from(retry_after.as_secs().max(1)).unwrap_or(u16::MAX))
+        }
         _ => None,
     };
     let problem = Problem::new(status).detail(error.to_string());

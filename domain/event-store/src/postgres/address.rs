@@ -8,7 +8,7 @@ use std::{fs, io::Read as _, net::IpAddr, str::FromStr as _};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::connect::ConnectError;
+use super::connect_error::ConnectError;
 
 /// What a parameter may be.
 #[derive(Clone, Copy, PartialEq, Eq)]

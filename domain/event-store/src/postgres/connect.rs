@@ -12,6 +12,7 @@ use sqlx::{
 
 use super::{
     address::address,
+    connect_error::ConnectError,
     failure::{describe, within},
 };
 
@@ -25,46 +26,21 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a single further try may take that tells why there is none.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// No connection could be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The address cannot be read. It is not repeated here, because it may hold a password.
-    #[error(
-        "the database address is not a PostgreSQL URL; write it as postgres://user:password@host:5432/database"
-    )]
-    Address,
-    /// The address has parameters that are not known, or values that would not do.
-    #[error("the database address: {0}")]
-    Parameters(String),
-    /// Nobody answers, or we are not let in.
-    #[error("no connection to PostgreSQL at {at}: {why}; {remedy}")]
-    Refused {
-        /// Host and port, or the socket.
-        at: String,
-        /// What the network or the server said.
-        why: String,
-        /// What to look at.
-        remedy: &'static str,
-    },
-}
-
-impl ConnectError {
-    fn refused(to: &PgConnectOptions, error: &sqlx::Error) -> Self {
-        let remedy = match error {
-            sqlx::Error::Tls(_) => "check sslmode and sslrootcert in its URL, and the server's certificate",
-            sqlx::Error::Database(_) => "check user, password and database in its URL",
-            _ => "check that it runs, and host and port in its URL",
-        };
-        let why = match error {
-            // This was the first connection: none is busy.
-            sqlx::Error::PoolTimedOut => format!("no connection within {} s", CONNECT_WITHIN.as_secs()),
-            error => describe(error),
-        };
-        Self::Refused {
-            at: place(to),
-            why,
-            remedy,
-        }
+fn refused(to: &PgConnectOptions, error: &sqlx::Error) -> ConnectError {
+    let remedy = match error {
+        sqlx::Error::Tls(_) => "check sslmode and sslrootcert in its URL, and the server's certificate",
+        sqlx::Error::Database(_) => "check user, password and database in its URL",
+        _ => "check that it runs, and host and port in its URL",
+    };
+    let why = match error {
+        // This was the first connection: none is busy.
+        sqlx::Error::PoolTimedOut => format!("no connection within {} s", CONNECT_WITHIN.as_secs()),
+        error => describe(error),
+    };
+    ConnectError::Refused {
+        at: place(to),
+        why,
+        remedy,
     }
 }
 
@@ -156,9 +132,9 @@ pub(super) async fn connect(pool: PgPoolOptions, to: PgConnectOptions) -> Result
         Err(sqlx::Error::PoolTimedOut) => {
             let once = within(LOOK, PgConnection::connect_with(&to)).await;
             let error = once.err().unwrap_or(sqlx::Error::PoolTimedOut);
-            Err(ConnectError::refused(&to, &error))
+            Err(refused(&to, &error))
         }
-        done => done.map_err(|error| ConnectError::refused(&to, &error)),
+        done => done.map_err(|error| refused(&to, &error)),
     }
 }
 
@@ -170,7 +146,7 @@ pub async fn admin_connection(url: &str) -> Result<PgConnection, ConnectError> {
     let to = address(url)?;
     within(CONNECT_WITHIN, PgConnection::connect_with(&to))
         .await
-        .map_err(|error| ConnectError::refused(&to, &error))
+        .map_err(|error| refused(&to, &error))
 }
 
 /// How the server plans prepared statements.

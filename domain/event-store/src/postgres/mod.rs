@@ -7,6 +7,7 @@
 mod address;
 mod checks;
 mod connect;
+mod connect_error;
 mod decide;
 mod failure;
 mod reader;
@@ -40,7 +41,8 @@ pub(crate) use self::failure::unavailable as read_failure;
 pub use self::{
     address::{SSL_MODES, address, is_ssl_mode},
     checks::StartError,
-    connect::{APP_ROLE, ConnectError, admin_connection, admin_pool, app_pool, as_app_role},
+    connect::{APP_ROLE, admin_connection, admin_pool, app_pool, as_app_role},
+    connect_error::ConnectError,
     failure::{describe, is_outage},
     tree::{
         ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,

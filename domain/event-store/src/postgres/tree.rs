@@ -33,7 +33,8 @@ pub use self::{
     proofs::{ConsistencyProof, InclusionProof, ProofError},
 };
 use super::{
-    connect::{self, ConnectError},
+    connect,
+    connect_error::ConnectError,
     failure::{describe, within},
 };
 use crate::integrity::{
