@@ -25,6 +25,7 @@ use crate::{
         Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
     },
     id::Ids,
+    recording::Recording,
 };
 
 /// How often a decision is taken anew when another writer came first.
@@ -117,6 +118,8 @@ pub struct Ports {
     pub rights: std::sync::Arc<dyn ReadRights>,
     /// What the log's streams fold into, as far as it is remembered.
     pub aggregates: AggregateCache,
+    /// Whether the log takes what is appended.
+    pub recording: Recording,
 }
 
 impl Ports {
@@ -134,6 +137,7 @@ impl Ports {
             ids,
             rights,
             aggregates: AggregateCache::default(),
+            recording: Recording::default(),
         }
     }
 }
@@ -325,13 +329,15 @@ fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result
 
 /// Appends; an unknown outcome is resolved by appending the same events again.
 async fn append(ports: &Ports, append: Append) -> Result<Appended, AppendError> {
+    let mut answer = ports.store.append(append.clone()).await;
     for _ in 0..RETRIES {
-        match ports.store.append(append.clone()).await {
-            Err(AppendError::Store(StoreError::Unavailable(_))) => {}
-            answer => return answer,
-        }
+        let Err(AppendError::Store(StoreError::Unavailable(_))) = answer else {
+            break;
+        };
+        answer = ports.store.append(append.clone()).await;
     }
-    ports.store.append(append).await
+    ports.recording.note(&answer, ports.clock.now());
+    answer
 }
 
 async fn record_denial<R>(

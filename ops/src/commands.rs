@@ -4,6 +4,7 @@ pub mod audit;
 pub mod database;
 mod devices;
 mod replay;
+mod signals;
 mod up;
 mod verify;
 
@@ -11,11 +12,12 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::Context;
 use clap::CommandFactory;
+use event_store::postgres::describe;
 
 use crate::{
     cli::{AuditCommand, Cli, Command, ConfigArgs},
     complain,
-    config::{Config, Sources},
+    config::{Config, Problems, Sources},
     contracts, demo, doctor,
     output::{self, Gone},
     say,
@@ -73,17 +75,19 @@ pub fn run(cli: Cli) -> ExitCode {
             acknowledged,
             json,
         } => with_config(config, move |config| verify::run(config, acknowledged, json)),
-        Command::Demo { url, data, quick } => finish(block_on(async move {
-            let options = demo::DemoOptions {
-                url,
-                data_dir: data,
-                quick,
-            };
-            tokio::select! {
-                done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
-                () = up::interrupted() => Ok(ExitCode::from(130)),
-            }
-        })),
+        Command::Demo { url, data, quick } => finish(block_on(run_demo(demo::DemoOptions {
+            url,
+            data_dir: data,
+            quick,
+        }))),
+    }
+}
+
+async fn run_demo(options: demo::DemoOptions) -> anyhow::Result<ExitCode> {
+    let mut signals = signals::Signals::listen()?;
+    tokio::select! {
+        done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
+        () = signals.first() => Ok(ExitCode::from(130)),
     }
 }
 
@@ -133,24 +137,18 @@ fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {
 
 /// Reads the configuration; every problem of it is printed at once.
 fn read_config(args: ConfigArgs) -> Result<Config, String> {
-    let mut flags = Vec::new();
-    flags.extend(
-        args.data
-            .map(|folder| ("data_dir".to_owned(), folder.display().to_string())),
-    );
-    flags.extend(args.listen.map(|address| ("http.address".to_owned(), address)));
-    for pair in args.set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
-        flags.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
-    let sources = Sources::of_process(args.config, flags);
+    let mut sources = Sources {
+        file: args.config,
+        data: args.data.map(|folder| folder.display().to_string()),
+        listen: args.listen,
+        ..Sources::of_environment()
+    };
+    args.set.iter().for_each(|pair| sources.set(pair));
     let links = sources.service_links();
     if !links.is_empty() {
         complain!(
-            "warning: {} come from a Kubernetes service or a Docker link and are passed over; `enableServiceLinks: false` \
-             in the pod keeps them out",
+            "warning: set by a Kubernetes service or a Docker link, and passed over: {}; `enableServiceLinks: false` in \
+             the pod keeps such variables out",
             links.join(", ")
         );
     }
@@ -187,11 +185,14 @@ fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(work: F) -> anyhow::Re
 }
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    let code = outcome.unwrap_or_else(|error| match error.is::<Gone>() {
-        true => ExitCode::SUCCESS,
-        false => {
-            complain!("error: {}", told(&error));
-            ExitCode::FAILURE
+    let code = outcome.unwrap_or_else(|error| {
+        if error.is::<Gone>() {
+            return ExitCode::SUCCESS;
+        }
+        complain!("error: {}", told(&error));
+        match error.is::<Problems>() {
+            true => ExitCode::from(USAGE),
+            false => ExitCode::FAILURE,
         }
     });
     match output::close() {
@@ -206,10 +207,15 @@ fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 /// The error with its causes, each said once: many messages carry that of their cause already.
 fn told(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |told, cause| {
-        let cause = cause.to_string();
+        let words = cause.to_string();
+        // The driver's own words name a line of the server's source.
+        let cause = match cause.downcast_ref::<sqlx::Error>() {
+            Some(error) => describe(error),
+            None => words.clone(),
+        };
         match told.as_str() {
             "" => cause,
-            known if known.contains(&cause) => told,
+            known if known.contains(&cause) || known.contains(&words) => told,
             _ => format!("{told}: {cause}"),
         }
     })
