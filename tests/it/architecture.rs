@@ -7,6 +7,7 @@ mod built;
 mod circles;
 mod contexts;
 mod modules;
+mod reading;
 mod sizes;
 
 use std::{
