@@ -4,22 +4,26 @@ pub mod audit;
 pub mod database;
 mod devices;
 mod replay;
+mod second_signal;
 mod signals;
 mod up;
 mod verify;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::CommandFactory;
-use event_store::postgres::describe;
 
 use crate::{
     cli::{AuditCommand, Cli, Command, ConfigArgs},
     complain,
     config::{Config, Problems, Sources},
     contracts, demo, doctor,
-    output::{self, Gone},
+    output::{self, Gone, told},
+    postgres::refuse_no_folder,
     say,
 };
 
@@ -144,6 +148,10 @@ fn read_config(args: ConfigArgs) -> Result<Config, String> {
         ..Sources::of_environment()
     };
     args.set.iter().for_each(|pair| sources.set(pair));
+    if let Some(folder) = named_data_folder(&sources) {
+        // What is named as its folder comes before the file in it.
+        refuse_no_folder(&folder).map_err(|error| error.to_string())?;
+    }
     let links = sources.service_links();
     if !links.is_empty() {
         complain!(
@@ -157,6 +165,18 @@ fn read_config(args: ConfigArgs) -> Result<Config, String> {
     config.general.data_dir =
         std::path::absolute(&config.general.data_dir).map_err(|error| format!("data_dir: {error}"))?;
     Ok(config)
+}
+
+/// The data folder that a flag or the environment names.
+fn named_data_folder(sources: &Sources) -> Option<PathBuf> {
+    let flag = sources.flags.iter().rev().find(|(key, _)| key == "data_dir");
+    let named = sources.data.as_ref().or(flag.map(|(_, folder)| folder));
+    let named = named.map(PathBuf::from);
+    let mut variables = sources.environment.iter();
+    named.or_else(|| {
+        let variable = variables.find(|(name, folder)| name == "ANNEAL_DATA_DIR" && !folder.is_empty());
+        variable.map(|(_, folder)| PathBuf::from(folder))
+    })
 }
 
 fn with_config<F, W>(args: ConfigArgs, work: W) -> ExitCode
@@ -201,37 +221,5 @@ fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
             complain!("error: the answer cannot be written: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The error with its causes, each said once: many messages carry that of their cause already.
-fn told(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |told, cause| {
-        let words = cause.to_string();
-        // The driver's own words name a line of the server's source.
-        let cause = match cause.downcast_ref::<sqlx::Error>() {
-            Some(error) => describe(error),
-            None => words.clone(),
-        };
-        match told.as_str() {
-            "" => cause,
-            known if known.contains(&cause) || known.contains(&words) => told,
-            _ => format!("{told}: {cause}"),
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::told;
-
-    #[test]
-    fn an_error_says_each_of_its_causes_once() {
-        let cause = std::io::Error::other("no space left");
-        let error = anyhow::Error::from(cause).context("the log cannot be used: no space left");
-        assert_eq!(
-            told(&error.context("it does not start")),
-            "it does not start: the log cannot be used: no space left"
-        );
     }
 }

@@ -161,8 +161,11 @@ fn samples() -> Result<Vec<Sample>> {
     event_registry::samples().map_err(|error| anyhow::anyhow!("an event cannot be written: {error}"))
 }
 
+/// No contract is longer, in bytes.
+const LARGEST_CONTRACT: u64 = 16 << 20;
+
 fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+    Ok(small_files::read_text(path, LARGEST_CONTRACT)?)
 }
 
 /// The same value with the keys of all objects in alphabetical order, whatever the map type keeps.

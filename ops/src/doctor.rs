@@ -102,7 +102,9 @@ pub async fn examine(config: &Config) -> Report {
     checks.extend(storage::models(config));
     let (listening, health) = network::address(config.http.address).await;
     checks.push(listening);
+    checks.extend(storage::lost_database(config));
     checks.extend(database::all(config, health.as_ref()).await);
+    checks.extend(storage::exported_checkpoints(config));
     checks.push(keys::keys(config).await);
     let verdict = checks
         .iter()

@@ -14,6 +14,7 @@ use std::{
 };
 
 use domain::text::printable;
+use event_store::postgres::describe;
 
 /// Whether the reader of standard output has gone.
 static GONE: AtomicBool = AtomicBool::new(false);
@@ -125,4 +126,37 @@ macro_rules! say {
 #[macro_export]
 macro_rules! complain {
     ($($text:tt)+) => { $crate::output::complain(format_args!("{}\n", format_args!($($text)+))) };
+}
+
+/// The error with its causes, each said once: many messages carry that of their cause already.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let words = cause.to_string();
+        // The driver's own words name a line of the server's source.
+        let cause = match cause.downcast_ref::<sqlx::Error>() {
+            Some(error) => describe(error),
+            None => words.clone(),
+        };
+        match told.as_str() {
+            "" => cause,
+            known if known.contains(&cause) || known.contains(&words) => told,
+            _ => format!("{told}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn an_error_says_each_of_its_causes_once() {
+        let cause = std::io::Error::other("no space left");
+        let error = anyhow::Error::from(cause).context("the log cannot be used: no space left");
+        assert_eq!(
+            told(&error.context("it does not start")),
+            "it does not start: the log cannot be used: no space left"
+        );
+    }
 }

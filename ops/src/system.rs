@@ -5,6 +5,7 @@ mod eraser;
 mod http;
 mod import;
 mod integrity;
+pub mod key_files;
 pub mod keys;
 mod log;
 mod sealing;
@@ -114,6 +115,11 @@ impl System {
     /// # Errors
     /// The first thing that cannot be had, with what to do; what was started is stopped again.
     pub async fn start(config: &Config, environment: Environment) -> anyhow::Result<Self> {
+        let started = Self::started(config, environment).await;
+        started.map_err(|error| key_files::naming_all(config, error))
+    }
+
+    async fn started(config: &Config, environment: Environment) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
         // What a start can be refused for without touching anything comes first.
         check_models_folder(config)?;

@@ -7,6 +7,7 @@ mod built;
 mod circles;
 mod contexts;
 mod modules;
+mod reading;
 mod sizes;
 
 use std::{
@@ -263,16 +264,27 @@ fn only_the_training_crate_names_its_libraries() {
 }
 
 /// Which of our own crates each crate may be built from.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
-    ("event-store", &["domain"]),
-    ("ml", &[]),
+    ("small-files", &[]),
+    ("event-store", &["domain", "small-files"]),
+    ("ml", &["small-files"]),
     ("objects", &["domain"]),
     ("projections", &["domain", "event-store"]),
-    ("api", &["domain", "event-store", "projections", "objects"]),
+    (
+        "api",
+        &["domain", "event-store", "projections", "objects", "small-files"],
+    ),
     (
         "workers",
-        &["domain", "event-store", "projections", "objects", "ml"],
+        &[
+            "domain",
+            "event-store",
+            "projections",
+            "objects",
+            "small-files",
+            "ml",
+        ],
     ),
     (
         "anneal",
@@ -281,6 +293,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
             "event-store",
             "projections",
             "objects",
+            "small-files",
             "api",
             "workers",
             "ml",
@@ -293,6 +306,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
             "event-store",
             "projections",
             "objects",
+            "small-files",
             "api",
             "workers",
             "ml",

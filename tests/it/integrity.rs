@@ -116,10 +116,10 @@ impl Fixture {
 
     /// Everything that an auditor has.
     fn evidence(&self, verifier: &Verifier) -> Evidence {
-        let exported = CheckpointFolder::new(self.path("checkpoints")).notes();
+        let exported = CheckpointFolder::new(self.path("checkpoints")).contents();
         Evidence {
             verifier: Some(verifier.clone()),
-            exported: exported.expect("readable"),
+            exported: exported.expect("readable").notes,
             ..Evidence::default()
         }
     }

@@ -85,6 +85,9 @@ impl Mailer for OutboxMailer {
     }
 }
 
+/// No mail is longer, in bytes.
+const LARGEST_MAIL: u64 = 1 << 20;
+
 fn write_private(folder: &std::path::Path, file: &std::path::Path, text: &str) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     std::fs::create_dir_all(folder)?;
@@ -107,11 +110,11 @@ fn remove_mails(folder: &std::path::Path, person: UserId) -> std::io::Result<u32
     let mut removed = 0;
     for entry in entries {
         let path = entry?.path();
-        let text = match std::fs::read(&path) {
+        let text = match small_files::read_bounded(&path, LARGEST_MAIL) {
             Ok(text) => text,
             // Somebody was faster.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(std::io::Error::other(error)),
         };
         if text.windows(named.len()).any(|part| part == named.as_bytes()) {
             std::fs::remove_file(&path)?;

@@ -37,7 +37,10 @@ const RETIRED: &str = "retired-";
 /// Why the keys cannot be used. The text names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The folder or a file in it cannot be read or written.
+    /// A file cannot be read, or is no file.
+    #[error("{0}; a key that is lost is put back from the backup of the data folder")]
+    File(#[from] small_files::ReadError),
+    /// The folder cannot be read or written, or a file in it cannot be written.
     #[error("the key file {path} cannot be used: {source}")]
     Io {
         /// The file or folder.
@@ -294,7 +297,7 @@ impl SigningKeys {
     /// [`KeyError::NothingPending`] without [`SigningKeys::prepare_rotation`]; otherwise as there.
     pub fn rotate(&self) -> Result<(), KeyError> {
         let (active, pending) = (self.folder.join(ACTIVE), self.folder.join(PENDING));
-        if !pending.exists() {
+        if !files::is_there(&pending)? {
             return Err(KeyError::NothingPending);
         }
         let public = public_half(&files::read_private_key(&active)?);
@@ -342,7 +345,7 @@ fn load(folder: &Path) -> Result<KeySet, KeyError> {
     let signer = files::read_private_key(&active)?;
     let mut found = vec![(active, public_half(&signer), KeyState::Active)];
     let pending = folder.join(PENDING);
-    if pending.exists() {
+    if files::is_there(&pending)? {
         let public = public_half(&files::read_private_key(&pending)?);
         found.push((pending, public, KeyState::Pending));
     }

@@ -21,10 +21,10 @@ mod tree;
 pub use chain::{ChainedEvent, Digest, LAYOUT, Link, Prints, Tip, digest, genesis, micros, verify};
 pub use checkpoint::{Checkpoint, CheckpointError, notes_in};
 pub use fault::Fault;
-pub use folder::{CheckpointFolder, CheckpointFolderError, LATEST};
-pub use key::{KeyFileError, open_existing, open_or_create, public_half, read_verifier};
+pub use folder::{CheckpointFolder, CheckpointFolderError, Exported, LATEST, Newest};
+pub use key::{KeyFileError, examine, open_existing, open_or_create, public_half, read_verifier};
 pub use leaf::{LEAF_LAYOUT, leaf};
-pub use note::{Key, NoteError, Signer, Verifier, origin_of, sign};
+pub use note::{Key, NoteError, Signer, Verifier, is_note, origin_of, sign};
 pub use proof::{
     NodeHash, Span, TilePlace, consistency_spans, inclusion_spans, root_of, tiles_for, tlog_proof,
     verify_consistency, verify_inclusion, verify_inclusion_of,

@@ -31,6 +31,7 @@ use domain::{
 use self::keys::{Freshness, PersonKey};
 pub use self::{
     error::KeysError,
+    key_file::examine as examine_key_file,
     keys::{Destroyed, PersonKeys},
 };
 

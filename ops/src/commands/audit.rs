@@ -16,11 +16,12 @@ use std::{
 use anyhow::Context;
 use domain::clock::SystemClock;
 use event_store::{
-    integrity::{CheckpointFolder, Verifier, export::ExportError, read_verifier},
-    postgres::{PostgresEventStore, Settings, VerifyError, address},
+    integrity::{CheckpointFolder, Exported, Verifier, export::ExportError, is_note, read_verifier},
+    postgres::{Evidence, PostgresEventStore, Settings, VerifyError, address},
 };
 
 use crate::{
+    complain,
     config::Config,
     output, say,
     system::{checkpoint_folder, evidence, key_file, only_in_postgres, own_verifier},
@@ -45,7 +46,7 @@ async fn open(config: &Config) -> anyhow::Result<(super::database::Opened, Arc<P
 fn given_verifier(key: &str) -> anyhow::Result<Verifier> {
     match Verifier::read(key) {
         Ok(verifier) => Ok(verifier),
-        Err(_) if Path::new(key).exists() => Ok(read_verifier(Path::new(key))?),
+        Err(_) if Path::new(key).symlink_metadata().is_ok() => Ok(read_verifier(Path::new(key))?),
         Err(error) => Err(error).context("--key is neither a public key nor a file that holds one"),
     }
 }
@@ -71,8 +72,17 @@ pub async fn verify(config: Config, options: VerifyOptions) -> anyhow::Result<Ex
         evidence.verifier = Some(given_verifier(key)?);
     }
     if let Some(folder) = options.checkpoints {
-        anyhow::ensure!(folder.is_dir(), "{} is no folder", folder.display());
-        evidence.exported = CheckpointFolder::new(folder).notes()?;
+        evidence = given_checkpoints(folder, evidence)?;
+    } else if evidence.exported.is_empty() {
+        complain!(
+            "warning: no checkpoint is in {}: nothing outside of the database vouches for the log. Give the folder of \
+             exported checkpoints with --checkpoints",
+            checkpoint_folder(&config).display()
+        );
+    }
+    // Which is no fault of the log, and is to be seen.
+    for faulty in &evidence.faulty {
+        complain!("warning: {faulty}; this says nothing about the log, and the file was left out");
     }
     let (opened, store) = open(&config).await?;
     let begun = std::time::Instant::now();
@@ -91,10 +101,28 @@ pub async fn verify(config: Config, options: VerifyOptions) -> anyhow::Result<Ex
         Ok(verified) if verified.signed > 0 && evidence.verifier.is_none() => {
             anyhow::bail!("the log has signed checkpoints, but its public key is missing; give it with --key")
         }
-        Ok(verified) => Ok(whole(&verified, begun.elapsed(), options.json)),
+        Ok(verified) => Ok(whole(&verified, &evidence.faulty, begun.elapsed(), options.json)),
         Err(VerifyError::Fault(fault)) => Ok(damaged(&fault.to_string(), options.json)),
         Err(VerifyError::Store(error)) => Err(error.into()),
     }
+}
+
+/// `evidence` with the checkpoints in the folder that was named, which must hold one.
+fn given_checkpoints(folder: PathBuf, evidence: Evidence) -> anyhow::Result<Evidence> {
+    anyhow::ensure!(folder.is_dir(), "{} is no folder", folder.display());
+    let Exported { notes, faulty } = CheckpointFolder::new(folder.clone()).contents()?;
+    if !notes.iter().any(|note| is_note(note)) {
+        let why = match faulty.is_empty() {
+            true => String::new(),
+            false => format!(" that can be read: {}", faulty.join("; ")),
+        };
+        anyhow::bail!("no checkpoint in {}{why}", folder.display());
+    }
+    Ok(Evidence {
+        exported: notes,
+        faulty,
+        ..evidence
+    })
 }
 
 /// Checks an export, without a database: only the files and the public key.

@@ -29,6 +29,7 @@ pub struct UpOptions {
 
 /// Starts the system, says where it is, and stops it in order.
 pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitCode> {
+    super::second_signal::watch();
     if options.demo && config.log.level.0 == LogFilter::USUAL && std::io::stdout().is_terminal() {
         // The demo draws on the terminal; what goes well need not be written over it.
         config.log.level = LogFilter("warn".to_owned());

@@ -165,9 +165,12 @@ async fn verify(client: &Client, data_dir: &Path, wanted: &Account) -> anyhow::R
     Ok(())
 }
 
+/// The most that is read of a token or a mail, in bytes.
+const LARGEST: u64 = 1 << 20;
+
 async fn create_administrator(client: &Client, data_dir: &Path, account: &Account) -> anyhow::Result<()> {
     let path = data_dir.join(SETUP_TOKEN_FILE);
-    let token = std::fs::read_to_string(&path).with_context(|| {
+    let token = small_files::read_text(&path, LARGEST).with_context(|| {
         format!(
             "cannot read the set-up token in {}; give the system's data folder with --data",
             path.display()
@@ -218,8 +221,7 @@ fn verification_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
     // Mails are named by ids that ascend in time.
     mails.sort();
     for path in mails.iter().rev() {
-        let mail =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mail = small_files::read_text(path, LARGEST)?;
         let token = mail
             .lines()
             .find_map(|line| line.strip_prefix("    ").map(str::trim));

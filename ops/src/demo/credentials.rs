@@ -44,6 +44,9 @@ fn account(role: &str) -> anyhow::Result<Account> {
     })
 }
 
+/// The most that is read of them, in bytes.
+const LARGEST: u64 = 64 << 10;
+
 /// Where the credentials lie.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
@@ -52,7 +55,7 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 /// Those of an earlier run, if there was one.
 pub(super) fn load(data_dir: &Path) -> anyhow::Result<Option<Credentials>> {
     let path = path(data_dir);
-    match std::fs::read(&path) {
+    match small_files::read_bounded(&path, LARGEST) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             // The parser's own words could quote a password.
@@ -62,8 +65,8 @@ pub(super) fn load(data_dir: &Path) -> anyhow::Result<Option<Credentials>> {
                     path.display()
                 )
             }),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use api::auth::keys::{Pepper, SigningKeys};
 use domain::clock::SystemClock;
 use event_store::{
     kurrentdb::is_kurrentdb,
@@ -12,7 +11,12 @@ use event_store::{
 };
 
 use super::Check;
-use crate::{config::Config, postgres::Cluster, system};
+use crate::{
+    config::Config,
+    output::told,
+    postgres::Cluster,
+    system::{self, key_files},
+};
 
 const NAME: &str = "keys";
 /// How long the database may take.
@@ -21,8 +25,17 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Looks at the files, and compares them with the data where the database answers.
 pub(super) async fn keys(config: &Config) -> Check {
     let data = &config.general.data_dir;
-    if let Err(error) = files(config) {
-        return failed(&error);
+    let mut faults = key_files::faults(config);
+    let missing = key_files::missing(config);
+    let lost = key_files::lost(config);
+    if !lost.is_empty() {
+        faults.push(format!(
+            "missing, and put back from the backup of the data folder: {}",
+            key_files::listed(&lost)
+        ));
+    }
+    if !faults.is_empty() {
+        return failed(faults.join("; "));
     }
     let url = match &config.database.url.0 {
         Some(url) => Some(url.clone()),
@@ -33,31 +46,25 @@ pub(super) async fn keys(config: &Config) -> Check {
     };
     match tokio::time::timeout(DEADLINE, fit(config, &url, data)).await {
         Ok(Ok(true)) => Check::ok(NAME, "fit the data"),
-        Ok(Ok(false)) | Err(_) => Check::ok(
+        Ok(Ok(false)) | Err(_) if missing.is_empty() => Check::ok(
             NAME,
             "readable; they are compared with the data while the database is up",
         ),
-        Ok(Err(error)) => failed(&error),
+        Ok(Ok(false)) | Err(_) => Check::warn(
+            NAME,
+            format!("not there: {}", key_files::listed(&missing)),
+            "the next start makes them, unless something was recorded under them; then put them back from a backup",
+        ),
+        Ok(Err(error)) => failed(told(&error)),
     }
 }
 
-fn failed(error: &anyhow::Error) -> Check {
+fn failed(found: String) -> Check {
     Check::fail(
         NAME,
-        format!("{error:#}"),
+        found,
         "Anneal does not start until the files fit; it makes none anew, and nothing is lost",
     )
-}
-
-/// That each file that is there can be read.
-fn files(config: &Config) -> anyhow::Result<()> {
-    let data = &config.general.data_dir;
-    Pepper::read(&system::keys::pepper_folder(data))?;
-    SigningKeys::read(&system::keys::folder(data))?;
-    match system::log_key_fault(config)? {
-        Some(fault) => Err(fault.into()),
-        None => Ok(()),
-    }
 }
 
 /// That the files are those of the database at `url`; `false` when it does not answer, or nothing is in it yet.

@@ -2,24 +2,25 @@
 
 use std::{
     fs::{OpenOptions, TryLockError},
-    io::ErrorKind,
     path::Path,
     sync::Arc,
 };
 
 use domain::id::{Ids, SystemIds};
-use event_store::kurrentdb::is_kurrentdb;
+use event_store::{integrity::CheckpointFolder, kurrentdb::is_kurrentdb};
 use objects::Objects;
 
 use super::Check;
 use crate::{
     config::Config,
-    postgres::free_bytes,
+    postgres::{free_bytes, refuse_lost_database, refuse_no_folder},
     system::{checkpoint_folder, models_folder_fault},
 };
 
 /// Below this PostgreSQL does not start, in bytes.
 const LEAST: u64 = 256 << 20;
+/// The most that is read of the file of the lock, in bytes.
+const LOCK_LIMIT: u64 = 4_096;
 /// Below this a training may run out of room, in bytes.
 const ADVISED: u64 = 2 << 30;
 
@@ -76,6 +77,9 @@ fn probe_file(folder: &Path) -> std::io::Result<()> {
 /// The data folder: there and writable, with room, and who uses it.
 pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
     let name = "data folder";
+    if let Err(error) = refuse_no_folder(folder) {
+        return vec![Check::fail(name, error.to_string(), "choose another with --data")];
+    }
     // The next folder that is there decides about one that is still to be made.
     let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
         return vec![Check::fail(
@@ -103,6 +107,29 @@ pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
     checks
 }
 
+/// That the embedded database is there where an installation left traces.
+pub(super) fn lost_database(config: &Config) -> Option<Check> {
+    let embedded = config.database.url.0.is_none();
+    let lost = refuse_lost_database(&config.general.data_dir)
+        .err()
+        .filter(|_| embedded)?;
+    let advice = "restore the data folder whole from a backup; `anneal up` makes no empty database beside it";
+    Some(Check::fail("database", lost.to_string(), advice))
+}
+
+/// Files of exported checkpoints that cannot be read; `None` when there are none.
+pub(super) fn exported_checkpoints(config: &Config) -> Option<Check> {
+    let name = "exports";
+    let folder = CheckpointFolder::new(checkpoint_folder(config));
+    let faulty = match folder.contents() {
+        Ok(exported) => exported.faulty,
+        Err(error) => vec![error.to_string()],
+    };
+    let advice = "the log is not in question (`anneal audit verify`); while Anneal runs, the newest is written anew from \
+                  the database. Put other files back from a copy";
+    (!faulty.is_empty()).then(|| Check::warn(name, faulty.join("; "), advice))
+}
+
 fn room(folder: &Path) -> Check {
     let name = "free space";
     match free_bytes(folder) {
@@ -123,22 +150,18 @@ fn room(folder: &Path) -> Check {
 /// Who holds the lock of the folder; looking does not take it from anybody.
 fn holder(folder: &Path) -> Check {
     let (name, path) = ("in use by", folder.join("lock"));
-    let file = match OpenOptions::new().read(true).open(&path) {
+    let file = match small_files::open_regular(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Check::ok(name, "nobody"),
+        Err(error) if error.is_not_found() => return Check::ok(name, "nobody"),
         Err(error) => {
             let advice = "run this as the user that runs Anneal";
-            return Check::warn(
-                name,
-                format!("{} cannot be read: {error}", path.display()),
-                advice,
-            );
+            return Check::warn(name, error.to_string(), advice);
         }
     };
     match file.try_lock_shared() {
         Ok(()) => Check::ok(name, "nobody"),
         Err(TryLockError::WouldBlock) => {
-            let pid = std::fs::read_to_string(&path).unwrap_or_default();
+            let pid = small_files::read_text(&path, LOCK_LIMIT).unwrap_or_default();
             Check::ok(name, format!("process {}, a running Anneal", pid.trim()))
         }
         Err(TryLockError::Error(error)) => {

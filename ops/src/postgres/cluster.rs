@@ -1,18 +1,20 @@
 //! The cluster from start to stop.
 
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use small_files::read_text;
 use sqlx::{Connection, PgConnection};
 
 use super::error::{ClusterError, at};
-use super::folder::{DataFolder, free_bytes, replace};
+use super::folder::{DataFolder, free_bytes, refuse_no_folder, replace};
 use super::handle::FolderHandle;
 use super::initdb::{self, OWNER};
+use super::lost::refuse_lost_database;
 use super::process::wait_until;
 use super::settings::{PG_HBA_CONF, postgresql_conf};
 use super::socket::{self, FOR_SERVER};
@@ -21,6 +23,10 @@ use super::{Account, Options, Programs, leftover};
 
 /// The least free space to start with, MiB.
 const NEEDED_MIB: u64 = 256;
+/// The most that is read of a file with a few lines of the server, in bytes.
+const LARGEST: u64 = 64 << 10;
+/// How much of the end of a log is looked at, in bytes.
+const LOG_END: u64 = 64 << 10;
 /// How long creating a database may take.
 const CREATE_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -42,6 +48,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`]: each says what to do about it.
     pub fn start(data_dir: &Path, options: &Options) -> Result<Self, ClusterError> {
+        refuse_no_folder(data_dir)?;
+        refuse_lost_database(data_dir)?;
         let folder = DataFolder::open(data_dir)?;
         let account = Account::of_server()?;
         check_room(folder.path())?;
@@ -199,10 +207,10 @@ fn give_folder(path: &Path, account: &Account) -> Result<(), ClusterError> {
 fn programs_for(cluster: &Path) -> Result<Programs, ClusterError> {
     let preferred = Programs::find()?;
     let file = cluster.join("PG_VERSION");
-    let needed: u32 = match std::fs::read_to_string(&file) {
+    let needed: u32 = match read_text(&file, LARGEST) {
         Ok(text) => text.trim().parse().map_err(|_| ClusterError::NotOurs { file })?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(preferred),
-        Err(error) => return Err(at("read", &file)(error)),
+        Err(error) if error.is_not_found() => return Ok(preferred),
+        Err(error) => return Err(error.into()),
     };
     let installed = Programs::installed();
     if let Some(programs) = installed.iter().find(|programs| programs.major() == needed) {
@@ -269,7 +277,7 @@ fn launch(
 }
 
 fn pid_file(cluster: &Path) -> String {
-    std::fs::read_to_string(cluster.join("postmaster.pid")).unwrap_or_default()
+    read_text(&cluster.join("postmaster.pid"), LARGEST).unwrap_or_default()
 }
 
 /// What is said before the server has its own log.
@@ -287,6 +295,16 @@ fn start_log(log: &Path) -> Result<File, ClusterError> {
         .map_err(at("write", &path))
 }
 
+/// The end of a log, however long it has become.
+fn end_of(path: &Path) -> Option<String> {
+    let mut file = small_files::open_regular(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_END))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_END).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The last lines of the start log and of the newest server log.
 fn last_words(log: &Path) -> String {
     let newest = std::fs::read_dir(log)
@@ -299,8 +317,7 @@ fn last_words(log: &Path) -> String {
         .max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok());
     let mut lines: Vec<String> = Vec::new();
     for path in [Some(log.join("start.log")), newest].into_iter().flatten() {
-        let text = std::fs::read(&path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = end_of(&path).unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();
         lines.extend(
             all.iter()

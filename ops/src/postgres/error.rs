@@ -166,6 +166,32 @@ pub enum ClusterError {
         /// Why.
         source: sqlx::Error,
     },
+    /// What should be the data folder is none, or cannot be looked into.
+    #[error(
+        "the data folder {folder} {found}; name a folder of your own with --data, or put the folder back"
+    )]
+    NoFolder {
+        /// What was named.
+        folder: PathBuf,
+        /// What it is, after its name.
+        found: String,
+    },
+    /// There are traces of an installation, and its database is gone.
+    #[error(
+        "the data folder {folder} has {traces} of an installation but no database: {} is not there. Restore it from the \
+         backup of the data folder; if the database is on a server, name it with DATABASE_URL; or choose another folder \
+         with --data. Nothing was made, since an empty database would be in the way of a restore",
+        folder.join("postgres/cluster").display()
+    )]
+    LostDatabase {
+        /// The data folder.
+        folder: PathBuf,
+        /// What is there, in words.
+        traces: String,
+    },
+    /// A small file cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] small_files::ReadError),
     /// A file operation failed.
     #[error("could not {action} {path}: {source}")]
     Io {

@@ -5,7 +5,12 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use small_files::{open_regular_with, other_kind, read_text};
+
 use super::error::{ClusterError, at};
+
+/// The most that is read of a file with one number, in bytes.
+const LARGEST: u64 = 4_096;
 
 /// The format of the folder that this program writes. Raise it when an older program could no longer
 /// work on the folder.
@@ -26,6 +31,7 @@ impl DataFolder {
     /// [`ClusterError::NotOurs`] when it is not for this program, [`ClusterError::OfAnotherUser`] and
     /// [`ClusterError::SharedFolder`] when others could read what is in it, [`ClusterError::Io`] else.
     pub fn open(path: &Path) -> Result<Self, ClusterError> {
+        refuse_no_folder(path)?;
         make_private(path)?;
         let path = path.canonicalize().map_err(at("open", path))?;
         super::private::close(&path)?;
@@ -52,6 +58,42 @@ impl Drop for DataFolder {
     }
 }
 
+/// Says what is in the place of the folder, where it is no folder.
+///
+/// # Errors
+/// [`ClusterError::NoFolder`].
+pub fn refuse_no_folder(path: &Path) -> Result<(), ClusterError> {
+    let refuse = |found: String| {
+        Err(ClusterError::NoFolder {
+            folder: path.to_owned(),
+            found,
+        })
+    };
+    match path.metadata() {
+        Ok(about) if about.is_dir() => match std::fs::read_dir(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                refuse("is not accessible to the user that runs Anneal".to_owned())
+            }
+            _ => Ok(()),
+        },
+        Ok(about) => refuse(format!(
+            "is {}, not a folder",
+            other_kind(&about).unwrap_or("a file")
+        )),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.is_symlink() {
+            true => refuse("is a link to a folder that is not there".to_owned()),
+            false => Ok(()),
+        },
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            refuse("lies below a file, and so cannot be a folder".to_owned())
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            refuse("is not accessible to the user that runs Anneal".to_owned())
+        }
+        Err(error) => Err(at("look at", path)(error)),
+    }
+}
+
 /// Makes a folder, and those above it, that only we may enter. One that is there stays as it is.
 pub(super) fn make_private(path: &Path) -> Result<(), ClusterError> {
     DirBuilder::new()
@@ -63,19 +105,22 @@ pub(super) fn make_private(path: &Path) -> Result<(), ClusterError> {
 
 fn lock(folder: &Path) -> Result<File, ClusterError> {
     let path = folder.join("lock");
-    let mut file = OpenOptions::new()
+    let mut options = OpenOptions::new();
+    options
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(at("open", &path))?;
+        .mode(0o600);
+    let mut file = open_regular_with(&path, &mut options)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(at("read", &path))?;
+            (&mut file)
+                .take(LARGEST)
+                .read_to_string(&mut pid)
+                .map_err(at("read", &path))?;
             let pid = Some(pid.trim())
                 .filter(|pid| !pid.is_empty())
                 .unwrap_or("unknown");
@@ -96,7 +141,7 @@ fn lock(folder: &Path) -> Result<File, ClusterError> {
 
 fn check_format(folder: &Path) -> Result<(), ClusterError> {
     let path = folder.join("VERSION");
-    match std::fs::read_to_string(&path) {
+    match read_text(&path, LARGEST) {
         Ok(text) => {
             let found = text
                 .trim()
@@ -111,10 +156,8 @@ fn check_format(folder: &Path) -> Result<(), ClusterError> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            replace(&path, &format!("{FORMAT}\n"), |_| Ok(()))
-        }
-        Err(error) => Err(at("read", &path)(error)),
+        Err(error) if error.is_not_found() => replace(&path, &format!("{FORMAT}\n"), |_| Ok(())),
+        Err(error) => Err(error.into()),
     }
 }
 

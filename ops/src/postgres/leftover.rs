@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use small_files::read_text;
 
 use super::Account;
 use super::error::{ClusterError, at};
 use super::folder::replace;
 use super::process::{self, wait_until};
 
+/// The most that is read of a file with a few lines, in bytes.
+const LARGEST: u64 = 64 << 10;
 /// How long its supervisor gets to end it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A number above the highest that Linux (4,194,304) or macOS (99,999) give to a process.
@@ -70,10 +73,10 @@ fn forget_number(cluster: &Path, socket: &Path, account: &Account) -> Result<(),
         _ => {}
     }
     let file = cluster.join("postmaster.pid");
-    let text = match std::fs::read_to_string(&file) {
+    let text = match read_text(&file, LARGEST) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(at("read", &file)(error)),
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
     };
     let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
     replace(&file, &format!("{NOBODY}\n{rest}"), |file| account.own(file))
@@ -81,7 +84,7 @@ fn forget_number(cluster: &Path, socket: &Path, account: &Account) -> Result<(),
 
 /// The process that the cluster's pid file names.
 pub(super) fn pid_in_file(cluster: &Path) -> Option<i32> {
-    let text = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
+    let text = read_text(&cluster.join("postmaster.pid"), LARGEST).ok()?;
     text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
@@ -89,7 +92,7 @@ pub(super) fn pid_in_file(cluster: &Path) -> Option<i32> {
 fn command_of(pid: i32) -> Option<String> {
     if cfg!(target_os = "linux") {
         // "123 (name) S …": the name may hold any sign, also brackets.
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let text = read_text(Path::new(&format!("/proc/{pid}/stat")), LARGEST).ok()?;
         let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
         let is_dead = rest.trim_start().starts_with(['Z', 'X']);
         return (!is_dead).then(|| name.to_owned());

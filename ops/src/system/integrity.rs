@@ -6,7 +6,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use event_store::{
-    integrity::{CheckpointFolder, KeyFileError, Verifier, open_existing, origin_of, public_half},
+    integrity::{
+        CheckpointFolder, Exported, KeyFileError, Verifier, examine, open_existing, origin_of, public_half,
+    },
     kurrentdb::is_kurrentdb,
     postgres::{Evidence, IntegritySettings, LogIntegrity, address},
 };
@@ -75,12 +77,17 @@ pub fn log_key_fault(config: &Config) -> anyhow::Result<Option<KeyFileError>> {
     if !config.audit.sign || is_kurrentdb(config.events.url.0.as_deref().unwrap_or_default()) {
         return Ok(None);
     }
-    let Some(note) = CheckpointFolder::new(checkpoint_folder(config)).latest_note()? else {
-        return Ok(None);
+    // A file that is cut off says nothing about the key.
+    let note = CheckpointFolder::new(checkpoint_folder(config))
+        .newest_note()?
+        .found;
+    let path = key_file(config);
+    let Some(note) = note else {
+        return Ok(examine(&path).err());
     };
     let origin = config.audit.origin.0.clone();
     let origin = origin.unwrap_or_else(|| origin_of(&note).to_owned());
-    Ok(open_existing(&key_file(config), &origin, Some(&note)).err())
+    Ok(open_existing(&path, &origin, Some(&note)).err())
 }
 
 /// What the log of the configuration can be checked against.
@@ -88,9 +95,11 @@ pub fn log_key_fault(config: &Config) -> anyhow::Result<Option<KeyFileError>> {
 /// # Errors
 /// When key or exported checkpoints cannot be read.
 pub fn evidence(config: &Config) -> anyhow::Result<Evidence> {
+    let Exported { notes, faulty } = CheckpointFolder::new(checkpoint_folder(config)).contents()?;
     Ok(Evidence {
         verifier: own_verifier(config)?,
-        exported: CheckpointFolder::new(checkpoint_folder(config)).notes()?,
+        exported: notes,
+        faulty,
         progress: Arc::default(),
     })
 }

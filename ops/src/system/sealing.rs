@@ -1,6 +1,9 @@
 //! The log as everything above it has it: with personal data sealed under the keys of this installation.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use domain::{
@@ -13,6 +16,12 @@ use sqlx::PgPool;
 /// The file in the data folder that wraps the keys of persons.
 const KEY_FILE: &str = "personal.key";
 
+/// The file that wraps the keys of persons.
+#[must_use]
+pub fn person_key_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("keys").join(KEY_FILE)
+}
+
 /// `inner` with personal data sealed, and the keys. `pool`: where the tables of the keys are.
 ///
 /// # Errors
@@ -23,7 +32,7 @@ pub async fn sealed(
     data_dir: &Path,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<(SealedEventStore, Arc<PersonKeys>)> {
-    let path = data_dir.join("keys").join(KEY_FILE);
+    let path = person_key_file(data_dir);
     let keys = PersonKeys::open(pool, &path, clock)
         .await
         .context("personal data cannot be sealed or read")?;
@@ -40,7 +49,7 @@ pub async fn opened(
     pool: PgPool,
     data_dir: &Path,
 ) -> anyhow::Result<Arc<dyn EventStore>> {
-    let path = data_dir.join("keys").join(KEY_FILE);
+    let path = person_key_file(data_dir);
     let keys = PersonKeys::open_existing(pool, &path, Arc::new(SystemClock))
         .await
         .context("personal data cannot be read")?;

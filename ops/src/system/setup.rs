@@ -15,6 +15,8 @@ use domain::{
     execute::{Ports, execute},
 };
 
+/// The most that is read of the file of the token, in bytes.
+const LARGEST_TOKEN: u64 = 4_096;
 /// Hexadecimal digits of the set-up token.
 const TOKEN_DIGITS: usize = 32;
 /// The file in the data folder that holds the set-up token while there is no administrator.
@@ -48,14 +50,14 @@ pub(super) fn token(data_dir: &Path, is_set_up: bool) -> anyhow::Result<Option<S
         }
         return Ok(None);
     }
-    match std::fs::read_to_string(&path) {
+    match small_files::read_text(&path, LARGEST_TOKEN) {
         // One that an earlier build was killed in the middle of writing opens nothing.
         Ok(text) if text.trim().len() == TOKEN_DIGITS => {
             return Ok(Some(Secret::new(text.trim().to_owned())));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
     }
     let mut bytes = [0_u8; TOKEN_DIGITS / 2];
     fill_random(&mut bytes)?;

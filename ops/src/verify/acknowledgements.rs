@@ -24,6 +24,9 @@ enum Acknowledgement {
     Event(Uuid),
 }
 
+/// The most that is read, in bytes: some million lines.
+const LARGEST: u64 = 1 << 30;
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AcknowledgementLog(Vec<Acknowledgement>);
@@ -34,8 +37,7 @@ impl AcknowledgementLog {
     /// # Errors
     /// When it cannot be read, or a line is none; the line is named.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = small_files::read_text(path, LARGEST)?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 

@@ -20,6 +20,7 @@ use domain::{
 use event_store::{
     integrity::KeyFileError,
     postgres::{Evidence, PostgresEventStore, Settings, StartError, VerifyError, address, app_pool},
+    sealing::KeysError,
 };
 use objects::Objects;
 use serde::Serialize;
@@ -197,7 +198,18 @@ async fn check(
     let leases = read_models::leases(&models).await?;
     chain(store, &subject.evidence, report).await?;
     log::sequence(&log, report).await?;
-    let opened = crate::system::opened(store.clone(), models.clone(), subject.data_dir).await?;
+    let opened = match crate::system::opened(store.clone(), models.clone(), subject.data_dir).await {
+        Ok(opened) => opened,
+        Err(error) => match error.downcast_ref::<KeysError>() {
+            Some(fault) if fault.is_of_the_file() => {
+                unopened(&error, subject, report);
+                models.close().await;
+                log.close().await;
+                return Ok(());
+            }
+            _ => return Err(error),
+        },
+    };
     keys(subject, &models, opened.as_ref(), report).await?;
     let state = fold(opened.as_ref(), report).await?;
     state.conclude(report);
@@ -221,6 +233,19 @@ async fn check(
     models.close().await;
     log.close().await;
     Ok(())
+}
+
+/// The key file of personal data does not open them: a fault, and nothing can be folded that holds some.
+fn unopened(error: &anyhow::Error, subject: &Subject<'_>, report: &mut Report) {
+    report.fault(Invariant::Keys, crate::output::told(error));
+    if let Some(fault) = &subject.log_key {
+        report.fault(Invariant::Keys, fault.to_string());
+    }
+    report.done(Invariant::Keys);
+    report.note(
+        Invariant::Readable,
+        "what comes after this was not checked: it needs the key of personal data",
+    );
 }
 
 /// Whether the key files are those of these data. That of personal data has opened them before this.
@@ -266,6 +291,9 @@ async fn chain(store: &PostgresEventStore, evidence: &Evidence, report: &mut Rep
                 let what =
                     "the public key of the signed checkpoints is missing: who signed them is not known";
                 report.note(Invariant::Chain, what);
+            }
+            for faulty in &evidence.faulty {
+                report.note(Invariant::Chain, faulty.clone());
             }
             if verified.unreadable > 0 {
                 let what = format!("{} exported checkpoints cannot be read", verified.unreadable);

@@ -31,6 +31,12 @@ fn without_unit_tests(text: &str) -> usize {
     tests.unwrap_or(lines.len())
 }
 
+/// A file without the unit tests inside it.
+pub(super) fn product_of(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().take(without_unit_tests(text)).collect();
+    lines.join("\n")
+}
+
 /// The name of the function that a line begins, if it does.
 fn function_name(line: &str) -> Option<&str> {
     let (qualifiers, after) = line.trim_start().split_once("fn ")?;
@@ -78,8 +84,7 @@ fn functions_are_found_and_measured_in_every_form() {
 fn no_function_is_longer_than_a_screen() {
     let (mut long, mut measured) = (Vec::new(), 0);
     for Source { path, text } in sources().iter().filter(|source| !is_test(&source.path)) {
-        let product: Vec<&str> = text.lines().take(without_unit_tests(text)).collect();
-        for (name, lines) in functions(&product.join("\n")) {
+        for (name, lines) in functions(&product_of(text)) {
             measured += 1;
             if lines > LONGEST_FUNCTION {
                 long.push((path.clone(), name.to_owned()));

@@ -26,8 +26,9 @@ async fn everything_that_is_recorded_is_signed_and_exported() {
     let newest = folder.latest(&verifier).expect("readable").expect("there");
     assert_eq!((newest.size, newest.origin.as_str()), (608, "log.example/test"));
     let sizes: Vec<u64> = folder
-        .notes()
+        .contents()
         .expect("readable")
+        .notes
         .iter()
         .map(|note| Checkpoint::open(note, &verifier).expect("signed").size)
         .collect();

@@ -1,6 +1,7 @@
-//! Atomic writing of folders, and hashes of files.
+//! Atomic writing of folders, hashes of files, and reading of small files whole.
 //!
-//! Rule: nothing is visible under its final name before all its bytes are on the disk.
+//! Rule: nothing is visible under its final name before all its bytes are on the disk, and nothing is read whole without a
+//! limit.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,77 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use small_files::{ReadError, Why};
+
 use crate::failure::{Failure, FailureCode};
+
+/// Maximum size of a file with a vocabulary in bytes: `tokenizer.json`, `tokenizer.model`, `vocab.json`, `merges.txt`.
+/// Those of published models have up to 35 MB.
+const VOCABULARY: u64 = 256 << 20;
+/// Maximum size of a file that grows with a model in bytes: the index of its shards, the configuration of its tokenizer,
+/// its added and special tokens, and the templates in them. Those of published models have up to 10 MB.
+const TABLE: u64 = 64 << 20;
+/// Maximum size of every other small file in bytes: configurations, templates, job files, lists of files. A few
+/// kilobytes are common.
+const SETTINGS: u64 = 16 << 20;
+
+/// Maximum size in bytes of the file called `name` when it is read whole. Weights are read tensor by tensor and have
+/// none.
+#[must_use]
+pub fn limit_of(name: &str) -> u64 {
+    match name {
+        "tokenizer.json" | "tokenizer.model" | "vocab.json" | "merges.txt" => VOCABULARY,
+        "model.safetensors.index.json"
+        | "tokenizer_config.json"
+        | "added_tokens.json"
+        | "special_tokens_map.json" => TABLE,
+        _ => SETTINGS,
+    }
+}
+
+/// The content of the file at `path`, which must be a regular file of at most [`limit_of`] bytes; a larger one is
+/// refused before it is read. `None` when it does not exist.
+///
+/// # Errors
+/// `code`, with name, size and limit.
+pub fn read_optional(path: &Path, code: FailureCode) -> Result<Option<Vec<u8>>, Failure> {
+    match small_files::read_bounded(path, limit_of(&file_name(path))) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(unreadable(code, &error)),
+    }
+}
+
+/// As [`read_optional`], for a file that must exist.
+///
+/// # Errors
+/// `code`, with name, size and limit.
+pub fn read(path: &Path, code: FailureCode) -> Result<Vec<u8>, Failure> {
+    read_up_to(path, limit_of(&file_name(path)), code)
+}
+
+/// As [`read`], with at most `limit` bytes.
+///
+/// # Errors
+/// `code`, with name, size and limit.
+pub fn read_up_to(path: &Path, limit: u64, code: FailureCode) -> Result<Vec<u8>, Failure> {
+    small_files::read_bounded(path, limit).map_err(|error| unreadable(code, &error))
+}
+
+/// The failure to read a file. As every [`Failure`] it contains only the last component of the path.
+pub(crate) fn unreadable(code: FailureCode, error: &ReadError) -> Failure {
+    match &error.why {
+        Why::Io { source } => Failure::io(code, "read", &error.path, source),
+        why => Failure::new(code, format!("{} {why}", file_name(&error.path))),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
 
 /// A file of a folder, with what a reader verifies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +108,8 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// [`FailureCode::Internal`] when the file cannot be read.
 pub fn describe(path: &Path) -> Result<FileEntry, Failure> {
     let refuse = |error: &_| Failure::io(FailureCode::Internal, "read", path, error);
-    let mut file = File::open(path).map_err(|error| refuse(&error))?;
+    let mut file =
+        small_files::open_regular(path).map_err(|error| unreadable(FailureCode::Internal, &error))?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0u64, vec![0u8; 1 << 20]);
     loop {
         let read = file.read(&mut buffer).map_err(|error| refuse(&error))?;
@@ -47,13 +119,8 @@ pub fn describe(path: &Path) -> Result<FileEntry, Failure> {
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
     Ok(FileEntry {
-        name,
+        name: file_name(path),
         sha256: hex::encode(hash.finalize()),
         bytes,
     })

@@ -72,7 +72,7 @@ impl JobFile {
     /// [`FailureCode::SpecInvalid`] when it cannot be parsed, or with every problem of its specification.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let code = FailureCode::SpecInvalid;
-        let bytes = std::fs::read(path).map_err(|error| Failure::io(code, "read", path, &error))?;
+        let bytes = crate::files::read(path, code)?;
         let job: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Failure::new(code, format!("the job file cannot be read: {error}")))?;
         job.check()?;

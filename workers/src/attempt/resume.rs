@@ -166,13 +166,8 @@ fn again(began: Option<SystemTime>, ended: Option<SystemTime>) -> Duration {
 /// What is missing or not as it was written.
 pub(super) fn verify(folder: &Path) -> Result<String, String> {
     let path = folder.join(MANIFEST);
-    let size = fs::metadata(&path)
-        .map_err(|error| format!("its list of files: {error}"))?
-        .len();
-    if size > MANIFEST_LIMIT {
-        return Err(format!("its list of files has {size} bytes"));
-    }
-    let manifest = fs::read(&path).map_err(|error| format!("its list of files: {error}"))?;
+    let manifest = small_files::read_bounded(&path, MANIFEST_LIMIT)
+        .map_err(|error| format!("its list of files {}", error.why))?;
     let entries: Vec<FileEntry> =
         serde_json::from_slice(&manifest).map_err(|error| format!("its list of files: {error}"))?;
     if entries.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! One rule: nothing of this keeps a worker from working. What cannot be written now is written later.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use domain::{
     aggregate::{Aggregate, decode},
@@ -159,9 +159,13 @@ impl Presence {
     }
 }
 
+/// What the kernel tells of itself is shorter, in bytes.
+const LARGEST_REPORT: u64 = 64 << 10;
+
 /// The name of this machine.
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = small_files::read_text(Path::new("/proc/sys/kernel/hostname"), LARGEST_REPORT);
+    let name = name.unwrap_or_default();
     match name.trim() {
         "" => "unknown host".to_owned(),
         name => name.chars().take(64).collect(),
@@ -170,7 +174,7 @@ fn host() -> String {
 
 /// Bytes of memory of this machine; `None` where the system does not tell.
 fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let text = small_files::read_text(Path::new("/proc/meminfo"), LARGEST_REPORT).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)

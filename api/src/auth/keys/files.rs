@@ -2,7 +2,7 @@
 //!
 //! One rule: a file appears under its name complete or not at all, whoever else makes it at the same moment.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -46,12 +46,21 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), KeyError> {
 
 /// Whether there is a file; one that cannot be looked at is an error, not an absence.
 pub(super) fn is_there(path: &Path) -> Result<bool, KeyError> {
-    path.try_exists().map_err(io(path))
+    match path.symlink_metadata() {
+        // Be it a link to nothing: a key is never made through one.
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io(path)(error)),
+    }
 }
 
 /// Refuses a path whose permissions include any of `bits`.
 fn refuse_bits(path: &Path, bits: u32, wanted: u32) -> Result<(), KeyError> {
-    let mode = fs::metadata(path).map_err(io(path))?.permissions().mode() & 0o7777;
+    refuse_bits_of(path, &fs::metadata(path).map_err(io(path))?, bits, wanted)
+}
+
+fn refuse_bits_of(path: &Path, about: &Metadata, bits: u32, wanted: u32) -> Result<(), KeyError> {
+    let mode = about.permissions().mode() & 0o7777;
     if mode & bits == 0 {
         return Ok(());
     }
@@ -139,15 +148,14 @@ pub(super) fn with_prefix(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, K
 
 /// Reads a secret file after checking that nobody else may: group may read (mounted secrets), others nothing.
 pub(super) fn read_private(path: &Path, expected: &'static str) -> Result<Zeroizing<String>, KeyError> {
-    refuse_bits(path, 0o027, 0o600)?;
+    // What it is comes before what may be done with it: a folder is not mended by other permissions.
+    let (bytes, about) = small_files::read_about(path, MAX_FILE_BYTES)?;
+    let bytes = Zeroizing::new(bytes);
+    refuse_bits_of(path, &about, 0o027, 0o600)?;
     let unreadable = || KeyError::Unreadable {
         path: path.to_owned(),
         expected,
     };
-    if fs::metadata(path).map_err(io(path))?.len() > MAX_FILE_BYTES {
-        return Err(unreadable());
-    }
-    let bytes = Zeroizing::new(fs::read(path).map_err(io(path))?);
     std::str::from_utf8(&bytes)
         .map(|text| Zeroizing::new(text.to_owned()))
         .map_err(|_| unreadable())

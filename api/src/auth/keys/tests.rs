@@ -238,7 +238,11 @@ fn a_damaged_file_is_named_and_the_keys_in_use_stay() {
     ] {
         fs::write(data.path().join("active.pem"), damaged).expect("written");
         let error = keys.reload().expect_err("refused");
-        assert!(matches!(error, KeyError::Unreadable { .. }), "{error}");
+        // What is too long is not read at all.
+        match damaged.len() {
+            5_000 => assert!(error.to_string().contains("larger than 4096 bytes"), "{error}"),
+            _ => assert!(matches!(error, KeyError::Unreadable { .. }), "{error}"),
+        }
         assert!(error.to_string().contains("active.pem"), "{error}");
         assert_eq!(keys.current().signing_kid(), kid);
     }
@@ -315,4 +319,39 @@ fn a_clock_before_the_file_was_written_expires_nothing() {
             .expect("looked"),
         0
     );
+}
+
+/// A named pipe was waited for; a folder was advised `chmod 600`.
+#[test]
+fn what_is_no_key_file_is_named_for_what_it_is_and_never_waited_for() {
+    let data = tempfile::tempdir().expect("a folder");
+    SigningKeys::open(data.path()).expect("made");
+    Pepper::open(data.path()).expect("made");
+    let aside = data.path().join("aside");
+    for name in ["active.pem", "pending.pem", "pepper.key"] {
+        let path = data.path().join(name);
+        let was = fs::rename(&path, &aside).is_ok();
+        let refused = |kind: &str| {
+            let found = SigningKeys::read(data.path())
+                .map(drop)
+                .and_then(|()| Pepper::read(data.path()).map(drop));
+            let said = found.expect_err("refused").to_string();
+            assert!(said.contains(kind) && said.contains(name), "{said}");
+            assert!(!said.contains("chmod 600"), "{said}");
+        };
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo runs").success());
+        refused("a named pipe");
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("a folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+        refused("a folder");
+        fs::remove_dir(&path).expect("removed");
+        std::os::unix::fs::symlink("nowhere", &path).expect("a link");
+        refused("a link to nothing");
+        fs::remove_file(&path).expect("removed");
+        if was {
+            fs::rename(&aside, &path).expect("put back");
+        }
+    }
 }

@@ -4,15 +4,19 @@
 //! log under another key could not be told from the first.
 
 use std::{
-    fs,
+    fs::{self, Metadata},
     io::{ErrorKind, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use small_files::ReadError;
 use zeroize::Zeroizing;
 
 use super::{NoteError, Signer, Verifier};
+
+/// No key file is longer, in bytes; what is longer is something else.
+const MAX_FILE_BYTES: u64 = 4_096;
 
 /// Why the key cannot be used; says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,9 @@ pub enum KeyFileError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// It cannot be read, or is no file.
+    #[error(transparent)]
+    File(#[from] ReadError),
     /// The file system.
     #[error("{path} cannot be used: {source}")]
     Io {
@@ -115,7 +122,7 @@ pub fn open_or_create(path: &Path, origin: &str, recorded: Option<&str>) -> Resu
         opened => opened?,
     };
     let public = public_file(path);
-    if !public.try_exists().map_err(io(&public))? {
+    if !is_there(&public)? {
         write_public(&public, &opened)?;
         tracing::info!(path = %public.display(), "the public half of the log's key was written anew");
     }
@@ -132,11 +139,7 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
         path: path.to_owned(),
         origin: origin.to_owned(),
     };
-    let signer = match read_private(path) {
-        Ok(signer) => signer,
-        Err(KeyFileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Err(missing()),
-        Err(error) => return Err(error),
-    };
+    let signer = opened(path)?.ok_or_else(missing)?;
     let found = &signer.verifier().key().name;
     if found != origin {
         return Err(KeyFileError::Other {
@@ -151,15 +154,46 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
             origin: origin.to_owned(),
         });
     }
+    Ok(signer)
+}
+
+/// Looks at the key in `path` where nothing is known that it should fit: that it, and the public half beside it, can be
+/// read and fit each other. Returns whether there is one; makes nothing.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn examine(path: &Path) -> Result<bool, KeyFileError> {
+    Ok(opened(path)?.is_some())
+}
+
+/// The key in `path`, which fits the public half where there is one. `None` when there is no key.
+fn opened(path: &Path) -> Result<Option<Signer>, KeyFileError> {
+    let signer = match read_private(path) {
+        Ok(signer) => signer,
+        Err(KeyFileError::File(error)) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let public = public_file(path);
-    match public.try_exists().map_err(io(&public))? {
-        true if read_verifier(&public).ok().as_ref() != Some(signer.verifier()) => {
-            Err(KeyFileError::NotTheHalf {
-                path: public,
-                private: path.to_owned(),
-            })
-        }
-        _ => Ok(signer),
+    if !is_there(&public)? {
+        return Ok(Some(signer));
+    }
+    match read_verifier(&public) {
+        Ok(half) if half == *signer.verifier() => Ok(Some(signer)),
+        // A folder, a pipe or a file that may not be read is not asked what it holds.
+        Err(error @ KeyFileError::File(_)) => Err(error),
+        _ => Err(KeyFileError::NotTheHalf {
+            path: public,
+            private: path.to_owned(),
+        }),
+    }
+}
+
+/// Whether anything has that name, be it a link to nothing.
+fn is_there(path: &Path) -> Result<bool, KeyFileError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io(path)(error)),
     }
 }
 
@@ -182,9 +216,9 @@ pub fn public_file(path: &Path) -> PathBuf {
 /// [`KeyFileError`]; [`KeyFileError::NoPublic`] when neither file is there.
 pub fn public_half(path: &Path) -> Result<Verifier, KeyFileError> {
     let public = public_file(path);
-    if public.exists() {
+    if is_there(&public)? {
         read_verifier(&public)
-    } else if path.exists() {
+    } else if is_there(path)? {
         read_verifier(path)
     } else {
         Err(KeyFileError::NoPublic { path: public })
@@ -196,7 +230,7 @@ pub fn public_half(path: &Path) -> Result<Verifier, KeyFileError> {
 /// # Errors
 /// [`KeyFileError`].
 pub fn read_verifier(path: &Path) -> Result<Verifier, KeyFileError> {
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(io(path))?);
+    let (text, _) = read_text(path)?;
     let read = match text.starts_with("PRIVATE+KEY+") {
         true => Signer::read(&text).map(|signer| signer.verifier().clone()),
         false => Verifier::read(&text),
@@ -207,9 +241,20 @@ pub fn read_verifier(path: &Path) -> Result<Verifier, KeyFileError> {
     })
 }
 
+/// The text of a key file, and what the file is that was read. What is no text is no key.
+fn read_text(path: &Path) -> Result<(Zeroizing<String>, Metadata), KeyFileError> {
+    let (bytes, about) = small_files::read_about(path, MAX_FILE_BYTES)?;
+    let bytes = Zeroizing::new(bytes);
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyFileError::Unreadable {
+        path: path.to_owned(),
+        why: NoteError::Key("key"),
+    })?;
+    Ok((Zeroizing::new(text.to_owned()), about))
+}
+
 fn read_private(path: &Path) -> Result<Signer, KeyFileError> {
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(io(path))?);
-    let mode = fs::metadata(path).map_err(io(path))?.permissions().mode() & 0o7777;
+    let (text, about) = read_text(path)?;
+    let mode = about.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::OpenToOthers {
             path: path.to_owned(),
@@ -254,10 +299,13 @@ fn create(path: &Path, origin: &str) -> Result<Signer, KeyFileError> {
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(path)?;
     file.write_all(text.as_bytes())?;
@@ -266,88 +314,4 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{KeyFileError, open_existing, open_or_create, public_file, read_verifier};
-    use crate::integrity::sign;
-    use std::{fs, os::unix::fs::PermissionsExt as _};
-
-    const ORIGIN: &str = "log.example/a";
-
-    #[test]
-    fn a_key_is_made_once_private_and_found_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("keys/log.key");
-        let first = open_or_create(&path, ORIGIN, None).expect("made");
-        let mode = fs::metadata(&path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600);
-        let note = sign("text\n", &first).expect("signed");
-        let again = open_or_create(&path, ORIGIN, Some(&note)).expect("found");
-        assert_eq!(again.verifier(), first.verifier());
-        for path in [&path, &public_file(&path)] {
-            assert_eq!(&read_verifier(path).expect("readable"), first.verifier());
-        }
-        assert_eq!(
-            fs::read_dir(folder.path().join("keys")).expect("there").count(),
-            2
-        );
-    }
-
-    #[test]
-    fn no_second_history_is_begun() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log.key");
-        let first = open_or_create(&path, ORIGIN, None).expect("made");
-        let note = sign("text\n", &first).expect("signed");
-        fs::remove_file(&path).expect("removed");
-        let error = open_or_create(&path, ORIGIN, Some(&note)).expect_err("missing");
-        assert!(matches!(error, KeyFileError::Missing { .. }), "{error}");
-        assert!(!path.exists());
-        open_or_create(&path, ORIGIN, None).expect("another key");
-        let error = open_or_create(&path, ORIGIN, Some(&note)).expect_err("not the signer");
-        assert!(matches!(error, KeyFileError::NotTheSigner { .. }), "{error}");
-        let error = open_or_create(&path, "log.example/b", None).expect_err("another log");
-        assert!(matches!(error, KeyFileError::Other { .. }), "{error}");
-    }
-
-    /// FR6: the public half is written from the private one, and never believed against it.
-    #[test]
-    fn a_public_half_that_does_not_fit_is_refused_and_a_missing_one_is_written() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log.key");
-        let first = open_or_create(&path, ORIGIN, None).expect("made");
-        let public = public_file(&path);
-        let kept = fs::read(&public).expect("there");
-        let other = folder.path().join("other.key");
-        open_or_create(&other, ORIGIN, None).expect("made");
-        for text in [
-            fs::read(public_file(&other)).expect("there"),
-            Vec::new(),
-            kept[..20].to_vec(),
-        ] {
-            fs::write(&public, text).expect("written");
-            let error = open_or_create(&path, ORIGIN, None).expect_err("it does not fit");
-            assert!(matches!(error, KeyFileError::NotTheHalf { .. }), "{error}");
-            assert!(error.to_string().contains("Remove it"), "{error}");
-        }
-        fs::remove_file(&public).expect("removed");
-        open_existing(&path, ORIGIN, None).expect("it is not needed");
-        assert!(!public.exists(), "looking writes nothing");
-        open_or_create(&path, ORIGIN, None).expect("opened");
-        assert_eq!(fs::read(&public).expect("there"), kept);
-        assert_eq!(&read_verifier(&public).expect("readable"), first.verifier());
-    }
-
-    #[test]
-    fn a_key_that_others_can_read_or_that_is_none_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("log.key");
-        open_or_create(&path, ORIGIN, None).expect("made");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
-        let error = open_or_create(&path, ORIGIN, None).expect_err("open");
-        assert!(matches!(error, KeyFileError::OpenToOthers { .. }), "{error}");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
-        fs::write(&path, "s3cret rubbish").expect("written");
-        let error = open_or_create(&path, ORIGIN, None).expect_err("rubbish");
-        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
-    }
-}
+mod tests;

@@ -219,6 +219,12 @@ pub fn origin_of(note: &str) -> &str {
     note.lines().next().unwrap_or_default()
 }
 
+/// Whether `text` has the form of a signed note. One that was cut off anywhere has not. Nothing of it is verified.
+#[must_use]
+pub fn is_note(text: &str) -> bool {
+    split(text).is_ok_and(|(_, signatures)| signatures.lines().all(|line| signature(line).is_ok()))
+}
+
 /// Text and signature lines.
 fn split(note: &str) -> Result<(&str, &str), NoteError> {
     let controls = |letter: char| letter < ' ' && letter != '\n';

@@ -280,12 +280,15 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// No file of certificates or keys is longer, in bytes.
+const LARGEST_FILE: u64 = 4 << 20;
+
 fn tls(options: &Options) -> Result<Option<ClientTlsConfig>, AddressError> {
     if !options.secure {
         return Ok(None);
     }
     let read = |option, path: &Path| {
-        std::fs::read(path).map_err(|error| AddressError::File {
+        small_files::read_bounded(path, LARGEST_FILE).map_err(|error| AddressError::File {
             option,
             why: error.to_string(),
         })

@@ -112,6 +112,19 @@ async fn newest_note(pool: &PgPool) -> Result<Option<String>, sqlx::Error> {
     within(STATEMENT, newest.fetch_optional(pool)).await
 }
 
+/// The newest exported checkpoint, unverified, of a database that records none.
+fn exported_note(folder: &CheckpointFolder) -> Result<Option<String>, CheckpointFolderError> {
+    let newest = folder.newest_note()?;
+    match (newest.found, newest.faulty) {
+        // Whether a checkpoint was exported is not known, and so not whether a key may be made.
+        (None, Some(faulty)) => Err(CheckpointFolderError::Faulty(format!(
+            "{faulty}; and the database records no checkpoint that it could be written from. Put the file back from a \
+             backup, or move the folder of checkpoints away if this log is a new one"
+        ))),
+        (found, _) => Ok(found),
+    }
+}
+
 /// The name of the log, unless another is configured.
 async fn default_origin(pool: &PgPool) -> Result<String, sqlx::Error> {
     let id = sqlx::query_scalar::<_, uuid::Uuid>("select store_id from event_head").fetch_one(pool);
@@ -142,7 +155,7 @@ impl LogIntegrity {
         let recorded = match newest_note(&pool).await? {
             Some(note) => Some(note),
             // A database without checkpoints is not new when some were exported from it.
-            None => folder.latest_note()?,
+            None => exported_note(&folder)?,
         };
         let (stop, stopped) = watch::channel(false);
         let (told, state) = watch::channel(SigningState::Off);

@@ -10,7 +10,10 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Why the keys cannot be had at the start.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The file or its folder cannot be read or written.
+    /// The file cannot be read, or is no file.
+    #[error(transparent)]
+    File(#[from] small_files::ReadError),
+    /// The file or its folder cannot be written.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -60,4 +63,20 @@ pub enum KeysError {
     /// The database did not answer.
     #[error("the keys of persons cannot be read: the database did not answer within {} s", DEADLINE.as_secs())]
     TimedOut,
+}
+
+impl KeysError {
+    /// Whether it is about the file, and not about the means to look.
+    #[must_use]
+    pub fn is_of_the_file(&self) -> bool {
+        match self {
+            Self::File(_)
+            | Self::Io { .. }
+            | Self::OpenToOthers { .. }
+            | Self::Unreadable(_)
+            | Self::Missing { .. }
+            | Self::Another { .. } => true,
+            Self::NoRandomness | Self::Database(_) | Self::TimedOut => false,
+        }
+    }
 }

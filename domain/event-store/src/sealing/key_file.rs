@@ -37,24 +37,27 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], KeysError> {
 /// # Errors
 /// When it is open to others, cannot be read or holds something else.
 pub(super) fn read(path: &Path) -> Result<Option<Key>, KeysError> {
-    let about = match fs::metadata(path) {
-        Ok(about) => about,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(path)(error)),
+    let (text, about) = match small_files::read_about(path, MAX_FILE_BYTES) {
+        Ok((bytes, about)) => (Zeroizing::new(bytes), about),
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
     let mode = about.permissions().mode() & 0o7777;
     if mode & 0o027 != 0 {
         let path = path.to_owned();
         return Err(KeysError::OpenToOthers { path, mode });
     }
-    let unreadable = || KeysError::Unreadable(path.to_owned());
-    if about.len() > MAX_FILE_BYTES {
-        return Err(unreadable());
-    }
-    let text = Zeroizing::new(fs::read(path).map_err(io(path))?);
     let mut key = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim_ascii(), &mut *key).map_err(|_| unreadable())?;
+    hex::decode_to_slice(text.trim_ascii(), &mut *key).map_err(|_| KeysError::Unreadable(path.to_owned()))?;
     Ok(Some(Key(key)))
+}
+
+/// Looks at the file without its database: whether there is one that can be used. Makes nothing.
+///
+/// # Errors
+/// When it is open to others, cannot be read or holds something else.
+pub fn examine(path: &Path) -> Result<bool, KeysError> {
+    Ok(read(path)?.is_some())
 }
 
 /// Makes the file with mode 0600. Of two processes at once, one makes it, and both end up with the same.
@@ -103,7 +106,7 @@ pub(super) fn id(key: &Key) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::{create, id, read};
+    use super::{create, examine, id, read};
     use crate::sealing::KeysError;
 
     #[test]
@@ -139,5 +142,19 @@ mod tests {
         let error = read(&path).err().expect("not a key");
         assert!(matches!(error, KeysError::Unreadable(_)));
         assert!(!error.to_string().contains("not a key"));
+    }
+
+    /// A named pipe was waited for; a folder was advised `chmod 600`.
+    #[test]
+    fn what_is_no_file_is_named_for_what_it_is_and_never_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("personal.key");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let said = examine(&path).expect_err("refused").to_string();
+        assert!(said.contains("a named pipe") && !said.contains("chmod"), "{said}");
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir(&path).expect("a folder");
+        let said = examine(&path).expect_err("refused").to_string();
+        assert!(said.contains("a folder") && !said.contains("chmod"), "{said}");
     }
 }

@@ -60,13 +60,14 @@ fn rate(events: u64, took: Duration) -> f64 {
     events as f64 / took.as_secs_f64().max(1e-6)
 }
 
-pub(super) fn whole(verified: &Verified, took: Duration, as_json: bool) -> ExitCode {
+/// `faulty`: files of exported checkpoints that could not be read.
+pub(super) fn whole(verified: &Verified, faulty: &[String], took: Duration, as_json: bool) -> ExitCode {
     let events = verified.tip.position;
     let (hash, root) = (hex::encode(verified.tip.hash), hex::encode(verified.root));
     if as_json {
         let answer = json!({
             "ok": true, "events": events, "hash": hash, "root": root, "checkpoints": verified.recorded,
-            "exportedCheckpoints": verified.exported, "signed": verified.signed, "unreadableNotes": verified.unreadable, "seconds": took.as_secs_f64(),
+            "exportedCheckpoints": verified.exported, "signed": verified.signed, "unreadableNotes": verified.unreadable, "unreadableFiles": faulty, "seconds": took.as_secs_f64(),
         });
         say!("{answer}");
         return ExitCode::SUCCESS;
@@ -97,7 +98,7 @@ pub(super) fn whole_export(verified: &VerifiedExport, took: Duration, as_json: b
     if as_json {
         let answer = json!({
             "ok": true, "events": events, "from": manifest.from, "to": manifest.to, "origin": manifest.origin,
-            "hash": manifest.last_link, "signed": verified.checkpoint.size, "seconds": took.as_secs_f64(),
+            "hash": manifest.last_link, "signed": verified.checkpoint.size, "unlisted": verified.unlisted, "seconds": took.as_secs_f64(),
         });
         say!("{answer}");
         return ExitCode::SUCCESS;
@@ -109,6 +110,12 @@ pub(super) fn whole_export(verified: &VerifiedExport, took: Duration, as_json: b
         manifest.origin,
         manifest.last_link
     );
+    if !verified.unlisted.is_empty() {
+        say!(
+            "NOTE: the folder also holds {}: not of the export, and nothing vouches for it.",
+            verified.unlisted.join(", ")
+        );
+    }
     say!(
         "They are under the signed checkpoint of {} events. {:.1} s, {:.0} events/s.",
         verified.checkpoint.size,

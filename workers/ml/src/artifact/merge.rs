@@ -203,8 +203,7 @@ impl<B: Backend> Merge<'_, B> {
     /// The base's `config.json`, byte for byte where nothing has changed.
     fn configuration(&self, base: &Path) -> Result<Vec<u8>, Failure> {
         let path = base.join("config.json");
-        let bytes = std::fs::read(&path)
-            .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error))?;
+        let bytes = crate::files::read(&path, FailureCode::BaseModelInvalid)?;
         if !self.unties() {
             return Ok(bytes);
         }

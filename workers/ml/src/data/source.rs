@@ -12,6 +12,9 @@ use super::{
 };
 use crate::failure::{Failure, FailureCode};
 
+/// How large a dataset may be is decided where it is uploaded; memory is checked before a training.
+const ANY_SIZE: u64 = u64::MAX;
+
 /// A dataset file and its format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,8 +60,7 @@ impl Source {
     /// [`FailureCode::DatasetUnreadable`] when it is missing, not UTF-8, or a line is not in the format.
     pub fn read(file: &DatasetFile) -> Result<(Self, String), Failure> {
         let code = FailureCode::DatasetUnreadable;
-        let bytes =
-            std::fs::read(&file.path).map_err(|error| Failure::io(code, "read", &file.path, &error))?;
+        let bytes = crate::files::read_up_to(&file.path, ANY_SIZE, code)?;
         let hash = crate::files::sha256(&bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let byte = error.utf8_error().valid_up_to();

@@ -81,8 +81,7 @@ impl Tokenizer {
     /// [`FailureCode::BaseModelInvalid`] when a file is missing or damaged, or names a token that does not exist.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&path)
-            .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error))?;
+        let bytes = crate::files::read(&path, FailureCode::BaseModelInvalid)?;
         Self::with_settings(&bytes, TokenizerConfig::read(folder)?)
     }
 

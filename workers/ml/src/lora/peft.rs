@@ -79,7 +79,7 @@ pub fn load<B: Backend>(
 ) -> Result<(LoraSettings, ParameterSet<B>), Failure> {
     let code = FailureCode::BaseModelInvalid;
     let file = path.join("adapter_config.json");
-    let bytes = std::fs::read(&file).map_err(|error| Failure::io(code, "read", &file, &error))?;
+    let bytes = crate::files::read(&file, code)?;
     let settings = settings::read(&bytes)?;
     let plan = Plan::new(config, &settings)?;
     let expected: Vec<_> = plan

@@ -68,11 +68,7 @@ pub fn load_with_dtype<B: Backend>(
     dtype: FloatDType,
     device: &B::Device,
 ) -> Result<ModelFolder<B>, Failure> {
-    let read = |name: &str| {
-        let file = path.join(name);
-        std::fs::read(&file)
-            .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))
-    };
+    check_sizes(path)?;
     let mut config = config(path)?;
     let tokenizer = Tokenizer::read(path)?;
     if tokenizer.embedding_rows() > config.vocab_size() {
@@ -82,7 +78,8 @@ pub fn load_with_dtype<B: Backend>(
         )));
     }
     let generation = if path.join("generation_config.json").exists() {
-        GenerationSettings::from_json(&read("generation_config.json")?, &config)?
+        let file = path.join("generation_config.json");
+        GenerationSettings::from_json(&disk::read(&file, FailureCode::BaseModelInvalid)?, &config)?
     } else {
         GenerationSettings::of(&config)
     };
@@ -97,14 +94,35 @@ pub fn load_with_dtype<B: Backend>(
     })
 }
 
+/// Rejects files that are larger than any of their kind, before one of them is read. All of them are named, also those
+/// that are only passed on.
+fn check_sizes(path: &Path) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for name in OPTIONAL_FILES
+        .into_iter()
+        .chain(["config.json", "tokenizer.json", weights::INDEX_FILE])
+    {
+        let Ok(about) = path.join(name).metadata() else {
+            continue;
+        };
+        let (bytes, limit) = (about.len(), disk::limit_of(name));
+        if about.is_file() && bytes > limit {
+            problems.push(format!("{name} has {bytes} bytes, at most {limit} are supported"));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(invalid(tensor_file::join_problems(&problems))),
+    }
+}
+
 /// The configuration of the model in the folder `path`, without its weights.
 ///
 /// # Errors
 /// [`FailureCode::BaseModelInvalid`] when it is missing or its architecture is not supported.
 pub fn config(path: &Path) -> Result<ModelConfig, Failure> {
     let file = path.join("config.json");
-    let bytes = std::fs::read(&file)
-        .map_err(|error| Failure::io(FailureCode::BaseModelInvalid, "read", &file, &error))?;
+    let bytes = disk::read(&file, FailureCode::BaseModelInvalid)?;
     ModelConfig::from_json(&bytes)
 }
 

@@ -46,12 +46,8 @@ impl TensorFile {
     pub fn open(path: &Path, code: FailureCode) -> Result<Self, Failure> {
         let io = |error: std::io::Error| Failure::io(code, "read", path, &error);
         let corrupt = |reason: &dyn fmt::Display| invalid_file(path, code, &format!("{reason}; {ADVICE}"));
-        // Checked before opening, because opening a pipe would wait for a writer.
-        let found = std::fs::metadata(path).map_err(io)?;
-        if !found.is_file() {
-            return Err(invalid_file(path, code, "it is not a regular file"));
-        }
-        let mut file = File::open(path).map_err(io)?;
+        let mut file =
+            small_files::open_regular(path).map_err(|error| crate::files::unreadable(code, &error))?;
         let length = file.metadata().map_err(io)?.len();
         let mut size = [0; 8];
         if length < 8 {

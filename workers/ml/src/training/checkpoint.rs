@@ -235,8 +235,12 @@ fn verify(folder: &Path) -> Result<bool, Failure> {
     Ok(has_best)
 }
 
+/// Maximum size in bytes of a checkpoint's file that is read whole; the tokenizer is the largest.
+const MAX_BYTES: u64 = 256 << 20;
+
 fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(folder.join(name)).map_err(|error| corrupt(folder, name, error))
+    files::read_up_to(&folder.join(name), MAX_BYTES, FailureCode::CheckpointCorrupt)
+        .map_err(|error| corrupt(folder, name, error))
 }
 
 fn corrupt(folder: &Path, name: &str, reason: impl std::fmt::Display) -> Failure {

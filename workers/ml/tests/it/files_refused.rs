@@ -214,3 +214,72 @@ fn a_second_head_and_a_foreign_tokenizer_are_refused() {
     let failure = folder::load::<Compute>(&base, &DEVICE).expect_err("refused");
     assert!(failure.message.contains("tokenizer.json"), "{failure}");
 }
+
+/// Sparse, they take no room on the disk; read whole, each would take 3 GiB of memory.
+#[test]
+fn a_file_larger_than_any_of_its_kind_is_refused_by_name_before_it_is_read() {
+    let sizes = [
+        ("config.json", 16 << 20),
+        ("generation_config.json", 16 << 20),
+        ("chat_template.jinja", 16 << 20),
+        ("tokenizer_config.json", 64 << 20),
+        ("special_tokens_map.json", 64 << 20),
+        ("added_tokens.json", 64 << 20),
+        ("tokenizer.json", 256 << 20),
+        ("vocab.json", 256 << 20),
+        ("merges.txt", 256 << 20),
+    ];
+    for (name, limit) in sizes {
+        let dir = TestDir::new();
+        let base = copy(&dir);
+        let file = fs::File::create(base.join(name)).expect("made");
+        file.set_len(3 << 30).expect("sparse");
+        let failure = folder::load::<Compute>(&base, &DEVICE).expect_err(name);
+        assert_eq!(failure.code, FailureCode::BaseModelInvalid);
+        let expected = format!("{name} has 3221225472 bytes, at most {limit} are supported");
+        assert!(failure.message.contains(&expected), "{failure}");
+    }
+    // The index decides which weights there are, so it is read before anything else is known of the model.
+    let dir = TestDir::new();
+    let base = copy(&dir);
+    fs::remove_file(base.join("model.safetensors")).expect("removed");
+    let index = base.join("model.safetensors.index.json");
+    fs::File::create(&index)
+        .and_then(|file| file.set_len(3 << 30))
+        .expect("sparse");
+    let failure = folder::files(&base).expect_err("refused");
+    assert!(failure.message.contains("67108864 bytes"), "{failure}");
+    let adapter = dir.path("adapter");
+    fs::create_dir_all(&adapter).expect("made");
+    fs::File::create(adapter.join("adapter_config.json"))
+        .and_then(|file| file.set_len(3 << 30))
+        .expect("sparse");
+    let config = folder::config(&base).expect("a configuration");
+    let failure = ml::lora::peft::load::<Compute>(&adapter, &config, &DEVICE).expect_err("refused");
+    assert!(
+        failure.message.contains("adapter_config.json") && failure.message.contains("16777216 bytes"),
+        "{failure}"
+    );
+}
+
+/// The training child reads the folder too, and nothing there makes it wait.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_by_name_and_never_waited_for() {
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    ] {
+        let dir = TestDir::new();
+        let base = copy(&dir);
+        drop(fs::remove_file(base.join(name)));
+        let made = std::process::Command::new("mkfifo").arg(base.join(name)).status();
+        assert!(made.expect("mkfifo runs").success());
+        let failure = folder::load::<Compute>(&base, &DEVICE).expect_err(name);
+        assert!(
+            failure.message.contains(name) && failure.message.contains("a named pipe"),
+            "{failure}"
+        );
+    }
+}

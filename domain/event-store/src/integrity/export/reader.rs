@@ -4,9 +4,8 @@
 //! tree; the first event that is not what was signed is named.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{BufRead as _, BufReader, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -15,6 +14,7 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
+use small_files::{ReadError, Why};
 use time::OffsetDateTime;
 
 use super::{
@@ -41,6 +41,8 @@ pub struct VerifiedExport {
     pub manifest: Manifest,
     /// The checkpoint that covers it.
     pub checkpoint: Checkpoint,
+    /// Names in the folder that are not of the export: nothing vouches for what they hold.
+    pub unlisted: Vec<String>,
 }
 
 /// Checks the export in `folder` with the log's public key. `progress` counts events. Blocks.
@@ -75,35 +77,52 @@ pub fn verify(
         changed.map_or(Ok(()), Err)
     })?;
     pass.end(&manifest, &checkpoint)?;
-    Ok(VerifiedExport { manifest, checkpoint })
+    Ok(VerifiedExport {
+        unlisted: unlisted(folder, &manifest)?,
+        manifest,
+        checkpoint,
+    })
+}
+
+/// Names in the folder that the manifest does not know, in order.
+fn unlisted(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, ExportError> {
+    let failed = |source| ExportError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let listed = manifest.events.iter().chain([&manifest.leaves]);
+    let mut known: Vec<&str> = listed.map(|one| one.name.as_str()).collect();
+    known.extend([MANIFEST, SIGNATURE]);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if !known.contains(&name.as_str()) {
+            found.push(name);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn small(folder: &Path, name: &str) -> Result<Vec<u8>, ExportError> {
-    let mut bytes = Vec::new();
-    open(folder, name)?
-        .take(SMALL_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(|error| file(name, format!("cannot be read: {error}")))?;
-    Ok(bytes)
+    small_files::read_bounded(&folder.join(name), SMALL_FILE).map_err(|error| refused(folder, name, error))
 }
 
 /// A file of the export. Somebody else made it, so a pipe in its place is not waited for.
 fn open(folder: &Path, name: &str) -> Result<File, ExportError> {
-    let path = folder.join(name);
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
-    match options
-        .open(&path)
-        .and_then(|opened| Ok((opened.metadata()?.is_file(), opened)))
-    {
-        Ok((true, opened)) => Ok(opened),
-        Ok((false, _)) => Err(file(name, "is no regular file")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
-            Err(file(name, "is missing"))
-        }
-        Err(source) => Err(ExportError::Io { path, source }),
+    small_files::open_regular(&folder.join(name)).map_err(|error| refused(folder, name, error))
+}
+
+fn refused(folder: &Path, name: &str, error: ReadError) -> ExportError {
+    if error.is_not_found() && folder.is_dir() {
+        return file(name, "is missing");
+    }
+    match error.why {
+        Why::Io { source } => ExportError::Io {
+            path: error.path,
+            source,
+        },
+        why => file(name, why.to_string()),
     }
 }
 

@@ -265,7 +265,7 @@ fn what_is_no_file_of_an_export_is_named_and_not_waited_for() {
                 .expect_err("refused")
                 .to_string();
             assert!(
-                error.contains(name) && error.contains("no regular file"),
+                error.contains(name) && error.contains("not a regular file"),
                 "{error}"
             );
         }

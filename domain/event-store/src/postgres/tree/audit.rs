@@ -55,6 +55,8 @@ pub struct Evidence {
     pub verifier: Option<Verifier>,
     /// Notes that were exported.
     pub exported: Vec<String>,
+    /// Files of exported checkpoints that cannot be read, each in a sentence: told, and no fault of the log.
+    pub faulty: Vec<String>,
     /// Counts the positions that are done, for whoever shows it.
     pub progress: Arc<AtomicU64>,
 }

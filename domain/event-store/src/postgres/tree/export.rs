@@ -107,6 +107,7 @@ async fn beginning(connection: &mut PgConnection, size: u64) -> Result<Beginning
         size => tip(connection, size).await.map_err(|hindrance| match hindrance {
             SigningError::Database(error) => failed(error),
             SigningError::Alarm(why) => StoreError::Corrupt(why).into(),
+            SigningError::Folder(why) => StoreError::Unavailable(why).into(),
         })?,
     };
     let mut spans: Vec<Span> = Vec::new();

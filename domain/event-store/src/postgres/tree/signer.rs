@@ -51,7 +51,7 @@ pub enum SigningState {
     Standby,
     /// Everything up to this position is signed.
     Signed(u64),
-    /// The database does not answer; signing goes on when it does.
+    /// The database does not answer, or the folder of checkpoints cannot be used; signing goes on when that passes.
     Waiting(String),
     /// The log does not fit what was signed. Nothing is signed until somebody has looked and started anew.
     Alarm(String),
@@ -80,8 +80,11 @@ impl TreeSigner {
                 Ok(()) if self.ended() => return,
                 // Another process signs.
                 Ok(()) => self.tell(SigningState::Standby),
-                Err(SigningError::Database(error)) => {
-                    let why = describe(&error);
+                Err(passing @ (SigningError::Database(_) | SigningError::Folder(_))) => {
+                    let why = match passing {
+                        SigningError::Database(error) => describe(&error),
+                        SigningError::Folder(why) | SigningError::Alarm(why) => why,
+                    };
                     if !matches!(*self.told.borrow(), SigningState::Waiting(_)) {
                         tracing::warn!(%why, "no checkpoints can be signed now, trying again");
                     }

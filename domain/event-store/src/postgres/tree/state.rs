@@ -2,7 +2,7 @@
 //!
 //! The rule: nothing is signed on top of a checkpoint that was not verified: its signature, its root against
 //! the stored tiles, its place in the present log, and the newest exported one against the same tree. What
-//! does not fit is an alarm, never repaired.
+//! does not fit is an alarm, never repaired. A file that cannot be read contradicts nothing: it is written anew.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use super::{
     nodes, rows,
 };
 use crate::integrity::{
-    Checkpoint, CheckpointFolder, Digest, TILE_WIDTH, TilePlace, Tip, Tree, Verifier, root_of, tiles_for,
+    Checkpoint, CheckpointFolder, CheckpointFolderError, Digest, Newest, TILE_WIDTH, TilePlace, Tip, Tree,
+    Verifier, root_of, tiles_for,
 };
 
 /// Why signing is not possible.
@@ -21,6 +22,8 @@ use crate::integrity::{
 pub(super) enum SigningError {
     /// The database; it passes.
     Database(sqlx::Error),
+    /// The folder of exported checkpoints cannot be used; it passes.
+    Folder(String),
     /// The log is not the one that was signed; it does not pass.
     Alarm(String),
 }
@@ -57,9 +60,22 @@ pub(super) async fn take_up(
         .fetch_one(&mut *connection)
         .await?;
     let end = unsigned(head.try_get("pos")?)?;
-    let exported = folder
-        .latest(verifier)
-        .map_err(|error| SigningError::Alarm(error.to_string()))?;
+    let Newest {
+        found: exported,
+        faulty,
+    } = folder.newest(verifier).map_err(|error| match error {
+        contradiction @ CheckpointFolderError::Checkpoint { .. } => {
+            SigningError::Alarm(contradiction.to_string())
+        }
+        other => SigningError::Folder(other.to_string()),
+    })?;
+    if let Some(faulty) = &faulty {
+        tracing::warn!(
+            %faulty,
+            "the file of the newest exported checkpoint cannot be read; it says nothing about the log, and is written \
+             anew from the database"
+        );
+    }
     let exported_size = exported.as_ref().map_or(0, |checkpoint| checkpoint.size);
     let Some(row) = rows::newest(connection).await? else {
         check_nothing_exported(exported_size)?;
@@ -84,7 +100,7 @@ pub(super) async fn take_up(
         tip: tip(connection, newest.size).await?,
         tree,
         newest: Some(newest),
-        exported: exported_size,
+        exported: if faulty.is_some() { 0 } else { exported_size },
     })
 }
 

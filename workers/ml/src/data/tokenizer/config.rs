@@ -102,11 +102,12 @@ impl TokenizerConfig {
 }
 
 fn optional(path: &Path) -> Result<Option<String>, Failure> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::io(FailureCode::BaseModelInvalid, "read", path, &error)),
-    }
+    let bytes = crate::files::read_optional(path, FailureCode::BaseModelInvalid)?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.map_err(|_| {
+        let name = path.file_name().unwrap_or_default().display();
+        invalid(format!("{name} is not text in UTF-8"))
+    })
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Failure {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     failure::{Failure, FailureCode},
+    files,
     model::config::{JsonFields, invalid},
     tensor_file::TensorSpec,
 };
@@ -237,14 +238,10 @@ fn bert(json: &Map<String, Value>) -> Result<EncoderConfig, Failure> {
 }
 
 fn file(folder: &Path, name: &str) -> Result<Option<Value>, Failure> {
-    let path = folder.join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| invalid(format!("{name} is not JSON: {error}"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::io(FailureCode::BaseModelInvalid, "read", &path, &error)),
-    }
+    let bytes = files::read_optional(&folder.join(name), FailureCode::BaseModelInvalid)?;
+    let json = bytes.map(|bytes| serde_json::from_slice(&bytes));
+    json.transpose()
+        .map_err(|error| invalid(format!("{name} is not JSON: {error}")))
 }
 
 fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>, Failure> {

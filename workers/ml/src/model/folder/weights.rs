@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     failure::{Failure, FailureCode},
+    files,
     model::config::{HEAD, ModelConfig, invalid},
     parameters::ParameterSet,
     tensor_file::{TensorFile, TensorFiles, join_problems},
@@ -77,7 +78,7 @@ pub fn open(folder: &Path) -> Result<TensorFiles, Failure> {
 /// The shard of each tensor, according to the index in `folder`.
 fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let path = folder.join(INDEX_FILE);
-    let bytes = std::fs::read(&path).map_err(|error| Failure::io(CODE, "read", &path, &error))?;
+    let bytes = files::read(&path, CODE)?;
     let json: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| invalid(format!("{INDEX_FILE} is not a JSON object: {error}")))?;
     let Some(Value::Object(map)) = json.get("weight_map") else {
