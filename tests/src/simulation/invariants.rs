@@ -9,7 +9,7 @@ use anneal::verify;
 use domain::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
-        quota::Quota,
+        quota::{Quota, Quotas},
     },
     aggregate::{Aggregate, decode},
     authz::{AccountState, Action, Principal},
@@ -118,7 +118,10 @@ const QUOTAS: [Quota; 3] = [Quota::Projects, Quota::Datasets, Quota::ConcurrentJ
 
 fn user_rights(rights: &Rights, user: UserId, since: Position) -> UserRights {
     let principal = rights.user(user).unwrap_or(Principal::Anonymous);
-    let limits = principal.quotas();
+    let limits = match &principal {
+        Principal::User(user) => user.quotas,
+        _ => Quotas::NOTHING,
+    };
     UserRights {
         since,
         active: matches!(&principal, Principal::User(user) if user.account == AccountState::Active),
