@@ -10,10 +10,13 @@ use time::OffsetDateTime;
 use crate::{
     access::{
         assignment::Assignments,
+        ledger::QuotaLedger,
         role::{Role, RoleDefinition},
     },
+    aggregate::LoadError,
     authz::{AccountState, Action, Concealment, Denied, ReadRights, UserPrincipal},
-    decision::{LoadedState, ReadSet},
+    decision::{self, LoadedState, ReadSet},
+    event_store::EventStore,
     id::{OrganizationId, SessionId, UserId},
     identity::{session::Session, user::User},
     quota::Quotas,
@@ -109,6 +112,38 @@ pub fn read_account(user: UserId, loaded: &LoadedState, reads: &mut ReadSet) {
             reads.read::<Role>(role);
         }
     }
+}
+
+/// Declares what is counted against the limits of `owner`, and the streams that the limits come from.
+pub fn read_quotas(owner: UserId, loaded: &LoadedState, reads: &mut ReadSet) {
+    reads.read::<QuotaLedger>(owner);
+    read_account(owner, loaded, reads);
+}
+
+/// The limits of `owner`, from what [`read_quotas`] declared: what is taken from the ledger of `owner` is held against
+/// these, whoever acts (QU-1). Without roles they are [`Quotas::NOTHING`]; the state of the account changes nothing.
+#[must_use]
+pub fn quotas(owner: UserId, loaded: &LoadedState) -> Quotas {
+    let roles = loaded.peek::<Assignments>(owner).map(|held| held.roles.iter());
+    let definitions = roles.into_iter().flatten().filter_map(|name| {
+        let role = loaded.peek::<Role>(name)?;
+        role.definition.as_ref()
+    });
+    definitions.fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas))
+}
+
+/// What `owner` has taken, and its limits, as of now; `None` when there is no such account. For those who only look: a
+/// command declares what it reads.
+///
+/// # Errors
+/// See [`LoadError`].
+pub async fn load_quotas(
+    store: &dyn EventStore,
+    owner: UserId,
+) -> Result<Option<(QuotaLedger, Quotas)>, LoadError> {
+    let loaded = decision::load(store, |loaded, reads| read_quotas(owner, loaded, reads)).await?;
+    let known = loaded.get::<User>(owner).profile.is_some();
+    Ok(known.then(|| (loaded.get(owner), quotas(owner, &loaded))))
 }
 
 /// The rights of an account outside of any session, from what [`read_account`] declared.

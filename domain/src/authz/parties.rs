@@ -83,15 +83,6 @@ impl Principal {
     pub fn holds(&self, action: Action) -> bool {
         matches!(self, Self::User(user) if user.permissions.contains(&action))
     }
-
-    /// Its quotas; unlimited for the system.
-    #[must_use]
-    pub fn quotas(&self) -> Quotas {
-        match self {
-            Self::User(user) => user.quotas,
-            Self::Anonymous | Self::Worker(_) | Self::System(_) => Quotas::UNLIMITED,
-        }
-    }
 }
 
 /// Who can see a resource that is not granted to them.

@@ -14,7 +14,7 @@ use domain::{
 
 use crate::support::{log::Outcome, *};
 
-fn create() -> CreateDataset {
+pub(crate) fn create() -> CreateDataset {
     CreateDataset {
         dataset: DATASET,
         owner: ADA,
@@ -24,7 +24,7 @@ fn create() -> CreateDataset {
     }
 }
 
-fn add(sha256: &str) -> AddDatasetVersion {
+pub(crate) fn add(sha256: &str) -> AddDatasetVersion {
     AddDatasetVersion {
         dataset: DATASET,
         sha256: sha256.into(),
@@ -40,7 +40,7 @@ fn add(sha256: &str) -> AddDatasetVersion {
     }
 }
 
-fn stored(bytes: u64, item: &str) -> LedgerEvent {
+pub(crate) fn stored(bytes: u64, item: &str) -> LedgerEvent {
     LedgerEvent::StorageTaken {
         bytes,
         item: item.into(),

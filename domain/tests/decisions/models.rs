@@ -16,7 +16,7 @@ fn stored(bytes: u64, item: &str) -> LedgerEvent {
     LedgerEvent::StorageTaken { bytes, item }
 }
 
-fn register() -> RegisterModel {
+pub(crate) fn register() -> RegisterModel {
     RegisterModel {
         model: BASE,
         owner: ADA,

@@ -110,7 +110,6 @@ impl Process {
         let parts = WorkerParts {
             ports: self.ports.clone(),
             pool: self.pool.clone(),
-            directory: self.directory.clone(),
             feed: self.feed.clone(),
             objects: fixture.objects.clone(),
             settings: WorkerSettings {
