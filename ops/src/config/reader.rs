@@ -1,16 +1,19 @@
 //! Gathering what the sources say about each key, and reading it.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use event_store::postgres::{SSL_MODES, is_ssl_mode};
+use small_files::read_text_of_any_kind;
 
 use super::keys::{Key, Resolver, find};
 use super::problem::Problem;
 use super::service_links;
 use super::setting::Setting;
 use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources, key_of, variable};
+
+/// Bytes that a file of settings, or of one secret, has at most.
+const LARGEST: u64 = 1 << 20;
 
 /// The value of a key in one source.
 struct SourceValue {
@@ -115,10 +118,10 @@ impl Reader {
             .clone()
             .unwrap_or_else(|| Path::new(&data).join("anneal.toml"));
         let source = format!("file {}", path.display());
-        match std::fs::read_to_string(&path) {
+        match read_text_of_any_kind(&path, LARGEST) {
             Ok(text) => self.toml(&source, &text, named.is_none()),
-            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
-            Err(error) => self.wrong(source, format!("cannot be read: {error}")),
+            Err(error) if error.is_not_found() && named.is_none() => {}
+            Err(error) => self.wrong(source, error.why.to_string()),
         }
     }
 
@@ -186,9 +189,9 @@ impl Reader {
             .and_then(find)
             .filter(|found| found.secret);
         if let Some(found) = secret_file {
-            return match std::fs::read_to_string(&text) {
+            return match read_text_of_any_kind(Path::new(&text), LARGEST) {
                 Ok(text) => self.push(kind, found, source, text.trim().to_owned()),
-                Err(error) => self.wrong(source, format!("{key}: {text} cannot be read: {error}")),
+                Err(error) => self.wrong(source, format!("{key}: {error}")),
             };
         }
         match find(key) {

@@ -11,16 +11,10 @@ use super::{code, sizes::product_of, sources, within};
 const UNBOUNDED: [&str; 3] = ["fs::read(", "fs::read_to_string(", "io::read_to_string("];
 
 /// Who may, and why.
-const MAY: [(&str, &str); 2] = [
-    (
-        "ops/src/config/reader.rs",
-        "an operator may hand over a secret by a pipe; the limit is the reader's own",
-    ),
-    (
-        "ops/src/fail_points.rs",
-        "kill tests only; a release does not have it",
-    ),
-];
+const MAY: [(&str, &str); 1] = [(
+    "ops/src/fail_points.rs",
+    "kill tests only; a release does not have it",
+)];
 
 /// No product: tests, measurements, and what maintainers run on their own checkout.
 const NO_PRODUCT: [&str; 5] = [
