@@ -306,7 +306,10 @@ mod tests {
                 exported.newest_note().expect("readable").found.as_ref(),
                 Some(&whole)
             );
-            assert_eq!(exported.contents().expect("readable").faulty, [said.clone()]);
+            assert_eq!(
+                exported.contents().expect("readable").faulty,
+                std::slice::from_ref(&said)
+            );
             let error = exported.latest(signer.verifier()).expect_err("it is not there");
             assert_eq!(error.to_string(), said);
             exported.add(&one, at).expect("written anew");
