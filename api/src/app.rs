@@ -4,6 +4,7 @@ mod authentication;
 mod caller;
 mod import;
 mod mail;
+mod outage;
 mod settings;
 
 use std::{sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ use time::OffsetDateTime;
 pub use caller::Caller;
 pub use import::{ImportError, ModelImporter};
 pub use mail::{Mail, MailError, Mailer, OutboxMailer};
+pub use outage::for_clients;
 pub use settings::AppSettings;
 
 use crate::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     aggregate::{Aggregate, decode, load},
-    event_store::Position,
+    event_store::{Position, StoreError},
     execute::ExecuteError,
     id::{SessionId, UserId},
     identity::{
@@ -16,7 +16,7 @@ use domain::{
 };
 
 use crate::{
-    app::{App, Caller, Mail},
+    app::{App, Caller, Mail, for_clients},
     auth::{
         password::{HashingPoolError, Password, Verdict},
         secret::Secret,
@@ -52,6 +52,9 @@ pub enum SessionError {
     /// More passwords are waiting to be checked than is good.
     #[error("too many logins at once, try again in a moment")]
     Busy,
+    /// Nothing can be recorded, and so no session.
+    #[error("{0}")]
+    NotRecorded(&'static str),
     /// The store or the hashing pool failed; the process log has the details.
     #[error("logging in is not possible at present, try again")]
     Unavailable,
@@ -64,7 +67,7 @@ impl SessionError {
         match self {
             Self::Refused(_) | Self::RefreshToken(_) => "UNAUTHENTICATED",
             Self::RateLimited(_) | Self::Busy => "RATE_LIMITED",
-            Self::Unavailable => "UNAVAILABLE",
+            Self::NotRecorded(_) | Self::Unavailable => "UNAVAILABLE",
         }
     }
 }
@@ -72,6 +75,17 @@ impl SessionError {
 fn unavailable(error: &dyn std::fmt::Display) -> SessionError {
     tracing::error!(%error, "a session could not be made");
     SessionError::Unavailable
+}
+
+/// Why a command of ours was not executed, besides its own refusals.
+fn not_executed<R: std::fmt::Display + std::fmt::Debug>(error: &ExecuteError<R>) -> SessionError {
+    let failed = unavailable(&format!("{error:?}"));
+    match error {
+        ExecuteError::Store(error) if !matches!(error, StoreError::Unavailable(_)) => {
+            for_clients(error).map_or(failed, SessionError::NotRecorded)
+        }
+        _ => failed,
+    }
 }
 
 impl From<HashingPoolError> for SessionError {
@@ -289,7 +303,7 @@ async fn failed(
     {
         Err(ExecuteError::Refused(reason)) => SessionError::Refused(reason.to_string()),
         Ok(_) => SessionError::Refused(domain::identity::login::LoginRefused.to_string()),
-        Err(error) => unavailable(&error),
+        Err(error) => not_executed(&error),
     }
 }
 
@@ -315,7 +329,7 @@ async fn open(
     match app.execute(&caller, &command).await {
         Ok(position) => Ok((tokens(app, user, session, token.secret.expose()), position)),
         Err(ExecuteError::Refused(reason)) => Err(SessionError::Refused(reason.to_string())),
-        Err(error) => Err(unavailable(&error)),
+        Err(error) => Err(not_executed(&error)),
     }
 }
 
@@ -375,6 +389,6 @@ pub async fn refresh(
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
         Err(ExecuteError::Refused(reason)) => Err(reason.into()),
-        Err(error) => Err(unavailable(&error)),
+        Err(error) => Err(not_executed(&error)),
     }
 }

@@ -184,7 +184,7 @@ impl LoadError {
     /// Whether trying again may help.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unavailable(_)))
+        matches!(self, Self::Store(error) if error.passes())
     }
 }
 

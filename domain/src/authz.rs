@@ -6,9 +6,11 @@
 mod action;
 pub mod denial;
 mod parties;
+mod rights;
 
 pub use action::Action;
 pub use parties::{AccountState, Principal, Resource, UserPrincipal, Visibility};
+pub use rights::ReadRights;
 
 use crate::id::WorkerId;
 

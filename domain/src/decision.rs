@@ -13,9 +13,9 @@ use std::{
 use serde_json::value::RawValue;
 
 use crate::{
-    aggregate::{Aggregate, DecodeError, Event, decode, encode},
+    aggregate::{Aggregate, DecodeError, Event, LoadError, decode, encode},
     aggregate_cache::Folded,
-    event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
+    event_store::{EventStore, Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
     id::Ids,
 };
 
@@ -83,20 +83,20 @@ impl LoadedState {
     /// nothing is recorded based on an unchecked read.
     #[must_use]
     pub fn get<A: Aggregate>(&self, key: impl std::fmt::Display) -> A {
+        self.peek::<A>(key).cloned().unwrap_or_default()
+    }
+
+    /// Like [`LoadedState::get`], without a copy; `None` for a stream outside the read set.
+    pub fn peek<A: Aggregate>(&self, key: impl std::fmt::Display) -> Option<&A> {
         let stream = A::stream(key);
-        match self
-            .streams
-            .get(&stream)
-            .and_then(|folded| folded.state.downcast_ref::<A>())
+        let folded = self.streams.get(&stream);
+        let state = folded.and_then(|folded| folded.state.downcast_ref::<A>());
+        if state.is_none()
+            && let Ok(mut undeclared) = self.undeclared.lock()
         {
-            Some(state) => state.clone(),
-            None => {
-                if let Ok(mut undeclared) = self.undeclared.lock() {
-                    undeclared.get_or_insert(stream);
-                }
-                A::default()
-            }
+            undeclared.get_or_insert(stream);
         }
+        state
     }
 
     /// A stream that was read outside the read set since the last call.
@@ -205,6 +205,29 @@ impl LoadedState {
             }
         }
         writes
+    }
+}
+
+/// Loads what `declare` names until it names nothing new. For those who only look, and decide nothing that is recorded.
+///
+/// # Errors
+/// See [`LoadError`].
+pub async fn load(
+    store: &dyn EventStore,
+    declare: impl Fn(&LoadedState, &mut ReadSet),
+) -> Result<LoadedState, LoadError> {
+    let mut loaded = LoadedState::default();
+    loop {
+        let mut reads = ReadSet::default();
+        declare(&loaded, &mut reads);
+        let missing = loaded.missing(&reads);
+        if missing.is_empty() {
+            return Ok(loaded);
+        }
+        for stream in missing {
+            let events = store.load(&stream, 0).await?;
+            loaded.load(&reads, stream, &events)?;
+        }
     }
 }
 

@@ -242,9 +242,26 @@ pub enum StoreError {
     /// It did not answer in time, or the connection broke. Safe to try again.
     #[error("the event store is not reachable: {0}")]
     Unavailable(String),
+    /// There is no room for what was to be recorded. Nothing was; it will be when an operator has made room.
+    #[error("the storage of the event log is full: {0}")]
+    Full(String),
+    /// It only answers reads at present: a standby, or a file system that went read-only. Nothing was recorded.
+    #[error("the event log is read-only: {0}")]
+    ReadOnly(String),
     /// What it holds breaks its promises. Never skipped, never repaired silently.
     #[error("the event log is damaged: {0}")]
     Corrupt(String),
+}
+
+impl StoreError {
+    /// Whether trying again may help, now or when an operator has acted.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Full(_) | Self::ReadOnly(_) => true,
+            Self::Corrupt(_) => false,
+        }
+    }
 }
 
 /// Why an append recorded nothing.

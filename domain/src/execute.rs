@@ -2,6 +2,8 @@
 //!
 //! Folded streams are cached ([`AggregateCache`]), so that only new events are loaded.
 //!
+//! Rights are part of what is loaded ([`ReadRights`]), so the append checks the streams that they come from.
+//!
 //! The rule: nothing but [`execute`] appends to the log (`tests/it/architecture.rs` proves it). Loading
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
 //! loaded leaves this function before the permission is given.
@@ -14,7 +16,7 @@ use crate::{
     aggregate::DecodeError,
     aggregate_cache::{AggregateCache, Folded},
     authz::{
-        self, Denied, Principal, Requirement,
+        self, Denied, Principal, ReadRights, Requirement,
         denial::{DenialEvent, Denials},
     },
     clock::Clock,
@@ -23,6 +25,7 @@ use crate::{
         Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
     },
     id::Ids,
+    recording::Recording,
 };
 
 /// How often a decision is taken anew when another writer came first.
@@ -111,8 +114,12 @@ pub struct Ports {
     pub clock: std::sync::Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: std::sync::Arc<dyn Ids>,
+    /// How the rights of accounts are read.
+    pub rights: std::sync::Arc<dyn ReadRights>,
     /// What the log's streams fold into, as far as it is remembered.
     pub aggregates: AggregateCache,
+    /// Whether the log takes what is appended.
+    pub recording: Recording,
 }
 
 impl Ports {
@@ -122,17 +129,21 @@ impl Ports {
         store: std::sync::Arc<dyn EventStore>,
         clock: std::sync::Arc<dyn Clock>,
         ids: std::sync::Arc<dyn Ids>,
+        rights: std::sync::Arc<dyn ReadRights>,
     ) -> Self {
         Self {
             store,
             clock,
             ids,
+            rights,
             aggregates: AggregateCache::default(),
+            recording: Recording::default(),
         }
     }
 }
 
-/// Runs `command` for `principal`.
+/// Runs `command` for `principal`. Of a user only the account and the session count: what they may do is read from the
+/// log, with whatever the command reads, and checked by the append.
 ///
 /// Answers with the position of the last recorded event, or with the last position known when there was
 /// nothing to record: who waits for that position sees the wanted state.
@@ -146,9 +157,16 @@ pub async fn execute<C: Command>(
     command: &C,
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
-        let loaded = load(ports, command).await?;
-        check_permission(ports, principal, meta, command, &loaded).await?;
-        let (new_events, refusal) = decide(ports, principal, command, &loaded)?;
+        let loaded = load(ports, principal, command).await?;
+        let permitted = match current(ports, principal, &loaded) {
+            Ok(current) => check_permission(&current, command, &loaded)?.map(|()| current),
+            Err(denied) => Err(denied),
+        };
+        let current = match permitted {
+            Ok(current) => current,
+            Err(denied) => return Err(refuse(ports, principal, meta, denied).await),
+        };
+        let (new_events, refusal) = decide(ports, &current, command, &loaded)?;
         match record(ports, meta, &loaded, new_events).await? {
             Some(position) => {
                 return refusal.map_or(Ok(position), |reason| Err(ExecuteError::Refused(reason)));
@@ -159,14 +177,21 @@ pub async fn execute<C: Command>(
     Err(ExecuteError::Busy)
 }
 
-/// Refuses what the principal may not do. A user's denial is recorded.
-async fn check_permission<C: Command>(
-    ports: &Ports,
+/// Who acts, with the rights that were loaded.
+fn current(ports: &Ports, principal: &Principal, loaded: &LoadedState) -> Result<Principal, Denied> {
+    let Principal::User(known) = principal else {
+        return Ok(principal.clone());
+    };
+    let current = ports.rights.current(known, loaded, ports.clock.now())?;
+    Ok(Principal::User(Box::new(current)))
+}
+
+/// Whether the principal may. The outer error is a defect of the command.
+fn check_permission<C: Command>(
     principal: &Principal,
-    meta: &Metadata,
     command: &C,
     loaded: &LoadedState,
-) -> Result<(), ExecuteError<C::Refusal>> {
+) -> Result<Result<(), Denied>, ExecuteError<C::Refusal>> {
     drop(loaded.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
     let required = command.requires(loaded);
     if let Some(stream) = loaded.take_undeclared() {
@@ -174,15 +199,19 @@ async fn check_permission<C: Command>(
             "is permitted by {stream} without naming it"
         )));
     }
-    let Err(denied) = authz::permit(principal, &required) else {
-        return Ok(());
-    };
-    // What people and their programs were refused matters to an auditor. Strangers are turned away at the transports;
-    // a worker that lost a race for a lease has done nothing wrong.
-    if principal.user().is_some() {
-        record_denial(ports, principal, meta, &denied).await?;
+    Ok(authz::permit(principal, &required))
+}
+
+/// The error of a denial, once that is recorded if it is a user's. What people and their programs were refused matters to
+/// an auditor. Strangers are turned away at the transports; a worker that lost a race for a lease has done nothing wrong.
+async fn refuse<R>(ports: &Ports, principal: &Principal, meta: &Metadata, denied: Denied) -> ExecuteError<R> {
+    if principal.user().is_none() {
+        return ExecuteError::Denied(denied);
     }
-    Err(ExecuteError::Denied(denied))
+    match record_denial(ports, principal, meta, &denied).await {
+        Ok(()) => ExecuteError::Denied(denied),
+        Err(error) => error,
+    }
 }
 
 /// The facts to be recorded, and the refusal if there is one.
@@ -240,10 +269,17 @@ async fn record<R>(
     }
 }
 
-async fn load<C: Command>(ports: &Ports, command: &C) -> Result<LoadedState, ExecuteError<C::Refusal>> {
+async fn load<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    command: &C,
+) -> Result<LoadedState, ExecuteError<C::Refusal>> {
     let mut loaded = LoadedState::default();
     loop {
         let mut reads = ReadSet::default();
+        if let Principal::User(known) = principal {
+            ports.rights.reads(known, &loaded, &mut reads);
+        }
         command.reads(&loaded, &mut reads);
         let missing = loaded.missing(&reads);
         if missing.is_empty() {
@@ -293,13 +329,15 @@ fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result
 
 /// Appends; an unknown outcome is resolved by appending the same events again.
 async fn append(ports: &Ports, append: Append) -> Result<Appended, AppendError> {
+    let mut answer = ports.store.append(append.clone()).await;
     for _ in 0..RETRIES {
-        match ports.store.append(append.clone()).await {
-            Err(AppendError::Store(StoreError::Unavailable(_))) => {}
-            answer => return answer,
-        }
+        let Err(AppendError::Store(StoreError::Unavailable(_))) = answer else {
+            break;
+        };
+        answer = ports.store.append(append.clone()).await;
     }
-    ports.store.append(append).await
+    ports.recording.note(&answer, ports.clock.now());
+    answer
 }
 
 async fn record_denial<R>(

@@ -1,10 +1,13 @@
 //! What texts may look like, the same everywhere, and how they are shown.
 //!
-//! The rule goes by the kind of text. Names and reasons stand on one line: control characters and characters that
-//! turn the direction of writing around are refused. Descriptions have lines. Prompts and samples are data, kept as
-//! they are. Whatever is written to a terminal or a text log, of any kind, goes through [`printable`].
+//! The rule goes by the kind of text. Names and reasons stand on one line, and what is in them is seen: control
+//! characters, characters that turn the direction of writing around, and those that are not shown ([`unseen`]) are
+//! refused, and a name has at least one visible character. Descriptions have lines. Prompts and samples are data, kept
+//! as they are. Whatever is written to a terminal or a text log, of any kind, goes through [`printable`].
 
 use std::borrow::Cow;
+
+pub use crate::unseen::{is_visible, unseen};
 
 /// A text that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +59,7 @@ impl Label {
     }
 }
 
-/// A name: trimmed, 1 to 100 characters, no control characters.
+/// A name: trimmed, 1 to 100 characters, at least one of them visible, none of them [`unseen`].
 ///
 /// # Errors
 /// When it does not fit.
@@ -72,12 +75,22 @@ pub fn called(field: &'static str, text: &str) -> Result<String, TextProblem> {
     fit(field, text, 1, 100, false)
 }
 
-/// The name that a file had where it comes from: trimmed, at most 255 characters, no control characters; may be empty.
+/// The name that a file had where it comes from, without folders: trimmed, at most 255 characters, none of them
+/// [`unseen`], `/` or `\`, and not `.` or `..`; may be empty. It is a label: nothing is stored under it here, but a
+/// client may save under it.
 ///
 /// # Errors
 /// When it does not fit.
 pub fn file_name(text: &str) -> Result<String, TextProblem> {
-    fit("fileName", text, 0, FILE_NAME, false)
+    let name = fit("fileName", text, 0, FILE_NAME, false)?;
+    let is_path = name.contains(['/', '\\']) || matches!(name.as_str(), "." | "..");
+    match is_path {
+        true => Err(TextProblem {
+            field: "fileName",
+            message: "the fileName is a path; give the file's own name, without folders".to_owned(),
+        }),
+        false => Ok(name),
+    }
 }
 
 /// Longest name of a file, in characters: what file systems allow in bytes.
@@ -149,6 +162,14 @@ fn escaped(text: &str, escapes: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The first character, with its place from 1, that is not to be in a text with or without `lines`.
+fn steering(text: &str, lines: bool) -> Option<(usize, char)> {
+    let kept = |letter: char| lines && matches!(letter, '\n' | '\r' | '\t');
+    (1..).zip(text.chars()).find(|(_, letter)| {
+        !kept(*letter) && (letter.is_control() || turns(*letter) || matches!(letter, '\u{2028}' | '\u{2029}'))
+    })
+}
+
 fn fit(field: &'static str, text: &str, min: usize, max: usize, lines: bool) -> Result<String, TextProblem> {
     let text = text.trim();
     let length = text.chars().count();
@@ -162,15 +183,20 @@ fn fit(field: &'static str, text: &str, min: usize, max: usize, lines: bool) -> 
         let message = format!("the {field} has {length} characters; at most {max} are allowed");
         return Err(TextProblem { field, message });
     }
-    let kept = |letter: char| lines && matches!(letter, '\n' | '\r' | '\t');
-    let refused = text.chars().zip(1..).find(|(letter, _)| {
-        !kept(*letter) && (letter.is_control() || turns(*letter) || matches!(letter, '\u{2028}' | '\u{2029}'))
+    let steering = steering(text, lines).map(|found| (found, "control"));
+    let refused = steering.or_else(|| match lines {
+        true => None,
+        false => unseen(text).map(|found| (found, "invisible")),
     });
-    if let Some((letter, place)) = refused {
+    if let Some(((place, letter), kind)) = refused {
         let code = u32::from(letter);
         let message = format!(
-            "character {place} of the {field} is the control character U+{code:04X}, which is not allowed there"
+            "character {place} of the {field} is the {kind} character U+{code:04X}, which is not allowed there"
         );
+        return Err(TextProblem { field, message });
+    }
+    if min > 0 && !text.chars().any(is_visible) {
+        let message = format!("the {field} has no visible character");
         return Err(TextProblem { field, message });
     }
     Ok(text.to_owned())
@@ -178,7 +204,7 @@ fn fit(field: &'static str, text: &str, min: usize, max: usize, lines: bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{description, name, on_one_line, printable, reason, steers};
+    use super::{description, file_name, name, on_one_line, printable, reason, steers};
 
     /// FR14: what steers a terminal, by its classes.
     const STEERING: [char; 17] = [
@@ -225,12 +251,77 @@ mod tests {
             }
         }
         assert_eq!(reason(" left  ").as_deref(), Ok("left"));
-        assert_eq!(
-            name("שלום\u{200f}!").as_deref(),
-            Ok("שלום\u{200f}!"),
-            "marks only help"
-        );
         assert!(reason(&"x".repeat(501)).is_err());
+    }
+
+    #[test]
+    fn a_name_is_seen() {
+        let fillers = [
+            '\u{200b}',
+            '\u{115f}',
+            '\u{61c}',
+            '\u{feff}',
+            '\u{e0001}',
+            '\u{ad}',
+            '\u{3164}',
+            '\u{200f}',
+        ];
+        for letter in fillers {
+            for text in [
+                letter.to_string(),
+                format!("a{letter}b"),
+                format!("{letter}{letter}a"),
+            ] {
+                let problem = name(&text).expect_err("it would look like another name");
+                let wanted = format!("is the invisible character U+{:04X}", u32::from(letter));
+                assert!(problem.message.contains(&wanted), "{text:?}: {problem}");
+                assert!(reason(&text).is_err(), "{text:?}");
+            }
+        }
+        for empty in ["\u{a0}", "\u{3000}", "\u{2800}", "\u{2800} \u{2800}"] {
+            assert!(name(empty).is_err(), "{empty:?}");
+        }
+        for good in [
+            "می\u{200c}خواهم",
+            "क्\u{200d}ष",
+            "👩\u{200d}🔬",
+            "❤\u{fe0f}\u{200d}🔥",
+            "葛\u{e0100}城",
+            "🏴\u{e0067}\u{e0062}\u{e007f}",
+            "...",
+            "é",
+            "日本語",
+        ] {
+            assert_eq!(name(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "\u{200d}a",
+            "a\u{200d}",
+            "a\u{200c}\u{200d}b",
+            "\u{fe0f}a",
+            "a \u{200c}b",
+            "a\u{e0067}",
+        ] {
+            assert!(name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_no_path() {
+        for bad in [
+            "..",
+            ".",
+            "../../x.txt",
+            "a/b",
+            "c:\\x.txt",
+            "/etc/passwd",
+            "a\u{202e}b",
+        ] {
+            assert!(file_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["", "a.txt", "..a", "a b..jsonl"] {
+            assert_eq!(file_name(good).as_deref(), Ok(good));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod database;
 mod devices;
 mod replay;
 mod second_signal;
+mod signals;
 mod up;
 mod verify;
 
@@ -19,7 +20,7 @@ use clap::CommandFactory;
 use crate::{
     cli::{AuditCommand, Cli, Command, ConfigArgs},
     complain,
-    config::{Config, Sources},
+    config::{Config, Problems, Sources},
     contracts, demo, doctor,
     output::{self, Gone, told},
     postgres::refuse_no_folder,
@@ -78,17 +79,19 @@ pub fn run(cli: Cli) -> ExitCode {
             acknowledged,
             json,
         } => with_config(config, move |config| verify::run(config, acknowledged, json)),
-        Command::Demo { url, data, quick } => finish(block_on(async move {
-            let options = demo::DemoOptions {
-                url,
-                data_dir: data,
-                quick,
-            };
-            tokio::select! {
-                done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
-                () = up::interrupted() => Ok(ExitCode::from(130)),
-            }
-        })),
+        Command::Demo { url, data, quick } => finish(block_on(run_demo(demo::DemoOptions {
+            url,
+            data_dir: data,
+            quick,
+        }))),
+    }
+}
+
+async fn run_demo(options: demo::DemoOptions) -> anyhow::Result<ExitCode> {
+    let mut signals = signals::Signals::listen()?;
+    tokio::select! {
+        done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
+        () = signals.first() => Ok(ExitCode::from(130)),
     }
 }
 
@@ -138,19 +141,13 @@ fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {
 
 /// Reads the configuration; every problem of it is printed at once.
 fn read_config(args: ConfigArgs) -> Result<Config, String> {
-    let mut flags = Vec::new();
-    flags.extend(
-        args.data
-            .map(|folder| ("data_dir".to_owned(), folder.display().to_string())),
-    );
-    flags.extend(args.listen.map(|address| ("http.address".to_owned(), address)));
-    for pair in args.set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| format!("--set {pair}: write it as KEY=VALUE"))?;
-        flags.push((key.trim().to_owned(), value.trim().to_owned()));
-    }
-    let sources = Sources::of_process(args.config, flags);
+    let mut sources = Sources {
+        file: args.config,
+        data: args.data.map(|folder| folder.display().to_string()),
+        listen: args.listen,
+        ..Sources::of_environment()
+    };
+    args.set.iter().for_each(|pair| sources.set(pair));
     if let Some(folder) = named_data_folder(&sources) {
         // What is named as its folder comes before the file in it.
         refuse_no_folder(&folder).map_err(|error| error.to_string())?;
@@ -158,8 +155,8 @@ fn read_config(args: ConfigArgs) -> Result<Config, String> {
     let links = sources.service_links();
     if !links.is_empty() {
         complain!(
-            "warning: {} come from a Kubernetes service or a Docker link and are passed over; `enableServiceLinks: false` \
-             in the pod keeps them out",
+            "warning: set by a Kubernetes service or a Docker link, and passed over: {}; `enableServiceLinks: false` in \
+             the pod keeps such variables out",
             links.join(", ")
         );
     }
@@ -173,7 +170,8 @@ fn read_config(args: ConfigArgs) -> Result<Config, String> {
 /// The data folder that a flag or the environment names.
 fn named_data_folder(sources: &Sources) -> Option<PathBuf> {
     let flag = sources.flags.iter().rev().find(|(key, _)| key == "data_dir");
-    let named = flag.map(|(_, folder)| PathBuf::from(folder));
+    let named = sources.data.as_ref().or(flag.map(|(_, folder)| folder));
+    let named = named.map(PathBuf::from);
     let mut variables = sources.environment.iter();
     named.or_else(|| {
         let variable = variables.find(|(name, folder)| name == "ANNEAL_DATA_DIR" && !folder.is_empty());
@@ -207,11 +205,14 @@ fn block_on<F: Future<Output = anyhow::Result<ExitCode>>>(work: F) -> anyhow::Re
 }
 
 fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
-    let code = outcome.unwrap_or_else(|error| match error.is::<Gone>() {
-        true => ExitCode::SUCCESS,
-        false => {
-            complain!("error: {}", told(&error));
-            ExitCode::FAILURE
+    let code = outcome.unwrap_or_else(|error| {
+        if error.is::<Gone>() {
+            return ExitCode::SUCCESS;
+        }
+        complain!("error: {}", told(&error));
+        match error.is::<Problems>() {
+            true => ExitCode::from(USAGE),
+            false => ExitCode::FAILURE,
         }
     });
     match output::close() {

@@ -98,6 +98,8 @@ pub async fn examine(config: &Config) -> Report {
     });
     checks.extend(storage::data_folder(&config.general.data_dir));
     checks.push(storage::objects(config).await);
+    checks.extend(storage::checkpoints(config));
+    checks.extend(storage::models(config));
     let (listening, health) = network::address(config.http.address).await;
     checks.push(listening);
     checks.extend(storage::lost_database(config));
@@ -166,6 +168,7 @@ mod tests {
             file: None,
             environment: Vec::new(),
             flags,
+            ..Sources::default()
         })
         .expect("a good configuration")
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use domain::text::printable;
+use event_store::postgres::describe;
 
 /// Whether the reader of standard output has gone.
 static GONE: AtomicBool = AtomicBool::new(false);
@@ -131,10 +132,15 @@ macro_rules! complain {
 #[must_use]
 pub fn told(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |told, cause| {
-        let cause = cause.to_string();
+        let words = cause.to_string();
+        // The driver's own words name a line of the server's source.
+        let cause = match cause.downcast_ref::<sqlx::Error>() {
+            Some(error) => describe(error),
+            None => words.clone(),
+        };
         match told.as_str() {
             "" => cause,
-            known if known.contains(&cause) => told,
+            known if known.contains(&cause) || known.contains(&words) => told,
             _ => format!("{told}: {cause}"),
         }
     })

@@ -34,7 +34,7 @@ use event_store::postgres::LogIntegrity;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use storage::{Home, open_home};
+use storage::{Home, check_models_folder, open_home};
 use write_side::WriteSide;
 
 use crate::{config::Config, telemetry};
@@ -43,6 +43,7 @@ pub use integrity::{checkpoint_folder, evidence, key_file, log_key_fault, own_ve
 pub use log::{EventLog, only_in_postgres, open as open_log};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
+pub use storage::models_folder_fault;
 pub use worker::TRAIN_COMMAND;
 
 /// The version of Anneal.
@@ -121,6 +122,7 @@ impl System {
     async fn started(config: &Config, environment: Environment) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics()?;
         // What a start can be refused for without touching anything comes first.
+        check_models_folder(config)?;
         let found = worker::find(config, &environment).await?;
         let (home, url) = open_home(config).await?;
         // Listening comes early: a port in use is found before anything is changed.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use event_store::postgres::{ConnectError, admin_connection, describe};
+use sqlx::Connection;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -14,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub enum MigrateError {
     /// No connection.
     #[error("cannot connect to the database to prepare its schema: {0}")]
-    Connect(#[source] sqlx::Error),
+    Connect(ConnectError),
     /// The database was used by a newer build.
     #[error(
         "the database has migration {0}, which this build does not know: it was used by a newer version of \
@@ -23,7 +24,7 @@ pub enum MigrateError {
     Newer(i64),
     /// A migration failed or was changed after it was applied.
     #[error("the database schema cannot be brought up to date: {0}")]
-    Failed(#[source] sqlx::migrate::MigrateError),
+    Failed(String),
     /// It took longer than ten minutes.
     #[error("the database schema was not brought up to date within ten minutes; is another migration stuck?")]
     TimedOut,
@@ -35,13 +36,17 @@ pub enum MigrateError {
 /// See [`MigrateError`]; nothing is half-applied.
 pub async fn migrate(url: &str) -> Result<(), MigrateError> {
     let work = async {
-        let mut connection = PgConnection::connect(url).await.map_err(MigrateError::Connect)?;
+        let mut connection = admin_connection(url).await.map_err(MigrateError::Connect)?;
         let outcome = MIGRATIONS.run(&mut connection).await;
         // The connection is dropped either way; a failure to say goodbye changes nothing.
         drop(connection.close().await);
         outcome.map_err(|error| match error {
             sqlx::migrate::MigrateError::VersionMissing(version) => MigrateError::Newer(version),
-            other => MigrateError::Failed(other),
+            sqlx::migrate::MigrateError::Execute(error) => MigrateError::Failed(describe(&error)),
+            sqlx::migrate::MigrateError::ExecuteMigration(error, version) => {
+                MigrateError::Failed(format!("migration {version}: {}", describe(&error)))
+            }
+            other => MigrateError::Failed(other.to_string()),
         })
     };
     tokio::time::timeout(DEADLINE, work)

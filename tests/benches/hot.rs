@@ -15,6 +15,7 @@ use domain::{
     event_store::{Append, EventStore, Expected, Metadata, NewEvent, StreamWrite},
     execute::{Ports, execute},
     id::{Ids as _, SystemIds},
+    rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address};
 use serde_json::{Value, json, value::RawValue};
@@ -38,7 +39,12 @@ pub(crate) async fn run(url: &str, scale: Scale) -> Result<Value> {
     for (key, events) in STREAMS {
         seed(&*store, key, events).await?;
     }
-    let ports = Ports::new(store.clone(), Arc::new(SystemClock), Arc::new(SystemIds));
+    let ports = Ports::new(
+        store.clone(),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds),
+        Arc::new(LogRights),
+    );
     let mut cold = [Vec::new(), Vec::new()];
     let mut hot = [Vec::new(), Vec::new()];
     for _ in 0..COLD {

@@ -1,9 +1,13 @@
 //! Datasets, from outside: upload, validation, download.
 
 use async_compression::tokio::write::GzipEncoder;
+use domain::{
+    access::ledger::{LedgerEvent, QuotaLedger},
+    id::UserId,
+};
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use tests::harness::TestApp;
+use tests::harness::{TestApp, events::record};
 use tokio::io::AsyncWriteExt as _;
 
 const TEXT: &[u8] = b"A first paragraph.\n\nA second one.\n";
@@ -15,6 +19,25 @@ async fn versions(client: &tests::harness::Client, dataset: &str) -> Value {
         .await
         .data("dataset")
         .clone()
+}
+
+/// FA3: a guest has a dataset of one's own, and shows it to nobody.
+#[tokio::test]
+async fn a_guest_cannot_publish() {
+    let app = TestApp::start().await;
+    let guest = app.person("gus", "guest").await;
+    let create = "mutation($v: Visibility!) { createDataset(input: { name: \"D\", visibility: $v }) { dataset { visibility } userErrors { code } } }";
+    let public = guest.run(create, json!({ "v": "PUBLIC" })).await;
+    assert_eq!(public.code(), Some("FORBIDDEN"), "{public:?}");
+    let import = "mutation { importModel(input: { folder: \"none\", name: \"M\", visibility: PUBLIC }) { userErrors { code } } }";
+    assert_eq!(guest.run(import, json!({})).await.code(), Some("FORBIDDEN"));
+    let private = guest.run(create, json!({ "v": "PRIVATE" })).await;
+    assert_eq!(
+        private.data("createDataset")["dataset"]["visibility"],
+        "PRIVATE",
+        "{private:?}"
+    );
+    app.stop().await;
 }
 
 /// DS-1, DS-2: an upload becomes a version with its content's address; the same bytes again do not.
@@ -228,5 +251,39 @@ async fn a_large_file_and_a_gzip_bomb_are_refused() {
         assert_eq!(refused.status, 413, "{name}: {refused:?}");
     }
     assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
+    app.stop().await;
+}
+
+/// QU-1: whoever uploads, the owner's limit on the owner's ledger counts.
+#[tokio::test]
+async fn an_administrator_does_not_pass_the_storage_quota_of_the_owner() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let dataset = ada.dataset("Texts").await;
+    let taken = LedgerEvent::StorageTaken {
+        bytes: 100_000_000_000 - TEXT.len() as u64,
+        item: "dst_before/1".to_owned(),
+    };
+    let owner: UserId = ada.user_id.parse().expect("an id");
+    record::<QuotaLedger>(&app.database_url, owner, &taken).await;
+    let longer = [TEXT, b"One byte too much.\n"].concat();
+    let refused = app.admin.upload(&dataset, "long.txt", longer).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(
+        refused.body["type"]
+            .as_str()
+            .and_then(|kind| kind.rsplit(['/', ':']).next()),
+        Some("quota-exceeded"),
+        "{refused:?}"
+    );
+    assert!(
+        refused.body["detail"]
+            .as_str()
+            .is_some_and(|said| said.contains("100000000000")),
+        "{refused:?}"
+    );
+    assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
+    let fits = app.admin.upload(&dataset, "short.txt", TEXT.to_vec()).await;
+    assert_eq!(fits.status, 201, "{fits:?}");
     app.stop().await;
 }

@@ -50,6 +50,7 @@ impl Installation {
             file: None,
             environment: vec![("DATABASE_URL".into(), self.database.url.clone().into())],
             flags: flags.map(|(key, text)| (key.to_owned(), text)).to_vec(),
+            ..Sources::default()
         });
         let environment = Environment {
             clock: Arc::new(SystemClock),

@@ -108,7 +108,7 @@ const DEFINITIONS: &[(&str, &str, &[&str])] = &[
     ("rule", "lease_expiry", &["workers/src/"]),
     ("terms", "requirements, options", &[]),
     ("lane", "hashing pool, concurrency", &["api/", "ops/"]),
-    ("lanes", "hashing_concurrency", &[]),
+    ("lanes", "hashing_concurrency", &["api/", "ops/"]),
     ("demands", "requirements", &[]),
     ("things", "one file for each context", &["domain/"]),
     ("claim", "reservation", &["domain/src/identity/", "api/"]),

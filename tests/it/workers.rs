@@ -269,7 +269,6 @@ async fn a_repeated_batch_is_recorded_once() {
         worker,
         worker_name: "test".to_owned(),
         capabilities: WorkerCapabilities::default(),
-        owner: fixture.owner().await,
     };
     process.execute(&principal, &lease).await.expect("leased");
     let batch = Batch {

@@ -12,6 +12,7 @@ use domain::{
     event_store::{EventStore, Metadata},
     execute::{ExecuteError, Ports, execute},
     id::SystemIds,
+    rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address};
 use futures::future::try_join_all;
@@ -30,7 +31,12 @@ async fn store(database: &Database) -> Arc<PostgresEventStore> {
 }
 
 fn ports(store: Arc<dyn EventStore>) -> Ports {
-    Ports::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
+    Ports::new(
+        store,
+        Arc::new(SystemClock),
+        Arc::new(SystemIds),
+        Arc::new(LogRights),
+    )
 }
 
 async fn add(ports: &Ports, command: &Add) {

@@ -10,7 +10,7 @@ use std::{
 
 use domain::execute::Ports;
 use objects::Objects;
-use projections::{access::directory::Directory, feed::FeedHub};
+use projections::feed::FeedHub;
 use sqlx::PgPool;
 
 use crate::registration::devices::WorkerDevice;
@@ -22,8 +22,6 @@ pub struct WorkerParts {
     pub ports: Ports,
     /// Read models and leases.
     pub pool: PgPool,
-    /// Who owners of jobs are, and what they may do now.
-    pub directory: Directory,
     /// The process's live feed.
     pub feed: FeedHub,
     /// Where datasets and base models come from and results go to.

@@ -18,10 +18,7 @@ use domain::{
         worker::WorkerEnd,
     },
 };
-use projections::{
-    access::directory::DirectoryError, feed::FeedSubscription, history::AsOf, jobs::queue,
-    read_model::ReadError,
-};
+use projections::{feed::FeedSubscription, history::AsOf, jobs::queue, read_model::ReadError};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +33,6 @@ use crate::{
 const POLL: Duration = Duration::from_secs(3);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long access rights may take to be up to date.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two looks for folders of jobs that have ended.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -81,8 +76,6 @@ enum TakeError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
     #[error("the job {0} could not be leased: {1}")]
     Lease(JobId, String),
     #[error("the log holds what this build cannot read or do about it: {0}")]
@@ -236,21 +229,14 @@ impl Worker {
     async fn lease(&self, job: JobId) -> Result<Option<Attempt>, TakeError> {
         let store = self.parts.ports.store.as_ref();
         let recorded = load::<Job>(store, job).await?.state;
-        let Some(order) = recorded.order.filter(|_| recorded.state == JobState::Queued) else {
+        if recorded.state != JobState::Queued || recorded.order.is_none() {
             return Ok(None);
-        };
-        self.parts.directory.at_head(TIMEOUT).await?;
+        }
         let command = LeaseJob {
             job,
             worker: self.id,
             worker_name: self.name.clone(),
             capabilities: self.capabilities.clone(),
-            // An account that is not there may do nothing.
-            owner: self
-                .parts
-                .directory
-                .user(order.owner)
-                .unwrap_or(Principal::Anonymous),
         };
         let principal = Principal::Worker(self.id);
         let meta = Metadata {

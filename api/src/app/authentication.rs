@@ -67,7 +67,7 @@ impl App {
         })
     }
 
-    /// The caller with its rights as of the head of the log now: for what changes things.
+    /// The caller with its rights as of the head of the log now: for each operation on a connection that stays open.
     ///
     /// # Errors
     /// When the session has ended meanwhile, or rights are not up to date.

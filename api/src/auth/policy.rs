@@ -40,7 +40,7 @@ impl FieldProblem {
 /// Checks a username; gives it in lower case, the form in which it is unique.
 ///
 /// # Errors
-/// All problems: `TOO_SHORT`, `TOO_LONG`, `INVALID_CHARACTERS`.
+/// All problems: `TOO_SHORT`, `TOO_LONG`, `INVALID_CHARACTERS`, `NO_LETTER_OR_DIGIT`.
 pub fn username(path: &str, typed: &str) -> Result<String, Vec<FieldProblem>> {
     let normalised = typed.to_ascii_lowercase();
     let mut problems = Vec::new();
@@ -55,6 +55,9 @@ pub fn username(path: &str, typed: &str) -> Result<String, Vec<FieldProblem>> {
     if !normalised.chars().all(allowed) {
         let message = "a username consists of the letters a to z, digits, '.', '_' and '-'";
         problems.push(FieldProblem::new(path, "INVALID_CHARACTERS", message));
+    } else if !normalised.is_empty() && !normalised.contains(|c: char| c.is_ascii_alphanumeric()) {
+        let message = "a username has at least one letter or digit";
+        problems.push(FieldProblem::new(path, "NO_LETTER_OR_DIGIT", message));
     }
     none_or(problems, normalised)
 }

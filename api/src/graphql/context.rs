@@ -12,7 +12,7 @@ use domain::{
 use projections::paging::Viewer;
 
 use super::{
-    errors::{denied, error_with_code},
+    errors::{denied, error_with_code, store_failed},
     scalars::Long,
 };
 use crate::app::{App, Caller, TIMEOUT};
@@ -114,13 +114,7 @@ pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outco
             "UNAVAILABLE",
             "too many concurrent changes to the same resource, try again",
         )),
-        Err(ExecuteError::Store(error)) => {
-            tracing::error!(%error, "a command met a failing event store");
-            Err(error_with_code(
-                "UNAVAILABLE",
-                "the event store does not answer, try again",
-            ))
-        }
+        Err(ExecuteError::Store(error)) => Err(store_failed(&error)),
         Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => {
             Err(Error::new(error.to_string()))
         }
@@ -152,7 +146,7 @@ pub async fn honor_min_position(context: &Context<'_>, position: Option<Long>) -
             .store
             .head()
             .await
-            .map_err(|error| Error::new(error.to_string()))?;
+            .map_err(|error| store_failed(&error))?;
         if position > head {
             return Err(error_with_code(
                 "BAD_USER_INPUT",

@@ -64,7 +64,8 @@ impl Dataset {
         let loaded = context
             .data::<DataLoader<DatasetVersionsLoader>>()?
             .load_one(self.0.id)
-            .await?;
+            .await
+            .map_err(|error| read_failed(&error))?;
         Ok(loaded
             .unwrap_or_default()
             .into_iter()
@@ -95,7 +96,7 @@ impl DatasetVersion {
     async fn format(&self) -> &str {
         self.0.format.name()
     }
-    /// The file's name as uploaded.
+    /// The file's own name as uploaded, without folders.
     async fn file_name(&self) -> &str {
         &self.0.file_name
     }
@@ -192,7 +193,7 @@ pub struct DatasetsMutation;
 
 #[Object]
 impl DatasetsMutation {
-    /// Creates an empty dataset. Requires `datasets.create` and enough quota.
+    /// Creates an empty dataset. Requires `datasets.create`, for a public one also `datasets.share`, and enough quota.
     async fn create_dataset(
         &self,
         context: &Context<'_>,

@@ -1,10 +1,15 @@
 //! How failures are worded for clients: top-level errors, each with a code.
 //!
-//! One rule: this module knows neither the application nor a context, so everything in this folder can use it.
+//! One rule: this module knows no context, so everything in this folder can use it.
 
 use async_graphql::{Error, ErrorExtensions};
-use domain::authz::{Concealment, Denied};
+use domain::{
+    authz::{Concealment, Denied},
+    event_store::StoreError,
+};
 use projections::read_model::ReadError;
+
+use crate::app::for_clients;
 
 /// A GraphQL error with a code for clients.
 #[must_use]
@@ -22,8 +27,29 @@ pub fn denied(denied: &Denied) -> Error {
     }
 }
 
-/// A failed read: clients learn that it failed, the log learns why.
+/// A failed read: clients learn whether it may do later, the log learns why.
 #[must_use]
 pub fn read_failed(error: &ReadError) -> Error {
-    Error::new(error.to_string())
+    match error.is_outage() {
+        true => {
+            tracing::error!(%error, "the read models cannot be read");
+            error_with_code(
+                "UNAVAILABLE",
+                "the database does not answer at present, try again",
+            )
+        }
+        false => Error::new(error.to_string()),
+    }
+}
+
+/// A failure of the event store: as [`read_failed`].
+#[must_use]
+pub fn store_failed(error: &StoreError) -> Error {
+    match for_clients(error) {
+        Some(words) => {
+            tracing::error!(%error, "the event store does not do its work");
+            error_with_code("UNAVAILABLE", words)
+        }
+        None => Error::new(error.to_string()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use async_graphql::{Request, Response, ServerError, Value, parser::types::OperationType};
+use async_graphql::{Request, Response, Value};
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 
@@ -39,32 +39,6 @@ impl SchemaExecutor {
     }
 }
 
-/// Whether the request runs a mutation.
-fn mutates(request: &mut Request) -> bool {
-    let name = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else {
-        return false;
-    };
-    let mut operations = document.operations.iter();
-    let chosen = match name {
-        Some(name) => operations.find(|(given, _)| given.is_some_and(|given| given.as_str() == name)),
-        None => operations.next(),
-    };
-    chosen.is_some_and(|(_, operation)| operation.node.ty == OperationType::Mutation)
-}
-
-fn refusal(error: &AuthError) -> Response {
-    let code = match error {
-        AuthError::Unauthenticated(_) => "UNAUTHENTICATED",
-        AuthError::Forbidden(_) => "FORBIDDEN",
-        AuthError::RateLimited { .. } => "RATE_LIMITED",
-        AuthError::Unavailable => "UNAVAILABLE",
-    };
-    let mut refused = ServerError::new(error.to_string(), None);
-    refused.extensions.get_or_insert_default().set("code", code);
-    Response::from_errors(vec![refused])
-}
-
 #[async_trait]
 impl Executor for SchemaExecutor {
     type Caller = Caller;
@@ -73,17 +47,12 @@ impl Executor for SchemaExecutor {
         self.app.authenticate(&credentials).await
     }
 
-    async fn execute(&self, caller: &Caller, mut request: Request) -> Response {
-        // What changes things is decided by the rights at the head of the log, not by what this process
-        // happened to know when the token was checked.
-        let caller = match mutates(&mut request) {
-            true => match self.app.refresh(caller).await {
-                Ok(caller) => caller,
-                Err(error) => return refusal(&error),
-            },
-            false => caller.clone(),
-        };
-        self.schema.execute(self.prepare(caller, request)).await
+    async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {
+        self.app.refresh(caller).await
+    }
+
+    async fn execute(&self, caller: &Caller, request: Request) -> Response {
+        self.schema.execute(self.prepare(caller.clone(), request)).await
     }
 
     fn subscribe(&self, caller: &Caller, request: Request) -> BoxStream<'static, Response> {

@@ -206,6 +206,11 @@ impl Feed {
     /// The next item; `None` when the feed is over.
     async fn next(&mut self) -> Option<Result<JobFeedItem>> {
         loop {
+            if !self.pending.is_empty()
+                && let Err(error) = self.check_access().await
+            {
+                return Some(self.end_with(error));
+            }
             if let Some(item) = self.pending.pop_front() {
                 self.heartbeat_at = Instant::now() + HEARTBEAT;
                 return Some(Ok(item));
@@ -233,7 +238,6 @@ impl Feed {
             tracing::warn!(%error, job = %self.job, "a job feed ended");
             error_with_code("UNAVAILABLE", "the log cannot be read at present; resume later")
         })?;
-        self.check_access()?;
         match come {
             Some(event) => self.translate(&event),
             None => {
@@ -251,8 +255,12 @@ impl Feed {
         Err(error)
     }
 
-    /// Whether the caller may still see the job, by the rights that hold now.
-    fn check_access(&self) -> Result<()> {
+    /// Whether the caller may still see the job: by the rights at the position of the feed or after it, so that nothing
+    /// is shown that was recorded after they were lost.
+    async fn check_access(&self) -> Result<()> {
+        let position = self.subscription.position().max(self.known);
+        let rights = self.app.directory.wait_for_position(position, TIMEOUT).await;
+        rights.map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))?;
         let gone = || error_with_code("FORBIDDEN", "the session has ended or access was withdrawn");
         let session = self.caller.session().ok_or_else(gone)?;
         let user = self

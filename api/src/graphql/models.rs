@@ -74,7 +74,8 @@ impl Model {
         let loaded = context
             .data::<DataLoader<ModelVersionsLoader>>()?
             .load_one(self.0.id)
-            .await?;
+            .await
+            .map_err(|error| read_failed(&error))?;
         Ok(loaded.unwrap_or_default().into_iter().map(ModelVersion).collect())
     }
 }

@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use super::server::RequestId;
 
+/// Seconds after which to try again what failed for a reason that passes.
+pub(crate) const RETRY_AFTER: u16 = 2;
+
 /// One fault in one member of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
@@ -42,6 +45,9 @@ pub struct Problem {
     /// The id that the server's log has for this request; `None` until the answer is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
+    /// Seconds after which the same request may do, as the header `Retry-After`; each 503 has one.
+    #[serde(skip)]
+    pub retry_after: Option<u16>,
     /// Faults by member, for requests with several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
@@ -57,6 +63,7 @@ impl Problem {
             status,
             detail: None,
             request_id: None,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
             errors: Vec::new(),
         }
     }
@@ -66,6 +73,12 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR)
             .detail("the server failed; give the request id to its operator")
+    }
+
+    /// 503 for a failure that passes, with `Retry-After`.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail)
     }
 
     /// Sets the kind, a URI reference that stays the same across releases.
@@ -111,6 +124,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(&self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

@@ -17,15 +17,18 @@ use axum::{
     routing::{self, MethodRouter},
 };
 use domain::{
+    aggregate::LoadError,
     authz::Concealment,
+    event_store::StoreError,
     execute::{Command, ExecuteError},
 };
+use projections::read_model::ReadError;
 
 pub use health::Probe;
 
 use super::{graphql::AuthError, problem::Problem, server::RequestId};
 use crate::{
-    app::{App, Caller},
+    app::{App, Caller, for_clients},
     http::graphql::{Credentials, Transport},
 };
 
@@ -37,6 +40,7 @@ pub type MetricsText = std::sync::Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Routes {
     app: App,
     probe: Probe,
+    last_look: health::LastLook,
     metrics: Option<MetricsText>,
 }
 
@@ -44,7 +48,12 @@ impl Routes {
     /// The routes over `app`; `metrics` is served when given.
     #[must_use]
     pub fn new(app: App, probe: Probe, metrics: Option<MetricsText>) -> Self {
-        Self { app, probe, metrics }
+        Self {
+            app,
+            probe,
+            last_look: health::LastLook::default(),
+            metrics,
+        }
     }
 
     /// The router, without common layers.
@@ -193,7 +202,17 @@ fn refused(error: &AuthError) -> Problem {
         AuthError::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         AuthError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Problem::new(status).detail(error.to_string())
+    let retry_after = match error {
+        AuthError::RateLimited { retry_after } => {
+            Some(u16::try_from(retry_after.as_secs().max(1)).unwrap_or(u16::MAX))
+        }
+        _ => None,
+    };
+    let problem = Problem::new(status).detail(error.to_string());
+    Problem {
+        retry_after: retry_after.or(problem.retry_after),
+        ..problem
+    }
 }
 
 /// Runs a command for a route; its refusals are for the route to word.
@@ -209,10 +228,8 @@ async fn run<C: Command>(
             Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
             Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
         }),
-        ExecuteError::Busy | ExecuteError::Store(_) => Failed::Other(
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-                .detail("the event store is busy or not reachable, try again"),
-        ),
+        ExecuteError::Busy => Failed::Other(Problem::unavailable("the event store is busy, try again")),
+        ExecuteError::Store(error) => Failed::Other(store_failed(&error)),
         error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)) => {
             tracing::error!(%error, "a command failed");
             Failed::Other(Problem::internal())
@@ -228,10 +245,37 @@ enum Failed<R> {
     Other(Problem),
 }
 
-/// What the log holds could not be read.
-fn read_failed(error: &dyn std::fmt::Display) -> Problem {
-    tracing::error!(%error, "the log could not be read for an answer");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the log cannot be read at present, try again")
+/// What the event store did not do: 503 where it may do it later, 507 while it has no room, else 500.
+fn store_failed(error: &StoreError) -> Problem {
+    tracing::error!(%error, "the event store does not do its work");
+    let status = match error {
+        StoreError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    match for_clients(error) {
+        Some(words) => Problem::new(status).detail(words),
+        None => Problem::internal(),
+    }
+}
+
+/// What the log holds of an aggregate could not be read.
+fn load_failed(error: &LoadError) -> Problem {
+    match error {
+        LoadError::Store(error) => store_failed(error),
+        LoadError::Decode(error) => {
+            tracing::error!(%error, "the log holds what this build cannot read");
+            Problem::internal()
+        }
+    }
+}
+
+/// What the read models did not answer.
+fn read_failed(error: &ReadError) -> Problem {
+    tracing::error!(%error, "the read models cannot be read");
+    match error.is_outage() {
+        true => Problem::unavailable("the database does not answer at present, try again"),
+        false => Problem::internal(),
+    }
 }
 
 /// What is not there, or not for the caller.

@@ -103,6 +103,7 @@ pub struct TestExecutor {
     pub bumps: Arc<AtomicU32>,
     /// Ends Alice's session.
     pub revoked: CancellationToken,
+    pub expired: CancellationToken,
 }
 
 impl TestExecutor {
@@ -119,6 +120,7 @@ impl TestExecutor {
             schema,
             bumps,
             revoked: CancellationToken::new(),
+            expired: CancellationToken::new(),
         }
     }
 }
@@ -138,6 +140,15 @@ impl Executor for TestExecutor {
             }),
             Some(_) => Err(AuthError::Unauthenticated("the token is not valid".into())),
         }
+    }
+
+    async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {
+        if self.expired.is_cancelled() {
+            return Err(AuthError::Unauthenticated(
+                "the session has ended; log in again".into(),
+            ));
+        }
+        Ok(caller.clone())
     }
 
     async fn execute(&self, caller: &Caller, request: Request) -> Response {
@@ -164,8 +175,10 @@ impl Executor for TestExecutor {
         if caller.0 != "alice" {
             std::future::pending::<()>().await;
         }
-        self.revoked.cancelled().await;
-        SessionEnd::Revoked("your access was withdrawn".into())
+        tokio::select! {
+            () = self.expired.cancelled() => SessionEnd::Expired,
+            () = self.revoked.cancelled() => SessionEnd::Revoked("your access was withdrawn".into()),
+        }
     }
 }
 

@@ -452,6 +452,46 @@ async fn a_revoked_session_ends_its_operations_and_its_socket() {
     );
 }
 
+/// FR13: clients give up for good at an `error` and at 4401; what they do about 4403 is to connect again.
+#[tokio::test]
+async fn a_session_that_expires_closes_its_socket_so_that_clients_come_back() {
+    let server = start().await;
+    let mut peer = Peer::ready(&server, json!({ "token": "good" })).await;
+    peer.subscribe("1", "subscription { silent }").await;
+    peer.say(&json!({ "type": "ping" })).await;
+    assert_eq!(peer.hear_message().await["type"], "pong");
+    server.executor.expired.cancel();
+    let (code, reason) = peer.hear_close().await;
+    assert_eq!(code, 4403, "without an error before");
+    assert!(reason.contains("fresh"), "{reason}");
+}
+
+/// FA1: an operation on a socket begins by the rights of now, not by those of `connection_init`.
+#[tokio::test]
+async fn each_operation_on_a_socket_asks_for_the_rights_of_now() {
+    let server = start().await;
+    // Nobody watches this caller's session, so that only the operation itself can notice.
+    let mut peer = Peer::ready(&server, json!({})).await;
+    peer.subscribe("1", "{ version }").await;
+    assert_eq!(peer.hear_message().await["type"], "next");
+    assert_eq!(peer.hear_message().await["type"], "complete");
+    server.executor.expired.cancel();
+    for (id, query) in [
+        ("2", "{ version }"),
+        ("3", "mutation { bump }"),
+        ("4", "subscription { silent }"),
+    ] {
+        peer.subscribe(id, query).await;
+        let refused = peer.hear_message().await;
+        assert_eq!(
+            (&refused["id"], &refused["type"]),
+            (&json!(id), &json!("error")),
+            "{refused}"
+        );
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "UNAUTHENTICATED");
+    }
+}
+
 #[tokio::test]
 async fn peers_that_say_nothing_are_closed_and_those_that_pong_are_not() {
     let silence = Duration::from_millis(400);

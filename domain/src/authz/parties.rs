@@ -83,15 +83,6 @@ impl Principal {
     pub fn holds(&self, action: Action) -> bool {
         matches!(self, Self::User(user) if user.permissions.contains(&action))
     }
-
-    /// Its quotas; unlimited for the system.
-    #[must_use]
-    pub fn quotas(&self) -> Quotas {
-        match self {
-            Self::User(user) => user.quotas,
-            Self::Anonymous | Self::Worker(_) | Self::System(_) => Quotas::UNLIMITED,
-        }
-    }
 }
 
 /// Who can see a resource that is not granted to them.
@@ -103,6 +94,15 @@ pub enum Visibility {
     Private,
     /// Everybody who is signed in may read.
     Public,
+}
+
+impl Visibility {
+    /// What it takes, besides the right to create things of the kind `name`, to create one that is seen so: to show
+    /// something to everybody is to share it.
+    #[must_use]
+    pub fn requires(self, share: Action, name: &str) -> Option<(Action, Resource)> {
+        (self == Self::Public).then(|| (share, Resource::kind(name)))
+    }
 }
 
 /// The facts of what is acted on.

@@ -14,6 +14,7 @@ use crate::{
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
     personal::{KindFields, Subject},
+    rights,
     text::{Label, TextProblems},
 };
 
@@ -162,17 +163,18 @@ pub struct CreateDataset {
 impl Command for CreateDataset {
     type Refusal = DatasetRefusal;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads
-            .read::<Dataset>(self.dataset)
-            .read::<QuotaLedger>(self.owner);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        reads.read::<Dataset>(self.dataset);
+        rights::read_quotas(self.owner, loaded, reads);
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::DatasetsCreate, Resource::kind("datasets"))
+        let mut all = vec![(Action::DatasetsCreate, Resource::kind("datasets"))];
+        all.extend(self.visibility.requires(Action::DatasetsShare, "datasets"));
+        Requirement::All(all)
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {
         if loaded.get::<Dataset>(self.dataset).owner.is_some() {
             return Err(DatasetRefusal::IdTaken.into());
         }
@@ -181,7 +183,7 @@ impl Command for CreateDataset {
         let ledger: QuotaLedger = loaded.get(self.owner);
         let taken = ledger
             .take(
-                &context.principal.quotas(),
+                &rights::quotas(self.owner, loaded),
                 Quota::Datasets,
                 self.dataset.to_string(),
             )
@@ -221,7 +223,7 @@ impl Command for AddDatasetVersion {
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Dataset>(self.dataset);
         if let Some(owner) = loaded.get::<Dataset>(self.dataset).owner {
-            reads.read::<QuotaLedger>(owner);
+            rights::read_quotas(owner, loaded, reads);
         }
     }
 
@@ -230,7 +232,7 @@ impl Command for AddDatasetVersion {
         Requirement::one(Action::DatasetsUpdate, dataset.resource(self.dataset))
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {
         let dataset: Dataset = loaded.get(self.dataset);
         let Some(owner) = dataset.owner else {
             return Ok(NewEvents::none());
@@ -244,7 +246,7 @@ impl Command for AddDatasetVersion {
         }
         let ledger: QuotaLedger = loaded.get(owner);
         ledger
-            .storage_left(&context.principal.quotas(), self.bytes)
+            .storage_left(&rights::quotas(owner, loaded), self.bytes)
             .map_err(DatasetRefusal::Storage)?;
         let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
         let added = DatasetEvent::VersionAdded(Version {

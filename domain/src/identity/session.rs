@@ -1,5 +1,10 @@
 //! Sessions: one login and all refreshes that descend from it (SE-1, SE-2, SE-3).
 
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -20,14 +25,44 @@ pub struct Session {
     pub user: Option<UserId>,
     /// SHA-256 of the refresh token that is good now.
     pub refresh_hash: String,
-    /// SHA-256 of the tokens that were used up.
-    pub used: Vec<String>,
+    /// The newest tokens that were used up.
+    pub used: UsedTokens,
     /// When it ends by itself.
     pub expires_at: Option<OffsetDateTime>,
     /// How often its account had been switched off when it was opened.
     pub deactivations: u32,
     /// Whether it was ended.
     pub revoked: bool,
+}
+
+/// The newest refresh tokens of a session that were used up, by which their reuse is noticed (SE-2). A token that is older
+/// than all of them is refused too, but does not end the session: a month of refreshes every 15 minutes fits.
+#[derive(Clone, Debug, Default)]
+pub struct UsedTokens(VecDeque<u64>);
+
+impl UsedTokens {
+    /// How many are remembered.
+    pub const MOST: usize = 4_096;
+
+    fn add(&mut self, hash: &str) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(fingerprint(hash));
+    }
+
+    /// Whether a token with this SHA-256 is one of them.
+    #[must_use]
+    pub fn contains(&self, hash: &str) -> bool {
+        self.0.contains(&fingerprint(hash))
+    }
+}
+
+/// Eight bytes instead of 64 letters; it stays in memory.
+fn fingerprint(hash: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Facts about a session.
@@ -99,11 +134,21 @@ impl Aggregate for Session {
             }
             SessionEvent::Refreshed { refresh_hash } => {
                 let used = std::mem::replace(&mut self.refresh_hash, refresh_hash.clone());
-                self.used.push(used);
+                self.used.add(&used);
             }
             SessionEvent::Reused {} => {}
             SessionEvent::Revoked { .. } => self.revoked = true,
         }
+    }
+}
+
+impl Session {
+    /// Whether it can be acted in at `now`: it was opened, is not ended or over, and its account has not been switched
+    /// off since (ID-5).
+    #[must_use]
+    pub fn is_open(&self, account: &User, now: OffsetDateTime) -> bool {
+        let switched_off = account.deactivated || self.deactivations != account.deactivations;
+        !self.revoked && !switched_off && self.expires_at.is_some_and(|at| at > now)
     }
 }
 
@@ -212,12 +257,10 @@ impl Command for RefreshSession {
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RefreshRefusal> {
         let session: Session = loaded.get(self.session);
-        let Some((user, expires_at)) = session.user.zip(session.expires_at) else {
+        let Some(user) = session.user else {
             return Err(RefreshRefusal::Invalid.into());
         };
-        let account: User = loaded.get(user);
-        let ended = session.revoked || session.deactivations != account.deactivations;
-        if ended || expires_at <= context.now || account.deactivated {
+        if !session.is_open(&loaded.get(user), context.now) {
             return Err(RefreshRefusal::Invalid.into());
         }
         if session.used.contains(&self.presented_hash) {
@@ -282,5 +325,27 @@ impl Command for EndSession {
             cause: self.cause.to_owned(),
         };
         Ok(NewEvents::record::<Session>(self.session, &event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Session, SessionEvent, UsedTokens};
+    use crate::aggregate::Aggregate as _;
+
+    /// FA10: however often a session is refreshed, it takes no more memory, and reuse of the newest tokens is noticed.
+    #[test]
+    fn used_tokens_are_bounded_and_the_newest_are_known() {
+        let mut session = Session::default();
+        let refreshes = 3 * UsedTokens::MOST;
+        for number in 0..=refreshes {
+            session.evolve(&SessionEvent::Refreshed {
+                refresh_hash: number.to_string(),
+            });
+        }
+        assert_eq!(session.used.0.len(), UsedTokens::MOST);
+        assert!(session.used.contains(&(refreshes - 1).to_string()));
+        assert!(session.used.contains(&(refreshes - UsedTokens::MOST).to_string()));
+        assert!(!session.used.contains(&refreshes.to_string()), "the one in use");
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::JobId,
+    rights,
     text::{self, TextProblem},
 };
 
@@ -138,7 +139,7 @@ impl Command for RestartJob {
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job);
         if let Some(order) = loaded.get::<Job>(self.job).order {
-            reads.read::<QuotaLedger>(order.owner);
+            rights::read_quotas(order.owner, loaded, reads);
         }
     }
 
@@ -161,7 +162,7 @@ impl Command for RestartJob {
             return Err(ControlRefusal::NoCheckpoint.into());
         }
         let ledger: QuotaLedger = loaded.get(order.owner);
-        let quotas = context.principal.quotas();
+        let quotas = rights::quotas(order.owner, loaded);
         if order.requirements.demands_gpu() {
             ledger
                 .gpu_hours_left(&quotas, context.now)

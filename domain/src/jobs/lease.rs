@@ -1,7 +1,7 @@
 //! How jobs come to workers, and come back when a worker is lost (JB-4).
 
 use super::{
-    job::{Job, JobEvent, JobState, gpu_item},
+    job::{Job, JobEvent, JobState, Order, gpu_item},
     requirements::{Unfit, WorkerCapabilities},
     start::release,
     worker::Worker,
@@ -16,8 +16,10 @@ use crate::{
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{JobId, WorkerId},
+    identity::user::User,
     models::model::Model,
     projects::project::Project,
+    rights,
 };
 
 /// Why a worker does not get a job.
@@ -40,7 +42,8 @@ pub enum LeaseRefusal {
     GpuHours(#[from] GpuHoursExceeded),
 }
 
-/// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6).
+/// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6), by the rights
+/// that the log gives the owner now.
 #[derive(Clone, Debug)]
 pub struct LeaseJob {
     /// The job.
@@ -51,14 +54,15 @@ pub struct LeaseJob {
     pub worker_name: String,
     /// What it can do.
     pub capabilities: WorkerCapabilities,
-    /// The job's owner, as it may act now.
-    pub owner: Principal,
 }
 
 impl LeaseJob {
-    fn access_lost(&self, loaded: &LoadedState, job: &Job) -> Option<String> {
-        let order = job.order.as_ref()?;
-        if self.owner.user() != Some(order.owner) {
+    /// Why the owner may not train what was ordered any more, by the rights of now.
+    fn access_lost(loaded: &LoadedState, order: &Order) -> Option<String> {
+        if loaded
+            .peek::<User>(order.owner)
+            .is_none_or(|account| account.profile.is_none())
+        {
             return Some("the owner of the job has no account any more".to_owned());
         }
         let project: Project = loaded.get(order.project);
@@ -72,7 +76,8 @@ impl LeaseJob {
             let model: Model = loaded.get(base.version.model);
             needed.push((Action::ModelsRead, model.resource(base.version.model)));
         }
-        authz::permit(&self.owner, &Requirement::All(needed))
+        let owner = Principal::User(Box::new(rights::of_account(order.owner, loaded)));
+        authz::permit(&owner, &Requirement::All(needed))
             .err()
             .map(|denied| denied.to_string())
     }
@@ -84,8 +89,8 @@ impl Command for LeaseJob {
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads.read::<Job>(self.job).read::<Worker>(self.worker);
         if let Some(order) = loaded.get::<Job>(self.job).order {
+            rights::read_quotas(order.owner, loaded, reads);
             reads
-                .read::<QuotaLedger>(order.owner)
                 .read::<Project>(order.project)
                 .read::<Dataset>(order.dataset.dataset);
             if let Some(base) = order.base {
@@ -112,7 +117,7 @@ impl Command for LeaseJob {
         self.capabilities
             .fit(&order.requirements)
             .map_err(LeaseRefusal::Unfit)?;
-        if let Some(why) = self.access_lost(loaded, &job) {
+        if let Some(why) = Self::access_lost(loaded, order) {
             let failed = JobEvent::Failed {
                 attempt: job.attempt,
                 code: "ACCESS_LOST".to_owned(),
@@ -128,7 +133,7 @@ impl Command for LeaseJob {
         if gpu {
             let ledger: QuotaLedger = loaded.get(order.owner);
             ledger
-                .gpu_hours_left(&self.owner.quotas(), context.now)
+                .gpu_hours_left(&rights::quotas(order.owner, loaded), context.now)
                 .map_err(LeaseRefusal::GpuHours)?;
         }
         let leased = JobEvent::Leased {

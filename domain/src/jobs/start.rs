@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
-        quota::{GpuHoursExceeded, Quota, QuotaExceeded, StorageExceeded},
+        quota::{GpuHoursExceeded, Quota, QuotaExceeded, Quotas, StorageExceeded},
     },
     authz::{Action, Requirement, Resource},
     datasets::dataset::Dataset,
@@ -19,6 +19,7 @@ use crate::{
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
     models::model::{Model, ModelKind, ModelVersion, ModelVersionRef},
     projects::{experiment::Experiment, project::Project},
+    rights,
     text::{self, TextProblem},
 };
 
@@ -200,14 +201,14 @@ impl StartJob {
 
     /// Whether what is known to be stored at the end still fits. How large an adapter gets shows then only; a
     /// result is never thrown away for its size.
-    fn storage(&self, loaded: &LoadedState, context: &Context<'_>) -> Result<(), StartJobRefusal> {
+    fn storage(&self, loaded: &LoadedState, quotas: &Quotas) -> Result<(), StartJobRefusal> {
         let merged = self.base.filter(|_| self.spec.outputs.merged);
         let wanted = merged.map_or(0, |(base, number)| {
             let base: Model = loaded.get(base);
             base.version(number).map_or(0, ModelVersion::bytes)
         });
         let ledger: QuotaLedger = loaded.get(self.owner);
-        Ok(ledger.storage_left(&context.principal.quotas(), wanted)?)
+        Ok(ledger.storage_left(quotas, wanted)?)
     }
 
     fn dataset(&self, loaded: &LoadedState) -> Result<DatasetUse, StartJobRefusal> {
@@ -232,9 +233,9 @@ impl Command for StartJob {
         reads
             .read::<Job>(self.job)
             .read::<Model>(self.model)
-            .read::<QuotaLedger>(self.owner)
             .read::<Experiment>(self.experiment)
             .read::<Dataset>(self.dataset.0);
+        rights::read_quotas(self.owner, loaded, reads);
         if let Some((model, _)) = self.base {
             reads.read::<Model>(model);
         }
@@ -275,19 +276,16 @@ impl Command for StartJob {
             return Ok(NewEvents::none());
         };
         let order = self.order(loaded, project)?;
-        self.storage(loaded, context)?;
+        let quotas = rights::quotas(self.owner, loaded);
+        self.storage(loaded, &quotas)?;
         let ledger: QuotaLedger = loaded.get(self.owner);
         if self.requirements().demands_gpu() {
             ledger
-                .gpu_hours_left(&context.principal.quotas(), context.now)
+                .gpu_hours_left(&quotas, context.now)
                 .map_err(StartJobRefusal::GpuHours)?;
         }
         let taken = ledger
-            .take(
-                &context.principal.quotas(),
-                Quota::ConcurrentJobs,
-                self.job.to_string(),
-            )
+            .take(&quotas, Quota::ConcurrentJobs, self.job.to_string())
             .map_err(StartJobRefusal::Quota)?;
         Ok(
             NewEvents::record::<Job>(self.job, &JobEvent::Queued(Box::new(order)))

@@ -13,6 +13,7 @@ use crate::{
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
     personal::{KindFields, Subject},
+    rights,
     text::{Label, TextProblems},
 };
 
@@ -279,15 +280,18 @@ pub struct RegisterModel {
 impl Command for RegisterModel {
     type Refusal = RegisterModelRefusal;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Model>(self.model).read::<QuotaLedger>(self.owner);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        reads.read::<Model>(self.model);
+        rights::read_quotas(self.owner, loaded, reads);
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::ModelsCreate, Resource::kind("models"))
+        let mut all = vec![(Action::ModelsCreate, Resource::kind("models"))];
+        all.extend(self.visibility.requires(Action::ModelsShare, "models"));
+        Requirement::All(all)
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<RegisterModelRefusal> {
         if loaded.get::<Model>(self.model).owner.is_some() {
             return Err(RegisterModelRefusal::IdTaken.into());
         }
@@ -296,7 +300,7 @@ impl Command for RegisterModel {
         let bytes = self.version.bytes();
         let ledger: QuotaLedger = loaded.get(self.owner);
         ledger
-            .storage_left(&context.principal.quotas(), bytes)
+            .storage_left(&rights::quotas(self.owner, loaded), bytes)
             .map_err(RegisterModelRefusal::Storage)?;
         let stored = LedgerEvent::StorageTaken {
             bytes,

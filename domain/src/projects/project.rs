@@ -13,6 +13,7 @@ use crate::{
     execute::{Command, Context, Decision},
     id::{ProjectId, UserId},
     personal::{KindFields, Subject},
+    rights,
     text::{Label, TextProblems},
 };
 
@@ -103,17 +104,16 @@ pub struct CreateProject {
 impl Command for CreateProject {
     type Refusal = CreateProjectRefusal;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads
-            .read::<Project>(self.project)
-            .read::<QuotaLedger>(self.owner);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        reads.read::<Project>(self.project);
+        rights::read_quotas(self.owner, loaded, reads);
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
         Requirement::one(Action::ProjectsCreate, Resource::kind("projects"))
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<CreateProjectRefusal> {
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<CreateProjectRefusal> {
         if loaded.get::<Project>(self.project).owner.is_some() {
             return Err(CreateProjectRefusal::IdTaken.into());
         }
@@ -122,7 +122,7 @@ impl Command for CreateProject {
         let ledger: QuotaLedger = loaded.get(self.owner);
         let taken = ledger
             .take(
-                &context.principal.quotas(),
+                &rights::quotas(self.owner, loaded),
                 Quota::Projects,
                 self.project.to_string(),
             )

@@ -14,7 +14,7 @@ use domain::{
 
 use crate::support::{log::Outcome, *};
 
-fn create() -> CreateDataset {
+pub(crate) fn create() -> CreateDataset {
     CreateDataset {
         dataset: DATASET,
         owner: ADA,
@@ -24,7 +24,7 @@ fn create() -> CreateDataset {
     }
 }
 
-fn add(sha256: &str) -> AddDatasetVersion {
+pub(crate) fn add(sha256: &str) -> AddDatasetVersion {
     AddDatasetVersion {
         dataset: DATASET,
         sha256: sha256.into(),
@@ -40,11 +40,32 @@ fn add(sha256: &str) -> AddDatasetVersion {
     }
 }
 
-fn stored(bytes: u64, item: &str) -> LedgerEvent {
+pub(crate) fn stored(bytes: u64, item: &str) -> LedgerEvent {
     LedgerEvent::StorageTaken {
         bytes,
         item: item.into(),
     }
+}
+
+/// FA3: to show a dataset to everybody is to share it. Guests may create one, and may not share.
+#[test]
+fn a_public_dataset_needs_the_permission_to_share() {
+    let public = || CreateDataset {
+        visibility: Visibility::Public,
+        ..create()
+    };
+    given().when(create()).by(user(ADA, &["guest"])).then_records([
+        expected_event::<Dataset>(DATASET, &dataset_created(Visibility::Private)),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
+    ]);
+    given()
+        .when(public())
+        .by(user(ADA, &["guest"]))
+        .then_denied("role", Concealment::Forbidden);
+    given().when(public()).by(ada()).then_records([
+        expected_event::<Dataset>(DATASET, &dataset_created(Visibility::Public)),
+        expected_event::<QuotaLedger>(ADA, &taken(Quota::Datasets, DATASET)),
+    ]);
 }
 
 /// QU-1

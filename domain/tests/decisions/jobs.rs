@@ -1,12 +1,12 @@
 //! Training jobs: started and cancelled by people, worked on by workers.
 
-mod control;
+pub(crate) mod control;
 mod fleet;
 mod gpu_hours;
 mod outputs;
 mod properties;
 mod queue;
 mod reports;
-mod scenario;
+pub(crate) mod scenario;
 mod start;
 mod workers;

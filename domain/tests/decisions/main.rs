@@ -12,4 +12,5 @@ mod identity;
 mod jobs;
 mod models;
 mod projects;
+mod quotas;
 mod support;

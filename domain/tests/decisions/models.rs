@@ -16,7 +16,7 @@ fn stored(bytes: u64, item: &str) -> LedgerEvent {
     LedgerEvent::StorageTaken { bytes, item }
 }
 
-fn register() -> RegisterModel {
+pub(crate) fn register() -> RegisterModel {
     RegisterModel {
         model: BASE,
         owner: ADA,
@@ -35,6 +35,22 @@ fn a_base_model_is_registered_with_its_first_version() {
         expected_event::<Model>(BASE, &ModelEvent::VersionAdded(imported())),
         expected_event::<QuotaLedger>(ADA, &stored(10, &format!("{BASE}/1"))),
     ]);
+}
+
+/// FA3: to show a model to everybody is to share it. Developers may register models, and may not share them.
+#[test]
+fn a_public_model_needs_the_permission_to_share() {
+    let developer = || user(ADA, &["developer"]);
+    given()
+        .when(register())
+        .by(developer())
+        .then_denied("role", Concealment::Forbidden);
+    let private = RegisterModel {
+        visibility: Visibility::Private,
+        ..register()
+    };
+    let mut log = given().log;
+    assert!(matches!(log.run(&private, &developer(), NOW), Outcome::Done(_)));
 }
 
 /// DS-3

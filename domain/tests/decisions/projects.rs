@@ -14,7 +14,7 @@ use domain::{
 
 use crate::support::*;
 
-fn create_project() -> CreateProject {
+pub(crate) fn create_project() -> CreateProject {
     CreateProject {
         project: PROJECT,
         owner: ADA,

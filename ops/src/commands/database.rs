@@ -9,7 +9,7 @@ use std::{
 
 use event_store::{
     kurrentdb::is_kurrentdb,
-    postgres::{ConnectError, address},
+    postgres::{ConnectError, address, describe},
 };
 use sqlx::{Connection, PgConnection};
 
@@ -155,7 +155,7 @@ async fn answers(url: &str) -> Result<(), String> {
     let options = address(url).map_err(|error| error.to_string())?;
     let asked = async { PgConnection::connect_with(&options).await?.close().await };
     match tokio::time::timeout(CONNECT, asked).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
+        Ok(done) => done.map_err(|error| describe(&error)),
         Err(_) => Err(format!("no answer in {} s", CONNECT.as_secs())),
     }
 }

@@ -15,7 +15,7 @@ use projections::{
 };
 use sqlx::PgPool;
 
-use super::{database, up::interrupted};
+use super::{database, signals::Signals};
 use crate::{
     complain,
     config::Config,
@@ -78,9 +78,10 @@ impl ReplayOptions {
 pub async fn run(config: Config, request: ReplayOptions) -> anyhow::Result<ExitCode> {
     let opened = database::open(&config).await?;
     let data_dir = &config.general.data_dir;
+    let mut signals = Signals::listen()?;
     let outcome = tokio::select! {
         outcome = replay(&opened.url, &opened.events, data_dir, request) => outcome,
-        () = interrupted() => {
+        () = signals.first() => {
             complain!("Interrupted. The live read models are as they were; run the same again to go on.");
             Ok(ExitCode::from(130))
         }

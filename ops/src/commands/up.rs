@@ -2,8 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::signals::Signals;
 use crate::{
     complain,
     config::{Config, LogFilter},
@@ -28,20 +27,6 @@ pub struct UpOptions {
     pub quick: bool,
 }
 
-/// Comes back at Ctrl-C or SIGTERM.
-pub async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
 /// Starts the system, says where it is, and stops it in order.
 pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitCode> {
     super::second_signal::watch();
@@ -52,15 +37,16 @@ pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitC
     telemetry::init_log(&config.log)?;
     say!("Starting Anneal in {} …", config.general.data_dir.display());
     let begun = std::time::Instant::now();
+    let mut signals = Signals::listen()?;
     let started = tokio::select! {
         started = System::start(&config, Environment::of_machine()?) => started?,
-        () = interrupted() => return Ok(ExitCode::from(130)),
+        () = signals.first() => return Ok(ExitCode::from(130)),
     };
     let system = started;
     greet(&system, begun.elapsed());
     let outcome = tokio::select! {
         failed = system.failed() => failed,
-        () = interrupted() => {
+        () = signals.first() => {
             say!("\nStopping …");
             Ok(())
         }
@@ -73,7 +59,7 @@ pub async fn run(mut config: Config, options: UpOptions) -> anyhow::Result<ExitC
         stopped = system.stop() => stopped,
         // What still waits for a part that has ended would wait in vain.
         () = tokio::time::sleep(BROKEN_STOP), if outcome.is_err() => Ok(()),
-        () = interrupted() => {
+        () = signals.again() => {
             complain!("Stopped at once; nothing that was acknowledged is lost.");
             return Ok(ExitCode::from(130));
         }

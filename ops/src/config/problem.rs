@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use domain::text::on_one_line;
+
 /// One unknown key or bad value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -13,7 +15,8 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.source, self.message)
+        // Keys, values and paths from anywhere are in it, and each mistake is to stand on its line.
+        f.write_str(&on_one_line(&format!("{}: {}", self.source, self.message)))
     }
 }
 

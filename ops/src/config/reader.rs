@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use event_store::postgres::{SSL_MODES, is_ssl_mode};
+
 use super::keys::{Key, Resolver, find};
 use super::problem::Problem;
 use super::service_links;
@@ -12,6 +14,7 @@ use super::sources::{ALIASES, CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Sources,
 
 /// The value of a key in one source.
 struct SourceValue {
+    kind: Kind,
     source: String,
     text: String,
 }
@@ -20,15 +23,6 @@ struct SourceValue {
 pub(super) struct Reader {
     values: BTreeMap<&'static str, Vec<SourceValue>>,
     problems: Vec<Problem>,
-}
-
-/// The option of the command line that sets a key.
-fn option(key: &str) -> String {
-    match key {
-        "data_dir" => "--data".to_owned(),
-        "http.address" => "--listen".to_owned(),
-        key => format!("--set {key}"),
-    }
 }
 
 /// Which source, as far as it matters for what it may say.
@@ -51,8 +45,19 @@ impl Reader {
         for (name, text) in &environment {
             reader.variable(name, text.clone(), &environment);
         }
-        for (key, text) in &sources.flags {
-            reader.say(Kind::Flag, key, option(key), text.clone());
+        reader.driver_variables(sources);
+        reader.same_key_twice();
+        for pair in &sources.malformed {
+            // Whatever follows the key may be a secret.
+            let key: String = pair.chars().take_while(|letter| is_of_a_key(*letter)).collect();
+            reader.wrong(format!("--set {key}"), "write it as KEY=VALUE");
+        }
+        for (option, key, text) in sources.options() {
+            let source = match option {
+                "--set" => format!("--set {key}"),
+                option => option.to_owned(),
+            };
+            reader.say(Kind::Flag, key, source, text.to_owned());
         }
         reader
     }
@@ -98,12 +103,10 @@ impl Reader {
             .file
             .clone()
             .or_else(|| variable_says(CONFIG_VARIABLE).map(PathBuf::from));
-        let flag = sources
-            .flags
-            .iter()
-            .rev()
-            .find(|(key, _)| key == "data_dir")
-            .map(|(_, text)| text.clone());
+        let mut flags = sources.options().rev();
+        let flag = flags
+            .find(|(_, key, _)| *key == "data_dir")
+            .map(|(_, _, text)| text.to_owned());
         let data = flag.or_else(|| variable_says(&variable("data_dir")));
         let data = data
             .or_else(|| find("data_dir").map(|key| key.default.to_owned()))
@@ -184,7 +187,7 @@ impl Reader {
             .filter(|found| found.secret);
         if let Some(found) = secret_file {
             return match std::fs::read_to_string(&text) {
-                Ok(text) => self.push(found, source, text.trim().to_owned()),
+                Ok(text) => self.push(kind, found, source, text.trim().to_owned()),
                 Err(error) => self.wrong(source, format!("{key}: {text} cannot be read: {error}")),
             };
         }
@@ -196,7 +199,7 @@ impl Reader {
                     format!("{key} is a secret: set {name}, or {key}_file to a file that holds it"),
                 );
             }
-            Some(found) => self.push(found, source, text),
+            Some(found) => self.push(kind, found, source, text),
             None => self.wrong(
                 source,
                 format!("{key} is no key of Anneal; see the configuration reference"),
@@ -204,11 +207,47 @@ impl Reader {
         }
     }
 
-    fn push(&mut self, key: &'static Key, source: String, text: String) {
+    fn push(&mut self, kind: Kind, key: &'static Key, source: String, text: String) {
         self.values
             .entry(key.name)
             .or_default()
-            .push(SourceValue { source, text });
+            .push(SourceValue { kind, source, text });
+    }
+
+    /// Variables that set one key to different values, as `DATABASE_URL` and `ANNEAL_DATABASE_URL`: none of them is
+    /// the stronger one.
+    fn same_key_twice(&mut self) {
+        let mut problems = Vec::new();
+        for (key, values) in &self.values {
+            let ours = || values.iter().filter(|value| value.kind == Kind::Environment);
+            let differ = ours()
+                .zip(ours().skip(1))
+                .any(|(one, other)| one.text != other.text);
+            if differ {
+                let sources: Vec<&str> = ours().map(|value| value.source.as_str()).collect();
+                let message = format!("they set {key} to different values; set one of them only");
+                problems.push((sources.join(" and "), message));
+            }
+        }
+        for (source, message) in problems {
+            self.wrong(source, message);
+        }
+    }
+
+    /// Variables that the PostgreSQL driver reads, and would pass over when they are bad.
+    fn driver_variables(&mut self, sources: &Sources) {
+        for (name, text) in &sources.environment {
+            let text = text.to_str().unwrap_or("?");
+            match name.to_str() {
+                Some("PGSSLMODE") if !is_ssl_mode(text) && !text.is_empty() => {
+                    self.wrong("variable PGSSLMODE", format!("expected {}", SSL_MODES.join(", ")));
+                }
+                Some("PGPORT") if !text.is_empty() && text.parse::<u16>().is_err() => {
+                    self.wrong("variable PGPORT", "expected a port, 1 to 65535");
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -229,14 +268,20 @@ impl Resolver for Reader {
 
 impl Reader {
     fn one<T: Setting>(&mut self, key: &Key, source: &str, text: &str) -> Option<T> {
-        let read = T::read(text).and_then(|value| match (key.range, value.number()) {
-            (Some((least, most)), Some(number)) if number < least || number > most => {
-                Err(format!("expected {least} to {most} {}", key.unit)
-                    .trim_end()
-                    .to_owned())
+        let read = match (T::read(text), key.range) {
+            (Ok(value), Some((least, most)))
+                if value
+                    .number()
+                    .is_some_and(|number| number < least || number > most) =>
+            {
+                Err(String::new())
             }
-            _ => Ok(value),
-        });
+            (read, _) => read,
+        };
+        let read = match (read, key.range) {
+            (Err(_), Some((least, most))) => Err(number_expected(least, most, key.unit)),
+            (read, _) => read,
+        };
         match read {
             Ok(value) => Some(value),
             Err(expected) => {
@@ -250,6 +295,19 @@ impl Reader {
             }
         }
     }
+}
+
+/// What a number is to be: `-1`, `500ms` and what is out of range get the same words.
+fn number_expected(least: u64, most: u64, unit: &str) -> String {
+    match unit {
+        "" => format!("expected {least} to {most}, as a whole number"),
+        unit => format!("expected {least} to {most} {unit}, as a whole number without the unit"),
+    }
+}
+
+/// Whether keys may have this letter.
+fn is_of_a_key(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-')
 }
 
 fn plain(value: &toml::Value) -> Option<String> {

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use domain::jobs::requirements::is_label;
-use event_store::kurrentdb::{Address, is_kurrentdb};
+use event_store::{
+    kurrentdb::{Address, is_kurrentdb},
+    postgres::{ConnectError, address},
+};
 
 /// A type that a key may have.
 pub trait Setting: Sized {
@@ -187,11 +190,10 @@ impl Setting for PostgresUrl {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        let is_postgres =
-            url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        match is_postgres {
-            true => Ok(Self(Some(text.to_owned()))),
-            false => Err("expected postgres://user:password@host:port/database".into()),
+        match address(text) {
+            Ok(_) => Ok(Self(Some(text.to_owned()))),
+            Err(ConnectError::Parameters(mistakes)) => Err(mistakes),
+            Err(_) => Err("expected postgres://user:password@host:port/database".into()),
         }
     }
 }
@@ -221,11 +223,15 @@ impl Setting for EventLogUrl {
             Address::parse(text).map_err(|error| error.to_string())?;
             return Ok(Self(Some(text.to_owned())));
         }
-        let url = PostgresUrl::read(text).map_err(|_| {
-            "expected postgres://user:password@host:port/database or kurrentdb://user:password@host:2113 (also \
-             kurrentdb+discover://, esdb://, esdb+discover://)"
-        })?;
-        Ok(Self(url.0))
+        match address(text) {
+            Ok(_) => Ok(Self(Some(text.to_owned()))),
+            Err(ConnectError::Parameters(mistakes)) => Err(mistakes),
+            Err(_) => Err(
+                "expected postgres://user:password@host:port/database or kurrentdb://user:password@host:2113 (also \
+                 kurrentdb+discover://, esdb://, esdb+discover://)"
+                    .into(),
+            ),
+        }
     }
 }
 

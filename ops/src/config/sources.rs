@@ -38,6 +38,9 @@ pub(super) fn key_of(name: &str) -> Option<String> {
     })
 }
 
+/// The options of the command line that set one key.
+pub(super) const OPTIONS: [(&str, &str); 2] = [("--data", "data_dir"), ("--listen", "http.address")];
+
 /// The three sources, before anything is checked. Built by hand in tests.
 #[derive(Clone, Default)]
 pub struct Sources {
@@ -45,19 +48,43 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Variables of the environment; those that are none of ours are skipped.
     pub environment: Vec<(OsString, OsString)>,
-    /// Key and value of each flag, the key as in the file: `("http.address", "[::]:80")`.
+    /// Value of `--data`.
+    pub data: Option<String>,
+    /// Value of `--listen`.
+    pub listen: Option<String>,
+    /// Key and value of each `--set`, the key as in the file: `("http.address", "[::]:80")`.
     pub flags: Vec<(String, String)>,
+    /// What was given to `--set` and has no `=`.
+    pub malformed: Vec<String>,
 }
 
 impl Sources {
-    /// This process's environment with the given `--config` and flags.
+    /// This process's environment, with nothing of the command line yet.
     #[must_use]
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
+    pub fn of_environment() -> Self {
         Self {
-            file,
             environment: std::env::vars_os().collect(),
-            flags,
+            ..Self::default()
         }
+    }
+
+    /// Takes one `--set KEY=VALUE` of the command line.
+    pub fn set(&mut self, pair: &str) {
+        match pair.split_once('=') {
+            Some((key, value)) => self.flags.push((key.trim().to_owned(), value.trim().to_owned())),
+            None => self.malformed.push(pair.to_owned()),
+        }
+    }
+
+    /// Option, key and value of everything on the command line, the strongest last.
+    pub(super) fn options(&self) -> impl DoubleEndedIterator<Item = (&str, &str, &str)> {
+        let single = OPTIONS.into_iter().zip([&self.data, &self.listen]);
+        let single = single.filter_map(|((option, key), value)| Some((option, key, value.as_deref()?)));
+        let set = self
+            .flags
+            .iter()
+            .map(|(key, value)| ("--set", key.as_str(), value.as_str()));
+        single.chain(set)
     }
 }
 

@@ -54,7 +54,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let folder = folder();
     let mut sources = with_file(
         folder.path(),
-        "[http]\naddress = '1.1.1.1:1'\nbody_limit = 2048\n[log]\nformat = 'json'\n[auth]\nlanes = 3\n",
+        "[http]\naddress = '1.1.1.1:1'\nbody_limit = 2048\n[log]\nformat = 'json'\n[auth]\nhashing_concurrency = 3\n",
     );
     sources.environment = environment(&[
         ("ANNEAL_HTTP_ADDRESS", "2.2.2.2:2"),
@@ -74,7 +74,7 @@ fn every_mistake_of_every_source_is_told_at_once() {
     let folder = folder();
     let mut sources = with_file(
         folder.path(),
-        "colour = 'red'\n[http]\naddress = 'nowhere'\n[auth]\nlanes = 0\n[worker]\ncount = 1.5\n",
+        "colour = 'red'\n[http]\naddress = 'nowhere'\n[auth]\nhashing_concurrency = 0\n[worker]\ncount = 1.5\n",
     );
     sources.environment = environment(&[("ANNEAL_HTTP_ADRESS", "x"), ("ANNEAL_LOG_LEVEL", "loud")]);
     sources.flags = flags(&[("http.introspection", "maybe"), ("nothing", "x")]);
@@ -92,6 +92,125 @@ fn every_mistake_of_every_source_is_told_at_once() {
     ] {
         assert!(problems.contains(part), "'{part}' in\n{problems}");
     }
+}
+
+/// The list of mistakes with this environment and these `--set`s.
+fn mistakes(variables: &[(&str, &str)], set: &[&str]) -> Vec<String> {
+    let mut sources = Sources {
+        environment: environment(variables),
+        ..Sources::default()
+    };
+    set.iter().for_each(|pair| sources.set(pair));
+    let told = refused(&sources).to_string();
+    told.lines().skip(1).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_misspelt_parameter_of_a_database_url_is_a_mistake() {
+    let found = mistakes(
+        &[
+            (
+                "DATABASE_URL",
+                "postgres://anneal:hunter2@db/anneal?sslmod=verify-full",
+            ),
+            (
+                "EVENT_STORE_URL",
+                "postgres://anneal:hunter2@db/anneal?sslmode=banana&sslrootcert=/none",
+            ),
+        ],
+        &["http.body_limit=1"],
+    );
+    assert_eq!(found.len(), 3, "{found:#?}");
+    for (line, parts) in found.iter().zip([
+        ["--set http.body_limit", "expected 1024"],
+        [
+            "variable DATABASE_URL: database.url",
+            "unknown parameter 'sslmod'; known: sslmode, sslrootcert",
+        ],
+        [
+            "variable EVENT_STORE_URL: events.url",
+            "sslmode: expected disable, allow, prefer, require, verify-ca",
+        ],
+    ]) {
+        assert!(
+            parts.iter().all(|part| line.contains(part)),
+            "{parts:?} in {line}"
+        );
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+    assert!(
+        found[2].contains("sslrootcert: /none cannot be read"),
+        "{found:#?}"
+    );
+    let found = mistakes(&[("PGSSLMODE", "verify-ful"), ("PGPORT", "x")], &[]);
+    assert_eq!(found.len(), 2, "the driver would pass them over: {found:#?}");
+}
+
+#[test]
+fn two_variables_of_one_key_have_one_value() {
+    let (one, other) = ("postgres://a:hunter2@db/x", "postgres://a:hunter3@db/x");
+    let found = mistakes(&[("DATABASE_URL", one), ("ANNEAL_DATABASE_URL", other)], &[]);
+    let [line] = &found[..] else { panic!("{found:#?}") };
+    assert!(
+        line.starts_with("variable ANNEAL_DATABASE_URL and variable DATABASE_URL: they set database.url"),
+        "{line}"
+    );
+    assert!(!line.contains("hunter"), "{line}");
+    let same = Sources {
+        environment: environment(&[("DATABASE_URL", one), ("ANNEAL_DATABASE_URL", one)]),
+        ..Sources::default()
+    };
+    assert!(Config::load(&same).is_ok());
+}
+
+#[test]
+fn a_number_is_asked_for_with_its_range_and_unit() {
+    for text in ["-1", "500ms", "19", "60001", "1e3", ""] {
+        let found = mistakes(&[], &[&format!("audit.checkpoint_interval_ms={text}")]);
+        assert!(
+            found[0].ends_with("expected 20 to 60000 milliseconds, as a whole number without the unit"),
+            "{found:#?}"
+        );
+    }
+    let found = mistakes(&[], &["worker.count=-1"]);
+    assert!(
+        found[0].ends_with("expected 0 to 64, as a whole number"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_mistake_of_the_command_line_is_told_under_its_own_option() {
+    let found = mistakes(
+        &[],
+        &[
+            "http.address=x",
+            "noequals",
+            "worker.count:hunter2",
+            "audit.origin=a\nb\u{1b}",
+        ],
+    );
+    assert_eq!(found.len(), 4, "one line each: {found:#?}");
+    for part in [
+        "--set noequals: write it as KEY=VALUE",
+        "--set worker.count: write it as KEY=VALUE",
+        "--set http.address: http.address = 'x'",
+        "--set audit.origin: audit.origin = 'a\\nb\\u001b'",
+    ] {
+        assert!(
+            found.iter().any(|line| line.starts_with(part)),
+            "{part} in {found:#?}"
+        );
+    }
+    let listen = Sources {
+        listen: Some("x".to_owned()),
+        ..Sources::default()
+    };
+    assert!(
+        refused(&listen)
+            .to_string()
+            .contains("\n  --listen: http.address = 'x'")
+    );
 }
 
 /// FR8: a service or linked container named `anneal` beside the process.

@@ -155,6 +155,13 @@ impl Client {
         })
     }
 
+    /// That the server answers at all.
+    pub(super) async fn reach(&self) -> anyhow::Result<()> {
+        let request = self.request(Method::GET, "healthz", None)?.timeout(CONNECT);
+        self.send(request).await?;
+        Ok(())
+    }
+
     /// Sends; any answer of the server is `Ok`.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
         request.send().await.map_err(|error| self.unreachable(&error))

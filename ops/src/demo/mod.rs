@@ -46,6 +46,8 @@ pub struct DemoOptions {
 pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let show = Show::new();
     let client = Client::new(&options.url)?;
+    // Before anything is said: whoever does not read it learns by the exit code that there is no server.
+    client.reach().await?;
     show.heading("Accounts")?;
     let people = accounts::ready(&client, &options.data_dir, &show).await?;
     let engineer = &people.engineer;

@@ -34,7 +34,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
                 "lies in the embedded database; `anneal audit verify` checks it whole",
             ),
         });
-        checks.extend(health.and_then(checkpoints));
+        checks.extend(health.into_iter().flat_map(told_apart));
         checks.extend(health.map(read_models));
         return checks;
     };
@@ -58,7 +58,7 @@ pub(super) async fn all(config: &Config, health: Option<&Health>) -> Vec<Check> 
         )),
     }
     checks.push(log(config, config.events.url.0.as_deref().unwrap_or(url)).await);
-    checks.extend(health.and_then(checkpoints));
+    checks.extend(health.into_iter().flat_map(told_apart));
     checks
 }
 
@@ -72,13 +72,18 @@ fn programs() -> Check {
     }
 }
 
-/// How the signing of checkpoints goes; `None` where there is none (KurrentDB).
-fn checkpoints(health: &Health) -> Option<Check> {
-    let signs = health
-        .dependencies
-        .iter()
-        .any(|known| known.name == "auditSigning");
-    signs.then(|| told("checkpoints", "auditSigning", health))
+/// How recording, and the signing and export of checkpoints go. There are no checkpoints in KurrentDB, and older
+/// programs do not tell of all.
+fn told_apart(health: &Health) -> impl Iterator<Item = Check> {
+    let all = [
+        ("recording", "recording"),
+        ("checkpoints", "auditSigning"),
+        ("checkpoint export", "checkpointExport"),
+    ];
+    all.into_iter().filter_map(|(name, dependency)| {
+        let told_of = health.dependencies.iter().any(|known| known.name == dependency);
+        told_of.then(|| told(name, dependency, health))
+    })
 }
 
 /// What a running system says about one of its dependencies.

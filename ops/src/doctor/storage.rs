@@ -7,14 +7,14 @@ use std::{
 };
 
 use domain::id::{Ids, SystemIds};
-use event_store::integrity::CheckpointFolder;
+use event_store::{integrity::CheckpointFolder, kurrentdb::is_kurrentdb};
 use objects::Objects;
 
 use super::Check;
 use crate::{
     config::Config,
     postgres::{free_bytes, refuse_lost_database, refuse_no_folder},
-    system::checkpoint_folder,
+    system::{checkpoint_folder, models_folder_fault},
 };
 
 /// Below this PostgreSQL does not start, in bytes.
@@ -23,6 +23,56 @@ const LEAST: u64 = 256 << 20;
 const LOCK_LIMIT: u64 = 4_096;
 /// Below this a training may run out of room, in bytes.
 const ADVISED: u64 = 2 << 30;
+
+/// The folder of exported checkpoints: there or to be made, and writable. `None` where this process exports none.
+pub(super) fn checkpoints(config: &Config) -> Option<Check> {
+    let name = "checkpoint folder";
+    if !config.audit.sign || is_kurrentdb(config.events.url.0.as_deref().unwrap_or_default()) {
+        return None;
+    }
+    let folder = checkpoint_folder(config);
+    let fail = |found: String| {
+        Check::fail(
+            name,
+            found,
+            "give this user the right to write there, or set audit.checkpoint_folder",
+        )
+    };
+    // The next one that is there decides about one that is still to be made.
+    let there = folder.ancestors().find(|folder| folder.exists());
+    let Some(there) = there.filter(|there| there.is_dir()) else {
+        return Some(fail(format!("{} cannot be made", folder.display())));
+    };
+    Some(match (probe_file(there), there == folder) {
+        (Ok(()), true) => Check::ok(name, format!("{} is writable", folder.display())),
+        (Ok(()), false) => Check::ok(
+            name,
+            format!("{} will be made at the first start", folder.display()),
+        ),
+        (Err(error), _) => fail(format!("{} is not writable: {error}", there.display())),
+    })
+}
+
+/// The folder of base models, if one is configured.
+pub(super) fn models(config: &Config) -> Option<Check> {
+    let name = "models folder";
+    let folder = config.models.folder.0.as_ref()?;
+    Some(match models_folder_fault(config) {
+        None => Check::ok(name, format!("{} can be read", folder.display())),
+        Some(fault) => Check::fail(
+            name,
+            fault,
+            "make it, or leave models.folder empty to disable importing",
+        ),
+    })
+}
+
+/// Makes a file in `folder` and removes it.
+fn probe_file(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".anneal-doctor-{}", SystemIds.next()));
+    OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    std::fs::remove_file(&probe)
+}
 
 /// The data folder: there and writable, with room, and who uses it.
 pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
@@ -38,10 +88,7 @@ pub(super) fn data_folder(folder: &Path) -> Vec<Check> {
             "choose another with --data",
         )];
     };
-    let probe = there.join(format!(".anneal-doctor-{}", SystemIds.next()));
-    let writable = OpenOptions::new().write(true).create_new(true).open(&probe);
-    let writable = writable.and_then(|_| std::fs::remove_file(&probe));
-    let first = match (writable, there == folder) {
+    let first = match (probe_file(there), there == folder) {
         (Ok(()), true) => Check::ok(name, format!("{} is writable", folder.display())),
         (Ok(()), false) => Check::ok(
             name,

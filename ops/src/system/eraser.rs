@@ -43,20 +43,22 @@ pub(super) fn start(app: App, keys: Arc<PersonKeys>, stop: CancellationToken) ->
         app,
         keys,
         local_after: 0,
+        open: false,
+        unread: false,
     };
     tokio::spawn(async move {
         loop {
             let wait = match tokio::time::timeout(DEADLINE, eraser.round()).await {
-                Ok(Ok(())) => LOOK,
+                Ok(Ok(())) => {
+                    eraser.unread = false;
+                    LOOK
+                }
                 Ok(Err(error)) => {
-                    tracing::warn!(error = format!("{error:#}"), "an erasure paused, trying again");
+                    eraser.paused(&format!("{error:#}"));
                     RETRY
                 }
                 Err(_) => {
-                    tracing::warn!(
-                        "an erasure took longer than {} s, trying again",
-                        DEADLINE.as_secs()
-                    );
+                    eraser.paused(&format!("it took longer than {} s", DEADLINE.as_secs()));
                     RETRY
                 }
             };
@@ -73,6 +75,10 @@ struct Eraser {
     keys: Arc<PersonKeys>,
     /// What only this process has (mails in its outbox, folded states) is gone of everybody erased up to here.
     local_after: i64,
+    /// Whether an erasure is under way, as far as is known.
+    open: bool,
+    /// Whether it was told that none can be looked for; once is enough.
+    unread: bool,
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> anyhow::Result<T> {
@@ -80,8 +86,24 @@ async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> anyhow
 }
 
 impl Eraser {
+    /// Tells that a round failed: of an erasure only when there is one.
+    fn paused(&mut self, error: &str) {
+        match (self.open, std::mem::replace(&mut self.unread, !self.open)) {
+            (true, _) => tracing::warn!(error, "an erasure paused, trying again"),
+            (false, false) => tracing::warn!(
+                error,
+                "whether a person is to be erased cannot be read, trying again"
+            ),
+            (false, true) => tracing::debug!(
+                error,
+                "whether a person is to be erased cannot be read, trying again"
+            ),
+        }
+    }
+
     async fn round(&mut self) -> anyhow::Result<()> {
         for erased in erasure::after(&self.app.pool, self.local_after).await? {
+            self.open = true;
             let removed = self.app.mailer.forget(erased.id).await?;
             if removed > 0 {
                 tracing::info!(person = %erased.id, removed, "mails of an erased person were removed");
@@ -90,6 +112,7 @@ impl Eraser {
             self.local_after = erased.position;
         }
         let open = erasure::under_way(&self.app.pool).await?;
+        self.open = !open.is_empty();
         if open.is_empty() {
             return Ok(());
         }

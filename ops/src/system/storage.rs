@@ -10,7 +10,7 @@ use objects::Objects;
 
 use super::DATABASE;
 use crate::{
-    config::Config,
+    config::{Config, Problem, Problems},
     postgres::{Cluster, DataFolder, Options},
 };
 
@@ -38,6 +38,31 @@ pub(super) async fn open_home(config: &Config) -> anyhow::Result<(Home, String)>
     let url = cluster.create_database(DATABASE).await?;
     fail::fail_point!("setup.database_created");
     Ok((Home::Embedded(Arc::new(cluster)), url))
+}
+
+/// What is wrong with the folder that base models are imported from, if one is configured.
+#[must_use]
+pub fn models_folder_fault(config: &Config) -> Option<String> {
+    let folder = config.models.folder.0.as_ref()?;
+    let error = std::fs::read_dir(folder).err()?;
+    Some(format!(
+        "{} is no folder that can be read: {error}",
+        folder.display()
+    ))
+}
+
+/// That the folder of base models is there.
+///
+/// # Errors
+/// [`Problems`]: a mistake of the configuration.
+pub(super) fn check_models_folder(config: &Config) -> Result<(), Problems> {
+    match models_folder_fault(config) {
+        None => Ok(()),
+        Some(message) => Err(Problems(vec![Problem {
+            source: "models.folder".to_owned(),
+            message,
+        }])),
+    }
 }
 
 /// Opens the object store, making its folder when it is missing.

@@ -50,7 +50,6 @@ pub(super) async fn start(
     let mut parts = WorkerParts {
         ports: app.ports.clone(),
         pool: app.pool.clone(),
-        directory: app.directory.clone(),
         feed: app.feed.clone(),
         objects: app.objects.clone(),
         settings: WorkerSettings {

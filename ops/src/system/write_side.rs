@@ -4,7 +4,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use domain::{event_store::EventStore, execute::Ports};
+use domain::{event_store::EventStore, execute::Ports, rights::LogRights};
 use event_store::{
     postgres::{LogIntegrity, app_pool},
     sealing::PersonKeys,
@@ -55,7 +55,12 @@ impl WriteSide {
         let (sealed, person_keys) =
             sealing::sealed(store.clone(), pool.clone(), data_dir, clock.clone()).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
-        let ports = Ports::new(port.clone(), clock.clone(), environment.ids.clone());
+        let ports = Ports::new(
+            port.clone(),
+            clock.clone(),
+            environment.ids.clone(),
+            Arc::new(LogRights),
+        );
         fail::fail_point!("setup.before_roles");
         setup::seed_roles(&ports).await?;
         fail::fail_point!("setup.roles_recorded");

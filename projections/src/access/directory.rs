@@ -23,12 +23,11 @@ use domain::{
         session::{Session, SessionEvent},
         user::{User, UserEvent},
     },
+    rights::Holder,
 };
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use super::rights::Holder;
 
 const PAGE: usize = 2_000;
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,6 +52,8 @@ struct OpenSession {
 pub struct Rights {
     accounts: HashMap<UserId, Account>,
     sessions: HashMap<SessionId, OpenSession>,
+    /// The same by when they end by themselves, so that those that are over leave.
+    ends: BTreeSet<(OffsetDateTime, SessionId)>,
     roles: HashMap<String, RoleDefinition>,
     administrators: BTreeSet<UserId>,
 }
@@ -241,7 +242,7 @@ impl Rights {
             account: account.state,
             roles: &account.roles,
         };
-        Some(holder.principal(&self.roles))
+        Some(holder.principal(|name| self.roles.get(name)))
     }
 
     /// The principal of an account, outside of any session.
@@ -256,6 +257,7 @@ impl Rights {
     /// # Errors
     /// When this build cannot read the event.
     pub fn fold(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+        self.drop_sessions_over_at(event.at);
         match event.stream.category() {
             User::CATEGORY => self.fold_user(event),
             Session::CATEGORY => self.fold_session(event),
@@ -286,6 +288,22 @@ impl Rights {
         }
     }
 
+    /// Forgets the sessions that are over, by the time of the log: each costs one step, once.
+    fn drop_sessions_over_at(&mut self, now: OffsetDateTime) {
+        while let Some((end, session)) = self.ends.first().copied()
+            && end <= now
+        {
+            self.ends.remove(&(end, session));
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// How many sessions are known that are neither over nor ended.
+    #[must_use]
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     fn fold_user(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         let Ok(user) = event.stream.key().parse::<UserId>() else {
             return Ok(());
@@ -302,7 +320,14 @@ impl Rights {
             UserEvent::Deactivated { .. } | UserEvent::Erased { .. } => {
                 account.state = AccountState::Deactivated;
                 // They stay ended when the account is switched on again (ID-5).
-                self.sessions.retain(|_, open| open.user != user);
+                let ends = &mut self.ends;
+                self.sessions.retain(|session, open| {
+                    let other = open.user != user;
+                    if !other {
+                        ends.remove(&(open.expires_at, *session));
+                    }
+                    other
+                });
             }
             UserEvent::Reactivated { .. } => {
                 account.state = if account.verified {
@@ -327,14 +352,70 @@ impl Rights {
                 ..
             } => {
                 self.sessions.insert(session, OpenSession { user, expires_at });
+                self.ends.insert((expires_at, session));
             }
             SessionEvent::Revoked { .. } => {
-                if let Ok(session) = event.stream.key().parse::<SessionId>() {
-                    self.sessions.remove(&session);
+                if let Ok(session) = event.stream.key().parse::<SessionId>()
+                    && let Some(open) = self.sessions.remove(&session)
+                {
+                    self.ends.remove(&(open.expires_at, session));
                 }
             }
             SessionEvent::Refreshed { .. } | SessionEvent::Reused {} => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        aggregate::{Aggregate, encode},
+        event_store::{Metadata, Position, RecordedEvent},
+        id::{SessionId, UserId},
+        identity::session::{Session, SessionEvent},
+    };
+    use time::{Duration, OffsetDateTime};
+    use uuid::Uuid;
+
+    use super::Rights;
+
+    const HOUR: Duration = Duration::HOUR;
+
+    fn opened(number: u32, user: UserId, at: OffsetDateTime) -> RecordedEvent {
+        let session = SessionId(Uuid::from_u128(u128::from(number)));
+        let event = SessionEvent::Opened {
+            session,
+            user,
+            refresh_hash: "hash".to_owned(),
+            expires_at: at + HOUR,
+            device: None,
+            deactivations: 0,
+        };
+        let encoded = encode(Uuid::from_u128(u128::from(number)), &event).expect("encoded");
+        RecordedEvent {
+            id: encoded.id,
+            stream: Session::stream(session),
+            revision: 0,
+            position: Position(number.into()),
+            at,
+            kind: encoded.kind,
+            schema_version: encoded.schema_version,
+            data: encoded.data,
+            meta: Metadata::default(),
+        }
+    }
+
+    /// FA10: a year of log-ins, one a minute, leaves the sessions of the last hour.
+    #[test]
+    fn sessions_that_are_over_leave_the_directory() {
+        let (mut rights, user) = (Rights::default(), UserId(Uuid::from_u128(7)));
+        let start = OffsetDateTime::UNIX_EPOCH;
+        for number in 1..=10_000_u32 {
+            let at = start + Duration::minutes(number.into());
+            rights.fold(&opened(number, user, at)).expect("folded");
+            assert!(rights.open_sessions() <= 60, "{}", rights.open_sessions());
+        }
+        assert_eq!(rights.open_sessions(), rights.ends.len());
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! One rule: what roles add up to is worked out by the same function that access decisions are made with.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use domain::{
-    access::{quota::Quotas, role::RoleDefinition},
-    authz::{AccountState, Action, UserPrincipal},
-    id::{OrganizationId, SessionId, UserId},
+    access::role::RoleDefinition,
+    authz::{Action, UserPrincipal},
+    id::UserId,
+    rights::Holder,
 };
 use sqlx::PgPool;
 
@@ -22,33 +23,6 @@ use crate::{
     paging::{Page, PageRequest},
     read_model::{ReadError, fetch_page},
 };
-
-/// What an account holds, before its roles are added up.
-pub(crate) struct Holder<'a> {
-    pub(crate) user: UserId,
-    pub(crate) session: Option<SessionId>,
-    pub(crate) organization: Option<OrganizationId>,
-    pub(crate) account: AccountState,
-    pub(crate) roles: &'a BTreeSet<String>,
-}
-
-impl Holder<'_> {
-    /// Adds the roles up (AC-1). A role that is not defined gives nothing.
-    pub(crate) fn principal(&self, definitions: &HashMap<String, RoleDefinition>) -> UserPrincipal {
-        let roles = || self.roles.iter().filter_map(|name| definitions.get(name));
-        let permissions = roles().flat_map(|role| role.permissions.iter());
-        UserPrincipal {
-            user: self.user,
-            session: self.session,
-            organization: self.organization,
-            account: self.account,
-            roles: self.roles.clone(),
-            permissions: permissions.filter_map(|name| Action::named(name)).collect(),
-            may_grant: roles().flat_map(|role| role.may_grant.iter().cloned()).collect(),
-            quotas: roles().fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),
-        }
-    }
-}
 
 /// What an account may do, and what it has taken of its quotas.
 #[derive(Clone, Debug)]
@@ -78,6 +52,7 @@ pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<
     let assignments = assignment::of_users(pool, as_of, &[user]).await?;
     let definitions = role::list(pool, as_of).await?;
     let definitions = definitions.into_iter().map(|role| (role.name.clone(), role));
+    let definitions: HashMap<String, RoleDefinition> = definitions.collect();
     let holder = Holder {
         user,
         session: None,
@@ -86,7 +61,7 @@ pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<
         roles: &assignments.iter().map(|held| held.role.clone()).collect(),
     };
     Ok(Some(Rights {
-        principal: holder.principal(&definitions.collect()),
+        principal: holder.principal(|name| definitions.get(name)),
         assignments,
         usage: usage::of_user(pool, as_of, user).await?,
     }))

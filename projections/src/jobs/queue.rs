@@ -75,7 +75,7 @@ pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, Read
     let statement = format!(
         "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
          'losses', t.losses, 'queued_at', t.queued_at, 'waiting_since', t.waiting_since, \
-         'requirements', t.requirements)::text \
+         'terms', t.terms)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
     let rows: Vec<WaitingRow> = fetch(pool, as_of.query(statement)).await?;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use event_store::postgres::{describe, is_outage};
 use serde::de::DeserializeOwned;
 use sqlx::{PgPool, Postgres, Row as _, postgres::PgArguments};
 
@@ -16,7 +17,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database failed.
-    #[error("the read database is not reachable: {0}")]
+    #[error("the read models cannot be read: {}", describe(.0))]
     Database(#[from] sqlx::Error),
     /// It did not answer in time.
     #[error("the read database did not answer within {} seconds", READ_DEADLINE.as_secs())]
@@ -24,6 +25,18 @@ pub enum ReadError {
     /// A row does not fit its struct.
     #[error("a stored row cannot be read: {0}")]
     Row(#[from] serde_json::Error),
+}
+
+impl ReadError {
+    /// Whether the database is to blame and the same read may do later; if not, it is a defect.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(error) => is_outage(error),
+            Self::TimedOut => true,
+            Self::Row(_) => false,
+        }
+    }
 }
 
 /// A statement with its parameters.

@@ -102,8 +102,8 @@ fn there_is_no_circle_between_the_contexts_of_the_domain() {
     }
 }
 
-/// What stands beside the kernel's files, and above the contexts: a policy over roles and accounts.
-const POLICIES: [&str; 1] = ["domain/src/administrators.rs"];
+/// What stands beside the kernel's files, and above the contexts: policies over roles and accounts.
+const POLICIES: [&str; 2] = ["domain/src/administrators.rs", "domain/src/rights.rs"];
 
 /// The kernel is what every context stands on, so it can stand on none of them.
 #[test]

@@ -169,7 +169,21 @@ async fn http_gives_proofs_and_tiles_that_verify() {
             400,
             "events are signed",
         ),
-        ("/audit/proof/inclusion?position=x", 400, "whole numbers"),
+        (
+            "/audit/proof/inclusion?position=x",
+            400,
+            "position must be a whole number",
+        ),
+        (
+            "/audit/proof/inclusion?position=",
+            400,
+            "position must be a whole number",
+        ),
+        (
+            "/audit/proof/inclusion?position=99999999999999999999",
+            400,
+            "position is too large",
+        ),
         ("/audit/proof/inclusion", 400, "position"),
         ("/audit/proof/consistency?from=0&to=1", 400, "at least 1"),
         ("/audit/proof/consistency?from=5&to=4", 400, "not larger"),

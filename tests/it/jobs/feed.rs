@@ -165,6 +165,26 @@ async fn a_feed_is_for_who_may_see_the_job() {
 
 const CANCEL: &str = "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { userErrors { code } } }";
 
+/// FA1: a feed shows nothing that was recorded after the rights to see it were gone, whichever comes first to the process.
+#[tokio::test]
+async fn a_feed_shows_nothing_recorded_after_the_rights_were_lost() {
+    let app = TestApp::start().await;
+    let bench = bench(&app).await;
+    let (job, _) = bench.start(&bench.text, scratch(5)).await;
+    let mut feed = Feed::of_job(&bench.engineer, &job, None).await;
+    let snapshot = feed.next().await.expect("a snapshot").expect("no error");
+    assert_eq!(snapshot["__typename"], "JobSnapshot");
+    let off = "mutation($u: ID!) { setUserActive(input: { userId: $u, active: false, reason: \"r\" }) { userErrors { code } } }";
+    let switched_off = app.admin.run(off, json!({ "u": bench.engineer.user_id })).await;
+    assert_eq!(switched_off.data("setUserActive")["userErrors"], json!([]));
+    let cancelled = app.admin.run(CANCEL, json!({ "id": job })).await;
+    assert_eq!(cancelled.data("cancelJob")["userErrors"], json!([]));
+    while let Some(item) = feed.next().await {
+        assert!(item.is_err(), "{item:?}");
+    }
+    app.stop().await;
+}
+
 /// FL2: the item that announces a snapshot is no place to go on from: whoever lost the connection there would miss the
 /// snapshot.
 #[tokio::test]

@@ -44,6 +44,7 @@ use domain::{
         start::{CancelJob, StartJob},
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
+    rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
 use projections::{
@@ -138,7 +139,12 @@ impl Scenario {
             .await
             .expect("the store starts");
         let pool = app_pool(&database.url, 6).await.expect("a pool");
-        let ports = Ports::new(store.clone(), clock.clone(), Arc::new(SystemIds));
+        let ports = Ports::new(
+            store.clone(),
+            clock.clone(),
+            Arc::new(SystemIds),
+            Arc::new(LogRights),
+        );
         let mut scenario = Self {
             reading: read(&store, &pool).await,
             pool,

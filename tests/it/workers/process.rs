@@ -8,6 +8,7 @@ use domain::{
     event_store::{EventStore, Metadata, Position},
     execute::{Command, ExecuteError, Ports, execute},
     id::SystemIds,
+    rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
 use projections::{access::directory::Directory, feed::FeedHub};
@@ -62,7 +63,12 @@ impl Process {
             .await
             .expect("the directory starts");
         let feed = FeedHub::start(store.clone(), stop.clone());
-        let ports = Ports::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
+        let ports = Ports::new(
+            store,
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            Arc::new(LogRights),
+        );
         Self {
             ports,
             pool,
@@ -104,7 +110,6 @@ impl Process {
         let parts = WorkerParts {
             ports: self.ports.clone(),
             pool: self.pool.clone(),
-            directory: self.directory.clone(),
             feed: self.feed.clone(),
             objects: fixture.objects.clone(),
             settings: WorkerSettings {

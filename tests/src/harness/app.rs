@@ -116,6 +116,7 @@ impl TestApp {
             file: None,
             environment: vec![("DATABASE_URL".into(), database.url.clone().into())],
             flags,
+            ..Sources::default()
         };
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Arc::new(TestClock::default());

@@ -89,6 +89,29 @@ impl Feed {
         }
     }
 
+    /// Runs another operation on the same socket; its first response, or the errors for which it was not run. Messages of
+    /// the subscription that come meanwhile are passed over.
+    ///
+    /// # Panics
+    /// When the socket ends or nothing comes for a minute.
+    pub async fn run(&mut self, id: &str, query: &str, variables: Value) -> Result<Value, Value> {
+        let subscribe =
+            json!({ "id": id, "type": "subscribe", "payload": { "query": query, "variables": variables } });
+        self.socket
+            .send(Message::text(subscribe.to_string()))
+            .await
+            .expect("sent");
+        loop {
+            let message = self.message().await.expect("the socket is open");
+            match message["type"].as_str() {
+                _ if message["id"] != id => {}
+                Some("next") => return Ok(message["payload"].clone()),
+                Some("error") => return Err(message["payload"].clone()),
+                _ => panic!("the operation ended without a response: {message}"),
+            }
+        }
+    }
+
     /// Everything up to the end of the feed.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use anneal::verify;
 use domain::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
-        quota::Quota,
+        quota::{Quota, Quotas},
     },
     aggregate::{Aggregate, decode},
     authz::{AccountState, Action, Principal},
@@ -34,6 +34,7 @@ pub(super) fn broken(environment: &SimulatedEnvironment) -> Vec<String> {
     found.extend(sequence(&log));
     found.extend(promises(environment, &log));
     found.extend(permissions(environment, &log));
+    found.extend(leases(&log));
     found.extend(unfinished(&log));
     found.extend(rows(environment, &log));
     // Some of the checks walk through maps; what is told must be the same in every run.
@@ -118,7 +119,10 @@ const QUOTAS: [Quota; 3] = [Quota::Projects, Quota::Datasets, Quota::ConcurrentJ
 
 fn user_rights(rights: &Rights, user: UserId, since: Position) -> UserRights {
     let principal = rights.user(user).unwrap_or(Principal::Anonymous);
-    let limits = principal.quotas();
+    let limits = match &principal {
+        Principal::User(user) => user.quotas,
+        _ => Quotas::NOTHING,
+    };
     UserRights {
         since,
         active: matches!(&principal, Principal::User(user) if user.account == AccountState::Active),
@@ -127,8 +131,8 @@ fn user_rights(rights: &Rights, user: UserId, since: Position) -> UserRights {
     }
 }
 
-/// I9 and QU-1: what was recorded for a user was permitted, and within the quota, at some moment between the last
-/// acknowledgement that the request could know of and its own place in the log.
+/// I9 and QU-1: what was recorded for a user was permitted, and within the quota of the ledger's owner, at its own place in
+/// the log: right before the append that recorded it.
 fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec<String> {
     let notes = environment.notes();
     let users: BTreeSet<UserId> = notes.requests.values().map(|(user, _)| *user).collect();
@@ -136,16 +140,17 @@ fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec
     let mut rights_by_user: BTreeMap<UserId, Vec<UserRights>> = BTreeMap::new();
     let mut ledgers: BTreeMap<&StreamId, QuotaLedger> = BTreeMap::new();
     let mut found = Vec::new();
+    let places: BTreeMap<Uuid, Position> = log.iter().map(|event| (event.id, event.position)).collect();
     for event in log {
-        if let Some((user, floor)) = notes.requests.get(&event.id) {
-            let known = rights_by_user.get(user).map_or(&[][..], Vec::as_slice);
-            let old = known
-                .iter()
-                .rposition(|user_rights| user_rights.since <= *floor)
-                .unwrap_or(0);
-            let permitted = known[old..]
-                .iter()
-                .any(|user_rights| allows(user_rights, event, &ledgers));
+        if let Some((user, first)) = notes.requests.get(&event.id) {
+            let appended = places.get(first).copied().unwrap_or(event.position);
+            let before = |who: &UserId| {
+                let known = rights_by_user.get(who).map_or(&[][..], Vec::as_slice);
+                known.iter().rfind(|user_rights| user_rights.since < appended)
+            };
+            let owner = ledger_owner(event).unwrap_or(*user);
+            let permitted = before(user).is_some_and(|actor| allows(actor, event))
+                && before(&owner).is_some_and(|owner| within(owner, event, &ledgers));
             if !permitted && event.kind != "access.PermissionDenied" {
                 found.push(format!(
                     "{} of {user} at {} was not permitted",
@@ -179,15 +184,18 @@ fn permissions(environment: &SimulatedEnvironment, log: &[RecordedEvent]) -> Vec
     found
 }
 
-fn allows(
-    user_rights: &UserRights,
-    event: &RecordedEvent,
-    ledgers: &BTreeMap<&StreamId, QuotaLedger>,
-) -> bool {
-    let within = match decode::<LedgerEvent>(event) {
+/// Whose ledger the event is in; `None` when it is in none.
+fn ledger_owner(event: &RecordedEvent) -> Option<UserId> {
+    let ledger = event.stream.category() == QuotaLedger::CATEGORY;
+    ledger.then(|| event.stream.key().parse().ok()).flatten()
+}
+
+/// Whether what is taken fits the limits of the ledger's owner.
+fn within(owner: &UserRights, event: &RecordedEvent, ledgers: &BTreeMap<&StreamId, QuotaLedger>) -> bool {
+    match decode::<LedgerEvent>(event) {
         Ok(LedgerEvent::Taken { quota, .. }) if event.stream.category() == QuotaLedger::CATEGORY => {
             let used = ledgers.get(&event.stream).map_or(0, |ledger| ledger.used(quota));
-            user_rights
+            owner
                 .limits
                 .get(&quota)
                 .copied()
@@ -195,11 +203,43 @@ fn allows(
                 .is_none_or(|limit| used < limit)
         }
         _ => true,
-    };
-    let held = event.kind != "jobs.JobQueued" || user_rights.trains;
+    }
+}
+
+fn allows(actor: &UserRights, event: &RecordedEvent) -> bool {
+    let held = event.kind != "jobs.JobQueued" || actor.trains;
     // An account that is not verified may still end its own sessions.
-    let acts = user_rights.active || event.kind == "identity.SessionRevoked";
-    acts && held && within
+    let acts = actor.active || event.kind == "identity.SessionRevoked";
+    acts && held
+}
+
+/// AC-6: whoever owns a job that a worker got was allowed to train, at that place in the log.
+fn leases(log: &[RecordedEvent]) -> Vec<String> {
+    let (mut rights, mut owners) = (Rights::default(), BTreeMap::new());
+    let mut found = Vec::new();
+    for event in log {
+        let of_job = event.stream.category() == Job::CATEGORY;
+        match of_job.then(|| decode::<JobEvent>(event)) {
+            Some(Ok(JobEvent::Queued(order))) => {
+                owners.insert(&event.stream, order.owner);
+            }
+            Some(Ok(JobEvent::Leased { .. })) => {
+                let owner = owners.get(&event.stream);
+                let owner = owner.map(|owner| user_rights(&rights, *owner, event.position));
+                if !owner.is_some_and(|owner| owner.active && owner.trains) {
+                    found.push(format!(
+                        "{} was leased at {} though its owner may not train",
+                        event.stream, event.position
+                    ));
+                }
+            }
+            _ => {}
+        }
+        if let Err(error) = rights.fold(event) {
+            found.push(format!("rights cannot be folded: {error}"));
+        }
+    }
+    found
 }
 
 fn jobs(log: &[RecordedEvent]) -> BTreeMap<&StreamId, Job> {

@@ -27,10 +27,8 @@ pub(super) struct Notes {
     pub(super) sent: BTreeSet<Vec<Uuid>>,
     /// Acknowledged appends, by the ids of their events.
     pub(super) acknowledged: BTreeMap<Vec<Uuid>, Position>,
-    /// The furthest position that anybody had acknowledged.
-    pub(super) furthest: Position,
-    /// For events sent on behalf of a user: who, and what had been acknowledged when the request came.
-    pub(super) requests: BTreeMap<Uuid, (UserId, Position)>,
+    /// For events sent on behalf of a user: who, and the first event of the append.
+    pub(super) requests: BTreeMap<Uuid, (UserId, Uuid)>,
     /// Commands that were refused because their attempt was stale.
     pub(super) stale: u64,
     /// What must never happen, whatever goes wrong.
@@ -45,7 +43,7 @@ pub(super) struct Witness {
     pub(super) clock: Arc<LogicalClock>,
     pub(super) who: String,
     /// For whom the process acts just now.
-    pub(super) request: Mutex<Option<(UserId, Position)>>,
+    pub(super) request: Mutex<Option<UserId>>,
 }
 
 impl Witness {
@@ -55,8 +53,7 @@ impl Witness {
 
     /// From now on the process acts for `user`, or for itself.
     pub(super) fn serve(&self, user: Option<UserId>) {
-        let furthest = self.notes().furthest;
-        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = user.map(|user| (user, furthest));
+        *self.request.lock().unwrap_or_else(PoisonError::into_inner) = user;
     }
 
     fn say(&self, what: &str) {
@@ -72,8 +69,8 @@ impl Witness {
             let mut notes = self.notes();
             notes.sent.insert(ids.clone());
             let request = *self.request.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(request) = request {
-                notes.requests.extend(ids.iter().map(|id| (*id, request)));
+            if let Some((user, first)) = request.zip(ids.first().copied()) {
+                notes.requests.extend(ids.iter().map(|id| (*id, (user, first))));
             }
         }
         self.say(&format!("→ {what}"));
@@ -84,7 +81,6 @@ impl Witness {
             Ok(appended) => {
                 let mut notes = self.notes();
                 notes.acknowledged.insert(ids, appended.position);
-                notes.furthest = notes.furthest.max(appended.position);
                 drop(notes);
                 self.say(&format!("← {what}: at {}", appended.position));
             }

@@ -10,18 +10,38 @@ use std::{
 
 use domain::{
     aggregate::{Aggregate, decode},
-    authz::Principal,
+    authz::{Denied, Principal, ReadRights, UserPrincipal},
+    decision::{LoadedState, ReadSet},
     event_store::{EventStore, Filter, Metadata, Position, StoreError},
     execute::{Command, ExecuteError, Ports, execute},
     id::{JobId, UserId},
     jobs::job::Job,
+    rights::LogRights,
 };
 use projections::access::directory::Rights;
+
+use time::OffsetDateTime;
 
 use super::{environment::SimulatedEnvironment, notes::Witness};
 
 /// Events per page that the directory folds.
 const PAGE: usize = 50;
+
+/// Planted: decides on the rights that a request came with, instead of reading them.
+struct RightsOfTheRequest;
+
+impl ReadRights for RightsOfTheRequest {
+    fn reads(&self, _: &UserPrincipal, _: &LoadedState, _: &mut ReadSet) {}
+
+    fn current(
+        &self,
+        known: &UserPrincipal,
+        _: &LoadedState,
+        _: OffsetDateTime,
+    ) -> Result<UserPrincipal, Denied> {
+        Ok(known.clone())
+    }
+}
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +86,7 @@ impl Process {
                 Arc::clone(&witness) as Arc<dyn EventStore>,
                 Arc::clone(&environment.clock) as _,
                 Arc::clone(&environment.ids) as _,
+                Arc::new(LogRights),
             ),
             witness,
             rights: RefCell::default(),
@@ -74,8 +95,12 @@ impl Process {
         }
     }
 
-    /// Planted or not: this process does not look at the head of the log once it knows something.
-    pub(super) fn with_stale_rights(self, stale_rights: bool) -> Self {
+    /// Planted or not: this process does not look at the head of the log once it knows something, and its decisions stand
+    /// on the rights that the request came with.
+    pub(super) fn with_stale_rights(mut self, stale_rights: bool) -> Self {
+        if stale_rights {
+            self.ports.rights = Arc::new(RightsOfTheRequest);
+        }
         Self { stale_rights, ..self }
     }
 

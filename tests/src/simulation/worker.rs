@@ -85,16 +85,14 @@ impl Worker {
 
     async fn lease(&self, id: JobId) -> Result<Option<Attempt>, StoreError> {
         let job = self.process.job(id).await?;
-        let Some(order) = job.order.filter(|_| job.state == JobState::Queued) else {
+        if job.state != JobState::Queued || job.order.is_none() {
             return Ok(None);
-        };
-        self.process.catch_up().await?;
+        }
         let command = LeaseJob {
             job: id,
             worker: self.id,
             worker_name: self.process.name.clone(),
             capabilities: WorkerCapabilities::default(),
-            owner: self.process.principal(order.owner),
         };
         self.process.run(&Principal::Worker(self.id), &command).await;
         // The log decides, whatever the answer was: it may have been lost on its way.

@@ -4,14 +4,7 @@
 
 use std::time::Duration;
 
-use domain::{
-    access::{
-        ledger::QuotaLedger,
-        quota::{GpuHoursExceeded, Quotas},
-    },
-    aggregate::{LoadError, load},
-    id::UserId,
-};
+use domain::{access::quota::GpuHoursExceeded, aggregate::LoadError, id::UserId, rights};
 
 use crate::settings::WorkerParts;
 
@@ -22,13 +15,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Waits until the hours of `owner` are used up, by all that the owner has on GPUs.
 pub(super) async fn used_up(parts: &WorkerParts, owner: UserId) -> GpuHoursExceeded {
     loop {
-        // Whether an account that is gone may still train is decided elsewhere (AC-6).
-        let quotas = parts.directory.user(owner).map(|owner| owner.quotas());
-        let left = match quotas {
-            Some(quotas) => left(parts, owner, &quotas).await,
-            None => Ok(Ok(None)),
-        };
-        let pause = match left {
+        let pause = match left(parts, owner).await {
             Ok(Ok(left)) => left.map_or(LOOK, |left| left.min(LOOK)),
             Ok(Err(exceeded)) => return exceeded,
             Err(error) => {
@@ -43,8 +30,12 @@ pub(super) async fn used_up(parts: &WorkerParts, owner: UserId) -> GpuHoursExcee
 async fn left(
     parts: &WorkerParts,
     owner: UserId,
-    quotas: &Quotas,
 ) -> Result<Result<Option<Duration>, GpuHoursExceeded>, LoadError> {
-    let ledger = load::<QuotaLedger>(parts.ports.store.as_ref(), owner).await?;
-    Ok(ledger.state.gpu_hours_left(quotas, parts.ports.clock.now()))
+    // Whether an account that is gone may still train is decided elsewhere (AC-6).
+    Ok(
+        match rights::load_quotas(parts.ports.store.as_ref(), owner).await? {
+            Some((ledger, quotas)) => ledger.gpu_hours_left(&quotas, parts.ports.clock.now()),
+            None => Ok(None),
+        },
+    )
 }

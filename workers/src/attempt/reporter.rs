@@ -11,7 +11,7 @@ use std::{
 use domain::{
     aggregate::load,
     authz::Principal,
-    event_store::{Metadata, StoreError},
+    event_store::Metadata,
     execute::{Command, ExecuteError, Ports, execute},
     id::{JobId, WorkerId},
     jobs::{
@@ -137,8 +137,8 @@ impl Reporter {
             Ok(_) => Ok(Tried::Recorded),
             Err(ExecuteError::Refused(_) | ExecuteError::Denied(_)) => Ok(Tried::Refused),
             Err(ExecuteError::Busy) => Ok(Tried::Unknown),
-            Err(ExecuteError::Store(StoreError::Unavailable(reason))) => {
-                tracing::warn!(job = %self.job, reason, "a report waits for the event store");
+            Err(ExecuteError::Store(error)) if error.passes() => {
+                tracing::warn!(job = %self.job, %error, "a report waits for the event store");
                 Ok(Tried::Unknown)
             }
             Err(error) => Err(AttemptOutcome::lost(format!(

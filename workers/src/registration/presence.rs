@@ -7,8 +7,8 @@ use std::{path::Path, time::Duration};
 use domain::{
     aggregate::{Aggregate, decode},
     authz::Principal,
-    event_store::{Filter, Metadata, StoreError},
-    execute::{Command, ExecuteError, execute},
+    event_store::{Filter, Metadata},
+    execute::{Command, execute},
     id::WorkerId,
     jobs::{
         requirements::ENGINE,
@@ -154,7 +154,6 @@ impl Presence {
         };
         match execute(&self.parts.ports, &principal, &meta, command).await {
             Ok(_) => Ok(()),
-            Err(ExecuteError::Store(StoreError::Unavailable(why))) => Err(why),
             Err(error) => Err(error.to_string()),
         }
     }

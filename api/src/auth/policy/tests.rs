@@ -150,6 +150,9 @@ fn usernames_are_lower_case_and_of_few_characters() {
         ("K\u{212a}el", vec!["INVALID_CHARACTERS"]),
         ("abc\n", vec!["INVALID_CHARACTERS"]),
         ("@", vec!["TOO_SHORT", "INVALID_CHARACTERS"]),
+        ("...", vec!["NO_LETTER_OR_DIGIT"]),
+        ("---", vec!["NO_LETTER_OR_DIGIT"]),
+        ("_", vec!["TOO_SHORT", "NO_LETTER_OR_DIGIT"]),
     ] {
         assert_eq!(codes(username("u", bad)), expected, "{bad:?}");
     }

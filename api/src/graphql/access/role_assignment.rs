@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
+    errors::read_failed,
     loaders::RolesLoader,
 };
 
@@ -50,7 +51,8 @@ pub async fn roles_of(
     resolved: ResolvedAsOf,
 ) -> Result<Vec<RoleAssignment>> {
     let loader = context.data::<DataLoader<RolesLoader>>()?;
-    let rows = loader.load_one((user, resolved.as_of)).await?;
+    let rows = loader.load_one((user, resolved.as_of)).await;
+    let rows = rows.map_err(|error| read_failed(&error))?;
     let rows = rows.unwrap_or_default().into_iter();
     Ok(rows.map(|row| RoleAssignment(row, resolved)).collect())
 }

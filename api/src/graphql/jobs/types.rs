@@ -1,7 +1,10 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::jobs::{job::JobState as State, requirements::JobRequirements, spec::TrainingSpec};
+use domain::{
+    authz::Principal,
+    jobs::{job::JobState as State, requirements::JobRequirements, spec::TrainingSpec},
+};
 use projections::jobs::{
     job::{AttemptRow, JobRow},
     queue,
@@ -148,12 +151,11 @@ impl Job {
     /// What keeps it from workers with GPUs, if its owner has used the hours of the month up.
     async fn without_hours(&self, context: &Context<'_>) -> Result<Option<String>> {
         let app = app(context)?;
-        let quotas = app.directory.user(self.0.owner_id).map(|owner| owner.quotas());
-        let Some(quotas) = quotas else {
+        let Some(Principal::User(owner)) = app.directory.user(self.0.owner_id) else {
             return Ok(None);
         };
         let ledger = ledger(app, self.0.owner_id).await?;
-        let left = ledger.gpu_hours_left(&quotas, app.now());
+        let left = ledger.gpu_hours_left(&owner.quotas, app.now());
         Ok(left.err().map(|exceeded| exceeded.to_string()))
     }
 }

@@ -65,7 +65,7 @@ pub struct ModelsMutation;
 #[Object]
 impl ModelsMutation {
     /// Imports a base model in Hugging Face layout from a folder on the server: every file is checked, hashed and
-    /// stored. It counts against the caller's storage quota. Requires `models.create`.
+    /// stored. It counts against the caller's storage quota. Requires `models.create`, for a public one also `models.share`.
     async fn import_model(
         &self,
         context: &Context<'_>,
@@ -73,6 +73,9 @@ impl ModelsMutation {
     ) -> Result<ImportModelPayload> {
         let owner = user(context)?;
         require(context, Action::ModelsCreate, "models")?;
+        if input.visibility == Visibility::Public {
+            require(context, Action::ModelsShare, "models")?;
+        }
         let app = app(context)?;
         let wrong = wrong_at_once(app, owner, &input).await?;
         if !wrong.is_empty() {

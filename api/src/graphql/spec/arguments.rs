@@ -60,14 +60,14 @@ pub(super) fn check(
 }
 
 /// Why an argument is refused.
-enum Fault {
+enum Invalid {
     /// Its value is not of its type.
     Value(Wrong),
     /// A variable stands in it that may not; the whole message.
     Usage(String),
 }
 
-impl From<Wrong> for Fault {
+impl From<Wrong> for Invalid {
     fn from(wrong: Wrong) -> Self {
         Self::Value(wrong)
     }
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
                 ty: definition.var_type.node.clone(),
                 has_default: false,
             };
-            if let Err(Fault::Value(Wrong { at, what })) =
+            if let Err(Invalid::Value(Wrong { at, what })) =
                 self.argument(&default.node.clone().into_value(), &input)
             {
                 let name = &definition.name.node;
@@ -207,12 +207,12 @@ impl<'a> Walk<'a> {
             let input = inputs.iter().find(|input| input.name == name.node.as_str());
             let checked = match input {
                 Some(input) => self.argument(&value.node, input),
-                None => no_nul(&value.node, &name.node).map_err(Fault::Value),
+                None => no_nul(&value.node, &name.node).map_err(Invalid::Value),
             };
             let message = match checked {
                 Ok(()) => continue,
-                Err(Fault::Usage(message)) => message,
-                Err(Fault::Value(Wrong { at, what })) => {
+                Err(Invalid::Usage(message)) => message,
+                Err(Invalid::Value(Wrong { at, what })) => {
                     format!(
                         "Argument \"{}\" of {of} got invalid value at \"{at}\"; {what}",
                         name.node
@@ -235,17 +235,17 @@ impl<'a> Walk<'a> {
     }
 
     /// Checks one argument as it is written, and then with the values of its variables.
-    fn argument(&mut self, value: &Value, input: &Input) -> Result<(), Fault> {
+    fn argument(&mut self, value: &Value, input: &Input) -> Result<(), Invalid> {
         let before = std::mem::take(&mut self.null_where_it_may_not_stand);
         let mut place = vec![input.name.clone()];
         let mut checked = self.literal(value, &input.ty, input.has_default, &mut place);
-        checked = checked.and_then(|()| no_nul(value, &input.name).map_err(Fault::Value));
+        checked = checked.and_then(|()| no_nul(value, &input.name).map_err(Invalid::Value));
         // The field itself says that there is null; a variable alone has been looked at.
         let known = self.values.is_some() || !has_variable(value);
         if known && !self.null_where_it_may_not_stand && !matches!(value, Value::Variable(_)) {
             checked = checked.and_then(|()| {
                 let value = constant(self.values, value);
-                verify(self.types, &value, &input.ty, &mut place).map_err(Fault::Value)
+                verify(self.types, &value, &input.ty, &mut place).map_err(Invalid::Value)
             });
         }
         self.null_where_it_may_not_stand |= before;
@@ -259,7 +259,7 @@ impl<'a> Walk<'a> {
         ty: &Type,
         has_default: bool,
         place: &mut Place,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Invalid> {
         match (&ty.base, value) {
             (_, Value::Variable(name)) => self.usage(name, ty, has_default),
             (_, Value::Null) if ty.nullable => Ok(()),
@@ -277,7 +277,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn named_literal(&mut self, value: &Value, name: &str, place: &mut Place) -> Result<(), Fault> {
+    fn named_literal(&mut self, value: &Value, name: &str, place: &mut Place) -> Result<(), Invalid> {
         let written = || constant(self.values, value);
         match (self.types.kind(name), value) {
             (Some(Kind::Enum(values)), Value::Enum(given)) if values.contains(given.as_str()) => Ok(()),
@@ -302,7 +302,7 @@ impl<'a> Walk<'a> {
         given: &async_graphql::indexmap::IndexMap<Name, Value>,
         name: &str,
         place: &mut Place,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Invalid> {
         let unknown = |key: &&Name| fields.iter().all(|field| field.name != key.as_str());
         if let Some(unknown) = given.keys().find(unknown) {
             return Ok(wrong(place, wording::unknown_field(name, unknown))?);
@@ -322,7 +322,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a variable may stand where `ty` is expected (5.8.5, `IsVariableUsageAllowed`).
-    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), Fault> {
+    fn usage(&mut self, name: &Name, ty: &Type, has_default: bool) -> Result<(), Invalid> {
         let Some(definition) = self.variables.get(name.as_str()) else {
             return Ok(());
         };
@@ -340,7 +340,7 @@ impl<'a> Walk<'a> {
             self.null_where_it_may_not_stand |= !ty.nullable && self.is_null(name);
             Ok(())
         } else {
-            Err(Fault::Usage(format!(
+            Err(Invalid::Usage(format!(
                 "Variable \"${name}\" of type \"{declared}\" used in position expecting type \"{ty}\"."
             )))
         }

@@ -23,6 +23,13 @@ pub trait Executor: Clone + Send + Sync + 'static {
     /// An [`AuthError`] when credentials were given and do not hold.
     async fn authenticate(&self, credentials: Credentials) -> Result<Self::Caller, AuthError>;
 
+    /// The caller with the rights that hold now, as of everything that was recorded when this was called. Sockets ask
+    /// for each operation, because their caller was found when they were opened.
+    ///
+    /// # Errors
+    /// An [`AuthError`] when the session has ended since, or when it cannot be known.
+    async fn refresh(&self, caller: &Self::Caller) -> Result<Self::Caller, AuthError>;
+
     /// Runs a query or a mutation. The document has passed the guard and is parsed already.
     async fn execute(&self, caller: &Self::Caller, request: Request) -> Response;
 

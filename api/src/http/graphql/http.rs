@@ -4,7 +4,7 @@ use async_graphql::parser::types::OperationType;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::auth_error::AuthError;
@@ -15,7 +15,7 @@ use super::params::Params;
 use super::rejection::Rejection;
 use super::{GraphqlEndpoint, body, content_type, operation, origin, request_id, sse, websocket};
 use crate::graphql::guard;
-use crate::http::server::RequestId;
+use crate::http::{problem::RETRY_AFTER, server::RequestId};
 
 /// Answers all requests to the endpoint's path.
 pub(super) async fn answer<E: Executor>(
@@ -108,26 +108,30 @@ pub(super) async fn authenticate<E: Executor>(
 
 /// The answer with what was executed; headers that resolvers set (cookies) go along.
 fn finished(response: &async_graphql::Response, media: Media, id: &RequestId) -> Response {
-    let is_internal = |error: &async_graphql::ServerError| {
-        let code = error
-            .extensions
-            .as_ref()
-            .and_then(|extensions| extensions.get("code"));
-        code.is_some_and(|code| *code == async_graphql::Value::from("INTERNAL"))
+    let has = |wanted: &str| {
+        response.errors.iter().any(|error| {
+            let code = error
+                .extensions
+                .as_ref()
+                .and_then(|extensions| extensions.get("code"));
+            code.is_some_and(|code| *code == async_graphql::Value::from(wanted))
+        })
     };
     let status = match media {
-        Media::GraphqlResponse if operation::is_request_error(response) => {
-            let failed = response.errors.iter().any(is_internal);
-            if failed {
-                StatusCode::INTERNAL_SERVER_ERROR
-            } else {
-                StatusCode::BAD_REQUEST
-            }
-        }
+        Media::GraphqlResponse if operation::is_request_error(response) => match () {
+            () if has("INTERNAL") => StatusCode::INTERNAL_SERVER_ERROR,
+            () if has("UNAVAILABLE") => StatusCode::SERVICE_UNAVAILABLE,
+            () => StatusCode::BAD_REQUEST,
+        },
         _ => StatusCode::OK,
     };
     let json = operation::to_json_or_internal(response, id);
     let mut answer = (status, [(header::CONTENT_TYPE, media.content_type())], json).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    }
     for (name, value) in &response.http_headers {
         answer.headers_mut().append(name, value.clone());
     }

@@ -61,6 +61,23 @@ pub(super) fn responses<E: Executor>(
     events.boxed()
 }
 
+/// Like [`responses`], by the rights that the caller has when the operation begins: for connections that outlive a request.
+pub(super) fn responses_by_present_rights<E: Executor>(
+    endpoint: GraphqlEndpoint<E>,
+    caller: E::Caller,
+    request: Request,
+    kind: OperationType,
+    request_id: RequestId,
+) -> BoxStream<'static, Response> {
+    let begun = async move {
+        match endpoint.executor.refresh(&caller).await {
+            Ok(caller) => responses(endpoint, caller, request, kind, request_id),
+            Err(error) => stream::once(std::future::ready(error.response())).boxed(),
+        }
+    };
+    stream::once(begun).flatten().boxed()
+}
+
 fn failed(error: ServerError) -> Response {
     Response::from_errors(vec![error])
 }

@@ -131,7 +131,7 @@ impl From<AuthError> for Rejection {
             AuthError::RateLimited { retry_after } => Self::new(StatusCode::TOO_MANY_REQUESTS, message)
                 .with_hint(Hint::RetryAfter(retry_after.as_secs().max(1))),
             AuthError::Unavailable => Self {
-                code: "INTERNAL",
+                code: "UNAVAILABLE",
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message).with_hint(Hint::RetryAfter(1))
             },
         }

@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
 
 use super::{
-    Failed, Routes, SignedIn, not_found,
+    Failed, Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    range, read_failed, run,
+    range, run,
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -68,7 +68,7 @@ struct Uploaded {
 /// The dataset as recorded.
 async fn recorded(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
     let loaded = load::<Dataset>(app.ports.store.as_ref(), dataset).await;
-    Ok(loaded.map_err(|error| read_failed(&error))?.state)
+    Ok(loaded.map_err(|error| load_failed(&error))?.state)
 }
 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.

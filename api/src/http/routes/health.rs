@@ -1,13 +1,17 @@
 //! Health: alive, ready, and the whole report (OP-6).
+//!
+//! The rule: whoever asks, the dependencies are looked at once a second at most; all who ask meanwhile wait for that
+//! one look, or get what it found.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use domain::event_store::StoreError;
 use event_store::postgres::SigningState;
 use projections::runner::{Condition, ProjectionStatus, statuses};
 use serde::Serialize;
@@ -15,12 +19,21 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::Routes;
-use crate::app::App;
+use crate::{app::App, http::problem::RETRY_AFTER};
 
 /// How long a dependency may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Events that the read models may be behind and still count as ready.
 const LAG: u64 = 10_000;
+
+/// How long what was found is answered again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long an append that was refused keeps the process out of service. Then requests are let in again, and the next
+/// append tells: were it for good, nothing would ever be appended where only ready processes get requests.
+const KEPT_OUT: Duration = Duration::from_secs(30);
+
+/// What the last look found, and when.
+pub(super) type LastLook = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Report>)>>>;
 
 /// What health is measured against.
 #[derive(Clone)]
@@ -42,9 +55,10 @@ struct Dependency {
     detail: Option<String>,
 }
 
+/// What a look found.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+pub(super) struct Report {
     status: &'static str,
     version: &'static str,
     uptime_seconds: i64,
@@ -100,6 +114,40 @@ fn signing(app: &App) -> Option<Dependency> {
     })
 }
 
+/// Whether what is recorded can be exported as checkpoints; `None` where none are.
+fn checkpoint_export(app: &App) -> Option<Dependency> {
+    let failure = app.integrity.as_ref()?.export_failure();
+    Some(Dependency {
+        name: "checkpointExport",
+        ok: failure.is_none(),
+        latency_ms: 0.0,
+        detail: failure.map(|_| {
+            "checkpoints are signed, but cannot be exported to their folder (audit.checkpoint_folder); see the log"
+                .to_owned()
+        }),
+    })
+}
+
+/// Whether the log takes what is appended, by the last append; with it, whether requests are to be kept away.
+fn recording(app: &App) -> (Dependency, bool) {
+    let failure = app.ports.recording.failure();
+    let detail = failure.as_ref().map(|failure| match &failure.error {
+        StoreError::Full(_) => "the storage is full: nothing can be recorded; free space",
+        StoreError::ReadOnly(_) => "the event store is read-only: nothing can be recorded",
+        StoreError::Unavailable(_) | StoreError::Corrupt(_) => {
+            "the last append was refused; see the log, run `anneal audit verify`"
+        }
+    });
+    let kept_out = failure.is_some_and(|failure| app.now() - failure.at < KEPT_OUT);
+    let dependency = Dependency {
+        name: "recording",
+        ok: detail.is_none(),
+        latency_ms: 0.0,
+        detail: detail.map(str::to_owned),
+    };
+    (dependency, kept_out)
+}
+
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
@@ -122,9 +170,14 @@ async fn examine(routes: &Routes) -> Report {
     let (head, reached) = (app.ports.store.known_head(), app.progress.position());
     let lag = head.0.saturating_sub(reached.0);
     let dependencies = vec![database, log, objects];
-    let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG;
-    // An alarm that somebody has to look at; requests are served all the same.
-    let dependencies: Vec<Dependency> = dependencies.into_iter().chain(signing(app)).collect();
+    let (recording, kept_out) = recording(app);
+    let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
+    // What somebody has to look at; requests are served all the same.
+    let watched = [Some(recording), signing(app), checkpoint_export(app)];
+    let dependencies: Vec<Dependency> = dependencies
+        .into_iter()
+        .chain(watched.into_iter().flatten())
+        .collect();
     Report {
         status: if ready { "ready" } else { "unavailable" },
         version: app.settings.version,
@@ -140,19 +193,39 @@ async fn examine(routes: &Routes) -> Report {
 
 /// `GET /readyz`: whether requests can be served.
 pub async fn ready(State(routes): State<Routes>) -> Response {
-    respond(examine(&routes).await)
+    let report = look(&routes).await;
+    respond(&report)
 }
 
 /// `GET /api/health`: the same report; both list every dependency.
 pub async fn report(State(routes): State<Routes>) -> Response {
-    respond(examine(&routes).await)
+    let report = look(&routes).await;
+    respond(&report)
 }
 
-fn respond(report: Report) -> Response {
+/// What is found now, or was found a moment ago. The lock is held while one request looks, so no second one does.
+async fn look(routes: &Routes) -> Arc<Report> {
+    let mut last = routes.last_look.lock().await;
+    if let Some((at, report)) = &*last
+        && at.elapsed() < FRESH
+    {
+        return Arc::clone(report);
+    }
+    let report = Arc::new(examine(routes).await);
+    *last = Some((Instant::now(), Arc::clone(&report)));
+    report
+}
+
+fn respond(report: &Report) -> Response {
     let status = if report.status == "ready" {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(report)).into_response()
+    let mut response = (status, Json(report)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let seconds = HeaderValue::from(RETRY_AFTER);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }

@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Routes, SignedIn, not_found,
+    Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    read_failed,
+    store_failed,
 };
 use crate::{
     app::{App, Caller},
@@ -172,7 +172,7 @@ pub async fn log(
         .store
         .head()
         .await
-        .map_err(|error| read_failed(&error))?;
+        .map_err(|error| store_failed(&error))?;
     let reader = Reader {
         app: app.clone(),
         filter: Filter {
@@ -201,7 +201,7 @@ pub async fn log(
 /// Where the job begins in the log, if the caller may read it.
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
-    let job = job.map_err(|error| read_failed(&error))?;
+    let job = job.map_err(|error| load_failed(&error))?;
     let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
     permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
         Concealment::NotFound => not_found(),

@@ -1,14 +1,10 @@
 //! Files of models, down.
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::Response,
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use domain::{audit::sensitive_read::DownloadModelFile, id::ModelId};
 use objects::Key;
 
-use super::{Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, run};
+use super::{Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run};
 use crate::{
     app::{App, Caller},
     http::problem::Problem,
@@ -54,17 +50,16 @@ async fn answer(
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
     };
-    let behind = |error: &dyn std::fmt::Display| {
-        tracing::error!(%error, "a model could not be read");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the read models are behind, try again")
-    };
     app.progress
         .wait_for_position(position, crate::app::TIMEOUT)
         .await
-        .map_err(|error| behind(&error))?;
+        .map_err(|error| {
+            tracing::error!(%error, "a model could not be read");
+            Problem::unavailable("the read models are behind, try again")
+        })?;
     let found = projections::models::version::find(&app.pool, model, version)
         .await
-        .map_err(|error| behind(&error))?;
+        .map_err(|error| read_failed(&error))?;
     let found = found.ok_or_else(not_found)?;
     let (artifact, files) = match (merged, found.merged) {
         (false, _) => (found.artifact, found.files),
@@ -76,6 +71,9 @@ async fn answer(
         .find(|known| known.name == file)
         .ok_or_else(not_found)?;
     let key = Key::artifact(artifact.trim_start_matches("artifacts/")).and_then(|folder| folder.join(&file));
-    let key = key.map_err(|error| behind(&error))?;
+    let key = key.map_err(|error| {
+        tracing::error!(%error, "a recorded file has a name that no object can have");
+        Problem::internal()
+    })?;
     serve(app, &key, &known.sha256, headers).await
 }

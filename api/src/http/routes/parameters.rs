@@ -70,5 +70,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InQuery
 fn said(rejection: &QueryRejection) -> String {
     let text = rejection.body_text();
     let said = text.strip_prefix("Failed to deserialize query string: ");
-    said.unwrap_or(&text).to_owned()
+    let said = said.unwrap_or(&text);
+    // The standard library's words for a text that is no number name no form.
+    match said.split_once(": ") {
+        Some((name, "invalid digit found in string" | "cannot parse integer from empty string")) => {
+            format!("{name} must be a whole number, not negative")
+        }
+        Some((name, "number too large to fit in target type")) => format!("{name} is too large a number"),
+        _ => said.to_owned(),
+    }
 }

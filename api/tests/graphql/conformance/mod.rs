@@ -84,6 +84,10 @@ impl Executor for TwinExecutor {
         Ok(())
     }
 
+    async fn refresh(&self, (): &()) -> Result<(), AuthError> {
+        Ok(())
+    }
+
     async fn execute(&self, (): &(), request: Request) -> Response {
         self.0.execute(request.data(schema::Counted::default())).await
     }

@@ -12,8 +12,8 @@ async fn what_is_wrong_with_a_document_is_said_in_the_words_of_graphql_js() {
     };
     for (query, wanted) in [
         (
-            "{ moment { position } }",
-            required("asOf\" of type \"AsOf!", "Query.moment"),
+            "{ logInstant { position } }",
+            required("asOf\" of type \"AsOf!", "Query.logInstant"),
         ),
         (
             "{ __type { name } }",
@@ -32,8 +32,8 @@ async fn what_is_wrong_with_a_document_is_said_in_the_words_of_graphql_js() {
             "Variable \"$x\" of type \"String\" used in position expecting type \"Int\".".to_owned(),
         ),
         (
-            "{ moment(asOf: { }) { position } }",
-            "Argument \"asOf\" of field \"Query.moment\" got invalid value at \"asOf\"; \
+            "{ logInstant(asOf: { }) { position } }",
+            "Argument \"asOf\" of field \"Query.logInstant\" got invalid value at \"asOf\"; \
              OneOf Input Object \"AsOf\" must specify exactly one key."
                 .to_owned(),
         ),
@@ -72,7 +72,7 @@ async fn what_is_wrong_with_an_operation_that_is_not_run_is_one_error() {
 #[tokio::test]
 async fn operations_that_are_not_run_are_checked_too() {
     let own = Own::read().await;
-    let query = "query A { version ...F } query B($n: Int) { moment { position } ...F }
+    let query = "query A { version ...F } query B($n: Int) { logInstant { position } ...F }
         fragment F on Query { jobs(first: \"x\") { nodes { id } } }";
     let request = async_graphql::Request::new(query).operation_name("A");
     let response = own.schema.execute(request).await;
@@ -85,7 +85,7 @@ async fn operations_that_are_not_run_are_checked_too() {
     assert_eq!(
         messages,
         [
-            "Argument \"asOf\" of type \"AsOf!\" is required on field \"Query.moment\", but it was not provided.",
+            "Argument \"asOf\" of type \"AsOf!\" is required on field \"Query.logInstant\", but it was not provided.",
             "Argument \"first\" of field \"Query.jobs\" got invalid value at \"first\"; \
              Int cannot represent non-integer value: \"x\"",
         ]

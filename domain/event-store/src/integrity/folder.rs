@@ -26,7 +26,7 @@ const LONGEST_DAY: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointFolderError {
     /// The file system.
-    #[error("{path} cannot be used: {source}")]
+    #[error("{} cannot be used for checkpoints (audit.checkpoint_folder): {source}", .path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -82,6 +82,20 @@ impl CheckpointFolder {
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
+    }
+
+    /// Makes the folder and sees that files can be made in it, which are removed again.
+    ///
+    /// # Errors
+    /// [`CheckpointFolderError::Io`], which names the folder.
+    pub fn prepare(&self) -> Result<(), CheckpointFolderError> {
+        fs::create_dir_all(&self.0).map_err(io(&self.0))?;
+        // Of this process, so that two of them do not meet.
+        let probe = self.0.join(format!(".{LATEST}.{}", std::process::id()));
+        fs::File::create(&probe)
+            .and_then(|mut file| file.write_all(b"writable\n"))
+            .and_then(|()| fs::remove_file(&probe))
+            .map_err(io(&self.0))
     }
 
     /// The note in `checkpoint`; `None` when there is no such file.

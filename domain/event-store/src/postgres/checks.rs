@@ -7,7 +7,8 @@ use std::time::Duration;
 use sqlx::{PgPool, Row as _};
 
 use super::{
-    connect::{APP_ROLE, ConnectError},
+    connect::APP_ROLE,
+    connect_error::ConnectError,
     failure::{describe, within},
     session::unsigned,
 };

@@ -3,14 +3,18 @@
 //! The rule: only migrations and administration use [`admin_pool`]; everything else goes through
 //! [`as_app_role`].
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::failure::{describe, within};
+use super::{
+    address::address,
+    connect_error::ConnectError,
+    failure::{describe, within},
+};
 
 /// The role of the running system, made by the migration of the log.
 pub const APP_ROLE: &str = "anneal_app";
@@ -19,26 +23,39 @@ pub const APP_ROLE: &str = "anneal_app";
 const IDLE: Duration = Duration::from_secs(1);
 /// How long making a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a single further try may take that tells why there is none.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// No connection could be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The address cannot be read. It is not repeated here, because it may hold a password.
-    #[error("the database address is not a PostgreSQL URL; write it as postgres://user@host:5432/database")]
-    Address,
-    /// Nobody answers, or we are not let in.
-    #[error(
-        "no connection to PostgreSQL: {0}; check that it runs and that address, user and password are right"
-    )]
-    Refused(String),
+fn refused(to: &PgConnectOptions, error: &sqlx::Error) -> ConnectError {
+    let remedy = match error {
+        sqlx::Error::Tls(_) => "check sslmode and sslrootcert in its URL, and the server's certificate",
+        sqlx::Error::Database(_) => "check user, password and database in its URL",
+        _ => "check that it runs, and host and port in its URL",
+    };
+    let why = match error {
+        // This was the first connection: none is busy.
+        sqlx::Error::PoolTimedOut => format!("no connection within {} s", CONNECT_WITHIN.as_secs()),
+        error => describe(error),
+    };
+    ConnectError::Refused {
+        at: place(to),
+        why,
+        remedy,
+    }
 }
 
-/// Reads a database URL.
-///
-/// # Errors
-/// [`ConnectError::Address`], which does not repeat the URL.
-pub fn address(url: &str) -> Result<PgConnectOptions, ConnectError> {
-    PgConnectOptions::from_str(url).map_err(|_| ConnectError::Address)
+/// Where a server is looked for, without user and password.
+fn place(to: &PgConnectOptions) -> String {
+    match to.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => {
+            let host = to.get_host();
+            match host.contains(':') {
+                true => format!("[{}]:{}", host.trim_matches(['[', ']']), to.get_port()),
+                false => format!("{host}:{}", to.get_port()),
+            }
+        }
+    }
 }
 
 /// Connections that act as [`APP_ROLE`] (where it exists and the user may become it), give up on a statement
@@ -105,9 +122,31 @@ pub(super) fn for_log(options: PgPoolOptions) -> PgPoolOptions {
 }
 
 pub(super) async fn connect(pool: PgPoolOptions, to: PgConnectOptions) -> Result<PgPool, ConnectError> {
-    within(CONNECT_WITHIN + Duration::from_secs(1), pool.connect_with(to))
+    match within(
+        CONNECT_WITHIN + Duration::from_secs(1),
+        pool.connect_with(to.clone()),
+    )
+    .await
+    {
+        // A pool tries again for as long as it may where nobody listens, and does not say why.
+        Err(sqlx::Error::PoolTimedOut) => {
+            let once = within(LOOK, PgConnection::connect_with(&to)).await;
+            let error = once.err().unwrap_or(sqlx::Error::PoolTimedOut);
+            Err(refused(&to, &error))
+        }
+        done => done.map_err(|error| refused(&to, &error)),
+    }
+}
+
+/// One connection as the user itself, for migrations.
+///
+/// # Errors
+/// As [`app_pool`], at once when nobody listens.
+pub async fn admin_connection(url: &str) -> Result<PgConnection, ConnectError> {
+    let to = address(url)?;
+    within(CONNECT_WITHIN, PgConnection::connect_with(&to))
         .await
-        .map_err(|error| ConnectError::Refused(describe(&error)))
+        .map_err(|error| refused(&to, &error))
 }
 
 /// How the server plans prepared statements.
@@ -155,11 +194,38 @@ pub(super) async fn become_app_role(
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use super::{super::address::address, admin_connection, app_pool, place};
 
     #[test]
-    fn an_unreadable_address_is_not_repeated_in_the_error() {
-        let error = address("postgres://user:s3cret@host:notaport/db").expect_err("no port");
-        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    fn a_server_is_named_without_user_and_password() {
+        for (url, at) in [
+            ("postgres://u:s3cret@db.example/x", "db.example:5432"),
+            ("postgres://u:s3cret@[::1]:6000/x", "[::1]:6000"),
+            ("postgres:///x?host=/run/pg", "/run/pg"),
+        ] {
+            assert_eq!(place(&address(url).expect(url)), at);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_says_where_and_why() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = free.local_addr().expect("bound").port();
+        drop(free);
+        let url = format!("postgres://u:s3cret@127.0.0.1:{port}/x?sslmode=disable");
+        let (pool, single) = tokio::join!(app_pool(&url, 1), admin_connection(&url));
+        for told in [
+            pool.expect_err("nobody").to_string(),
+            single.expect_err("nobody").to_string(),
+        ] {
+            assert!(
+                told.contains(&format!("127.0.0.1:{port}: Connection refused")),
+                "{told}"
+            );
+            assert!(
+                told.contains("check that it runs") && !told.contains("s3cret"),
+                "{told}"
+            );
+        }
     }
 }

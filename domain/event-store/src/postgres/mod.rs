@@ -4,8 +4,10 @@
 //! head row. So positions ascend in commit order without gaps, and a reader needs nothing but "after this
 //! position". Tables: `migrations/20261120000001_create_event_log.sql`.
 
+mod address;
 mod checks;
 mod connect;
+mod connect_error;
 mod decide;
 mod failure;
 mod reader;
@@ -35,15 +37,24 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::failure::unavailable as read_failure;
 pub use self::{
+    address::{SSL_MODES, address, is_ssl_mode},
     checks::StartError,
-    connect::{APP_ROLE, ConnectError, address, admin_pool, app_pool, as_app_role},
+    connect::{APP_ROLE, admin_connection, admin_pool, app_pool, as_app_role},
+    connect_error::ConnectError,
+    failure::{describe, is_outage},
     tree::{
         ConsistencyProof, Evidence, ExportOrder, InclusionProof, IntegrityError, IntegritySettings,
         LogIntegrity, ProofError, SigningState, Verified, VerifyError,
     },
 };
-use self::{reader::Reader, recent::Recent, tail::KnownHead, writer::Request};
+use self::{
+    reader::Reader,
+    recent::Recent,
+    tail::KnownHead,
+    writer::{Obstacle, Request},
+};
 pub use crate::prepared::{MAX_APPEND, MAX_DATA, MAX_EVENTS, MAX_META, MAX_NAME};
 use crate::{
     integrity::{
@@ -90,6 +101,7 @@ pub struct PostgresEventStore {
     queue: mpsc::Sender<Request>,
     room: Arc<Semaphore>,
     append_limit: Duration,
+    obstacle: Obstacle,
     head: KnownHead,
     closing: Arc<Notify>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -137,6 +149,7 @@ impl PostgresEventStore {
             settings.queue_bytes.clamp(MAX_APPEND, Semaphore::MAX_PERMITS),
         ));
         let append_limit = settings.append_limit;
+        let obstacle = Obstacle::default();
         let writer = writer::Writer {
             options,
             settings,
@@ -145,6 +158,7 @@ impl PostgresEventStore {
             closing: Arc::clone(&closing),
             head: head.clone(),
             recent,
+            obstacle: obstacle.clone(),
             session: None,
             memory: decide::Memory::default(),
         };
@@ -155,6 +169,7 @@ impl PostgresEventStore {
             queue,
             room,
             append_limit,
+            obstacle,
             head,
             closing,
             writer: Mutex::new(Some(tokio::spawn(writer.run()))),
@@ -229,7 +244,10 @@ impl PostgresEventStore {
         match tokio::time::timeout(self.append_limit, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("it was closed meanwhile")),
-            Err(_) => Err(unavailable("it did not answer in time")),
+            Err(_) => Err(match self.obstacle.get() {
+                Some(known) => known.into(),
+                None => unavailable("it did not answer in time"),
+            }),
         }
     }
 }

@@ -33,7 +33,8 @@ pub use self::{
     proofs::{ConsistencyProof, InclusionProof, ProofError},
 };
 use super::{
-    connect::{self, ConnectError},
+    connect,
+    connect_error::ConnectError,
     failure::{describe, within},
 };
 use crate::integrity::{
@@ -91,6 +92,7 @@ pub struct LogIntegrity {
     pool: PgPool,
     verifier: Verifier,
     state: watch::Receiver<SigningState>,
+    exporting: watch::Receiver<Option<String>>,
     stop: watch::Sender<bool>,
     signer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -157,8 +159,10 @@ impl LogIntegrity {
         };
         let (stop, stopped) = watch::channel(false);
         let (told, state) = watch::channel(SigningState::Off);
+        let (export_failure, exporting) = watch::channel(None);
         let (verifier, signer) = match settings.sign {
             true => {
+                folder.prepare()?;
                 let key = open_or_create(&settings.key_file, &origin, recorded.as_deref())?;
                 let verifier = key.verifier().clone();
                 let signer = TreeSigner {
@@ -168,6 +172,8 @@ impl LogIntegrity {
                     clock,
                     interval: settings.interval,
                     told,
+                    retry: None,
+                    export_failure,
                     stopped,
                 };
                 (verifier, Some(tokio::spawn(signer.run())))
@@ -178,6 +184,7 @@ impl LogIntegrity {
             pool,
             verifier,
             state,
+            exporting,
             stop,
             signer: Mutex::new(signer),
         }))
@@ -193,6 +200,12 @@ impl LogIntegrity {
     #[must_use]
     pub fn state(&self) -> SigningState {
         self.state.borrow().clone()
+    }
+
+    /// Why the newest checkpoint cannot be exported to its folder; `None` when it can.
+    #[must_use]
+    pub fn export_failure(&self) -> Option<String> {
+        self.exporting.borrow().clone()
     }
 
     /// Signs what is recorded by now, then ends the signer. Calling it again does nothing. A signer that is

@@ -3,7 +3,11 @@
 //! The rule: an answer is given only after COMMIT returned, or after the log was asked. Whatever waits is
 //! taken at once, without a timer; while one batch is being flushed to disk, the next one gathers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use domain::{
     clock::{Clock, to_micros},
@@ -43,6 +47,20 @@ pub(super) struct Request {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
+/// What keeps the writer from recording while it tries again, if it is more than a broken connection.
+#[derive(Clone, Default)]
+pub(super) struct Obstacle(Arc<Mutex<Option<StoreError>>>);
+
+impl Obstacle {
+    pub(super) fn get(&self) -> Option<StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, obstacle: Option<StoreError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
+    }
+}
+
 /// See the module.
 pub(super) struct Writer {
     pub(super) options: PgConnectOptions,
@@ -52,6 +70,7 @@ pub(super) struct Writer {
     pub(super) closing: Arc<Notify>,
     pub(super) head: KnownHead,
     pub(super) recent: Recent,
+    pub(super) obstacle: Obstacle,
     pub(super) session: Option<Session>,
     pub(super) memory: Memory,
 }
@@ -112,7 +131,12 @@ impl Writer {
             if batch.is_empty() {
                 return None;
             }
-            match self.attempt(batch, suspect).await {
+            let attempt = self.attempt(batch, suspect).await;
+            self.obstacle.set(match &attempt {
+                Err(WriteFailure::ReadOnly(why)) => Some(StoreError::ReadOnly(why.clone())),
+                _ => None,
+            });
+            match attempt {
                 Ok(answers) => {
                     answer_each(batch, answers);
                     fail::fail_point!("append.answered");
@@ -133,7 +157,7 @@ impl Writer {
                         return None;
                     }
                 }
-                Err(WriteFailure::Lost(why)) => {
+                Err(WriteFailure::Lost(why) | WriteFailure::ReadOnly(why)) => {
                     tracing::warn!(%why, appends = batch.len(), "the event store is out of reach, trying again");
                     metrics::counter!("event_store_reconnects_total").increment(1);
                     // Perhaps it was recorded: the next attempt looks the ids up first.
@@ -157,7 +181,7 @@ impl Writer {
                 Ok(answers)
             }
             // A connection in an unknown state is not used again.
-            Err(WriteFailure::Lost(why)) => Err(WriteFailure::Lost(why)),
+            Err(lost @ (WriteFailure::Lost(_) | WriteFailure::ReadOnly(_))) => Err(lost),
             Err(trouble) => {
                 self.memory.forget();
                 self.session = session.roll_back().await.is_ok().then_some(session);

@@ -18,6 +18,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::postgres::read_failure;
+
 use super::{
     Keys,
     error::{DEADLINE, KeysError},
@@ -85,7 +87,7 @@ async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result
 fn unavailable(error: KeysError) -> StoreError {
     match error {
         // What a server says never holds a parameter, and so no key.
-        KeysError::Database(error) => StoreError::Unavailable(format!("the keys of persons: {error}")),
+        KeysError::Database(error) => read_failure(&error),
         other => StoreError::Unavailable(other.to_string()),
     }
 }

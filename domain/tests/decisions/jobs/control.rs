@@ -104,7 +104,6 @@ fn a_waiting_job_is_paused_at_once() {
         worker: WORKER,
         worker_name: "host/cpu".into(),
         capabilities: WorkerCapabilities::default(),
-        owner: ada(),
     };
     after
         .when(lease)
@@ -227,7 +226,7 @@ fn a_job_that_is_over_says_what_can_be_done_instead() {
     );
 }
 
-fn restart(from: RestartFrom) -> RestartJob {
+pub(crate) fn restart(from: RestartFrom) -> RestartJob {
     RestartJob { job: JOB, from }
 }
 
@@ -272,7 +271,6 @@ fn a_failed_job_is_restarted_from_its_checkpoint() {
             worker: WORKER,
             worker_name: "host/cpu".into(),
             capabilities: WorkerCapabilities::default(),
-            owner: ada(),
         })
         .by(worker())
         .then_records([expected_job_event(&leased_before(3, 0))]);
@@ -382,7 +380,7 @@ fn others_jobs_are_not_touched() {
         .then_denied("absent", Concealment::NotFound);
 }
 
-fn copy() -> CloneJob {
+pub(crate) fn copy() -> CloneJob {
     CloneJob {
         source: JOB,
         job: JobId(Uuid::from_u128(0x10c)),

@@ -114,7 +114,6 @@ fn lease(capabilities: WorkerCapabilities) -> LeaseJob {
         worker: WORKER,
         worker_name: "host/cpu".into(),
         capabilities,
-        owner: ada(),
     }
 }
 

@@ -39,15 +39,13 @@ fn on_a_gpu() -> JobRequirements {
     }
 }
 
+const TWO_GPU_HOURS: Quotas = Quotas {
+    gpu_hours: Some(2),
+    ..Quotas::UNLIMITED
+};
+
 fn ada_with_two_hours() -> Principal {
-    let gpu_hours = Some(2);
-    with_quotas(
-        ada(),
-        Quotas {
-            gpu_hours,
-            ..Quotas::UNLIMITED
-        },
-    )
+    with_quotas(ada(), TWO_GPU_HOURS)
 }
 
 fn used(month: &str, milliseconds: u64) -> LedgerEvent {
@@ -59,7 +57,10 @@ fn used(month: &str, milliseconds: u64) -> LedgerEvent {
 }
 
 fn project_with_data(of_ada: LedgerEvent) -> Given {
-    given().a_project_with_data().stream::<QuotaLedger>(ADA, [of_ada])
+    given()
+        .a_project_with_data()
+        .person(&ada_with_two_hours())
+        .stream::<QuotaLedger>(ADA, [of_ada])
 }
 
 fn start_on_a_gpu() -> StartJob {
@@ -120,7 +121,6 @@ fn lease(label: &str) -> LeaseJob {
             labels: [label.to_owned()].into(),
             ..WorkerCapabilities::default()
         },
-        owner: ada_with_two_hours(),
     }
 }
 
@@ -153,8 +153,7 @@ fn the_time_of_an_attempt_is_counted_with_its_end() {
     let after = |gpu, since| {
         let mut log = a_job([leased(gpu, since), started(1)]).log;
         log.run(&report(1, failure.clone()), &worker(), NOW);
-        log.state::<QuotaLedger>(ADA)
-            .gpu_hours_left(&ada_with_two_hours().quotas(), NOW)
+        log.state::<QuotaLedger>(ADA).gpu_hours_left(&TWO_GPU_HOURS, NOW)
     };
     let since = NOW - Duration::hours(2);
     assert_eq!(after(true, since), Err(USED_UP));
@@ -168,11 +167,12 @@ fn the_time_of_an_attempt_is_counted_with_its_end() {
 /// An attempt counts while it is under way, and once when it has ended.
 #[test]
 fn an_attempt_under_way_counts_from_its_lease() {
-    let mut log = given().a_project_with_data().stream::<Job>(JOB, [queued()]).log;
-    let left = |log: &Log, at| {
-        log.state::<QuotaLedger>(ADA)
-            .gpu_hours_left(&ada_with_two_hours().quotas(), at)
-    };
+    let mut log = given()
+        .a_project_with_data()
+        .person(&ada_with_two_hours())
+        .stream::<Job>(JOB, [queued()])
+        .log;
+    let left = |log: &Log, at| log.state::<QuotaLedger>(ADA).gpu_hours_left(&TWO_GPU_HOURS, at);
     let Outcome::Done(_) = log.run(&lease("cuda"), &worker(), NOW) else {
         panic!("it is leased");
     };

@@ -100,6 +100,14 @@ fn worker_id(worker: u8) -> WorkerId {
     WorkerId(Uuid::from_u128(0x3000 + u128::from(worker)))
 }
 
+fn owner() -> Principal {
+    let quotas = Quotas {
+        concurrent_jobs: Some(LIMIT),
+        ..Quotas::UNLIMITED
+    };
+    with_quotas(ada(), quotas)
+}
+
 /// The log, and a counter for ids of progress.
 struct Scenario {
     log: Log,
@@ -109,7 +117,7 @@ struct Scenario {
 impl Scenario {
     fn new() -> Self {
         Self {
-            log: given().a_project_with_data().log,
+            log: given().a_project_with_data().person(&owner()).log,
             batches: 0,
         }
     }
@@ -142,11 +150,7 @@ impl Scenario {
     }
 
     fn take(&mut self, step: Step) {
-        let quotas = Quotas {
-            concurrent_jobs: Some(LIMIT),
-            ..Quotas::UNLIMITED
-        };
-        let owner = with_quotas(ada(), quotas);
+        let owner = owner();
         let job = job_id(step.job);
         let by = |worker: u8| Principal::Worker(worker_id(worker));
         match step.act {
@@ -181,13 +185,12 @@ impl Scenario {
                 } else {
                     AccountState::Deactivated
                 };
-                let (owner, worker_name) = (in_state(owner, state), "host/cpu".into());
+                self.log.person(&in_state(owner, state));
                 let command = LeaseJob {
                     job,
                     worker: worker_id(worker),
-                    worker_name,
+                    worker_name: "host/cpu".into(),
                     capabilities: WorkerCapabilities::default(),
-                    owner,
                 };
                 self.run(step, &command, &by(worker));
             }

@@ -273,13 +273,13 @@ fn a_guest_has_one_job_at_a_time() {
 /// QU-1: two starts that both saw the last place free cannot both have it.
 #[test]
 fn concurrent_starts_do_not_pass_the_quota() {
-    let mut log = given().a_project_with_data().log;
+    let guest = user(ADA, &["guest"]);
+    let mut log = given().a_project_with_data().person(&guest).log;
     let other = StartJob {
         job: domain::id::JobId(uuid::Uuid::from_u128(0x10c)),
         ..start()
     };
     let (seen_by_one, seen_by_other) = (log.load(&start()), log.load(&other));
-    let guest = user(ADA, &["guest"]);
     log.run_on(&seen_by_one, &start(), &guest, NOW)
         .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &guest, NOW);

@@ -1,8 +1,10 @@
 //! How jobs come to workers and back.
 
 use domain::{
-    access::{ledger::QuotaLedger, quota::Quota},
+    access::{assignment::Assignments, ledger::QuotaLedger, quota::Quota, role::Role},
+    aggregate::Aggregate,
     authz::{AccountState, Concealment, Principal},
+    identity::user::{ErasureReason, User, UserEvent},
     jobs::{
         job::{Job, JobEvent, JobState},
         lease::{InterruptJob, InterruptRefusal, LeaseJob, LeaseRefusal},
@@ -13,13 +15,12 @@ use domain::{
 use super::scenario::*;
 use crate::support::{log::Outcome, *};
 
-fn lease(owner: Principal) -> LeaseJob {
+fn lease() -> LeaseJob {
     LeaseJob {
         job: JOB,
         worker: WORKER,
         worker_name: "host/cpu".into(),
         capabilities: WorkerCapabilities::default(),
-        owner,
     }
 }
 
@@ -27,7 +28,7 @@ fn lease(owner: Principal) -> LeaseJob {
 #[test]
 fn a_waiting_job_is_leased_under_the_next_number() {
     a_job([])
-        .when(lease(ada()))
+        .when(lease())
         .by(worker())
         .then_records([expected_job_event(&leased_before(1, 0))]);
     let interrupted = JobEvent::Interrupted {
@@ -36,7 +37,7 @@ fn a_waiting_job_is_leased_under_the_next_number() {
         counts: true,
     };
     a_job([leased(1), interrupted])
-        .when(lease(ada()))
+        .when(lease())
         .by(worker())
         .then_records([expected_job_event(&leased_before(2, 0))]);
 }
@@ -44,13 +45,13 @@ fn a_waiting_job_is_leased_under_the_next_number() {
 /// JB-4: of two workers that both saw it waiting, one has it.
 #[test]
 fn of_two_leases_at_once_one_wins() {
-    let mut log = a_job([]).log;
+    let mut log = a_job([]).person(&ada()).log;
     let other = LeaseJob {
         worker: OTHER_WORKER,
-        ..lease(ada())
+        ..lease()
     };
-    let (seen_by_one, seen_by_other) = (log.load(&lease(ada())), log.load(&other));
-    log.run_on(&seen_by_one, &lease(ada()), &worker(), NOW)
+    let (seen_by_one, seen_by_other) = (log.load(&lease()), log.load(&other));
+    log.run_on(&seen_by_one, &lease(), &worker(), NOW)
         .expect("the first is recorded");
     let conflict = log.run_on(&seen_by_other, &other, &Principal::Worker(OTHER_WORKER), NOW);
     assert_eq!(conflict.expect_err("the job has moved on").category(), "jobs.job");
@@ -66,12 +67,12 @@ fn a_job_that_does_not_wait_is_not_leased() {
         vec![failed(0, "X", "x")],
     ] {
         a_job(since)
-            .when(lease(ada()))
+            .when(lease())
             .by(worker())
             .then_refused(LeaseRefusal::NotWaiting);
     }
     given()
-        .when(lease(ada()))
+        .when(lease())
         .by(worker())
         .then_refused(LeaseRefusal::NotWaiting);
 }
@@ -81,8 +82,8 @@ fn a_job_that_does_not_wait_is_not_leased() {
 fn a_job_whose_owner_lost_access_is_failed() {
     let deactivated = in_state(ada(), AccountState::Deactivated);
     for owner in [deactivated, user(ADA, &["analyst"])] {
-        let mut log = a_job([]).log;
-        let outcome = log.run(&lease(owner), &worker(), NOW);
+        let mut log = a_job([]).person(&owner).log;
+        let outcome = log.run(&lease(), &worker(), NOW);
         assert!(
             matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, events) if events.len() == 2),
             "{outcome:?}"
@@ -97,10 +98,50 @@ fn a_job_whose_owner_lost_access_is_failed() {
     }
 }
 
+/// AC-6: roles without an account, and an account that was erased, train nothing.
+#[test]
+fn a_job_whose_owner_is_gone_is_failed() {
+    let erased = UserEvent::Erased {
+        reason: ErasureReason::Requested,
+    };
+    let gone = [
+        a_job([]).stream::<Assignments>(ADA, [granted(ADA, "of_nobody")]),
+        a_job([]).person(&ada()).stream::<User>(ADA, [erased]),
+    ];
+    for given in gone {
+        let mut log = given.log;
+        let outcome = log.run(&lease(), &worker(), NOW);
+        assert!(
+            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, events) if events.len() == 2),
+            "{outcome:?}"
+        );
+        assert_eq!(log.state::<Job>(JOB).state, JobState::Failed);
+    }
+}
+
+/// AC-6: the lease stands on the owner's rights at its own place in the log, not on what the worker saw before.
+#[test]
+fn a_role_taken_away_between_look_and_lease_is_seen() {
+    let mut log = a_job([]).person(&ada()).log;
+    let seen = log.load(&lease());
+    log.person(&user(ADA, &["analyst"]));
+    let moved = log.run_on(&seen, &lease(), &worker(), NOW);
+    let moved = moved.expect_err("the rights have moved on").category().to_owned();
+    assert!(
+        moved == Assignments::CATEGORY || moved == Role::CATEGORY,
+        "{moved}"
+    );
+    let again = log.run(&lease(), &worker(), NOW);
+    assert!(
+        matches!(again, Outcome::Refused(LeaseRefusal::AccessLost, _)),
+        "{again:?}"
+    );
+}
+
 #[test]
 fn people_do_not_lease() {
     a_job([])
-        .when(lease(ada()))
+        .when(lease())
         .by(ada())
         .then_denied("system_only", Concealment::Forbidden);
 }
@@ -196,7 +237,7 @@ fn drained_attempts_leave_the_whole_budget() {
 fn a_worker_speaks_for_itself_only() {
     let other = || Principal::Worker(OTHER_WORKER);
     a_job([])
-        .when(lease(ada()))
+        .when(lease())
         .by(other())
         .then_denied("system_only", Concealment::Forbidden);
     a_job([leased(1)])
@@ -205,16 +246,19 @@ fn a_worker_speaks_for_itself_only() {
         .then_denied("lease", Concealment::Forbidden);
 }
 
-/// AC-6: access is checked of the job's owner, not of whoever the caller names.
+/// AC-6: access is checked of the job's owner; that others may train, an administrator even, does not help.
 #[test]
 fn somebody_elses_access_does_not_start_a_job() {
-    for owner in [bob(), Principal::System("test"), Principal::Anonymous] {
-        let outcome = a_job([]).log.run(&lease(owner), &worker(), NOW);
-        assert!(
-            matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, _)),
-            "{outcome:?}"
-        );
-    }
+    let outcome = a_job([])
+        .person(&user(ADA, &["analyst"]))
+        .person(&bob())
+        .person(&root())
+        .log
+        .run(&lease(), &worker(), NOW);
+    assert!(
+        matches!(&outcome, Outcome::Refused(LeaseRefusal::AccessLost, _)),
+        "{outcome:?}"
+    );
 }
 
 /// JB-4: what is said of an older attempt does not touch the newer one.

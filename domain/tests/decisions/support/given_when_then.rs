@@ -47,6 +47,12 @@ impl Given {
         self
     }
 
+    /// This account is in the log, with exactly these rights.
+    pub(crate) fn person(mut self, principal: &Principal) -> Self {
+        self.log.person(principal);
+        self
+    }
+
     /// This is asked; by a part of the system, at [`NOW`], unless said otherwise.
     pub(crate) fn when<C: Command>(self, command: C) -> When<C> {
         When {

@@ -127,6 +127,7 @@ impl Log {
         principal: &Principal,
         now: OffsetDateTime,
     ) -> Outcome<C::Refusal> {
+        self.introduce(command, principal);
         let loaded = self.load(command);
         self.run_on(&loaded, command, principal, now)
             .expect("nobody else writes in between")

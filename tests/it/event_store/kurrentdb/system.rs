@@ -14,6 +14,7 @@ fn config(events: &str) -> Result<Config, String> {
         file: None,
         environment: vec![("EVENT_STORE_URL".into(), events.into())],
         flags: Vec::new(),
+        ..Sources::default()
     };
     Config::load(&sources).map_err(|problems| problems.to_string())
 }

@@ -50,15 +50,13 @@ impl Scenario {
     }
 
     pub(super) async fn lease(&mut self) {
-        let Some((id, job)) = self.job().await else { return };
-        let Some(order) = job.order else { return };
+        let Some((id, _)) = self.job().await else { return };
         let worker = WorkerId(SystemIds.next());
         let command = LeaseJob {
             job: id,
             worker,
             worker_name: format!("worker {}", self.random.below(3)),
             capabilities: WorkerCapabilities::default(),
-            owner: self.principal(order.owner).await,
         };
         self.attempt(&Principal::Worker(worker), command).await;
     }

@@ -130,9 +130,10 @@ impl From<AuthError> for Close {
 impl From<SessionEnd> for Close {
     fn from(end: SessionEnd) -> Self {
         match end {
+            // Clients give up for good at 4401. At 4403 they connect again, and ask for a fresh token as they do.
             SessionEnd::Expired => Self {
-                code: 4401,
-                reason: Cow::Borrowed("the session expired"),
+                code: 4403,
+                reason: Cow::Borrowed("the access token expired; connect again with a fresh one"),
             },
             SessionEnd::Revoked(reason) => Self { code: 4403, reason },
         }

@@ -258,7 +258,7 @@ impl<E: Executor> Session<E> {
         };
         self.generations += 1;
         let generation = self.generations;
-        let responses = operation::responses(
+        let responses = operation::responses_by_present_rights(
             self.endpoint.clone(),
             caller,
             request,
@@ -323,8 +323,12 @@ impl<E: Executor> Session<E> {
         self.outbox.push_text(text);
     }
 
-    /// Ends each operation with the reason for which the session ended.
+    /// Ends each operation with the reason for which the session ended. Nothing is wrong with the operations of a session
+    /// whose token ran out: the client asks for them again with a fresh one, and takes an error as their end.
     fn end_all(&mut self, end: SessionEnd) -> Disconnect {
+        if end == SessionEnd::Expired {
+            return Disconnect::Close(end.into());
+        }
         let errors = json!([Rejection::from(end.clone()).error(&self.request_id)]);
         for (id, _) in self.running.drain() {
             self.outbox.push_text(message::error(&id, &errors));

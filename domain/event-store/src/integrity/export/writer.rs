@@ -106,7 +106,8 @@ impl ExportWriter {
             .ok_or_else(|| file(MANIFEST, "the tree before the range is not whole"))?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let staged = target.with_file_name(format!("{name}.unfinished-{}", std::process::id()));
-        fs::create_dir_all(&staged).map_err(io(&staged))?;
+        // A folder above that is missing is a mistake in the path, and not made.
+        fs::create_dir(&staged).map_err(io(target))?;
         Ok(Self {
             leaves: Some(Output::create(&staged, LEAVES.to_owned())?),
             target: target.to_owned(),

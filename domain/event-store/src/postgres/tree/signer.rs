@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::clock::Clock;
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     super::{
@@ -38,6 +38,10 @@ const ROUND_LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait before trying again when another process signs, or the database fails.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Wait after the first export that failed, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// How signing goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SigningState {
@@ -61,6 +65,10 @@ pub(super) struct TreeSigner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) interval: Duration,
     pub(super) told: watch::Sender<SigningState>,
+    /// When the export that failed is tried again.
+    pub(super) retry: Option<Retry>,
+    /// Why the newest checkpoint cannot be exported.
+    pub(super) export_failure: watch::Sender<Option<String>>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -137,7 +145,7 @@ impl TreeSigner {
             let stopping = self.ended();
             loop {
                 let more = self.limited(self.round(&mut connection, &mut signed)).await?;
-                self.export(&mut signed).await;
+                self.export(&mut signed, stopping).await;
                 self.tell(SigningState::Signed(signed.tree.size()));
                 // A long stretch that was recorded while nobody signed is exported as it goes.
                 if !more {
@@ -259,12 +267,14 @@ impl TreeSigner {
         Ok(checkpoint)
     }
 
-    /// Exports the newest checkpoint, if it is not yet. A folder that fails is tried again at the next round.
-    async fn export(&self, signed: &mut Signed) {
+    /// Exports the newest checkpoint, if it is not yet. A folder that fails is tried again, each time after twice as
+    /// long; `last`: it is tried in any case.
+    async fn export(&mut self, signed: &mut Signed, last: bool) {
+        let due = |retry: &Option<Retry>| last || retry.as_ref().is_none_or(Retry::is_due);
         let Some(newest) = signed
             .newest
             .as_ref()
-            .filter(|newest| newest.size > signed.exported)
+            .filter(|newest| newest.size > signed.exported && due(&self.retry))
         else {
             return;
         };
@@ -278,10 +288,18 @@ impl TreeSigner {
                 fail::fail_point!("signer.exported");
                 signed.exported = newest.size;
                 metrics::gauge!("audit_export_failing").set(0.0);
+                if self.retry.take().is_some() {
+                    tracing::info!(size = newest.size, "checkpoints can be exported again");
+                }
+                self.export_failure.send_replace(None);
             }
             Err(error) => {
                 metrics::gauge!("audit_export_failing").set(1.0);
-                tracing::error!(%error, "the newest checkpoint cannot be exported, trying again");
+                let retry = Retry::after(self.retry.take());
+                let again = retry.pause.as_secs();
+                tracing::error!(%error, "the newest checkpoint cannot be exported; trying again in {again} s");
+                self.retry = Some(retry);
+                self.export_failure.send_replace(Some(error));
             }
         }
     }
@@ -291,6 +309,28 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     let mut connection = PgConnection::connect_with(options).await?;
     become_app_role(&mut connection, "60s", Plans::Fresh).await?;
     Ok(connection)
+}
+
+/// When an export that failed is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    /// After a failure, or one more after `before`.
+    fn after(before: Option<Self>) -> Self {
+        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        Self {
+            at: Instant::now() + pause,
+            pause,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
 }
 
 /// The tree as it grows by the events of a round.
