@@ -72,7 +72,7 @@ pub async fn verify(config: Config, options: VerifyOptions) -> anyhow::Result<Ex
         evidence.verifier = Some(given_verifier(key)?);
     }
     if let Some(folder) = options.checkpoints {
-        evidence = given_checkpoints(folder, evidence)?;
+        evidence = given_checkpoints(&folder, evidence)?;
     } else if evidence.exported.is_empty() {
         complain!(
             "warning: no checkpoint is in {}: nothing outside of the database vouches for the log. Give the folder of \
@@ -108,9 +108,9 @@ pub async fn verify(config: Config, options: VerifyOptions) -> anyhow::Result<Ex
 }
 
 /// `evidence` with the checkpoints in the folder that was named, which must hold one.
-fn given_checkpoints(folder: PathBuf, evidence: Evidence) -> anyhow::Result<Evidence> {
+fn given_checkpoints(folder: &Path, evidence: Evidence) -> anyhow::Result<Evidence> {
     anyhow::ensure!(folder.is_dir(), "{} is no folder", folder.display());
-    let Exported { notes, faulty } = CheckpointFolder::new(folder.clone()).contents()?;
+    let Exported { notes, faulty } = CheckpointFolder::new(folder.to_owned()).contents()?;
     if !notes.iter().any(|note| is_note(note)) {
         let why = match faulty.is_empty() {
             true => String::new(),
