@@ -110,8 +110,8 @@ async fn queries_and_routes_say_that_the_database_is_away() {
         .header("accept", "application/graphql-response+json")
         .json(&json!({ "query": CREATE, "variables": { "i": { "name": "two" } } }));
     let response = request.send().await.expect("an answer");
-    assert_eq!(response.status(), 503);
-    assert!(response.headers().contains_key("retry-after"), "{response:?}");
+    // It was begun: the field that could not be recorded says so.
+    assert_eq!(response.status(), 200);
     let body: Value = response.json().await.expect("JSON");
     assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{body}");
     let response = ada
