@@ -43,7 +43,7 @@ pub struct AppParts {
     pub ports: Ports,
     /// Accounts, sessions and roles, as of the head of the log.
     pub directory: Directory,
-    /// How far the read models are.
+    /// The position of the read models.
     pub progress: Progress,
     /// The read models.
     pub pool: PgPool,
@@ -63,7 +63,7 @@ pub struct AppParts {
     pub lockout: Lockout,
     /// Tries per address on routes that need no account.
     pub attempts: RateLimiter<AddressKey>,
-    /// What sends mail.
+    /// Sends mail.
     pub mailer: Arc<dyn Mailer>,
     /// What brings base models in.
     pub importer: Arc<dyn ModelImporter>,

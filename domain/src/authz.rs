@@ -52,7 +52,7 @@ pub enum Concealment {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action} on {resource} is denied: {reason}")]
 pub struct Denied {
-    /// What was asked for.
+    /// The action that was asked for.
     pub action: Action,
     /// On what.
     pub resource: String,

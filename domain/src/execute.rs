@@ -38,14 +38,14 @@ const RETRIES: u32 = 3;
 pub struct Context<'a> {
     /// Time of the decision.
     pub now: OffsetDateTime,
-    /// Who acts.
+    /// The actor.
     pub principal: &'a Principal,
 }
 
 /// A refusal, with events to record nevertheless (a failed login is recorded).
 #[derive(Debug)]
 pub struct Refused<R> {
-    /// Why.
+    /// The reason.
     pub reason: R,
     /// The events to record.
     pub record: NewEvents,

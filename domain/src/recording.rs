@@ -11,7 +11,7 @@ use crate::event_store::{AppendError, Appended, StoreError};
 /// An append that the log refused for a reason that lasts: no room, read-only, damaged.
 #[derive(Clone, Debug)]
 pub struct RecordingFailure {
-    /// Why.
+    /// The reason.
     pub error: StoreError,
     /// When it was refused last.
     pub at: OffsetDateTime,

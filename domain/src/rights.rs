@@ -31,7 +31,7 @@ pub struct Holder<'a> {
     pub session: Option<SessionId>,
     /// Its organisation.
     pub organization: Option<OrganizationId>,
-    /// How far it may act.
+    /// The state of the account.
     pub account: AccountState,
     /// Names of its roles.
     pub roles: &'a BTreeSet<String>,

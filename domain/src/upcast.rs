@@ -34,7 +34,7 @@ pub enum UpcastError {
     Refused {
         /// The version.
         from: u16,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -38,7 +38,7 @@ pub struct WorkerSettings {
     pub folder: PathBuf,
     /// Threads that a training computes with; `None` is all cores.
     pub threads: Option<u32>,
-    /// What it computes on.
+    /// The device that it computes on.
     pub place: WorkerDevice,
     /// How long a worker may be silent until it counts as lost. It beats three times as often.
     pub lease: Duration,

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 /// Who asks, as far as one request goes.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who acts.
+    /// The actor.
     pub principal: Principal,
     /// When the access token runs out.
     pub expires_at: Option<OffsetDateTime>,

@@ -23,7 +23,7 @@ pub struct Mail {
 #[error("the mail could not be handed over: {0}")]
 pub struct MailError(pub String);
 
-/// What sends mail.
+/// Sends mail.
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Sends one mail; `Ok` means that it was handed over.

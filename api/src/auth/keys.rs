@@ -45,7 +45,7 @@ pub enum KeyError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// Others may read the file or write to it or its folder.

@@ -71,7 +71,7 @@ pub enum IngestError {
     /// The sender stopped sending.
     #[error("no data came for {seconds} seconds; upload the file again")]
     Idle {
-        /// How long we waited.
+        /// The time waited.
         seconds: u64,
     },
     /// The upload took too long in all.

@@ -60,7 +60,7 @@ pub struct Ingested {
     pub encoding: Encoding,
     /// What they are.
     pub format: Format,
-    /// What the validation counted.
+    /// Counts of the validation.
     pub summary: Summary,
     /// Whether the same bytes were stored before or are new.
     pub stored: Stored,

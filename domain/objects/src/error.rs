@@ -47,7 +47,7 @@ pub enum ObjectsError {
     File {
         /// Which one.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Anything else.

@@ -45,7 +45,7 @@ pub enum Why {
     /// The file system.
     #[error("cannot be read: {source}{}", remedy(.source))]
     Io {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -29,13 +29,13 @@ pub enum AdministratorsEvent {
     /// A user became an administrator.
     #[serde(rename = "access.AdministratorJoined")]
     Joined {
-        /// Who.
+        /// The user.
         user: UserId,
     },
     /// A user is no longer an administrator.
     #[serde(rename = "access.AdministratorLeft")]
     Left {
-        /// Who.
+        /// The user.
         user: UserId,
     },
 }

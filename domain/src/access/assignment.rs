@@ -40,7 +40,7 @@ pub enum AssignmentEvent {
         user: UserId,
         /// The role's name.
         role: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The user lost a role.
@@ -50,7 +50,7 @@ pub enum AssignmentEvent {
         user: UserId,
         /// The role's name.
         role: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -111,7 +111,7 @@ pub struct GrantRole {
     pub user: UserId,
     /// The role's name.
     pub role: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -122,7 +122,7 @@ pub struct RemoveRole {
     pub user: UserId,
     /// The role's name.
     pub role: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 

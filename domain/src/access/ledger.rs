@@ -93,7 +93,7 @@ pub enum LedgerEvent {
     /// An attempt at a job got a GPU.
     #[serde(rename = "access.GpuTimeBegan")]
     GpuTimeBegan {
-        /// When.
+        /// The time.
         #[serde(with = "time::serde::rfc3339")]
         began_at: OffsetDateTime,
         /// The job and the attempt.

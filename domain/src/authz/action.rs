@@ -106,7 +106,7 @@ impl Action {
     }
 
     /// Whether owning a resource is enough, without the permission: seeing it, changing it, ending it.
-    /// What makes new things or carries things out of the house always needs the permission.
+    /// Creating and exporting always need the permission.
     #[must_use]
     pub fn comes_with_ownership(self) -> bool {
         matches!(self.verb(), "read" | "update" | "delete")

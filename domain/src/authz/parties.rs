@@ -10,7 +10,7 @@ use crate::{
     quota::Quotas,
 };
 
-/// How far an account may act.
+/// The state of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountState {
@@ -32,7 +32,7 @@ pub struct UserPrincipal {
     pub session: Option<SessionId>,
     /// Its organisation.
     pub organization: Option<OrganizationId>,
-    /// How far it may act.
+    /// The state of the account.
     pub account: AccountState,
     /// Names of its roles.
     pub roles: BTreeSet<String>,
@@ -44,7 +44,7 @@ pub struct UserPrincipal {
     pub quotas: Quotas,
 }
 
-/// Who acts.
+/// The actor.
 #[derive(Clone, Debug)]
 pub enum Principal {
     /// Nobody signed in.
@@ -118,7 +118,7 @@ pub struct Resource {
     pub owners: Vec<UserId>,
     /// Who takes part in it.
     pub members: Vec<UserId>,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// When a worker acts: the worker that holds it now.
     pub leased_to: Option<WorkerId>,

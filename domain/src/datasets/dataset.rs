@@ -21,9 +21,9 @@ use crate::{
 /// A dataset.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    /// Whose, once created.
+    /// The owner, once created.
     pub owner: Option<UserId>,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// Its versions; version 1 is the first.
     pub versions: Vec<Version>,
@@ -40,7 +40,7 @@ pub struct Version {
     pub bytes: u64,
     /// What its bytes are.
     pub format: Format,
-    /// What the validation counted.
+    /// Counts of the validation.
     pub summary: Summary,
     /// The file's name as uploaded.
     pub file_name: String,
@@ -55,13 +55,13 @@ pub enum DatasetEvent {
     Created {
         /// The dataset.
         dataset: DatasetId,
-        /// Whose.
+        /// The owner.
         owner: UserId,
         /// Its name.
         name: String,
-        /// What is in it.
+        /// Its content.
         description: String,
-        /// Who else sees it.
+        /// Who can read it besides its owner.
         visibility: Visibility,
     },
     /// A version was uploaded and validated.
@@ -150,13 +150,13 @@ pub enum DatasetRefusal {
 pub struct CreateDataset {
     /// Its id.
     pub dataset: DatasetId,
-    /// Whose.
+    /// The owner.
     pub owner: UserId,
     /// Its name, 1 to 100 characters.
     pub name: String,
     /// What is in it, at most 2,000 characters.
     pub description: String,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
 }
 
@@ -211,7 +211,7 @@ pub struct AddDatasetVersion {
     pub bytes: u64,
     /// What they are.
     pub format: Format,
-    /// What the validation counted.
+    /// Counts of the validation.
     pub summary: Summary,
     /// The file's name as uploaded.
     pub file_name: String,

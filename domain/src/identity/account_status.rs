@@ -39,7 +39,7 @@ pub struct SetUserActive {
     pub user: UserId,
     /// On or off.
     pub active: bool,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 

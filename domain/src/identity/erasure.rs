@@ -35,7 +35,7 @@ pub enum EraseRefusal {
 /// Erases a person. Needs `users.delete`. Repeating it succeeds and records nothing.
 #[derive(Clone, Debug)]
 pub struct ErasePerson {
-    /// Who.
+    /// The user.
     pub user: UserId,
     /// On what ground.
     pub reason: ErasureReason,

@@ -36,7 +36,7 @@ pub enum ReservationEvent {
     /// It was reserved.
     #[serde(rename = "identity.ClaimTaken")]
     Taken {
-        /// Who.
+        /// The user.
         user: UserId,
         /// What kind of value: `username` or `email`.
         scope: String,

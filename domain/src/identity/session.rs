@@ -21,7 +21,7 @@ use crate::{
 /// A session.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
-    /// Whose.
+    /// The owner.
     pub user: Option<UserId>,
     /// SHA-256 of the refresh token that is good now.
     pub refresh_hash: String,
@@ -74,14 +74,14 @@ pub enum SessionEvent {
     Opened {
         /// The session.
         session: SessionId,
-        /// Who.
+        /// The user.
         user: UserId,
         /// SHA-256 of the first refresh token.
         refresh_hash: String,
         /// When the session ends by itself.
         #[serde(with = "time::serde::rfc3339")]
         expires_at: OffsetDateTime,
-        /// What the client calls itself.
+        /// The client's name for itself.
         device: Option<String>,
         /// How often the account had been switched off before.
         deactivations: u32,
@@ -158,7 +158,7 @@ impl Session {
 pub struct OpenSession {
     /// The session.
     pub session: SessionId,
-    /// Who.
+    /// The user.
     pub user: UserId,
     /// The verifier that the password was proven against: if it has changed since, nothing opens.
     pub proven: String,
@@ -168,7 +168,7 @@ pub struct OpenSession {
     pub refresh_hash: String,
     /// When the session ends by itself.
     pub expires_at: OffsetDateTime,
-    /// What the client calls itself.
+    /// The client's name for itself.
     pub device: Option<String>,
 }
 

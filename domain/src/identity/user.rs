@@ -114,13 +114,13 @@ pub enum UserEvent {
     /// The account was switched off.
     #[serde(rename = "identity.UserDeactivated")]
     Deactivated {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The account was switched on again.
     #[serde(rename = "identity.UserReactivated")]
     Reactivated {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The person was erased: the account is off for good, and the key of its personal data is to be

@@ -27,7 +27,7 @@ pub struct CloneJob {
     pub job: JobId,
     /// Id of the model that will come of it.
     pub model: ModelId,
-    /// Who starts it.
+    /// The user who starts it.
     pub owner: UserId,
     /// Its name; that of the first if `None`.
     pub name: Option<String>,

@@ -123,7 +123,7 @@ pub enum JobEvent {
         attempt: u32,
         /// The worker.
         worker: WorkerId,
-        /// Whose job it is.
+        /// The owner of the job.
         owner: UserId,
         /// The project of the job.
         project: ProjectId,
@@ -137,7 +137,7 @@ pub enum JobEvent {
     Interrupted {
         /// The attempt that ended.
         attempt: u32,
-        /// Why.
+        /// The reason.
         cause: String,
         /// Whether it counts against the attempts: not when a worker drains.
         counts: bool,
@@ -159,7 +159,7 @@ pub enum JobEvent {
         attempt: u32,
         /// A stable code.
         code: String,
-        /// What happened and what to do.
+        /// The error, with its remedy.
         message: String,
     },
     /// Somebody ended it.

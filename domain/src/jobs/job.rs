@@ -76,7 +76,7 @@ pub struct BaseUse {
     pub version: ModelVersionRef,
     /// Hash over its files.
     pub sha256: String,
-    /// Where they lie in the object store.
+    /// Their place in the object store.
     pub artifact: String,
 }
 
@@ -87,7 +87,7 @@ pub struct Order {
     pub job: JobId,
     /// Its name.
     pub name: String,
-    /// Who started it.
+    /// The user who started it.
     pub owner: UserId,
     /// The experiment it belongs to.
     pub experiment: ExperimentId,

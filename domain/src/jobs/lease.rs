@@ -172,7 +172,7 @@ pub struct InterruptJob {
     pub job: JobId,
     /// The attempt that ended.
     pub attempt: u32,
-    /// Why.
+    /// The reason.
     pub cause: String,
     /// Whether it counts against the attempts: not when a worker drains.
     pub counts: bool,

@@ -64,7 +64,7 @@ pub enum AttemptReport {
     Checkpoint(Checkpoint),
     /// It ended with these files, which are stored.
     Completed {
-        /// Where they lie in the object store.
+        /// Their place in the object store.
         artifact: String,
         /// Hash over their names and hashes.
         sha256: String,
@@ -83,7 +83,7 @@ pub enum AttemptReport {
     Failed {
         /// A stable code.
         code: String,
-        /// What happened and what to do.
+        /// The error, with its remedy.
         message: String,
     },
 }

@@ -27,7 +27,7 @@ pub const AGEING: i64 = 3_600;
 pub struct Waiting {
     /// The job.
     pub job: JobId,
-    /// Whose.
+    /// The owner.
     pub owner: UserId,
     /// Higher goes first.
     pub priority: i8,

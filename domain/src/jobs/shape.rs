@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::spec::{ALL_LINEAR, Architecture, Method, SpecProblem, TrainingSpec};
 
-/// Which layers a block has.
+/// The layers of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// GPT-2: learned positions, biases, one feed-forward matrix in and one out, tied head.
@@ -19,7 +19,7 @@ pub enum Family {
 /// The size of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Which layers a block has.
+    /// The layers of a block.
     pub family: Family,
     /// Blocks.
     pub layers: u64,

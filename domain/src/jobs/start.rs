@@ -98,7 +98,7 @@ pub struct StartJob {
     pub job: JobId,
     /// Id of the model that will come of it.
     pub model: ModelId,
-    /// Who starts it.
+    /// The user who starts it.
     pub owner: UserId,
     /// Its name, which the model gets too; 1 to 100 characters.
     pub name: String,

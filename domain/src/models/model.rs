@@ -17,7 +17,7 @@ use crate::{
     text::{Label, TextProblems},
 };
 
-/// What a model's versions contain.
+/// The content of a model's versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
@@ -92,7 +92,7 @@ pub struct ModelVersion {
     pub artifact: String,
     /// Its files.
     pub files: Vec<ModelFile>,
-    /// Where it comes from.
+    /// Its origin.
     pub lineage: Lineage,
     /// The base with this adapter merged into it, where the job was asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,11 +133,11 @@ fn total(files: &[ModelFile]) -> u64 {
 /// A model.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// Whose, once registered.
+    /// The owner, once registered.
     pub owner: Option<UserId>,
-    /// What its versions contain.
+    /// The content of its versions.
     pub kind: Option<ModelKind>,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// Its versions.
     pub versions: Vec<ModelVersion>,
@@ -153,15 +153,15 @@ pub enum ModelEvent {
     Registered {
         /// The model.
         model: ModelId,
-        /// Whose.
+        /// The owner.
         owner: UserId,
         /// Its name.
         name: String,
-        /// What it is for.
+        /// Its purpose.
         description: String,
-        /// What its versions contain.
+        /// The content of its versions.
         content: ModelKind,
-        /// Who else sees it.
+        /// Who can read it besides its owner.
         visibility: Visibility,
     },
     /// A version was added.
@@ -265,13 +265,13 @@ pub enum RegisterModelRefusal {
 pub struct RegisterModel {
     /// Its id.
     pub model: ModelId,
-    /// Whose.
+    /// The owner.
     pub owner: UserId,
     /// Its name, 1 to 100 characters.
     pub name: String,
     /// What it is for, at most 2,000 characters.
     pub description: String,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// Its first version, number 1.
     pub version: ModelVersion,

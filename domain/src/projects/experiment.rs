@@ -18,7 +18,7 @@ use crate::{
 pub struct Experiment {
     /// The project it is in, once created.
     pub project: Option<ProjectId>,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: Option<UserId>,
 }
 
@@ -33,7 +33,7 @@ pub enum ExperimentEvent {
         experiment: ExperimentId,
         /// Its project.
         project: ProjectId,
-        /// Who created it.
+        /// The user who created it.
         created_by: UserId,
         /// Its name.
         name: String,

@@ -35,11 +35,11 @@ pub enum ProjectEvent {
     Created {
         /// The project.
         project: ProjectId,
-        /// Who founded it.
+        /// The founder.
         owner: UserId,
         /// Its name.
         name: String,
-        /// What it is about.
+        /// Its subject.
         description: String,
     },
 }
@@ -88,12 +88,12 @@ pub enum CreateProjectRefusal {
     IdTaken,
 }
 
-/// Founds a project (PR-1).
+/// Creates a project (PR-1).
 #[derive(Clone, Debug)]
 pub struct CreateProject {
     /// Its id.
     pub project: ProjectId,
-    /// Who founds it.
+    /// The founder.
     pub owner: UserId,
     /// Its name, 1 to 100 characters.
     pub name: String,

@@ -137,7 +137,7 @@ pub enum ClusterError {
         "PostgreSQL was not ready after {seconds} s; its last words:\n{log}\n(the whole log is in {folder})"
     )]
     Slow {
-        /// How long we waited.
+        /// The time waited.
         seconds: u64,
         /// The last lines of its log.
         log: String,
@@ -147,7 +147,7 @@ pub enum ClusterError {
     /// The server did not stop in time; its supervisor goes on trying.
     #[error("PostgreSQL did not stop within {seconds} s; the next start will finish it")]
     NotStopped {
-        /// How long we waited.
+        /// The time waited.
         seconds: u64,
     },
     /// A program could not be run, or ran too long.
@@ -155,7 +155,7 @@ pub enum ClusterError {
     Program {
         /// Its path.
         program: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// The database refused.
@@ -163,7 +163,7 @@ pub enum ClusterError {
     Database {
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         source: sqlx::Error,
     },
     /// What should be the data folder is none, or cannot be looked into.
@@ -197,9 +197,9 @@ pub enum ClusterError {
     Io {
         /// What was tried, as a verb.
         action: &'static str,
-        /// Where.
+        /// The place.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }

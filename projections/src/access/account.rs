@@ -18,12 +18,12 @@ use crate::{
     read_model::{ReadError, ReadModel, Rows, fetch_one},
 };
 
-/// How far an account may act.
+/// The state of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRow {
     /// The account.
     pub id: UserId,
-    /// How far it may act.
+    /// The state of the account.
     pub state: AccountState,
     /// Whether its address was ever proven.
     pub verified: bool,

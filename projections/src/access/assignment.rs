@@ -29,7 +29,7 @@ pub struct AssignmentRow {
     pub granted_at: OffsetDateTime,
     /// By whom.
     pub granted_by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// Whether it is held now.
     pub active: bool,

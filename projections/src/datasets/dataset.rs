@@ -22,13 +22,13 @@ use crate::{
 pub struct DatasetRow {
     /// The dataset.
     pub id: DatasetId,
-    /// Whose.
+    /// The owner.
     pub owner_id: UserId,
     /// Its name.
     pub name: String,
-    /// What is in it.
+    /// Its content.
     pub description: String,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]

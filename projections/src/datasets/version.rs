@@ -31,7 +31,7 @@ pub struct VersionRow {
     pub bytes: i64,
     /// What its bytes are.
     pub format: Format,
-    /// What the validation counted.
+    /// Counts of the validation.
     pub summary: Summary,
     /// The file's name as uploaded.
     pub file_name: String,

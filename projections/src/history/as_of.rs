@@ -47,7 +47,7 @@ pub enum AsOfError {
     /// The position is beyond the head of the log.
     #[error("asOf.position {asked} is beyond the log's head {head}")]
     Beyond {
-        /// What was asked for.
+        /// The action that was asked for.
         asked: Position,
         /// The last position of the log.
         head: Position,

@@ -18,9 +18,9 @@ use crate::read_model::{ReadError, ReadModel, Rows, fetch};
 pub struct SessionRow {
     /// The session.
     pub id: SessionId,
-    /// Whose.
+    /// The owner.
     pub user_id: UserId,
-    /// What the client calls itself.
+    /// The client's name for itself.
     pub device: Option<String>,
     /// Address of the login.
     pub address: Option<String>,

@@ -55,7 +55,7 @@ pub struct AttemptRow {
 pub struct JobRow {
     /// The job.
     pub id: JobId,
-    /// Who started it.
+    /// The user who started it.
     pub owner_id: UserId,
     /// The project of its experiment.
     pub project_id: ProjectId,

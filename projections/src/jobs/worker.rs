@@ -34,7 +34,7 @@ pub struct WorkerRow {
     pub name: String,
     /// The machine.
     pub host: String,
-    /// What it computes on.
+    /// The device that it computes on.
     pub device: String,
     /// Bytes of memory of that.
     pub memory_bytes: Option<i64>,
@@ -46,7 +46,7 @@ pub struct WorkerRow {
     pub labels: BTreeSet<String>,
     /// Whether it shall take no more jobs.
     pub draining: bool,
-    /// Why.
+    /// The reason.
     pub drain_reason: Option<String>,
     /// When it came.
     #[serde(with = "time::serde::rfc3339")]
@@ -183,7 +183,7 @@ pub struct ActiveWorker {
     pub silent_seconds: f64,
     /// The job that it has.
     pub job: Option<JobId>,
-    /// Whose that is.
+    /// The owner of that.
     pub job_owner: Option<UserId>,
     /// The attempt at it.
     pub attempt: Option<i32>,

@@ -22,15 +22,15 @@ use crate::{
 pub struct ModelRow {
     /// The model.
     pub id: ModelId,
-    /// Whose.
+    /// The owner.
     pub owner_id: UserId,
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub description: String,
-    /// What its versions contain.
+    /// The content of its versions.
     pub content: ModelKind,
-    /// Who else sees it.
+    /// Who can read it besides its owner.
     pub visibility: Visibility,
     /// When it was registered.
     #[serde(with = "time::serde::rfc3339")]

@@ -30,7 +30,7 @@ pub struct ModelVersionRow {
     pub files: Vec<ModelFile>,
     /// The base with it merged into it, where there is one.
     pub merged: Option<MergedModel>,
-    /// Where it comes from.
+    /// Its origin.
     pub lineage: Lineage,
     /// The job that made it.
     pub job_id: Option<JobId>,

@@ -23,7 +23,7 @@ pub struct ExperimentRow {
     pub id: ExperimentId,
     /// Its project.
     pub project_id: ProjectId,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: UserId,
     /// Its name.
     pub name: String,

@@ -24,11 +24,11 @@ use crate::{
 pub struct ProjectRow {
     /// The project.
     pub id: ProjectId,
-    /// Who founded it.
+    /// The founder.
     pub owner_id: UserId,
     /// Its name.
     pub name: String,
-    /// What it is about.
+    /// Its subject.
     pub description: String,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]

@@ -34,7 +34,7 @@ pub enum RebuildError {
         projection: &'static str,
         /// The event.
         position: Position,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -105,7 +105,7 @@ pub struct Outcome {
     /// How it compares to the live table; `None` when it was not compared, or there was nothing to compare to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
-    /// Why it was given up.
+    /// The reason for which it was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

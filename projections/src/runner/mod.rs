@@ -33,7 +33,7 @@ use crate::{
 /// Wait before another try after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Why the runner paused.
+/// The reason for which the runner paused.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error(transparent)]

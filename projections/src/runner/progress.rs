@@ -13,7 +13,7 @@ use crate::position::position;
 /// How often the table is asked, for when another process leads.
 const ASK_EACH: Duration = Duration::from_millis(50);
 
-/// How far the read models are.
+/// The position of the read models.
 #[derive(Clone)]
 pub struct Progress {
     pub(super) position: watch::Receiver<Position>,

@@ -63,7 +63,7 @@ pub enum FinishReason {
 pub struct Continuation {
     /// The new tokens.
     pub tokens: Vec<u32>,
-    /// Why it ended.
+    /// The reason for which it ended.
     pub finish_reason: FinishReason,
 }
 

@@ -113,7 +113,7 @@ pub enum ChildMessage {
     Failed {
         /// The kind of failure.
         code: FailureCode,
-        /// What happened and what to do.
+        /// The error, with its remedy.
         message: String,
     },
 }

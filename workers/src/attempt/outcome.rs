@@ -15,12 +15,12 @@ pub(crate) enum AttemptOutcome {
     Failed {
         /// A stable code.
         code: String,
-        /// What happened and what to do.
+        /// The error, with its remedy.
         message: String,
     },
     /// Another attempt may succeed. To be recorded.
     Interrupted {
-        /// Why.
+        /// The reason.
         cause: String,
         /// Whether it counts against the attempts.
         counts: bool,

@@ -28,7 +28,7 @@ pub enum BindError {
     Other {
         /// The address that was asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }

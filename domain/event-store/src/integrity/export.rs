@@ -60,7 +60,7 @@ pub enum ExportError {
     Io {
         /// The file or folder.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The log could not be read.

@@ -30,7 +30,7 @@ pub enum CheckpointFolderError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file that cannot be added to.
@@ -41,7 +41,7 @@ pub enum CheckpointFolderError {
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: CheckpointError,
     },
     /// Files that hold no checkpoint that could be read, where one is needed.

@@ -81,7 +81,7 @@ pub enum KeyFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: NoteError,
     },
     /// Who does not sign needs the public half.
@@ -101,7 +101,7 @@ pub enum KeyFileError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -18,7 +18,7 @@ pub enum KeysError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// Other accounts of the machine could read the key.
