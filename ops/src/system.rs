@@ -137,8 +137,8 @@ impl System {
         let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &environment, found, &app, &working).await?;
-        let names = workers.iter().map(|worker| worker.name.clone()).collect();
-        let server = http::start(config, &environment, &app, names, metrics, listener, &shutdown)?;
+        let alive = workers.iter().map(workers::WorkerHandle::liveness).collect();
+        let server = http::start(config, &environment, &app, alive, metrics, listener, &shutdown)?;
         abandoned.disarm();
         Ok(Self {
             address,

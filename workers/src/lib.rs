@@ -25,4 +25,4 @@ mod worker;
 
 pub use attempt::artifact::folder_sha256;
 pub use settings::{WorkerParts, WorkerSettings, kernels};
-pub use worker::{Worker, WorkerHandle};
+pub use worker::{Worker, WorkerHandle, WorkerLiveness};

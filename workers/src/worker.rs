@@ -19,7 +19,10 @@ use domain::{
     },
 };
 use projections::{feed::FeedSubscription, history::AsOf, jobs::queue, read_model::ReadError};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,7 +62,31 @@ pub struct WorkerHandle {
     task: JoinHandle<()>,
 }
 
+/// Says whether a worker still works.
+#[derive(Clone, Debug)]
+pub struct WorkerLiveness {
+    name: String,
+    task: AbortHandle,
+}
+
+impl WorkerLiveness {
+    /// The worker's name, until it has ended: because the process ends, because it was drained, or by a panic.
+    #[must_use]
+    pub fn name_while_alive(&self) -> Option<&str> {
+        (!self.task.is_finished()).then_some(self.name.as_str())
+    }
+}
+
 impl WorkerHandle {
+    /// What tells whether the worker still works.
+    #[must_use]
+    pub fn liveness(&self) -> WorkerLiveness {
+        WorkerLiveness {
+            name: self.name.clone(),
+            task: self.task.abort_handle(),
+        }
+    }
+
     /// Waits until the worker has ended: after `stop` was cancelled, once its job has saved its state and
     /// is given back. That takes some ten seconds at most, plus what storing a result takes that was
     /// finished just then.

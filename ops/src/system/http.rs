@@ -16,11 +16,12 @@ use api::{
     },
 };
 use tokio::{net::TcpListener, task::JoinHandle};
+use workers::WorkerLiveness;
 
 use super::Environment;
 use crate::{config::Config, telemetry::PrometheusHandle};
 
-/// Serves `app` on `listener` until `shutdown`. `workers`: the names of this process's workers, for health.
+/// Serves `app` on `listener` until `shutdown`. `workers`: those of this process, for health.
 ///
 /// # Errors
 /// When an allowed origin cannot stand in a header.
@@ -28,14 +29,17 @@ pub(super) fn start(
     config: &Config,
     environment: &Environment,
     app: &App,
-    workers: Vec<String>,
+    workers: Vec<WorkerLiveness>,
     metrics: PrometheusHandle,
     listener: TcpListener,
     shutdown: &Shutdown,
 ) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
     let probe = Probe {
         started_at: environment.clock.now(),
-        workers: Arc::new(move || workers.clone()),
+        workers: Arc::new(move || {
+            let alive = workers.iter().filter_map(WorkerLiveness::name_while_alive);
+            alive.map(str::to_owned).collect()
+        }),
     };
     let metrics_text = config.metrics.enabled.then(|| {
         let text: MetricsText = Arc::new(move || metrics.render());

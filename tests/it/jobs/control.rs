@@ -196,6 +196,31 @@ async fn a_running_job_is_paused_and_goes_on() {
     app.stop().await;
 }
 
+/// FG6: health names the workers that are there, not those that once were.
+#[tokio::test]
+async fn a_drained_worker_leaves_the_health_report() {
+    let app = with_worker().await;
+    let workers = async || {
+        let health = app.client().request(reqwest::Method::GET, "/api/health");
+        app.client().send(health).await.body["workers"].clone()
+    };
+    assert_eq!(workers().await.as_array().map(Vec::len), Some(1));
+    let known = app.admin.run("{ workers { id } }", json!({})).await;
+    let worker = known.data("workers")[0]["id"].clone();
+    let drain = "mutation($i: DrainWorkerInput!) { drainWorker(input: $i) { userErrors { code } } }";
+    let input = json!({ "i": { "workerId": worker, "atOnce": true } });
+    let drained = app.admin.run(drain, input).await;
+    assert_eq!(drained.data("drainWorker")["userErrors"], json!([]));
+    let gone = async {
+        while workers().await != json!([]) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), gone).await;
+    assert!(waited.is_ok(), "still named: {}", workers().await);
+    app.stop().await;
+}
+
 /// JB-1: everything that is wrong is said at once, before and instead of queueing, with what the job would need.
 #[tokio::test]
 async fn an_order_is_validated_and_estimated_without_being_queued() {

@@ -53,7 +53,7 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
 /// The answer when the time for a request is up.
 pub(super) fn timed_out(request_id: &RequestId) -> ServerError {
     error_with_code(
-        "INTERNAL",
+        "UNAVAILABLE",
         "the request timed out; ask for less, or try again. A mutation may have been recorded: look before you repeat it",
         request_id,
     )
