@@ -3,9 +3,13 @@
 //! The rule: the first one ends in order, a second SIGINT or SIGTERM at once. They are listened for from the beginning
 //! by one listener, so that none is lost between two waits.
 
+use std::path::Path;
+
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The most that is read of what the system says of a process, in bytes.
+const STATUS: u64 = 64 << 10;
 /// Number of SIGHUP.
 const HANGUP: u32 = 1;
 
@@ -24,7 +28,7 @@ impl Signals {
     /// When the system does not let us listen.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = small_files::read_text(Path::new("/proc/self/status"), STATUS).unwrap_or_default();
         Ok(Self {
             hangup: (!is_ignored(&status, HANGUP))
                 .then(|| listen(SignalKind::hangup()))

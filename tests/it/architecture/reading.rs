@@ -14,7 +14,7 @@ const UNBOUNDED: [&str; 3] = ["fs::read(", "fs::read_to_string(", "io::read_to_s
 const MAY: [(&str, &str); 2] = [
     (
         "ops/src/config/reader.rs",
-        "an operator may hand over a secret by a pipe; the limit is the reader's own",
+        "an operator may hand over the configuration or a secret by a pipe",
     ),
     (
         "ops/src/fail_points.rs",

@@ -139,7 +139,7 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
         path: path.to_owned(),
         origin: origin.to_owned(),
     };
-    let signer = opened(path)?.ok_or_else(missing)?;
+    let signer = private(path)?.ok_or_else(missing)?;
     let found = &signer.verifier().key().name;
     if found != origin {
         return Err(KeyFileError::Other {
@@ -154,6 +154,7 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
             origin: origin.to_owned(),
         });
     }
+    check_half(path, &signer)?;
     Ok(signer)
 }
 
@@ -163,22 +164,29 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
 /// # Errors
 /// [`KeyFileError`].
 pub fn examine(path: &Path) -> Result<bool, KeyFileError> {
-    Ok(opened(path)?.is_some())
+    let Some(signer) = private(path)? else {
+        return Ok(false);
+    };
+    check_half(path, &signer).map(|()| true)
 }
 
-/// The key in `path`, which fits the public half where there is one. `None` when there is no key.
-fn opened(path: &Path) -> Result<Option<Signer>, KeyFileError> {
-    let signer = match read_private(path) {
-        Ok(signer) => signer,
-        Err(KeyFileError::File(error)) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
-    };
+/// The key in `path`; `None` when there is none.
+fn private(path: &Path) -> Result<Option<Signer>, KeyFileError> {
+    match read_private(path) {
+        Ok(signer) => Ok(Some(signer)),
+        Err(KeyFileError::File(error)) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// That the public half beside `path` is that of `signer`, where there is one.
+fn check_half(path: &Path, signer: &Signer) -> Result<(), KeyFileError> {
     let public = public_file(path);
     if !is_there(&public)? {
-        return Ok(Some(signer));
+        return Ok(());
     }
     match read_verifier(&public) {
-        Ok(half) if half == *signer.verifier() => Ok(Some(signer)),
+        Ok(half) if half == *signer.verifier() => Ok(()),
         // A folder, a pipe or a file that may not be read is not asked what it holds.
         Err(error @ KeyFileError::File(_)) => Err(error),
         _ => Err(KeyFileError::NotTheHalf {
