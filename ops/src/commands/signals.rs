@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The most that is read of what the system says of a process, in bytes.
+const STATUS: u64 = 64 << 10;
 /// Number of SIGHUP.
 const HANGUP: u32 = 1;
 
@@ -26,8 +28,7 @@ impl Signals {
     /// When the system does not let us listen.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        let status =
-            small_files::read_text_of_any_kind(Path::new("/proc/self/status"), 1 << 16).unwrap_or_default();
+        let status = small_files::read_text(Path::new("/proc/self/status"), STATUS).unwrap_or_default();
         Ok(Self {
             hangup: (!is_ignored(&status, HANGUP))
                 .then(|| listen(SignalKind::hangup()))

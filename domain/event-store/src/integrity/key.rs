@@ -81,7 +81,7 @@ pub enum KeyFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The reason.
+        /// Why.
         why: NoteError,
     },
     /// Who does not sign needs the public half.
@@ -101,7 +101,7 @@ pub enum KeyFileError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's error.
+        /// What the system said.
         source: std::io::Error,
     },
 }
@@ -154,8 +154,7 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
             origin: origin.to_owned(),
         });
     }
-    // After what the log says of the key: where that is another one, its public half is not what is wrong.
-    fits_its_half(path, &signer)?;
+    check_half(path, &signer)?;
     Ok(signer)
 }
 
@@ -165,11 +164,10 @@ pub fn open_existing(path: &Path, origin: &str, recorded: Option<&str>) -> Resul
 /// # Errors
 /// [`KeyFileError`].
 pub fn examine(path: &Path) -> Result<bool, KeyFileError> {
-    let signer = private(path)?;
-    signer
-        .as_ref()
-        .map_or(Ok(()), |signer| fits_its_half(path, signer))?;
-    Ok(signer.is_some())
+    let Some(signer) = private(path)? else {
+        return Ok(false);
+    };
+    check_half(path, &signer).map(|()| true)
 }
 
 /// The key in `path`; `None` when there is none.
@@ -181,8 +179,8 @@ fn private(path: &Path) -> Result<Option<Signer>, KeyFileError> {
     }
 }
 
-/// Whether the public half beside `path`, where there is one, is that of `signer`.
-fn fits_its_half(path: &Path, signer: &Signer) -> Result<(), KeyFileError> {
+/// That the public half beside `path` is that of `signer`, where there is one.
+fn check_half(path: &Path, signer: &Signer) -> Result<(), KeyFileError> {
     let public = public_file(path);
     if !is_there(&public)? {
         return Ok(());
