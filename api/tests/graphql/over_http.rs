@@ -358,7 +358,7 @@ async fn failures_are_masked_and_named_by_the_request_id() {
         .post(&json!({ "query": "{ a: broken }" }))
         .header("x-request-id", "mine-1");
     let (status, _, body) = answer(request).await;
-    assert_eq!((status, code(&body)), (200, "UNAVAILABLE"));
+    assert_eq!((status, code(&body)), (200, "INTERNAL"));
     assert_eq!(body["errors"][0]["extensions"]["requestId"], "mine-1");
     assert_eq!(body["errors"][0]["path"], json!(["a"]));
     assert!(!body.to_string().contains("secret"), "{body}");
