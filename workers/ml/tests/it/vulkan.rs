@@ -8,12 +8,12 @@ use burn::{
 };
 use ml::{
     Compute,
-    device::self_test::{self, MatmulPrecision},
     model::ops::{
         AttentionMask, Dropout, Orientation, TransformerGradients, TransformerOps,
         optimizer::{AdamState, AdamStep},
     },
     parameters::values,
+    self_test::{self, MatmulPrecision},
     spec::Precision,
 };
 
@@ -21,7 +21,7 @@ use ml::{
 #[test]
 fn a_device_of_vulkan_passes_the_self_test() {
     let device = WgpuDevice::default();
-    let found = self_test::run::<Autodiff<Wgpu>>(&device, MatmulPrecision::Exactly, &[Precision::F32])
+    let found = self_test::run::<Autodiff<Wgpu>>(&device, MatmulPrecision::F32, &[Precision::F32])
         .expect("compared");
     for comparison in &found {
         println!("{comparison:?}");
