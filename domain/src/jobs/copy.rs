@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Queues a job with the specification of another one: the same dataset version, base version, experiment
-/// and requirements as they were ordered, but for what is given here. Needs to see that job, and everything that starting one needs.
+/// and requirements as they were ordered, but for what is given here. Needs to see that job, and everything that
+/// starting one needs.
 #[derive(Clone, Debug)]
 pub struct CloneJob {
     /// The job to copy.

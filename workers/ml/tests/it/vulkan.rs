@@ -21,8 +21,8 @@ use ml::{
 #[test]
 fn a_device_of_vulkan_passes_the_self_test() {
     let device = WgpuDevice::default();
-    let found = self_test::run::<Autodiff<Wgpu>>(&device, MatmulPrecision::F32, &[Precision::F32])
-        .expect("compared");
+    let found =
+        self_test::run::<Autodiff<Wgpu>>(&device, MatmulPrecision::F32, &[Precision::F32]).expect("compared");
     for comparison in &found {
         println!("{comparison:?}");
     }
