@@ -5,35 +5,40 @@
 
 mod action;
 pub mod denial;
-mod parties;
+mod principal;
+mod requirement;
+mod resource;
 mod rights;
+mod shared;
 
 pub use action::Action;
-pub use parties::{AccountState, Principal, Resource, UserPrincipal, Visibility};
+pub use principal::{AccountState, Principal, UserPrincipal};
+pub use requirement::{Needs, Requirement};
+pub use resource::{Membership, Party, PartyRole, Resource, Share, Visibility};
 pub use rights::ReadRights;
+pub use shared::Shared;
+use time::OffsetDateTime;
 
-use crate::id::WorkerId;
-
-/// What a command needs permitted.
-#[derive(Clone, Debug)]
-pub enum Requirement {
-    /// Everybody may try; the reason why is given.
-    Open(&'static str),
-    /// Only the named parts of the system itself.
-    System,
-    /// This worker, and the system.
-    Worker(WorkerId),
-    /// The worker that holds the lease of this job, and the system; not its owner: people do not report.
-    LeaseOf(Resource),
-    /// All of these.
-    All(Vec<(Action, Resource)>),
+/// The circumstances of an attempt: what a decision depends on besides the actor and the thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// When. Parts in things end at their second (PR-5).
+    pub now: OffsetDateTime,
+    /// From which network address, where a client asks.
+    pub address: Option<String>,
 }
 
-impl Requirement {
-    /// One action on one resource.
+impl Circumstances {
+    /// At that time, by the system itself.
     #[must_use]
-    pub fn one(action: Action, resource: Resource) -> Self {
-        Self::All(vec![(action, resource)])
+    pub fn at(now: OffsetDateTime) -> Self {
+        Self { now, address: None }
+    }
+
+    /// From this network address.
+    #[must_use]
+    pub fn from(self, address: Option<String>) -> Self {
+        Self { address, ..self }
     }
 }
 
@@ -86,7 +91,11 @@ impl Allowed {
 ///
 /// # Errors
 /// The first denial.
-pub fn permit(principal: &Principal, requirement: &Requirement) -> Result<(), Denied> {
+pub fn permit(
+    principal: &Principal,
+    requirement: &Requirement,
+    circumstances: &Circumstances,
+) -> Result<(), Denied> {
     match requirement {
         Requirement::Open(_) => Ok(()),
         Requirement::System if matches!(principal, Principal::System(_)) => Ok(()),
@@ -95,7 +104,7 @@ pub fn permit(principal: &Principal, requirement: &Requirement) -> Result<(), De
         }
         Requirement::Worker(worker) if matches!(principal, Principal::Worker(own) if own == worker) => Ok(()),
         Requirement::LeaseOf(job) if matches!(principal, Principal::Worker(_)) => {
-            decide(principal, Action::TrainingUpdate, job).map(|_| ())
+            decide(principal, Action::TrainingUpdate, job, circumstances).map(|_| ())
         }
         Requirement::System | Requirement::Worker(_) | Requirement::LeaseOf(_) => Err(Denied {
             action: Action::SystemAdmin,
@@ -104,17 +113,22 @@ pub fn permit(principal: &Principal, requirement: &Requirement) -> Result<(), De
             reason: "only the system itself does this".to_owned(),
             concealment: Concealment::Forbidden,
         }),
-        Requirement::All(list) => list
-            .iter()
-            .try_for_each(|(action, resource)| decide(principal, *action, resource).map(|_| ())),
+        Requirement::All(needs) => needs.iter().try_for_each(|(action, resource)| {
+            decide(principal, *action, resource, circumstances).map(|_| ())
+        }),
     }
 }
 
-/// The one access decision: may `principal` do `action` to `resource`, and by which rule?
+/// The one access decision: may `principal` do `action` to `resource` under these circumstances, and by which rule?
 ///
 /// # Errors
 /// The denial, with the rule and the reason.
-pub fn decide(principal: &Principal, action: Action, resource: &Resource) -> Result<Allowed, Denied> {
+pub fn decide(
+    principal: &Principal,
+    action: Action,
+    resource: &Resource,
+    circumstances: &Circumstances,
+) -> Result<Allowed, Denied> {
     let no = |rule, reason: &str, concealment| {
         Err(Denied {
             action,
@@ -144,43 +158,47 @@ pub fn decide(principal: &Principal, action: Action, resource: &Resource) -> Res
         Principal::Anonymous => return no("anonymous", "sign in first", Concealment::Unauthenticated),
         Principal::User(user) => user,
     };
-    decide_for_user(user, action, resource).map_or_else(|(rule, why, how)| no(rule, &why, how), Ok)
+    let decided = decide_for_user(user, action, resource, circumstances.now);
+    decided.map_or_else(|(rule, why, how)| no(rule, &why, how), Ok)
 }
 
 type Refusal = (&'static str, String, Concealment);
 
-fn decide_for_user(user: &UserPrincipal, action: Action, resource: &Resource) -> Result<Allowed, Refusal> {
-    let owner = resource.owners.contains(&user.user);
-    check_account(user, owner, resource)?;
+fn decide_for_user(
+    user: &UserPrincipal,
+    action: Action,
+    resource: &Resource,
+    now: OffsetDateTime,
+) -> Result<Allowed, Refusal> {
+    check_account(user, resource)?;
     if !resource.exists {
         let why = "there is no such thing".to_owned();
         return Err(("absent", why, Concealment::NotFound));
     }
-    let held = user.permissions.contains(&action);
-    if owner && (held || action.comes_with_ownership()) {
-        return Ok(Allowed::by("owner", "the user owns it"));
-    }
-    // After ownership, so that this rule says: an administrator at what belongs to others (AC-4).
-    if user.permissions.contains(&Action::SystemAdmin) {
-        let why = "the system.admin permission allows everything";
-        return Ok(Allowed::by("administrator", why));
-    }
-    if resource.owned {
-        decide_by_part(user, action, resource)
-    } else {
-        decide_by_role(held, action)
-    }
+    let decided = match resource.owned {
+        true => decide_by_part(user, action, resource, now),
+        false => decide_by_role(user, action),
+    };
+    // Last, so that this rule says: an administrator at what belongs to others (AC-4).
+    decided.or_else(|refusal| match user.permissions.contains(&Action::SystemAdmin) {
+        true => Ok(Allowed::by(
+            "administrator",
+            "the system.admin permission allows everything",
+        )),
+        false => Err(refusal),
+    })
 }
 
 /// Refuses what the state of the account does not let anybody do.
-fn check_account(user: &UserPrincipal, owner: bool, resource: &Resource) -> Result<(), Refusal> {
+fn check_account(user: &UserPrincipal, resource: &Resource) -> Result<(), Refusal> {
+    let own_account = resource.founder == Some(user.user) && resource.name == user.user.to_string();
     match user.account {
         AccountState::Active => Ok(()),
         AccountState::Deactivated => {
             let why = "the account is deactivated".to_owned();
             Err(("deactivated", why, Concealment::Unauthenticated))
         }
-        AccountState::Unverified if owner && resource.name == user.user.to_string() => Ok(()),
+        AccountState::Unverified if own_account => Ok(()),
         AccountState::Unverified => {
             let why = "verify the e-mail address first".to_owned();
             Err(("unverified", why, Concealment::Forbidden))
@@ -189,8 +207,8 @@ fn check_account(user: &UserPrincipal, owner: bool, resource: &Resource) -> Resu
 }
 
 /// At what belongs to nobody, the permission alone decides.
-fn decide_by_role(held: bool, action: Action) -> Result<Allowed, Refusal> {
-    if held {
+fn decide_by_role(user: &UserPrincipal, action: Action) -> Result<Allowed, Refusal> {
+    if user.permissions.contains(&action) {
         return Ok(Allowed::by("role", format!("a role of the user holds {action}")));
     }
     let why = format!("none of the user's roles holds {action}");
@@ -198,21 +216,30 @@ fn decide_by_role(held: bool, action: Action) -> Result<Allowed, Refusal> {
 }
 
 /// At what belongs to somebody, the part that the user has in it decides.
-fn decide_by_part(user: &UserPrincipal, action: Action, resource: &Resource) -> Result<Allowed, Refusal> {
+fn decide_by_part(
+    user: &UserPrincipal,
+    action: Action,
+    resource: &Resource,
+    now: OffsetDateTime,
+) -> Result<Allowed, Refusal> {
     let held = user.permissions.contains(&action);
-    let owner = resource.owners.contains(&user.user);
-    let member = resource.members.contains(&user.user);
-    let public = resource.visibility == Visibility::Public;
-    let reads = action.verb() == "read";
-    if member && (held || reads) {
-        return Ok(Allowed::by("member", "the user is a member of it"));
+    let founder = resource.founder == Some(user.user);
+    if founder && (held || action.comes_with_ownership()) {
+        return Ok(Allowed::by("founder", "the user created it"));
     }
-    if public && reads {
+    let roles = resource.roles_of(user, now);
+    let allowing = roles.iter().find(|role| role.allows(action, resource.kind, held));
+    if let Some(role) = allowing {
+        let why = format!("the user has a part in it, as {}", role.name());
+        return Ok(Allowed::by(role.name(), why));
+    }
+    let public = resource.visibility == Visibility::Public;
+    if public && action.verb() == "read" {
         return Ok(Allowed::by("public", "it is public"));
     }
-    if owner || member || public {
+    if founder || !roles.is_empty() || public {
         let why = match held {
-            true => format!("the user sees it, but {action} is for its owner and members"),
+            true => format!("the user sees it, but their part in it does not include {action}"),
             false => format!("the user sees it, but none of their roles holds {action}"),
         };
         return Err(("role", why, Concealment::Forbidden));

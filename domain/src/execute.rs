@@ -16,7 +16,7 @@ use crate::{
     aggregate::DecodeError,
     aggregate_cache::{AggregateCache, Folded},
     authz::{
-        self, Denied, Principal, ReadRights, Requirement,
+        self, Circumstances, Denied, Principal, ReadRights, Requirement,
         denial::{DenialEvent, Denials},
     },
     clock::Clock,
@@ -158,8 +158,9 @@ pub async fn execute<C: Command>(
 ) -> Result<Position, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
         let loaded = load(ports, principal, command).await?;
+        let circumstances = Circumstances::at(ports.clock.now()).from(meta.address.clone());
         let permitted = match current(ports, principal, &loaded) {
-            Ok(current) => check_permission(&current, command, &loaded)?.map(|()| current),
+            Ok(current) => check_permission(&current, command, &loaded, &circumstances)?.map(|()| current),
             Err(denied) => Err(denied),
         };
         let current = match permitted {
@@ -191,6 +192,7 @@ fn check_permission<C: Command>(
     principal: &Principal,
     command: &C,
     loaded: &LoadedState,
+    circumstances: &Circumstances,
 ) -> Result<Result<(), Denied>, ExecuteError<C::Refusal>> {
     drop(loaded.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
     let required = command.requires(loaded);
@@ -199,7 +201,7 @@ fn check_permission<C: Command>(
             "is permitted by {stream} without naming it"
         )));
     }
-    Ok(authz::permit(principal, &required))
+    Ok(authz::permit(principal, &required, circumstances))
 }
 
 /// The error of a denial, once that is recorded if it is a user's. What people and their programs were refused matters to

@@ -30,6 +30,7 @@ pub mod provider_keys;
 pub mod quota;
 pub mod recording;
 pub mod rights;
+pub mod shared;
 pub mod sharing;
 pub mod text;
 mod unseen;

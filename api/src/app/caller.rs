@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use domain::{
-    authz::{Principal, UserPrincipal},
+    authz::{Circumstances, Principal, UserPrincipal},
     event_store::Metadata,
     id::SessionId,
 };
@@ -30,6 +30,12 @@ impl Caller {
             Principal::User(user) => Some(user),
             Principal::Anonymous | Principal::Worker(_) | Principal::System(_) => None,
         }
+    }
+
+    /// The circumstances of a request of this caller at `now`, for the access decision.
+    #[must_use]
+    pub fn circumstances(&self, now: OffsetDateTime) -> Circumstances {
+        Circumstances::at(now).from(self.meta.address.clone())
     }
 
     /// The session of the request.

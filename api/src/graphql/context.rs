@@ -50,12 +50,8 @@ pub fn user<'a>(context: &Context<'a>) -> Result<&'a UserPrincipal> {
 /// `UNAUTHENTICATED` or `FORBIDDEN`.
 pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
     let user = user(context)?;
-    let own = Resource::of("things of one's own", Some(user.user));
-    permit(
-        &caller(context)?.principal,
-        &Requirement::one(Action::ProjectsRead, own),
-    )
-    .map_err(|d| denied(&d))?;
+    let own = Resource::of("projects", "things of one's own", Some(user.user));
+    check(context, &Requirement::one(Action::ProjectsRead, own))?;
     Ok(match user.permissions.contains(&Action::SystemAdmin) {
         true => Viewer::Everything,
         false => Viewer::User(user.user),
@@ -66,9 +62,14 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
 ///
 /// # Errors
 /// `UNAUTHENTICATED` or `FORBIDDEN`.
-pub fn require(context: &Context<'_>, action: Action, kind: &str) -> Result<()> {
-    let requirement = Requirement::one(action, Resource::kind(kind));
-    permit(&caller(context)?.principal, &requirement).map_err(|refusal| denied(&refusal))
+pub fn require(context: &Context<'_>, action: Action, kind: &'static str) -> Result<()> {
+    check(context, &Requirement::one(action, Resource::kind(kind)))
+}
+
+fn check(context: &Context<'_>, requirement: &Requirement) -> Result<()> {
+    let (caller, now) = (caller(context)?, app(context)?.now());
+    let permitted = permit(&caller.principal, requirement, &caller.circumstances(now));
+    permitted.map_err(|refusal| denied(&refusal))
 }
 
 /// What `user` has taken of the quotas, as of now.

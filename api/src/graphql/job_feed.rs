@@ -20,7 +20,7 @@ use std::{
 use async_graphql::{Context, Error, ID, Result, Subscription};
 use domain::{
     aggregate::{Aggregate, decode},
-    authz::{Action, Principal, Requirement, permit},
+    authz::{Action, Principal, Requirement, Resource, permit},
     event_store::{Filter, Position, RecordedEvent, StoreError},
     id::{JobId, UserId},
     jobs::{
@@ -268,10 +268,11 @@ impl Feed {
             .directory
             .session(session, self.app.now())
             .ok_or_else(gone)?;
-        let resource = domain::authz::Resource::of(self.job, Some(self.owner));
+        let resource = Resource::of(JobAggregate::KIND, self.job, Some(self.owner));
+        let needed = Requirement::one(Action::TrainingRead, resource);
         let principal = Principal::User(Box::new(user));
-        permit(&principal, &Requirement::one(Action::TrainingRead, resource))
-            .map_err(|refusal| denied(&refusal))
+        let circumstances = self.caller.circumstances(self.app.now());
+        permit(&principal, &needed, &circumstances).map_err(|refusal| denied(&refusal))
     }
 
     fn translate(&mut self, event: &RecordedEvent) -> Result<()> {

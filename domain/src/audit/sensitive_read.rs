@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement, Resource},
+    authz::{Action, Needs, Requirement, Resource, Shared as _},
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, ModelId},
     models::model::Model,
     personal::{KindFields, Subject},
+    shared,
 };
 
 /// The sensitive reads of one actor. Keeps nothing: it is there to be read in the log.
@@ -80,13 +81,13 @@ pub struct DownloadDataset {
 impl Command for DownloadDataset {
     type Refusal = NoSuchContent;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Dataset>(self.dataset);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        shared::read::<Dataset>(self.dataset, loaded, reads);
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        let dataset: Dataset = loaded.get(self.dataset);
-        Requirement::one(Action::DatasetsRead, dataset.resource(self.dataset))
+        let dataset = shared::resource::<Dataset>(self.dataset, loaded);
+        Requirement::one(Action::DatasetsRead, dataset)
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NoSuchContent> {
@@ -121,17 +122,15 @@ pub struct DownloadModelFile {
 impl Command for DownloadModelFile {
     type Refusal = NoSuchContent;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Model>(self.model);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        shared::read::<Model>(self.model, loaded, reads);
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        let model: Model = loaded.get(self.model);
-        let resource: Resource = model.resource(self.model);
-        Requirement::All(vec![
-            (Action::ModelsRead, resource),
-            (Action::ModelsExport, Resource::kind("models")),
-        ])
+        let model = shared::resource::<Model>(self.model, loaded);
+        Needs::one(Action::ModelsRead, model)
+            .and(Action::ModelsExport, Resource::kind(Model::KIND))
+            .into()
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NoSuchContent> {

@@ -105,6 +105,12 @@ impl Action {
         self.name().rsplit('.').next().unwrap_or_default()
     }
 
+    /// What stands before the last dot: the kind of thing, `models`, `provider_keys.shared`, …
+    #[must_use]
+    pub fn resource(self) -> &'static str {
+        self.name().rsplit_once('.').map_or("", |(kind, _)| kind)
+    }
+
     /// Whether owning a resource is enough, without the permission: seeing it, changing it, ending it.
     /// Creating and exporting always need the permission.
     #[must_use]

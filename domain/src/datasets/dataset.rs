@@ -9,12 +9,12 @@ use crate::{
         quota::{Quota, QuotaExceeded, StorageExceeded},
     },
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement, Resource, Visibility},
+    authz::{Action, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
     personal::{KindFields, Subject},
-    rights,
+    rights, shared,
     text::{Label, TextProblems},
 };
 
@@ -111,13 +111,24 @@ impl Aggregate for Dataset {
     }
 }
 
-impl Dataset {
-    /// What the access decision needs to know of it.
-    #[must_use]
-    pub fn resource(&self, id: DatasetId) -> Resource {
-        Resource::of(id, self.owner).seen_by(self.visibility)
+impl Shared for Dataset {
+    type Id = DatasetId;
+    const KIND: &'static str = "datasets";
+    const READ: Action = Action::DatasetsRead;
+    const SHARE: Action = Action::DatasetsShare;
+    const ROLES: &'static [PartyRole] = &[PartyRole::Member, PartyRole::Owner];
+    const GROUPS: bool = false;
+
+    fn founder(&self) -> Option<UserId> {
+        self.owner
     }
 
+    fn visibility(&self) -> Visibility {
+        self.visibility
+    }
+}
+
+impl Dataset {
     /// A version by number, or the newest.
     #[must_use]
     pub fn version(&self, number: Option<u32>) -> Option<&Version> {
@@ -169,9 +180,10 @@ impl Command for CreateDataset {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        let mut all = vec![(Action::DatasetsCreate, Resource::kind("datasets"))];
-        all.extend(self.visibility.requires(Action::DatasetsShare, "datasets"));
-        Requirement::All(all)
+        let needs = self
+            .visibility
+            .needs(Action::DatasetsCreate, Action::DatasetsShare, Dataset::KIND);
+        needs.into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {
@@ -221,15 +233,15 @@ impl Command for AddDatasetVersion {
     type Refusal = DatasetRefusal;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Dataset>(self.dataset);
+        shared::read::<Dataset>(self.dataset, loaded, reads);
         if let Some(owner) = loaded.get::<Dataset>(self.dataset).owner {
             rights::read_quotas(owner, loaded, reads);
         }
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        let dataset: Dataset = loaded.get(self.dataset);
-        Requirement::one(Action::DatasetsUpdate, dataset.resource(self.dataset))
+        let dataset = shared::resource::<Dataset>(self.dataset, loaded);
+        Requirement::one(Action::DatasetsUpdate, dataset)
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {

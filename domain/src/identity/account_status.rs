@@ -55,10 +55,7 @@ impl Command for SetUserActive {
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
         let exists = loaded.get::<User>(self.user).profile.is_some();
-        let resource = Resource {
-            exists,
-            ..Resource::kind(&self.user.to_string())
-        };
+        let resource = Resource::unowned(User::KIND, self.user, exists);
         Requirement::one(Action::UsersUpdate, resource)
     }
 

@@ -309,7 +309,7 @@ impl Command for EndSession {
     fn requires(&self, loaded: &LoadedState) -> Requirement {
         // An unverified account may end its own sessions too: they are part of its profile.
         let owner = loaded.get::<Session>(self.session).user;
-        let mut resource = Resource::of(self.session, owner);
+        let mut resource = Resource::of(User::KIND, self.session, owner);
         if let Some(owner) = owner {
             resource.name = owner.to_string();
         }

@@ -227,6 +227,9 @@ impl Aggregate for User {
 }
 
 impl User {
+    /// Their kind, as the permissions name it.
+    pub const KIND: &'static str = "users";
+
     /// How far the account may act.
     #[must_use]
     pub fn state(&self) -> AccountState {

@@ -12,7 +12,7 @@ use crate::{
         ledger::QuotaLedger,
         quota::{GpuHoursExceeded, Quota, QuotaExceeded},
     },
-    authz::{Action, Requirement, Resource},
+    authz::{Action, Needs, Requirement, Resource},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::JobId,
@@ -49,8 +49,8 @@ pub enum ControlRefusal {
     GpuHours(#[from] GpuHoursExceeded),
 }
 
-fn may_update(loaded: &LoadedState, id: JobId) -> (Action, Resource) {
-    (Action::TrainingUpdate, loaded.get::<Job>(id).resource(id))
+fn may_update(loaded: &LoadedState, id: JobId) -> Needs {
+    Needs::one(Action::TrainingUpdate, loaded.get::<Job>(id).resource(id))
 }
 
 /// Holds a job back. One that waits leaves the queue at once; one that a worker has is given back after it
@@ -71,7 +71,7 @@ impl Command for PauseJob {
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        Requirement::All(vec![may_update(loaded, self.job)])
+        may_update(loaded, self.job).into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {
@@ -107,7 +107,7 @@ impl Command for ResumeJob {
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        Requirement::All(vec![may_update(loaded, self.job)])
+        may_update(loaded, self.job).into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {
@@ -144,7 +144,7 @@ impl Command for RestartJob {
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        Requirement::All(vec![may_update(loaded, self.job)])
+        may_update(loaded, self.job).into()
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<ControlRefusal> {
@@ -189,9 +189,12 @@ pub struct ChangeJobPriority {
     pub priority: i8,
 }
 
-/// What it takes to give a job `priority` that has `present`.
-pub(super) fn for_priority(priority: i8, present: i8) -> Option<(Action, Resource)> {
-    (priority > 0.max(present)).then(|| (Action::TrainingAdvanced, Resource::kind("training")))
+/// `needs`, and what it takes to give a job `priority` that has `present`.
+pub(super) fn for_priority(needs: Needs, priority: i8, present: i8) -> Needs {
+    match priority > 0.max(present) {
+        true => needs.and(Action::TrainingAdvanced, Resource::kind(Job::KIND)),
+        false => needs,
+    }
 }
 
 impl Command for ChangeJobPriority {
@@ -203,10 +206,7 @@ impl Command for ChangeJobPriority {
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
         let present = loaded.get::<Job>(self.job).priority;
-        let all = [may_update(loaded, self.job)]
-            .into_iter()
-            .chain(for_priority(self.priority, present));
-        Requirement::All(all.collect())
+        for_priority(may_update(loaded, self.job), self.priority, present).into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ControlRefusal> {

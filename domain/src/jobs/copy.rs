@@ -11,7 +11,7 @@ use super::{
     start::{StartJob, StartJobRefusal},
 };
 use crate::{
-    authz::{Action, Requirement},
+    authz::{Action, Needs, Requirement},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ExperimentId, JobId, ModelId, UserId},
@@ -82,11 +82,11 @@ impl Command for CloneJob {
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
         let source = loaded.get::<Job>(self.source).resource(self.source);
-        let mut all = vec![(Action::TrainingRead, source)];
-        if let Some(Requirement::All(needed)) = self.start(loaded).map(|start| start.requires(loaded)) {
-            all.extend(needed);
+        let needs = Needs::one(Action::TrainingRead, source);
+        match self.start(loaded) {
+            Some(start) => needs.and_all(start.needs(loaded)).into(),
+            None => needs.into(),
         }
-        Requirement::All(all)
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {

@@ -220,11 +220,14 @@ impl Aggregate for Job {
 }
 
 impl Job {
+    /// Its kind, as the permissions name it.
+    pub const KIND: &'static str = "training";
+
     /// What the access decision needs to know of it.
     #[must_use]
     pub fn resource(&self, id: JobId) -> Resource {
         let worker = self.worker.filter(|_| self.state.is_leased());
-        Resource::of(id, self.order.as_ref().map(|order| order.owner)).leased_to(worker)
+        Resource::of(Self::KIND, id, self.order.as_ref().map(|order| order.owner)).leased_to(worker)
     }
 
     /// What is recorded before the end of the attempt that is under way: how long it had its worker, and a GPU of it.

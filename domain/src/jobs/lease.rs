@@ -6,12 +6,14 @@ use super::{
     start::release,
     worker::Worker,
 };
+use time::OffsetDateTime;
+
 use crate::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::GpuHoursExceeded,
     },
-    authz::{self, Action, Principal, Requirement, Resource},
+    authz::{self, Action, Circumstances, Needs, Principal, Requirement, Resource},
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
@@ -19,7 +21,7 @@ use crate::{
     identity::user::User,
     models::model::Model,
     projects::project::Project,
-    rights,
+    rights, shared,
 };
 
 /// Why a worker does not get a job.
@@ -58,26 +60,24 @@ pub struct LeaseJob {
 
 impl LeaseJob {
     /// Why the owner may not train what was ordered any more, by the rights of now.
-    fn access_lost(loaded: &LoadedState, order: &Order) -> Option<String> {
+    fn access_lost(loaded: &LoadedState, order: &Order, now: OffsetDateTime) -> Option<String> {
         if loaded
             .peek::<User>(order.owner)
             .is_none_or(|account| account.profile.is_none())
         {
             return Some("the owner of the job has no account any more".to_owned());
         }
-        let project: Project = loaded.get(order.project);
-        let dataset: Dataset = loaded.get(order.dataset.dataset);
-        let mut needed = vec![
-            (Action::TrainingCreate, Resource::kind("training")),
-            (Action::ProjectsRead, project.resource(order.project)),
-            (Action::DatasetsRead, dataset.resource(order.dataset.dataset)),
-        ];
+        let project = shared::resource::<Project>(order.project, loaded);
+        let dataset = shared::resource::<Dataset>(order.dataset.dataset, loaded);
+        let mut needs = Needs::one(Action::TrainingCreate, Resource::kind(Job::KIND))
+            .and(Action::ProjectsRead, project)
+            .and(Action::DatasetsRead, dataset);
         if let Some(base) = &order.base {
-            let model: Model = loaded.get(base.version.model);
-            needed.push((Action::ModelsRead, model.resource(base.version.model)));
+            let model = shared::resource::<Model>(base.version.model, loaded);
+            needs = needs.and(Action::ModelsRead, model);
         }
         let owner = Principal::User(Box::new(rights::of_account(order.owner, loaded)));
-        authz::permit(&owner, &Requirement::All(needed))
+        authz::permit(&owner, &needs.into(), &Circumstances::at(now))
             .err()
             .map(|denied| denied.to_string())
     }
@@ -90,11 +90,10 @@ impl Command for LeaseJob {
         reads.read::<Job>(self.job).read::<Worker>(self.worker);
         if let Some(order) = loaded.get::<Job>(self.job).order {
             rights::read_quotas(order.owner, loaded, reads);
-            reads
-                .read::<Project>(order.project)
-                .read::<Dataset>(order.dataset.dataset);
+            shared::read::<Project>(order.project, loaded, reads);
+            shared::read::<Dataset>(order.dataset.dataset, loaded, reads);
             if let Some(base) = order.base {
-                reads.read::<Model>(base.version.model);
+                shared::read::<Model>(base.version.model, loaded, reads);
             }
         }
     }
@@ -117,7 +116,7 @@ impl Command for LeaseJob {
         self.capabilities
             .fit(&order.requirements)
             .map_err(LeaseRefusal::Unfit)?;
-        if let Some(why) = Self::access_lost(loaded, order) {
+        if let Some(why) = Self::access_lost(loaded, order, context.now) {
             let failed = JobEvent::Failed {
                 attempt: job.attempt,
                 code: "ACCESS_LOST".to_owned(),

@@ -12,14 +12,14 @@ use crate::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::{GpuHoursExceeded, Quota, QuotaExceeded, Quotas, StorageExceeded},
     },
-    authz::{Action, Requirement, Resource},
+    authz::{Action, Needs, Requirement, Resource, Shared as _},
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
     models::model::{Model, ModelKind, ModelVersion, ModelVersionRef},
     projects::{experiment::Experiment, project::Project},
-    rights,
+    rights, shared,
     text::{self, TextProblem},
 };
 
@@ -164,6 +164,22 @@ impl StartJob {
         })
     }
 
+    /// What it takes to start it: the right to train, and a part in everything that it uses (AC-6).
+    pub(super) fn needs(&self, loaded: &LoadedState) -> Needs {
+        let project = match loaded.get::<Experiment>(self.experiment).project {
+            Some(project) => shared::resource::<Project>(project, loaded),
+            None => Resource::of(Project::KIND, self.experiment, None),
+        };
+        let dataset = shared::resource::<Dataset>(self.dataset.0, loaded);
+        let mut needs = Needs::one(Action::TrainingCreate, Resource::kind(Job::KIND))
+            .and(Action::ProjectsRead, project)
+            .and(Action::DatasetsRead, dataset);
+        if let Some((model, _)) = self.base {
+            needs = needs.and(Action::ModelsRead, shared::resource::<Model>(model, loaded));
+        }
+        for_priority(needs, self.requirements.priority, 0)
+    }
+
     /// The requirements it runs under: those that were asked for, and what follows from the training itself.
     fn requirements(&self) -> JobRequirements {
         let mut labels = self.requirements.labels.clone();
@@ -233,37 +249,19 @@ impl Command for StartJob {
         reads
             .read::<Job>(self.job)
             .read::<Model>(self.model)
-            .read::<Experiment>(self.experiment)
-            .read::<Dataset>(self.dataset.0);
+            .read::<Experiment>(self.experiment);
+        shared::read::<Dataset>(self.dataset.0, loaded, reads);
         rights::read_quotas(self.owner, loaded, reads);
         if let Some((model, _)) = self.base {
-            reads.read::<Model>(model);
+            shared::read::<Model>(model, loaded, reads);
         }
         if let Some(project) = loaded.get::<Experiment>(self.experiment).project {
-            reads.read::<Project>(project);
+            shared::read::<Project>(project, loaded, reads);
         }
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        let project = match loaded.get::<Experiment>(self.experiment).project {
-            Some(project) => {
-                let recorded: Project = loaded.get(project);
-                recorded.resource(project)
-            }
-            None => Resource::of(self.experiment, None),
-        };
-        let dataset: Dataset = loaded.get(self.dataset.0);
-        let mut all = vec![
-            (Action::TrainingCreate, Resource::kind("training")),
-            (Action::ProjectsRead, project),
-            (Action::DatasetsRead, dataset.resource(self.dataset.0)),
-        ];
-        if let Some((model, _)) = self.base {
-            let base: Model = loaded.get(model);
-            all.push((Action::ModelsRead, base.resource(model)));
-        }
-        all.extend(for_priority(self.requirements.priority, 0));
-        Requirement::All(all)
+        self.needs(loaded).into()
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {

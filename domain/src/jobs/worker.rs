@@ -187,7 +187,7 @@ impl Command for DrainWorker {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::SystemAdmin, Resource::kind("workers"))
+        Requirement::one(Action::SystemAdmin, Resource::kind("system"))
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<WorkerRefusal> {

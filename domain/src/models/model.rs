@@ -8,7 +8,7 @@ use crate::{
         quota::StorageExceeded,
     },
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement, Resource, Visibility},
+    authz::{Action, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
@@ -229,13 +229,24 @@ impl Aggregate for Model {
     }
 }
 
-impl Model {
-    /// What the access decision needs to know of it.
-    #[must_use]
-    pub fn resource(&self, id: ModelId) -> Resource {
-        Resource::of(id, self.owner).seen_by(self.visibility)
+impl Shared for Model {
+    type Id = ModelId;
+    const KIND: &'static str = "models";
+    const READ: Action = Action::ModelsRead;
+    const SHARE: Action = Action::ModelsShare;
+    const ROLES: &'static [PartyRole] = &[PartyRole::Viewer, PartyRole::Editor];
+    const GROUPS: bool = true;
+
+    fn founder(&self) -> Option<UserId> {
+        self.owner
     }
 
+    fn visibility(&self) -> Visibility {
+        self.visibility
+    }
+}
+
+impl Model {
     /// A version by number, or the newest.
     #[must_use]
     pub fn version(&self, number: Option<u32>) -> Option<&ModelVersion> {
@@ -286,9 +297,10 @@ impl Command for RegisterModel {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        let mut all = vec![(Action::ModelsCreate, Resource::kind("models"))];
-        all.extend(self.visibility.requires(Action::ModelsShare, "models"));
-        Requirement::All(all)
+        let needs = self
+            .visibility
+            .needs(Action::ModelsCreate, Action::ModelsShare, Model::KIND);
+        needs.into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<RegisterModelRefusal> {

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::project::Project;
 use crate::{
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement, Resource},
+    authz::{Action, Needs, Requirement},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ExperimentId, ProjectId, UserId},
     personal::{KindFields, Subject},
+    shared,
     text::{Label, TextProblems},
 };
 
@@ -96,19 +97,16 @@ pub struct CreateExperiment {
 impl Command for CreateExperiment {
     type Refusal = CreateExperimentRefusal;
 
-    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads
-            .read::<Experiment>(self.experiment)
-            .read::<Project>(self.project);
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        reads.read::<Experiment>(self.experiment);
+        shared::read::<Project>(self.project, loaded, reads);
     }
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
-        let project: Project = loaded.get(self.project);
-        let resource: Resource = project.resource(self.project);
-        Requirement::All(vec![
-            (Action::ProjectsRead, resource.clone()),
-            (Action::ExperimentsCreate, resource),
-        ])
+        let project = shared::resource::<Project>(self.project, loaded);
+        Needs::one(Action::ProjectsRead, project.clone())
+            .and(Action::ExperimentsCreate, project)
+            .into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<CreateExperimentRefusal> {

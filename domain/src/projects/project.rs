@@ -8,7 +8,7 @@ use crate::{
         quota::{Quota, QuotaExceeded},
     },
     aggregate::{Aggregate, Event},
-    authz::{Action, Requirement, Resource},
+    authz::{Action, PartyRole, Requirement, Resource, Shared},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ProjectId, UserId},
@@ -66,11 +66,16 @@ impl Aggregate for Project {
     }
 }
 
-impl Project {
-    /// What the access decision needs to know of it.
-    #[must_use]
-    pub fn resource(&self, id: ProjectId) -> Resource {
-        Resource::of(id, self.owner)
+impl Shared for Project {
+    type Id = ProjectId;
+    const KIND: &'static str = "projects";
+    const READ: Action = Action::ProjectsRead;
+    const SHARE: Action = Action::ProjectsInvite;
+    const ROLES: &'static [PartyRole] = &[PartyRole::Member, PartyRole::Owner];
+    const GROUPS: bool = false;
+
+    fn founder(&self) -> Option<UserId> {
+        self.owner
     }
 }
 
@@ -110,7 +115,7 @@ impl Command for CreateProject {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        Requirement::one(Action::ProjectsCreate, Resource::kind("projects"))
+        Requirement::one(Action::ProjectsCreate, Resource::kind(Project::KIND))
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<CreateProjectRefusal> {

@@ -1,1 +1,4 @@
-//! Grants of resources to principals and projects, with expiry. Nothing is decided here yet.
+//! Who has access to what: the access lists of models, projects and datasets.
+
+pub mod access_list;
+pub mod grant;

@@ -6,9 +6,13 @@ use std::fmt::Write as _;
 
 use domain::{
     access::{builtin, quota::Quotas, role::RoleDefinition},
-    authz::{self, AccountState, Action, Concealment, Principal, Resource, UserPrincipal, Visibility},
+    authz::{
+        self, AccountState, Action, Circumstances, Concealment, Party, PartyRole, Principal, Resource, Share,
+        UserPrincipal, Visibility,
+    },
     id::UserId,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const INTRODUCTION: &str = "\
@@ -24,8 +28,9 @@ const MATRIX: &str = "\
 const RULES: &str = "
 2. What one's part in a thing adds to the permission
    For an active account. Left: a role holds the permission; right: none does.
-   owner, member: one's part in the thing. public: none, but it is public. stranger: none at all.
-   nobody's: things without owners, and making new ones.
+   founder: created the thing. owner, editor, member, viewer: one's part in it, by oneself, as member of a project or of
+   an organisation. public: no part in it, but it is public. stranger: none at all. nobody's: things without founders, and
+   making new ones. The permission is about the thing itself; an owner of a project may also delete the experiments in it.
    yes: allowed. no: refused. hidden: refused as if there were no such thing.
    system.admin allows everything. Unverified accounts may only change their own profile and sessions;
    deactivated ones and callers who are not signed in may do nothing.
@@ -81,39 +86,59 @@ fn matrix(out: &mut String, roles: &[RoleDefinition]) {
 fn rules(out: &mut String) {
     out.push_str(RULES);
     out.push('\n');
-    let parts: [(&str, Resource); 5] = [
-        ("owner", Resource::of("thing", Some(USER))),
-        ("member", Resource::of("thing", Some(OTHER)).with_members([USER])),
-        (
-            "public",
-            Resource::of("thing", Some(OTHER)).seen_by(Visibility::Public),
-        ),
-        ("stranger", Resource::of("thing", Some(OTHER))),
-        ("nobody's", Resource::kind("things")),
-    ];
-    let titles: Vec<String> = parts
+    let titles: Vec<String> = PARTS
         .iter()
-        .chain(&parts)
+        .chain(&PARTS)
         .enumerate()
-        .map(|(index, (title, _))| column(index, title))
+        .map(|(index, title)| column(index, title))
         .collect();
     let widths: Vec<usize> = titles.iter().map(|title| title.len().max(6)).collect();
     line(out, "", &titles, &widths);
     for action in Action::ALL {
-        let answers = [true, false]
-            .into_iter()
-            .flat_map(|held| parts.iter().map(move |(_, part)| (held, part)));
+        let answers = [true, false].into_iter().flat_map(|held| {
+            PARTS
+                .iter()
+                .map(move |part| (held, resource(action.resource(), part)))
+        });
         let answers: Vec<String> = answers
             .enumerate()
-            .map(|(index, (held, part))| column(index, answer(*action, held, part)))
+            .map(|(index, (held, part))| column(index, answer(*action, held, &part)))
             .collect();
         line(out, action.name(), &answers, &widths);
     }
 }
 
+/// One's parts in a thing.
+const PARTS: [&str; 8] = [
+    "founder", "owner", "editor", "member", "viewer", "public", "stranger", "nobody's",
+];
+
+/// A thing of `kind` that the user has `part` in.
+fn resource(kind: &'static str, part: &str) -> Resource {
+    let of = |founder| Resource::of(kind, "thing", Some(founder));
+    let shared = |role| {
+        of(OTHER).shared_with([Share {
+            party: Party::User(USER),
+            role,
+            until: None,
+            by: OTHER,
+        }])
+    };
+    match part {
+        "founder" => of(USER),
+        "owner" => shared(PartyRole::Owner),
+        "editor" => shared(PartyRole::Editor),
+        "member" => shared(PartyRole::Member),
+        "viewer" => shared(PartyRole::Viewer),
+        "public" => of(OTHER).seen_by(Visibility::Public),
+        "stranger" => of(OTHER),
+        _ => Resource::kind(kind),
+    }
+}
+
 /// The right half of the table begins with a bar.
 fn column(index: usize, text: &str) -> String {
-    if index == 5 {
+    if index == PARTS.len() {
         format!("| {text}")
     } else {
         text.to_owned()
@@ -131,7 +156,14 @@ fn answer(action: Action, held: bool, part: &Resource) -> &'static str {
         may_grant: [].into(),
         quotas: Quotas::NOTHING,
     }));
-    match authz::decide(&principal, action, part).map_err(|denied| denied.concealment) {
+    match authz::decide(
+        &principal,
+        action,
+        part,
+        &Circumstances::at(OffsetDateTime::UNIX_EPOCH),
+    )
+    .map_err(|denied| denied.concealment)
+    {
         Ok(_) => "yes",
         Err(Concealment::NotFound) => "hidden",
         Err(Concealment::Forbidden | Concealment::Unauthenticated) => "no",

@@ -1,13 +1,17 @@
 //! The access decision against an oracle that was written from the specification, not from the code (AC-3,
 //! AC-4, AC-7, A3): every built-in role × every permission × one's part in the thing × the account's state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     access::{builtin, quota::Quotas, role::RoleDefinition},
-    authz::{AccountState, Action, Concealment, Principal, Resource, UserPrincipal, Visibility, decide},
-    id::{UserId, WorkerId},
+    authz::{
+        AccountState, Action, Circumstances, Concealment, Membership, Party, PartyRole, Principal, Resource,
+        Share, UserPrincipal, Visibility, decide,
+    },
+    id::{OrganizationId, ProjectId, UserId, WorkerId},
 };
+use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use super::specified::{self, permission_names};
@@ -15,13 +19,34 @@ use super::specified::{self, permission_names};
 const USER: UserId = UserId(Uuid::from_u128(1));
 const OTHER: UserId = UserId(Uuid::from_u128(2));
 
+const PROJECT: ProjectId = ProjectId(Uuid::from_u128(4));
+const ORGANIZATION: OrganizationId = OrganizationId(Uuid::from_u128(5));
+const NOW: OffsetDateTime = datetime!(2026-11-30 12:00 UTC);
+
 /// One's part in the thing that is acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
+    Founder,
+    FounderOfPublic,
     Owner,
-    OwnerOfPublic,
+    /// Owner of what the thing is in, say of the project of an experiment.
+    OwnerAround,
+    Editor,
     Member,
     MemberOfPublic,
+    Viewer,
+    /// Two parts: they add up.
+    ViewerAndOwner,
+    /// Member of a project that is an editor, and its founder.
+    MemberOfEditor,
+    FounderOfEditor,
+    /// Of an organisation that is a viewer.
+    OfViewer,
+    /// Not any more: over, revoked by time in the project, of another organisation, of a project that is no more.
+    Expired,
+    ExpiredInProject,
+    OtherOrganization,
+    GoneProject,
     Public,
     Stranger,
     /// A thing without owners, or making a new one.
@@ -32,11 +57,23 @@ enum Part {
     OwnAccount,
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 22] = [
+    Part::Founder,
+    Part::FounderOfPublic,
     Part::Owner,
-    Part::OwnerOfPublic,
+    Part::OwnerAround,
+    Part::Editor,
     Part::Member,
     Part::MemberOfPublic,
+    Part::Viewer,
+    Part::ViewerAndOwner,
+    Part::MemberOfEditor,
+    Part::FounderOfEditor,
+    Part::OfViewer,
+    Part::Expired,
+    Part::ExpiredInProject,
+    Part::OtherOrganization,
+    Part::GoneProject,
     Part::Public,
     Part::Stranger,
     Part::Nobodys,
@@ -51,22 +88,73 @@ const STATES: [AccountState; 3] = [
     AccountState::Deactivated,
 ];
 
-fn resource(part: Part) -> Resource {
-    let of = |owner: UserId| Resource::of("thing", Some(owner));
+fn share(party: Party, role: PartyRole) -> Share {
+    Share {
+        party,
+        role,
+        until: Some(NOW + time::Duration::SECOND),
+        by: OTHER,
+    }
+}
+
+fn membership(founder: Option<UserId>, members: &[Share]) -> BTreeMap<ProjectId, Membership> {
+    let shares = members.to_vec();
+    [(PROJECT, Membership { founder, shares })].into()
+}
+
+/// A thing of the kind that `action` is about, or one that such things are in.
+fn resource(part: Part, action: Action) -> Resource {
+    let kind = action.resource();
+    let of = |founder: UserId| Resource::of(kind, "thing", Some(founder));
+    let (me, third) = (Party::User(USER), Party::User(UserId(Uuid::from_u128(3))));
+    let mine = |role| of(OTHER).shared_with([share(me, role)]);
+    let project = of(OTHER).shared_with([share(Party::Project(PROJECT), PartyRole::Editor)]);
+    let organization = |id| of(OTHER).shared_with([share(Party::Organization(id), PartyRole::Viewer)]);
+    let over = |role| Share {
+        until: Some(NOW),
+        ..share(me, role)
+    };
     match part {
-        Part::Owner => of(USER),
-        Part::OwnerOfPublic => of(USER).seen_by(Visibility::Public),
-        Part::Member => of(OTHER).with_members([USER]),
-        Part::MemberOfPublic => of(OTHER).with_members([USER]).seen_by(Visibility::Public),
-        Part::Public => of(OTHER).seen_by(Visibility::Public),
-        Part::Stranger => of(OTHER).with_members([UserId(Uuid::from_u128(3))]),
-        Part::Nobodys => Resource::kind("things"),
-        Part::Absent => Resource::of("thing", None),
-        Part::AbsentOfNobody => Resource {
-            exists: false,
-            ..Resource::kind("things")
+        Part::Founder => of(USER),
+        Part::FounderOfPublic => of(USER).seen_by(Visibility::Public),
+        Part::Owner => mine(PartyRole::Owner),
+        Part::OwnerAround => Resource {
+            kind: "around",
+            ..mine(PartyRole::Owner)
         },
-        Part::OwnAccount => Resource::of(USER, Some(USER)),
+        Part::Editor => mine(PartyRole::Editor),
+        Part::Member => mine(PartyRole::Member),
+        Part::MemberOfPublic => mine(PartyRole::Member).seen_by(Visibility::Public),
+        Part::Viewer => mine(PartyRole::Viewer),
+        Part::ViewerAndOwner => of(OTHER).shared_with([
+            share(me, PartyRole::Viewer),
+            share(Party::Organization(ORGANIZATION), PartyRole::Owner),
+        ]),
+        Part::MemberOfEditor => Resource {
+            memberships: membership(Some(OTHER), &[share(me, PartyRole::Member)]),
+            ..project
+        },
+        Part::FounderOfEditor => Resource {
+            memberships: membership(Some(USER), &[]),
+            ..project
+        },
+        Part::OfViewer => organization(ORGANIZATION),
+        Part::Expired => of(OTHER).shared_with([over(PartyRole::Owner)]),
+        Part::ExpiredInProject => Resource {
+            memberships: membership(Some(OTHER), &[over(PartyRole::Owner)]),
+            ..project
+        },
+        Part::OtherOrganization => organization(OrganizationId(Uuid::from_u128(6))),
+        Part::GoneProject => Resource {
+            memberships: membership(None, &[share(me, PartyRole::Member)]),
+            ..project
+        },
+        Part::Public => of(OTHER).seen_by(Visibility::Public),
+        Part::Stranger => of(OTHER).shared_with([share(third, PartyRole::Owner)]),
+        Part::Nobodys => Resource::kind(kind),
+        Part::Absent => Resource::of(kind, "thing", None),
+        Part::AbsentOfNobody => Resource::unowned(kind, "thing", false),
+        Part::OwnAccount => Resource::of(kind, USER, Some(USER)),
     }
 }
 
@@ -96,29 +184,56 @@ fn oracle(held: &BTreeSet<&str>, action: &str, part: Part, state: AccountState) 
     if held.contains("system.admin") {
         return Answer::Yes;
     }
-    let permitted = held.contains(action);
-    let (reading, changing) = (
-        action.ends_with(".read"),
-        action.ends_with(".update") || action.ends_with(".delete"),
-    );
-    let allowed = match part {
-        Part::Nobodys => permitted,
-        // AC-4: owning gives access without the permission; making new things and taking them out does not.
-        Part::Owner | Part::OwnerOfPublic | Part::OwnAccount => permitted || reading || changing,
-        Part::Member | Part::MemberOfPublic => permitted || reading,
-        Part::Public => reading,
-        Part::Stranger => false,
-        Part::Absent | Part::AbsentOfNobody => unreachable!("answered above"),
-    };
-    match (allowed, part) {
+    match (allowed_by_part(held.contains(action), action, part), part) {
         (true, _) => Answer::Yes,
-        (false, Part::Stranger) => Answer::Hidden,
+        (
+            false,
+            Part::Stranger
+            | Part::Expired
+            | Part::ExpiredInProject
+            | Part::OtherOrganization
+            | Part::GoneProject,
+        ) => Answer::Hidden,
         (false, _) => Answer::Forbidden,
     }
 }
 
+/// PR-1, PR-4, PR-5, AC-4: what one's part in a thing allows, with the permission or without.
+fn allowed_by_part(permitted: bool, action: &str, part: Part) -> bool {
+    let ends_with = |verbs: &[&str]| verbs.iter().any(|verb| action.ends_with(verb));
+    let (reading, changing, ending) = (
+        ends_with(&[".read"]),
+        ends_with(&[".update"]),
+        ends_with(&[".delete"]),
+    );
+    match part {
+        Part::Nobodys => permitted,
+        // AC-4: owning gives access without the permission; making new things and taking them out does not.
+        Part::Founder | Part::FounderOfPublic | Part::OwnAccount => {
+            permitted || reading || changing || ending
+        }
+        // PR-1: settings, members, invitations; only the founding owner or an administrator deletes.
+        Part::Owner | Part::ViewerAndOwner => !ending && (permitted || reading || changing),
+        Part::OwnerAround => permitted || reading || changing || ending,
+        // PR-5, PR-8: new versions, and taking it out.
+        Part::Editor | Part::MemberOfEditor | Part::FounderOfEditor => {
+            reading || (permitted && ends_with(&[".update", ".create", ".export"]))
+        }
+        // PR-1: see, create runs.
+        Part::Member | Part::MemberOfPublic => reading || (permitted && ends_with(&[".create"])),
+        // PR-5: query.
+        Part::Viewer | Part::OfViewer | Part::Public => reading,
+        Part::Stranger
+        | Part::Expired
+        | Part::ExpiredInProject
+        | Part::OtherOrganization
+        | Part::GoneProject => false,
+        Part::Absent | Part::AbsentOfNobody => unreachable!("answered before"),
+    }
+}
+
 fn answer(principal: &Principal, action: Action, resource: &Resource) -> Answer {
-    match decide(principal, action, resource) {
+    match decide(principal, action, resource, &Circumstances::at(NOW)) {
         Ok(allowed) => {
             assert!(
                 !allowed.rule.is_empty() && !allowed.reason.is_empty(),
@@ -148,7 +263,7 @@ fn principal(role: &str, held: &BTreeSet<String>, account: AccountState) -> Prin
     Principal::User(Box::new(UserPrincipal {
         user: USER,
         session: None,
-        organization: None,
+        organization: Some(ORGANIZATION),
         account,
         roles: [role.to_owned()].into(),
         permissions: held
@@ -216,7 +331,7 @@ fn every_decision_is_the_oracles() {
             for action in Action::ALL {
                 for part in PARTS {
                     let (found, expected) = (
-                        answer(&principal, *action, &resource(part)),
+                        answer(&principal, *action, &resource(part, *action)),
                         oracle(&specified, action.name(), part, state),
                     );
                     assert_eq!(found, expected, "{role}, {state:?}, {action}, {part:?}");
@@ -225,8 +340,8 @@ fn every_decision_is_the_oracles() {
             }
         }
     }
-    // Eleven roles and none, three states, the whole permission_names, ten parts.
-    assert_eq!(cases, 12 * 3 * permission_names().len() * 10);
+    // Eleven roles and none, three states, the whole catalogue, every part.
+    assert_eq!(cases, 12 * 3 * permission_names().len() * PARTS.len());
 }
 
 /// Several roles: permissions add up (AC-1), so two roles may do what either may.
@@ -241,7 +356,7 @@ fn two_roles_may_do_what_either_may() {
                 .map(|held| principal("one", held, AccountState::Active));
             for action in Action::ALL {
                 for part in PARTS {
-                    let resource = resource(part);
+                    let resource = resource(part, *action);
                     let either = alone
                         .iter()
                         .any(|one| answer(one, *action, &resource) == Answer::Yes);
@@ -262,7 +377,7 @@ fn who_is_not_signed_in_may_do_nothing() {
     for action in Action::ALL {
         for part in PARTS {
             assert_eq!(
-                answer(&Principal::Anonymous, *action, &resource(part)),
+                answer(&Principal::Anonymous, *action, &resource(part, *action)),
                 Answer::SignIn,
                 "{action}, {part:?}"
             );
@@ -277,7 +392,7 @@ fn a_worker_acts_only_on_the_job_that_it_leases() {
     for action in Action::ALL {
         for part in PARTS {
             for holder in [None, Some(own), Some(other)] {
-                let leased = resource(part).leased_to(holder);
+                let leased = resource(part, *action).leased_to(holder);
                 let expected = match *action == Action::TrainingUpdate && holder == Some(own) {
                     true => Answer::Yes,
                     false => Answer::Forbidden,

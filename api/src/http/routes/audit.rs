@@ -33,7 +33,12 @@ impl FromRequestParts<Routes> for Evidence {
     async fn from_request_parts(parts: &mut Parts, routes: &Routes) -> Result<Self, Problem> {
         let SignedIn(caller) = SignedIn::from_request_parts(parts, routes).await?;
         let requirement = Requirement::one(Action::AuditRead, Resource::kind("audit"));
-        permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
+        permit(
+            &caller.principal,
+            &requirement,
+            &caller.circumstances(routes.app.now()),
+        )
+        .map_err(|denied| match denied.concealment {
             Concealment::NotFound => not_found(),
             Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
             Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),

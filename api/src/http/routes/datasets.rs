@@ -10,16 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    aggregate::load,
     audit::sensitive_read::DownloadDataset,
-    authz::{Action, Requirement, permit},
+    authz::{Action, Requirement, Resource, permit},
     datasets::{
         dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
         format::{Format, Problem as LineProblem},
     },
     event_store::Position,
     id::DatasetId,
-    text,
+    shared, text,
 };
 use futures::TryStreamExt;
 use objects::Key;
@@ -65,19 +64,21 @@ struct Uploaded {
     position: String,
 }
 
-/// The dataset as recorded.
-async fn recorded(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
-    let loaded = load::<Dataset>(app.ports.store.as_ref(), dataset).await;
-    Ok(loaded.map_err(|error| load_failed(&error))?.state)
+/// The dataset as recorded, and what the access decision needs to know of it.
+async fn recorded(app: &App, dataset: DatasetId) -> Result<(Dataset, Resource), Problem> {
+    let loaded = shared::load::<Dataset>(app.ports.store.as_ref(), dataset).await;
+    loaded.map_err(|error| load_failed(&error))
 }
 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
 async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
-    let resource = recorded(app, dataset).await?.resource(dataset);
+    let (_, resource) = recorded(app, dataset).await?;
     let requirement = Requirement::one(Action::DatasetsUpdate, resource);
-    permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
-        domain::authz::Concealment::NotFound => not_found(),
-        _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+    permit(&caller.principal, &requirement, &caller.circumstances(app.now())).map_err(|denied| {
+        match denied.concealment {
+            domain::authz::Concealment::NotFound => not_found(),
+            _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+        }
     })
 }
 
@@ -151,7 +152,7 @@ pub async fn upload(
         .await
         .map_err(|error| refused(&error))?;
     let position = add_version(app, &caller, dataset, &ingested, file_name).await?;
-    let recorded = recorded(app, dataset).await?;
+    let (recorded, _) = recorded(app, dataset).await?;
     let uploaded = uploaded(dataset, &recorded, ingested, position);
     Ok((StatusCode::CREATED, Json(uploaded)).into_response())
 }
@@ -214,7 +215,7 @@ pub async fn download(
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
     }
-    let recorded = recorded(app, dataset).await?;
+    let (recorded, _) = recorded(app, dataset).await?;
     let found = recorded.version(Some(version)).ok_or_else(not_found)?;
     let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
     serve(app, &key, &found.sha256, &headers).await

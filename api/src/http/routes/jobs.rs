@@ -203,10 +203,12 @@ async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Proble
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
     let job = job.map_err(|error| load_failed(&error))?;
     let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
-    permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
-        Concealment::NotFound => not_found(),
-        _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-    })?;
+    permit(&caller.principal, &requirement, &caller.circumstances(app.now())).map_err(
+        |denied| match denied.concealment {
+            Concealment::NotFound => not_found(),
+            _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+        },
+    )?;
     job.first.ok_or_else(not_found)
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use domain::{
     aggregate::{Aggregate, decode, encode},
-    authz::{self, Denied, Principal},
+    authz::{self, Circumstances, Denied, Principal},
     decision::{LoadedState, ReadSet},
     event_store::{Expected, NewEvent, Position, RecordedEvent, StreamId},
     execute::{Command, Context, Refused},
@@ -144,7 +144,7 @@ impl Log {
         principal: &Principal,
         now: OffsetDateTime,
     ) -> Result<Outcome<C::Refusal>, StreamId> {
-        let permitted = authz::permit(principal, &command.requires(loaded));
+        let permitted = authz::permit(principal, &command.requires(loaded), &Circumstances::at(now));
         assert_eq!(
             loaded.take_undeclared(),
             None,

@@ -1,0 +1,38 @@
+//! Samples of the events of access lists.
+
+use time::macros::datetime;
+
+use super::{Sample, id, samples_of};
+use crate::{
+    authz::{Party, PartyRole},
+    id::{ModelId, OrganizationId, UserId},
+    sharing::access_list::AccessListEvent,
+};
+
+const USER: UserId = UserId(id(1));
+
+pub(super) fn samples() -> Result<Vec<Sample>, String> {
+    let model = ModelId(id(7)).to_string();
+    let lists = samples_of!(AccessListEvent {
+        Granted => AccessListEvent::Granted {
+            resource: model.clone(),
+            party: Party::User(USER),
+            role: PartyRole::Viewer,
+            until: Some(datetime!(2027-01-01 0:00 UTC)),
+            granted_by: UserId(id(2)),
+        },
+        Revoked => AccessListEvent::Revoked {
+            resource: model.clone(),
+            party: Party::User(USER),
+        },
+    } also {
+        "organization" => AccessListEvent::Granted {
+            resource: model.clone(),
+            party: Party::Organization(OrganizationId(id(3))),
+            role: PartyRole::Editor,
+            until: None,
+            granted_by: UserId(id(2)),
+        },
+    });
+    lists.into_iter().collect()
+}

@@ -1,0 +1,110 @@
+//! Access lists: who has which part in a thing, until when, and by whom (PR-1, PR-4, PR-5).
+//!
+//! One rule: a list knows parties, not things; it lies beside the thing, under the thing's id.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    aggregate::{Aggregate, Event},
+    authz::{Party, PartyRole, Share},
+    id::UserId,
+    personal::{KindFields, Subject},
+};
+
+/// The access list of one thing.
+#[derive(Clone, Debug, Default)]
+pub struct AccessList(BTreeMap<Party, Share>);
+
+impl AccessList {
+    /// What was given and not revoked; what is over by its time too.
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
+        self.0.values().copied()
+    }
+
+    /// What was given to `party`.
+    #[must_use]
+    pub fn share(&self, party: Party) -> Option<Share> {
+        self.0.get(&party).copied()
+    }
+}
+
+/// Facts about an access list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data")]
+pub enum AccessListEvent {
+    /// A party was given a part in the thing, in place of the one that it had.
+    #[serde(rename = "sharing.AccessGranted")]
+    Granted {
+        /// The thing, by its id at the edge.
+        resource: String,
+        /// To whom.
+        party: Party,
+        /// Which part.
+        role: PartyRole,
+        /// Until when; absent: until it is revoked.
+        #[serde(
+            default,
+            with = "time::serde::rfc3339::option",
+            skip_serializing_if = "Option::is_none"
+        )]
+        until: Option<OffsetDateTime>,
+        /// By whom.
+        granted_by: UserId,
+    },
+    /// A party lost its part in the thing, or gave it up.
+    #[serde(rename = "sharing.AccessRevoked")]
+    Revoked {
+        /// The thing, by its id at the edge.
+        resource: String,
+        /// Whose part.
+        party: Party,
+    },
+}
+
+impl Event for AccessListEvent {
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("sharing.AccessGranted", Subject::Actor).plain(&[
+            "resource",
+            "party.kind",
+            "party.id",
+            "role",
+            "until",
+            "granted_by",
+        ]),
+        KindFields::of("sharing.AccessRevoked", Subject::Actor).plain(&[
+            "resource",
+            "party.kind",
+            "party.id",
+        ]),
+    ];
+}
+
+impl Aggregate for AccessList {
+    const CATEGORY: &'static str = "sharing.access_list";
+    type Event = AccessListEvent;
+    fn evolve(&mut self, event: &AccessListEvent) {
+        match *event {
+            AccessListEvent::Granted {
+                party,
+                role,
+                until,
+                granted_by: by,
+                ..
+            } => {
+                let share = Share {
+                    party,
+                    role,
+                    until,
+                    by,
+                };
+                self.0.insert(party, share);
+            }
+            AccessListEvent::Revoked { party, .. } => {
+                self.0.remove(&party);
+            }
+        }
+    }
+}
