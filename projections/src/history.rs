@@ -34,10 +34,20 @@ impl AsOf {
     /// the table.
     #[must_use]
     pub fn of<M: ReadModel>(self) -> String {
-        const { assert!(M::HISTORY.is_some(), "this read model declares no HISTORY") };
+        const {
+            assert!(
+                M::HISTORY.is_some() || (M::APPEND_ONLY && M::RECORDED_AT.is_some()),
+                "what is asked as of a moment has a past: declare HISTORY, or RECORDED_AT where rows never change"
+            );
+        };
         match (self, M::HISTORY) {
             (Self::AsOf(position), Some(history)) => past(history, M::KEY, stored(position)),
-            (Self::Now | Self::AsOf(_), _) => M::TABLE.to_owned(),
+            (Self::AsOf(position), None) => {
+                let (table, at) = (M::TABLE, stored(position));
+                let recorded_at = M::RECORDED_AT.unwrap_or(M::KEY);
+                format!("(select r.* from {table} r where r.{recorded_at} <= {at})")
+            }
+            (Self::Now, _) => M::TABLE.to_owned(),
         }
     }
 

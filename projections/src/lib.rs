@@ -19,8 +19,9 @@ pub mod projects;
 pub mod read_model;
 pub mod rebuild;
 pub mod runner;
+pub mod sharing;
 
-use read_model::{Projector, Table};
+use read_model::{Projector, ReadModel, Table};
 
 /// The names of those whose rows may hold personal data: to be folded anew when a person is erased.
 #[must_use]
@@ -29,25 +30,44 @@ pub fn personal() -> Vec<&'static str> {
     personal.map(|projector| projector.name()).collect()
 }
 
-/// Every projection of the system, in no particular order.
-#[must_use]
-pub fn all() -> Vec<Box<dyn Projector>> {
-    vec![
-        Box::new(Table::<access::account::Accounts>::default()),
-        Box::new(Table::<access::assignment::Assignments>::default()),
-        Box::new(Table::<access::role::Roles>::default()),
-        Box::new(Table::<access::usage::Usages>::default()),
-        Box::new(Table::<audit::entry::Entries>::default()),
-        Box::new(Table::<datasets::dataset::Datasets>::default()),
-        Box::new(Table::<datasets::version::Versions>::default()),
-        Box::new(Table::<identity::erasure::Erasures>::default()),
-        Box::new(Table::<identity::session::Sessions>::default()),
-        Box::new(Table::<identity::user::Users>::default()),
-        Box::new(Table::<jobs::job::Jobs>::default()),
-        Box::new(Table::<jobs::worker::Workers>::default()),
-        Box::new(Table::<models::model::Models>::default()),
-        Box::new(Table::<models::version::Versions>::default()),
-        Box::new(Table::<projects::experiment::Experiments>::default()),
-        Box::new(Table::<projects::project::Projects>::default()),
-    ]
+/// Is shown every read model of the system.
+pub trait Visitor {
+    /// Takes a look at `M`.
+    fn visit<M: ReadModel>(&mut self);
+}
+
+/// The list of all read models. What goes over all of them takes them from here: the runner, rebuilds, checks, tests.
+macro_rules! read_models {
+    ($($model:ty),+ $(,)?) => {
+        /// Every projection of the system, in no particular order.
+        #[must_use]
+        pub fn all() -> Vec<Box<dyn Projector>> {
+            vec![$(Box::new(Table::<$model>::default())),+]
+        }
+
+        /// Shows every read model to `visitor`.
+        pub fn visit(visitor: &mut impl Visitor) {
+            $(visitor.visit::<$model>();)+
+        }
+    };
+}
+
+read_models! {
+    access::account::Accounts,
+    access::assignment::Assignments,
+    access::role::Roles,
+    access::usage::Usages,
+    audit::entry::Entries,
+    datasets::dataset::Datasets,
+    datasets::version::Versions,
+    identity::erasure::Erasures,
+    identity::session::Sessions,
+    identity::user::Users,
+    jobs::job::Jobs,
+    jobs::worker::Workers,
+    models::model::Models,
+    models::version::Versions,
+    projects::experiment::Experiments,
+    projects::project::Projects,
+    sharing::party::Parties,
 }

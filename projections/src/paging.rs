@@ -1,30 +1,63 @@
 //! Pages of rows, by keyset: cursors stay right while rows come and go.
 
-/// Which part of a list is wanted. Lists run from the newest to the oldest.
+/// A column that lists can be filtered or ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type, as PostgreSQL names it.
+    pub kind: &'static str,
+}
+
+impl Column {
+    /// A column of this name and type.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: &'static str) -> Self {
+        Self { name, kind }
+    }
+}
+
+/// Where a page goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The key of the last row seen.
+    pub key: String,
+    /// What it has in the column of the order, as text; `None` where the order is the key's own.
+    pub value: Option<String>,
+}
+
+/// Which part of a list is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// How many rows, 1 to 100.
+    /// How many rows, 0 to 100.
     pub first: u32,
-    /// Only rows after the one with this key.
-    pub after: Option<String>,
+    /// Only rows after this one.
+    pub after: Option<Cursor>,
+    /// By this column, which always has a value; `None`: by the key, which is the order in which things came to be.
+    pub order: Option<Column>,
+    /// The smallest first. By the key, that is the oldest first.
+    pub ascending: bool,
 }
 
 impl PageRequest {
-    /// The key to go on after, where keys are UUIDs; none when there is no such key.
+    /// The newest `first` rows after the one with this key.
     #[must_use]
-    pub fn after_id(&self) -> Option<uuid::Uuid> {
-        self.after
-            .as_deref()
-            .and_then(|key| uuid::Uuid::try_parse(key).ok())
+    pub fn newest(first: u32, after: Option<String>) -> Self {
+        Self {
+            first,
+            after: after.map(|key| Cursor { key, value: None }),
+            order: None,
+            ascending: false,
+        }
     }
 }
 
 /// A page of rows.
 #[derive(Clone, Debug)]
 pub struct Page<R> {
-    /// The rows, newest first.
+    /// The rows, in the order that was asked for.
     pub rows: Vec<R>,
-    /// Whether older ones follow.
+    /// Whether others follow.
     pub has_next: bool,
 }
 
@@ -36,25 +69,5 @@ impl<R> Page<R> {
         let has_next = rows.len() > limit;
         rows.truncate(limit);
         Self { rows, has_next }
-    }
-}
-
-/// Whose things a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Viewer {
-    /// An administrator: everybody's.
-    Everything,
-    /// A user: their own, what they take part in, and what is public.
-    User(domain::id::UserId),
-}
-
-impl Viewer {
-    /// As a bind parameter: the user, or `NULL` for everything.
-    #[must_use]
-    pub fn parameter(self) -> Option<uuid::Uuid> {
-        match self {
-            Self::Everything => None,
-            Self::User(user) => Some(user.0),
-        }
     }
 }

@@ -7,5 +7,6 @@ mod histories;
 mod leading;
 mod rebuilding;
 mod replay;
+mod scopes;
 mod stopping;
 mod swapping;

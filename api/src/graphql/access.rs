@@ -10,7 +10,7 @@ use domain::{
     execute::Command,
     id::UserId,
 };
-use projections::access::role::RoleRow;
+use projections::{access::role::RoleRow, history::AsOf, identity::user::Users};
 
 pub use rights::*;
 pub use role_assignment::{RoleAssignment, roles_of};
@@ -20,6 +20,7 @@ use super::{
     context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
     errors::read_failed,
     identity::User,
+    reads,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
 };
@@ -145,10 +146,7 @@ async fn change<C: Command<Refusal = GrantRefusal>>(
     match run(context, &command).await? {
         Outcome::Done(position) => {
             wait_for_position(context, position).await?;
-            let pool = &app(context)?.pool;
-            let row = projections::identity::user::find(pool, target)
-                .await
-                .map_err(|e| read_failed(&e))?;
+            let row = reads::find::<Users>(context, AsOf::Now, target.0).await?;
             Ok(RoleChangePayload {
                 user: row.map(User),
                 position: Some(position.into()),
@@ -176,7 +174,7 @@ impl AccessQuery {
         require(context, Action::RolesRead, "roles")?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let rows = projections::access::role::list(&app(context)?.pool, resolved.as_of)
+        let rows = projections::access::role::all(&app(context)?.pool, resolved.as_of)
             .await
             .map_err(|e| read_failed(&e))?;
         Ok(rows.into_iter().map(|row| Role(row, resolved)).collect())

@@ -9,7 +9,7 @@ use domain::{
     execute::{Command, ExecuteError},
     id::UserId,
 };
-use projections::paging::Viewer;
+use projections::read_model::Viewer;
 
 use super::{
     errors::{denied, error_with_code, store_failed},
@@ -52,10 +52,7 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
     let user = user(context)?;
     let own = Resource::of("projects", "things of one's own", Some(user.user));
     check(context, &Requirement::one(Action::ProjectsRead, own))?;
-    Ok(match user.permissions.contains(&Action::SystemAdmin) {
-        true => Viewer::Everything,
-        false => Viewer::User(user.user),
-    })
+    Ok(Viewer::of(user, app(context)?.now()))
 }
 
 /// Requires a permission that is not about one resource.

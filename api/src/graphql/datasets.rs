@@ -7,7 +7,12 @@ use domain::{
     datasets::dataset::{CreateDataset, DatasetRefusal},
     id::DatasetId,
 };
-use projections::datasets::{dataset::DatasetRow, version::VersionRow};
+use projections::{
+    datasets::dataset::Datasets,
+    datasets::{dataset::DatasetRow, version::VersionRow},
+    history::AsOf,
+    read_model::RowFilter,
+};
 use time::OffsetDateTime;
 
 use super::{
@@ -16,6 +21,7 @@ use super::{
     ids::id_or_not_found,
     loaders::DatasetVersionsLoader,
     paging::{connect, page, weight},
+    reads,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
     visibility::Visibility,
@@ -161,10 +167,10 @@ impl DatasetsQuery {
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, Dataset>> {
-        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        viewer(context)?;
+        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let rows = projections::datasets::dataset::list(&app(context)?.pool, viewer, &request).await;
-        let rows = rows.map_err(|error| read_failed(&error))?;
+        let rows = reads::page::<Datasets>(context, AsOf::Now, &RowFilter::all(), &request).await?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), Dataset(row))
         }))
@@ -177,13 +183,13 @@ impl DatasetsQuery {
         #[graphql(desc = "The dataset.")] id: ID,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Dataset>> {
-        let viewer = viewer(context)?;
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<DatasetId>(&id) else {
             return Ok(None);
         };
-        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| read_failed(&error))?.map(Dataset))
+        let row = reads::find::<Datasets>(context, AsOf::Now, id.0).await?;
+        Ok(row.map(Dataset))
     }
 }
 
@@ -232,8 +238,8 @@ impl DatasetsMutation {
             Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
         wait_for_position(context, position).await?;
-        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer(context)?, dataset).await;
-        let dataset = row.map_err(|error| read_failed(&error))?.map(Dataset);
+        let dataset = reads::find::<Datasets>(context, AsOf::Now, dataset.0).await?;
+        let dataset = dataset.map(Dataset);
         Ok(CreateDatasetPayload {
             dataset,
             position: Some(position.into()),

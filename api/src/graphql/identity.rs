@@ -16,6 +16,9 @@ use domain::{
         user::VerifyEmail,
     },
 };
+use projections::{
+    history::AsOf, identity::user::Users, read_model, read_model::RowFilter, read_model::Viewer,
+};
 
 pub use erasure::{ErasePersonInput, ErasureMutation, ErasureQuery};
 pub use types::*;
@@ -24,6 +27,7 @@ use super::{
     context::{Outcome, app, caller, honor_min_position, require, run, user, wait_for_position},
     errors::{error_with_code, read_failed},
     paging::{connect, page},
+    reads,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
 };
@@ -46,7 +50,8 @@ async fn account_payload(
         Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
     };
     wait_for_position(context, position).await?;
-    let row = projections::identity::user::find(&app(context)?.pool, user)
+    let everything = Viewer::everything(app(context)?.now());
+    let row = read_model::find::<Users>(&app(context)?.pool, &everything, AsOf::Now, user.0)
         .await
         .map_err(|e| read_failed(&e))?;
     Ok(AccountPayload {
@@ -105,7 +110,8 @@ impl IdentityQuery {
     ) -> Result<User> {
         honor_min_position(context, min_position).await?;
         let id = user(context)?.user;
-        let row = projections::identity::user::find(&app(context)?.pool, id)
+        let own = Viewer::of(user(context)?, app(context)?.now());
+        let row = read_model::find::<Users>(&app(context)?.pool, &own, AsOf::Now, id.0)
             .await
             .map_err(|e| read_failed(&e))?;
         row.map(User)
@@ -143,9 +149,7 @@ impl IdentityQuery {
         require(context, Action::UsersRead, "users")?;
         let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let rows = projections::identity::user::list(&app(context)?.pool, &request)
-            .await
-            .map_err(|e| read_failed(&e))?;
+        let rows = reads::page::<Users>(context, AsOf::Now, &RowFilter::all(), &request).await?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), User(row))
         }))

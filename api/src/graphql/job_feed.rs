@@ -31,7 +31,12 @@ use domain::{
 use futures::{Stream, StreamExt as _};
 pub(crate) use items::describe;
 use items::{end_of, gap, progress_item};
-use projections::{feed::FeedSubscription, history::AsOf, paging::Viewer};
+use projections::{
+    feed::FeedSubscription,
+    history::AsOf,
+    jobs::job::Jobs,
+    read_model::{self, Viewer},
+};
 use tokio::time::Instant;
 
 pub use items::*;
@@ -161,7 +166,7 @@ impl Feed {
             .wait_for_position(head, TIMEOUT)
             .await
             .map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))?;
-        let row = projections::jobs::job::find(&app.pool, AsOf::Now, viewer, job)
+        let row = read_model::find::<Jobs>(&app.pool, &viewer, AsOf::Now, job.0)
             .await
             .map_err(|e| read_failed(&e))?;
         let row = row.ok_or_else(|| error_with_code("NOT_FOUND", "not found"))?;

@@ -16,7 +16,7 @@ use domain::{
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
     },
 };
-use projections::history::AsOf;
+use projections::{history::AsOf, jobs::job, jobs::job::Jobs, read_model::RowFilter};
 
 pub use control::JobControlMutation;
 pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
@@ -27,9 +27,9 @@ pub use types::*;
 use super::{
     as_of::{AsOfInfo, AsOfInput, ResolvedAsOf, resolve_as_of},
     context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::read_failed,
     ids::id_or_not_found,
     paging::{connect_as_of, page, weight},
+    reads,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
 };
@@ -158,7 +158,7 @@ async fn order(
     let (app, owner) = (app(context)?, user(context)?.user);
     let (method, base_version) = method(input.method);
     let base = base.map(|base| (base, base_version));
-    let seen = estimate::base(app, viewer(context)?, base).await?;
+    let seen = estimate::base(app, &viewer(context)?, base).await?;
     let spec = TrainingSpec {
         method,
         objective: input.objective.into(),
@@ -204,11 +204,13 @@ pub async fn list(
     first: Option<i32>,
     after: Option<String>,
 ) -> Result<Connection<String, Job, AsOfInfo>> {
-    let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-    let state = state.map(State::from);
-    let pool = &app(context)?.pool;
-    let rows = projections::jobs::job::list(pool, resolved.as_of, viewer, experiment, state, &request).await;
-    let rows = rows.map_err(|error| read_failed(&error))?;
+    let request = page(first, after.as_deref())?;
+    let filter = experiment.map_or(RowFilter::all(), |id| RowFilter::all().is(job::EXPERIMENT, id.0));
+    let filter = match state {
+        Some(state) => filter.is(job::STATE, State::from(state).name()),
+        None => filter,
+    };
+    let rows = reads::page::<Jobs>(context, resolved.as_of, &filter, &request).await?;
     Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
         (row.id.0.to_string(), Job(row, resolved))
     }))
@@ -245,16 +247,14 @@ impl JobsQuery {
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Job>> {
-        let viewer = viewer(context)?;
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<JobId>(&id) else {
             return Ok(None);
         };
         let resolved = resolve_as_of(context, as_of).await?;
-        let row = projections::jobs::job::find(&app(context)?.pool, resolved.as_of, viewer, id).await;
-        Ok(row
-            .map_err(|error| read_failed(&error))?
-            .map(|row| Job(row, resolved)))
+        let row = reads::find::<Jobs>(context, resolved.as_of, id.0).await?;
+        Ok(row.map(|row| Job(row, resolved)))
     }
 }
 
@@ -264,9 +264,9 @@ async fn payload(
     position: domain::event_store::Position,
 ) -> Result<JobPayload> {
     wait_for_position(context, position).await?;
-    let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-    let row = projections::jobs::job::find(pool, AsOf::Now, viewer, job).await;
-    let job = row.map_err(|error| read_failed(&error))?.map(Job::now);
+    let job = reads::find::<Jobs>(context, AsOf::Now, job.0)
+        .await?
+        .map(Job::now);
     Ok(JobPayload {
         job,
         position: Some(position.into()),

@@ -21,6 +21,7 @@ pub mod models;
 pub mod paging;
 pub mod projects;
 pub mod proofs;
+pub mod reads;
 pub mod scalars;
 pub mod spec;
 pub mod system;

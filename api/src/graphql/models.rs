@@ -10,15 +10,21 @@ use domain::{
     models::model::{Lineage as Recorded, ModelKind},
 };
 pub use import::{ImportModelInput, ImportModelPayload, ModelsMutation};
-use projections::models::{model::ModelRow, version::ModelVersionRow};
+use projections::{
+    history::AsOf,
+    models::model::Models,
+    models::{model::ModelRow, version::ModelVersionRow},
+    read_model::RowFilter,
+};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, honor_min_position, viewer},
+    context::{honor_min_position, viewer},
     errors::read_failed,
     ids::id_or_not_found,
     loaders::ModelVersionsLoader,
     paging::{connect, page, weight},
+    reads,
     scalars::Long,
     visibility::Visibility,
 };
@@ -252,10 +258,10 @@ impl ModelsQuery {
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, Model>> {
-        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        viewer(context)?;
+        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let rows = projections::models::model::list(&app(context)?.pool, viewer, &request).await;
-        let rows = rows.map_err(|error| read_failed(&error))?;
+        let rows = reads::page::<Models>(context, AsOf::Now, &RowFilter::all(), &request).await?;
         Ok(connect(rows, after.as_deref(), |row| {
             (row.id.0.to_string(), Model(row))
         }))
@@ -268,12 +274,12 @@ impl ModelsQuery {
         #[graphql(desc = "The model.")] id: ID,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Model>> {
-        let viewer = viewer(context)?;
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ModelId>(&id) else {
             return Ok(None);
         };
-        let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
-        Ok(row.map_err(|error| read_failed(&error))?.map(Model))
+        let row = reads::find::<Models>(context, AsOf::Now, id.0).await?;
+        Ok(row.map(Model))
     }
 }

@@ -44,10 +44,10 @@ fn page_by(first: Option<i32>, after: Option<&str>, ours: fn(&str) -> bool) -> R
         ));
     }
     let after = after.map(|cursor| key_of(cursor, ours)).transpose()?;
-    Ok(PageRequest {
-        first: u32::try_from(first).unwrap_or_default(),
+    Ok(PageRequest::newest(
+        u32::try_from(first).unwrap_or_default(),
         after,
-    })
+    ))
 }
 
 fn key_of(cursor: &str, ours: fn(&str) -> bool) -> Result<String> {

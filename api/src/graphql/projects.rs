@@ -12,7 +12,11 @@ use domain::{
 use projections::{
     history::AsOf::Now,
     jobs::usage,
+    projects::experiment,
+    projects::experiment::Experiments,
+    projects::project::Projects,
     projects::{experiment::ExperimentRow, project::ProjectRow},
+    read_model::RowFilter,
 };
 use time::OffsetDateTime;
 
@@ -23,6 +27,7 @@ use super::{
     ids::id_or_not_found,
     jobs::Job,
     paging::{connect_as_of, page, weight},
+    reads,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
 };
@@ -203,10 +208,11 @@ async fn experiments(
     first: Option<i32>,
     after: Option<String>,
 ) -> Result<Connection<String, Experiment, AsOfInfo>> {
-    let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
-    let pool = &app(context)?.pool;
-    let rows = projections::projects::experiment::list(pool, resolved.as_of, viewer, project, &request).await;
-    let rows = rows.map_err(|error| read_failed(&error))?;
+    let request = page(first, after.as_deref())?;
+    let filter = project.map_or(RowFilter::all(), |id| {
+        RowFilter::all().is(experiment::PROJECT, id.0)
+    });
+    let rows = reads::page::<Experiments>(context, resolved.as_of, &filter, &request).await?;
     Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
         (row.id.0.to_string(), Experiment(row, resolved))
     }))
@@ -228,11 +234,11 @@ impl ProjectsQuery {
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Connection<String, Project, AsOfInfo>> {
-        let (viewer, request) = (viewer(context)?, page(first, after.as_deref())?);
+        viewer(context)?;
+        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
-        let rows = projections::projects::project::list(pool, resolved.as_of, viewer, &request).await;
-        let rows = rows.map_err(|error| read_failed(&error))?;
+        let resolved = resolve_as_of(context, as_of).await?;
+        let rows = reads::page::<Projects>(context, resolved.as_of, &RowFilter::all(), &request).await?;
         Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
             (row.id.0.to_string(), Project(row, resolved))
         }))
@@ -246,16 +252,14 @@ impl ProjectsQuery {
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Project>> {
-        let viewer = viewer(context)?;
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ProjectId>(&id) else {
             return Ok(None);
         };
-        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
-        let row = projections::projects::project::find(pool, resolved.as_of, viewer, id).await;
-        Ok(row
-            .map_err(|error| read_failed(&error))?
-            .map(|row| Project(row, resolved)))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let row = reads::find::<Projects>(context, resolved.as_of, id.0).await?;
+        Ok(row.map(|row| Project(row, resolved)))
     }
 
     /// The experiments of all projects visible to the caller, newest first.
@@ -282,16 +286,14 @@ impl ProjectsQuery {
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Experiment>> {
-        let viewer = viewer(context)?;
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
         let Ok(id) = id_or_not_found::<ExperimentId>(&id) else {
             return Ok(None);
         };
-        let (pool, resolved) = (&app(context)?.pool, resolve_as_of(context, as_of).await?);
-        let row = projections::projects::experiment::find(pool, resolved.as_of, viewer, id).await;
-        Ok(row
-            .map_err(|error| read_failed(&error))?
-            .map(|row| Experiment(row, resolved)))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let row = reads::find::<Experiments>(context, resolved.as_of, id.0).await?;
+        Ok(row.map(|row| Experiment(row, resolved)))
     }
 }
 
@@ -334,9 +336,8 @@ impl ProjectsMutation {
             Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
         wait_for_position(context, position).await?;
-        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-        let row = projections::projects::project::find(pool, Now, viewer, project).await;
-        let project = row.map_err(|error| read_failed(&error))?.map(Project::now);
+        let project = reads::find::<Projects>(context, Now, project.0).await?;
+        let project = project.map(Project::now);
         Ok(CreateProjectPayload {
             project,
             position: Some(position.into()),
@@ -380,9 +381,8 @@ impl ProjectsMutation {
             Outcome::NotFound => return wrong(vec![unknown()]),
         };
         wait_for_position(context, position).await?;
-        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-        let row = projections::projects::experiment::find(pool, Now, viewer, experiment).await;
-        let experiment = row.map_err(|error| read_failed(&error))?.map(Experiment::now);
+        let experiment = reads::find::<Experiments>(context, Now, experiment.0).await?;
+        let experiment = experiment.map(Experiment::now);
         Ok(CreateExperimentPayload {
             experiment,
             position: Some(position.into()),

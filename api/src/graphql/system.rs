@@ -3,15 +3,18 @@
 use async_graphql::{Context, ID, Object, Result, SimpleObject, Union};
 use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId};
 
-use projections::history::AsOf;
+use projections::{
+    datasets::dataset::Datasets, history::AsOf, jobs::job::Jobs, models::model::Models,
+    projects::experiment::Experiments, projects::project::Projects,
+};
 
 use super::{
     context::{app, honor_min_position, viewer},
     datasets::Dataset,
-    errors::read_failed,
     jobs::Job,
     models::Model,
     projects::{Experiment, Project},
+    reads,
     scalars::Long,
 };
 
@@ -70,30 +73,25 @@ impl SystemQuery {
         #[graphql(desc = "The id.")] id: ID,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Node>> {
-        let (viewer, pool) = (viewer(context)?, &app(context)?.pool);
+        viewer(context)?;
         honor_min_position(context, min_position).await?;
-        let node = if let Ok(id) = id.parse::<ProjectId>() {
-            projections::projects::project::find(pool, AsOf::Now, viewer, id)
-                .await
-                .map(|row| row.map(|row| Node::Project(Project::now(row))))
+        Ok(if let Ok(id) = id.parse::<ProjectId>() {
+            let row = reads::find::<Projects>(context, AsOf::Now, id.0).await?;
+            row.map(|row| Node::Project(Project::now(row)))
         } else if let Ok(id) = id.parse::<ExperimentId>() {
-            let row = projections::projects::experiment::find(pool, AsOf::Now, viewer, id).await;
-            row.map(|row| row.map(|row| Node::Experiment(Experiment::now(row))))
+            let row = reads::find::<Experiments>(context, AsOf::Now, id.0).await?;
+            row.map(|row| Node::Experiment(Experiment::now(row)))
         } else if let Ok(id) = id.parse::<DatasetId>() {
-            projections::datasets::dataset::find(pool, viewer, id)
-                .await
-                .map(|row| row.map(|row| Node::Dataset(Dataset(row))))
+            let row = reads::find::<Datasets>(context, AsOf::Now, id.0).await?;
+            row.map(|row| Node::Dataset(Dataset(row)))
         } else if let Ok(id) = id.parse::<ModelId>() {
-            projections::models::model::find(pool, viewer, id)
-                .await
-                .map(|row| row.map(|row| Node::Model(Model(row))))
+            let row = reads::find::<Models>(context, AsOf::Now, id.0).await?;
+            row.map(|row| Node::Model(Model(row)))
         } else if let Ok(id) = id.parse::<JobId>() {
-            projections::jobs::job::find(pool, AsOf::Now, viewer, id)
-                .await
-                .map(|row| row.map(|row| Node::Job(Job::now(row))))
+            let row = reads::find::<Jobs>(context, AsOf::Now, id.0).await?;
+            row.map(|row| Node::Job(Job::now(row)))
         } else {
-            Ok(None)
-        };
-        node.map_err(|error| read_failed(&error))
+            None
+        })
     }
 }

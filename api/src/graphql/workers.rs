@@ -8,7 +8,7 @@ use domain::{
 };
 use projections::{
     jobs::worker::{self, ActiveWorker, WorkerState as State},
-    paging::Viewer,
+    read_model::Viewer,
 };
 use time::OffsetDateTime;
 
@@ -91,10 +91,7 @@ impl Worker {
     }
     /// ID of its current job; null if it has none, or if the caller may not see it.
     async fn job_id(&self) -> Option<ID> {
-        let seen = match self.1 {
-            Viewer::Everything => true,
-            Viewer::User(user) => self.0.job_owner == Some(user),
-        };
+        let seen = self.0.job_owner.is_some_and(|owner| self.1.sees_things_of(owner));
         self.0.job.filter(|_| seen).map(|job| job.to_string().into())
     }
     /// Attempt number of that job.
@@ -124,7 +121,7 @@ impl WorkersQuery {
         require(context, Action::TrainingRead, "workers")?;
         let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
         let found = found.map_err(|error| read_failed(&error))?;
-        Ok(found.into_iter().map(|one| Worker(one, viewer)).collect())
+        Ok(found.into_iter().map(|one| Worker(one, viewer.clone())).collect())
     }
 }
 

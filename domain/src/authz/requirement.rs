@@ -2,7 +2,7 @@
 //!
 //! One rule: a requirement that requires nothing cannot be written. What everybody may try says why.
 
-use super::{Action, Resource};
+use super::{Action, Resource, Visibility};
 use crate::id::WorkerId;
 
 /// What a command needs permitted.
@@ -34,6 +34,17 @@ impl Needs {
         Self {
             first: (action, resource),
             others: Vec::new(),
+        }
+    }
+
+    /// What it takes to create a thing of `kind` that is seen by `visibility`: `create`, and `share` where everybody sees
+    /// it, because to show something to everybody is to share it.
+    #[must_use]
+    pub fn to_create(kind: &'static str, visibility: Visibility, create: Action, share: Action) -> Self {
+        let needs = Self::one(create, Resource::kind(kind));
+        match visibility {
+            Visibility::Private => needs,
+            Visibility::Public => needs.and(share, Resource::kind(kind)),
         }
     }
 

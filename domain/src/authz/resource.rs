@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Action, Needs, UserPrincipal};
+use super::{Action, UserPrincipal};
 use crate::id::{OrganizationId, ProjectId, UserId, WorkerId};
 
 /// Who can be given a part in a thing.
@@ -120,19 +120,6 @@ pub enum Visibility {
     Private,
     /// Everybody who is signed in may read.
     Public,
-}
-
-impl Visibility {
-    /// What it takes to create a thing of `kind` that is seen so: `create`, and `share` where everybody sees it, because
-    /// to show something to everybody is to share it.
-    #[must_use]
-    pub fn needs(self, create: Action, share: Action, kind: &'static str) -> Needs {
-        let needs = Needs::one(create, Resource::kind(kind));
-        match self {
-            Self::Private => needs,
-            Self::Public => needs.and(share, Resource::kind(kind)),
-        }
-    }
 }
 
 /// The facts of what is acted on.

@@ -9,7 +9,7 @@ use crate::{
         quota::{Quota, QuotaExceeded, StorageExceeded},
     },
     aggregate::{Aggregate, Event},
-    authz::{Action, PartyRole, Requirement, Shared, Visibility},
+    authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
@@ -180,10 +180,13 @@ impl Command for CreateDataset {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        let needs = self
-            .visibility
-            .needs(Action::DatasetsCreate, Action::DatasetsShare, Dataset::KIND);
-        needs.into()
+        Needs::to_create(
+            Dataset::KIND,
+            self.visibility,
+            Action::DatasetsCreate,
+            Dataset::SHARE,
+        )
+        .into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {

@@ -42,6 +42,20 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Its stable name, as recorded.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing will change any more.
     #[must_use]
     pub fn is_final(self) -> bool {

@@ -8,7 +8,7 @@ use crate::{
         quota::StorageExceeded,
     },
     aggregate::{Aggregate, Event},
-    authz::{Action, PartyRole, Requirement, Shared, Visibility},
+    authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
@@ -297,10 +297,7 @@ impl Command for RegisterModel {
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {
-        let needs = self
-            .visibility
-            .needs(Action::ModelsCreate, Action::ModelsShare, Model::KIND);
-        needs.into()
+        Needs::to_create(Model::KIND, self.visibility, Action::ModelsCreate, Model::SHARE).into()
     }
 
     fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<RegisterModelRefusal> {

@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
 };
 
 /// The state of an account.
@@ -41,6 +41,7 @@ impl ReadModel for Accounts {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "access_account";
     const HISTORY: Option<History> = Some(History::since(1, "access_account_history"));
+    const SCOPE: Scope = Scope::Internal("the rights of the past are worked out from it");
     const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

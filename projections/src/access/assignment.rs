@@ -3,6 +3,7 @@
 use domain::{
     access::assignment::{AssignmentEvent, Assignments as Aggregated},
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::UserId,
 };
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::{
     history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Rows, fetch},
+    read_model::{ReadError, ReadModel, Rows, Scope, fetch},
 };
 
 /// A role held, or once held, by a user.
@@ -51,6 +52,10 @@ impl ReadModel for Assignments {
     const TABLE: &'static str = "access_assignment";
     const KEY_TYPE: &'static str = "text";
     const HISTORY: Option<History> = Some(History::since(2, "access_assignment_history"));
+    const SCOPE: Scope = Scope::OwnOr {
+        owner: "user_id",
+        permission: Action::RolesRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Aggregated::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -50,7 +50,7 @@ pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<
         return Ok(None);
     };
     let assignments = assignment::of_users(pool, as_of, &[user]).await?;
-    let definitions = role::list(pool, as_of).await?;
+    let definitions = role::all(pool, as_of).await?;
     let definitions = definitions.into_iter().map(|role| (role.name.clone(), role));
     let definitions: HashMap<String, RoleDefinition> = definitions.collect();
     let holder = Holder {
@@ -78,7 +78,7 @@ pub async fn holders(
     page: &PageRequest,
 ) -> Result<Page<UserId>, ReadError> {
     let statement = format!(
-        "select to_jsonb(t.id)::text from {accounts} t where state = 'active' and ($2::uuid is null or t.id < $2) \
+        "select to_jsonb(t.id)::text from {accounts} t where state = 'active' and ($2::text is null or t.id < $2::text::uuid) \
          and exists (select from {assignments} a join {roles} r on r.name = a.role \
           where a.user_id = t.id and a.active and r.permissions ? $1) order by t.id desc limit $3",
         accounts = as_of.of::<Accounts>(),
@@ -88,6 +88,6 @@ pub async fn holders(
     let query = as_of
         .query(statement)
         .bind(permission.name())
-        .bind(page.after_id());
+        .bind(page.after.as_ref().map(|after| &after.key));
     fetch_page(pool, query, page).await
 }

@@ -3,13 +3,14 @@
 use domain::{
     access::role::{Role, RoleEvent},
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
 };
 use sqlx::PgPool;
 
 use crate::{
-    history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Rows, fetch},
+    history::AsOf,
+    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
 };
 
 /// A role, as defined.
@@ -27,6 +28,7 @@ impl ReadModel for Roles {
     const KEY: &'static str = "name";
     const KEY_TYPE: &'static str = "text";
     const HISTORY: Option<History> = Some(History::since(2, "access_role_history"));
+    const SCOPE: Scope = Scope::Permission(Action::RolesRead);
     const CATEGORIES: &'static [&'static str] = &[Role::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -41,11 +43,11 @@ impl ReadModel for Roles {
     }
 }
 
-/// All roles, by name.
+/// Every role, by name: for working out rights, whoever asks.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
+pub async fn all(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t order by name",
         as_of.of::<Roles>()

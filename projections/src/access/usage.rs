@@ -9,6 +9,7 @@ use domain::{
         quota::Quota,
     },
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::UserId,
 };
@@ -18,7 +19,7 @@ use sqlx::PgPool;
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
 };
 
 /// What a user has taken.
@@ -71,6 +72,10 @@ impl ReadModel for Usages {
         "access_usage_history_dense",
         &["projects", "datasets", "concurrent_jobs", "storage_bytes"],
     ));
+    const SCOPE: Scope = Scope::OwnOr {
+        owner: "id",
+        permission: Action::QuotasManage,
+    };
     const CATEGORIES: &'static [&'static str] = &[QuotaLedger::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     position::stored,
-    read_model::{ReadModel, Rows},
+    read_model::{ReadModel, Rows, Scope},
 };
 
 /// Fields of payloads that verify secrets; an auditor sees that they are there, not what they are.
@@ -82,6 +82,9 @@ impl ReadModel for Entries {
     const KEY: &'static str = "position";
     const KEY_TYPE: &'static str = "bigint";
     const APPEND_ONLY: bool = true;
+    const RECORDED_AT: Option<&'static str> = Some("position");
+    const SCOPE: Scope =
+        Scope::Internal("the search of the audit log has a scope of its own: the organisation");
     const CATEGORIES: &'static [&'static str] = &[];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

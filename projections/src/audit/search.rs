@@ -108,7 +108,10 @@ pub async fn list(
     };
     let statement =
         format!("select to_jsonb(t)::text from audit_entry t where {CONDITIONS} {order} limit $10");
-    let after = page.after.as_deref().and_then(|key| key.parse::<i64>().ok());
+    let after = page
+        .after
+        .as_ref()
+        .and_then(|after| after.key.parse::<i64>().ok());
     let query = sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(filter.from)
         .bind(filter.until)

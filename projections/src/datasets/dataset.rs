@@ -2,19 +2,17 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
-    authz::Visibility,
+    authz::{Action, Visibility},
     datasets::dataset::{Dataset, DatasetEvent},
     event_store::RecordedEvent,
     id::{DatasetId, UserId},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
-    paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
+    read_model::{History, ReadModel, Rows, Scope},
 };
 
 /// A dataset.
@@ -44,8 +42,14 @@ pub struct Datasets;
 impl ReadModel for Datasets {
     type Row = DatasetRow;
     const NAME: &'static str = "datasets.dataset";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "datasets_dataset";
+    const HISTORY: Option<History> = Some(History::since(2, "datasets_dataset_history"));
+    const SCOPE: Scope = Scope::Shared {
+        founder: "owner_id",
+        visibility: Some("visibility"),
+        read: Action::DatasetsRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Dataset::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -79,33 +83,4 @@ impl ReadModel for Datasets {
         }
         Ok(())
     }
-}
-
-/// One dataset that `viewer` may see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(
-    pool: &PgPool,
-    viewer: Viewer,
-    dataset: DatasetId,
-) -> Result<Option<DatasetRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from datasets_dataset t \
-         where id = $1 and ($2::uuid is null or owner_id = $2 or visibility = 'public')",
-    );
-    fetch_one(pool, query.bind(dataset.0).bind(viewer.parameter())).await
-}
-
-/// The datasets that `viewer` may see, the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<Page<DatasetRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from datasets_dataset t \
-         where ($1::uuid is null or owner_id = $1 or visibility = 'public') and ($2::uuid is null or id < $2) \
-         order by id desc limit $3",
-    );
-    fetch_page(pool, query.bind(viewer.parameter()).bind(page.after_id()), page).await
 }

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use super::dataset::Datasets;
+use crate::position::stored;
+use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
 
 /// A version of a dataset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +40,8 @@ pub struct VersionRow {
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Position of the event that added it.
+    pub position: i64,
 }
 
 /// The projection.
@@ -47,10 +51,15 @@ pub struct Versions;
 impl ReadModel for Versions {
     type Row = VersionRow;
     const NAME: &'static str = "datasets.version";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "datasets_version";
     const KEY_TYPE: &'static str = "text";
     const APPEND_ONLY: bool = true;
+    const RECORDED_AT: Option<&'static str> = Some("position");
+    const SCOPE: Scope = Scope::Within {
+        column: "dataset_id",
+        parent: &Parent::of::<Datasets>(),
+    };
     const CATEGORIES: &'static [&'static str] = &[Dataset::CATEGORY];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -73,6 +82,7 @@ impl ReadModel for Versions {
                 summary: version.summary,
                 file_name: version.file_name,
                 created_at: event.at,
+                position: stored(event.position),
             };
             rows.put(id, row);
         }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::user::uuid_key;
 use crate::{
     position::stored,
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch, fetch_one},
 };
 
 /// Kinds that this read model is made of.
@@ -47,8 +47,11 @@ pub struct Erasures;
 impl ReadModel for Erasures {
     type Row = ErasureRow;
     const NAME: &'static str = "identity.erasure";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "identity_erasure";
+    const HISTORY: Option<History> = Some(History::since(2, "identity_erasure_history"));
+    const SCOPE: Scope =
+        Scope::Internal("what is left of an erased person is told to administrators, one person at a time");
     const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -2,6 +2,7 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::{SessionId, UserId},
     identity::session::{Session, SessionEvent},
@@ -11,7 +12,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use crate::read_model::{History, ReadError, ReadModel, Rows, Scope, fetch};
 
 /// A session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,9 +45,14 @@ pub struct Sessions;
 impl ReadModel for Sessions {
     type Row = SessionRow;
     const NAME: &'static str = "identity.session";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const PERSONAL: bool = true;
     const TABLE: &'static str = "identity_session";
+    const HISTORY: Option<History> = Some(History::since(2, "identity_session_history"));
+    const SCOPE: Scope = Scope::Own {
+        owner: "user_id",
+        read: Action::UsersRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Session::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

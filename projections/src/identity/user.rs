@@ -2,19 +2,16 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::{OrganizationId, UserId},
     identity::user::{User, UserEvent, UserKind},
     personal::ERASED,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::{
-    paging::{Page, PageRequest},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
-};
+use crate::read_model::{History, ReadModel, Rows, Scope};
 
 /// An account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,9 +48,14 @@ pub struct Users;
 impl ReadModel for Users {
     type Row = UserRow;
     const NAME: &'static str = "identity.user";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const PERSONAL: bool = true;
     const TABLE: &'static str = "identity_user";
+    const HISTORY: Option<History> = Some(History::since(3, "identity_user_history"));
+    const SCOPE: Scope = Scope::OwnOr {
+        owner: "id",
+        permission: Action::UsersRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -105,35 +107,4 @@ impl ReadModel for Users {
 pub(crate) fn uuid_key(event: &RecordedEvent) -> Option<String> {
     let (_, hex) = event.stream.key().split_once('_')?;
     uuid::Uuid::try_parse(hex).ok().map(|id| id.to_string())
-}
-
-/// One account.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(pool: &PgPool, user: UserId) -> Result<Option<UserRow>, ReadError> {
-    let query = sqlx::query("select to_jsonb(t)::text from identity_user t where id = $1");
-    fetch_one(pool, query.bind(user.0)).await
-}
-
-/// Several accounts.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find_many(pool: &PgPool, users: &[UserId]) -> Result<Vec<UserRow>, ReadError> {
-    let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
-    let query = sqlx::query("select to_jsonb(t)::text from identity_user t where id = any($1)");
-    fetch(pool, query.bind(ids)).await
-}
-
-/// All accounts, the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(pool: &PgPool, page: &PageRequest) -> Result<Page<UserRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from identity_user t where ($1::uuid is null or id < $1) \
-         order by id desc limit $2",
-    );
-    fetch_page(pool, query.bind(page.after_id()), page).await
 }

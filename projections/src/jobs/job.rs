@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
@@ -20,11 +21,11 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{AsOf, History},
+    history::History,
     identity::user::uuid_key,
-    paging::{Page, PageRequest, Viewer},
+    paging::Column,
     position::stored,
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
+    read_model::{ReadError, ReadModel, Rows, Scope, fetch},
 };
 
 /// One attempt of a job.
@@ -139,6 +140,11 @@ pub struct JobRow {
     pub position: i64,
 }
 
+/// Jobs can be listed by their state,
+pub const STATE: Column = Column::new("state", "text");
+/// and by their experiment.
+pub const EXPERIMENT: Column = Column::new("experiment_id", "uuid");
+
 /// The projection.
 #[derive(Default)]
 pub struct Jobs;
@@ -160,6 +166,10 @@ impl ReadModel for Jobs {
             "position",
         ],
     ));
+    const SCOPE: Scope = Scope::Own {
+        owner: "owner_id",
+        read: Action::TrainingRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Job::CATEGORY, Progress::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -182,52 +192,6 @@ impl ReadModel for Jobs {
         }
         Ok(())
     }
-}
-
-/// One job that `viewer` may see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(
-    pool: &PgPool,
-    as_of: AsOf,
-    viewer: Viewer,
-    job: JobId,
-) -> Result<Option<JobRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
-        as_of.of::<Jobs>()
-    );
-    let query = as_of.query(statement).bind(job.0).bind(viewer.parameter());
-    fetch_one(pool, query).await
-}
-
-/// The jobs that `viewer` may see, of one experiment or of all, in one state or in any, the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(
-    pool: &PgPool,
-    as_of: AsOf,
-    viewer: Viewer,
-    experiment: Option<ExperimentId>,
-    state: Option<JobState>,
-    page: &PageRequest,
-) -> Result<Page<JobRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where ($1::uuid is null or owner_id = $1) \
-         and ($2::uuid is null or experiment_id = $2) and ($3::text is null or state = $3) \
-         and ($4::uuid is null or id < $4) order by id desc limit $5",
-        as_of.of::<Jobs>()
-    );
-    let state = state.map(serde_json::to_value).transpose()?;
-    let query = as_of
-        .query(statement)
-        .bind(viewer.parameter())
-        .bind(experiment.map(|experiment| experiment.0))
-        .bind(state.as_ref().and_then(serde_json::Value::as_str))
-        .bind(page.after_id());
-    fetch_page(pool, query, page).await
 }
 
 /// The jobs that a worker has or should have; at most 1,000.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::{JobId, UserId, WorkerId},
     jobs::{
@@ -22,7 +23,7 @@ use crate::{
     history::AsOf,
     identity::user::uuid_key,
     position::stored,
-    read_model::{ReadError, ReadModel, Rows, fetch},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
 };
 
 /// A worker, as it declared itself.
@@ -100,8 +101,10 @@ pub struct Workers;
 impl ReadModel for Workers {
     type Row = WorkerRow;
     const NAME: &'static str = "jobs.worker";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "jobs_worker";
+    const HISTORY: Option<History> = Some(History::since(2, "jobs_worker_history"));
+    const SCOPE: Scope = Scope::Permission(Action::TrainingRead);
     const CATEGORIES: &'static [&'static str] = &[Worker::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -2,19 +2,17 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
-    authz::Visibility,
+    authz::{Action, Visibility},
     event_store::RecordedEvent,
     id::{ModelId, UserId},
     models::model::{Model, ModelEvent, ModelKind},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
-    paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
+    read_model::{History, ReadModel, Rows, Scope},
 };
 
 /// A model.
@@ -46,8 +44,14 @@ pub struct Models;
 impl ReadModel for Models {
     type Row = ModelRow;
     const NAME: &'static str = "models.model";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TABLE: &'static str = "models_model";
+    const HISTORY: Option<History> = Some(History::since(2, "models_model_history"));
+    const SCOPE: Scope = Scope::Shared {
+        founder: "owner_id",
+        visibility: Some("visibility"),
+        read: Action::ModelsRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Model::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -83,29 +87,4 @@ impl ReadModel for Models {
         }
         Ok(())
     }
-}
-
-/// One model that `viewer` may see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(pool: &PgPool, viewer: Viewer, model: ModelId) -> Result<Option<ModelRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from models_model t \
-         where id = $1 and ($2::uuid is null or owner_id = $2 or visibility = 'public')",
-    );
-    fetch_one(pool, query.bind(model.0).bind(viewer.parameter())).await
-}
-
-/// The models that `viewer` may see, the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(pool: &PgPool, viewer: Viewer, page: &PageRequest) -> Result<Page<ModelRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from models_model t \
-         where ($1::uuid is null or owner_id = $1 or visibility = 'public') and ($2::uuid is null or id < $2) \
-         order by id desc limit $3",
-    );
-    fetch_page(pool, query.bind(viewer.parameter()).bind(page.after_id()), page).await
 }

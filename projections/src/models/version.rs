@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use super::model::Models;
+use crate::position::stored;
+use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
 
 /// A version of a model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ pub struct ModelVersionRow {
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// Position of the event that added it.
+    pub position: i64,
 }
 
 /// The projection.
@@ -46,10 +50,15 @@ pub struct Versions;
 impl ReadModel for Versions {
     type Row = ModelVersionRow;
     const NAME: &'static str = "models.version";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const TABLE: &'static str = "models_version";
     const KEY_TYPE: &'static str = "text";
     const APPEND_ONLY: bool = true;
+    const RECORDED_AT: Option<&'static str> = Some("position");
+    const SCOPE: Scope = Scope::Within {
+        column: "model_id",
+        parent: &Parent::of::<Models>(),
+    };
     const CATEGORIES: &'static [&'static str] = &[Model::CATEGORY];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -77,6 +86,7 @@ impl ReadModel for Versions {
                 lineage: version.lineage,
                 job_id,
                 created_at: event.at,
+                position: stored(event.position),
             };
             rows.put(id, row);
         }

@@ -2,6 +2,7 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
+    authz::Action,
     event_store::RecordedEvent,
     id::{ProjectId, UserId},
     projects::{
@@ -10,13 +11,11 @@ use domain::{
     },
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::{AsOf, History},
-    paging::{Page, PageRequest, Viewer},
-    read_model::{ReadError, ReadModel, Rows, fetch_one, fetch_page},
+    history::History,
+    read_model::{ReadModel, Rows, Scope},
 };
 
 /// A project.
@@ -50,6 +49,11 @@ impl ReadModel for Projects {
         History::since(2, "projects_project_history")
             .hot_columns("projects_project_history_dense", &["experiments"]),
     );
+    const SCOPE: Scope = Scope::Shared {
+        founder: "owner_id",
+        visibility: None,
+        read: Action::ProjectsRead,
+    };
     const CATEGORIES: &'static [&'static str] = &[Project::CATEGORY, Experiment::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -85,54 +89,4 @@ impl ReadModel for Projects {
         rows.put(project.0, row);
         Ok(())
     }
-}
-
-/// One project that `viewer` may see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn find(
-    pool: &PgPool,
-    as_of: AsOf,
-    viewer: Viewer,
-    project: ProjectId,
-) -> Result<Option<ProjectRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1 and ($2::uuid is null or owner_id = $2)",
-        as_of.of::<Projects>()
-    );
-    let query = as_of.query(statement).bind(project.0).bind(viewer.parameter());
-    fetch_one(pool, query).await
-}
-
-/// The projects that `viewer` may see, the newest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(
-    pool: &PgPool,
-    as_of: AsOf,
-    viewer: Viewer,
-    page: &PageRequest,
-) -> Result<Page<ProjectRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t \
-         where ($1::uuid is null or owner_id = $1) and ($2::uuid is null or id < $2) order by id desc limit $3",
-        as_of.of::<Projects>()
-    );
-    let query = as_of
-        .query(statement)
-        .bind(viewer.parameter())
-        .bind(page.after_id());
-    fetch_page(pool, query, page).await
-}
-
-/// How many projects `viewer` may see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn count(pool: &PgPool, viewer: Viewer) -> Result<i64, ReadError> {
-    let query =
-        sqlx::query("select count(*) from projects_project where ($1::uuid is null or owner_id = $1)");
-    crate::read_model::count(pool, query.bind(viewer.parameter())).await
 }

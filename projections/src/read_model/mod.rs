@@ -6,11 +6,14 @@
 
 mod builder;
 mod copy;
+mod filter;
 mod fold;
 mod history;
 mod history_writer;
 mod reading;
 mod rows;
+mod scope;
+mod scoped;
 mod stored;
 mod table;
 mod target;
@@ -23,13 +26,16 @@ use domain::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgConnection;
 
-pub(crate) use self::reading::{count, fetch, fetch_one, fetch_page};
+pub(crate) use self::reading::{fetch, fetch_one, fetch_page};
 pub use self::{
     builder::Builder,
     copy::Shape,
+    filter::RowFilter,
     history::{History, HotColumns},
     reading::{Query, ReadError},
     rows::Rows,
+    scope::{Parent, Scope, Viewer},
+    scoped::{count, find, find_many, page},
     table::Table,
     target::{SHADOW, Target},
     write::Write,
@@ -56,6 +62,11 @@ pub trait ReadModel: Default + Send + Sync + 'static {
     /// Whether its past can be asked for, and how it is kept. Whoever declares it makes the tables in a
     /// migration (`create_history`) and raises [`ReadModel::VERSION`].
     const HISTORY: Option<History> = None;
+    /// Who may see its rows; see [`scope`](Scope). There is no default.
+    const SCOPE: Scope;
+    /// Of rows that are only ever put: the column with the position of the event that put them. Their past is what was put
+    /// by then.
+    const RECORDED_AT: Option<&'static str> = None;
     /// The categories of streams that it folds; empty: all.
     const CATEGORIES: &'static [&'static str];
 

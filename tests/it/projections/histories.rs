@@ -16,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::fixture::{Fixture, TIMEOUT, event, stream};
 
 /// A recorded payload of every kind of event, its stream's category, and the prefix and number of the stream's key.
-const KINDS: [(&str, &str, &str, u8); 54] = [
+const KINDS: [(&str, &str, &str, u8); 56] = [
     (
         "identity.OrganizationCreated.v1",
         "identity.organization",
@@ -76,6 +76,8 @@ const KINDS: [(&str, &str, &str, u8); 54] = [
     ("jobs.JobCancelled.v1", "jobs.job", "job", 6),
     ("jobs.JobRestarted.v1", "jobs.job", "job", 6),
     ("jobs.JobCompleted.v1", "jobs.job", "job", 6),
+    ("sharing.AccessGranted.v1", "sharing.access_list", "mdl", 7),
+    ("sharing.AccessRevoked.v1", "sharing.access_list", "mdl", 7),
 ];
 
 /// The kind of a recorded payload: what stands before its version.
@@ -127,6 +129,17 @@ impl Step {
         let key = key.parse().expect("a UUID");
         (stream(category, prefix, key), event(kind_of(file), &data))
     }
+}
+
+/// One event of every kind, about a few things that belong together.
+pub(super) fn one_of_each() -> Vec<(StreamId, NewEvent)> {
+    let step = |kind| Step {
+        kind,
+        slot: 0,
+        text: "Ada".to_owned(),
+        number: 0.5,
+    };
+    (0..KINDS.len()).map(|kind| step(kind).event()).collect()
 }
 
 async fn replay(steps: Vec<Step>, limits: Limits) {

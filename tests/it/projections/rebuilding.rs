@@ -14,7 +14,7 @@ use projections::{
     audit::entry::Entries,
     history::History,
     projects::project::{ProjectRow, Projects},
-    read_model::{ReadModel, Rows, Table},
+    read_model::{ReadModel, Rows, Scope, Table},
     rebuild::{Difference, Limits, RebuildOptions, finished, request},
     runner::{Condition, statuses},
 };
@@ -238,6 +238,7 @@ impl ReadModel for Loud {
     const VERSION: i32 = Projects::VERSION + 1;
     const TABLE: &'static str = Projects::TABLE;
     const HISTORY: Option<History> = Projects::HISTORY;
+    const SCOPE: Scope = Scope::Internal("a read model of this test");
     const CATEGORIES: &'static [&'static str] = &["projects.project"];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -13,7 +13,7 @@ use projections::{
     audit::entry::Entries,
     identity::user::Users,
     projects::project::{ProjectRow, Projects},
-    read_model::{ReadModel, Rows, Table},
+    read_model::{ReadModel, Rows, Scope, Table},
     runner::{Condition, ProjectionStatus, statuses},
 };
 use serde_json::json;
@@ -81,6 +81,7 @@ impl ReadModel for Picky {
     const NAME: &'static str = "projects.project";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "projects_project";
+    const SCOPE: Scope = Scope::Internal("a read model of this test");
     const CATEGORIES: &'static [&'static str] = &["projects.project"];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
@@ -153,6 +154,7 @@ impl ReadModel for Careless {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "identity_session";
     const PERSONAL: bool = true;
+    const SCOPE: Scope = Scope::Internal("a read model of this test");
     const CATEGORIES: &'static [&'static str] = &["identity.user"];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

@@ -11,11 +11,12 @@ use std::{
 use domain::id::{Ids, SystemIds};
 use projections::{
     audit::entry::Entries,
-    paging::Viewer,
-    projects::project::{self as projects_table, Projects},
-    read_model::Table,
+    history::AsOf,
+    projects::project::Projects,
+    read_model::{self, ReadError, RowFilter, Table, Viewer},
     rebuild::{Limits, RebuildOptions},
 };
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::fixture::{Fixture, Projectors, TIMEOUT, project};
@@ -31,6 +32,12 @@ const SWAP: RebuildOptions = RebuildOptions {
     swap: true,
     discard: false,
 };
+
+/// How many projects there are.
+async fn count(pool: &sqlx::PgPool) -> Result<i64, ReadError> {
+    let everything = Viewer::everything(OffsetDateTime::UNIX_EPOCH);
+    read_model::count::<Projects>(pool, &everything, AsOf::Now, &RowFilter::all()).await
+}
 
 /// Readers with prepared statements, writers that read their own writes, and swap after swap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -50,7 +57,7 @@ async fn no_query_fails_while_tables_are_swapped() {
         let (fixture, stop, reads) = (fixture.clone(), stop.clone(), reads.clone());
         tasks.push(tokio::spawn(async move {
             while !stop.is_cancelled() {
-                let counted = projects_table::count(&fixture.pool, Viewer::Everything).await;
+                let counted = count(&fixture.pool).await;
                 let counted = counted.expect("a query was refused");
                 let joined = sqlx::query(
                     "select to_jsonb(t)::text from projects_project t
@@ -133,7 +140,7 @@ async fn a_long_query_does_not_make_others_wait() {
     };
     let others = async {
         for _ in 0..40 {
-            let read = projects_table::count(&fixture.pool, Viewer::Everything);
+            let read = count(&fixture.pool);
             let read = tokio::time::timeout(Duration::from_secs(5), read).await;
             assert_eq!(read.expect("it waits for the swap").expect("answered"), 5);
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use domain::{authz::Action, jobs::job::JobState};
+use domain::{authz::Action, id::UserId, jobs::job::JobState};
 use projections::{
     access::{rights, role},
     history::AsOf,
-    jobs::{job, queue},
-    paging::{PageRequest, Viewer},
-    projects::{experiment, project},
+    jobs::{
+        job::{self, Jobs},
+        queue,
+    },
+    paging::PageRequest,
+    projects::{experiment::Experiments, project::Projects},
+    read_model::{self, RowFilter, Viewer},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use time::OffsetDateTime;
 
 use super::{
     oracle::{PERMISSIONS, STATES},
@@ -23,10 +28,7 @@ use super::{
 pub(super) type Answers = BTreeMap<String, Value>;
 
 fn all() -> PageRequest {
-    PageRequest {
-        first: 100,
-        after: None,
-    }
+    PageRequest::newest(100, None)
 }
 
 fn rows<R: Serialize>(page: &projections::paging::Page<R>) -> Value {
@@ -58,28 +60,34 @@ async fn rights_of(pool: &PgPool, as_of: AsOf, user: domain::id::UserId) -> Valu
     })
 }
 
+/// A user without roles, so that only ownership counts.
+pub(super) fn viewer(user: UserId) -> Viewer {
+    let rights = domain::rights::of_account(user, &domain::decision::LoadedState::default());
+    Viewer::of(&rights, OffsetDateTime::UNIX_EPOCH)
+}
+
 /// Every question about `participants`, asked of `as_of`.
 pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants) -> Answers {
     let mut answers = Answers::new();
     let mut add = |question: String, answer: Value| answers.insert(question, answer);
-    let everything = Viewer::Everything;
-    let mut roles = role::list(pool, as_of).await.expect("readable");
+    let everything = &Viewer::everything(OffsetDateTime::UNIX_EPOCH);
+    let none = &RowFilter::all();
+    let mut roles = role::all(pool, as_of).await.expect("readable");
     roles.sort_by(|one, other| one.name.cmp(&other.name));
     add("roles".to_owned(), json!(roles));
-    let found = project::list(pool, as_of, everything, &all())
+    let found = read_model::page::<Projects>(pool, everything, as_of, none, &all())
         .await
         .expect("readable");
     add("projects".to_owned(), rows(&found));
-    let found = experiment::list(pool, as_of, everything, None, &all())
+    let found = read_model::page::<Experiments>(pool, everything, as_of, none, &all())
         .await
         .expect("readable");
     add("experiments".to_owned(), rows(&found));
-    let jobs = async |viewer, state: Option<JobState>| {
-        rows(
-            &job::list(pool, as_of, viewer, None, state, &all())
-                .await
-                .expect("readable"),
-        )
+    let jobs = async |viewer: &Viewer, state: Option<JobState>| {
+        let filter = RowFilter::all();
+        let filter = state.map_or(filter.clone(), |state| filter.is(job::STATE, state.name()));
+        let found = read_model::page::<Jobs>(pool, viewer, as_of, &filter, &all()).await;
+        rows(&found.expect("readable"))
     };
     add("jobs".to_owned(), jobs(everything, None).await);
     for state in STATES {
@@ -87,8 +95,8 @@ pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants)
     }
     for user in &participants.users {
         add(format!("rights of {user}"), rights_of(pool, as_of, *user).await);
-        let viewer = Viewer::User(*user);
-        let found = project::list(pool, as_of, viewer, &all())
+        let viewer = &viewer(*user);
+        let found = read_model::page::<Projects>(pool, viewer, as_of, none, &all())
             .await
             .expect("readable");
         add(format!("projects of {user}"), rows(&found));
@@ -102,7 +110,9 @@ pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants)
         add(format!("holders of {permission}"), rows(&found));
     }
     for id in &participants.jobs {
-        let found = job::find(pool, as_of, everything, *id).await.expect("readable");
+        let found = read_model::find::<Jobs>(pool, everything, as_of, id.0)
+            .await
+            .expect("readable");
         if found.as_ref().is_some_and(|job| job.state == JobState::Queued) {
             let place = queue::place(pool, as_of, *id).await.expect("readable");
             add(format!("before {id}"), json!(place.map(|place| place.before)));

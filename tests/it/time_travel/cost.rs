@@ -8,13 +8,16 @@ use domain::{
 use projections::{
     access::rights,
     history::AsOf,
-    jobs::{job, queue},
-    paging::{PageRequest, Viewer},
-    projects::project,
+    jobs::{job::Jobs, queue},
+    paging::PageRequest,
+    projects::project::Projects,
+    read_model::{self, RowFilter, Viewer},
 };
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 
-use super::scenario::Scenario;
+use time::OffsetDateTime;
+
+use super::{answers::viewer, scenario::Scenario};
 
 /// The tables that are filled.
 const FILLED: [&str; 6] = [
@@ -144,19 +147,19 @@ async fn questions_read_few_rows_of_a_long_past() {
         .expect("a pool");
     // As a database does by itself after a while. Only the owner of the tables may: this pool has no other role.
     sqlx::query("analyze").execute(&pool).await.expect("analysed");
-    let page = PageRequest {
-        first: 25,
-        after: None,
-    };
+    let page = PageRequest::newest(25, None);
+    let none = RowFilter::all();
+    let everything = Viewer::everything(OffsetDateTime::UNIX_EPOCH);
+    let first = viewer(user(1));
     for place in [1_003_000, 1_250_015, 1_499_995] {
         let then = AsOf::AsOf(Position(place));
         let number = u32::try_from((place - 1_000_000) / 100).expect("small");
         let newest = JobId(uuid::Uuid::from_u128(u128::from(number)));
-        let one = job::find(&pool, then, Viewer::Everything, newest);
+        let one = read_model::find::<Jobs>(&pool, &everything, then, newest.0);
         let (found, rows) = cost(&pool, "one job", one).await;
         assert!(found.expect("readable").is_some(), "job {number} as of {place}");
         assert!(rows <= 10, "one job as of {place}: {rows} rows");
-        let own = job::list(&pool, then, Viewer::User(user(1)), None, None, &page);
+        let own = read_model::page::<Jobs>(&pool, &first, then, &none, &page);
         let (found, rows) = cost(&pool, "one's own jobs", own).await;
         assert!(!found.expect("readable").rows.is_empty());
         assert!(rows <= 1_000, "one's own jobs as of {place}: {rows} rows");
@@ -167,7 +170,7 @@ async fn questions_read_few_rows_of_a_long_past() {
         let rights = found.expect("readable").expect("an account");
         assert!(!rights.assignments.is_empty());
         assert!(rows <= 30, "rights as of {place}: {rows} rows");
-        let own = project::list(&pool, then, Viewer::User(user(1)), &page);
+        let own = read_model::page::<Projects>(&pool, &first, then, &none, &page);
         let (found, rows) = cost(&pool, "one's own projects", own).await;
         found.expect("readable");
         assert!(rows <= 300, "one's own projects as of {place}: {rows} rows");
@@ -176,7 +179,7 @@ async fn questions_read_few_rows_of_a_long_past() {
     let (found, rows) = cost(
         &pool,
         "all jobs",
-        job::list(&pool, then, Viewer::Everything, None, None, &page),
+        read_model::page::<Jobs>(&pool, &everything, then, &none, &page),
     )
     .await;
     assert_eq!(found.expect("readable").rows.len(), 25);

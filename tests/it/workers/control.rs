@@ -17,7 +17,7 @@ use domain::{
 use projections::{
     history::AsOf,
     jobs::{job, queue, usage, worker},
-    paging::Viewer,
+    read_model::{self, Viewer},
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -172,7 +172,8 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
 async fn ended_row(process: &Process, job: JobId) -> job::JobRow {
     let began = Instant::now();
     loop {
-        let found = job::find(&process.pool, AsOf::Now, Viewer::Everything, job)
+        let everything = Viewer::everything(OffsetDateTime::UNIX_EPOCH);
+        let found = read_model::find::<job::Jobs>(&process.pool, &everything, AsOf::Now, job.0)
             .await
             .expect("readable");
         if let Some(row) = found.filter(|row| row.state.is_final() && row.attempts.len() == 3) {

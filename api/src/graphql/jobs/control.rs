@@ -10,7 +10,7 @@ use domain::{
         spec::TrainingSpec,
     },
 };
-use projections::history::AsOf;
+use projections::{history::AsOf, jobs::job::Jobs};
 
 use super::{
     ChangeJobPriorityInput, CloneJobInput, JobPayload, PauseJobInput, RestartJobInput, ResumeJobInput,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::graphql::{
     context::{Outcome, app, run, user, viewer},
-    errors::read_failed,
+    reads,
     user_error::{UserError, UserErrorCode},
 };
 
@@ -133,14 +133,13 @@ impl JobControlMutation {
             return Ok(unknown());
         };
         let (app, viewer) = (app(context)?, viewer(context)?);
-        let row = projections::jobs::job::find(&app.pool, AsOf::Now, viewer, source).await;
-        let Some(row) = row.map_err(|error| read_failed(&error))? else {
+        let Some(row) = reads::find::<Jobs>(context, AsOf::Now, source.0).await? else {
             return Ok(unknown());
         };
         let version = row
             .base_model_version
             .and_then(|version| u32::try_from(version).ok());
-        let base = estimate::base(app, viewer, row.base_model_id.map(|base| (base, version))).await?;
+        let base = estimate::base(app, &viewer, row.base_model_id.map(|base| (base, version))).await?;
         let derived = row.requirements.memory_bytes == estimate::memory(&row.spec, base.as_ref());
         let spec = TrainingSpec {
             parameters: input.parameters.over(row.spec.parameters),

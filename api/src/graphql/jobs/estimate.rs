@@ -15,9 +15,7 @@ use domain::{
 use futures::TryStreamExt;
 use objects::Key;
 use projections::{
-    jobs::runs,
-    models::{model, version},
-    paging::Viewer,
+    history::AsOf, jobs::runs, models::model::Models, models::version, read_model, read_model::Viewer,
 };
 
 use super::{StartJobInput, nothing_there, order, refused};
@@ -80,13 +78,13 @@ pub(super) struct Base {
 /// The base that is named, as far as `viewer` sees it. Its shape comes from its own `config.json`.
 pub(super) async fn base(
     app: &App,
-    viewer: Viewer,
+    viewer: &Viewer,
     named: Option<(ModelId, Option<u32>)>,
 ) -> Result<Option<Base>> {
     let Some((model, version)) = named else {
         return Ok(None);
     };
-    let found = model::find(&app.pool, viewer, model).await;
+    let found = read_model::find::<Models>(&app.pool, viewer, AsOf::Now, model.0).await;
     let Some(row) = found.map_err(|error| read_failed(&error))? else {
         return Ok(None);
     };

@@ -9,13 +9,15 @@ use domain::{
     models::model::{RegisterModel, RegisterModelRefusal},
     text::{Label, TextProblem},
 };
+use projections::{history::AsOf, models::model::Models};
 
 use super::Model;
 use crate::{
     app::{App, ImportError},
     graphql::{
-        context::{Outcome, app, ledger, require, run, user, viewer, wait_for_position},
-        errors::{error_with_code, read_failed},
+        context::{Outcome, app, ledger, require, run, user, wait_for_position},
+        errors::error_with_code,
+        reads,
         scalars::Long,
         user_error::{UserError, UserErrorCode},
         visibility::Visibility,
@@ -107,8 +109,9 @@ impl ModelsMutation {
             Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
         };
         wait_for_position(context, position).await?;
-        let row = projections::models::model::find(&app.pool, viewer(context)?, model).await;
-        let model = row.map_err(|error| read_failed(&error))?.map(Model);
+        let model = reads::find::<Models>(context, AsOf::Now, model.0)
+            .await?
+            .map(Model);
         Ok(ImportModelPayload {
             model,
             position: Some(position.into()),

@@ -1,0 +1,222 @@
+//! Who may see the rows of a read model.
+//!
+//! One rule: a read model declares its scope, and the conditions are written here only, for all of them. They say the
+//! same as `domain::authz::decide` does of reading; `tests/it/permissions/scopes.rs` compares the two.
+
+use domain::{
+    authz::{Action, UserPrincipal},
+    id::{OrganizationId, UserId},
+};
+use time::OffsetDateTime;
+
+use super::{Query, ReadModel};
+
+/// Who may see the rows of a read model.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope {
+    /// Shared things: their founder, everybody who has a part in them, and everybody at all where they are public.
+    Shared {
+        /// The column of the founder.
+        founder: &'static str,
+        /// The column of the visibility, for things that can be public.
+        visibility: Option<&'static str>,
+        /// The permission to read them.
+        read: Action,
+    },
+    /// Things of one user each.
+    Own {
+        /// The column of the user.
+        owner: &'static str,
+        /// The permission to read them.
+        read: Action,
+    },
+    /// Things of one user each, which whoever holds the permission sees too.
+    OwnOr {
+        /// The column of the user.
+        owner: &'static str,
+        /// The permission to see those of others.
+        permission: Action,
+    },
+    /// What is in a thing: whoever may see the thing.
+    Within {
+        /// The column of the thing's key.
+        column: &'static str,
+        /// The things.
+        parent: &'static Parent,
+    },
+    /// Rows that belong to nobody: whoever holds the permission.
+    Permission(Action),
+    /// No client reads these rows by scope; why.
+    Internal(&'static str),
+}
+
+/// The things that rows are in.
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    /// Their table.
+    pub table: &'static str,
+    /// The column of their key.
+    pub key: &'static str,
+    /// Who may see them.
+    pub scope: Scope,
+}
+
+impl Parent {
+    /// The things of `M`.
+    #[must_use]
+    pub const fn of<M: ReadModel>() -> Self {
+        Self {
+            table: M::TABLE,
+            key: M::KEY,
+            scope: M::SCOPE,
+        }
+    }
+}
+
+/// Who reads, and when: what conditions are bound to.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    /// Whose things; `None`: everybody's.
+    user: Option<UserId>,
+    organization: Option<OrganizationId>,
+    permissions: std::collections::BTreeSet<Action>,
+    now: OffsetDateTime,
+}
+
+impl Viewer {
+    /// A user at `now`; an administrator sees everything. The state of the account is decided before.
+    #[must_use]
+    pub fn of(user: &UserPrincipal, now: OffsetDateTime) -> Self {
+        let everything = user.permissions.contains(&Action::SystemAdmin);
+        Self {
+            user: (!everything).then_some(user.user),
+            organization: user.organization,
+            permissions: user.permissions.clone(),
+            now,
+        }
+    }
+
+    /// The system itself, which sees everything.
+    #[must_use]
+    pub fn everything(now: OffsetDateTime) -> Self {
+        Self {
+            user: None,
+            organization: None,
+            permissions: std::collections::BTreeSet::new(),
+            now,
+        }
+    }
+
+    /// Whether it sees everybody's things.
+    #[must_use]
+    pub fn sees_everything(&self) -> bool {
+        self.user.is_none()
+    }
+
+    /// Whether it sees the things of `owner` that are shared with nobody.
+    #[must_use]
+    pub fn sees_things_of(&self, owner: UserId) -> bool {
+        self.user.is_none_or(|user| user == owner)
+    }
+}
+
+/// How many parameters the conditions of a scope take; others begin after them.
+pub(super) const PARAMETERS: usize = 3;
+
+/// Binds the parameters of the conditions.
+pub(super) fn bind<'q>(query: Query<'q>, viewer: &Viewer) -> Query<'q> {
+    query
+        .bind(viewer.user.map(|user| user.0))
+        .bind(viewer.organization.map(|organization| organization.0))
+        .bind(viewer.now)
+}
+
+/// A condition on a row of `t`.
+pub(super) struct Condition {
+    /// It, as SQL.
+    pub(super) sql: String,
+    /// The keys of the rows for which it holds, where there are few of them.
+    pub(super) keys: Option<&'static str>,
+}
+
+impl From<String> for Condition {
+    fn from(sql: String) -> Self {
+        Self { sql, keys: None }
+    }
+}
+
+/// The conditions under which `viewer` sees a row of `t`, of the present or of the past, of which one has to hold. Each
+/// alone can use an index.
+pub(super) fn conditions<M: ReadModel>(viewer: &Viewer, past: bool) -> Vec<Condition> {
+    of(&Parent::of::<M>(), viewer, past)
+}
+
+/// `past`: `t` are rows of the past. Who may see them is decided by the rights of now.
+fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
+    // The parameters stand in every statement, so that their number and types do not depend on who asks.
+    let everybody = "($1::uuid is null and ($2::uuid is null or true) and $3::timestamptz is not null)";
+    if viewer.sees_everything() && !matches!(table.scope, Scope::Internal(_)) {
+        return vec![everybody.to_owned().into()];
+    }
+    let typed = "($2::uuid is null or true) and $3::timestamptz is not null";
+    match table.scope {
+        Scope::Shared {
+            founder, visibility, ..
+        } => {
+            let key = table.key;
+            let mut all = vec![
+                format!("(t.{founder} = $1::uuid and {typed})").into(),
+                Condition {
+                    sql: format!("t.{key} in ({SHARED})"),
+                    keys: Some(SHARED),
+                },
+            ];
+            let public = visibility.map(|visibility| match past {
+                false => format!("(t.{visibility} = 'public' and $1::uuid is not null and {typed})"),
+                true => format!(
+                    "(t.{key} in (select n.{key} from {} n where n.{visibility} = 'public') \
+                     and $1::uuid is not null and {typed})",
+                    table.table
+                ),
+            });
+            all.extend(public.map(Condition::from));
+            all
+        }
+        Scope::Own { owner, .. } => vec![format!("(t.{owner} = $1::uuid and {typed})").into()],
+        Scope::OwnOr { owner, permission } => {
+            let held = viewer.permissions.contains(&permission);
+            vec![format!("((t.{owner} = $1::uuid or ({held} and $1::uuid is not null)) and {typed})").into()]
+        }
+        Scope::Within { column, parent } => {
+            vec![format!("t.{column} in ({})", visible(parent, viewer)).into()]
+        }
+        Scope::Permission(action) => {
+            let held = viewer.permissions.contains(&action);
+            vec![format!("({held} and $1::uuid is not null and {typed})").into()]
+        }
+        Scope::Internal(_) => vec![format!("(false and $1::uuid is null and {typed})").into()],
+    }
+}
+
+/// The keys of the things that `viewer` may see.
+pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
+    let of_each = of(parent, viewer, false).into_iter().map(|condition| {
+        format!(
+            "select t.{} from {} t where {}",
+            parent.key, parent.table, condition.sql
+        )
+    });
+    of_each.collect::<Vec<_>>().join(" union ")
+}
+
+/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one.
+const SHARED: &str = "\
+    select s.resource from sharing_party s \
+    where not s.revoked and (s.until is null or s.until > $3::timestamptz) and ( \
+        (s.party_kind = 'user' and s.party = $1::uuid) \
+        or (s.party_kind = 'organization' and s.party = $2::uuid) \
+        or (s.party_kind = 'project' and s.party in ( \
+            select p.id from projects_project p where p.owner_id = $1::uuid \
+            union select m.resource from sharing_party m join projects_project f on f.id = m.resource \
+                where m.party_kind = 'user' and m.party = $1::uuid and not m.revoked \
+                and (m.until is null or m.until > $3::timestamptz))))";

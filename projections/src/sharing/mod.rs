@@ -1,0 +1,3 @@
+//! Who has access to what, as read.
+
+pub mod party;
