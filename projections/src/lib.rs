@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod by_id;
 pub mod database;
 pub mod datasets;
 pub mod feed;

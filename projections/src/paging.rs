@@ -3,7 +3,7 @@
 /// Which part of a list is wanted. Lists run from the newest to the oldest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// How many rows, 1 to 100.
+    /// How many rows, 0 to 100.
     pub first: u32,
     /// Only rows after the one with this key.
     pub after: Option<String>,
@@ -40,7 +40,7 @@ impl<R> Page<R> {
 }
 
 /// Whose things a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Viewer {
     /// An administrator: everybody's.
     Everything,

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
-use crate::read_model::{ReadError, ReadModel, Rows, fetch};
+use crate::read_model::{ReadError, ReadModel, Rows, fetch, fetch_one};
 
 /// A session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +81,23 @@ impl ReadModel for Sessions {
         }
         Ok(())
     }
+}
+
+/// One open session of a user.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_open(
+    pool: &PgPool,
+    user: UserId,
+    session: SessionId,
+    now: OffsetDateTime,
+) -> Result<Option<SessionRow>, ReadError> {
+    let query = sqlx::query(
+        "select to_jsonb(t)::text from identity_session t \
+         where id = $1 and user_id = $2 and not revoked and expires_at > $3",
+    );
+    fetch_one(pool, query.bind(session.0).bind(user.0).bind(now)).await
 }
 
 /// The open sessions of a user, the newest first; at most 100.

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::{
     paging::{Page, PageRequest},
-    read_model::{ReadError, ReadModel, Rows, fetch, fetch_one, fetch_page},
+    read_model::{ReadError, ReadModel, Rows, count as read_count, fetch, fetch_one, fetch_page},
 };
 
 /// An account.
@@ -136,4 +136,12 @@ pub async fn list(pool: &PgPool, page: &PageRequest) -> Result<Page<UserRow>, Re
          order by id desc limit $2",
     );
     fetch_page(pool, query.bind(page.after_id()), page).await
+}
+
+/// How many accounts there are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(pool: &PgPool) -> Result<i64, ReadError> {
+    read_count(pool, sqlx::query("select count(*) from identity_user")).await
 }
