@@ -49,7 +49,8 @@ fn files() -> Vec<String> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
+            if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str())
+            {
                 open.push(path);
             } else if path.is_file() {
                 let relative = path.strip_prefix(&root).expect("below the root");

@@ -9,7 +9,7 @@ async fn the_log_tells_the_story_with_actors_and_positions() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
     ada.experiment().await;
-    let query = "query($f: AuditFilter, $a: String) { auditLog(filter: $f, order: OLDEST_FIRST, first: 3, after: $a) { nodes { position kind actor subject requestId session at outcome } pageInfo { hasNextPage endCursor } } }";
+    let query = "query($f: AuditFilter, $a: String) { auditLog(filter: $f, order: OLDEST_FIRST, first: 3, after: $a) { nodes { position kind actor subject requestId sessionId at outcome } pageInfo { hasNextPage endCursor } } }";
     let mine = json!({ "actor": format!("user:{}", ada.user_id) });
     let (mut entries, mut after): (Vec<Value>, Value) = (Vec::new(), Value::Null);
     loop {
@@ -53,7 +53,7 @@ async fn the_log_tells_the_story_with_actors_and_positions() {
         );
     }
     let last = entries.last().expect("entries");
-    assert!(last["session"].is_string(), "{last}");
+    assert!(last["sessionId"].is_string(), "{last}");
     app.stop().await;
 }
 

@@ -168,7 +168,8 @@ fn sources() -> Vec<(String, String)> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
+            if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str())
+            {
                 open.push(path);
             } else if name.ends_with(".rs") && name != "vocabulary.rs" {
                 let text = std::fs::read_to_string(&path).expect("a readable source");

@@ -1,7 +1,6 @@
 //! Roles: what there are, who holds them, granting and removing; and why a decision comes out as it does.
 
 mod rights;
-mod role_assignment;
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
@@ -13,15 +12,14 @@ use domain::{
 use projections::{access::role::RoleRow, history::AsOf, identity::user::Users};
 
 pub use rights::*;
-pub use role_assignment::{RoleAssignment, roles_of};
 
 use super::{
     as_of::{AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
     context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
     errors::read_failed,
-    identity::User,
     reads,
     scalars::Long,
+    types::User,
     user_error::{UserError, UserErrorCode},
 };
 
@@ -170,26 +168,25 @@ impl AccessQuery {
         context: &Context<'_>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Vec<Role>> {
+    ) -> Result<Option<Vec<Role>>> {
         require(context, Action::RolesRead, "roles")?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
         let rows = projections::access::role::all(&app(context)?.pool, resolved.as_of)
             .await
             .map_err(|e| read_failed(&e))?;
-        Ok(rows.into_iter().map(|row| Role(row, resolved)).collect())
+        Ok(Some(rows.into_iter().map(|row| Role(row, resolved)).collect()))
     }
 
     /// All permissions.
-    async fn permissions(&self, context: &Context<'_>) -> Result<Vec<Permission>> {
+    async fn permissions(&self, context: &Context<'_>) -> Result<Option<Vec<Permission>>> {
         user(context)?;
         let all = Action::ALL.iter();
-        Ok(all
-            .map(|action| Permission {
-                name: action.name(),
-                description: action.description(),
-            })
-            .collect())
+        let permissions = all.map(|action| Permission {
+            name: action.name(),
+            description: action.description(),
+        });
+        Ok(Some(permissions.collect()))
     }
 
     /// The signed-in user's own permissions, by name.
@@ -197,7 +194,7 @@ impl AccessQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
-    ) -> Result<Vec<&'static str>> {
+    ) -> Result<Option<Vec<&'static str>>> {
         let now = user(context)?;
         let permissions = match resolve_as_of(context, as_of).await?.as_of {
             projections::history::AsOf::Now => now.permissions.clone(),
@@ -207,7 +204,7 @@ impl AccessQuery {
                 .map(|rights| rights.principal.permissions)
                 .unwrap_or_default(),
         };
-        Ok(permissions.into_iter().map(Action::name).collect())
+        Ok(Some(permissions.into_iter().map(Action::name).collect()))
     }
 }
 

@@ -10,12 +10,11 @@ use async_graphql::{
 };
 use domain::event_store::Position;
 use projections::history::{self, AsOf, AsOfError, AsOfRequest, resolve};
-use time::OffsetDateTime;
 
 use super::{
     context::user,
     errors::{error_with_code, read_failed},
-    scalars::Long,
+    scalars::{DateTime, Long},
 };
 use crate::app::{App, TIMEOUT};
 
@@ -25,7 +24,7 @@ use crate::app::{App, TIMEOUT};
 pub enum AsOfInput {
     /// State at that time: after the last event recorded at or before it. Must not be in the future; before the first
     /// event everything is empty.
-    At(OffsetDateTime),
+    At(DateTime),
     /// State after the event at that log position; 0 is before the first event.
     Position(Long),
 }
@@ -36,7 +35,7 @@ pub struct LogInstant {
     /// Position of the last event included; 0 before the first event.
     pub position: Long,
     /// When that event was recorded; null before the first event.
-    pub at: Option<OffsetDateTime>,
+    pub at: Option<DateTime>,
 }
 
 /// The log position that the fields of a response reflect.
@@ -60,17 +59,10 @@ impl ResolvedAsOf {
             as_of: AsOf::AsOf(instant.position),
             shown: Some(LogInstant {
                 position: instant.position.into(),
-                at: instant.at,
+                at: instant.at.map(DateTime),
             }),
         }
     }
-}
-
-/// Extra field of connections whose rows have a history.
-#[derive(Clone, Copy, SimpleObject)]
-pub struct AsOfInfo {
-    /// The past log position that the rows reflect; null for the present.
-    pub as_of: Option<LogInstant>,
 }
 
 /// Resolves each `asOf` of a request once, so that all its fields read the same position.
@@ -116,7 +108,7 @@ impl Loader<AsOfRequest> for AsOfLoader {
 pub async fn resolve_as_of(context: &Context<'_>, request: Option<AsOfInput>) -> Result<ResolvedAsOf> {
     match request {
         None => Ok(ResolvedAsOf::NOW),
-        Some(AsOfInput::At(at)) => find(context, AsOfRequest::At(at)).await,
+        Some(AsOfInput::At(at)) => find(context, AsOfRequest::At(at.0)).await,
         Some(AsOfInput::Position(position)) => {
             find(context, AsOfRequest::Position(Position(position.0))).await
         }

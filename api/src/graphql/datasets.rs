@@ -1,132 +1,31 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
-use async_graphql::{
-    Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
-};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     datasets::dataset::{CreateDataset, DatasetRefusal},
     id::DatasetId,
 };
-use projections::{
-    datasets::dataset::Datasets,
-    datasets::{dataset::DatasetRow, version::VersionRow},
-    history::AsOf,
-    read_model::RowFilter,
-};
-use time::OffsetDateTime;
+use projections::{datasets::dataset::DatasetRow, datasets::dataset::Datasets, history::AsOf};
 
 use super::{
+    as_of::AsOfInput,
+    as_of::resolve_as_of,
     context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::{error_with_code, read_failed},
+    errors::error_with_code,
     ids::id_or_not_found,
-    loaders::DatasetVersionsLoader,
-    paging::{connect, page, weight},
+    paging::AsOfInfo,
+    paging::{Connection, List},
     reads,
+    reads::Wanted,
     scalars::Long,
     user_error::{UserError, UserErrorCode},
     visibility::Visibility,
 };
 
-/// A dataset.
-pub struct Dataset(pub DatasetRow);
+pub use super::types::Dataset;
 
-/// Training data with immutable versions.
-#[Object]
-impl Dataset {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Its name.
-    async fn name(&self) -> &str {
-        &self.0.name
-    }
-    /// Description.
-    async fn description(&self) -> &str {
-        &self.0.description
-    }
-    /// The owner's ID.
-    async fn owner_id(&self) -> ID {
-        self.0.owner_id.to_string().into()
-    }
-    /// Visibility.
-    async fn visibility(&self) -> Visibility {
-        self.0.visibility.into()
-    }
-    /// When it was created.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Number of the newest version; 0 if there is none.
-    async fn latest_version(&self) -> i32 {
-        self.0.latest_version
-    }
-    /// Upload URL for new versions: `POST` the file's bytes there with an access token.
-    async fn upload_path(&self) -> String {
-        format!("/api/datasets/{}/versions", self.0.id)
-    }
-    /// Versions, newest first; at most 100.
-    async fn versions(&self, context: &Context<'_>) -> Result<Vec<DatasetVersion>> {
-        let loaded = context
-            .data::<DataLoader<DatasetVersionsLoader>>()?
-            .load_one(self.0.id)
-            .await
-            .map_err(|error| read_failed(&error))?;
-        Ok(loaded
-            .unwrap_or_default()
-            .into_iter()
-            .map(DatasetVersion)
-            .collect())
-    }
-}
-
-/// A version of a dataset.
-pub struct DatasetVersion(pub VersionRow);
-
-/// An immutable, content-addressed version of a dataset.
-#[Object]
-impl DatasetVersion {
-    /// Its number, from 1.
-    async fn version(&self) -> i32 {
-        self.0.version
-    }
-    /// SHA-256 of its bytes, in hexadecimal.
-    async fn sha256(&self) -> &str {
-        &self.0.sha256
-    }
-    /// Its size in bytes, uncompressed.
-    async fn bytes(&self) -> Long {
-        self.0.bytes.into()
-    }
-    /// `plain_text`, `chat`, `prompt_completion`, `alpaca` or `sharegpt`; new values may be added.
-    async fn format(&self) -> &str {
-        self.0.format.name()
-    }
-    /// The file's own name as uploaded, without folders.
-    async fn file_name(&self) -> &str {
-        &self.0.file_name
-    }
-    /// Number of samples.
-    async fn samples(&self) -> Long {
-        Long(self.0.summary.samples)
-    }
-    /// Number of lines.
-    async fn lines(&self) -> Long {
-        Long(self.0.summary.lines)
-    }
-    /// Estimated tokens: a quarter of its bytes.
-    async fn token_estimate(&self) -> Long {
-        Long(self.0.summary.token_estimate)
-    }
-    /// The first samples, truncated.
-    async fn preview(&self) -> &[String] {
-        &self.0.summary.preview
-    }
-    /// When it was added.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-}
+/// The list of datasets.
+const DATASETS: List = List::by_id("datasets.newest");
 
 /// A new, empty dataset.
 #[derive(InputObject)]
@@ -159,21 +58,25 @@ pub struct DatasetsQuery;
 #[Object]
 impl DatasetsQuery {
     /// The datasets visible to the caller, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn datasets(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Connection<String, Dataset>> {
+    ) -> Result<Option<Connection<Dataset, AsOfInfo>>> {
         viewer(context)?;
-        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let rows = reads::page::<Datasets>(context, AsOf::Now, &RowFilter::all(), &request).await?;
-        Ok(connect(rows, after.as_deref(), |row| {
-            (row.id.0.to_string(), Dataset(row))
-        }))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let wanted = Wanted {
+            first,
+            after,
+            ..Wanted::default()
+        };
+        let node = |row: DatasetRow| (row.id.0.to_string(), Dataset(row, resolved));
+        let connection = reads::list::<Datasets, _>(context, DATASETS, resolved, wanted, node).await?;
+        Ok(Some(connection))
     }
 
     /// One dataset.
@@ -181,6 +84,7 @@ impl DatasetsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The dataset.")] id: ID,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Dataset>> {
         viewer(context)?;
@@ -188,8 +92,9 @@ impl DatasetsQuery {
         let Ok(id) = id_or_not_found::<DatasetId>(&id) else {
             return Ok(None);
         };
-        let row = reads::find::<Datasets>(context, AsOf::Now, id.0).await?;
-        Ok(row.map(Dataset))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let row = reads::find::<Datasets>(context, resolved.as_of, id.0).await?;
+        Ok(row.map(|row| Dataset(row, resolved)))
     }
 }
 
@@ -239,7 +144,7 @@ impl DatasetsMutation {
         };
         wait_for_position(context, position).await?;
         let dataset = reads::find::<Datasets>(context, AsOf::Now, dataset.0).await?;
-        let dataset = dataset.map(Dataset);
+        let dataset = dataset.map(Dataset::now);
         Ok(CreateDatasetPayload {
             dataset,
             position: Some(position.into()),

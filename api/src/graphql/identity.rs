@@ -2,12 +2,12 @@
 
 mod account;
 mod erasure;
+mod queries;
 mod types;
 
 use account::{new_account, optional_text, refused};
 use async_graphql::{Context, Object, Result};
 use domain::{
-    authz::Action,
     id::{SessionId, UserId},
     identity::{
         account_status::{AccountRefusal, SetUserActive},
@@ -16,19 +16,16 @@ use domain::{
         user::VerifyEmail,
     },
 };
-use projections::{
-    history::AsOf, identity::user::Users, read_model, read_model::RowFilter, read_model::Viewer,
-};
+use projections::{history::AsOf, identity::user::Users, read_model, read_model::Viewer};
 
+pub use super::types::{Session, User};
 pub use erasure::{ErasePersonInput, ErasureMutation, ErasureQuery};
+pub use queries::IdentityQuery;
 pub use types::*;
 
 use super::{
-    context::{Outcome, app, caller, honor_min_position, require, run, user, wait_for_position},
+    context::{Outcome, app, caller, run, user, wait_for_position},
     errors::{error_with_code, read_failed},
-    paging::{connect, page},
-    reads,
-    scalars::Long,
     user_error::{UserError, UserErrorCode},
 };
 use crate::sessions::{self, SessionError, Tokens};
@@ -93,66 +90,6 @@ fn no_session(user_errors: Errors) -> SessionPayload {
         tokens: None,
         position: None,
         user_errors,
-    }
-}
-
-/// Queries about accounts.
-#[derive(Default)]
-pub struct IdentityQuery;
-
-#[Object]
-impl IdentityQuery {
-    /// The signed-in account.
-    async fn me(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<User> {
-        honor_min_position(context, min_position).await?;
-        let id = user(context)?.user;
-        let own = Viewer::of(user(context)?, app(context)?.now());
-        let row = read_model::find::<Users>(&app(context)?.pool, &own, AsOf::Now, id.0)
-            .await
-            .map_err(|e| read_failed(&e))?;
-        row.map(User)
-            .ok_or_else(|| error_with_code("UNAVAILABLE", "the account is not readable yet, try again"))
-    }
-
-    /// The caller's open sessions, newest first; at most 100.
-    async fn sessions(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Vec<Session>> {
-        honor_min_position(context, min_position).await?;
-        let (app, user) = (app(context)?, user(context)?);
-        let rows = projections::identity::session::open(&app.pool, user.user, app.now()).await;
-        let rows = rows.map_err(|error| read_failed(&error))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let current = Some(row.id) == user.session;
-                Session(row, current)
-            })
-            .collect())
-    }
-
-    /// All accounts, newest first. Requires `users.read`.
-    #[graphql(complexity = "super::paging::weight(first, child_complexity)")]
-    async fn users(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
-        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<async_graphql::connection::Connection<String, User>> {
-        require(context, Action::UsersRead, "users")?;
-        let request = page(first, after.as_deref())?;
-        honor_min_position(context, min_position).await?;
-        let rows = reads::page::<Users>(context, AsOf::Now, &RowFilter::all(), &request).await?;
-        Ok(connect(rows, after.as_deref(), |row| {
-            (row.id.0.to_string(), User(row))
-        }))
     }
 }
 
@@ -301,12 +238,21 @@ impl IdentityMutation {
         session_payload(sessions::refresh(app(context)?, caller(context)?, &input.refresh_token).await)
     }
 
-    /// Ends the session of this request.
-    async fn logout(&self, context: &Context<'_>) -> Result<IdentityPayload> {
-        let session = user(context)?
-            .session
-            .ok_or_else(|| error_with_code("UNAUTHENTICATED", "there is no session"))?;
-        end(context, session, "logout").await
+    /// Ends the session of this request, or another of the caller's.
+    async fn logout(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The session.", default)] input: LogoutInput,
+    ) -> Result<IdentityPayload> {
+        let own = user(context)?.session;
+        let session = match input.session_id {
+            Some(id) => id.parse().ok(),
+            None => Some(own.ok_or_else(|| error_with_code("UNAUTHENTICATED", "there is no session"))?),
+        };
+        match session {
+            Some(session) => end(context, session, "logout").await,
+            None => Ok(no_such_session()),
+        }
     }
 
     /// Ends one of the caller's sessions.
@@ -382,12 +328,14 @@ async fn end(context: &Context<'_>, session: SessionId, cause: &'static str) -> 
             })
         }
         Outcome::Refused(never) => match never {},
-        Outcome::NotFound => {
-            let user_error = UserError::at("sessionId", "there is no such session", UserErrorCode::NotFound);
-            Ok(IdentityPayload {
-                position: None,
-                user_errors: vec![user_error],
-            })
-        }
+        Outcome::NotFound => Ok(no_such_session()),
+    }
+}
+
+fn no_such_session() -> IdentityPayload {
+    let user_error = UserError::at("sessionId", "there is no such session", UserErrorCode::NotFound);
+    IdentityPayload {
+        position: None,
+        user_errors: vec![user_error],
     }
 }

@@ -3,17 +3,14 @@
 //! One rule: each type that a client can send and that is not built in stands here, so that what clients send is
 //! read before anything runs. A schema with a type that is missing here is not built; see `spec::SpecSchema::with`.
 
-use async_graphql::Json;
-use time::OffsetDateTime;
-
 use super::{
     access::RoleChangeInput,
     as_of::AsOfInput,
     audit::AuditFilter,
     datasets::CreateDatasetInput,
     identity::{
-        CreateFirstAdministratorInput, ErasePersonInput, LoginInput, RefreshInput, RegisterInput,
-        RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
+        CreateFirstAdministratorInput, ErasePersonInput, LoginInput, LogoutInput, RefreshInput,
+        RegisterInput, RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
     },
     jobs::{
         CancelJobInput, ChangeJobPriorityInput, ChatTemplateInput, CloneJobInput, EarlyStoppingInput,
@@ -22,7 +19,7 @@ use super::{
     },
     models::ImportModelInput,
     projects::{CreateExperimentInput, CreateProjectInput},
-    scalars::Long,
+    scalars::{DateTime, JsonValue, Long},
     spec::InputChecks,
     workers::DrainWorkerInput,
 };
@@ -44,10 +41,7 @@ pub fn checks() -> InputChecks {
 }
 
 fn scalars(checks: InputChecks) -> InputChecks {
-    checks
-        .with::<OffsetDateTime>()
-        .with::<Json<serde_json::Value>>()
-        .with::<Long>()
+    checks.with::<DateTime>().with::<JsonValue>().with::<Long>()
 }
 
 fn identity(checks: InputChecks) -> InputChecks {
@@ -55,6 +49,7 @@ fn identity(checks: InputChecks) -> InputChecks {
         .with::<CreateFirstAdministratorInput>()
         .with::<ErasePersonInput>()
         .with::<LoginInput>()
+        .with::<LogoutInput>()
         .with::<RefreshInput>()
         .with::<RegisterInput>()
         .with::<RevokeSessionInput>()

@@ -83,6 +83,7 @@ struct Feed {
 #[derive(Default)]
 pub struct JobFeedSubscription;
 
+/// Live views.
 #[Subscription(name = "Subscription")]
 impl JobFeedSubscription {
     /// Follows a job: a snapshot, then what happens, with a heartbeat after 15 seconds without an item, until the job
@@ -291,7 +292,7 @@ impl Feed {
         if self.include.contains(&JobFeedKind::State) {
             self.pending.push_back(JobFeedItem::Delta(JobDelta {
                 position: event.position.into(),
-                at: event.at,
+                at: event.at.into(),
                 event: event.kind.clone(),
                 state,
                 attempt,

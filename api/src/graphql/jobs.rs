@@ -4,33 +4,32 @@ mod control;
 mod estimate;
 mod inputs;
 mod settings;
-mod types;
 
-use async_graphql::{Context, ID, Object, Result, connection::Connection};
+use async_graphql::{Context, ID, Object, Result};
 use domain::{
     id::{DatasetId, ExperimentId, JobId, ModelId},
     jobs::{
-        job::JobState as State,
         requirements::JobRequirements,
         spec::{self, Method, TrainingSpec},
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
     },
 };
-use projections::{history::AsOf, jobs::job, jobs::job::Jobs, read_model::RowFilter};
+use projections::{history::AsOf, jobs::job::Jobs};
 
+pub use super::types::{Job, JobState};
 pub use control::JobControlMutation;
 pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
 pub use inputs::*;
 pub use settings::*;
-pub use types::*;
 
 use super::{
-    as_of::{AsOfInfo, AsOfInput, ResolvedAsOf, resolve_as_of},
+    as_of::{AsOfInput, resolve_as_of},
     context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
     ids::id_or_not_found,
-    paging::{connect_as_of, page, weight},
+    paging::{AsOfInfo, Connection},
     reads,
     scalars::Long,
+    types::list_jobs,
     user_error::{UserError, UserErrorCode},
 };
 
@@ -192,30 +191,6 @@ fn nothing_there() -> UserError {
     UserError::whole(message, UserErrorCode::NotFound)
 }
 
-/// Jobs that the caller may see.
-///
-/// # Errors
-/// Missing sign-in, a bad page, or a failing database.
-pub async fn list(
-    context: &Context<'_>,
-    resolved: ResolvedAsOf,
-    experiment: Option<ExperimentId>,
-    state: Option<JobState>,
-    first: Option<i32>,
-    after: Option<String>,
-) -> Result<Connection<String, Job, AsOfInfo>> {
-    let request = page(first, after.as_deref())?;
-    let filter = experiment.map_or(RowFilter::all(), |id| RowFilter::all().is(job::EXPERIMENT, id.0));
-    let filter = match state {
-        Some(state) => filter.is(job::STATE, State::from(state).name()),
-        None => filter,
-    };
-    let rows = reads::page::<Jobs>(context, resolved.as_of, &filter, &request).await?;
-    Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
-        (row.id.0.to_string(), Job(row, resolved))
-    }))
-}
-
 /// Queries about jobs.
 #[derive(Default)]
 pub struct JobsQuery;
@@ -223,20 +198,21 @@ pub struct JobsQuery;
 #[Object]
 impl JobsQuery {
     /// The jobs visible to the caller, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn jobs(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Only jobs in this state.")] state: Option<JobState>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Connection<String, Job, AsOfInfo>> {
+    ) -> Result<Option<Connection<Job, AsOfInfo>>> {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        list(context, resolved, None, state, first, after).await
+        list_jobs(context, resolved, None, state, first, after)
+            .await
+            .map(Some)
     }
 
     /// One job.

@@ -1,7 +1,7 @@
 //! Loaders: one statement for all the rows that a request wants of a kind. Made anew for each request, so
 //! nothing is carried from one caller to another.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::HashMap, hash::Hash, marker::PhantomData, sync::Arc};
 
 use async_graphql::{
     dataloader::{DataLoader, Loader},
@@ -10,12 +10,22 @@ use async_graphql::{
 use domain::id::{DatasetId, ModelId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
-    datasets::version::{self, VersionRow},
+    datasets::{
+        dataset::Datasets,
+        version::{self, VersionRow},
+    },
     history::AsOf,
-    models::version::{self as model_version, ModelVersionRow},
-    read_model::ReadError,
+    identity::user::Users,
+    jobs::job::Jobs,
+    models::{
+        model::Models,
+        version::{self as model_version, ModelVersionRow},
+    },
+    projects::{experiment::Experiments, project::Projects},
+    read_model::{ReadError, ReadModel, Viewer, find_many},
 };
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::as_of::AsOfLoader;
 use crate::app::App;
@@ -51,49 +61,86 @@ impl Loader<(UserId, AsOf)> for RolesLoader {
 /// Versions of datasets.
 pub struct DatasetVersionsLoader(PgPool);
 
-impl Loader<DatasetId> for DatasetVersionsLoader {
+impl Loader<(DatasetId, AsOf)> for DatasetVersionsLoader {
     type Value = Vec<VersionRow>;
     type Error = Arc<ReadError>;
-    async fn load(&self, keys: &[DatasetId]) -> Result<HashMap<DatasetId, Self::Value>, Self::Error> {
-        Ok(group(version::of_datasets(&self.0, keys).await?, |row| {
-            row.dataset_id
-        }))
+    async fn load(
+        &self,
+        keys: &[(DatasetId, AsOf)],
+    ) -> Result<HashMap<(DatasetId, AsOf), Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (as_of, keys) in group(keys.to_vec(), |key| key.1) {
+            let ids: Vec<DatasetId> = keys.into_iter().map(|(id, _)| id).collect();
+            let rows = version::of_datasets(&self.0, as_of, &ids).await?;
+            found.extend(group(rows, |row| (row.dataset_id, as_of)));
+        }
+        Ok(found)
     }
 }
 
 /// Versions of models.
 pub struct ModelVersionsLoader(PgPool);
 
-impl Loader<ModelId> for ModelVersionsLoader {
+impl Loader<(ModelId, AsOf)> for ModelVersionsLoader {
     type Value = Vec<ModelVersionRow>;
     type Error = Arc<ReadError>;
-    async fn load(&self, keys: &[ModelId]) -> Result<HashMap<ModelId, Self::Value>, Self::Error> {
-        Ok(group(model_version::of_models(&self.0, keys).await?, |row| {
-            row.model_id
-        }))
+    async fn load(
+        &self,
+        keys: &[(ModelId, AsOf)],
+    ) -> Result<HashMap<(ModelId, AsOf), Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (as_of, keys) in group(keys.to_vec(), |key| key.1) {
+            let ids: Vec<ModelId> = keys.into_iter().map(|(id, _)| id).collect();
+            let rows = model_version::of_models(&self.0, as_of, &ids).await?;
+            found.extend(group(rows, |row| (row.model_id, as_of)));
+        }
+        Ok(found)
     }
+}
+
+/// Rows of a read model, at moments, within what a viewer may see: the key carries the caller's scope.
+pub struct VisibleLoader<M>(PgPool, PhantomData<fn() -> M>);
+
+type VisibleKey = (Uuid, AsOf, Viewer);
+
+impl<M: ReadModel<Row: Clone>> Loader<VisibleKey> for VisibleLoader<M> {
+    type Value = M::Row;
+    type Error = Arc<ReadError>;
+    async fn load(&self, keys: &[VisibleKey]) -> Result<HashMap<VisibleKey, M::Row>, Self::Error> {
+        let mut found = HashMap::new();
+        for ((as_of, viewer), keys) in group(keys.to_vec(), |key| (key.1, key.2.clone())) {
+            let ids: Vec<String> = keys.iter().map(|(id, ..)| id.to_string()).collect();
+            for (key, row) in find_many::<M>(&self.0, &viewer, as_of, &ids).await? {
+                if let Ok(id) = key.parse() {
+                    found.insert((id, as_of, viewer.clone()), row);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn visible<M: ReadModel>(pool: &PgPool) -> DataLoader<VisibleLoader<M>> {
+    fresh(VisibleLoader(pool.clone(), PhantomData))
+}
+
+fn fresh<L: Send + Sync + 'static>(loader: L) -> DataLoader<L> {
+    DataLoader::new(loader, TokioSpawner::current(), TokioTimer::default())
 }
 
 /// Adds fresh loaders to a request.
 #[must_use]
 pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
     let pool = &app.pool;
-    let timer = TokioTimer::default;
     request
         .data(AsOfLoader::fresh(app.clone()))
-        .data(DataLoader::new(
-            RolesLoader(pool.clone()),
-            TokioSpawner::current(),
-            timer(),
-        ))
-        .data(DataLoader::new(
-            DatasetVersionsLoader(pool.clone()),
-            TokioSpawner::current(),
-            timer(),
-        ))
-        .data(DataLoader::new(
-            ModelVersionsLoader(pool.clone()),
-            TokioSpawner::current(),
-            timer(),
-        ))
+        .data(fresh(RolesLoader(pool.clone())))
+        .data(fresh(DatasetVersionsLoader(pool.clone())))
+        .data(fresh(ModelVersionsLoader(pool.clone())))
+        .data(visible::<Users>(pool))
+        .data(visible::<Projects>(pool))
+        .data(visible::<Experiments>(pool))
+        .data(visible::<Jobs>(pool))
+        .data(visible::<Datasets>(pool))
+        .data(visible::<Models>(pool))
 }

@@ -2,246 +2,26 @@
 
 mod import;
 
-use async_graphql::{
-    Context, Enum, ID, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
-};
-use domain::{
-    id::ModelId,
-    models::model::{Lineage as Recorded, ModelKind},
-};
+pub use super::types::Model;
+use async_graphql::{Context, ID, Object, Result};
+use domain::id::ModelId;
 pub use import::{ImportModelInput, ImportModelPayload, ModelsMutation};
-use projections::{
-    history::AsOf,
-    models::model::Models,
-    models::{model::ModelRow, version::ModelVersionRow},
-    read_model::RowFilter,
-};
-use time::OffsetDateTime;
+use projections::models::model::{ModelRow, Models};
 
 use super::{
+    as_of::AsOfInput,
+    as_of::resolve_as_of,
     context::{honor_min_position, viewer},
-    errors::read_failed,
     ids::id_or_not_found,
-    loaders::ModelVersionsLoader,
-    paging::{connect, page, weight},
+    paging::AsOfInfo,
+    paging::{Connection, List},
     reads,
+    reads::Wanted,
     scalars::Long,
-    visibility::Visibility,
 };
 
-/// What a model's versions contain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum ModelContent {
-    /// All weights, in Hugging Face layout.
-    Full,
-    /// A LoRA adapter in PEFT layout, for one base model.
-    Adapter,
-}
-
-/// A model.
-pub struct Model(pub ModelRow);
-
-/// A base model or a trained model.
-#[Object]
-impl Model {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Its name.
-    async fn name(&self) -> &str {
-        &self.0.name
-    }
-    /// Description.
-    async fn description(&self) -> &str {
-        &self.0.description
-    }
-    /// The owner's ID.
-    async fn owner_id(&self) -> ID {
-        self.0.owner_id.to_string().into()
-    }
-    /// What its versions contain.
-    async fn content(&self) -> ModelContent {
-        match self.0.content {
-            ModelKind::Full => ModelContent::Full,
-            ModelKind::Adapter => ModelContent::Adapter,
-        }
-    }
-    /// Visibility.
-    async fn visibility(&self) -> Visibility {
-        self.0.visibility.into()
-    }
-    /// When it was registered.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Versions, newest first; at most 100.
-    async fn versions(&self, context: &Context<'_>) -> Result<Vec<ModelVersion>> {
-        let loaded = context
-            .data::<DataLoader<ModelVersionsLoader>>()?
-            .load_one(self.0.id)
-            .await
-            .map_err(|error| read_failed(&error))?;
-        Ok(loaded.unwrap_or_default().into_iter().map(ModelVersion).collect())
-    }
-}
-
-/// A version of a model.
-pub struct ModelVersion(pub ModelVersionRow);
-
-/// An immutable version of a model.
-#[Object]
-impl ModelVersion {
-    /// Its number, from 1.
-    async fn version(&self) -> i32 {
-        self.0.version
-    }
-    /// Hash over the names and hashes of its files.
-    async fn sha256(&self) -> &str {
-        &self.0.sha256
-    }
-    /// Its files.
-    async fn files(&self) -> Vec<ModelFile> {
-        downloads(&self.0, "files", &self.0.files)
-    }
-    /// For an adapter: the base model with the adapter merged; null if the job did not request it.
-    async fn merged(&self) -> Option<MergedModel> {
-        self.0.merged.as_ref().map(|merged| MergedModel {
-            sha256: merged.sha256.clone(),
-            files: downloads(&self.0, "merged", &merged.files),
-        })
-    }
-    /// Provenance.
-    async fn lineage(&self) -> Lineage {
-        Lineage::from(&self.0.lineage)
-    }
-    /// When it was added.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-}
-
-/// `files` of `version`, to be had below `folder` of its path.
-fn downloads(
-    version: &ModelVersionRow,
-    folder: &str,
-    files: &[domain::models::model::ModelFile],
-) -> Vec<ModelFile> {
-    let (model, number) = (version.model_id, version.version);
-    let file = |file: &domain::models::model::ModelFile| ModelFile {
-        name: file.name.clone(),
-        sha256: file.sha256.clone(),
-        bytes: Long(file.bytes),
-        download_path: format!("/api/models/{model}/versions/{number}/{folder}/{}", file.name),
-    };
-    files.iter().map(file).collect()
-}
-
-/// A base model with an adapter merged into it, in Hugging Face layout: `transformers` loads the folder as it is.
-#[derive(SimpleObject)]
-pub struct MergedModel {
-    /// Hash over the names and hashes of its files.
-    pub sha256: String,
-    /// Its files.
-    pub files: Vec<ModelFile>,
-}
-
-/// One file of a version.
-#[derive(SimpleObject)]
-pub struct ModelFile {
-    /// Its name.
-    pub name: String,
-    /// SHA-256 of its bytes.
-    pub sha256: String,
-    /// Its size in bytes.
-    pub bytes: Long,
-    /// Download URL: `GET` with an access token. Requires `models.export`.
-    pub download_path: String,
-}
-
-/// A named value.
-#[derive(SimpleObject)]
-pub struct Metric {
-    /// Name of the metric.
-    pub name: String,
-    /// Its value, as a decimal number.
-    pub value: String,
-}
-
-/// Metrics as a list, by name.
-pub fn metrics(map: &std::collections::BTreeMap<String, String>) -> Vec<Metric> {
-    map.iter()
-        .map(|(name, value)| Metric {
-            name: name.clone(),
-            value: value.clone(),
-        })
-        .collect()
-}
-
-/// Provenance of a model version, sufficient to reproduce it. Fields are null for imported models.
-#[derive(Default, SimpleObject)]
-pub struct Lineage {
-    /// Original name of an imported model.
-    pub imported_from: Option<String>,
-    /// The job that produced it.
-    pub job_id: Option<ID>,
-    /// Dataset.
-    pub dataset_id: Option<ID>,
-    /// Dataset version.
-    pub dataset_version: Option<u32>,
-    /// SHA-256 of the dataset version.
-    pub dataset_sha256: Option<String>,
-    /// Base model.
-    pub base_model_id: Option<ID>,
-    /// Base model version.
-    pub base_model_version: Option<u32>,
-    /// Hash over the base model's files.
-    pub base_sha256: Option<String>,
-    /// The seed.
-    pub seed: Option<Long>,
-    /// The version of Anneal.
-    pub code_version: Option<String>,
-    /// The worker.
-    pub worker: Option<String>,
-    /// Final metrics.
-    pub metrics: Vec<Metric>,
-}
-
-impl From<&Recorded> for Lineage {
-    fn from(recorded: &Recorded) -> Self {
-        match recorded {
-            Recorded::Imported { origin } => Self {
-                imported_from: Some(origin.clone()),
-                ..Self::default()
-            },
-            Recorded::Trained {
-                job,
-                dataset,
-                dataset_version,
-                dataset_sha256,
-                base,
-                base_sha256,
-                seed,
-                code_version,
-                worker,
-                metrics: measured,
-            } => Self {
-                imported_from: None,
-                job_id: Some(job.to_string().into()),
-                dataset_id: Some(dataset.to_string().into()),
-                dataset_version: Some(*dataset_version),
-                dataset_sha256: Some(dataset_sha256.clone()),
-                base_model_id: base.map(|base| base.model.to_string().into()),
-                base_model_version: base.map(|base| base.version),
-                base_sha256: base_sha256.clone(),
-                seed: Some(Long(*seed)),
-                code_version: Some(code_version.clone()),
-                worker: Some(worker.clone()),
-                metrics: metrics(measured),
-            },
-        }
-    }
-}
+/// The list of models.
+const MODELS: List = List::by_id("models.newest");
 
 /// Queries about models.
 #[derive(Default)]
@@ -250,21 +30,25 @@ pub struct ModelsQuery;
 #[Object]
 impl ModelsQuery {
     /// The models visible to the caller, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn models(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Connection<String, Model>> {
+    ) -> Result<Option<Connection<Model, AsOfInfo>>> {
         viewer(context)?;
-        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
-        let rows = reads::page::<Models>(context, AsOf::Now, &RowFilter::all(), &request).await?;
-        Ok(connect(rows, after.as_deref(), |row| {
-            (row.id.0.to_string(), Model(row))
-        }))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let wanted = Wanted {
+            first,
+            after,
+            ..Wanted::default()
+        };
+        let node = |row: ModelRow| (row.id.0.to_string(), Model(row, resolved));
+        let connection = reads::list::<Models, _>(context, MODELS, resolved, wanted, node).await?;
+        Ok(Some(connection))
     }
 
     /// One model.
@@ -272,6 +56,7 @@ impl ModelsQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The model.")] id: ID,
+        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Model>> {
         viewer(context)?;
@@ -279,7 +64,8 @@ impl ModelsQuery {
         let Ok(id) = id_or_not_found::<ModelId>(&id) else {
             return Ok(None);
         };
-        let row = reads::find::<Models>(context, AsOf::Now, id.0).await?;
-        Ok(row.map(Model))
+        let resolved = resolve_as_of(context, as_of).await?;
+        let row = reads::find::<Models>(context, resolved.as_of, id.0).await?;
+        Ok(row.map(|row| Model(row, resolved)))
     }
 }

@@ -1,6 +1,6 @@
 //! Projects and experiments.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     id::{ExperimentId, ProjectId},
     projects::{
@@ -11,144 +11,26 @@ use domain::{
 };
 use projections::{
     history::AsOf::Now,
-    jobs::usage,
-    projects::experiment,
-    projects::experiment::Experiments,
-    projects::project::Projects,
-    projects::{experiment::ExperimentRow, project::ProjectRow},
-    read_model::RowFilter,
+    projects::{
+        experiment::Experiments,
+        project::{ProjectRow, Projects},
+    },
 };
-use time::OffsetDateTime;
 
 use super::{
-    as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
+    as_of::{AsOfInput, resolve_as_of},
     context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::{error_with_code, read_failed},
+    errors::error_with_code,
     ids::id_or_not_found,
-    jobs::Job,
-    paging::{connect_as_of, page, weight},
+    paging::{AsOfInfo, Connection, List},
     reads,
+    reads::Wanted,
     scalars::Long,
+    types::list_experiments,
     user_error::{UserError, UserErrorCode},
 };
 
-/// A project.
-pub struct Project(pub ProjectRow, pub ResolvedAsOf);
-
-impl Project {
-    /// A project as it stands.
-    #[must_use]
-    pub fn now(row: ProjectRow) -> Self {
-        Self(row, ResolvedAsOf::NOW)
-    }
-}
-
-/// A project.
-#[Object]
-impl Project {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Its name.
-    async fn name(&self) -> &str {
-        &self.0.name
-    }
-    /// Description.
-    async fn description(&self) -> &str {
-        &self.0.description
-    }
-    /// The owner's ID.
-    async fn owner_id(&self) -> ID {
-        self.0.owner_id.to_string().into()
-    }
-    /// When it was created.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Number of experiments.
-    async fn experiment_count(&self) -> i32 {
-        self.0.experiments
-    }
-    /// Worker seconds of its jobs, over all ended attempts.
-    async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
-        Ok(time.map_err(|error| read_failed(&error))?.worker_milliseconds as f64 / 1_000.0)
-    }
-    /// Of those, seconds on GPU workers.
-    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
-        Ok(time.map_err(|error| read_failed(&error))?.gpu_milliseconds as f64 / 1_000.0)
-    }
-    /// Experiments, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
-    async fn experiments(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
-        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Experiment, AsOfInfo>> {
-        experiments(context, self.1, Some(self.0.id), first, after).await
-    }
-    /// The past log position that this reflects; null for the present.
-    async fn as_of(&self) -> Option<LogInstant> {
-        self.1.shown
-    }
-}
-
-/// An experiment.
-pub struct Experiment(pub ExperimentRow, pub ResolvedAsOf);
-
-impl Experiment {
-    /// An experiment as it stands.
-    #[must_use]
-    pub fn now(row: ExperimentRow) -> Self {
-        Self(row, ResolvedAsOf::NOW)
-    }
-}
-
-/// A group of jobs in a project.
-#[Object]
-impl Experiment {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// ID of the project.
-    async fn project_id(&self) -> ID {
-        self.0.project_id.to_string().into()
-    }
-    /// Its name.
-    async fn name(&self) -> &str {
-        &self.0.name
-    }
-    /// Description.
-    async fn description(&self) -> &str {
-        &self.0.description
-    }
-    /// ID of the user who created it.
-    async fn created_by(&self) -> ID {
-        self.0.created_by.to_string().into()
-    }
-    /// When it was created.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Jobs, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
-    async fn jobs(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
-        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Job, AsOfInfo>> {
-        super::jobs::list(context, self.1, Some(self.0.id), None, first, after).await
-    }
-    /// The past log position that this reflects; null for the present.
-    async fn as_of(&self) -> Option<LogInstant> {
-        self.1.shown
-    }
-}
+pub use super::types::{Experiment, Project};
 
 /// A new project.
 #[derive(InputObject)]
@@ -201,22 +83,8 @@ fn texts(problems: TextProblems) -> Vec<UserError> {
     problems.0.into_iter().map(user_error).collect()
 }
 
-async fn experiments(
-    context: &Context<'_>,
-    resolved: ResolvedAsOf,
-    project: Option<ProjectId>,
-    first: Option<i32>,
-    after: Option<String>,
-) -> Result<Connection<String, Experiment, AsOfInfo>> {
-    let request = page(first, after.as_deref())?;
-    let filter = project.map_or(RowFilter::all(), |id| {
-        RowFilter::all().is(experiment::PROJECT, id.0)
-    });
-    let rows = reads::page::<Experiments>(context, resolved.as_of, &filter, &request).await?;
-    Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
-        (row.id.0.to_string(), Experiment(row, resolved))
-    }))
-}
+/// The list of projects.
+const PROJECTS: List = List::by_id("projects.newest");
 
 /// Queries about projects.
 #[derive(Default)]
@@ -225,23 +93,25 @@ pub struct ProjectsQuery;
 #[Object]
 impl ProjectsQuery {
     /// The projects visible to the caller, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn projects(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Connection<String, Project, AsOfInfo>> {
+    ) -> Result<Option<Connection<Project, AsOfInfo>>> {
         viewer(context)?;
-        let request = page(first, after.as_deref())?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let rows = reads::page::<Projects>(context, resolved.as_of, &RowFilter::all(), &request).await?;
-        Ok(connect_as_of(rows, after.as_deref(), resolved, |row| {
-            (row.id.0.to_string(), Project(row, resolved))
-        }))
+        let wanted = Wanted {
+            first,
+            after,
+            ..Wanted::default()
+        };
+        let node = |row: ProjectRow| (row.id.0.to_string(), Project(row, resolved));
+        let connection = reads::list::<Projects, _>(context, PROJECTS, resolved, wanted, node).await?;
+        Ok(Some(connection))
     }
 
     /// One project.
@@ -263,19 +133,19 @@ impl ProjectsQuery {
     }
 
     /// The experiments of all projects visible to the caller, newest first.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn experiments(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
-    ) -> Result<Connection<String, Experiment, AsOfInfo>> {
+    ) -> Result<Option<Connection<Experiment, AsOfInfo>>> {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        experiments(context, resolved, None, first, after).await
+        let connection = list_experiments(context, resolved, None, first, after).await?;
+        Ok(Some(connection))
     }
 
     /// One experiment.

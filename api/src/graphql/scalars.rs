@@ -1,7 +1,8 @@
 //! Scalars of our own.
 
-use async_graphql::{InputValueError, InputValueResult, Result, Scalar, ScalarType, Value};
+use async_graphql::{Error, InputValueError, InputValueResult, Result, Scalar, ScalarType, Value, to_value};
 use domain::event_store::Position;
+use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::errors::error_with_code;
@@ -11,7 +12,9 @@ use super::errors::error_with_code;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Long(pub u64);
 
-#[Scalar]
+/// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input a number is
+/// taken too. It is ProtoJSON's `uint64`.
+#[Scalar(specified_by_url = "https://protobuf.dev/programming-guides/json/")]
 impl ScalarType for Long {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
@@ -41,13 +44,67 @@ impl From<i64> for Long {
     }
 }
 
+/// A point in time, as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateTime(pub OffsetDateTime);
+
+/// A point in time in the form of RFC 3339. Answers are in UTC (`2026-11-30T04:00:19.123456Z`); inputs may have any
+/// offset.
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let time = <OffsetDateTime as ScalarType>::parse(value).map_err(InputValueError::propagate)?;
+        Ok(Self(time))
+    }
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
+}
+
+impl From<OffsetDateTime> for DateTime {
+    fn from(time: OffsetDateTime) -> Self {
+        Self(time)
+    }
+}
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonValue(Value);
+
+impl JsonValue {
+    /// The JSON of `value`.
+    ///
+    /// # Errors
+    /// When it has none, which is a defect.
+    pub fn of(value: &impl Serialize) -> Result<Self> {
+        to_value(value)
+            .map(Self)
+            .map_err(|error| Error::new(error.to_string()))
+    }
+}
+
+/// Any JSON value.
+#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+impl ScalarType for JsonValue {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(Self(value))
+    }
+
+    fn to_value(&self) -> Value {
+        self.0.clone()
+    }
+}
+
 /// A time that a client gave, in UTC: what reaches the database. With its offset, a time of the year 9999 may lie in the
 /// year 10000, which cannot be represented.
 ///
 /// # Errors
 /// `BAD_USER_INPUT`, naming `path`, for such a time.
-pub fn utc(path: &str, time: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>> {
-    let Some(time) = time else { return Ok(None) };
+pub fn utc(path: &str, time: Option<DateTime>) -> Result<Option<OffsetDateTime>> {
+    let Some(DateTime(time)) = time else {
+        return Ok(None);
+    };
     let time = time.checked_to_offset(UtcOffset::UTC).ok_or_else(|| {
         let message = format!("{path} lies outside the years 0000 to 9999 in UTC");
         error_with_code("BAD_USER_INPUT", message)

@@ -1,111 +1,30 @@
 //! Workers: who is there, what they can do, what they do, and telling them to go (WK-2).
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     authz::Action,
     id::WorkerId,
     jobs::worker::{DrainWorker, WorkerRefusal},
 };
 use projections::{
-    jobs::worker::{self, ActiveWorker, WorkerState as State},
-    read_model::Viewer,
+    jobs::worker::{self, ActiveWorker},
+    paging::Page,
 };
-use time::OffsetDateTime;
 
 use super::{
     context::{Outcome, app, require, run, user, viewer, wait_for_position},
     errors::read_failed,
+    paging::{Connection, Count, List},
     scalars::Long,
+    types::Worker,
     user_error::{UserError, UserErrorCode},
 };
 
-/// State of a worker. New values may be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum WorkerState {
-    /// It has no job.
-    Idle,
-    /// It is running a job.
-    Working,
-    /// It takes no more jobs and stops when it has none.
-    Draining,
-    /// Its heartbeat has expired.
-    Lost,
-}
+/// The list of workers. Its keys are `name/id`; all of it is read, because there are at most 1,000.
+const WORKERS: List = List::by_text("workers.name");
 
-impl From<State> for WorkerState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Idle => Self::Idle,
-            State::Working => Self::Working,
-            State::Draining => Self::Draining,
-            State::Lost => Self::Lost,
-        }
-    }
-}
-
-/// A worker that is there, as the caller may see it.
-pub struct Worker(ActiveWorker, Viewer);
-
-/// A registered worker.
-#[Object]
-impl Worker {
-    /// Global ID; a worker gets a new one at each start.
-    async fn id(&self) -> ID {
-        self.0.worker.id.to_string().into()
-    }
-    /// Its name: host and device.
-    async fn name(&self) -> &str {
-        &self.0.worker.name
-    }
-    /// Host name.
-    async fn host(&self) -> &str {
-        &self.0.worker.host
-    }
-    /// Device: `cpu` or `cuda`.
-    async fn device(&self) -> &str {
-        &self.0.worker.device
-    }
-    /// Memory in bytes.
-    async fn memory_bytes(&self) -> Option<Long> {
-        self.0.worker.memory_bytes.map(Long::from)
-    }
-    /// The version of Anneal.
-    async fn version(&self) -> &str {
-        &self.0.worker.code_version
-    }
-    /// Engine version; jobs that require a newer engine wait for another worker.
-    async fn engine(&self) -> i32 {
-        self.0.worker.engine
-    }
-    /// Its labels.
-    async fn labels(&self) -> Vec<&str> {
-        self.0.worker.labels.iter().map(String::as_str).collect()
-    }
-    /// State.
-    async fn state(&self) -> WorkerState {
-        self.0.state().into()
-    }
-    /// Reason given for draining.
-    async fn drain_reason(&self) -> Option<&str> {
-        self.0.worker.drain_reason.as_deref()
-    }
-    /// ID of its current job; null if it has none, or if the caller may not see it.
-    async fn job_id(&self) -> Option<ID> {
-        let seen = self.0.job_owner.is_some_and(|owner| self.1.sees_things_of(owner));
-        self.0.job.filter(|_| seen).map(|job| job.to_string().into())
-    }
-    /// Attempt number of that job.
-    async fn attempt(&self) -> Option<i32> {
-        self.0.attempt
-    }
-    /// Time of the last heartbeat, by the database's clock.
-    async fn last_heartbeat(&self) -> Option<OffsetDateTime> {
-        self.0.beat_at
-    }
-    /// When it registered.
-    async fn registered_at(&self) -> OffsetDateTime {
-        self.0.worker.registered_at
-    }
+fn key(one: &ActiveWorker) -> String {
+    format!("{}/{}", one.worker.name, one.worker.id.0)
 }
 
 /// Queries about workers.
@@ -115,13 +34,26 @@ pub struct WorkersQuery;
 #[Object]
 impl WorkersQuery {
     /// Registered workers, including lost ones, by name. Requires `training.read`.
-    #[graphql(complexity = "10 + 10 * child_complexity")]
-    async fn workers(&self, context: &Context<'_>) -> Result<Vec<Worker>> {
+    async fn workers(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+    ) -> Result<Option<Connection<Worker>>> {
         user(context)?;
         require(context, Action::TrainingRead, "workers")?;
+        let request = WORKERS.page(first, after.as_deref())?;
         let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
-        let found = found.map_err(|error| read_failed(&error))?;
-        Ok(found.into_iter().map(|one| Worker(one, viewer.clone())).collect())
+        let mut rows = found.map_err(|error| read_failed(&error))?;
+        let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        rows.sort_by_cached_key(key);
+        rows.retain(|one| request.after.as_ref().is_none_or(|after| key(one) > after.key));
+        let page = Page::from_overread(rows, request.first);
+        let count = Count::with(move || std::future::ready(Ok(total)));
+        let connection = WORKERS.connect(page, after.as_deref(), count, |one| {
+            (key(&one), Worker(one, viewer.clone()))
+        });
+        Ok(Some(connection))
     }
 }
 

@@ -1,10 +1,11 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | peers | simulate`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | peers | schema | simulate`.
 
 mod bans;
 mod bless;
 mod drill;
 mod licenses;
 mod peers;
+mod schema;
 mod simulate;
 mod spdx;
 
@@ -47,6 +48,12 @@ enum Task {
     Licenses,
     /// Runs the tests that need something heavy (tests/PEERS.md); lists them when none is named.
     Peers(peers::DrillOptions),
+    /// Holds the GraphQL schema to its rules, and compares it with the last release.
+    Schema {
+        /// Then keeps it as that of this version (schema/released).
+        #[arg(long)]
+        release: bool,
+    },
     /// Runs the deterministic simulation (nightly): fails, and names the seeds, when an invariant breaks.
     Simulate(simulate::Seeds),
 }
@@ -61,6 +68,8 @@ fn main() -> ExitCode {
         Task::Kill { runs, seed } => kill(&root, runs, seed),
         Task::Licenses => licenses::check(&root),
         Task::Peers(options) => peers::run(&root, &options),
+        Task::Schema { release: false } => schema::check(&root),
+        Task::Schema { release: true } => schema::release(&root),
         Task::Simulate(seeds) => simulate::run(&root, &seeds),
     });
     match done {
@@ -83,10 +92,11 @@ fn check(root: &Path) -> Result<()> {
         "-D",
         "warnings",
     ];
-    let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 5] = [
         ("formatting", &|| formatting(root)),
         ("lints", &|| cargo(root, lints)),
         ("contracts", &|| bless::check(root)),
+        ("schema", &|| schema::check(root)),
         ("licences", &|| licenses::check(root)),
     ];
     let mut failed = Vec::new();

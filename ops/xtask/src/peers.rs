@@ -20,22 +20,62 @@ struct Peer {
     proves: &'static str,
     /// Environment variables that it needs, with what they name.
     needs: &'static [(&'static str, &'static str)],
-    /// What cargo is told.
-    cargo: &'static [&'static str],
+    /// What runs it.
+    run: Run,
+}
+
+/// What runs a peer's tests.
+enum Run {
+    /// Cargo, told this.
+    Cargo(&'static [&'static str]),
+    /// The script `test` of the package in that folder, after an install as its lock says.
+    Npm(&'static str),
+}
+
+impl Run {
+    fn run(&self, root: &Path) -> Result<()> {
+        match self {
+            Self::Cargo(arguments) => crate::cargo(root, arguments),
+            Self::Npm(folder) => {
+                npm(root, folder, &["ci", "--no-audit", "--no-fund"])?;
+                npm(root, folder, &["test"])
+            }
+        }
+    }
+}
+
+fn npm(root: &Path, folder: &str, arguments: &[&str]) -> Result<()> {
+    let npm = Command::new("npm")
+        .args(arguments)
+        .current_dir(root.join(folder))
+        .status();
+    let status = npm.context("npm could not be run")?;
+    ensure!(
+        status.success(),
+        "`npm {}` failed in {folder} ({status})",
+        arguments.join(" ")
+    );
+    Ok(())
 }
 
 /// All of them.
 const PEERS: &[Peer] = &[
     Peer {
+        name: "graphql-clients",
+        proves: "the compilers of Relay and GraphQL Code Generator take the schema, and their types fit what clients do",
+        needs: &[],
+        run: Run::Npm("tests/peers/graphql-clients"),
+    },
+    Peer {
         name: "kurrentdb-client",
         proves: "the official client of KurrentDB reads what the adapter wrote, and takes connection strings as it does",
         needs: &[],
         // Not `--locked`: its lock follows what our own crates, which it is built from, depend on.
-        cargo: &[
+        run: Run::Cargo(&[
             "test",
             "--manifest-path",
             "tests/peers/kurrentdb-client/Cargo.toml",
-        ],
+        ]),
     },
     Peer {
         name: "kurrentdb",
@@ -44,7 +84,7 @@ const PEERS: &[Peer] = &[
             "ANNEAL_TEST_KURRENTDB",
             "the address of an empty server, as kurrentdb://localhost:2113?tls=false",
         )],
-        cargo: &[
+        run: Run::Cargo(&[
             "test",
             "--locked",
             "--package",
@@ -56,7 +96,7 @@ const PEERS: &[Peer] = &[
             "event_store::kurrentdb_server",
             "--",
             "--test-threads=1",
-        ],
+        ]),
     },
     Peer {
         name: "sentence-transformers",
@@ -68,7 +108,7 @@ const PEERS: &[Peer] = &[
                 "the file with what workers/ml/fixtures/make_encoder_fixtures.py printed",
             ),
         ],
-        cargo: &[
+        run: Run::Cargo(&[
             "test",
             "--locked",
             "--package",
@@ -79,7 +119,7 @@ const PEERS: &[Peer] = &[
             "--",
             "--ignored",
             "--nocapture",
-        ],
+        ]),
     },
 ];
 
@@ -106,7 +146,7 @@ pub(crate) fn run(root: &Path, options: &DrillOptions) -> Result<()> {
     let mut failed = Vec::new();
     for peer in chosen {
         eprintln!("==> {}: {}", peer.name, peer.proves);
-        let passed = crate::cargo(root, peer.cargo).is_ok();
+        let passed = peer.run.run(root).is_ok();
         record(root, peer.name, passed)?;
         if !passed {
             failed.push(peer.name);

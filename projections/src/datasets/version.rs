@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::dataset::Datasets;
+use crate::history::AsOf;
 use crate::position::stored;
 use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
 
@@ -94,11 +95,17 @@ impl ReadModel for Versions {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_datasets(pool: &PgPool, datasets: &[DatasetId]) -> Result<Vec<VersionRow>, ReadError> {
+pub async fn of_datasets(
+    pool: &PgPool,
+    as_of: AsOf,
+    datasets: &[DatasetId],
+) -> Result<Vec<VersionRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = datasets.iter().map(|dataset| dataset.0).collect();
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from datasets_version t join datasets_dataset d on d.id = t.dataset_id \
+    let statement = format!(
+        "select to_jsonb(t)::text from {versions} t join {datasets} d on d.id = t.dataset_id \
          where t.dataset_id = any($1) and t.version > d.latest_version - 100 order by t.version desc",
+        versions = as_of.of::<Versions>(),
+        datasets = as_of.of::<Datasets>(),
     );
-    fetch(pool, query.bind(ids)).await
+    fetch(pool, as_of.query(statement).bind(ids)).await
 }

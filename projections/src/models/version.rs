@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::model::Models;
+use crate::history::AsOf;
 use crate::position::stored;
 use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
 
@@ -98,13 +99,19 @@ impl ReadModel for Versions {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_models(pool: &PgPool, models: &[ModelId]) -> Result<Vec<ModelVersionRow>, ReadError> {
+pub async fn of_models(
+    pool: &PgPool,
+    as_of: AsOf,
+    models: &[ModelId],
+) -> Result<Vec<ModelVersionRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = models.iter().map(|model| model.0).collect();
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from models_version t join models_model m on m.id = t.model_id \
+    let statement = format!(
+        "select to_jsonb(t)::text from {versions} t join {models} m on m.id = t.model_id \
          where t.model_id = any($1) and t.version > m.latest_version - 100 order by t.version desc",
+        versions = as_of.of::<Versions>(),
+        models = as_of.of::<Models>(),
     );
-    fetch(pool, query.bind(ids)).await
+    fetch(pool, as_of.query(statement).bind(ids)).await
 }
 
 /// One version.

@@ -120,6 +120,22 @@ impl Viewer {
     }
 }
 
+/// Two are the same who see the same at the same time: when that is, is not compared.
+impl PartialEq for Viewer {
+    fn eq(&self, other: &Self) -> bool {
+        (self.user, self.organization, &self.permissions)
+            == (other.user, other.organization, &other.permissions)
+    }
+}
+
+impl Eq for Viewer {}
+
+impl std::hash::Hash for Viewer {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.user, self.organization, &self.permissions).hash(state);
+    }
+}
+
 /// How many parameters the conditions of a scope take; others begin after them.
 pub(super) const PARAMETERS: usize = 3;
 

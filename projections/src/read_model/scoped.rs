@@ -35,7 +35,7 @@ pub async fn find<M: ReadModel>(
     fetch_one(pool, query).await
 }
 
-/// The rows under `keys` that `viewer` may see, in no particular order.
+/// The rows under `keys` that `viewer` may see, with their keys, in no particular order.
 ///
 /// # Errors
 /// When the database fails.
@@ -44,9 +44,9 @@ pub async fn find_many<M: ReadModel>(
     viewer: &Viewer,
     as_of: AsOf,
     keys: &[String],
-) -> Result<Vec<M::Row>, ReadError> {
+) -> Result<Vec<(String, M::Row)>, ReadError> {
     let statement = format!(
-        "select to_jsonb(t)::text from {table} t where t.{column} = any($4::text[]::{kind}[]) and ({seen})",
+        "select jsonb_build_array(t.{column}::text, to_jsonb(t))::text from {table} t where t.{column} = any($4::text[]::{kind}[]) and ({seen})",
         table = as_of.of::<M>(),
         column = M::KEY,
         kind = M::KEY_TYPE,

@@ -126,9 +126,9 @@ impl Fixture {
     pub(super) async fn workers(&self) -> Vec<Value> {
         let seen = self
             .admin
-            .run("{ workers { id name state jobId } }", json!({}))
+            .run("{ workers { nodes { id name state jobId } } }", json!({}))
             .await;
-        seen.data("workers").as_array().expect("a list").clone()
+        seen.data("workers")["nodes"].as_array().expect("a list").clone()
     }
 
     pub(super) async fn metrics(&self) -> String {

@@ -8,7 +8,7 @@ use tests::harness::{TestApp, TestOptions};
 
 use super::{Bench, bench, scratch, with_worker};
 
-const FIELDS: &str = "job { id name state pausing priority queuePosition waitingReason clonedFrom workerSeconds maxRunSeconds \
+const FIELDS: &str = "job { id name state pausing priority queuePosition waitingReason clonedFromId workerSeconds maxRunSeconds \
     requirements { labels memoryBytes } attempts { number end } } userErrors { code path message }";
 
 impl Bench {
@@ -121,7 +121,7 @@ async fn a_waiting_job_is_held_moved_and_copied() {
     let input = json!({ "jobId": first, "name": "Another", "requirements": { "labels": ["fast"], "maxRunSeconds": 60 } });
     let copy = bench.change("cloneJob", "CloneJobInput", input).await;
     assert_eq!(
-        (&copy["job"]["name"], &copy["job"]["clonedFrom"]),
+        (&copy["job"]["name"], &copy["job"]["clonedFromId"]),
         (&json!("Another"), &json!(first)),
         "{copy}"
     );
@@ -144,9 +144,9 @@ async fn a_running_job_is_paused_and_goes_on() {
     while bench.job(&job).await["step"] == 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let workers = "{ workers { id name host device memoryBytes version engine labels state jobId attempt lastHeartbeat } }";
+    let workers = "{ workers { nodes { id name host device memoryBytes version engine labels state jobId jobAttempt lastHeartbeat } } }";
     let listed = bench.engineer.run(workers, json!({})).await;
-    let worker = listed.data("workers")[0].clone();
+    let worker = listed.data("workers")["nodes"][0].clone();
     assert_eq!(
         (&worker["state"], &worker["jobId"]),
         (&json!("WORKING"), &json!(job)),
@@ -205,8 +205,8 @@ async fn a_drained_worker_leaves_the_health_report() {
         app.client().send(health).await.body["workers"].clone()
     };
     assert_eq!(workers().await.as_array().map(Vec::len), Some(1));
-    let known = app.admin.run("{ workers { id } }", json!({})).await;
-    let worker = known.data("workers")[0]["id"].clone();
+    let known = app.admin.run("{ workers { nodes { id } } }", json!({})).await;
+    let worker = known.data("workers")["nodes"][0]["id"].clone();
     let drain = "mutation($i: DrainWorkerInput!) { drainWorker(input: $i) { userErrors { code } } }";
     let input = json!({ "i": { "workerId": worker, "atOnce": true } });
     let drained = app.admin.run(drain, input).await;

@@ -11,6 +11,7 @@ pub mod lending;
 pub mod people;
 pub mod processes;
 pub mod servers;
+pub mod statements;
 pub mod tls;
 
 pub use app::{TestApp, TestOptions};

@@ -1,6 +1,6 @@
 //! Who may do what, now or as of an earlier moment.
 
-use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::{
     authz::{AccountState as State, Action},
     event_store::Position,
@@ -11,17 +11,15 @@ use projections::{
     jobs::usage::{self, WorkerTime},
 };
 
-use super::{
-    Quotas,
-    role_assignment::{RoleAssignment, roles_of},
-};
+use super::Quotas;
 use crate::graphql::{
-    as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
+    as_of::{AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
     context::{app, honor_min_position, require, user},
     errors::{error_with_code, read_failed},
     ids::id_or_not_found,
-    paging::{connect_as_of, page, weight},
+    paging::{AsOfInfo, Connection, Count, List},
     scalars::Long,
+    types::{RoleAssignment, User, roles_of, user_by_id},
 };
 
 /// State of an account. New values may be added.
@@ -86,6 +84,10 @@ impl UserAccess {
     async fn user_id(&self) -> ID {
         self.0.principal.user.to_string().into()
     }
+    /// The account; null if the caller may not read it.
+    async fn user(&self, context: &Context<'_>) -> Result<Option<User>> {
+        user_by_id(context, self.0.principal.user).await
+    }
     /// State of the account. Its permissions apply only while it is active.
     async fn account(&self) -> AccountState {
         self.0.principal.account.into()
@@ -113,12 +115,14 @@ impl UserAccess {
         (&self.0.usage).into()
     }
     /// Worker seconds of its jobs, over all ended attempts.
-    async fn worker_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        Ok(self.time(context).await?.worker_milliseconds as f64 / 1_000.0)
+    async fn worker_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
+        Ok(Some(
+            self.time(context).await?.worker_milliseconds as f64 / 1_000.0,
+        ))
     }
     /// Of those, seconds on GPU workers.
-    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<f64> {
-        Ok(self.time(context).await?.gpu_milliseconds as f64 / 1_000.0)
+    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
+        Ok(Some(self.time(context).await?.gpu_milliseconds as f64 / 1_000.0))
     }
     /// The log position that this reflects.
     async fn as_of(&self) -> Option<LogInstant> {
@@ -136,11 +140,18 @@ impl PermissionHolder {
     async fn user_id(&self) -> ID {
         self.0.to_string().into()
     }
+    /// The account; null if the caller may not read it.
+    async fn user(&self, context: &Context<'_>) -> Result<Option<User>> {
+        user_by_id(context, self.0).await
+    }
     /// Its roles, by name.
-    async fn roles(&self, context: &Context<'_>) -> Result<Vec<RoleAssignment>> {
-        roles_of(context, self.0, self.1).await
+    async fn roles(&self, context: &Context<'_>) -> Result<Option<Vec<RoleAssignment>>> {
+        roles_of(context, self.0, self.1).await.map(Some)
     }
 }
+
+/// The list of those who hold a permission.
+const HOLDERS: List = List::by_id("permissionHolders.newest");
 
 /// Queries about what accounts may do.
 #[derive(Default)]
@@ -174,17 +185,16 @@ impl RightsQuery {
     }
 
     /// The active accounts with a permission, newest first. Requires `roles.read`.
-    #[graphql(complexity = "weight(first, child_complexity)")]
     async fn permission_holders(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "Name of the permission.")] permission: String,
-        #[graphql(desc = "Page size, 1 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
-    ) -> Result<Connection<String, PermissionHolder, AsOfInfo>> {
+    ) -> Result<Option<Connection<PermissionHolder, AsOfInfo>>> {
         require(context, Action::RolesRead, "roles")?;
-        let request = page(first, after.as_deref())?;
+        let request = HOLDERS.page(first, after.as_deref())?;
         let action = Action::named(&permission).ok_or_else(|| {
             error_with_code(
                 "BAD_USER_INPUT",
@@ -195,8 +205,9 @@ impl RightsQuery {
         let pool = &app(context)?.pool;
         let rows = projections::access::rights::holders(pool, resolved.as_of, action, &request).await;
         let rows = rows.map_err(|error| read_failed(&error))?;
-        Ok(connect_as_of(rows, after.as_deref(), resolved, |user| {
+        let connection = HOLDERS.connect_as_of(rows, after.as_deref(), resolved, Count::NONE, |user| {
             (user.0.to_string(), PermissionHolder(user, resolved))
-        }))
+        });
+        Ok(Some(connection))
     }
 }

@@ -10,14 +10,14 @@ use domain::{
     },
 };
 use projections::identity::erasure::{self, ErasureRow};
-use time::OffsetDateTime;
 
 use super::types::Errors;
 use crate::{
     graphql::{
         context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
         errors::{error_with_code, read_failed},
-        scalars::Long,
+        scalars::{DateTime, Long},
+        types::{User, user_by_id},
         user_error::{UserError, UserErrorCode},
     },
     sessions,
@@ -60,6 +60,10 @@ impl Erasure {
     async fn user_id(&self) -> ID {
         self.0.id.to_string().into()
     }
+    /// The erased user; null if the caller may not read the account.
+    async fn user(&self, context: &Context<'_>) -> Result<Option<User>> {
+        user_by_id(context, self.0.id).await
+    }
     /// Progress of the erasure.
     async fn state(&self) -> ErasureState {
         match self.0.receipt {
@@ -76,24 +80,26 @@ impl Erasure {
         &self.0.requested_by
     }
     /// When it was requested.
-    async fn requested_at(&self) -> OffsetDateTime {
-        self.0.requested_at
+    async fn requested_at(&self) -> DateTime {
+        self.0.requested_at.into()
     }
     /// When the erasure was completed; null while in progress.
-    async fn completed_at(&self) -> Option<OffsetDateTime> {
-        self.0.completed_at
+    async fn completed_at(&self) -> Option<DateTime> {
+        self.0.completed_at.map(DateTime)
     }
     /// When the person's key was destroyed; null while in progress.
-    async fn key_destroyed_at(&self) -> Option<OffsetDateTime> {
-        self.receipt().map(|receipt| receipt.destroyed_at)
+    async fn key_destroyed_at(&self) -> Option<DateTime> {
+        self.receipt().map(|receipt| receipt.destroyed_at.into())
     }
     /// When the person's key was created; null if there never was one.
-    async fn key_made_at(&self) -> Option<OffsetDateTime> {
-        self.receipt().and_then(|receipt| receipt.key_made_at)
+    async fn key_made_at(&self) -> Option<DateTime> {
+        self.receipt()
+            .and_then(|receipt| receipt.key_made_at)
+            .map(DateTime)
     }
     /// ID of the wrapping key; null if the person never had a key.
-    async fn key_id(&self) -> Option<&str> {
-        self.receipt().and_then(|receipt| receipt.key_id.as_deref())
+    async fn key_id(&self) -> Option<ID> {
+        self.receipt().and_then(|receipt| receipt.key_id.clone()).map(ID)
     }
     /// Names of the read models that were rebuilt.
     async fn rebuilt(&self) -> &[String] {

@@ -1,125 +1,13 @@
-//! Accounts and sessions as clients see them, and what they send.
+//! What clients send about accounts and sessions, and what they get back.
 
-use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::identity::badge;
-use projections::identity::{session::SessionRow, user::UserRow};
-use time::OffsetDateTime;
+use async_graphql::{ComplexObject, ID, InputObject, SimpleObject};
 
 use crate::{
-    graphql::{
-        access::{RoleAssignment, roles_of},
-        as_of::{AsOfInput, resolve_as_of},
-        scalars::Long,
-        user_error::UserError,
-    },
+    graphql::{scalars::Long, types::User, user_error::UserError},
     sessions::Tokens,
 };
 
 pub(super) type Errors = Vec<UserError>;
-
-/// An account.
-pub struct User(pub UserRow);
-
-/// A user account.
-#[Object]
-impl User {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Unique name, lower case.
-    async fn username(&self) -> &str {
-        &self.0.username
-    }
-    /// E-mail address.
-    async fn email(&self) -> &str {
-        &self.0.email
-    }
-    /// First name.
-    async fn first_name(&self) -> Option<&str> {
-        self.0.first_name.as_deref()
-    }
-    /// Last name.
-    async fn last_name(&self) -> Option<&str> {
-        self.0.last_name.as_deref()
-    }
-    /// Initials for a badge.
-    async fn initials(&self) -> String {
-        badge::initials(
-            self.0.first_name.as_deref(),
-            self.0.last_name.as_deref(),
-            &self.0.email,
-        )
-    }
-    /// Badge color, stable per user.
-    async fn badge_color(&self) -> &str {
-        badge::color(&self.0.email)
-    }
-    /// ID of the organization.
-    async fn organization_id(&self) -> Option<ID> {
-        self.0.organization_id.map(|id| id.to_string().into())
-    }
-    /// Department.
-    async fn department(&self) -> Option<&str> {
-        self.0.department.as_deref()
-    }
-    /// Whether the e-mail address is verified; until then the account can see only its own profile.
-    async fn verified(&self) -> bool {
-        self.0.verified
-    }
-    /// Whether the account is disabled.
-    async fn deactivated(&self) -> bool {
-        self.0.deactivated
-    }
-    /// When the account was registered.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Its roles.
-    async fn roles(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
-    ) -> Result<Vec<RoleAssignment>> {
-        roles_of(context, self.0.id, resolve_as_of(context, as_of).await?).await
-    }
-}
-
-/// A login and all refreshes that descend from it.
-pub struct Session(pub SessionRow, pub bool);
-
-/// A login session.
-#[Object]
-impl Session {
-    /// Global ID.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Client name.
-    async fn device(&self) -> Option<&str> {
-        self.0.device.as_deref()
-    }
-    /// IP address of the login.
-    async fn address(&self) -> Option<&str> {
-        self.0.address.as_deref()
-    }
-    /// Time of the login.
-    async fn created_at(&self) -> OffsetDateTime {
-        self.0.created_at
-    }
-    /// Time of the last refresh.
-    async fn last_seen_at(&self) -> OffsetDateTime {
-        self.0.last_seen_at
-    }
-    /// When it expires.
-    async fn expires_at(&self) -> OffsetDateTime {
-        self.0.expires_at
-    }
-    /// Whether it is the session of this request.
-    async fn current(&self) -> bool {
-        self.1
-    }
-}
 
 /// A new account.
 #[derive(InputObject)]
@@ -235,6 +123,13 @@ pub struct IdentityPayload {
     pub position: Option<Long>,
     /// Every error in the input; empty on success.
     pub user_errors: Errors,
+}
+
+/// The session to end.
+#[derive(Default, InputObject)]
+pub struct LogoutInput {
+    /// One of the caller's sessions; that of this request if omitted.
+    pub session_id: Option<ID>,
 }
 
 /// A session of the caller.

@@ -8,11 +8,10 @@ use domain::{
         progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
     },
 };
-use time::OffsetDateTime;
 
 use crate::graphql::{
     jobs::{Job, JobState},
-    scalars::Long,
+    scalars::{DateTime, Long},
 };
 
 /// Kinds of items in a job feed besides snapshots, heartbeats and the end.
@@ -41,7 +40,7 @@ pub struct JobDelta {
     /// Position of the event.
     pub position: Long,
     /// When it was recorded.
-    pub at: OffsetDateTime,
+    pub at: DateTime,
     /// Event type, as in the audit log: `jobs.JobLeased`, `jobs.CheckpointSaved`, … New types may be added.
     pub event: String,
     /// State of the job afterwards; null if unchanged.
@@ -84,7 +83,7 @@ pub struct JobMetricBatch {
     /// Position of the event.
     pub position: Long,
     /// When it was recorded.
-    pub at: OffsetDateTime,
+    pub at: DateTime,
     /// Completed steps.
     pub step: u32,
     /// Total steps.
@@ -122,7 +121,7 @@ pub struct JobLogChunk {
     /// Position of the event.
     pub position: Long,
     /// When it was recorded.
-    pub at: OffsetDateTime,
+    pub at: DateTime,
     /// The lines.
     pub lines: Vec<JobLogLine>,
 }
@@ -317,7 +316,7 @@ pub(super) fn progress_item(
         ProgressEvent::Reported { metrics, .. } if include.contains(&JobFeedKind::Metrics) => {
             Some(JobFeedItem::Metrics(JobMetricBatch {
                 position,
-                at,
+                at: at.into(),
                 step: metrics.step,
                 total_steps: metrics.total_steps,
                 eta_seconds: metrics.eta_seconds,
@@ -335,7 +334,11 @@ pub(super) fn progress_item(
         ProgressEvent::Logged { samples, log, .. } if include.contains(&JobFeedKind::Log) => {
             let lines = log.into_iter().map(JobLogLine::from);
             let lines = lines.chain(samples.into_iter().map(JobLogLine::from)).collect();
-            Some(JobFeedItem::Log(JobLogChunk { position, at, lines }))
+            Some(JobFeedItem::Log(JobLogChunk {
+                position,
+                at: at.into(),
+                lines,
+            }))
         }
         ProgressEvent::Reported { .. } | ProgressEvent::Logged { .. } => None,
     }

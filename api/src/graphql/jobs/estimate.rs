@@ -173,12 +173,14 @@ impl JobEstimateQuery {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job to validate.")] input: StartJobInput,
-    ) -> Result<JobValidation> {
+    ) -> Result<Option<JobValidation>> {
         user(context)?;
-        let wrong = |problems: Vec<UserError>, estimate| JobValidation {
-            valid: problems.is_empty(),
-            problems,
-            estimate,
+        let wrong = |problems: Vec<UserError>, estimate| {
+            Some(JobValidation {
+                valid: problems.is_empty(),
+                problems,
+                estimate,
+            })
         };
         let (command, base) = match order(context, input).await? {
             Ok(order) => order,

@@ -4,9 +4,9 @@ use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
 use domain::jobs::{job::RestartFrom, requirements::JobRequirements, spec::Outputs};
 
 use super::{
+    Job,
     estimate::JobEstimate,
     settings::{HyperParametersInput, LoraBias, ObjectiveInput},
-    types::Job,
 };
 use crate::graphql::{scalars::Long, user_error::UserError};
 

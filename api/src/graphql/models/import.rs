@@ -111,7 +111,7 @@ impl ModelsMutation {
         wait_for_position(context, position).await?;
         let model = reads::find::<Models>(context, AsOf::Now, model.0)
             .await?
-            .map(Model);
+            .map(Model::now);
         Ok(ImportModelPayload {
             model,
             position: Some(position.into()),

@@ -4,7 +4,6 @@
 //! the way through a list. So an error is recorded once, where it arises, and only a mark goes up, to the first
 //! place that may be null.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::extensions::{
@@ -17,17 +16,6 @@ use async_graphql::{
 
 /// In a request's data: validate it, and run nothing.
 pub(super) struct JudgeOnly;
-
-/// In a request's data: where its complexity is to be written.
-#[derive(Clone, Default)]
-pub(super) struct Cost(Arc<AtomicUsize>);
-
-impl Cost {
-    /// The complexity of the request that was validated with this in its data.
-    pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The extension that does it; an instance for each request.
 pub(super) struct Propagation;
@@ -51,18 +39,13 @@ struct Recorded;
 impl Extension for Recorder {
     /// The library computes the complexity of every operation of a document and complains of each variable
     /// without a value, also of those that may be omitted or belong to operations that are not run. What an
-    /// operation costs is measured apart from that; see `SpecSchema::measure`.
+    /// operation costs is measured apart from that, in `cost`.
     async fn validation(
         &self,
         context: &ExtensionContext<'_>,
         next: NextValidation<'_>,
     ) -> Result<ValidationResult, Vec<ServerError>> {
         let result = next.run(context).await;
-        if let Some(cost) = context.data_opt::<Cost>() {
-            let measured = result?;
-            cost.0.store(measured.complexity, Ordering::Relaxed);
-            return Ok(measured);
-        }
         let mut errors = match result {
             Ok(valid) => return Ok(valid),
             Err(errors) => errors,

@@ -8,6 +8,7 @@
 mod arguments;
 mod checks;
 mod collect;
+mod cost;
 mod errors;
 mod introspection;
 mod literals;
@@ -25,13 +26,15 @@ use std::sync::Arc;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{
     ObjectType, Pos, Positioned, Request, Response, Schema, SchemaBuilder, ServerError, SubscriptionType,
-    ValidationMode, Variables,
+    ValidationMode,
 };
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 pub use checks::InputChecks;
-use errors::{Cost, JudgeOnly, Propagation};
+pub use cost::CostModel;
+use cost::Price;
+use errors::{JudgeOnly, Propagation};
 pub use options::SpecOptions;
 use types::TypeSystem;
 
@@ -42,8 +45,8 @@ pub struct SpecSchema<Query, Mutation, Subscription> {
     /// Runs documents that were validated and then rewritten; their measures are not the client's.
     rewritten: Schema<Query, Mutation, Subscription>,
     types: Arc<TypeSystem>,
-    /// The complexity that an operation may have.
-    complexity: usize,
+    /// How operations are priced, if they are.
+    cost: Option<CostModel>,
     introspection: bool,
 }
 
@@ -53,7 +56,7 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
             schema: self.schema.clone(),
             rewritten: self.rewritten.clone(),
             types: Arc::clone(&self.types),
-            complexity: self.complexity,
+            cost: self.cost,
             introspection: self.introspection,
         }
     }
@@ -63,6 +66,16 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
 struct Ready {
     request: Request,
     rewritten: bool,
+    price: Option<Price>,
+}
+
+impl Ready {
+    fn shown(price: Option<Price>, response: Response) -> Response {
+        match price {
+            Some(price) => price.shown(response),
+            None => response,
+        }
+    }
 }
 
 impl<Query, Mutation, Subscription> SpecSchema<Query, Mutation, Subscription>
@@ -108,7 +121,7 @@ where
             schema,
             rewritten,
             types: Arc::new(types),
-            complexity: options.complexity,
+            cost: options.cost,
             introspection: options.introspection,
         }
     }
@@ -117,31 +130,32 @@ where
     pub async fn execute(&self, request: Request) -> Response {
         match self.prepare(request).await {
             Err(refusal) => refusal,
-            Ok(Ready {
-                request,
-                rewritten: false,
-            }) => self.schema.execute(request).await,
-            Ok(Ready {
-                request,
-                rewritten: true,
-            }) => self.rewritten.execute(request).await,
+            Ok(ready) => {
+                let response = match ready.rewritten {
+                    false => self.schema.execute(ready.request).await,
+                    true => self.rewritten.execute(ready.request).await,
+                };
+                Ready::shown(ready.price, response)
+            }
         }
     }
 
-    /// Runs any operation: a response for each event of a subscription, one for the others.
+    /// Runs any operation: a response for each event of a subscription, one for the others. The first carries the price.
     pub fn execute_stream(&self, request: Request) -> BoxStream<'static, Response> {
         let this = self.clone();
         let responses = async move {
             match this.prepare(request).await {
                 Err(refusal) => stream::once(async { refusal }).boxed(),
-                Ok(Ready {
-                    request,
-                    rewritten: false,
-                }) => this.schema.execute_stream(request),
-                Ok(Ready {
-                    request,
-                    rewritten: true,
-                }) => this.rewritten.execute_stream(request),
+                Ok(ready) => {
+                    let responses = match ready.rewritten {
+                        false => this.schema.execute_stream(ready.request),
+                        true => this.rewritten.execute_stream(ready.request),
+                    };
+                    let mut price = ready.price;
+                    responses
+                        .map(move |response| Ready::shown(price.take(), response))
+                        .boxed()
+                }
             }
         };
         stream::once(responses).flatten().boxed()
@@ -161,6 +175,7 @@ where
             return Ok(Ready {
                 request,
                 rewritten: false,
+                price: None,
             });
         };
         let (types, refused) = (&*self.types, Response::from_errors);
@@ -171,13 +186,17 @@ where
         let variables = &request.variables;
         let always = arguments::check(types, &document, &operation.node, variables).map_err(refused)?;
         collect::one_root(types, &document, operation, variables).map_err(|error| refused(vec![error]))?;
-        let measurable = omitted::measurable(&document, operation, variables);
-        self.measure(measurable, variables.clone()).await?;
+        let price = |model| Price::of(model, types, &document, &operation.node, variables);
+        let price = self.cost.map(price);
+        if let Some(refusal) = price.and_then(Price::refusal) {
+            return Err(refusal);
+        }
         let set = match collect::collect(types, &document, operation, variables, always) {
             Ok(None) => {
                 return Ok(Ready {
                     request,
                     rewritten: false,
+                    price,
                 });
             }
             collected => {
@@ -196,6 +215,7 @@ where
         Ok(Ready {
             request,
             rewritten: true,
+            price,
         })
     }
 
@@ -208,31 +228,6 @@ where
         request.set_parsed_query(document.clone());
         let verdict = self.schema.execute(request).await;
         if verdict.is_err() { Err(verdict) } else { Ok(()) }
-    }
-
-    /// Has the library compute what one operation costs, and refuses it over the bound.
-    async fn measure(&self, document: ExecutableDocument, variables: Variables) -> Result<(), Response> {
-        let cost = Cost::default();
-        let mut request = Request::new(String::new())
-            .variables(variables)
-            .data(JudgeOnly)
-            .data(cost.clone());
-        request.set_parsed_query(document);
-        let measured = self.rewritten.execute(request).await;
-        if measured.is_err() {
-            return Err(measured);
-        }
-        let (cost, most) = (cost.get(), self.complexity);
-        if cost <= most {
-            return Ok(());
-        }
-        let message = format!("the query costs {cost}; at most {most} is allowed, so ask for smaller pages");
-        let mut error = ServerError::new(message, None);
-        error
-            .extensions
-            .get_or_insert_default()
-            .set("code", "QUERY_TOO_LARGE");
-        Err(Response::from_errors(vec![error]))
     }
 }
 

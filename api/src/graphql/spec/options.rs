@@ -1,13 +1,13 @@
 //! What a schema has to say to the layer beside its definition.
 
-use super::checks::InputChecks;
+use super::{checks::InputChecks, cost::CostModel};
 
 /// The options of a [`SpecSchema`](super::SpecSchema). The defaults bound nothing.
 #[derive(Clone, Debug)]
 pub struct SpecOptions {
-    /// The complexity that an operation may have. The builder's own limit is not used: the library can neither
-    /// say what was measured nor measure the one operation that runs.
-    pub complexity: usize,
+    /// How operations are priced and what they may cost; without it they are not priced. The builder's own limit is
+    /// not used: the library can neither say what was measured nor measure the one operation that runs.
+    pub cost: Option<CostModel>,
     /// Whether clients may ask for the schema (`__schema`, `__type`), and get suggestions in errors.
     pub introspection: bool,
     /// How to read the custom scalars and input objects of the schema, all of them.
@@ -17,7 +17,7 @@ pub struct SpecOptions {
 impl Default for SpecOptions {
     fn default() -> Self {
         Self {
-            complexity: usize::MAX,
+            cost: None,
             introspection: true,
             inputs: InputChecks::default(),
         }

@@ -66,7 +66,7 @@ fn refused(response: &async_graphql::Response, what: &str) -> String {
 impl Own {
     pub(super) async fn read() -> Self {
         let options = SpecOptions {
-            complexity: 100_000,
+            cost: None,
             ..api::graphql::options()
         };
         let schema = SpecSchema::with(api::graphql::builder, options);

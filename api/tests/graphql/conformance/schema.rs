@@ -31,7 +31,6 @@ pub fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
 /// What the schema is executed with.
 pub fn options() -> SpecOptions {
     SpecOptions {
-        complexity: 2_000,
         inputs: InputChecks::default().with::<echo::Filter>(),
         ..SpecOptions::default()
     }

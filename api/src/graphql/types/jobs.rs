@@ -1,145 +1,31 @@
 //! Jobs as clients see them.
 
-use async_graphql::{Context, Enum, ID, Json, Object, Result};
-use domain::{
-    authz::Principal,
-    jobs::{job::JobState as State, requirements::JobRequirements, spec::TrainingSpec},
+use async_graphql::{Context, ID, Object, Result};
+use domain::{authz::Principal, id::ExperimentId, jobs::job::JobState as State};
+use projections::{
+    jobs::job,
+    jobs::{job::Jobs, queue},
+    read_model::RowFilter,
 };
-use projections::jobs::{
-    job::{AttemptRow, JobRow},
-    queue,
-};
-use time::OffsetDateTime;
 
+use super::{
+    Dataset, Experiment, Job, JobAttempt, JobState, Metric, Model, Project, Requirements, User,
+    job_parts::seconds, metrics, references,
+};
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     context::{app, ledger},
     errors::read_failed,
-    models::{Metric, metrics},
-    scalars::Long,
+    paging::{AsOfInfo, Connection, List},
+    reads,
+    reads::Wanted,
+    scalars::{DateTime, JsonValue, Long},
 };
 
-/// State of a job. New values may be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum JobState {
-    /// It waits for a worker.
-    Queued,
-    /// A worker has leased it and is preparing.
-    Starting,
-    /// It is training.
-    Running,
-    /// It is paused; it still counts against the owner's concurrent jobs.
-    Paused,
-    /// It completed with a model.
-    Completed,
-    /// It failed.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl From<State> for JobState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Queued => Self::Queued,
-            State::Starting => Self::Starting,
-            State::Running => Self::Running,
-            State::Paused => Self::Paused,
-            State::Completed => Self::Completed,
-            State::Failed => Self::Failed,
-            State::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<JobState> for State {
-    fn from(state: JobState) -> Self {
-        match state {
-            JobState::Queued => Self::Queued,
-            JobState::Starting => Self::Starting,
-            JobState::Running => Self::Running,
-            JobState::Paused => Self::Paused,
-            JobState::Completed => Self::Completed,
-            JobState::Failed => Self::Failed,
-            JobState::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-/// One attempt at a job. A job has several when a worker was lost or drained, or it was paused or restarted.
-pub struct JobAttempt(AttemptRow);
-
-/// One attempt at a job, on one worker.
-#[Object]
-impl JobAttempt {
-    /// Number, from 1; restarts continue the count.
-    async fn number(&self) -> i32 {
-        self.0.number
-    }
-    /// The worker: host and device.
-    async fn worker(&self) -> &str {
-        &self.0.worker
-    }
-    /// When the worker leased the job.
-    async fn leased_at(&self) -> OffsetDateTime {
-        self.0.leased_at
-    }
-    /// Step from which it started; null until training starts.
-    async fn from_step(&self) -> Option<i32> {
-        self.0.from_step
-    }
-    /// When it ended; null while in progress.
-    async fn ended_at(&self) -> Option<OffsetDateTime> {
-        self.0.ended_at
-    }
-    /// How it ended: `completed`, `failed`, `cancelled`, `paused` or `interrupted`. New values may be added.
-    async fn end(&self) -> Option<&str> {
-        self.0.end.as_deref()
-    }
-    /// Why it ended.
-    async fn cause(&self) -> Option<&str> {
-        self.0.cause.as_deref()
-    }
-    /// Seconds on the worker; null while in progress.
-    async fn worker_seconds(&self) -> Option<f64> {
-        self.0.milliseconds.map(seconds)
-    }
-}
-
-fn seconds(milliseconds: i64) -> f64 {
-    milliseconds as f64 / 1_000.0
-}
-
-/// Requirements on the worker of a job.
-pub struct Requirements(JobRequirements);
-
-/// Requirements on the worker of a job.
-#[Object(name = "JobRequirements")]
-impl Requirements {
-    /// Required worker labels.
-    async fn labels(&self) -> Vec<&str> {
-        self.0.labels.iter().map(String::as_str).collect()
-    }
-    /// Required worker memory in bytes.
-    async fn memory_bytes(&self) -> Option<Long> {
-        self.0.memory_bytes.map(Long)
-    }
-    /// Minimum engine version of the worker.
-    async fn engine(&self) -> u32 {
-        self.0.engine
-    }
-}
-
-/// A job.
-pub struct Job(pub JobRow, pub ResolvedAsOf);
+/// The list of jobs.
+const JOBS: List = List::by_id("jobs.newest");
 
 impl Job {
-    /// A job as it stands.
-    #[must_use]
-    pub fn now(row: JobRow) -> Self {
-        Self(row, ResolvedAsOf::NOW)
-    }
-
     async fn place(&self, context: &Context<'_>) -> Result<Option<queue::Place>> {
         if self.0.state != State::Queued {
             return Ok(None);
@@ -164,7 +50,7 @@ impl Job {
 #[Object]
 impl Job {
     /// Global ID.
-    async fn id(&self) -> ID {
+    pub async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// Name; the resulting model has the same name.
@@ -180,24 +66,40 @@ impl Job {
         self.0.spec.method.name()
     }
     /// The recorded specification: method, objective and hyperparameters. Omitted fields have their defaults.
-    async fn specification(&self) -> Json<&TrainingSpec> {
-        Json(&self.0.spec)
+    async fn specification(&self) -> Result<JsonValue> {
+        JsonValue::of(&self.0.spec)
     }
     /// The owner's ID.
     async fn owner_id(&self) -> ID {
         self.0.owner_id.to_string().into()
     }
+    /// The owner; null if the caller may not read the account.
+    async fn owner(&self, context: &Context<'_>) -> Result<Option<User>> {
+        references::user(context, self.0.owner_id).await
+    }
     /// ID of the experiment's project.
     async fn project_id(&self) -> ID {
         self.0.project_id.to_string().into()
+    }
+    /// The project; null if the caller may not read it.
+    async fn project(&self, context: &Context<'_>) -> Result<Option<Project>> {
+        references::project(context, self.1, self.0.project_id).await
     }
     /// ID of the experiment.
     async fn experiment_id(&self) -> ID {
         self.0.experiment_id.to_string().into()
     }
+    /// The experiment; null if the caller may not read it.
+    async fn experiment(&self, context: &Context<'_>) -> Result<Option<Experiment>> {
+        references::experiment(context, self.1, self.0.experiment_id).await
+    }
     /// ID of the dataset.
     async fn dataset_id(&self) -> ID {
         self.0.dataset_id.to_string().into()
+    }
+    /// The dataset, as of the same moment; null if the caller may not read it.
+    async fn dataset(&self, context: &Context<'_>) -> Result<Option<Dataset>> {
+        references::dataset(context, self.1, self.0.dataset_id).await
     }
     /// The version of the dataset.
     async fn dataset_version(&self) -> i32 {
@@ -207,6 +109,13 @@ impl Job {
     async fn base_model_id(&self) -> Option<ID> {
         self.0.base_model_id.map(|id| id.to_string().into())
     }
+    /// The base model, as of the same moment; null if trained from scratch, or if the caller may not read it.
+    async fn base_model(&self, context: &Context<'_>) -> Result<Option<Model>> {
+        let Some(base) = self.0.base_model_id else {
+            return Ok(None);
+        };
+        references::model(context, self.1, base).await
+    }
     /// The version of the base model.
     async fn base_model_version(&self) -> Option<i32> {
         self.0.base_model_version
@@ -214,6 +123,10 @@ impl Job {
     /// ID of the resulting model; readable once the job is completed.
     async fn model_id(&self) -> ID {
         self.0.model_id.to_string().into()
+    }
+    /// The resulting model, as of the same moment; null until the job is completed, or if the caller may not read it.
+    async fn model(&self, context: &Context<'_>) -> Result<Option<Model>> {
+        references::model(context, self.1, self.0.model_id).await
     }
     /// Number of the latest attempt; above 1 if a worker was lost, or the job was paused or restarted.
     async fn attempt(&self) -> i32 {
@@ -300,32 +213,40 @@ impl Job {
         self.0.pausing
     }
     /// ID of the job it was cloned from.
-    async fn cloned_from(&self) -> Option<ID> {
+    async fn cloned_from_id(&self) -> Option<ID> {
         self.0.cloned_from.map(|id| id.to_string().into())
+    }
+    /// The job it was cloned from; null if there is none, or if the caller may not read it.
+    async fn cloned_from(&self, context: &Context<'_>) -> Result<Option<Self>> {
+        let Some(source) = self.0.cloned_from else {
+            return Ok(None);
+        };
+        references::job(context, self.1, source).await
     }
     /// Latest attempts, newest last; at most 100.
     async fn attempts(&self) -> Vec<JobAttempt> {
         self.0.attempts.iter().cloned().map(JobAttempt).collect()
     }
-    /// Worker seconds over all ended attempts.
-    async fn worker_seconds(&self) -> f64 {
-        seconds(self.0.worker_milliseconds)
+    /// Worker seconds over all ended attempts; never null. Nullable like `Project.workerSeconds`, so that one selection
+    /// may name both.
+    async fn worker_seconds(&self) -> Option<f64> {
+        Some(seconds(self.0.worker_milliseconds))
     }
     /// Of those, seconds on GPU workers.
-    async fn gpu_seconds(&self) -> f64 {
-        seconds(self.0.gpu_milliseconds)
+    async fn gpu_seconds(&self) -> Option<f64> {
+        Some(seconds(self.0.gpu_milliseconds))
     }
     /// When it was queued.
-    async fn queued_at(&self) -> OffsetDateTime {
-        self.0.queued_at
+    async fn queued_at(&self) -> DateTime {
+        self.0.queued_at.into()
     }
     /// When training first started.
-    async fn started_at(&self) -> Option<OffsetDateTime> {
-        self.0.started_at
+    async fn started_at(&self) -> Option<DateTime> {
+        self.0.started_at.map(DateTime)
     }
     /// When it ended.
-    async fn ended_at(&self) -> Option<OffsetDateTime> {
-        self.0.ended_at
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(DateTime)
     }
     /// URL of the complete log: `GET` with an access token; `?format=text` for plain text, `?after=POSITION` to
     /// resume.
@@ -340,4 +261,27 @@ impl Job {
     async fn as_of(&self) -> Option<LogInstant> {
         self.1.shown
     }
+}
+/// Jobs that the caller may see.
+///
+/// # Errors
+/// Missing sign-in, a bad page, or a failing database.
+pub async fn list(
+    context: &Context<'_>,
+    resolved: ResolvedAsOf,
+    experiment: Option<ExperimentId>,
+    state: Option<JobState>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Connection<Job, AsOfInfo>> {
+    let all = RowFilter::all();
+    let filter = experiment.map_or(all.clone(), |id| all.is(job::EXPERIMENT, id.0));
+    let filter = state.map_or(filter.clone(), |state| {
+        filter.is(job::STATE, State::from(state).name())
+    });
+    let wanted = Wanted { filter, first, after };
+    reads::list::<Jobs, _>(context, JOBS, resolved, wanted, |row| {
+        (row.id.0.to_string(), Job(row, resolved))
+    })
+    .await
 }

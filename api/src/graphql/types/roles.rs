@@ -1,16 +1,14 @@
-//! The roles that a user holds.
-//!
-//! One rule: accounts show them too, so this file imports nothing of accounts.
+//! The roles that a user holds, as clients see them.
 
 use async_graphql::{Context, Object, Result, dataloader::DataLoader};
 use domain::id::UserId;
 use projections::access::assignment::AssignmentRow;
-use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     errors::read_failed,
     loaders::RolesLoader,
+    scalars::DateTime,
 };
 
 /// A role that a user holds.
@@ -24,8 +22,8 @@ impl RoleAssignment {
         &self.0.role
     }
     /// When it was granted.
-    async fn granted_at(&self) -> OffsetDateTime {
-        self.0.granted_at
+    async fn granted_at(&self) -> DateTime {
+        self.0.granted_at.into()
     }
     /// The actor who granted it, as in the audit log.
     async fn granted_by(&self) -> &str {

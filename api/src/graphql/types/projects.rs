@@ -1,0 +1,153 @@
+//! Projects and experiments as clients see them.
+
+use async_graphql::{Context, ID, Object, Result};
+use domain::id::ProjectId;
+use projections::{
+    jobs::usage,
+    projects::experiment::{self, Experiments},
+    read_model::RowFilter,
+};
+
+use super::{Experiment, Job, Project, User, list_jobs, references};
+use crate::graphql::{
+    as_of::{LogInstant, ResolvedAsOf},
+    context::app,
+    errors::read_failed,
+    paging::{AsOfInfo, Connection, List},
+    reads,
+    reads::Wanted,
+    scalars::DateTime,
+};
+
+/// The list of experiments.
+const EXPERIMENTS: List = List::by_id("experiments.newest");
+
+/// A project.
+#[Object]
+impl Project {
+    /// Global ID.
+    pub async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// Description.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// The owner's ID.
+    async fn owner_id(&self) -> ID {
+        self.0.owner_id.to_string().into()
+    }
+    /// The owner; null if the caller may not read the account.
+    async fn owner(&self, context: &Context<'_>) -> Result<Option<User>> {
+        references::user(context, self.0.owner_id).await
+    }
+    /// When it was created.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+    /// Number of experiments.
+    async fn experiment_count(&self) -> i32 {
+        self.0.experiments
+    }
+    /// Worker seconds of its jobs, over all ended attempts.
+    async fn worker_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
+        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        let time = time.map_err(|error| read_failed(&error))?;
+        Ok(Some(time.worker_milliseconds as f64 / 1_000.0))
+    }
+    /// Of those, seconds on GPU workers.
+    async fn gpu_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
+        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        let time = time.map_err(|error| read_failed(&error))?;
+        Ok(Some(time.gpu_milliseconds as f64 / 1_000.0))
+    }
+    /// Experiments, newest first.
+    async fn experiments(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+    ) -> Result<Option<Connection<Experiment, AsOfInfo>>> {
+        let connection = list_experiments(context, self.1, Some(self.0.id), first, after).await?;
+        Ok(Some(connection))
+    }
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
+        self.1.shown
+    }
+}
+
+/// A group of jobs in a project.
+#[Object]
+impl Experiment {
+    /// Global ID.
+    pub async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// ID of the project.
+    async fn project_id(&self) -> ID {
+        self.0.project_id.to_string().into()
+    }
+    /// The project; null if the caller may not read it.
+    async fn project(&self, context: &Context<'_>) -> Result<Option<Project>> {
+        references::project(context, self.1, self.0.project_id).await
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// Description.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+    /// ID of the user who created it.
+    async fn created_by_id(&self) -> ID {
+        self.0.created_by.to_string().into()
+    }
+    /// The user who created it; null if the caller may not read the account.
+    async fn created_by(&self, context: &Context<'_>) -> Result<Option<User>> {
+        references::user(context, self.0.created_by).await
+    }
+    /// When it was created.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+    /// Jobs, newest first.
+    async fn jobs(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
+        #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
+    ) -> Result<Option<Connection<Job, AsOfInfo>>> {
+        let connection = list_jobs(context, self.1, Some(self.0.id), None, first, after).await?;
+        Ok(Some(connection))
+    }
+    /// The past log position that this reflects; null for the present.
+    async fn as_of(&self) -> Option<LogInstant> {
+        self.1.shown
+    }
+}
+
+/// Experiments that the caller may see, of one project or of all.
+///
+/// # Errors
+/// Missing sign-in, a bad page, or a failing database.
+pub async fn list_experiments(
+    context: &Context<'_>,
+    resolved: ResolvedAsOf,
+    project: Option<ProjectId>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Connection<Experiment, AsOfInfo>> {
+    let all = RowFilter::all();
+    let filter = project.map_or(all.clone(), |id| all.is(experiment::PROJECT, id.0));
+    let wanted = Wanted { filter, first, after };
+    reads::list::<Experiments, _>(context, EXPERIMENTS, resolved, wanted, |row| {
+        (row.id.0.to_string(), Experiment(row, resolved))
+    })
+    .await
+}
