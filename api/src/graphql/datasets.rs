@@ -1,7 +1,7 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
 use async_graphql::{
-    Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection, dataloader::DataLoader,
+    Context, ID, InputObject, Object, Result, connection::Connection, dataloader::DataLoader,
 };
 use domain::{
     datasets::dataset::{CreateDataset, DatasetRefusal},
@@ -9,15 +9,17 @@ use domain::{
 };
 use projections::datasets::{dataset::DatasetRow, version::VersionRow};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
-    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::{error_with_code, read_failed},
+    context::{app, honor_min_position, readable, user, viewer},
+    errors::read_failed,
     ids::id_or_not_found,
     loaders::DatasetVersionsLoader,
+    mutation::{Entity, MutationCall, payload},
     paging::{connect, page, weight},
     scalars::Long,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
     visibility::Visibility,
 };
 
@@ -133,17 +135,40 @@ pub struct CreateDatasetInput {
     /// Visibility; private if omitted.
     #[graphql(default_with = "Visibility::Private")]
     pub visibility: Visibility,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createDataset`.
-#[derive(SimpleObject)]
-pub struct CreateDatasetPayload {
-    /// The dataset; null on error.
-    pub dataset: Option<Dataset>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createDataset`.
+    CreateDatasetPayload {
+        /// The dataset; null on error.
+        dataset: Dataset
+    }
+}
+
+impl Entity for Dataset {
+    type Id = DatasetId;
+    async fn load(context: &Context<'_>, id: DatasetId) -> Result<Option<Self>> {
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self))
+    }
+}
+
+impl UserErrors for DatasetRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let message = self.to_string();
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            Self::Quota(_) | Self::Storage(_) => {
+                vec![UserError::whole(message, UserErrorCode::QuotaExceeded)]
+            }
+            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
+        }
+    }
 }
 
 /// Queries about datasets.
@@ -198,9 +223,9 @@ impl DatasetsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The dataset.")] input: CreateDatasetInput,
-    ) -> Result<CreateDatasetPayload> {
-        let owner = user(context)?.user;
-        let dataset = DatasetId(app(context)?.ports.ids.next());
+    ) -> Result<Option<CreateDatasetPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (dataset, owner) = (call.fresh(), user(context)?.user);
         let command = CreateDataset {
             dataset,
             owner,
@@ -208,36 +233,6 @@ impl DatasetsMutation {
             description: input.description,
             visibility: input.visibility.into(),
         };
-        let wrong = |user_errors| {
-            Ok(CreateDatasetPayload {
-                dataset: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(DatasetRefusal::Text(problems)) => {
-                let user_error = |problem: domain::text::TextProblem| {
-                    UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
-                };
-                return wrong(problems.0.into_iter().map(user_error).collect());
-            }
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(
-                    reason.to_string(),
-                    UserErrorCode::QuotaExceeded,
-                )]);
-            }
-            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
-        };
-        wait_for_position(context, position).await?;
-        let row = projections::datasets::dataset::find(&app(context)?.pool, viewer(context)?, dataset).await;
-        let dataset = row.map_err(|error| read_failed(&error))?.map(Dataset);
-        Ok(CreateDatasetPayload {
-            dataset,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(dataset, &command).await
     }
 }

@@ -5,6 +5,7 @@
 
 use async_graphql::Json;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     access::RoleChangeInput,
@@ -12,8 +13,8 @@ use super::{
     audit::AuditFilter,
     datasets::CreateDatasetInput,
     identity::{
-        CreateFirstAdministratorInput, ErasePersonInput, LoginInput, RefreshInput, RegisterInput,
-        RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
+        AccountInput, CreateFirstAdministratorInput, ErasePersonInput, LoginInput, RefreshInput,
+        RegisterInput, RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
     },
     jobs::{
         CancelJobInput, ChangeJobPriorityInput, ChatTemplateInput, CloneJobInput, EarlyStoppingInput,
@@ -48,10 +49,12 @@ fn scalars(checks: InputChecks) -> InputChecks {
         .with::<OffsetDateTime>()
         .with::<Json<serde_json::Value>>()
         .with::<Long>()
+        .with::<Uuid>()
 }
 
 fn identity(checks: InputChecks) -> InputChecks {
     checks
+        .with::<AccountInput>()
         .with::<CreateFirstAdministratorInput>()
         .with::<ErasePersonInput>()
         .with::<LoginInput>()

@@ -14,10 +14,11 @@ use projections::models::{model::ModelRow, version::ModelVersionRow};
 use time::OffsetDateTime;
 
 use super::{
-    context::{app, honor_min_position, viewer},
+    context::{app, honor_min_position, readable, viewer},
     errors::read_failed,
     ids::id_or_not_found,
     loaders::ModelVersionsLoader,
+    mutation::Entity,
     paging::{connect, page, weight},
     scalars::Long,
     visibility::Visibility,
@@ -34,6 +35,17 @@ pub enum ModelContent {
 
 /// A model.
 pub struct Model(pub ModelRow);
+
+impl Entity for Model {
+    type Id = ModelId;
+    async fn load(context: &Context<'_>, id: ModelId) -> Result<Option<Self>> {
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let row = projections::models::model::find(&app(context)?.pool, viewer, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self))
+    }
+}
 
 /// A base model or a trained model.
 #[Object]

@@ -1,13 +1,12 @@
 //! Projects and experiments.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Object, Result, connection::Connection};
 use domain::{
     id::{ExperimentId, ProjectId},
     projects::{
         experiment::{CreateExperiment, CreateExperimentRefusal},
         project::{CreateProject, CreateProjectRefusal},
     },
-    text::TextProblems,
 };
 use projections::{
     history::AsOf::Now,
@@ -15,16 +14,18 @@ use projections::{
     projects::{experiment::ExperimentRow, project::ProjectRow},
 };
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     as_of::{AsOfInfo, AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
-    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::{error_with_code, read_failed},
+    context::{app, honor_min_position, readable, user, viewer},
+    errors::read_failed,
     ids::id_or_not_found,
     jobs::Job,
+    mutation::{Entity, MutationCall, payload},
     paging::{connect_as_of, page, weight},
     scalars::Long,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
 };
 
 /// A project.
@@ -153,17 +154,16 @@ pub struct CreateProjectInput {
     /// At most 2,000 characters.
     #[graphql(default)]
     pub description: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createProject`.
-#[derive(SimpleObject)]
-pub struct CreateProjectPayload {
-    /// The project; null on error.
-    pub project: Option<Project>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createProject`.
+    CreateProjectPayload {
+        /// The project; null on error.
+        project: Project
+    }
 }
 
 /// A new experiment.
@@ -176,24 +176,58 @@ pub struct CreateExperimentInput {
     /// At most 2,000 characters.
     #[graphql(default)]
     pub description: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createExperiment`.
-#[derive(SimpleObject)]
-pub struct CreateExperimentPayload {
-    /// The experiment; null on error.
-    pub experiment: Option<Experiment>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createExperiment`.
+    CreateExperimentPayload {
+        /// The experiment; null on error.
+        experiment: Experiment
+    }
 }
 
-fn texts(problems: TextProblems) -> Vec<UserError> {
-    let user_error = |problem: domain::text::TextProblem| {
-        UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
-    };
-    problems.0.into_iter().map(user_error).collect()
+impl Entity for Project {
+    type Id = ProjectId;
+    async fn load(context: &Context<'_>, id: ProjectId) -> Result<Option<Self>> {
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let row = projections::projects::project::find(&app(context)?.pool, Now, viewer, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self::now))
+    }
+}
+
+impl Entity for Experiment {
+    type Id = ExperimentId;
+    async fn load(context: &Context<'_>, id: ExperimentId) -> Result<Option<Self>> {
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let row = projections::projects::experiment::find(&app(context)?.pool, Now, viewer, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self::now))
+    }
+}
+
+impl UserErrors for CreateProjectRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let message = self.to_string();
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            Self::Quota(_) => vec![UserError::whole(message, UserErrorCode::QuotaExceeded)],
+            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
+        }
+    }
+}
+
+impl UserErrors for CreateExperimentRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            taken @ Self::IdTaken => vec![UserError::whole(taken.to_string(), UserErrorCode::Invalid)],
+        }
+    }
 }
 
 async fn experiments(
@@ -306,42 +340,17 @@ impl ProjectsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The project.")] input: CreateProjectInput,
-    ) -> Result<CreateProjectPayload> {
-        let owner = user(context)?.user;
-        let project = ProjectId(app(context)?.ports.ids.next());
+    ) -> Result<Option<CreateProjectPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (project, owner) = (call.fresh(), user(context)?.user);
+        let (name, description) = (input.name, input.description);
         let command = CreateProject {
             project,
             owner,
-            name: input.name,
-            description: input.description,
+            name,
+            description,
         };
-        let wrong = |user_errors| {
-            Ok(CreateProjectPayload {
-                project: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(
-                    reason.to_string(),
-                    UserErrorCode::QuotaExceeded,
-                )]);
-            }
-            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
-        };
-        wait_for_position(context, position).await?;
-        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-        let row = projections::projects::project::find(pool, Now, viewer, project).await;
-        let project = row.map_err(|error| read_failed(&error))?.map(Project::now);
-        Ok(CreateProjectPayload {
-            project,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(project, &command).await
     }
 
     /// Creates an experiment in a project. Requires `experiments.create` and membership of the project.
@@ -349,44 +358,16 @@ impl ProjectsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The experiment.")] input: CreateExperimentInput,
-    ) -> Result<CreateExperimentPayload> {
-        let created_by = user(context)?.user;
-        let wrong = |user_errors| {
-            Ok(CreateExperimentPayload {
-                experiment: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let unknown = || UserError::at("projectId", "there is no such project", UserErrorCode::NotFound);
-        let Ok(project) = input.project_id.parse::<ProjectId>() else {
-            return wrong(vec![unknown()]);
-        };
-        let experiment = ExperimentId(app(context)?.ports.ids.next());
-        let (name, description) = (input.name, input.description);
+    ) -> Result<Option<CreateExperimentPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (experiment, created_by) = (call.fresh(), user(context)?.user);
         let command = CreateExperiment {
             experiment,
-            project,
+            project: call.id("projectId", &input.project_id),
             created_by,
-            name,
-            description,
+            name: input.name,
+            description: input.description,
         };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(reason.to_string(), UserErrorCode::Invalid)]);
-            }
-            Outcome::NotFound => return wrong(vec![unknown()]),
-        };
-        wait_for_position(context, position).await?;
-        let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-        let row = projections::projects::experiment::find(pool, Now, viewer, experiment).await;
-        let experiment = row.map_err(|error| read_failed(&error))?.map(Experiment::now);
-        Ok(CreateExperimentPayload {
-            experiment,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(experiment, &command).await
     }
 }

@@ -1,22 +1,25 @@
 //! Workers: who is there, what they can do, what they do, and telling them to go (WK-2).
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
 use domain::{
     authz::Action,
+    expectation::Expectation,
     id::WorkerId,
-    jobs::worker::{DrainWorker, WorkerRefusal},
+    jobs::worker::{DrainWorker, Worker as Registered, WorkerRefusal},
 };
 use projections::{
     jobs::worker::{self, ActiveWorker, WorkerState as State},
     paging::Viewer,
 };
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
-    context::{Outcome, app, require, run, user, viewer, wait_for_position},
+    context::{app, readable, require, user, viewer},
     errors::read_failed,
+    mutation::{Entity, MutationCall, payload},
     scalars::Long,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
 };
 
 /// State of a worker. New values may be added.
@@ -70,7 +73,7 @@ impl Worker {
         self.0.worker.memory_bytes.map(Long::from)
     }
     /// The version of Anneal.
-    async fn version(&self) -> &str {
+    async fn code_version(&self) -> &str {
         &self.0.worker.code_version
     }
     /// Engine version; jobs that require a newer engine wait for another worker.
@@ -104,6 +107,10 @@ impl Worker {
     /// Time of the last heartbeat, by the database's clock.
     async fn last_heartbeat(&self) -> Option<OffsetDateTime> {
         self.0.beat_at
+    }
+    /// Number of events recorded about it: what updates take as `expectedVersion`.
+    async fn version(&self) -> i32 {
+        self.0.worker.version
     }
     /// When it registered.
     async fn registered_at(&self) -> OffsetDateTime {
@@ -139,23 +146,47 @@ pub struct DrainWorkerInput {
     /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
-/// Payload of `drainWorker`.
-#[derive(SimpleObject)]
-pub struct WorkerPayload {
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `drainWorker`.
+    WorkerPayload {
+        /// The worker; null on error, or if it has gone.
+        worker: Worker
+    }
 }
 
-impl WorkerPayload {
-    fn wrong(path: &str, message: impl Into<String>, code: UserErrorCode) -> Self {
-        Self {
-            position: None,
-            user_errors: vec![UserError::at(path, message, code)],
+impl Entity for Worker {
+    type Id = WorkerId;
+
+    fn expectation(id: WorkerId, version: u64) -> Expectation {
+        Expectation::version(version).of::<Registered>(id)
+    }
+
+    async fn load(context: &Context<'_>, id: WorkerId) -> Result<Option<Self>> {
+        if require(context, Action::TrainingRead, "workers").is_err() {
+            return Ok(None);
         }
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let found = worker::there(&app(context)?.pool).await;
+        let mut found = found.map_err(|error| read_failed(&error))?.into_iter();
+        Ok(found.find(|one| one.worker.id == id).map(|one| Self(one, viewer)))
+    }
+}
+
+impl UserErrors for WorkerRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let (path, code) = match self {
+            Self::Reason(_) => ("reason", UserErrorCode::Invalid),
+            _ => ("workerId", UserErrorCode::NotFound),
+        };
+        vec![UserError::at(path, self.to_string(), code)]
     }
 }
 
@@ -171,31 +202,14 @@ impl WorkersMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The worker, the mode, and the reason.")] input: DrainWorkerInput,
-    ) -> Result<WorkerPayload> {
-        user(context)?;
-        let gone = |message: &str| WorkerPayload::wrong("workerId", message, UserErrorCode::NotFound);
-        let Ok(worker) = input.worker_id.parse::<WorkerId>() else {
-            require(context, Action::SystemAdmin, "workers")?;
-            return Ok(gone("there is no such worker"));
-        };
+    ) -> Result<Option<WorkerPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let worker = call.id("workerId", &input.worker_id);
         let command = DrainWorker {
             worker,
             at_once: input.at_once,
             reason: input.reason,
         };
-        Ok(match run(context, &command).await? {
-            Outcome::Done(position) => {
-                wait_for_position(context, position).await?;
-                WorkerPayload {
-                    position: Some(position.into()),
-                    user_errors: Vec::new(),
-                }
-            }
-            Outcome::Refused(refusal @ WorkerRefusal::Reason(_)) => {
-                WorkerPayload::wrong("reason", refusal.to_string(), UserErrorCode::Invalid)
-            }
-            Outcome::Refused(refusal) => gone(&refusal.to_string()),
-            Outcome::NotFound => gone("there is no such worker"),
-        })
+        call.finish(worker, &command).await
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     models::model::ModelEvent,
     personal::KindFields,
     projects::{experiment::ExperimentEvent, project::ProjectEvent},
+    request::RequestEvent,
 };
 
 /// What every kind that this build records declares of its fields, in the order of the contexts.
@@ -44,6 +45,7 @@ pub fn declarations() -> impl Iterator<Item = &'static KindFields> {
         JobEvent::FIELDS,
         WorkerEvent::FIELDS,
         ProgressEvent::FIELDS,
+        RequestEvent::FIELDS,
     ]
     .into_iter()
     .flatten()

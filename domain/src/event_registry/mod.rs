@@ -11,6 +11,7 @@ mod identity;
 mod jobs;
 mod models;
 mod projects;
+mod requests;
 
 pub use declared::{declaration, declarations};
 
@@ -58,6 +59,7 @@ pub fn samples() -> Result<Vec<Sample>, String> {
         datasets::samples()?,
         models::samples()?,
         jobs::samples()?,
+        requests::samples()?,
     ];
     Ok(lists.into_iter().flatten().collect())
 }

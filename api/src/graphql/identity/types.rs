@@ -1,14 +1,25 @@
 //! Accounts and sessions as clients see them, and what they send.
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, Result, SimpleObject};
-use domain::identity::badge;
+use domain::{
+    access::assignment::Assignments,
+    authz::Action,
+    event_store::Position,
+    expectation::Expectation,
+    id::UserId,
+    identity::{badge, user::User as Account},
+};
 use projections::identity::{session::SessionRow, user::UserRow};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     graphql::{
         access::{RoleAssignment, roles_of},
         as_of::{AsOfInput, resolve_as_of},
+        context::{app, require, user},
+        errors::read_failed,
+        mutation::{Entity, NoEntity, Payload, payload},
         scalars::Long,
         user_error::UserError,
     },
@@ -71,6 +82,10 @@ impl User {
     async fn deactivated(&self) -> bool {
         self.0.deactivated
     }
+    /// Number of events recorded about the account and its roles: what updates take as `expectedVersion`.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
     /// When the account was registered.
     async fn created_at(&self) -> OffsetDateTime {
         self.0.created_at
@@ -123,7 +138,7 @@ impl Session {
 
 /// A new account.
 #[derive(InputObject)]
-pub struct RegisterInput {
+pub struct AccountInput {
     /// 3 to 32 of a-z, 0-9, dot, underscore and hyphen; unique, case-insensitive.
     pub username: String,
     /// Unique, case-insensitive; must be verified.
@@ -143,6 +158,16 @@ pub struct RegisterInput {
     pub department: Option<String>,
 }
 
+/// A new account of one's own.
+#[derive(InputObject)]
+pub struct RegisterInput {
+    /// The account.
+    #[graphql(flatten)]
+    pub account: AccountInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+}
+
 /// The first administrator.
 #[derive(InputObject)]
 pub struct CreateFirstAdministratorInput {
@@ -150,18 +175,37 @@ pub struct CreateFirstAdministratorInput {
     #[graphql(secret)]
     pub setup_token: String,
     /// The account.
-    pub account: RegisterInput,
+    pub account: AccountInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `register` and `createFirstAdministrator`.
-#[derive(SimpleObject)]
-pub struct AccountPayload {
-    /// The account; null on error.
-    pub user: Option<User>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Errors,
+payload! {
+    /// Payload of `register`, `createFirstAdministrator` and `setUserActive`.
+    AccountPayload {
+        /// The account; null on error, or if the caller may not read it.
+        user: User
+    }
+}
+
+impl Entity for User {
+    type Id = UserId;
+
+    fn expectation(id: UserId, version: u64) -> Expectation {
+        Expectation::version(version)
+            .of::<Account>(id)
+            .of::<Assignments>(id)
+    }
+
+    /// Whoever has just registered sees the account that came of it.
+    async fn load(context: &Context<'_>, id: UserId) -> Result<Option<Self>> {
+        let own = user(context).map_or(true, |caller| caller.user == id);
+        if !own && require(context, Action::UsersRead, "users").is_err() {
+            return Ok(None);
+        }
+        let row = projections::identity::user::find(&app(context)?.pool, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self))
+    }
 }
 
 /// The token from the verification mail.
@@ -170,6 +214,8 @@ pub struct VerifyEmailInput {
     /// The token.
     #[graphql(secret)]
     pub token: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Name and password.
@@ -237,11 +283,23 @@ pub struct IdentityPayload {
     pub user_errors: Errors,
 }
 
+impl Payload for IdentityPayload {
+    type Entity = NoEntity;
+    fn of(_: Option<NoEntity>, position: Option<Position>, user_errors: Errors) -> Self {
+        Self {
+            position: position.map(Into::into),
+            user_errors,
+        }
+    }
+}
+
 /// A session of the caller.
 #[derive(InputObject)]
 pub struct RevokeSessionInput {
     /// The session.
     pub session_id: ID,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Disables or enables an account.
@@ -253,4 +311,8 @@ pub struct SetUserActiveInput {
     pub active: bool,
     /// Reason; recorded in the log.
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }

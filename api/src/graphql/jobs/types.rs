@@ -3,19 +3,29 @@
 use async_graphql::{Context, Enum, ID, Json, Object, Result};
 use domain::{
     authz::Principal,
-    jobs::{job::JobState as State, requirements::JobRequirements, spec::TrainingSpec},
+    expectation::Expectation,
+    id::JobId,
+    jobs::{
+        job::{Job as Recorded, JobState as State},
+        requirements::JobRequirements,
+        spec::TrainingSpec,
+    },
 };
-use projections::jobs::{
-    job::{AttemptRow, JobRow},
-    queue,
+use projections::{
+    history::AsOf,
+    jobs::{
+        job::{AttemptRow, JobRow},
+        queue,
+    },
 };
 use time::OffsetDateTime;
 
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
-    context::{app, ledger},
+    context::{app, ledger, readable},
     errors::read_failed,
     models::{Metric, metrics},
+    mutation::Entity,
     scalars::Long,
 };
 
@@ -132,6 +142,22 @@ impl Requirements {
 
 /// A job.
 pub struct Job(pub JobRow, pub ResolvedAsOf);
+
+impl Entity for Job {
+    type Id = JobId;
+
+    fn expectation(id: JobId, version: u64) -> Expectation {
+        Expectation::version(version).of::<Recorded>(id)
+    }
+
+    async fn load(context: &Context<'_>, id: JobId) -> Result<Option<Self>> {
+        let Some(viewer) = readable(context) else {
+            return Ok(None);
+        };
+        let row = projections::jobs::job::find(&app(context)?.pool, AsOf::Now, viewer, id).await;
+        Ok(row.map_err(|error| read_failed(&error))?.map(Self::now))
+    }
+}
 
 impl Job {
     /// A job as it stands.
