@@ -66,7 +66,7 @@ fn send(process: Pid, signal: Signal) -> Result<()> {
 }
 
 /// Copies the files of a folder, and the folders in it.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
