@@ -1,6 +1,7 @@
 //! What all mutations have in common, from outside: requests that happen once, versions that are expected, siblings that
 //! survive (GQ-1, GQ-2).
 
+mod imports;
 mod requests;
 mod siblings;
 mod strangers;

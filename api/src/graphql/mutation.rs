@@ -15,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-pub use input::Asked;
+pub use input::CommonInput;
 pub(crate) use payload::payload;
 pub use payload::{Entity, NoEntity, Payload};
 
@@ -98,7 +98,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
     /// # Errors
     /// When the endpoint is defective.
     pub fn open<I: InputObjectType>(context: &'c Context<'a>, input: &I) -> Result<Self> {
-        let (mut call, asked) = (Self::plain(context)?, Asked::of(context, input));
+        let (mut call, asked) = (Self::plain(context)?, CommonInput::of(context, input));
         call.expected = asked.expected_version;
         call.request = asked.client_request_id.map(|id| {
             let operation = context.field().name();

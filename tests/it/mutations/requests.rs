@@ -197,7 +197,7 @@ async fn a_repeated_start_is_one_job_and_takes_one_place_of_the_quota() {
     let input = json!({
         "name": "Tiny", "experimentId": experiment, "datasetId": dataset, "clientRequestId": request(1),
         "method": { "scratch": { "layers": 1, "heads": 2, "width": 32, "context": 32, "vocabulary": 300 } },
-        "parameters": { "steps": 10, "batchSize": 2, "sequenceLength": 32 },
+        "parameters": { "steps": 10, "batchSize": 2, "sequenceLength": 32, "warmupSteps": 2 },
     });
     let document = "mutation($i: StartJobInput!) { startJob(input: $i) { position estimate { parameters } job { id modelId version } userErrors { code message } } }";
     let first = ada.run(document, json!({ "i": input })).await;

@@ -13,7 +13,7 @@ use domain::{
 use time::{Duration, OffsetDateTime};
 
 pub use super::credentials::PASSWORD;
-use super::{Client, database, people, servers::copy};
+use super::{Client, database, folders::copy, people};
 
 /// What a test may want to be different.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// What an input says beside its own fields, and the rest of it without secrets.
-pub struct Asked {
+pub struct CommonInput {
     /// The client's id of the request.
     pub client_request_id: Option<Uuid>,
     /// The version that the thing must have.
@@ -16,7 +16,7 @@ pub struct Asked {
     pub input: Value,
 }
 
-impl Asked {
+impl CommonInput {
     /// Takes `input` apart.
     #[must_use]
     pub fn of<I: InputObjectType>(context: &Context<'_>, input: &I) -> Self {
