@@ -159,6 +159,7 @@ impl ReadModel for Jobs {
             "tokens_per_second",
             "eta_seconds",
             "checkpoint_step",
+            "version",
             "position",
         ],
     ));
