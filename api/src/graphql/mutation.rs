@@ -234,7 +234,8 @@ impl<'c, 'a> MutationCall<'c, 'a> {
             Ended::Refused(reason) => return wrong(reason.user_errors()),
             Ended::Wrong(errors) => return wrong(errors),
             Ended::Done { position, entity, .. } => {
-                wait_for_position(self.context, position).await?;
+                let readable = wait_for_position(self.context, position).await;
+                readable.map_err(|_| not_readable(position))?;
                 (entity, Some(position), Vec::new())
             }
             Ended::Stale(entity) => {
@@ -299,6 +300,14 @@ fn before<R>(FirstResult { position, entity }: FirstResult) -> Ended<R> {
         entity,
         repeated: true,
     }
+}
+
+/// What is recorded stays so, also when the read models are late.
+fn not_readable(position: Position) -> Error {
+    let message = format!(
+        "the change is recorded at position {position} and cannot be read yet; read it later, with minPosition"
+    );
+    error_with_code("UNAVAILABLE", message)
 }
 
 fn mismatch() -> UserError {

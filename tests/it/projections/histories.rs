@@ -16,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::fixture::{Fixture, TIMEOUT, event, stream};
 
 /// A recorded payload of every kind of event, its stream's category, and the prefix and number of the stream's key.
-const KINDS: [(&str, &str, &str, u8); 54] = [
+const KINDS: [(&str, &str, &str, u8); 55] = [
     (
         "identity.OrganizationCreated.v1",
         "identity.organization",
@@ -76,6 +76,7 @@ const KINDS: [(&str, &str, &str, u8); 54] = [
     ("jobs.JobCancelled.v1", "jobs.job", "job", 6),
     ("jobs.JobRestarted.v1", "jobs.job", "job", 6),
     ("jobs.JobCompleted.v1", "jobs.job", "job", 6),
+    ("requests.RequestCompleted.v1", "requests.request", "req", 1),
 ];
 
 /// The kind of a recorded payload: what stands before its version.
