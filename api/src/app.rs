@@ -5,13 +5,14 @@ mod caller;
 mod import;
 mod mail;
 mod outage;
+mod requests;
 mod settings;
 
 use std::{sync::Arc, time::Duration};
 
 use domain::{
     event_store::{Position, StoreError},
-    execute::{Command, DEADLINE, ExecuteError, Ports, execute},
+    execute::{Command, Conditions, DEADLINE, ExecuteError, Executed, Ports, execute_under},
 };
 use event_store::postgres::LogIntegrity;
 use objects::Objects;
@@ -23,6 +24,7 @@ pub use caller::Caller;
 pub use import::{ImportError, ModelImporter};
 pub use mail::{Mail, MailError, Mailer, OutboxMailer};
 pub use outage::for_clients;
+pub use requests::ClientRequest;
 pub use settings::AppSettings;
 
 use crate::{
@@ -106,7 +108,23 @@ impl App {
         caller: &Caller,
         command: &C,
     ) -> Result<Position, ExecuteError<C::Refusal>> {
-        let work = execute(&self.ports, &caller.principal, &caller.meta, command);
+        let executed = self
+            .execute_under(caller, command, &Conditions::default())
+            .await?;
+        Ok(executed.position())
+    }
+
+    /// Like [`App::execute`], under `conditions`: as a request that happens once, for a version that is expected.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn execute_under<C: Command>(
+        &self,
+        caller: &Caller,
+        command: &C,
+        conditions: &Conditions,
+    ) -> Result<Executed, ExecuteError<C::Refusal>> {
+        let work = execute_under(&self.ports, &caller.principal, &caller.meta, command, conditions);
         tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
             let message = "the command was not recorded in time; its outcome is unknown".to_owned();
             Err(ExecuteError::Store(StoreError::Unavailable(message)))

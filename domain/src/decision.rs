@@ -43,6 +43,7 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
 }
 
 /// How a stream is read.
+#[derive(Clone, Copy)]
 struct StreamRead {
     kind: TypeId,
     fold: fn(Option<Folded>, &[RecordedEvent]) -> Result<Folded, DecodeError>,
@@ -61,6 +62,12 @@ impl ReadSet {
         };
         self.0.insert(A::stream(key), read);
         self
+    }
+
+    /// Adds what `other` reads.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        let reads = other.0.iter().map(|(stream, read)| (stream.clone(), *read));
+        self.0.extend(reads);
     }
 
     /// The aggregate type that `stream` is read as.
@@ -97,6 +104,14 @@ impl LoadedState {
             undeclared.get_or_insert(stream);
         }
         state
+    }
+
+    /// How many events the streams of `reads` have; what is not loaded has none.
+    pub(crate) fn events_in(&self, reads: &ReadSet) -> u64 {
+        let folded = reads.0.keys().filter_map(|stream| self.streams.get(stream));
+        folded
+            .map(|folded| folded.revision.map_or(0, |last| last + 1))
+            .sum()
     }
 
     /// A stream that was read outside the read set since the last call.

@@ -10,99 +10,56 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
-
 use crate::{
-    aggregate::DecodeError,
-    aggregate_cache::{AggregateCache, Folded},
+    aggregate::LoadError,
+    aggregate_cache::AggregateCache,
     authz::{
-        self, Circumstances, Denied, Principal, ReadRights, Requirement,
+        self, Circumstances, Denied, Principal, ReadRights,
         denial::{DenialEvent, Denials},
     },
     clock::Clock,
-    decision::{LoadedState, NewEvents, ReadSet},
-    event_store::{
-        Append, AppendError, Appended, EventStore, Metadata, Position, RecordedEvent, StoreError, StreamId,
-    },
+    decision::{LoadedState, NewEvents},
+    event_store::{Append, AppendError, Appended, EventStore, Metadata, Position, StoreError},
+    expectation::Expectation,
     id::Ids,
+    loading,
     recording::Recording,
+    request::{FirstResult, Request},
 };
+
+pub use crate::command::{Command, Context, Decision, ExecuteError, Refused};
 
 /// How often a decision is taken anew when another writer came first.
 const ATTEMPTS: u32 = 16;
 /// How often an append of unknown outcome is repeated; event ids make that safe.
 const RETRIES: u32 = 3;
 
-/// What a decision may use besides the loaded state.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// Time of the decision.
-    pub now: OffsetDateTime,
-    /// The actor.
-    pub principal: &'a Principal,
+/// What a client says beside its command (GQ-2).
+#[derive(Default)]
+pub struct Conditions {
+    /// The request, which is carried out once however often it is sent.
+    pub request: Option<Request>,
+    /// The version that the thing must have.
+    pub expected: Option<Expectation>,
 }
 
-/// A refusal, with events to record nevertheless (a failed login is recorded).
-#[derive(Debug)]
-pub struct Refused<R> {
-    /// The reason.
-    pub reason: R,
-    /// The events to record.
-    pub record: NewEvents,
+/// How a command came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// Now: at this position is its last event, or everything that was recorded before when there was nothing to do.
+    Now(Position),
+    /// Before, by the same request: nothing was recorded now.
+    Before(FirstResult),
 }
 
-impl<R> From<R> for Refused<R> {
-    fn from(reason: R) -> Self {
-        Self {
-            reason,
-            record: NewEvents::none(),
+impl Executed {
+    /// The position to wait for in order to see the wanted state.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Now(position) | Self::Before(FirstResult { position, .. }) => *position,
         }
     }
-}
-
-/// The result of a decision.
-pub type Decision<R> = Result<NewEvents, Refused<R>>;
-
-/// A command, named in the imperative. It may be refused.
-pub trait Command: Send + Sync {
-    /// Business reasons for refusing the command.
-    type Refusal: std::error::Error + Send + Sync;
-
-    /// Declares the streams that the decision reads. Called again with the loaded state until it declares nothing
-    /// new, so that one stream may lead to another.
-    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet);
-
-    /// What the principal must be permitted to do, and to what.
-    fn requires(&self, loaded: &LoadedState) -> Requirement;
-
-    /// The business rule. Pure.
-    ///
-    /// # Errors
-    /// The refusal, with the events to record about it.
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<Self::Refusal>;
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError<R> {
-    /// The principal may not. Recorded when it is a user.
-    #[error(transparent)]
-    Denied(Denied),
-    /// The business rule refused it.
-    #[error("{0}")]
-    Refused(R),
-    /// Concurrent writers keep changing the same streams, or the store is overloaded. Try again.
-    #[error("too many concurrent changes to the same resource, try again")]
-    Busy,
-    /// The log contains an event that this build cannot decode.
-    #[error(transparent)]
-    Undecodable(#[from] DecodeError),
-    /// The command reads a stream that it does not declare: a defect of the command.
-    #[error("defective command: {0}")]
-    Defect(String),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Ports of the write path.
@@ -156,8 +113,24 @@ pub async fn execute<C: Command>(
     meta: &Metadata,
     command: &C,
 ) -> Result<Position, ExecuteError<C::Refusal>> {
+    let executed = execute_under(ports, principal, meta, command, &Conditions::default()).await?;
+    Ok(executed.position())
+}
+
+/// Like [`execute`], under `conditions`. A request that was carried out before is answered with its first result, once
+/// the principal is permitted anew. Outcomes without events, refusals among them, are not remembered.
+///
+/// # Errors
+/// See [`ExecuteError`]. A user's denial is itself recorded.
+pub async fn execute_under<C: Command>(
+    ports: &Ports,
+    principal: &Principal,
+    meta: &Metadata,
+    command: &C,
+    conditions: &Conditions,
+) -> Result<Executed, ExecuteError<C::Refusal>> {
     for attempt in 0..ATTEMPTS {
-        let loaded = load(ports, principal, command).await?;
+        let loaded = load(ports, principal, command, conditions).await?;
         let circumstances = Circumstances::at(ports.clock.now()).from(meta.address.clone());
         let permitted = match current(ports, principal, &loaded) {
             Ok(current) => check_permission(&current, command, &loaded, &circumstances)?.map(|()| current),
@@ -167,15 +140,40 @@ pub async fn execute<C: Command>(
             Ok(current) => current,
             Err(denied) => return Err(refuse(ports, principal, meta, denied).await),
         };
-        let (new_events, refusal) = decide(ports, &current, command, &loaded)?;
-        match record(ports, meta, &loaded, new_events).await? {
+        if let Some(first) = check_conditions(ports, &loaded, conditions).await? {
+            return Ok(Executed::Before(first));
+        }
+        let outcome = decide(ports, &current, command, &loaded)?;
+        let refusal = outcome.1;
+        let request = conditions.request.as_ref().filter(|_| refusal.is_none());
+        match record(ports, meta, &loaded, outcome.0, request).await? {
             Some(position) => {
-                return refusal.map_or(Ok(position), |reason| Err(ExecuteError::Refused(reason)));
+                let executed = Executed::Now(position);
+                return refusal.map_or(Ok(executed), |reason| Err(ExecuteError::Refused(reason)));
             }
             None => backoff(attempt).await,
         }
     }
     Err(ExecuteError::Busy)
+}
+
+/// The first result of the request, if it was carried out before; otherwise the expected version must be there.
+///
+/// The request is looked for after the load: a state that holds what the request did is never decided on again.
+async fn check_conditions<R>(
+    ports: &Ports,
+    loaded: &LoadedState,
+    conditions: &Conditions,
+) -> Result<Option<FirstResult>, ExecuteError<R>> {
+    if let Some(request) = &conditions.request
+        && let Some(first) = request.recall(ports.store.as_ref()).await?
+    {
+        return Ok(Some(first));
+    }
+    match &conditions.expected {
+        Some(expected) if !expected.holds(loaded) => Err(ExecuteError::VersionConflict),
+        _ => Ok(None),
+    }
 }
 
 /// Who acts, with the rights that were loaded.
@@ -244,17 +242,25 @@ fn decide<C: Command>(
     }
 }
 
-/// Records `new_events`; the position to wait for, or nothing when another writer came first.
+/// Records `new_events`, and with them the request that they carry out; the position to wait for, or nothing when
+/// another writer came first.
 async fn record<R>(
     ports: &Ports,
     meta: &Metadata,
     loaded: &LoadedState,
     new_events: NewEvents,
+    request: Option<&Request>,
 ) -> Result<Option<Position>, ExecuteError<R>> {
     if new_events.is_empty() {
         return Ok(Some(ports.store.known_head()));
     }
-    let writes = loaded.writes(new_events, ports.ids.as_ref());
+    let mut writes = loaded.writes(new_events, ports.ids.as_ref());
+    let completed = request.map(|request| request.completed(ports.ids.as_ref()));
+    writes.extend(
+        completed
+            .transpose()
+            .map_err(|error| ExecuteError::Defect(error.to_string()))?,
+    );
     let meta = meta.clone();
     match append(ports, Append { writes, meta }).await {
         Ok(appended) => Ok(Some(appended.position)),
@@ -271,62 +277,23 @@ async fn record<R>(
     }
 }
 
+/// Loads what the rights, the command and the conditions name.
 async fn load<C: Command>(
     ports: &Ports,
     principal: &Principal,
     command: &C,
-) -> Result<LoadedState, ExecuteError<C::Refusal>> {
-    let mut loaded = LoadedState::default();
-    loop {
-        let mut reads = ReadSet::default();
+    conditions: &Conditions,
+) -> Result<LoadedState, LoadError> {
+    loading::load(ports.store.as_ref(), &ports.aggregates, |loaded, reads| {
         if let Principal::User(known) = principal {
-            ports.rights.reads(known, &loaded, &mut reads);
+            ports.rights.reads(known, loaded, reads);
         }
-        command.reads(&loaded, &mut reads);
-        let missing = loaded.missing(&reads);
-        if missing.is_empty() {
-            return Ok(loaded);
+        if let Some(expected) = &conditions.expected {
+            expected.reads(reads);
         }
-        let ticket = ports.aggregates.ticket();
-        let remembered = |stream: &StreamId| ports.aggregates.get(stream, reads.kind(stream)?);
-        let known: Vec<_> = missing.iter().map(remembered).collect();
-        let after = |known: &Option<Folded>| {
-            known
-                .as_ref()
-                .and_then(|known| known.revision)
-                .map_or(0, |last| last + 1)
-        };
-        let wanted: Vec<_> = missing.into_iter().zip(known.iter().map(after)).collect();
-        let histories = ports.store.load_many(&wanted).await?;
-        whole(&wanted, &histories)?;
-        for (((stream, _), known), events) in wanted.into_iter().zip(known).zip(&histories) {
-            if let Some(folded) = loaded.resume(&reads, stream.clone(), known, events)? {
-                ports.aggregates.keep(ticket, &stream, folded);
-            }
-        }
-    }
-}
-
-/// Checks that each history begins where it was asked for: a state is exact or there is none.
-fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result<(), StoreError> {
-    if histories.len() != wanted.len() {
-        let (asked, answered) = (wanted.len(), histories.len());
-        return Err(StoreError::Corrupt(format!(
-            "{asked} streams were asked for, {answered} answered"
-        )));
-    }
-    for ((stream, from), history) in wanted.iter().zip(histories) {
-        let gap = history
-            .iter()
-            .zip(*from..)
-            .find(|(event, revision)| event.revision != *revision);
-        if let Some((_, revision)) = gap {
-            return Err(StoreError::Corrupt(format!(
-                "stream {stream} has no revision {revision}"
-            )));
-        }
-    }
-    Ok(())
+        command.reads(loaded, reads);
+    })
+    .await
 }
 
 /// Appends; an unknown outcome is resolved by appending the same events again.

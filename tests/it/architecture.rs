@@ -7,6 +7,7 @@ mod built;
 mod circles;
 mod contexts;
 mod modules;
+mod mutations;
 mod reading;
 mod sizes;
 

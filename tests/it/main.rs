@@ -22,6 +22,7 @@ mod jobs;
 mod key_files;
 mod kill;
 mod models;
+mod mutations;
 mod operator_files;
 mod outages;
 mod output;

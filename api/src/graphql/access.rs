@@ -6,21 +6,20 @@ use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
     access::assignment::{GrantRefusal, GrantRole, RemoveRole},
     authz::Action,
-    execute::Command,
-    id::UserId,
 };
-use projections::{access::role::RoleRow, history::AsOf, identity::user::Users};
+use projections::access::role::RoleRow;
+use uuid::Uuid;
 
 pub use rights::*;
 
 use super::{
     as_of::{AsOfInput, LogInstant, ResolvedAsOf, resolve_as_of},
-    context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
+    context::{app, honor_min_position, require, user},
     errors::read_failed,
-    reads,
+    mutation::{MutationCall, payload},
     scalars::Long,
     types::User,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
 };
 
 /// A role.
@@ -100,59 +99,31 @@ pub struct RoleChangeInput {
     pub role: String,
     /// Reason; recorded in the log.
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version of the user that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
-/// Payload of `grantRole` and `removeRole`.
-#[derive(SimpleObject)]
-pub struct RoleChangePayload {
-    /// The user with its roles; null on error.
-    pub user: Option<User>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
-}
-
-impl RoleChangePayload {
-    fn wrong(user_error: UserError) -> Self {
-        Self {
-            user: None,
-            position: None,
-            user_errors: vec![user_error],
-        }
+payload! {
+    /// Payload of `grantRole` and `removeRole`.
+    RoleChangePayload {
+        /// The user with its roles; null on error, or if the caller may not read it.
+        user: User
     }
 }
 
-fn user_error(reason: &GrantRefusal) -> UserError {
-    let (path, code) = match reason {
-        GrantRefusal::UnknownRole(_) => ("role", UserErrorCode::UnknownRole),
-        GrantRefusal::UnknownUser => ("userId", UserErrorCode::UnknownUser),
-        GrantRefusal::BeyondOwnGrants(_) => ("role", UserErrorCode::BeyondOwnGrants),
-        GrantRefusal::OwnRoles => ("userId", UserErrorCode::OwnRoles),
-        GrantRefusal::LastAdministrator => ("role", UserErrorCode::LastAdministrator),
-        GrantRefusal::ReasonMissing | GrantRefusal::Reason(_) => ("reason", UserErrorCode::Invalid),
-    };
-    UserError::at(path, reason.to_string(), code)
-}
-
-async fn change<C: Command<Refusal = GrantRefusal>>(
-    context: &Context<'_>,
-    target: UserId,
-    command: C,
-) -> Result<RoleChangePayload> {
-    user(context)?;
-    match run(context, &command).await? {
-        Outcome::Done(position) => {
-            wait_for_position(context, position).await?;
-            let row = reads::find::<Users>(context, AsOf::Now, target.0).await?;
-            Ok(RoleChangePayload {
-                user: row.map(User),
-                position: Some(position.into()),
-                user_errors: Vec::new(),
-            })
-        }
-        Outcome::Refused(reason) => Ok(RoleChangePayload::wrong(user_error(&reason))),
-        Outcome::NotFound => Ok(RoleChangePayload::wrong(user_error(&GrantRefusal::UnknownUser))),
+impl UserErrors for GrantRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let (path, code) = match &self {
+            Self::UnknownRole(_) => ("role", UserErrorCode::UnknownRole),
+            Self::UnknownUser => return vec![UserError::absent("userId")],
+            Self::BeyondOwnGrants(_) => ("role", UserErrorCode::BeyondOwnGrants),
+            Self::OwnRoles => ("userId", UserErrorCode::OwnRoles),
+            Self::LastAdministrator => ("role", UserErrorCode::LastAdministrator),
+            Self::ReasonMissing | Self::Reason(_) => ("reason", UserErrorCode::Invalid),
+        };
+        vec![UserError::at(path, self.to_string(), code)]
     }
 }
 
@@ -219,29 +190,11 @@ impl AccessMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "User, role and reason.")] input: RoleChangeInput,
-    ) -> Result<RoleChangePayload> {
-        match input.user_id.parse::<UserId>() {
-            Ok(user) => {
-                change(
-                    context,
-                    user,
-                    GrantRole {
-                        user,
-                        role: input.role,
-                        reason: input.reason,
-                    },
-                )
-                .await
-            }
-            Err(error) => {
-                user(context)?;
-                Ok(RoleChangePayload::wrong(UserError::at(
-                    "userId",
-                    error.to_string(),
-                    UserErrorCode::Invalid,
-                )))
-            }
-        }
+    ) -> Result<Option<RoleChangePayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let user = call.id("userId", &input.user_id);
+        let (role, reason) = (input.role, input.reason);
+        call.finish(user, &GrantRole { user, role, reason }).await
     }
 
     /// Removes a role from a user. It takes effect immediately, on open connections too.
@@ -249,28 +202,10 @@ impl AccessMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "User, role and reason.")] input: RoleChangeInput,
-    ) -> Result<RoleChangePayload> {
-        match input.user_id.parse::<UserId>() {
-            Ok(user) => {
-                change(
-                    context,
-                    user,
-                    RemoveRole {
-                        user,
-                        role: input.role,
-                        reason: input.reason,
-                    },
-                )
-                .await
-            }
-            Err(error) => {
-                user(context)?;
-                Ok(RoleChangePayload::wrong(UserError::at(
-                    "userId",
-                    error.to_string(),
-                    UserErrorCode::Invalid,
-                )))
-            }
-        }
+    ) -> Result<Option<RoleChangePayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let user = call.id("userId", &input.user_id);
+        let (role, reason) = (input.role, input.reason);
+        call.finish(user, &RemoveRole { user, role, reason }).await
     }
 }

@@ -1,12 +1,11 @@
-//! What resolvers share: who asks, and how commands are run.
+//! What resolvers share: who asks, what they may see, and how long they wait.
 
-use async_graphql::{Context, Error, Result};
+use async_graphql::{Context, Result};
 use domain::{
     access::ledger::QuotaLedger,
     aggregate::load,
-    authz::{Action, Concealment, Requirement, Resource, UserPrincipal, permit},
+    authz::{Action, Requirement, Resource, UserPrincipal, permit},
     event_store::Position,
-    execute::{Command, ExecuteError},
     id::UserId,
 };
 use projections::read_model::Viewer;
@@ -86,37 +85,10 @@ pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
     }
 }
 
-/// How a command ended, as far as the caller may know.
-pub enum Outcome<R> {
-    /// Recorded, or already so.
-    Done(Position),
-    /// Refused by a rule.
-    Refused(R),
-    /// What it is about does not exist for the caller.
-    NotFound,
-}
-
-/// Runs a command for the caller.
-///
-/// # Errors
-/// Denials other than "not found", and failures of the system.
-pub async fn run<C: Command>(context: &Context<'_>, command: &C) -> Result<Outcome<C::Refusal>> {
-    match app(context)?.execute(caller(context)?, command).await {
-        Ok(position) => Ok(Outcome::Done(position)),
-        Err(ExecuteError::Refused(reason)) => Ok(Outcome::Refused(reason)),
-        Err(ExecuteError::Denied(refusal)) if refusal.concealment == Concealment::NotFound => {
-            Ok(Outcome::NotFound)
-        }
-        Err(ExecuteError::Denied(refusal)) => Err(denied(&refusal)),
-        Err(ExecuteError::Busy) => Err(error_with_code(
-            "UNAVAILABLE",
-            "too many concurrent changes to the same resource, try again",
-        )),
-        Err(ExecuteError::Store(error)) => Err(store_failed(&error)),
-        Err(error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_))) => {
-            Err(Error::new(error.to_string()))
-        }
-    }
+/// Whose things the caller may see; `None` when it may see none.
+#[must_use]
+pub fn readable(context: &Context<'_>) -> Option<Viewer> {
+    viewer(context).ok()
 }
 
 /// Waits until the read models show everything up to `position`.

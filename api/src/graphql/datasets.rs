@@ -1,28 +1,26 @@
 //! Datasets. Their bytes are uploaded and downloaded by plain HTTP.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result};
 use domain::{
     datasets::dataset::{CreateDataset, DatasetRefusal},
     id::DatasetId,
 };
-use projections::{datasets::dataset::DatasetRow, datasets::dataset::Datasets, history::AsOf};
-
-use super::{
-    as_of::AsOfInput,
-    as_of::resolve_as_of,
-    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::error_with_code,
-    ids::id_or_not_found,
-    paging::AsOfInfo,
-    paging::{Connection, List},
-    reads,
-    reads::Wanted,
-    scalars::Long,
-    user_error::{UserError, UserErrorCode},
-    visibility::Visibility,
-};
+use projections::datasets::dataset::{DatasetRow, Datasets};
+use uuid::Uuid;
 
 pub use super::types::Dataset;
+
+use super::{
+    as_of::{AsOfInput, resolve_as_of},
+    context::{honor_min_position, user, viewer},
+    ids::id_or_not_found,
+    mutation::{MutationCall, payload},
+    paging::{AsOfInfo, Connection, List},
+    reads::{self, Wanted},
+    scalars::Long,
+    user_error::{UserError, UserErrorCode, UserErrors},
+    visibility::Visibility,
+};
 
 /// The list of datasets.
 const DATASETS: List = List::by_id("datasets.newest");
@@ -38,17 +36,29 @@ pub struct CreateDatasetInput {
     /// Visibility; private if omitted.
     #[graphql(default_with = "Visibility::Private")]
     pub visibility: Visibility,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createDataset`.
-#[derive(SimpleObject)]
-pub struct CreateDatasetPayload {
-    /// The dataset; null on error.
-    pub dataset: Option<Dataset>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createDataset`.
+    CreateDatasetPayload {
+        /// The dataset; null on error.
+        dataset: Dataset
+    }
+}
+
+impl UserErrors for DatasetRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let message = self.to_string();
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            Self::Quota(_) | Self::Storage(_) => {
+                vec![UserError::whole(message, UserErrorCode::QuotaExceeded)]
+            }
+            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
+        }
+    }
 }
 
 /// Queries about datasets.
@@ -109,9 +119,9 @@ impl DatasetsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The dataset.")] input: CreateDatasetInput,
-    ) -> Result<CreateDatasetPayload> {
-        let owner = user(context)?.user;
-        let dataset = DatasetId(app(context)?.ports.ids.next());
+    ) -> Result<Option<CreateDatasetPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (dataset, owner) = (call.fresh(), user(context)?.user);
         let command = CreateDataset {
             dataset,
             owner,
@@ -119,36 +129,6 @@ impl DatasetsMutation {
             description: input.description,
             visibility: input.visibility.into(),
         };
-        let wrong = |user_errors| {
-            Ok(CreateDatasetPayload {
-                dataset: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(DatasetRefusal::Text(problems)) => {
-                let user_error = |problem: domain::text::TextProblem| {
-                    UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
-                };
-                return wrong(problems.0.into_iter().map(user_error).collect());
-            }
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(
-                    reason.to_string(),
-                    UserErrorCode::QuotaExceeded,
-                )]);
-            }
-            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
-        };
-        wait_for_position(context, position).await?;
-        let dataset = reads::find::<Datasets>(context, AsOf::Now, dataset.0).await?;
-        let dataset = dataset.map(Dataset::now);
-        Ok(CreateDatasetPayload {
-            dataset,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(dataset, &command).await
     }
 }

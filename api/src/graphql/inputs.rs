@@ -9,7 +9,7 @@ use super::{
     audit::AuditFilter,
     datasets::CreateDatasetInput,
     identity::{
-        CreateFirstAdministratorInput, ErasePersonInput, LoginInput, LogoutInput, RefreshInput,
+        AccountInput, CreateFirstAdministratorInput, ErasePersonInput, LoginInput, LogoutInput, RefreshInput,
         RegisterInput, RevokeSessionInput, SetUserActiveInput, VerifyEmailInput,
     },
     jobs::{
@@ -23,6 +23,7 @@ use super::{
     spec::InputChecks,
     workers::DrainWorkerInput,
 };
+use uuid::Uuid;
 
 /// What reads the inputs of the schema.
 #[must_use]
@@ -41,11 +42,16 @@ pub fn checks() -> InputChecks {
 }
 
 fn scalars(checks: InputChecks) -> InputChecks {
-    checks.with::<DateTime>().with::<JsonValue>().with::<Long>()
+    checks
+        .with::<DateTime>()
+        .with::<JsonValue>()
+        .with::<Long>()
+        .with::<Uuid>()
 }
 
 fn identity(checks: InputChecks) -> InputChecks {
     checks
+        .with::<AccountInput>()
         .with::<CreateFirstAdministratorInput>()
         .with::<ErasePersonInput>()
         .with::<LoginInput>()

@@ -3,18 +3,19 @@
 mod control;
 mod estimate;
 mod inputs;
+mod refusals;
 mod settings;
 
 use async_graphql::{Context, ID, Object, Result};
 use domain::{
-    id::{DatasetId, ExperimentId, JobId, ModelId},
+    id::{JobId, ModelId},
     jobs::{
         requirements::JobRequirements,
         spec::{self, Method, TrainingSpec},
-        start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
+        start::{CancelJob, StartJob},
     },
 };
-use projections::{history::AsOf, jobs::job::Jobs};
+use projections::jobs::job::Jobs;
 
 pub use super::types::{Job, JobState};
 pub use control::JobControlMutation;
@@ -24,97 +25,14 @@ pub use settings::*;
 
 use super::{
     as_of::{AsOfInput, resolve_as_of},
-    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
+    context::{honor_min_position, user, viewer},
     ids::id_or_not_found,
+    mutation::MutationCall,
     paging::{AsOfInfo, Connection},
     reads,
     scalars::Long,
     types::list_jobs,
-    user_error::{UserError, UserErrorCode},
 };
-
-/// Fields of the requirements, by the domain's names.
-const REQUIREMENT_FIELDS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
-
-fn refused(reason: StartJobRefusal) -> Vec<UserError> {
-    reason.each().into_iter().flat_map(user_errors).collect()
-}
-
-fn user_errors(reason: StartJobRefusal) -> Vec<UserError> {
-    let message = reason.to_string();
-    match reason {
-        StartJobRefusal::Spec(problems) => {
-            let user_error = |problem: spec::SpecProblem| {
-                let path = match problem.field.strip_prefix("architecture.") {
-                    Some(field) => format!("method.scratch.{field}"),
-                    None if REQUIREMENT_FIELDS.contains(&problem.field) => {
-                        format!("requirements.{}", problem.field)
-                    }
-                    None => problem.field.replace("lora.", "method.lora."),
-                };
-                UserError::at(&path, problem.message, UserErrorCode::Invalid)
-            };
-            problems.0.into_iter().map(user_error).collect()
-        }
-        StartJobRefusal::Name(_) => vec![UserError::at("name", message, UserErrorCode::Invalid)],
-        StartJobRefusal::NoDatasetVersion => {
-            vec![UserError::at("datasetVersion", message, UserErrorCode::NotFound)]
-        }
-        StartJobRefusal::NoBaseVersion => {
-            vec![UserError::at(
-                "method.lora.baseModelVersion",
-                message,
-                UserErrorCode::NotFound,
-            )]
-        }
-        StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
-            vec![UserError::at("method", message, UserErrorCode::BaseModel)]
-        }
-        StartJobRefusal::Quota(_) | StartJobRefusal::Storage(_) | StartJobRefusal::GpuHours(_) => {
-            vec![UserError::whole(message, UserErrorCode::QuotaExceeded)]
-        }
-        StartJobRefusal::IdTaken | StartJobRefusal::Several(_) => {
-            vec![UserError::whole(message, UserErrorCode::Invalid)]
-        }
-    }
-}
-
-/// The ids of an input, or every one of them that is none.
-fn start_ids(
-    input: &StartJobInput,
-) -> std::result::Result<(ExperimentId, DatasetId, Option<ModelId>), Vec<UserError>> {
-    let user_error = |path: &str, error: &domain::id::IdError| {
-        UserError::at(path, error.to_string(), UserErrorCode::Invalid)
-    };
-    let experiment = input
-        .experiment_id
-        .parse::<ExperimentId>()
-        .map_err(|error| user_error("experimentId", &error));
-    let dataset = input
-        .dataset_id
-        .parse::<DatasetId>()
-        .map_err(|error| user_error("datasetId", &error));
-    let base = match &input.method {
-        MethodInput::Scratch(_) => Ok(None),
-        MethodInput::Lora(lora) => lora
-            .base_model_id
-            .parse()
-            .map(Some)
-            .map_err(|error| user_error("method.lora.baseModelId", &error)),
-        MethodInput::Full(full) => full
-            .base_model_id
-            .parse()
-            .map(Some)
-            .map_err(|error| user_error("method.full.baseModelId", &error)),
-    };
-    match (experiment, dataset, base) {
-        (Ok(experiment), Ok(dataset), Ok(base)) => Ok((experiment, dataset, base)),
-        (experiment, dataset, base) => Err([experiment.err(), dataset.err(), base.err()]
-            .into_iter()
-            .flatten()
-            .collect()),
-    }
-}
 
 fn method(input: MethodInput) -> (Method, Option<u32>) {
     match input {
@@ -144,20 +62,25 @@ fn method(input: MethodInput) -> (Method, Option<u32>) {
     }
 }
 
-/// The order that an input stands for, and its base as far as the caller sees it; or every id in it that is none.
-/// A job that does not say how much memory it demands demands what it is estimated to need.
+/// The order that an input stands for, and its base as far as the caller sees it. The call is told of every id in it
+/// that is none. A job that does not say how much memory it demands demands what it is estimated to need.
 async fn order(
-    context: &Context<'_>,
+    call: &mut MutationCall<'_, '_>,
     input: StartJobInput,
-) -> Result<std::result::Result<(StartJob, Option<estimate::Base>), Vec<UserError>>> {
-    let (experiment, dataset, base) = match start_ids(&input) {
-        Ok(ids) => ids,
-        Err(user_errors) => return Ok(Err(user_errors)),
+) -> Result<(StartJob, Option<estimate::Base>)> {
+    let (experiment, dataset) = (
+        call.id("experimentId", &input.experiment_id),
+        call.id("datasetId", &input.dataset_id),
+    );
+    let base = match &input.method {
+        MethodInput::Scratch(_) => None,
+        MethodInput::Lora(lora) => Some(call.id("method.lora.baseModelId", &lora.base_model_id)),
+        MethodInput::Full(full) => Some(call.id("method.full.baseModelId", &full.base_model_id)),
     };
-    let (app, owner) = (app(context)?, user(context)?.user);
+    let (app, owner) = (call.app(), user(call.context())?.user);
     let (method, base_version) = method(input.method);
-    let base = base.map(|base| (base, base_version));
-    let seen = estimate::base(app, &viewer(context)?, base).await?;
+    let base = base.map(|base: ModelId| (base, base_version));
+    let seen = estimate::base(app, &viewer(call.context())?, base).await?;
     let spec = TrainingSpec {
         method,
         objective: input.objective.into(),
@@ -169,8 +92,8 @@ async fn order(
         requirements.memory_bytes = estimate::memory(&spec, seen.as_ref());
     }
     let command = StartJob {
-        job: JobId(app.ports.ids.next()),
-        model: ModelId(app.ports.ids.next()),
+        job: call.fresh(),
+        model: call.fresh(),
         owner,
         name: input.name,
         experiment,
@@ -183,12 +106,7 @@ async fn order(
         longest_run_seconds: app.settings.longest_run_seconds,
         cloned_from: None,
     };
-    Ok(Ok((command, seen)))
-}
-
-fn nothing_there() -> UserError {
-    let message = "the experiment, the dataset or the base model does not exist";
-    UserError::whole(message, UserErrorCode::NotFound)
+    Ok((command, seen))
 }
 
 /// Queries about jobs.
@@ -234,23 +152,6 @@ impl JobsQuery {
     }
 }
 
-async fn payload(
-    context: &Context<'_>,
-    job: JobId,
-    position: domain::event_store::Position,
-) -> Result<JobPayload> {
-    wait_for_position(context, position).await?;
-    let job = reads::find::<Jobs>(context, AsOf::Now, job.0)
-        .await?
-        .map(Job::now);
-    Ok(JobPayload {
-        job,
-        position: Some(position.into()),
-        estimate: None,
-        user_errors: Vec::new(),
-    })
-}
-
 /// Changes of jobs.
 #[derive(Default)]
 pub struct JobsMutation;
@@ -263,20 +164,14 @@ impl JobsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job.")] input: StartJobInput,
-    ) -> Result<JobPayload> {
-        user(context)?;
-        let (command, base) = match order(context, input).await? {
-            Ok(order) => order,
-            Err(user_errors) => return Ok(JobPayload::wrong(user_errors)),
-        };
-        match run(context, &command).await? {
-            Outcome::Done(position) => Ok(JobPayload {
-                estimate: estimate::estimated(app(context)?, &command.spec, base.as_ref()).await?,
-                ..payload(context, command.job, position).await?
-            }),
-            Outcome::Refused(reason) => Ok(JobPayload::wrong(refused(reason))),
-            Outcome::NotFound => Ok(JobPayload::wrong(vec![nothing_there()])),
+    ) -> Result<Option<JobPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (command, base) = order(&mut call, input).await?;
+        let mut payload: Option<JobPayload> = call.finish(command.job, &command).await?;
+        if let Some(queued) = payload.as_mut().filter(|payload| payload.position.is_some()) {
+            queued.estimate = estimate::estimated(call.app(), &command.spec, base.as_ref()).await?;
         }
+        Ok(payload)
     }
 
     /// Cancels a job within a second. Its last checkpoint remains usable.
@@ -284,34 +179,9 @@ impl JobsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The job and the reason.")] input: CancelJobInput,
-    ) -> Result<JobPayload> {
-        user(context)?;
-        let Ok(job) = input.job_id.parse::<JobId>() else {
-            return Ok(control::unknown());
-        };
-        match run(
-            context,
-            &CancelJob {
-                job,
-                reason: input.reason,
-            },
-        )
-        .await?
-        {
-            Outcome::Done(position) => payload(context, job, position).await,
-            Outcome::Refused(reason @ CancelRefusal::AlreadyEnded) => {
-                Ok(JobPayload::wrong(vec![UserError::at(
-                    "jobId",
-                    reason.to_string(),
-                    UserErrorCode::AlreadyEnded,
-                )]))
-            }
-            Outcome::Refused(reason) => Ok(JobPayload::wrong(vec![UserError::at(
-                "reason",
-                reason.to_string(),
-                UserErrorCode::Invalid,
-            )])),
-            Outcome::NotFound => Ok(control::unknown()),
-        }
+    ) -> Result<Option<JobPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (job, reason) = (call.id("jobId", &input.job_id), input.reason);
+        call.finish(job, &CancelJob { job, reason }).await
     }
 }

@@ -18,6 +18,7 @@ pub mod job_feed;
 pub mod jobs;
 pub mod loaders;
 pub mod models;
+pub mod mutation;
 pub mod paging;
 pub mod projects;
 pub mod proofs;

@@ -1,36 +1,32 @@
 //! Projects and experiments.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result};
 use domain::{
     id::{ExperimentId, ProjectId},
     projects::{
         experiment::{CreateExperiment, CreateExperimentRefusal},
         project::{CreateProject, CreateProjectRefusal},
     },
-    text::TextProblems,
 };
-use projections::{
-    history::AsOf::Now,
-    projects::{
-        experiment::Experiments,
-        project::{ProjectRow, Projects},
-    },
+use projections::projects::{
+    experiment::Experiments,
+    project::{ProjectRow, Projects},
 };
+use uuid::Uuid;
+
+pub use super::types::{Experiment, Project};
 
 use super::{
     as_of::{AsOfInput, resolve_as_of},
-    context::{Outcome, app, honor_min_position, run, user, viewer, wait_for_position},
-    errors::error_with_code,
+    context::{honor_min_position, user, viewer},
     ids::id_or_not_found,
+    mutation::{MutationCall, payload},
     paging::{AsOfInfo, Connection, List},
-    reads,
-    reads::Wanted,
+    reads::{self, Wanted},
     scalars::Long,
     types::list_experiments,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
 };
-
-pub use super::types::{Experiment, Project};
 
 /// A new project.
 #[derive(InputObject)]
@@ -40,17 +36,16 @@ pub struct CreateProjectInput {
     /// At most 2,000 characters.
     #[graphql(default)]
     pub description: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createProject`.
-#[derive(SimpleObject)]
-pub struct CreateProjectPayload {
-    /// The project; null on error.
-    pub project: Option<Project>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createProject`.
+    CreateProjectPayload {
+        /// The project; null on error.
+        project: Project
+    }
 }
 
 /// A new experiment.
@@ -63,24 +58,36 @@ pub struct CreateExperimentInput {
     /// At most 2,000 characters.
     #[graphql(default)]
     pub description: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `createExperiment`.
-#[derive(SimpleObject)]
-pub struct CreateExperimentPayload {
-    /// The experiment; null on error.
-    pub experiment: Option<Experiment>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `createExperiment`.
+    CreateExperimentPayload {
+        /// The experiment; null on error.
+        experiment: Experiment
+    }
 }
 
-fn texts(problems: TextProblems) -> Vec<UserError> {
-    let user_error = |problem: domain::text::TextProblem| {
-        UserError::at(problem.field, problem.message, UserErrorCode::Invalid)
-    };
-    problems.0.into_iter().map(user_error).collect()
+impl UserErrors for CreateProjectRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let message = self.to_string();
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            Self::Quota(_) => vec![UserError::whole(message, UserErrorCode::QuotaExceeded)],
+            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
+        }
+    }
+}
+
+impl UserErrors for CreateExperimentRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            taken @ Self::IdTaken => vec![UserError::whole(taken.to_string(), UserErrorCode::Invalid)],
+        }
+    }
 }
 
 /// The list of projects.
@@ -178,41 +185,17 @@ impl ProjectsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The project.")] input: CreateProjectInput,
-    ) -> Result<CreateProjectPayload> {
-        let owner = user(context)?.user;
-        let project = ProjectId(app(context)?.ports.ids.next());
+    ) -> Result<Option<CreateProjectPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (project, owner) = (call.fresh(), user(context)?.user);
+        let (name, description) = (input.name, input.description);
         let command = CreateProject {
             project,
             owner,
-            name: input.name,
-            description: input.description,
+            name,
+            description,
         };
-        let wrong = |user_errors| {
-            Ok(CreateProjectPayload {
-                project: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(CreateProjectRefusal::Text(problems)) => return wrong(texts(problems)),
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(
-                    reason.to_string(),
-                    UserErrorCode::QuotaExceeded,
-                )]);
-            }
-            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
-        };
-        wait_for_position(context, position).await?;
-        let project = reads::find::<Projects>(context, Now, project.0).await?;
-        let project = project.map(Project::now);
-        Ok(CreateProjectPayload {
-            project,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(project, &command).await
     }
 
     /// Creates an experiment in a project. Requires `experiments.create` and membership of the project.
@@ -220,43 +203,16 @@ impl ProjectsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The experiment.")] input: CreateExperimentInput,
-    ) -> Result<CreateExperimentPayload> {
-        let created_by = user(context)?.user;
-        let wrong = |user_errors| {
-            Ok(CreateExperimentPayload {
-                experiment: None,
-                position: None,
-                user_errors,
-            })
-        };
-        let unknown = || UserError::at("projectId", "there is no such project", UserErrorCode::NotFound);
-        let Ok(project) = input.project_id.parse::<ProjectId>() else {
-            return wrong(vec![unknown()]);
-        };
-        let experiment = ExperimentId(app(context)?.ports.ids.next());
-        let (name, description) = (input.name, input.description);
+    ) -> Result<Option<CreateExperimentPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let (experiment, created_by) = (call.fresh(), user(context)?.user);
         let command = CreateExperiment {
             experiment,
-            project,
+            project: call.id("projectId", &input.project_id),
             created_by,
-            name,
-            description,
+            name: input.name,
+            description: input.description,
         };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(CreateExperimentRefusal::Text(problems)) => return wrong(texts(problems)),
-            Outcome::Refused(reason) => {
-                return wrong(vec![UserError::whole(reason.to_string(), UserErrorCode::Invalid)]);
-            }
-            Outcome::NotFound => return wrong(vec![unknown()]),
-        };
-        wait_for_position(context, position).await?;
-        let experiment = reads::find::<Experiments>(context, Now, experiment.0).await?;
-        let experiment = experiment.map(Experiment::now);
-        Ok(CreateExperimentPayload {
-            experiment,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+        call.finish(experiment, &command).await
     }
 }

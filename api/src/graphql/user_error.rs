@@ -3,6 +3,7 @@
 //! One rule: this module knows no context, so every context can use it.
 
 use async_graphql::{Enum, SimpleObject};
+use domain::text::TextProblems;
 
 /// What is wrong, for programs. New codes may be added; treat an unknown one as `INVALID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -39,8 +40,6 @@ pub enum UserErrorCode {
     Erased,
     /// The role does not exist.
     UnknownRole,
-    /// The user does not exist.
-    UnknownUser,
     /// The role holds permissions that the caller may not grant.
     BeyondOwnGrants,
     /// Callers cannot change their own roles.
@@ -57,6 +56,10 @@ pub enum UserErrorCode {
     Completed,
     /// The job has no checkpoint.
     NoCheckpoint,
+    /// The object does not have the version that was expected; the payload shows it as it is.
+    Conflict,
+    /// The same `clientRequestId` was used before with another input.
+    IdempotencyMismatch,
 }
 
 /// One error of an input.
@@ -88,4 +91,59 @@ impl UserError {
             code,
         }
     }
+}
+
+impl UserError {
+    /// The error of an id at `path` that names nothing for the caller: malformed, absent or somebody else's alike.
+    #[must_use]
+    pub fn absent(path: &str) -> Self {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let mut words = String::new();
+        for letter in name.strip_suffix("Id").unwrap_or(name).chars() {
+            if letter.is_uppercase() {
+                words.push(' ');
+            }
+            words.extend(letter.to_lowercase());
+        }
+        Self::at(path, format!("there is no such {words}"), UserErrorCode::NotFound)
+    }
+}
+
+/// A refusal as errors of the input: every problem at its path.
+pub trait UserErrors {
+    /// The errors.
+    fn user_errors(self) -> Vec<UserError>;
+}
+
+impl UserErrors for std::convert::Infallible {
+    fn user_errors(self) -> Vec<UserError> {
+        match self {}
+    }
+}
+
+impl UserErrors for TextProblems {
+    fn user_errors(self) -> Vec<UserError> {
+        let problems = self.0.into_iter();
+        problems
+            .map(|problem| UserError::at(problem.field, problem.message, UserErrorCode::Invalid))
+            .collect()
+    }
+}
+
+/// A refusal of an input that is the field `.0` of another; errors of the whole stay so.
+pub struct Within<R>(pub &'static str, pub R);
+
+impl<R: UserErrors> UserErrors for Within<R> {
+    fn user_errors(self) -> Vec<UserError> {
+        let Self(field, refusal) = self;
+        within(field, refusal.user_errors())
+    }
+}
+
+/// The errors of an input that is the field `field` of another; those of the whole stay so.
+#[must_use]
+pub fn within(field: &str, mut user_errors: Vec<UserError>) -> Vec<UserError> {
+    let of_fields = user_errors.iter_mut().filter(|error| !error.path.is_empty());
+    of_fields.for_each(|error| error.path.insert(0, field.to_owned()));
+    user_errors
 }

@@ -1,9 +1,8 @@
 //! Workers: who is there, what they can do, what they do, and telling them to go (WK-2).
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result};
 use domain::{
     authz::Action,
-    id::WorkerId,
     jobs::worker::{DrainWorker, WorkerRefusal},
 };
 use projections::{
@@ -11,13 +10,15 @@ use projections::{
     paging::Page,
 };
 
+use uuid::Uuid;
+
 use super::{
-    context::{Outcome, app, require, run, user, viewer, wait_for_position},
+    context::{app, require, user, viewer},
     errors::read_failed,
+    mutation::{MutationCall, payload},
     paging::{Connection, Count, List},
-    scalars::Long,
     types::Worker,
-    user_error::{UserError, UserErrorCode},
+    user_error::{UserError, UserErrorCode, UserErrors},
 };
 
 /// The list of workers. Its keys are `name/id`; all of it is read, because there are at most 1,000.
@@ -68,23 +69,27 @@ pub struct DrainWorkerInput {
     /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
-/// Payload of `drainWorker`.
-#[derive(SimpleObject)]
-pub struct WorkerPayload {
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
+payload! {
+    /// Payload of `drainWorker`.
+    WorkerPayload {
+        /// The worker; null on error, or if it has gone.
+        worker: Worker
+    }
 }
 
-impl WorkerPayload {
-    fn wrong(path: &str, message: impl Into<String>, code: UserErrorCode) -> Self {
-        Self {
-            position: None,
-            user_errors: vec![UserError::at(path, message, code)],
-        }
+impl UserErrors for WorkerRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let (path, code) = match self {
+            Self::Reason(_) => ("reason", UserErrorCode::Invalid),
+            _ => ("workerId", UserErrorCode::NotFound),
+        };
+        vec![UserError::at(path, self.to_string(), code)]
     }
 }
 
@@ -100,31 +105,14 @@ impl WorkersMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The worker, the mode, and the reason.")] input: DrainWorkerInput,
-    ) -> Result<WorkerPayload> {
-        user(context)?;
-        let gone = |message: &str| WorkerPayload::wrong("workerId", message, UserErrorCode::NotFound);
-        let Ok(worker) = input.worker_id.parse::<WorkerId>() else {
-            require(context, Action::SystemAdmin, "workers")?;
-            return Ok(gone("there is no such worker"));
-        };
+    ) -> Result<Option<WorkerPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let worker = call.id("workerId", &input.worker_id);
         let command = DrainWorker {
             worker,
             at_once: input.at_once,
             reason: input.reason,
         };
-        Ok(match run(context, &command).await? {
-            Outcome::Done(position) => {
-                wait_for_position(context, position).await?;
-                WorkerPayload {
-                    position: Some(position.into()),
-                    user_errors: Vec::new(),
-                }
-            }
-            Outcome::Refused(refusal @ WorkerRefusal::Reason(_)) => {
-                WorkerPayload::wrong("reason", refusal.to_string(), UserErrorCode::Invalid)
-            }
-            Outcome::Refused(refusal) => gone(&refusal.to_string()),
-            Outcome::NotFound => gone("there is no such worker"),
-        })
+        call.finish(worker, &command).await
     }
 }

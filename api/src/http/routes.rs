@@ -230,7 +230,11 @@ async fn run<C: Command>(
         }),
         ExecuteError::Busy => Failed::Other(Problem::unavailable("the event store is busy, try again")),
         ExecuteError::Store(error) => Failed::Other(store_failed(&error)),
-        error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)) => {
+        error @ (ExecuteError::Undecodable(_)
+        | ExecuteError::Defect(_)
+        // Routes name neither a version nor a request.
+        | ExecuteError::VersionConflict
+        | ExecuteError::RequestMismatch) => {
             tracing::error!(%error, "a command failed");
             Failed::Other(Problem::internal())
         }

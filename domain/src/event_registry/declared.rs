@@ -21,6 +21,7 @@ use crate::{
     models::model::ModelEvent,
     personal::KindFields,
     projects::{experiment::ExperimentEvent, project::ProjectEvent},
+    request::RequestEvent,
     sharing::access_list::AccessListEvent,
 };
 
@@ -46,6 +47,7 @@ pub fn declarations() -> impl Iterator<Item = &'static KindFields> {
         WorkerEvent::FIELDS,
         ProgressEvent::FIELDS,
         AccessListEvent::FIELDS,
+        RequestEvent::FIELDS,
     ]
     .into_iter()
     .flatten()

@@ -11,6 +11,7 @@ mod identity;
 mod jobs;
 mod models;
 mod projects;
+mod requests;
 mod sharing;
 
 pub use declared::{declaration, declarations};
@@ -60,6 +61,7 @@ pub fn samples() -> Result<Vec<Sample>, String> {
         models::samples()?,
         jobs::samples()?,
         sharing::samples()?,
+        requests::samples()?,
     ];
     Ok(lists.into_iter().flatten().collect())
 }

@@ -1,6 +1,7 @@
 //! Accounts: the `identity_user` table.
 
 use domain::{
+    access::assignment::Assignments,
     aggregate::{Aggregate, DecodeError, decode},
     authz::Action,
     event_store::RecordedEvent,
@@ -39,6 +40,8 @@ pub struct UserRow {
     /// When it registered.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// How many events are recorded about the account and its roles.
+    pub version: i32,
 }
 
 /// The projection.
@@ -56,7 +59,7 @@ impl ReadModel for Users {
         owner: "id",
         permission: Action::UsersRead,
     };
-    const CATEGORIES: &'static [&'static str] = &[User::CATEGORY];
+    const CATEGORIES: &'static [&'static str] = &[User::CATEGORY, Assignments::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
         Ok(uuid_key(event).into_iter().collect())
@@ -64,43 +67,53 @@ impl ReadModel for Users {
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<UserRow>) -> Result<(), DecodeError> {
         let Some(key) = uuid_key(event) else { return Ok(()) };
-        match decode::<UserEvent>(event)? {
-            UserEvent::Registered {
-                user,
-                account,
-                profile,
-            } => rows.put(
-                key,
-                UserRow {
-                    id: user,
-                    username: profile.username,
-                    email: profile.email,
-                    first_name: profile.first_name,
-                    last_name: profile.last_name,
-                    organization_id: profile.organization,
-                    department: profile.department,
-                    account,
-                    verified: false,
-                    deactivated: false,
-                    created_at: event.at,
-                },
-            ),
-            UserEvent::EmailVerified { .. } => rows.change(key, |row| row.verified = true),
-            UserEvent::Deactivated { .. } => rows.change(key, |row| row.deactivated = true),
-            UserEvent::Reactivated { .. } => rows.change(key, |row| row.deactivated = false),
-            // At once, not only when the key is gone: nobody sees what was acknowledged as erased.
-            UserEvent::Erased { .. } => rows.change(key, |row| {
-                ERASED.clone_into(&mut row.username);
-                ERASED.clone_into(&mut row.email);
-                (row.first_name, row.last_name, row.department) = (None, None, None);
-                row.deactivated = true;
-            }),
-            UserEvent::PasswordSet { .. }
-            | UserEvent::VerificationRequested { .. }
-            | UserEvent::ErasureCompleted(_) => {}
+        if event.stream.category() == User::CATEGORY {
+            fold_account(event, &key, rows)?;
         }
+        rows.change(key, |row| row.version = row.version.saturating_add(1));
         Ok(())
     }
+}
+
+/// What an event of the account changes besides its version.
+fn fold_account(event: &RecordedEvent, key: &str, rows: &mut Rows<UserRow>) -> Result<(), DecodeError> {
+    match decode::<UserEvent>(event)? {
+        UserEvent::Registered {
+            user,
+            account,
+            profile,
+        } => rows.put(
+            key,
+            UserRow {
+                id: user,
+                username: profile.username,
+                email: profile.email,
+                first_name: profile.first_name,
+                last_name: profile.last_name,
+                organization_id: profile.organization,
+                department: profile.department,
+                account,
+                verified: false,
+                deactivated: false,
+                created_at: event.at,
+                version: 0,
+            },
+        ),
+        UserEvent::EmailVerified { .. } => rows.change(key, |row| row.verified = true),
+        UserEvent::Deactivated { .. } => rows.change(key, |row| row.deactivated = true),
+        UserEvent::Reactivated { .. } => rows.change(key, |row| row.deactivated = false),
+        // At once, not only when the key is gone: nobody sees what was acknowledged as erased.
+        UserEvent::Erased { .. } => rows.change(key, |row| {
+            ERASED.clone_into(&mut row.username);
+            ERASED.clone_into(&mut row.email);
+            (row.first_name, row.last_name, row.department) = (None, None, None);
+            row.deactivated = true;
+        }),
+        UserEvent::PasswordSet { .. }
+        | UserEvent::VerificationRequested { .. }
+        | UserEvent::ErasureCompleted(_) => {}
+    }
+    Ok(())
 }
 
 /// The UUID that a stream's key (`usr_…`) names, in the form that the database prints.

@@ -24,7 +24,7 @@ use crate::{
     history::History,
     identity::user::uuid_key,
     paging::Column,
-    position::stored,
+    position::{stored, version},
     read_model::{ReadError, ReadModel, Rows, Scope, fetch},
 };
 
@@ -136,6 +136,8 @@ pub struct JobRow {
     /// When the last of them were metered.
     #[serde(with = "time::serde::rfc3339::option")]
     pub metered_at: Option<OffsetDateTime>,
+    /// How many events are recorded about it; what is only told of its progress does not count.
+    pub version: i32,
     /// The last event that is folded in.
     pub position: i64,
 }
@@ -152,7 +154,7 @@ pub struct Jobs;
 impl ReadModel for Jobs {
     type Row = JobRow;
     const NAME: &'static str = "jobs.job";
-    const VERSION: i32 = 4;
+    const VERSION: i32 = 5;
     const TABLE: &'static str = "jobs_job";
     const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").hot_columns(
         "jobs_job_history_dense",
@@ -163,6 +165,7 @@ impl ReadModel for Jobs {
             "tokens_per_second",
             "eta_seconds",
             "checkpoint_step",
+            "version",
             "position",
         ],
     ));
@@ -186,10 +189,11 @@ impl ReadModel for Jobs {
         match decode::<JobEvent>(event)? {
             JobEvent::Queued(order) => {
                 let row = JobRow::queued(&order, event.at, stored(event.position));
-                rows.put(key, row);
+                rows.put(&key, row);
             }
-            other => rows.change(key, |row| row.apply(&other, event.at, stored(event.position))),
+            other => rows.change(&key, |row| row.apply(&other, event.at, stored(event.position))),
         }
+        rows.change(key, |row| row.version = version(event));
         Ok(())
     }
 }

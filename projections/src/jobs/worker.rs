@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use crate::{
     history::AsOf,
     identity::user::uuid_key,
-    position::stored,
+    position::{stored, version},
     read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
 };
 
@@ -57,6 +57,8 @@ pub struct WorkerRow {
     pub ended_at: Option<OffsetDateTime>,
     /// How it went.
     pub how: Option<WorkerEnd>,
+    /// How many events are recorded about it.
+    pub version: i32,
     /// The last event that is folded in.
     pub position: i64,
 }
@@ -79,6 +81,7 @@ impl WorkerRow {
             registered_at: at,
             ended_at: None,
             how: None,
+            version: 0,
             position,
         }
     }
@@ -120,7 +123,7 @@ impl ReadModel for Workers {
                 let (draining, drain_reason) = known.unwrap_or_default();
                 let row = WorkerRow::registered(&declared, event.at, position);
                 rows.put(
-                    key,
+                    &key,
                     WorkerRow {
                         draining,
                         drain_reason,
@@ -128,17 +131,18 @@ impl ReadModel for Workers {
                     },
                 );
             }
-            WorkerEvent::DrainRequested { reason, .. } => rows.change(key, |row| {
+            WorkerEvent::DrainRequested { reason, .. } => rows.change(&key, |row| {
                 row.draining = true;
                 row.drain_reason = Some(reason).filter(|reason| !reason.is_empty());
                 row.position = position;
             }),
-            WorkerEvent::Ended { how } => rows.change(key, |row| {
+            WorkerEvent::Ended { how } => rows.change(&key, |row| {
                 row.ended_at = Some(event.at);
                 row.how = Some(how);
                 row.position = position;
             }),
         }
+        rows.change(key, |row| row.version = version(event));
         Ok(())
     }
 }

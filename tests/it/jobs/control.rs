@@ -144,7 +144,7 @@ async fn a_running_job_is_paused_and_goes_on() {
     while bench.job(&job).await["step"] == 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let workers = "{ workers { nodes { id name host device memoryBytes version engine labels state jobId jobAttempt lastHeartbeat } } }";
+    let workers = "{ workers { nodes { id name host device memoryBytes version codeVersion engine labels state jobId jobAttempt lastHeartbeat } } }";
     let listed = bench.engineer.run(workers, json!({})).await;
     let worker = listed.data("workers")["nodes"][0].clone();
     assert_eq!(

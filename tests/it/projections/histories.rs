@@ -16,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::fixture::{Fixture, TIMEOUT, event, stream};
 
 /// A recorded payload of every kind of event, its stream's category, and the prefix and number of the stream's key.
-const KINDS: [(&str, &str, &str, u8); 56] = [
+const KINDS: [(&str, &str, &str, u8); 57] = [
     (
         "identity.OrganizationCreated.v1",
         "identity.organization",
@@ -78,6 +78,7 @@ const KINDS: [(&str, &str, &str, u8); 56] = [
     ("jobs.JobCompleted.v1", "jobs.job", "job", 6),
     ("sharing.AccessGranted.v1", "sharing.access_list", "mdl", 7),
     ("sharing.AccessRevoked.v1", "sharing.access_list", "mdl", 7),
+    ("requests.RequestCompleted.v1", "requests.request", "req", 1),
 ];
 
 /// The kind of a recorded payload: what stands before its version.

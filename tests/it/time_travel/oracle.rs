@@ -165,12 +165,13 @@ impl Replay {
                 "queued_at": when(event), "waiting_since": when(event), "started_at": null, "ended_at": null, "state": "queued",
                 "terms": order.requirements, "priority": order.requirements.priority, "cloned_from": null, "losses": 0,
                 "pausing": false, "attempts": [], "worker_milliseconds": 0, "gpu_milliseconds": 0,
-                "metered_at": null,
+                "metered_at": null, "version": 0,
             });
             self.jobs.insert(id, row);
         }
         let row = self.jobs.get_mut(&id).expect("its first event queues it");
         row["position"] = json!(event.position);
+        row["version"] = json!(row["version"].as_u64().expect("a number") + 1);
         match decoded {
             JobEvent::Queued(_) => {}
             JobEvent::Leased {

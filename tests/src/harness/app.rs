@@ -13,7 +13,7 @@ use domain::{
 use time::{Duration, OffsetDateTime};
 
 pub use super::credentials::PASSWORD;
-use super::{Client, database, people};
+use super::{Client, database, folders::copy, people};
 
 /// What a test may want to be different.
 #[derive(Clone, Debug, Default)]
@@ -94,8 +94,31 @@ impl TestApp {
     /// # Panics
     /// With the reason, when it does not start.
     pub async fn bare(options: TestOptions) -> Self {
-        let database = database().await;
         let folder = tempfile::tempdir().expect("a folder");
+        let database_url = database().await.url;
+        Self::on(database_url, folder, Arc::new(TestClock::default()), options).await
+    }
+
+    /// Starts another process on the same database, with the same keys, as on a further machine.
+    ///
+    /// # Panics
+    /// With the reason, when it does not start.
+    pub async fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = folder.path().join("data").join("keys");
+        copy(&self.data_dir.join("keys"), &keys).expect("the keys are copied");
+        let url = self.database_url.clone();
+        let mut app = Self::on(url, folder, self.clock.clone(), TestOptions::default()).await;
+        app.admin = self.admin.at(&app.url);
+        app
+    }
+
+    async fn on(
+        database_url: String,
+        folder: tempfile::TempDir,
+        clock: Arc<TestClock>,
+        options: TestOptions,
+    ) -> Self {
         let data_dir = folder.path().join("data");
         let mut flags = vec![
             ("data_dir".to_owned(), data_dir.display().to_string()),
@@ -114,12 +137,11 @@ impl TestApp {
         );
         let sources = Sources {
             file: None,
-            environment: vec![("DATABASE_URL".into(), database.url.clone().into())],
+            environment: vec![("DATABASE_URL".into(), database_url.clone().into())],
             flags,
             ..Sources::default()
         };
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
-        let clock = Arc::new(TestClock::default());
         let environment = Environment {
             clock: clock.clone(),
             ids: Arc::new(SystemIds),
@@ -133,7 +155,7 @@ impl TestApp {
         Self {
             admin: Client::new(url.clone()),
             url,
-            database_url: database.url,
+            database_url,
             clock,
             data_dir,
             system,

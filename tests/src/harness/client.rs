@@ -84,6 +84,23 @@ impl Client {
         }
     }
 
+    /// The same client with another process of the same installation.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        let url = url.to_owned();
+        Self { url, ..self.clone() }
+    }
+
+    /// The same client with another access token.
+    #[must_use]
+    pub fn with_token(&self, token: String) -> Self {
+        let token = Some(token);
+        Self {
+            token,
+            ..self.clone()
+        }
+    }
+
     /// Signs in with everybody's password.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ pub mod cluster;
 mod credentials;
 pub mod events;
 pub mod feed;
+mod folders;
 pub mod here;
 pub mod lending;
 pub mod people;

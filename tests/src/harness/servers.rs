@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{app::program, processes::children};
+use super::{app::program, folders::copy, processes::children};
 
 /// How long a start may take on a busy machine.
 const READY: Duration = Duration::from_secs(120);
@@ -63,20 +63,6 @@ fn send(process: Pid, signal: Signal) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Copies the files of a folder, and the folders in it.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &target)?,
-            false => std::fs::copy(entry.path(), target).map(|_| ())?,
-        }
-    }
-    Ok(())
 }
 
 fn ended(process: &mut Child) -> Result<()> {

@@ -1,20 +1,19 @@
 //! From what a client typed to an account that can be decided on: every fault at once, the password hashed.
 
-use async_graphql::{Context, Result};
-use domain::{
-    id::UserId,
-    identity::registration::{NewAccount, RegisterRefusal},
-};
+use async_graphql::{Context, Error, Result};
+use domain::identity::registration::{CreateFirstAdministrator, NewAccount, Register, RegisterRefusal};
 
-use super::types::{Errors, RegisterInput};
+use super::types::{AccountInput, AccountPayload, CreateFirstAdministratorInput, Errors};
 use crate::{
     auth::policy::{self, FieldProblem},
     graphql::{
-        context::app,
+        context::{app, caller},
         errors::error_with_code,
-        user_error::{UserError, UserErrorCode},
+        mutation::{Ended, MutationCall},
+        types::User,
+        user_error::{UserError, UserErrorCode, UserErrors, Within, within},
     },
-    sessions,
+    sessions::{self, SessionError},
 };
 
 fn problem(found: FieldProblem) -> UserError {
@@ -26,17 +25,19 @@ fn problem(found: FieldProblem) -> UserError {
     UserError::at(&found.path, found.message, code)
 }
 
-pub(super) fn refused(reason: RegisterRefusal) -> UserError {
-    let (path, code) = match reason {
-        RegisterRefusal::UsernameTaken => ("username", UserErrorCode::UsernameTaken),
-        RegisterRefusal::EmailTaken => ("email", UserErrorCode::EmailTaken),
-        RegisterRefusal::RegistrationClosed => ("", UserErrorCode::RegistrationClosed),
-        RegisterRefusal::SetupRequired => ("", UserErrorCode::SetupRequired),
-        RegisterRefusal::AlreadySetUp => ("", UserErrorCode::AlreadySetUp),
-    };
-    match path {
-        "" => UserError::whole(reason.to_string(), code),
-        path => UserError::at(path, reason.to_string(), code),
+impl UserErrors for RegisterRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let (path, code) = match self {
+            Self::UsernameTaken => ("username", UserErrorCode::UsernameTaken),
+            Self::EmailTaken => ("email", UserErrorCode::EmailTaken),
+            Self::RegistrationClosed => ("", UserErrorCode::RegistrationClosed),
+            Self::SetupRequired => ("", UserErrorCode::SetupRequired),
+            Self::AlreadySetUp => ("", UserErrorCode::AlreadySetUp),
+        };
+        vec![match path {
+            "" => UserError::whole(self.to_string(), code),
+            path => UserError::at(path, self.to_string(), code),
+        }]
     }
 }
 
@@ -52,11 +53,26 @@ pub(super) fn optional_text(
         .ok()
 }
 
-/// Checks the form of a new account and hashes its password.
+/// Slows down whoever tries too often from one address.
+///
+/// # Errors
+/// `RATE_LIMITED`.
+pub(super) fn admit(context: &Context<'_>) -> Result<()> {
+    sessions::admit(app(context)?, caller(context)?).map_err(|error| failed(&error))
+}
+
+/// A failure of what makes sessions and accounts, as a top-level error.
+pub(super) fn failed(error: &SessionError) -> Error {
+    error_with_code(error.code(), error.to_string())
+}
+
+/// Checks the form of a new account, at the field `at` of the input, and hashes its password; `None` when the call was told
+/// what is wrong.
 pub(super) async fn new_account(
-    context: &Context<'_>,
-    input: RegisterInput,
-) -> Result<Result<NewAccount, Errors>> {
+    call: &mut MutationCall<'_, '_>,
+    at: Option<&str>,
+    input: AccountInput,
+) -> Result<Option<NewAccount>> {
     let mut errors: Errors = Vec::new();
     let normalised = policy::registration(&input.username, &input.email, &input.password);
     let first_name = optional_text("firstName", input.first_name.as_ref(), &mut errors);
@@ -64,29 +80,69 @@ pub(super) async fn new_account(
     let company = optional_text("company", input.company.as_ref(), &mut errors);
     let division = optional_text("division", input.division.as_ref(), &mut errors);
     let department = optional_text("department", input.department.as_ref(), &mut errors);
-    let normalised = match normalised {
-        Ok(normalised) if errors.is_empty() => normalised,
-        Ok(_) => return Ok(Err(errors)),
-        Err(found) => {
-            errors.extend(found.into_iter().map(problem));
-            return Ok(Err(errors));
-        }
+    let normalised = normalised.map_err(|found| errors.extend(found.into_iter().map(problem)));
+    call.refuse(match at {
+        Some(field) => within(field, errors),
+        None => errors,
+    });
+    let (Ok(normalised), false) = (normalised, call.is_wrong()) else {
+        return Ok(None);
     };
-    let app = app(context)?;
-    let password = sessions::hash(app, input.password)
-        .await
-        .map_err(|error| error_with_code(error.code(), error.to_string()))?;
-    Ok(Ok(NewAccount {
-        user: UserId(app.ports.ids.next()),
+    let app = call.app();
+    let password = sessions::hash(app, input.password).await;
+    Ok(Some(NewAccount {
+        user: call.fresh(),
         username_reservation: sessions::reservation_key(app, "username", &normalised.username),
         email_reservation: sessions::reservation_key(app, "email", &normalised.email),
         username: normalised.username,
         email: input.email.trim().to_owned(),
-        password,
+        password: password.map_err(|error| failed(&error))?,
         first_name,
         last_name,
         company,
         division,
         department,
     }))
+}
+
+/// Registers an account, and sends a verification token to its address: once, however often the request is repeated.
+pub(super) async fn register(
+    mut call: MutationCall<'_, '_>,
+    input: AccountInput,
+) -> Result<Option<AccountPayload>> {
+    let Some(account) = new_account(&mut call, None, input).await? else {
+        return Ok(Some(call.rejected()));
+    };
+    let (app, user, email) = (call.app(), account.user, account.email.clone());
+    let (token, verification_hash) = sessions::verification_token(user).map_err(|error| failed(&error))?;
+    let command = Register {
+        account,
+        verification_hash,
+        open: app.settings.self_registration,
+    };
+    let ended = call.execute::<User, _>(user, &command).await?;
+    if matches!(ended, Ended::Done { repeated: false, .. }) {
+        sessions::mail_verification(app, user, &email, &token).await;
+    }
+    call.answer(ended).await
+}
+
+/// Creates the first administrator for whoever presents the set-up token.
+pub(super) async fn create_first_administrator(
+    mut call: MutationCall<'_, '_>,
+    input: CreateFirstAdministratorInput,
+) -> Result<Option<AccountPayload>> {
+    if !sessions::setup_token_matches(call.app(), &input.setup_token) {
+        let message = "this is not the set-up token";
+        call.refuse([UserError::at("setupToken", message, UserErrorCode::InvalidToken)]);
+        return Ok(Some(call.rejected()));
+    }
+    let Some(account) = new_account(&mut call, Some("account"), input.account).await? else {
+        return Ok(Some(call.rejected()));
+    };
+    let user = account.user;
+    let ended = call
+        .execute::<User, _>(user, &CreateFirstAdministrator { account })
+        .await?;
+    call.answer(ended.map(|refusal| Within("account", refusal))).await
 }

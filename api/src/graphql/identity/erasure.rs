@@ -1,6 +1,6 @@
 //! Erasing a person, and the receipt (AU-7).
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
 use domain::{
     authz::Action,
     id::UserId,
@@ -10,15 +10,16 @@ use domain::{
     },
 };
 use projections::identity::erasure::{self, ErasureRow};
+use uuid::Uuid;
 
-use super::types::Errors;
 use crate::{
     graphql::{
-        context::{Outcome, app, honor_min_position, require, run, user, wait_for_position},
+        context::{app, honor_min_position, require},
         errors::{error_with_code, read_failed},
+        mutation::{Entity, MutationCall, payload},
         scalars::{DateTime, Long},
         types::{User, user_by_id},
-        user_error::{UserError, UserErrorCode},
+        user_error::{UserError, UserErrorCode, UserErrors},
     },
     sessions,
 };
@@ -114,33 +115,36 @@ pub struct ErasePersonInput {
     pub user_id: ID,
     /// Legal basis; recorded in the log.
     pub reason: ErasureReason,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `erasePerson`.
-#[derive(SimpleObject)]
-pub struct ErasePersonPayload {
-    /// The erasure; null on error.
-    pub erasure: Option<Erasure>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Errors,
-}
-
-fn refused(path: &str, message: impl Into<String>, code: UserErrorCode) -> ErasePersonPayload {
+payload! {
+    /// Payload of `erasePerson`.
     ErasePersonPayload {
-        erasure: None,
-        position: None,
-        user_errors: vec![UserError::at(path, message, code)],
+        /// The erasure; null on error, or if the caller may not read it.
+        erasure: Erasure
     }
 }
 
-fn said(reason: EraseRefusal) -> ErasePersonPayload {
-    let code = match reason {
-        EraseRefusal::OwnAccount => UserErrorCode::OwnAccount,
-        EraseRefusal::LastAdministrator => UserErrorCode::LastAdministrator,
-    };
-    refused("userId", reason.to_string(), code)
+impl Entity for Erasure {
+    type Id = UserId;
+    async fn load(context: &Context<'_>, person: UserId) -> Result<Option<Self>> {
+        match require(context, Action::UsersRead, "users") {
+            Ok(()) => find(context, person).await,
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl UserErrors for EraseRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let code = match self {
+            Self::OwnAccount => UserErrorCode::OwnAccount,
+            Self::LastAdministrator => UserErrorCode::LastAdministrator,
+        };
+        vec![UserError::at("userId", self.to_string(), code)]
+    }
 }
 
 async fn find(context: &Context<'_>, person: UserId) -> Result<Option<Erasure>> {
@@ -182,29 +186,11 @@ impl ErasureMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The account and the legal basis.")] input: ErasePersonInput,
-    ) -> Result<ErasePersonPayload> {
-        user(context)?;
-        let person = match input.user_id.parse::<UserId>() {
-            Ok(person) => person,
-            Err(error) => return Ok(refused("userId", error.to_string(), UserErrorCode::Invalid)),
-        };
-        let position = match run(context, &command(context, person, input.reason).await?).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(reason) => return Ok(said(reason)),
-            Outcome::NotFound => {
-                return Ok(refused(
-                    "userId",
-                    "there is no such user",
-                    UserErrorCode::NotFound,
-                ));
-            }
-        };
-        wait_for_position(context, position).await?;
-        Ok(ErasePersonPayload {
-            erasure: find(context, person).await?,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
+    ) -> Result<Option<ErasePersonPayload>> {
+        let mut call = MutationCall::signed_in(context, &input)?;
+        let person = call.id("userId", &input.user_id);
+        let command = command(context, person, input.reason).await?;
+        call.finish(person, &command).await
     }
 }
 

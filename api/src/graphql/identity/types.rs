@@ -1,9 +1,16 @@
 //! What clients send about accounts and sessions, and what they get back.
 
 use async_graphql::{ComplexObject, ID, InputObject, SimpleObject};
+use domain::event_store::Position;
+use uuid::Uuid;
 
 use crate::{
-    graphql::{scalars::Long, types::User, user_error::UserError},
+    graphql::{
+        mutation::{NoEntity, Payload, payload},
+        scalars::Long,
+        types::User,
+        user_error::UserError,
+    },
     sessions::Tokens,
 };
 
@@ -11,7 +18,7 @@ pub(super) type Errors = Vec<UserError>;
 
 /// A new account.
 #[derive(InputObject)]
-pub struct RegisterInput {
+pub struct AccountInput {
     /// 3 to 32 of a-z, 0-9, dot, underscore and hyphen; unique, case-insensitive.
     pub username: String,
     /// Unique, case-insensitive; must be verified.
@@ -31,6 +38,16 @@ pub struct RegisterInput {
     pub department: Option<String>,
 }
 
+/// A new account of one's own.
+#[derive(InputObject)]
+pub struct RegisterInput {
+    /// The account.
+    #[graphql(flatten)]
+    pub account: AccountInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+}
+
 /// The first administrator.
 #[derive(InputObject)]
 pub struct CreateFirstAdministratorInput {
@@ -38,18 +55,17 @@ pub struct CreateFirstAdministratorInput {
     #[graphql(secret)]
     pub setup_token: String,
     /// The account.
-    pub account: RegisterInput,
+    pub account: AccountInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `register` and `createFirstAdministrator`.
-#[derive(SimpleObject)]
-pub struct AccountPayload {
-    /// The account; null on error.
-    pub user: Option<User>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Errors,
+payload! {
+    /// Payload of `register`, `createFirstAdministrator` and `setUserActive`.
+    AccountPayload {
+        /// The account; null on error, or if the caller may not read it.
+        user: User
+    }
 }
 
 /// The token from the verification mail.
@@ -58,6 +74,8 @@ pub struct VerifyEmailInput {
     /// The token.
     #[graphql(secret)]
     pub token: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Name and password.
@@ -132,11 +150,23 @@ pub struct LogoutInput {
     pub session_id: Option<ID>,
 }
 
+impl Payload for IdentityPayload {
+    type Entity = NoEntity;
+    fn of(_: Option<NoEntity>, position: Option<Position>, user_errors: Errors) -> Self {
+        Self {
+            position: position.map(Into::into),
+            user_errors,
+        }
+    }
+}
+
 /// A session of the caller.
 #[derive(InputObject)]
 pub struct RevokeSessionInput {
     /// The session.
     pub session_id: ID,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Disables or enables an account.
@@ -148,4 +178,8 @@ pub struct SetUserActiveInput {
     pub active: bool,
     /// Reason; recorded in the log.
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }

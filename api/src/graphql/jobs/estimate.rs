@@ -1,7 +1,5 @@
 //! What a training is likely to need, before it is ordered and with the order (JB-1).
 
-use std::collections::BTreeSet;
-
 use async_graphql::{Context, Object, Result, SimpleObject};
 use domain::{
     id::ModelId,
@@ -15,17 +13,22 @@ use domain::{
 use futures::TryStreamExt;
 use objects::Key;
 use projections::{
-    history::AsOf, jobs::runs, models::model::Models, models::version, read_model, read_model::Viewer,
+    history::AsOf,
+    jobs::runs,
+    models::{model::Models, version},
+    read_model::{self, Viewer},
 };
+use std::collections::BTreeSet;
 
-use super::{StartJobInput, nothing_there, order, refused};
+use super::{Job, StartJobInput, order};
 use crate::{
     app::App,
     graphql::{
-        context::{Outcome, app, run, user},
+        context::{app, user},
         errors::read_failed,
+        mutation::{Ended, MutationCall},
         scalars::Long,
-        user_error::UserError,
+        user_error::{UserError, UserErrors},
     },
 };
 
@@ -175,25 +178,30 @@ impl JobEstimateQuery {
         #[graphql(desc = "The job to validate.")] input: StartJobInput,
     ) -> Result<Option<JobValidation>> {
         user(context)?;
-        let wrong = |problems: Vec<UserError>, estimate| {
-            Some(JobValidation {
-                valid: problems.is_empty(),
-                problems,
-                estimate,
-            })
-        };
-        let (command, base) = match order(context, input).await? {
-            Ok(order) => order,
-            Err(problems) => return Ok(wrong(problems, None)),
-        };
+        let mut call = MutationCall::plain(context)?;
+        let (command, base) = order(&mut call, input).await?;
         let estimate = match command.spec.validate() {
-            Ok(()) => estimated(app(context)?, &command.spec, base.as_ref()).await?,
-            Err(_) => None,
+            Ok(()) if !call.is_wrong() => estimated(app(context)?, &command.spec, base.as_ref()).await?,
+            _ => None,
         };
-        Ok(match run(context, &ValidateJob(command)).await? {
-            Outcome::Done(_) => wrong(Vec::new(), estimate),
-            Outcome::Refused(reason) => wrong(refused(reason), estimate),
-            Outcome::NotFound => wrong(vec![nothing_there()], None),
-        })
+        let job = command.job;
+        let ended = call.execute::<Job, _>(job, &ValidateJob(command)).await?;
+        let problems = match ended {
+            Ended::Done { .. } | Ended::Stale(_) => Vec::new(),
+            Ended::Refused(reason) => reason.user_errors(),
+            Ended::Wrong(problems) => {
+                // Nothing is told of what does not exist for the caller.
+                return Ok(Some(JobValidation {
+                    valid: false,
+                    problems,
+                    estimate: None,
+                }));
+            }
+        };
+        Ok(Some(JobValidation {
+            valid: problems.is_empty(),
+            problems,
+            estimate,
+        }))
     }
 }

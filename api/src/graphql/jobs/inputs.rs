@@ -1,14 +1,18 @@
 //! What clients send to start and change jobs, and what comes back.
 
 use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
-use domain::jobs::{job::RestartFrom, requirements::JobRequirements, spec::Outputs};
+use domain::{
+    event_store::Position,
+    jobs::{job::RestartFrom, requirements::JobRequirements, spec::Outputs},
+};
+use uuid::Uuid;
 
 use super::{
     Job,
     estimate::JobEstimate,
     settings::{HyperParametersInput, LoraBias, ObjectiveInput},
 };
-use crate::graphql::{scalars::Long, user_error::UserError};
+use crate::graphql::{mutation::Payload, scalars::Long, user_error::UserError};
 
 /// Architecture of a new GPT-2 model.
 #[derive(InputObject)]
@@ -106,6 +110,8 @@ pub struct StartJobInput {
     /// Scheduling requirements.
     #[graphql(default)]
     pub requirements: JobRequirementsInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Additional outputs of a job. Omitted fields take their defaults.
@@ -166,6 +172,10 @@ pub struct PauseJobInput {
     /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
 /// Resumes a paused job.
@@ -173,6 +183,10 @@ pub struct PauseJobInput {
 pub struct ResumeJobInput {
     /// The job.
     pub job_id: ID,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
 /// Where a restarted job resumes.
@@ -200,6 +214,10 @@ pub struct RestartJobInput {
     pub job_id: ID,
     /// Where it resumes.
     pub from: RestartPoint,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
 /// Clones a job.
@@ -221,6 +239,8 @@ pub struct CloneJobInput {
     /// Requirement overrides; omitted fields are copied from the source job.
     #[graphql(default)]
     pub requirements: JobRequirementsInput,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
 /// Changes a job's priority.
@@ -230,6 +250,10 @@ pub struct ChangeJobPriorityInput {
     pub job_id: ID,
     /// -10 to 10; higher runs first. Raising it above 0 requires the permission `training.advanced`.
     pub priority: i32,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
 /// Cancels a job.
@@ -240,6 +264,10 @@ pub struct CancelJobInput {
     /// Reason, at most 500 characters; recorded in the log.
     #[graphql(default)]
     pub reason: String,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
+    /// The version that you expect; if it has another by now, nothing changes and the error is `CONFLICT`.
+    pub expected_version: Option<u32>,
 }
 
 /// Payload of job mutations.
@@ -255,11 +283,12 @@ pub struct JobPayload {
     pub user_errors: Vec<UserError>,
 }
 
-impl JobPayload {
-    pub(super) fn wrong(user_errors: Vec<UserError>) -> Self {
+impl Payload for JobPayload {
+    type Entity = Job;
+    fn of(job: Option<Job>, position: Option<Position>, user_errors: Vec<UserError>) -> Self {
         Self {
-            job: None,
-            position: None,
+            job,
+            position: position.map(Into::into),
             estimate: None,
             user_errors,
         }

@@ -2,24 +2,23 @@
 //!
 //! One rule: what can be refused without reading a model through is refused before, all at once.
 
-use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, InputObject, Object, Result};
 use domain::{
     authz::{Action, UserPrincipal},
     id::ModelId,
     models::model::{RegisterModel, RegisterModelRefusal},
-    text::{Label, TextProblem},
+    text::Label,
 };
-use projections::{history::AsOf, models::model::Models};
+use uuid::Uuid;
 
 use super::Model;
 use crate::{
     app::{App, ImportError},
     graphql::{
-        context::{Outcome, app, ledger, require, run, user, wait_for_position},
+        context::{ledger, require, user},
         errors::error_with_code,
-        reads,
-        scalars::Long,
-        user_error::{UserError, UserErrorCode},
+        mutation::{Ended, MutationCall, payload},
+        user_error::{UserError, UserErrorCode, UserErrors},
         visibility::Visibility,
     },
 };
@@ -37,26 +36,15 @@ pub struct ImportModelInput {
     /// Visibility; private if omitted.
     #[graphql(default_with = "Visibility::Private")]
     pub visibility: Visibility,
+    /// Your id of this request, a random UUID: repeating it with the same input changes nothing and gives the first result.
+    pub client_request_id: Option<Uuid>,
 }
 
-/// Payload of `importModel`.
-#[derive(SimpleObject)]
-pub struct ImportModelPayload {
-    /// The model; null on error.
-    pub model: Option<Model>,
-    /// Log position of the recorded event; pass it as `minPosition` to read your own write.
-    pub position: Option<Long>,
-    /// Every error in the input; empty on success.
-    pub user_errors: Vec<UserError>,
-}
-
-impl ImportModelPayload {
-    fn wrong(user_errors: Vec<UserError>) -> Self {
-        Self {
-            model: None,
-            position: None,
-            user_errors,
-        }
+payload! {
+    /// Payload of `importModel`.
+    ImportModelPayload {
+        /// The model; null on error.
+        model: Model
     }
 }
 
@@ -72,65 +60,69 @@ impl ModelsMutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The folder and the name of the model.")] input: ImportModelInput,
-    ) -> Result<ImportModelPayload> {
-        let owner = user(context)?;
+    ) -> Result<Option<ImportModelPayload>> {
+        let call = MutationCall::signed_in(context, &input)?;
         require(context, Action::ModelsCreate, "models")?;
         if input.visibility == Visibility::Public {
             require(context, Action::ModelsShare, "models")?;
         }
-        let app = app(context)?;
-        let wrong = wrong_at_once(app, owner, &input).await?;
-        if !wrong.is_empty() {
-            return Ok(ImportModelPayload::wrong(wrong));
+        match call.repeated().await? {
+            Some(payload) => Ok(Some(payload)),
+            None => import(call, input).await,
         }
-        let model = ModelId(app.ports.ids.next());
-        let version = match app.importer.import(model, &input.folder).await {
-            Ok(version) => version,
-            Err(error) => return Ok(ImportModelPayload::wrong(vec![not_imported(&error)?])),
-        };
-        let (name, description, visibility) = (input.name, input.description, input.visibility.into());
-        let command = RegisterModel {
-            model,
-            owner: owner.user,
-            name,
-            description,
-            visibility,
-            version,
-        };
-        let position = match run(context, &command).await? {
-            Outcome::Done(position) => position,
-            Outcome::Refused(refusal) => {
-                // An id that nobody else could have made is taken: by this very model, and the answer was lost.
-                if refusal != RegisterModelRefusal::IdTaken {
-                    app.importer.discard(model, &command.version).await;
-                }
-                return Ok(ImportModelPayload::wrong(user_errors(refusal)));
-            }
-            Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
-        };
-        wait_for_position(context, position).await?;
-        let model = reads::find::<Models>(context, AsOf::Now, model.0)
-            .await?
-            .map(Model::now);
-        Ok(ImportModelPayload {
-            model,
-            position: Some(position.into()),
-            user_errors: Vec::new(),
-        })
     }
+}
+
+/// Checks, hashes and stores the files, then records the model. Files that no recorded model has are thrown away.
+async fn import(
+    mut call: MutationCall<'_, '_>,
+    input: ImportModelInput,
+) -> Result<Option<ImportModelPayload>> {
+    let (app, owner) = (call.app(), user(call.context())?);
+    call.refuse(wrong_at_once(app, owner, &input).await?);
+    if call.is_wrong() {
+        return Ok(Some(call.rejected()));
+    }
+    let model: ModelId = call.fresh();
+    let version = match app.importer.import(model, &input.folder).await {
+        Ok(version) => version,
+        Err(error) => {
+            call.refuse([not_imported(&error)?]);
+            return Ok(Some(call.rejected()));
+        }
+    };
+    let command = RegisterModel {
+        model,
+        owner: owner.user,
+        name: input.name,
+        description: input.description,
+        visibility: input.visibility.into(),
+        version,
+    };
+    let ended = call.execute::<Model, _>(model, &command).await?;
+    let recorded = match &ended {
+        Ended::Done { entity, .. } => *entity == model.0,
+        // An id that nobody else could have made is taken: by this very model, and the answer was lost.
+        Ended::Refused(refusal) => *refusal == RegisterModelRefusal::IdTaken,
+        Ended::Wrong(_) | Ended::Stale(_) => false,
+    };
+    if !recorded {
+        app.importer.discard(model, &command.version).await;
+    }
+    call.answer(ended).await
 }
 
 /// What is wrong before a file is read: texts, the folder's name, its size. Decided again when it is recorded.
 async fn wrong_at_once(app: &App, owner: &UserPrincipal, input: &ImportModelInput) -> Result<Vec<UserError>> {
     let mut wrong = match Label::try_new(&input.name, &input.description) {
         Ok(_) => Vec::new(),
-        Err(problems) => user_errors(RegisterModelRefusal::Text(problems)),
+        Err(problems) => problems.user_errors(),
     };
     match app.importer.bytes(&input.folder).await {
         Ok(bytes) => {
             let ledger = ledger(app, owner.user).await?;
             if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes) {
-                wrong.extend(user_errors(RegisterModelRefusal::Storage(exceeded)));
+                wrong.extend(RegisterModelRefusal::Storage(exceeded).user_errors());
             }
         }
         Err(error) => wrong.push(not_imported(&error)?),
@@ -147,17 +139,13 @@ fn not_imported(error: &ImportError) -> Result<UserError> {
     Ok(UserError::at("folder", error.to_string(), code))
 }
 
-fn user_errors(refusal: RegisterModelRefusal) -> Vec<UserError> {
-    match refusal {
-        RegisterModelRefusal::Text(problems) => {
-            let user_error =
-                |problem: TextProblem| UserError::at(problem.field, problem.message, UserErrorCode::Invalid);
-            problems.0.into_iter().map(user_error).collect()
+impl UserErrors for RegisterModelRefusal {
+    fn user_errors(self) -> Vec<UserError> {
+        let message = self.to_string();
+        match self {
+            Self::Text(problems) => problems.user_errors(),
+            Self::Storage(_) => vec![UserError::at("folder", message, UserErrorCode::QuotaExceeded)],
+            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
         }
-        RegisterModelRefusal::Storage(exceeded) => {
-            let said = exceeded.to_string();
-            vec![UserError::at("folder", said, UserErrorCode::QuotaExceeded)]
-        }
-        RegisterModelRefusal::IdTaken => vec![UserError::whole(refusal.to_string(), UserErrorCode::Invalid)],
     }
 }

@@ -53,6 +53,10 @@ impl Job {
     pub async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
+    /// Number of events recorded about it, without its progress: what updates take as `expectedVersion`.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
     /// Name; the resulting model has the same name.
     async fn name(&self) -> &str {
         &self.0.name

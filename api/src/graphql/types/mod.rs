@@ -4,6 +4,7 @@
 //! mutations need beside them stays outside and may import this.
 
 mod datasets;
+mod entities;
 mod job_parts;
 mod jobs;
 mod models;

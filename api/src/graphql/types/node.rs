@@ -88,7 +88,7 @@ async fn session(context: &Context<'_>, id: domain::id::SessionId) -> Result<Opt
 }
 
 /// A worker that has not gone, for who may read trainings.
-async fn worker(context: &Context<'_>, id: WorkerId) -> Result<Option<Worker>> {
+pub(super) async fn worker(context: &Context<'_>, id: WorkerId) -> Result<Option<Worker>> {
     if require(context, Action::TrainingRead, "workers").is_err() {
         return Ok(None);
     }

@@ -60,6 +60,10 @@ impl User {
     async fn deactivated(&self) -> bool {
         self.0.deactivated
     }
+    /// Number of events recorded about the account and its roles: what updates take as `expectedVersion`.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
     /// When the account was registered.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()

@@ -66,8 +66,12 @@ impl Worker {
         self.0.worker.memory_bytes.map(Long::from)
     }
     /// The version of Anneal.
-    async fn version(&self) -> &str {
+    async fn code_version(&self) -> &str {
         &self.0.worker.code_version
+    }
+    /// Number of events recorded about it: what updates take as `expectedVersion`.
+    async fn version(&self) -> i32 {
+        self.0.worker.version
     }
     /// Engine version; jobs that require a newer engine wait for another worker.
     async fn engine(&self) -> i32 {

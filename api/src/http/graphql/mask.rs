@@ -54,7 +54,8 @@ pub(super) fn internal(request_id: &RequestId) -> ServerError {
 pub(super) fn timed_out(request_id: &RequestId) -> ServerError {
     error_with_code(
         "UNAVAILABLE",
-        "the request timed out; ask for less, or try again. A mutation may have been recorded: look before you repeat it",
+        "the request timed out; ask for less, or try again. A mutation may have been recorded: repeat it with the same \
+         clientRequestId, or look before you repeat it without one",
         request_id,
     )
 }

@@ -141,6 +141,7 @@ impl Own {
                         _ if given.contains('\0') => json!(given),
                         "DateTime" => json!("2026-01-01T00:00:00Z"),
                         "Long" => json!("1"),
+                        "UUID" => json!("7d2f1a3c-0000-4000-8000-000000000001"),
                         _ => json!(given),
                     }
                 }

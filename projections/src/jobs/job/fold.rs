@@ -63,6 +63,7 @@ impl JobRow {
             worker_milliseconds: 0,
             gpu_milliseconds: 0,
             metered_at: None,
+            version: 0,
             position,
         }
     }

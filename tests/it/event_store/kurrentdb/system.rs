@@ -35,6 +35,20 @@ async fn the_whole_system_runs_with_its_log_in_kurrentdb() {
     let ada = app.person("ada", "engineer_i").await;
     peer.set(|mode| mode.leader = 1);
     ada.experiment().await;
+    // GQ-2: a repeated request happens once there, too.
+    let create = "mutation { createProject(input: { name: \"Once\", clientRequestId: \"7d2f1a3c-0000-4000-8000-000000000001\" }) { position project { id } userErrors { code } } }";
+    let sent = (0..4).map(|_| ada.run(create, json!({})));
+    let answers = futures::future::join_all(sent).await;
+    assert!(
+        answers[0].data("createProject")["project"]["id"].is_string(),
+        "{answers:?}"
+    );
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.body["data"] == answers[0].body["data"]),
+        "{answers:#?}"
+    );
     let log = app
         .admin
         .run("{ auditLog(first: 100) { nodes { kind } } }", json!({}))
