@@ -7,6 +7,7 @@ mod import;
 mod integrity;
 pub mod key_files;
 pub mod keys;
+mod left_out;
 mod log;
 mod sealing;
 mod setup;
@@ -103,6 +104,7 @@ pub struct System {
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
     eraser: JoinHandle<()>,
+    left_out: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
@@ -135,6 +137,7 @@ impl System {
         let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
         let (app, projections) = application::start(config, &environment, &write_side, &background).await?;
         let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
+        let left_out = left_out::start(app.clone(), background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &environment, found, &app, &working).await?;
         let alive = workers.iter().map(workers::WorkerHandle::liveness).collect();
@@ -153,6 +156,7 @@ impl System {
             server,
             projections,
             eraser,
+            left_out,
             upkeep,
             working,
             workers,
@@ -210,6 +214,9 @@ impl System {
         self.background.cancel();
         if let Err(error) = self.eraser.await {
             tracing::warn!(%error, "the eraser ended with an error");
+        }
+        if let Err(error) = self.left_out.await {
+            tracing::warn!(%error, "the recorder of counts ended with an error");
         }
         if let Err(error) = self.upkeep.await {
             tracing::warn!(%error, "the upkeep of metrics ended with an error");

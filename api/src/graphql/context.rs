@@ -4,7 +4,7 @@ use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
     aggregate::load,
-    authz::{Action, Concealment, Requirement, Resource, UserPrincipal, permit},
+    authz::{Action, Concealment, Denied, Requirement, Resource, UserPrincipal, permit},
     event_store::Position,
     execute::{Command, ExecuteError},
     id::UserId,
@@ -12,6 +12,7 @@ use domain::{
 use projections::paging::Viewer;
 
 use super::{
+    access_notes::AccessNotes,
     errors::{denied, error_with_code, store_failed},
     scalars::Long,
 };
@@ -55,11 +56,13 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
         &caller(context)?.principal,
         &Requirement::one(Action::ProjectsRead, own),
     )
-    .map_err(|d| denied(&d))?;
-    Ok(match user.permissions.contains(&Action::SystemAdmin) {
+    .map_err(|refusal| noted(context, &refusal))?;
+    let viewer = match user.permissions.contains(&Action::SystemAdmin) {
         true => Viewer::Everything,
         false => Viewer::User(user.user),
-    })
+    };
+    AccessNotes::viewed(context, viewer);
+    Ok(viewer)
 }
 
 /// Requires a permission that is not about one resource.
@@ -68,7 +71,15 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
 /// `UNAUTHENTICATED` or `FORBIDDEN`.
 pub fn require(context: &Context<'_>, action: Action, kind: &str) -> Result<()> {
     let requirement = Requirement::one(action, Resource::kind(kind));
-    permit(&caller(context)?.principal, &requirement).map_err(|refusal| denied(&refusal))
+    permit(&caller(context)?.principal, &requirement).map_err(|refusal| noted(context, &refusal))?;
+    AccessNotes::required(context, action, kind);
+    Ok(())
+}
+
+/// A denial as an error, noted to be recorded.
+fn noted(context: &Context<'_>, refusal: &Denied) -> Error {
+    AccessNotes::denied(context, refusal);
+    denied(refusal)
 }
 
 /// What `user` has taken of the quotas, as of now.

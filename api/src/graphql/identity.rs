@@ -5,7 +5,7 @@ mod erasure;
 mod types;
 
 use account::{new_account, optional_text, refused};
-use async_graphql::{Context, Object, Result};
+use async_graphql::{Context, Error, Object, Result};
 use domain::{
     authz::Action,
     id::{SessionId, UserId},
@@ -13,7 +13,8 @@ use domain::{
         account_status::{AccountRefusal, SetUserActive},
         registration::{CreateFirstAdministrator, Register, RegisterRefusal},
         session::EndSession,
-        user::VerifyEmail,
+        tokens::TokenKind,
+        user::{VerifyEmail, VerifyRefusal},
     },
 };
 
@@ -71,9 +72,14 @@ fn session_payload(
         Err(SessionError::RefreshToken(reason)) => {
             UserError::at("refreshToken", reason.to_string(), UserErrorCode::InvalidToken)
         }
-        Err(other) => return Err(error_with_code(other.code(), other.to_string())),
+        Err(other) => return Err(failed(other)),
     };
     Ok(no_session(vec![user_error]))
+}
+
+/// A failure that is no user error.
+fn failed(error: SessionError) -> Error {
+    error_with_code(error.code(), error.to_string())
 }
 
 /// The errors of an input that is the field `field` of another; those of the whole stay so.
@@ -164,9 +170,10 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Token and account.")] input: CreateFirstAdministratorInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
-        if !sessions::setup_token_matches(app(context)?, &input.setup_token) {
+        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
+        let matches =
+            sessions::setup_token_matches(app(context)?, caller(context)?, &input.setup_token).await;
+        if !matches.map_err(failed)? {
             let user_error = UserError::at(
                 "setupToken",
                 "this is not the set-up token",
@@ -195,14 +202,14 @@ impl IdentityMutation {
         Ok(payload)
     }
 
-    /// Registers an account. A verification token is sent to its address.
+    /// Registers an account. A verification token is sent to its address; if another account has the address, a mail
+    /// that somebody tried, and the response is the same.
     async fn register(
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The account.")] input: RegisterInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
+        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
         let account = match new_account(context, input).await? {
             Ok(account) => account,
             Err(user_errors) => {
@@ -215,8 +222,7 @@ impl IdentityMutation {
         };
         let app = app(context)?;
         let (user, email) = (account.user, account.email.clone());
-        let (token, verification_hash) =
-            sessions::verification_token(user).map_err(|e| error_with_code(e.code(), e.to_string()))?;
+        let (token, verification_hash) = sessions::verification_token(user).map_err(failed)?;
         let open = app.settings.self_registration;
         let outcome = run(
             context,
@@ -228,7 +234,8 @@ impl IdentityMutation {
         )
         .await?;
         if matches!(outcome, Outcome::Done(_)) {
-            sessions::mail_verification(app, user, &email, &token).await;
+            let mailed = sessions::mail_registration(app, user, &email, &token).await;
+            mailed.map_err(failed)?;
         }
         account_payload(context, user, outcome).await
     }
@@ -239,34 +246,35 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> Result<IdentityPayload> {
-        sessions::admit(app(context)?, caller(context)?)
-            .map_err(|error| error_with_code(error.code(), error.to_string()))?;
-        let refuse = |message: String, code| {
-            Ok(IdentityPayload {
-                position: None,
-                user_errors: vec![UserError::at("token", message, code)],
-            })
-        };
-        let Some((user, token_hash)) = sessions::read_verification_token(&input.token) else {
-            return refuse(
+        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
+        let (named, message, code) = match sessions::read_verification_token(&input.token) {
+            None => (
+                None,
                 "this is not a verification token".to_owned(),
                 UserErrorCode::InvalidToken,
-            );
+            ),
+            Some((user, token_hash)) => match run(context, &VerifyEmail { user, token_hash }).await? {
+                Outcome::Done(position) => {
+                    wait_for_position(context, position).await?;
+                    return Ok(IdentityPayload {
+                        position: Some(position.into()),
+                        user_errors: Vec::new(),
+                    });
+                }
+                Outcome::Refused(reason @ VerifyRefusal::Expired) => {
+                    (Some(user), reason.to_string(), UserErrorCode::TokenExpired)
+                }
+                Outcome::Refused(reason) => (Some(user), reason.to_string(), UserErrorCode::InvalidToken),
+                Outcome::NotFound => return Err(error_with_code("NOT_FOUND", "not found")),
+            },
         };
-        match run(context, &VerifyEmail { user, token_hash }).await? {
-            Outcome::Done(position) => {
-                wait_for_position(context, position).await?;
-                Ok(IdentityPayload {
-                    position: Some(position.into()),
-                    user_errors: Vec::new(),
-                })
-            }
-            Outcome::Refused(reason @ domain::identity::user::VerifyRefusal::Expired) => {
-                refuse(reason.to_string(), UserErrorCode::TokenExpired)
-            }
-            Outcome::Refused(reason) => refuse(reason.to_string(), UserErrorCode::InvalidToken),
-            Outcome::NotFound => Err(error_with_code("NOT_FOUND", "not found")),
-        }
+        let (app, caller) = (app(context)?, caller(context)?);
+        let recorded = sessions::token_refused(app, caller, TokenKind::Verification, named).await;
+        recorded.map_err(failed)?;
+        Ok(IdentityPayload {
+            position: None,
+            user_errors: vec![UserError::at("token", message, code)],
+        })
     }
 
     /// Logs in. The response does not reveal whether the account exists.

@@ -18,7 +18,8 @@ use axum::{
 };
 use domain::{
     aggregate::LoadError,
-    authz::Concealment,
+    audit::sensitive_read::Again,
+    authz::{Action, Concealment, Denied, Resource},
     event_store::StoreError,
     execute::{Command, ExecuteError},
 };
@@ -28,7 +29,7 @@ pub use health::Probe;
 
 use super::{graphql::AuthError, problem::Problem, server::RequestId};
 use crate::{
-    app::{App, Caller, for_clients},
+    app::{App, Caller, ReadRefused, for_clients},
     http::graphql::{Credentials, Transport},
 };
 
@@ -223,11 +224,7 @@ async fn run<C: Command>(
 ) -> Result<domain::event_store::Position, Failed<C::Refusal>> {
     app.execute(caller, command).await.map_err(|error| match error {
         ExecuteError::Refused(reason) => Failed::Refused(reason),
-        ExecuteError::Denied(denied) => Failed::Other(match denied.concealment {
-            Concealment::NotFound => not_found(),
-            Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-            Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
-        }),
+        ExecuteError::Denied(denied) => Failed::Other(denied_problem(denied)),
         ExecuteError::Busy => Failed::Other(Problem::unavailable("the event store is busy, try again")),
         ExecuteError::Store(error) => Failed::Other(store_failed(&error)),
         error @ (ExecuteError::Undecodable(_) | ExecuteError::Defect(_)) => {
@@ -235,6 +232,41 @@ async fn run<C: Command>(
             Failed::Other(Problem::internal())
         }
     })
+}
+
+/// Runs a download that is recorded: like [`run`], but one event stands for all of the caller's downloads of `thing`
+/// within the hour, ranges and HEADs too. The first is on record before a byte is sent.
+async fn run_recorded<C: Command>(
+    app: &App,
+    caller: &Caller,
+    thing: &str,
+    command: &C,
+) -> Result<domain::event_store::Position, Failed<C::Refusal>> {
+    let actor = caller.principal.actor();
+    if app.ports.bounded.is_recorded(&actor, thing, app.now()) {
+        return run(app, caller, &Again(command)).await;
+    }
+    let position = run(app, caller, command).await?;
+    app.ports.bounded.recorded(&actor, thing, app.now());
+    Ok(position)
+}
+
+/// Decides whether the caller may, and records what has to be ([`App::permit`]).
+async fn permitted(app: &App, caller: &Caller, action: Action, resource: &Resource) -> Result<(), Problem> {
+    app.permit(caller, action, resource)
+        .await
+        .map_err(|error| match error {
+            ReadRefused::Denied(denied) => denied_problem(denied),
+            ReadRefused::NotRecorded => Problem::unavailable(error.to_string()),
+        })
+}
+
+fn denied_problem(denied: Denied) -> Problem {
+    match denied.concealment {
+        Concealment::NotFound => not_found(),
+        Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+        Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
+    }
 }
 
 /// Why a route did nothing.

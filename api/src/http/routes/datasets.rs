@@ -12,7 +12,7 @@ use axum::{
 use domain::{
     aggregate::load,
     audit::sensitive_read::DownloadDataset,
-    authz::{Action, Requirement, permit},
+    authz::Action,
     datasets::{
         dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
         format::{Format, Problem as LineProblem},
@@ -29,7 +29,7 @@ use tokio_util::io::StreamReader;
 use super::{
     Failed, Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    range, run,
+    permitted, range, run, run_recorded,
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -74,11 +74,7 @@ async fn recorded(app: &App, dataset: DatasetId) -> Result<Dataset, Problem> {
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
 async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
     let resource = recorded(app, dataset).await?.resource(dataset);
-    let requirement = Requirement::one(Action::DatasetsUpdate, resource);
-    permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
-        domain::authz::Concealment::NotFound => not_found(),
-        _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-    })
+    permitted(app, caller, Action::DatasetsUpdate, &resource).await
 }
 
 /// What query and headers say about the bytes.
@@ -209,7 +205,8 @@ pub async fn download(
 ) -> Result<Response, Problem> {
     let app = &routes.app;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
-    match run(app, &caller, &DownloadDataset { dataset, version }).await {
+    let thing = format!("{dataset} version {version}");
+    match run_recorded(app, &caller, &thing, &DownloadDataset { dataset, version }).await {
         Ok(_) => {}
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),

@@ -8,12 +8,12 @@ use std::{collections::VecDeque, fmt::Write, io};
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::Response,
 };
 use domain::{
     aggregate::{Aggregate, DecodeError, decode, load},
-    authz::{Action, Concealment, Requirement, permit},
+    authz::Action,
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::JobId,
     jobs::{
@@ -29,7 +29,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    store_failed,
+    permitted, store_failed,
 };
 use crate::{
     app::{App, Caller},
@@ -202,11 +202,7 @@ pub async fn log(
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
     let job = job.map_err(|error| load_failed(&error))?;
-    let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
-    permit(&caller.principal, &requirement).map_err(|denied| match denied.concealment {
-        Concealment::NotFound => not_found(),
-        _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-    })?;
+    permitted(app, caller, Action::TrainingRead, &job.state.resource(id)).await?;
     job.first.ok_or_else(not_found)
 }
 

@@ -4,7 +4,9 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use domain::{audit::sensitive_read::DownloadModelFile, id::ModelId};
 use objects::Key;
 
-use super::{Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run};
+use super::{
+    Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run_recorded,
+};
 use crate::{
     app::{App, Caller},
     http::problem::Problem,
@@ -45,7 +47,9 @@ async fn answer(
         file: file.clone(),
         merged,
     };
-    let position = match run(app, caller, &command).await {
+    let form = if merged { "merged" } else { "files" };
+    let thing = format!("{model} version {version} {form}/{file}");
+    let position = match run_recorded(app, caller, &thing, &command).await {
         Ok(position) => position,
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
