@@ -344,19 +344,19 @@ async fn append(ports: &Ports, append: Append) -> Result<Appended, AppendError> 
     answer
 }
 
-/// Appends facts that no state speaks against: what was denied, read or left out.
+/// Appends events that no state speaks against: what was denied, read or left out.
 ///
 /// # Errors
 /// [`ExecuteError`] without a refusal; then nothing is known to be recorded.
-pub async fn record_facts<R>(
+pub async fn record_events<R>(
     ports: &Ports,
     meta: &Metadata,
-    facts: NewEvents,
+    new_events: NewEvents,
 ) -> Result<Position, ExecuteError<R>> {
-    if let Some(defect) = facts.defect() {
+    if let Some(defect) = new_events.defect() {
         return Err(ExecuteError::Defect(defect.to_owned()));
     }
-    let recorded = record(ports, meta, &LoadedState::default(), facts).await?;
+    let recorded = record(ports, meta, &LoadedState::default(), new_events).await?;
     recorded.ok_or(ExecuteError::Busy)
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod administrators;
 mod architecture;
 mod audit;
+mod bounds;
 
 mod contracts;
 mod crash;

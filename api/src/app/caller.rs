@@ -9,6 +9,8 @@ use domain::{
 };
 use time::OffsetDateTime;
 
+use crate::http::shares::Holder;
+
 /// Who asks, as far as one request goes.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -30,6 +32,12 @@ impl Caller {
             Principal::User(user) => Some(user),
             Principal::Anonymous | Principal::Worker(_) | Principal::System(_) => None,
         }
+    }
+
+    /// The account as the holder of bounded places.
+    #[must_use]
+    pub fn account(&self) -> Option<Holder> {
+        self.user().map(|user| Holder::Account(user.user.to_string()))
     }
 
     /// The session of the request.

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     app::{App, Caller},
-    http::graphql::{AuthError, Credentials, Executor, SessionEnd},
+    http::{
+        graphql::{AuthError, Credentials, Executor, SessionEnd},
+        shares::Holder,
+    },
 };
 
 /// The schema and the application behind it.
@@ -82,6 +85,10 @@ impl Executor for SchemaExecutor {
 
     async fn authenticate(&self, credentials: Credentials) -> Result<Caller, AuthError> {
         self.app.authenticate(&credentials).await
+    }
+
+    fn account(&self, caller: &Caller) -> Option<Holder> {
+        caller.account()
     }
 
     async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {

@@ -72,13 +72,13 @@ fn session_payload(
         Err(SessionError::RefreshToken(reason)) => {
             UserError::at("refreshToken", reason.to_string(), UserErrorCode::InvalidToken)
         }
-        Err(other) => return Err(failed(other)),
+        Err(other) => return Err(failed(&other)),
     };
     Ok(no_session(vec![user_error]))
 }
 
 /// A failure that is no user error.
-fn failed(error: SessionError) -> Error {
+fn failed(error: &SessionError) -> Error {
     error_with_code(error.code(), error.to_string())
 }
 
@@ -170,10 +170,10 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "Token and account.")] input: CreateFirstAdministratorInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
+        sessions::admit(app(context)?, caller(context)?).map_err(|error| failed(&error))?;
         let matches =
             sessions::setup_token_matches(app(context)?, caller(context)?, &input.setup_token).await;
-        if !matches.map_err(failed)? {
+        if !matches.map_err(|error| failed(&error))? {
             let user_error = UserError::at(
                 "setupToken",
                 "this is not the set-up token",
@@ -209,7 +209,7 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "The account.")] input: RegisterInput,
     ) -> Result<AccountPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
+        sessions::admit(app(context)?, caller(context)?).map_err(|error| failed(&error))?;
         let account = match new_account(context, input).await? {
             Ok(account) => account,
             Err(user_errors) => {
@@ -222,7 +222,8 @@ impl IdentityMutation {
         };
         let app = app(context)?;
         let (user, email) = (account.user, account.email.clone());
-        let (token, verification_hash) = sessions::verification_token(user).map_err(failed)?;
+        let (token, verification_hash) =
+            sessions::verification_token(user).map_err(|error| failed(&error))?;
         let open = app.settings.self_registration;
         let outcome = run(
             context,
@@ -235,7 +236,7 @@ impl IdentityMutation {
         .await?;
         if matches!(outcome, Outcome::Done(_)) {
             let mailed = sessions::mail_registration(app, user, &email, &token).await;
-            mailed.map_err(failed)?;
+            mailed.map_err(|error| failed(&error))?;
         }
         account_payload(context, user, outcome).await
     }
@@ -246,7 +247,7 @@ impl IdentityMutation {
         context: &Context<'_>,
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> Result<IdentityPayload> {
-        sessions::admit(app(context)?, caller(context)?).map_err(failed)?;
+        sessions::admit(app(context)?, caller(context)?).map_err(|error| failed(&error))?;
         let (named, message, code) = match sessions::read_verification_token(&input.token) {
             None => (
                 None,
@@ -270,7 +271,7 @@ impl IdentityMutation {
         };
         let (app, caller) = (app(context)?, caller(context)?);
         let recorded = sessions::token_refused(app, caller, TokenKind::Verification, named).await;
-        recorded.map_err(failed)?;
+        recorded.map_err(|error| failed(&error))?;
         Ok(IdentityPayload {
             position: None,
             user_errors: vec![UserError::at("token", message, code)],

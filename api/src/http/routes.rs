@@ -7,6 +7,7 @@ mod jobs;
 mod models;
 mod parameters;
 mod range;
+mod transfers;
 
 use axum::{
     Router,
@@ -26,6 +27,7 @@ use domain::{
 use projections::read_model::ReadError;
 
 pub use health::Probe;
+use transfers::Transfers;
 
 use super::{graphql::AuthError, problem::Problem, server::RequestId};
 use crate::{
@@ -43,6 +45,7 @@ pub struct Routes {
     probe: Probe,
     last_look: health::LastLook,
     metrics: Option<MetricsText>,
+    transfers: Transfers,
 }
 
 impl Routes {
@@ -50,6 +53,7 @@ impl Routes {
     #[must_use]
     pub fn new(app: App, probe: Probe, metrics: Option<MetricsText>) -> Self {
         Self {
+            transfers: Transfers::new(&app.settings),
             app,
             probe,
             last_look: health::LastLook::default(),

@@ -10,7 +10,7 @@ use crate::{
     bounded::{Kind, LeftOut},
     decision::NewEvents,
     event_store::Metadata,
-    execute::{ExecuteError, Ports, record_facts},
+    execute::{ExecuteError, Ports, record_events},
     id::UserId,
     identity::{
         login::{LoginAttempts, LoginEvent},
@@ -58,19 +58,17 @@ pub async fn record_looks(
     looks: &[Look],
 ) -> Result<(), ExecuteError<Infallible>> {
     let now = ports.clock.now();
-    let fresh = looks
-        .iter()
-        .filter(|look| !ports.bounded.is_recorded(actor, look.matter(), now));
-    let mut fresh: Vec<&Look> = fresh.collect();
+    let mut fresh: Vec<&Look> = looks.iter().collect();
     fresh.sort_unstable();
     fresh.dedup();
-    let facts = fresh.iter().fold(NewEvents::none(), |facts, look| {
-        facts.and::<SensitiveReads>(actor, &look.event())
+    fresh.retain(|look| !ports.bounded.is_recorded(actor, look.matter(), now));
+    let new_events = fresh.iter().fold(NewEvents::none(), |new_events, look| {
+        new_events.and::<SensitiveReads>(actor, &look.event())
     });
-    if facts.is_empty() {
+    if new_events.is_empty() {
         return Ok(());
     }
-    record_facts(ports, meta, facts).await?;
+    record_events(ports, meta, new_events).await?;
     for look in fresh {
         ports.bounded.recorded(actor, look.matter(), now);
     }
@@ -101,11 +99,11 @@ pub async fn record_refused_token(
         token: token.name().to_owned(),
         user,
     };
-    let mut facts = NewEvents::record::<RefusedTokens>(token.name(), &event);
+    let mut new_events = NewEvents::record::<RefusedTokens>(token.name(), &event);
     if let Some(count) = claimed.before() {
-        facts = facts.and::<RefusedTokens>(NOBODY, &TokenEvent::LeftOut(count));
+        new_events = new_events.and::<RefusedTokens>(NOBODY, &TokenEvent::LeftOut(count));
     }
-    record_facts(ports, meta, facts).await?;
+    record_events(ports, meta, new_events).await?;
     claimed.done();
     Ok(())
 }
@@ -125,7 +123,7 @@ pub async fn record_left_out(ports: &Ports, all: bool) -> Result<(), ExecuteErro
     };
     // Not one append for all: an append is bounded too.
     while let Some(left_out) = counts.left.last() {
-        record_facts(ports, &meta, count_of(left_out)).await?;
+        record_events(ports, &meta, count_of(left_out)).await?;
         counts.left.pop();
     }
     Ok(())

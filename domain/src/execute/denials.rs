@@ -3,7 +3,7 @@
 //! One rule: an actor's denials are recorded once per action, resource and hour, at most so many an hour, and counted
 //! beyond ([`crate::bounded`]); so refusals cannot fill the log.
 
-use super::{ExecuteError, Ports, record_facts};
+use super::{ExecuteError, Ports, record_events};
 use crate::{
     authz::{
         Denied,
@@ -36,11 +36,11 @@ pub async fn record_denial<R>(
         resource: denied.resource.clone(),
         rule: denied.rule.to_owned(),
     };
-    let mut facts = NewEvents::record::<Denials>(actor, &event);
+    let mut new_events = NewEvents::record::<Denials>(actor, &event);
     if let Some(count) = claimed.before() {
-        facts = facts.and::<Denials>(actor, &DenialEvent::LeftOut(count));
+        new_events = new_events.and::<Denials>(actor, &DenialEvent::LeftOut(count));
     }
-    record_facts(ports, meta, facts).await?;
+    record_events(ports, meta, new_events).await?;
     claimed.done();
     Ok(())
 }

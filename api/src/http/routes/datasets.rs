@@ -4,7 +4,7 @@ use std::io;
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -30,6 +30,7 @@ use super::{
     Failed, Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
     permitted, range, run, run_recorded,
+    transfers::Transfer,
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -138,6 +139,7 @@ pub async fn upload(
     body: Body,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
+    let _place = routes.transfers.take(&caller)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
     admit(app, &caller, dataset).await?;
     let declared = declared(query, &headers)?;
@@ -204,6 +206,7 @@ pub async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
+    let place = routes.transfers.take(&caller)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
     let thing = format!("{dataset} version {version}");
     match run_recorded(app, &caller, &thing, &DownloadDataset { dataset, version }).await {
@@ -214,7 +217,7 @@ pub async fn download(
     let recorded = recorded(app, dataset).await?;
     let found = recorded.version(Some(version)).ok_or_else(not_found)?;
     let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
-    serve(app, &key, &found.sha256, &headers).await
+    serve(app, &key, &found.sha256, &headers, place).await
 }
 
 fn broken(error: &objects::ObjectsError) -> Problem {
@@ -229,6 +232,7 @@ pub(super) async fn serve(
     key: &Key,
     sha256: &str,
     headers: &HeaderMap,
+    place: Transfer,
 ) -> Result<Response, Problem> {
     let size = app
         .objects
@@ -247,7 +251,10 @@ pub(super) async fn serve(
         .read(key, range)
         .await
         .map_err(|error| broken(&error))?;
-    let body = Body::from_stream(download.body.map_ok(Bytes::from).map_err(io::Error::other));
+    let bytes = download.body.inspect_ok(move |_| {
+        let _until_its_end = &place;
+    });
+    let body = Body::from_stream(bytes.map_err(io::Error::other));
     let mut response = Response::new(body);
     let length = partial.as_ref().map_or(size, |range| range.end - range.start);
     let values = [

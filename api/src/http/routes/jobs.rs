@@ -30,6 +30,7 @@ use super::{
     Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
     permitted, store_failed,
+    transfers::Transfer,
 };
 use crate::{
     app::{App, Caller},
@@ -164,7 +165,7 @@ pub async fn log(
     InPath(job): InPath<String>,
     InQuery(query): InQuery<LogQuery>,
 ) -> Result<Response, Problem> {
-    let app = &routes.app;
+    let (app, place) = (&routes.app, routes.transfers.take(&caller)?);
     let job: JobId = job.parse().map_err(|_| not_found())?;
     let began = admit(app, &caller, job).await?;
     let end = app
@@ -174,6 +175,7 @@ pub async fn log(
         .await
         .map_err(|error| store_failed(&error))?;
     let reader = Reader {
+        _place: place,
         app: app.clone(),
         filter: Filter {
             stream_prefixes: vec![Job::stream(job).to_string(), Progress::stream(job).to_string()],
@@ -207,6 +209,7 @@ async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Proble
 }
 
 struct Reader {
+    _place: Transfer,
     app: App,
     filter: Filter,
     after: Position,

@@ -7,10 +7,7 @@ use objects::Key;
 use super::{
     Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run_recorded,
 };
-use crate::{
-    app::{App, Caller},
-    http::problem::Problem,
-};
+use crate::{app::Caller, http::problem::Problem};
 
 /// `GET /api/models/{id}/versions/{n}/files/{name}`: one file; recorded as a sensitive read.
 pub async fn download(
@@ -19,7 +16,7 @@ pub async fn download(
     InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(&routes.app, &caller, (&model, version, file), false, &headers).await
+    answer(&routes, &caller, (&model, version, file), false, &headers).await
 }
 
 /// `GET /api/models/{id}/versions/{n}/merged/{name}`: one file of the base with the adapter merged into it; recorded
@@ -30,16 +27,17 @@ pub async fn download_merged(
     InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(&routes.app, &caller, (&model, version, file), true, &headers).await
+    answer(&routes, &caller, (&model, version, file), true, &headers).await
 }
 
 async fn answer(
-    app: &App,
+    routes: &Routes,
     caller: &Caller,
     (model, version, file): (&str, u32, String),
     merged: bool,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let (app, place) = (&routes.app, routes.transfers.take(caller)?);
     let model: ModelId = model.parse().map_err(|_| not_found())?;
     let command = DownloadModelFile {
         model,
@@ -79,5 +77,5 @@ async fn answer(
         tracing::error!(%error, "a recorded file has a name that no object can have");
         Problem::internal()
     })?;
-    serve(app, &key, &known.sha256, headers).await
+    serve(app, &key, &known.sha256, headers, place).await
 }

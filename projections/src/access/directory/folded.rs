@@ -225,6 +225,30 @@ impl Rights {
     }
 }
 
+/// Counts an account whose password is now hashed with what `verifier` says, and no longer with what `before` says.
+fn count(
+    hashed_with: &mut BTreeMap<Arc<str>, u64>,
+    before: Option<Arc<str>>,
+    verifier: &str,
+) -> Option<Arc<str>> {
+    if let Some(before) = before
+        && let Some(accounts) = hashed_with.get_mut(&before)
+    {
+        *accounts -= 1;
+        if *accounts == 0 {
+            hashed_with.remove(&before);
+        }
+    }
+    // `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`
+    let parameters = verifier.rsplitn(3, '$').nth(2)?;
+    let known = hashed_with
+        .get_key_value(parameters)
+        .map(|(known, _)| Arc::clone(known));
+    let parameters = known.unwrap_or_else(|| Arc::from(parameters));
+    *hashed_with.entry(Arc::clone(&parameters)).or_default() += 1;
+    Some(parameters)
+}
+
 #[cfg(test)]
 mod tests {
     use domain::{
@@ -276,28 +300,4 @@ mod tests {
         }
         assert_eq!(rights.open_sessions(), rights.ends.len());
     }
-}
-
-/// Counts an account whose password is now hashed with what `verifier` says, and no longer with what `before` says.
-fn count(
-    hashed_with: &mut BTreeMap<Arc<str>, u64>,
-    before: Option<Arc<str>>,
-    verifier: &str,
-) -> Option<Arc<str>> {
-    if let Some(before) = before
-        && let Some(accounts) = hashed_with.get_mut(&before)
-    {
-        *accounts -= 1;
-        if *accounts == 0 {
-            hashed_with.remove(&before);
-        }
-    }
-    // `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`
-    let parameters = verifier.rsplitn(3, '$').nth(2)?;
-    let known = hashed_with
-        .get_key_value(parameters)
-        .map(|(known, _)| Arc::clone(known));
-    let parameters = known.unwrap_or_else(|| Arc::from(parameters));
-    *hashed_with.entry(Arc::clone(&parameters)).or_default() += 1;
-    Some(parameters)
 }
