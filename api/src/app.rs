@@ -1,5 +1,6 @@
 //! The application behind all transports: ports, read side and authentication.
 
+mod access_record;
 mod authentication;
 mod caller;
 mod import;
@@ -20,6 +21,7 @@ use projections::{access::directory::Directory, feed::FeedHub, runner::Progress}
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+pub use access_record::ReadRefused;
 pub use caller::Caller;
 pub use import::{ImportError, ModelImporter};
 pub use mail::{Mail, MailError, Mailer, OutboxMailer};

@@ -1,16 +1,21 @@
 //! How sessions begin and go on: passwords, tokens, and what slows guessing down.
 
+mod login;
+
 use std::time::Duration;
 
+pub use login::{Attempt, login};
+
 use domain::{
-    aggregate::{Aggregate, decode, load},
+    aggregate::{Aggregate, load},
+    audit::record::record_refused_token,
     event_store::{Position, StoreError},
     execute::ExecuteError,
     id::{SessionId, UserId},
     identity::{
-        login::RecordFailedLogin,
-        reservation::{Reservation, ReservationEvent, ReservationKey},
+        reservation::{Reservation, ReservationKey},
         session::{OpenSession, RefreshRefusal, RefreshSession, Session},
+        tokens::TokenKind,
         user::User,
     },
 };
@@ -18,11 +23,11 @@ use domain::{
 use crate::{
     app::{App, Caller, Mail, for_clients},
     auth::{
-        password::{HashingPoolError, Password, Verdict},
+        password::{HashingPoolError, Password},
         secret::Secret,
         token::{OpaqueKind, OpaqueToken},
     },
-    rate::{AddressKey, GuessKey},
+    rate::AddressKey,
 };
 
 /// What a client gets to go on with.
@@ -150,13 +155,39 @@ pub async fn hash(app: &App, password: String) -> Result<String, SessionError> {
     Ok(app.hashing_pool.hash(password).await?)
 }
 
-/// Whether `presented` is the set-up token.
-#[must_use]
-pub fn setup_token_matches(app: &App, presented: &str) -> bool {
-    app.settings
-        .setup_token
-        .as_ref()
-        .is_some_and(|token| crate::auth::secret::same(token.expose(), presented.trim()))
+/// Whether `presented` is the set-up token. One that is not is recorded.
+///
+/// # Errors
+/// When that cannot be recorded.
+pub async fn setup_token_matches(app: &App, caller: &Caller, presented: &str) -> Result<bool, SessionError> {
+    let token = app.settings.setup_token.as_ref();
+    if token.is_some_and(|token| crate::auth::secret::same(token.expose(), presented.trim())) {
+        return Ok(true);
+    }
+    token_refused(app, caller, TokenKind::Setup, None).await?;
+    Ok(false)
+}
+
+/// Records or counts a token that was presented and is not good.
+///
+/// # Errors
+/// When it cannot be recorded.
+pub async fn token_refused(
+    app: &App,
+    caller: &Caller,
+    kind: TokenKind,
+    user: Option<UserId>,
+) -> Result<(), SessionError> {
+    let address = caller
+        .address
+        .map(|address| AddressKey::from(address).to_string());
+    let address = address.unwrap_or_default();
+    let recording = record_refused_token(&app.ports, &caller.meta, &address, kind, user);
+    let recorded = tokio::time::timeout(crate::app::TIMEOUT, recording).await;
+    match recorded {
+        Ok(recorded) => recorded.map_err(|error| not_executed(&error)),
+        Err(elapsed) => Err(unavailable(&elapsed)),
+    }
 }
 
 /// A fresh verification token for `user`, and its hash.
@@ -181,137 +212,55 @@ pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
     ))
 }
 
-/// Sends a verification token. A mail that is not handed over does not undo the registration; the log says
-/// that it failed, and the operator can look into it.
-pub async fn mail_verification(app: &App, user: UserId, email: &str, token: &Secret) {
-    let body = format!(
-        "Welcome to Anneal.\n\nYour verification token, good for 24 hours:\n\n    {}\n\n\
-         Give it to the mutation verifyEmail.",
-        token.expose()
-    );
+/// Sends what a registration brings to its address: a verification token, or, when another account has the address, word
+/// that somebody tried. The answer to the registration is the same for both (SE-5). A mail that is not handed over does
+/// not undo the registration; the log says that it failed, and the operator can look into it.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn mail_registration(
+    app: &App,
+    user: UserId,
+    email: &str,
+    token: &Secret,
+) -> Result<(), SessionError> {
+    let key = reservation_key(app, "email", &email.trim().to_lowercase());
+    let holder = folded::<Reservation>(app, key).await?.holder;
+    let (subject, body) = match holder {
+        Some(holder) if holder != user => (
+            "Somebody tried to register with your e-mail address",
+            "Somebody tried to register at Anneal with this e-mail address, which already belongs to your account.\n\n\
+             Your account has not changed, and they cannot use this address. If it was you: log in with the account \
+             that you have."
+                .to_owned(),
+        ),
+        _ => (
+            "Verify your e-mail address",
+            format!(
+                "Welcome to Anneal.\n\nYour verification token, good for 24 hours:\n\n    {}\n\n\
+                 Give it to the mutation verifyEmail.",
+                token.expose()
+            ),
+        ),
+    };
     let mail = Mail {
-        person: user,
+        // What lies here of it goes with whoever has the address.
+        person: holder.unwrap_or(user),
         to: email.to_owned(),
-        subject: "Verify your e-mail address".to_owned(),
+        subject: subject.to_owned(),
         body,
     };
     if let Err(error) = app.mailer.send(mail).await {
-        tracing::error!(%error, "a verification mail was not sent");
+        tracing::error!(%error, "a mail about a registration was not sent");
     }
-}
-
-/// A login as typed.
-pub struct Attempt {
-    /// Username or e-mail address.
-    pub login: String,
-    /// Password.
-    pub password: String,
-    /// What the client calls itself, checked.
-    pub device: Option<String>,
-}
-
-/// The account that a typed name means, and its verifier; read from the log itself, so always current.
-async fn account(app: &App, login: &str) -> Result<Option<(UserId, User)>, SessionError> {
-    for scope in ["username", "email"] {
-        let stream = Reservation::stream(reservation_key(app, scope, login));
-        let events = app
-            .ports
-            .store
-            .load(&stream, 0)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let Some(event) = events.last() else { continue };
-        let ReservationEvent::Taken { user, .. } = decode(event).map_err(|error| unavailable(&error))? else {
-            continue;
-        };
-        return Ok(Some((user, folded(app, user).await?)));
-    }
-    Ok(None)
-}
-
-/// Checks name and password and opens a session (SE-1, SE-5).
-///
-/// # Errors
-/// [`SessionError::Refused`] with the same words whether the name, the password or the number of tries was
-/// wrong.
-pub async fn login(app: &App, caller: &Caller, attempt: Attempt) -> Result<(Tokens, Position), SessionError> {
-    admit(app, caller)?;
-    let typed = attempt.login.trim().to_lowercase();
-    if typed.is_empty() || typed.len() > 254 {
-        return Err(SessionError::Refused(
-            domain::identity::login::LoginRefused.to_string(),
-        ));
-    }
-    let found = account(app, &typed).await?;
-    let name = match &found {
-        Some((user, _)) => reservation_key(app, "login", &user.to_string()),
-        None => reservation_key(app, "login", &typed),
-    };
-    let user = found.as_ref().map(|(user, _)| *user);
-    let address = caller
-        .address
-        .unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    let Ok(permit) = app.lockout.reserve(&GuessKey::new(&name.0, address), app.now()) else {
-        return Err(failed(app, caller, name, user, "locked").await);
-    };
-    let verifier = found.as_ref().and_then(|(_, state)| state.password.clone());
-    let verdict = match Password::new(attempt.password.clone()) {
-        Ok(password) => app.hashing_pool.verify(password, verifier.as_deref()).await,
-        Err(_) => Ok(Verdict::Mismatch),
-    };
-    let (needs_rehash, user, state, proven) = match (verdict, found, verifier) {
-        (Ok(Verdict::Match { needs_rehash }), Some((user, state)), Some(proven)) => {
-            (needs_rehash, user, state, proven)
-        }
-        (Ok(_), _, _) => {
-            permit.failure(app.now());
-            return Err(failed(app, caller, name, user, "wrong_credentials").await);
-        }
-        (Err(error), _, _) => {
-            permit.release(app.now());
-            return Err(error.into());
-        }
-    };
-    if state.deactivated {
-        permit.failure(app.now());
-        return Err(failed(app, caller, name, Some(user), "deactivated").await);
-    }
-    permit.success(app.now());
-    let rehashed = match needs_rehash {
-        true => Some(hash(app, attempt.password).await?),
-        false => None,
-    };
-    open(app, caller, user, Proof { proven, rehashed }, attempt.device).await
-}
-
-/// The verifier that a password was proven against, and a stronger one if it is time (SE-4).
-struct Proof {
-    proven: String,
-    rehashed: Option<String>,
-}
-
-async fn failed(
-    app: &App,
-    caller: &Caller,
-    name: ReservationKey,
-    user: Option<UserId>,
-    cause: &'static str,
-) -> SessionError {
-    match app
-        .execute(caller, &RecordFailedLogin { name, user, cause })
-        .await
-    {
-        Err(ExecuteError::Refused(reason)) => SessionError::Refused(reason.to_string()),
-        Ok(_) => SessionError::Refused(domain::identity::login::LoginRefused.to_string()),
-        Err(error) => not_executed(&error),
-    }
+    Ok(())
 }
 
 async fn open(
     app: &App,
     caller: &Caller,
     user: UserId,
-    proof: Proof,
+    proof: login::Proof,
     device: Option<String>,
 ) -> Result<(Tokens, Position), SessionError> {
     let session = SessionId(app.ports.ids.next());
@@ -364,9 +313,10 @@ pub async fn refresh(
 ) -> Result<(Tokens, Position), SessionError> {
     admit(app, caller)?;
     let invalid = || SessionError::RefreshToken(RefreshRefusal::Invalid);
-    let (session, secret) = presented.trim().split_once('.').ok_or_else(invalid)?;
-    let session: SessionId = session.parse().map_err(|_| invalid())?;
-    let presented_hash = OpaqueToken::hash(OpaqueKind::Refresh, secret).ok_or_else(invalid)?;
+    let Some((session, presented_hash)) = read_refresh_token(presented) else {
+        token_refused(app, caller, TokenKind::Refresh, None).await?;
+        return Err(invalid());
+    };
     let next = OpaqueToken::generate(OpaqueKind::Refresh).map_err(|error| unavailable(&error))?;
     let command = RefreshSession {
         session,
@@ -388,7 +338,22 @@ pub async fn refresh(
             let user = owner.ok_or_else(invalid)?;
             Ok((tokens(app, user, session, next.secret.expose()), position))
         }
-        Err(ExecuteError::Refused(reason)) => Err(reason.into()),
+        Err(ExecuteError::Refused(reason)) => {
+            // A used one has ended its session, on record; all others are noted here.
+            if reason != RefreshRefusal::Reused {
+                token_refused(app, &caller, TokenKind::Refresh, owner).await?;
+            }
+            Err(reason.into())
+        }
         Err(error) => Err(not_executed(&error)),
     }
+}
+
+/// Takes a refresh token apart: whose session, and its hash.
+fn read_refresh_token(presented: &str) -> Option<(SessionId, String)> {
+    let (session, secret) = presented.trim().split_once('.')?;
+    Some((
+        session.parse().ok()?,
+        OpaqueToken::hash(OpaqueKind::Refresh, secret)?,
+    ))
 }

@@ -8,15 +8,17 @@
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
 //! loaded leaves this function before the permission is given.
 
+mod denials;
+
 use std::time::Duration;
+
+pub use denials::record_denial;
 
 use crate::{
     aggregate::LoadError,
     aggregate_cache::AggregateCache,
-    authz::{
-        self, Circumstances, Denied, Principal, ReadRights,
-        denial::{DenialEvent, Denials},
-    },
+    authz::{self, Circumstances, Denied, Principal, ReadRights},
+    bounded::BoundedRecording,
     clock::Clock,
     decision::{LoadedState, NewEvents},
     event_store::{Append, AppendError, Appended, EventStore, Metadata, Position, StoreError},
@@ -77,6 +79,8 @@ pub struct Ports {
     pub aggregates: AggregateCache,
     /// Whether the log takes what is appended.
     pub recording: Recording,
+    /// What was recorded of refusals and reads within the hour.
+    pub bounded: BoundedRecording,
 }
 
 impl Ports {
@@ -95,6 +99,7 @@ impl Ports {
             rights,
             aggregates: AggregateCache::default(),
             recording: Recording::default(),
+            bounded: BoundedRecording::default(),
         }
     }
 }
@@ -208,7 +213,7 @@ async fn refuse<R>(ports: &Ports, principal: &Principal, meta: &Metadata, denied
     if principal.user().is_none() {
         return ExecuteError::Denied(denied);
     }
-    match record_denial(ports, principal, meta, &denied).await {
+    match record_denial(ports, &principal.actor(), meta, &denied).await {
         Ok(()) => ExecuteError::Denied(denied),
         Err(error) => error,
     }
@@ -309,35 +314,20 @@ async fn append(ports: &Ports, append: Append) -> Result<Appended, AppendError> 
     answer
 }
 
-async fn record_denial<R>(
+/// Appends events that no state speaks against: what was denied, read or left out.
+///
+/// # Errors
+/// [`ExecuteError`] without a refusal; then nothing is known to be recorded.
+pub async fn record_events<R>(
     ports: &Ports,
-    principal: &Principal,
     meta: &Metadata,
-    denied: &Denied,
-) -> Result<(), ExecuteError<R>> {
-    let event = DenialEvent::PermissionDenied {
-        action: denied.action.name().to_owned(),
-        resource: denied.resource.clone(),
-        rule: denied.rule.to_owned(),
-    };
-    let writes = LoadedState::default().writes(
-        NewEvents::record::<Denials>(principal.actor(), &event),
-        ports.ids.as_ref(),
-    );
-    match append(
-        ports,
-        Append {
-            writes,
-            meta: meta.clone(),
-        },
-    )
-    .await
-    {
-        Ok(_) => Ok(()),
-        Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
-        Err(AppendError::Overloaded) => Err(ExecuteError::Busy),
-        Err(other) => Err(ExecuteError::Defect(other.to_string())),
+    new_events: NewEvents,
+) -> Result<Position, ExecuteError<R>> {
+    if let Some(defect) = new_events.defect() {
+        return Err(ExecuteError::Defect(defect.to_owned()));
     }
+    let recorded = record(ports, meta, &LoadedState::default(), new_events, None).await?;
+    recorded.ok_or(ExecuteError::Busy)
 }
 
 /// Yields a few times, more often the more attempts were lost; pure, so without a timer.

@@ -12,6 +12,7 @@ pub mod aggregate;
 pub mod aggregate_cache;
 pub mod audit;
 pub mod authz;
+pub mod bounded;
 pub mod clock;
 pub mod command;
 pub mod datasets;

@@ -8,6 +8,7 @@ mod integrity;
 pub mod key_files;
 pub mod keys;
 mod log;
+mod recording;
 mod sealing;
 mod setup;
 mod storage;
@@ -103,6 +104,7 @@ pub struct System {
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
     eraser: JoinHandle<()>,
+    recording: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     working: CancellationToken,
     workers: Vec<workers::WorkerHandle>,
@@ -135,6 +137,8 @@ impl System {
         let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
         let (app, projections) = application::start(config, &environment, &write_side, &background).await?;
         let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
+        recording::look_at_the_end(&app).await?;
+        let recording = recording::start(app.clone(), background.clone());
         let working = CancellationToken::new();
         let workers = worker::start(config, &environment, found, &app, &working).await?;
         let alive = workers.iter().map(workers::WorkerHandle::liveness).collect();
@@ -153,6 +157,7 @@ impl System {
             server,
             projections,
             eraser,
+            recording,
             upkeep,
             working,
             workers,
@@ -210,6 +215,9 @@ impl System {
         self.background.cancel();
         if let Err(error) = self.eraser.await {
             tracing::warn!(%error, "the eraser ended with an error");
+        }
+        if let Err(error) = self.recording.await {
+            tracing::warn!(%error, "what looks after recording ended with an error");
         }
         if let Err(error) = self.upkeep.await {
             tracing::warn!(%error, "the upkeep of metrics ended with an error");

@@ -323,6 +323,14 @@ async fn the_names_are_free(app: &TestApp, erased: &str) {
         "{registered:?}"
     );
     assert_ne!(registered.data("register")["user"]["id"], erased);
+    let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
+    let token = app.mailed_token("canary@example.org");
+    let verified = app.client().run(verify, json!({ "t": token })).await;
+    assert_eq!(
+        verified.data("verifyEmail")["userErrors"],
+        json!([]),
+        "the address is theirs now"
+    );
     let new = app.client().login("canary@example.org").await;
     let me = new.run("{ me { username } }", json!({})).await;
     assert_eq!(me.data("me")["username"], "canaryname");

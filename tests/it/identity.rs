@@ -90,7 +90,13 @@ async fn registration_verification_and_login_work_from_outside() {
         (Some("ada.l"), Some("AL")),
         "{registered:?}"
     );
-    let ada = app.client().login("ada@example.org").await;
+    let ada = app.client().login("ada.l").await;
+    let unproven = try_login(&app.client(), "ada@example.org", PASSWORD).await;
+    assert_eq!(
+        unproven.user_codes("login"),
+        ["LOGIN_FAILED"],
+        "not before it is proven"
+    );
     let me = ada
         .run("{ me { username verified roles { role } } }", json!({}))
         .await;
@@ -105,6 +111,7 @@ async fn registration_verification_and_login_work_from_outside() {
     let token = app.mailed_token("Ada@Example.org");
     let done = app.client().run(verify, json!({ "t": token })).await;
     assert_eq!(done.data("verifyEmail")["userErrors"], json!([]));
+    app.client().login("Ada@Example.org").await;
     let twice = app.client().run(verify, json!({ "t": token })).await;
     assert_eq!(twice.user_codes("verifyEmail"), ["INVALID_TOKEN"]);
     let now = ada.run("{ projects { nodes { id } } }", json!({})).await;

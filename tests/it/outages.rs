@@ -18,13 +18,13 @@ const CREATE: &str =
     "mutation($i: CreateProjectInput!) { createProject(input: $i) { userErrors { message } } }";
 
 /// The database of an app, as somebody else administers it.
-struct Administered {
+pub(super) struct Administered {
     connection: PgConnection,
     name: String,
 }
 
 impl Administered {
-    async fn of(app: &TestApp) -> Self {
+    pub(super) async fn of(app: &TestApp) -> Self {
         let begin = app.database_url.find("test_").expect("the harness names it so");
         let name = app.database_url[begin..]
             .split('?')
@@ -35,6 +35,19 @@ impl Administered {
         let options = address(&url).expect("a URL");
         let connection = PgConnection::connect_with(&options).await.expect("let in");
         Self { connection, name }
+    }
+
+    /// Takes reads only, or writes again.
+    pub(super) async fn read_only(&mut self, read_only: bool) {
+        let name = &self.name;
+        let rule = format!("alter database {name} set default_transaction_read_only to {read_only}");
+        let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+        for statement in [rule, end] {
+            self.connection
+                .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(statement)))
+                .await
+                .expect("done");
+        }
     }
 
     /// Lets nobody in, or everybody again.

@@ -1,5 +1,6 @@
 //! Time travel (AU-4): every answer about the past is the one that was right then.
 
+mod ahead;
 mod answers;
 mod cost;
 mod from_outside;

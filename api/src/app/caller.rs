@@ -9,6 +9,8 @@ use domain::{
 };
 use time::OffsetDateTime;
 
+use crate::http::shares::Holder;
+
 /// Who asks, as far as one request goes.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -36,6 +38,12 @@ impl Caller {
     #[must_use]
     pub fn circumstances(&self, now: OffsetDateTime) -> Circumstances {
         Circumstances::at(now).from(self.meta.address.clone())
+    }
+
+    /// The account as the holder of bounded places.
+    #[must_use]
+    pub fn account(&self) -> Option<Holder> {
+        self.user().map(|user| Holder::Account(user.user.to_string()))
     }
 
     /// The session of the request.

@@ -21,6 +21,10 @@ pub struct AppSettings {
     pub introspection: bool,
     /// Bounds of uploads.
     pub uploads: IngestLimits,
+    /// Uploads and downloads at the same time, of one account.
+    pub transfers_per_account: usize,
+    /// Uploads and downloads at the same time, from one address.
+    pub transfers_per_address: usize,
     /// After how many lost workers a job is given up.
     pub job_attempts: u32,
     /// The most seconds that a job may be on workers, and what it may when it does not say; `None`: no limit.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
@@ -119,6 +120,8 @@ pub struct HashingPool {
     stand_in: Arc<str>,
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    /// What was computed since the start: memory times iterations, in KiB.
+    work: Arc<AtomicU64>,
 }
 
 impl HashingPool {
@@ -143,6 +146,7 @@ impl HashingPool {
             stand_in: format!("$argon2id$v=19$m={memory},t={iterations},p=1${salt}${output}").into(),
             places: Arc::new(Semaphore::new(concurrency + MAX_WAITING)),
             workers: Arc::new(Semaphore::new(concurrency)),
+            work: Arc::default(),
         })
     }
 
@@ -152,8 +156,9 @@ impl HashingPool {
     /// [`HashingPoolError::Busy`] when the pool is full, [`HashingPoolError::Failed`] when the hash could not be
     /// made.
     pub async fn hash(&self, password: Password) -> Result<String, HashingPoolError> {
-        let argon2 = self.argon2.clone();
+        let (argon2, work) = (self.argon2.clone(), Arc::clone(&self.work));
         self.in_pool(move || {
+            note(&work, argon2.params());
             let mut salt = [0_u8; SALT_BYTES];
             fill_random(&mut salt).map_err(|_| HashingPoolError::Failed)?;
             let hash: PasswordHash = argon2
@@ -177,11 +182,46 @@ impl HashingPool {
         password: Password,
         stored: Option<&str>,
     ) -> Result<Verdict, HashingPoolError> {
-        let argon2 = self.argon2.clone();
         let exists = stored.is_some();
         let phc = stored.unwrap_or(&self.stand_in).to_owned();
+        self.compare(password, phc, exists).await
+    }
+
+    /// Like [`HashingPool::verify`] for an account that does not exist, with the work of one whose hash was made with
+    /// `parameters` (the beginning of a PHC string, `$argon2id$v=19$m=19456,t=2,p=1`); today's where they cannot be
+    /// read.
+    ///
+    /// # Errors
+    /// As [`HashingPool::verify`].
+    pub async fn verify_in_vain(
+        &self,
+        password: Password,
+        parameters: Option<&str>,
+    ) -> Result<Verdict, HashingPoolError> {
+        let like = |parameters: &str| format!("{parameters}${}${}", "A".repeat(22), "A".repeat(43));
+        let phc = parameters.map(like).filter(|phc| PasswordHash::new(phc).is_ok());
+        let phc = phc.unwrap_or_else(|| self.stand_in.to_string());
+        self.compare(password, phc, false).await
+    }
+
+    /// What was computed since the start: memory times iterations of every hash, in KiB.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
+    }
+
+    async fn compare(
+        &self,
+        password: Password,
+        phc: String,
+        exists: bool,
+    ) -> Result<Verdict, HashingPoolError> {
+        let (argon2, work) = (self.argon2.clone(), Arc::clone(&self.work));
         self.in_pool(move || {
             let parsed = PasswordHash::new(&phc).map_err(|_| HashingPoolError::UnreadableHash)?;
+            if let Ok(params) = Params::try_from(&parsed) {
+                note(&work, &params);
+            }
             if parsed.salt.is_none() || parsed.hash.is_none() {
                 return Err(HashingPoolError::UnreadableHash);
             }
@@ -218,6 +258,14 @@ impl HashingPool {
         .await
         .map_err(|_| HashingPoolError::Failed)?
     }
+}
+
+/// Counts one hash.
+fn note(work: &AtomicU64, params: &Params) {
+    work.fetch_add(
+        u64::from(params.m_cost()) * u64::from(params.t_cost()),
+        Ordering::Relaxed,
+    );
 }
 
 /// Whether `hash` was made with other parameters than `argon2` would use today.

@@ -1,16 +1,17 @@
 //! What resolvers share: who asks, what they may see, and how long they wait.
 
-use async_graphql::{Context, Result};
+use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
     aggregate::load,
-    authz::{Action, Requirement, Resource, UserPrincipal, permit},
+    authz::{Action, Denied, Requirement, Resource, UserPrincipal, permit},
     event_store::Position,
     id::UserId,
 };
 use projections::read_model::Viewer;
 
 use super::{
+    access_notes::AccessNotes,
     errors::{denied, error_with_code, store_failed},
     scalars::Long,
 };
@@ -51,7 +52,9 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
     let user = user(context)?;
     let own = Resource::of("projects", "things of one's own", Some(user.user));
     check(context, &Requirement::one(Action::ProjectsRead, own))?;
-    Ok(Viewer::of(user, app(context)?.now()))
+    let viewer = Viewer::of(user, app(context)?.now());
+    AccessNotes::viewed(context, &viewer);
+    Ok(viewer)
 }
 
 /// Requires a permission that is not about one resource.
@@ -59,13 +62,21 @@ pub fn viewer(context: &Context<'_>) -> Result<Viewer> {
 /// # Errors
 /// `UNAUTHENTICATED` or `FORBIDDEN`.
 pub fn require(context: &Context<'_>, action: Action, kind: &'static str) -> Result<()> {
-    check(context, &Requirement::one(action, Resource::kind(kind)))
+    check(context, &Requirement::one(action, Resource::kind(kind)))?;
+    AccessNotes::required(context, action, kind);
+    Ok(())
 }
 
 fn check(context: &Context<'_>, requirement: &Requirement) -> Result<()> {
     let (caller, now) = (caller(context)?, app(context)?.now());
     let permitted = permit(&caller.principal, requirement, &caller.circumstances(now));
-    permitted.map_err(|refusal| denied(&refusal))
+    permitted.map_err(|refusal| noted(context, &refusal))
+}
+
+/// A denial as an error, noted to be recorded.
+fn noted(context: &Context<'_>, refusal: &Denied) -> Error {
+    AccessNotes::denied(context, refusal);
+    denied(refusal)
 }
 
 /// What `user` has taken of the quotas, as of now.

@@ -2,14 +2,22 @@
 
 use std::sync::atomic::Ordering;
 
-use async_graphql::{Request, Response, Value};
+use async_graphql::{Request, Response, Value, parser::types::OperationType};
 use async_trait::async_trait;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 
-use super::{AnnealSchema, job_feed::LastPosition, loaders::with_loaders, spec::SpecOptions};
+use super::{
+    AnnealSchema, access_notes::AccessNotes, job_feed::LastPosition, loaders::with_loaders, spec::SpecOptions,
+};
 use crate::{
     app::{App, Caller},
-    http::graphql::{AuthError, Credentials, Executor, SessionEnd},
+    http::{
+        graphql::{AuthError, Credentials, Executor, SessionEnd},
+        shares::Holder,
+    },
 };
 
 /// The schema and the application behind it.
@@ -34,9 +42,41 @@ impl SchemaExecutor {
         }
     }
 
-    fn prepare(&self, caller: Caller, request: Request) -> Request {
-        with_loaders(request, &self.app).data(caller)
+    fn prepare(&self, caller: Caller, notes: AccessNotes, request: Request) -> Request {
+        with_loaders(request, &self.app).data(caller).data(notes)
     }
+}
+
+/// Whether a request is a mutation, as far as recording what it read goes. It was parsed by the guard.
+fn kind(request: &mut Request) -> OperationType {
+    let name = request.operation_name.clone();
+    let Ok(document) = request.parsed_query() else {
+        return OperationType::Query;
+    };
+    let mut operations = document.operations.iter();
+    let chosen = operations.find(|(known, _)| name.is_none() || known.map(AsRef::as_ref) == name.as_deref());
+    chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty)
+}
+
+/// The responses of a subscription, each recorded before it goes out; the first that cannot be is the last.
+fn settled(
+    app: App,
+    caller: Caller,
+    notes: AccessNotes,
+    responses: impl Stream<Item = Response> + Send + 'static,
+) -> impl Stream<Item = Response> + Send {
+    let state = Some((app, caller, notes, responses.boxed()));
+    stream::unfold(state, |state| async move {
+        let (app, caller, notes, mut responses) = state?;
+        let response = responses.next().await?;
+        match notes
+            .settle(&app, &caller, response, OperationType::Subscription)
+            .await
+        {
+            Ok(response) => Some((response, Some((app, caller, notes, responses)))),
+            Err(refused) => Some((refused, None)),
+        }
+    })
 }
 
 #[async_trait]
@@ -47,19 +87,29 @@ impl Executor for SchemaExecutor {
         self.app.authenticate(&credentials).await
     }
 
+    fn account(&self, caller: &Caller) -> Option<Holder> {
+        caller.account()
+    }
+
     async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {
         self.app.refresh(caller).await
     }
 
     async fn execute(&self, caller: &Caller, request: Request) -> Response {
-        self.schema.execute(self.prepare(caller.clone(), request)).await
+        let (notes, mut request) = (AccessNotes::default(), request);
+        let operation = kind(&mut request);
+        let request = self.prepare(caller.clone(), notes.clone(), request);
+        let response = self.schema.execute(request).await;
+        let settled = notes.settle(&self.app, caller, response, operation).await;
+        settled.unwrap_or_else(|refused| refused)
     }
 
     fn subscribe(&self, caller: &Caller, request: Request) -> BoxStream<'static, Response> {
         let last = LastPosition::default();
-        let request = self.prepare(caller.clone(), request).data(last.clone());
-        let responses = self.schema.execute_stream(request);
-        responses
+        let notes = AccessNotes::default();
+        let request = self.prepare(caller.clone(), notes.clone(), request);
+        let responses = self.schema.execute_stream(request.data(last.clone()));
+        settled(self.app.clone(), caller.clone(), notes, responses)
             .map(move |mut response| {
                 let position = last.0.load(Ordering::Relaxed);
                 if response.errors.is_empty() && position > 0 {

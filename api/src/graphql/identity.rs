@@ -5,14 +5,14 @@ mod erasure;
 mod queries;
 mod types;
 
-use account::{admit, optional_text};
+use account::{admit, failed, optional_text};
 use async_graphql::{Context, Object, Result};
 use domain::{
     id::SessionId,
     identity::{
         account_status::{AccountRefusal, SetUserActive},
         session::{EndRefusal, EndSession},
-        user::{VerifyEmail, VerifyRefusal},
+        user::VerifyRefusal,
     },
 };
 
@@ -44,7 +44,7 @@ fn session_payload(
         Err(SessionError::RefreshToken(reason)) => {
             UserError::at("refreshToken", reason.to_string(), UserErrorCode::InvalidToken)
         }
-        Err(other) => return Err(error_with_code(other.code(), other.to_string())),
+        Err(other) => return Err(failed(&other)),
     };
     Ok(no_session(vec![user_error]))
 }
@@ -73,7 +73,8 @@ impl IdentityMutation {
         account::create_first_administrator(MutationCall::open(context, &input)?, input).await
     }
 
-    /// Registers an account. A verification token is sent to its address.
+    /// Registers an account. A verification token is sent to its address; if another account has the address, a mail
+    /// that somebody tried, and the response is the same.
     async fn register(
         &self,
         context: &Context<'_>,
@@ -90,13 +91,7 @@ impl IdentityMutation {
         #[graphql(desc = "The token.")] input: VerifyEmailInput,
     ) -> Result<Option<IdentityPayload>> {
         admit(context)?;
-        let mut call = MutationCall::open(context, &input)?;
-        let Some((user, token_hash)) = sessions::read_verification_token(&input.token) else {
-            let message = "this is not a verification token";
-            call.refuse([UserError::at("token", message, UserErrorCode::InvalidToken)]);
-            return Ok(Some(call.rejected()));
-        };
-        call.finish(user.0, &VerifyEmail { user, token_hash }).await
+        account::verify_email(MutationCall::open(context, &input)?, &input.token).await
     }
 
     /// Logs in. The response does not reveal whether the account exists.

@@ -4,6 +4,7 @@
 //! question to the read side, and words the answer.
 
 pub mod access;
+mod access_notes;
 pub mod as_of;
 pub mod audit;
 pub mod context;

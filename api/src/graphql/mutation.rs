@@ -130,6 +130,12 @@ impl<'c, 'a> MutationCall<'c, 'a> {
         self.context
     }
 
+    /// Who calls.
+    #[must_use]
+    pub fn caller(&self) -> &'c Caller {
+        self.caller
+    }
+
     /// The application.
     #[must_use]
     pub fn app(&self) -> &'c App {

@@ -8,6 +8,7 @@ pub mod problem;
 mod query_string;
 pub mod routes;
 pub mod server;
+pub mod shares;
 
 use axum::Router;
 

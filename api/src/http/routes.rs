@@ -7,6 +7,7 @@ mod jobs;
 mod models;
 mod parameters;
 mod range;
+mod transfers;
 
 use axum::{
     Router,
@@ -18,17 +19,19 @@ use axum::{
 };
 use domain::{
     aggregate::LoadError,
-    authz::Concealment,
+    audit::sensitive_read::Again,
+    authz::{Action, Concealment, Denied, Resource},
     event_store::StoreError,
     execute::{Command, ExecuteError},
 };
 use projections::read_model::ReadError;
 
 pub use health::Probe;
+use transfers::Transfers;
 
 use super::{graphql::AuthError, problem::Problem, server::RequestId};
 use crate::{
-    app::{App, Caller, for_clients},
+    app::{App, Caller, ReadRefused, for_clients},
     http::graphql::{Credentials, Transport},
 };
 
@@ -42,6 +45,7 @@ pub struct Routes {
     probe: Probe,
     last_look: health::LastLook,
     metrics: Option<MetricsText>,
+    transfers: Transfers,
 }
 
 impl Routes {
@@ -49,6 +53,7 @@ impl Routes {
     #[must_use]
     pub fn new(app: App, probe: Probe, metrics: Option<MetricsText>) -> Self {
         Self {
+            transfers: Transfers::new(&app.settings),
             app,
             probe,
             last_look: health::LastLook::default(),
@@ -223,11 +228,7 @@ async fn run<C: Command>(
 ) -> Result<domain::event_store::Position, Failed<C::Refusal>> {
     app.execute(caller, command).await.map_err(|error| match error {
         ExecuteError::Refused(reason) => Failed::Refused(reason),
-        ExecuteError::Denied(denied) => Failed::Other(match denied.concealment {
-            Concealment::NotFound => not_found(),
-            Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-            Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
-        }),
+        ExecuteError::Denied(denied) => Failed::Other(denied_problem(denied)),
         ExecuteError::Busy => Failed::Other(Problem::unavailable("the event store is busy, try again")),
         ExecuteError::Store(error) => Failed::Other(store_failed(&error)),
         error @ (ExecuteError::Undecodable(_)
@@ -239,6 +240,41 @@ async fn run<C: Command>(
             Failed::Other(Problem::internal())
         }
     })
+}
+
+/// Runs a download that is recorded: like [`run`], but one event stands for all of the caller's downloads of `thing`
+/// within the hour, ranges and HEADs too. The first is on record before a byte is sent.
+async fn run_recorded<C: Command>(
+    app: &App,
+    caller: &Caller,
+    thing: &str,
+    command: &C,
+) -> Result<domain::event_store::Position, Failed<C::Refusal>> {
+    let actor = caller.principal.actor();
+    if app.ports.bounded.is_recorded(&actor, thing, app.now()) {
+        return run(app, caller, &Again(command)).await;
+    }
+    let position = run(app, caller, command).await?;
+    app.ports.bounded.recorded(&actor, thing, app.now());
+    Ok(position)
+}
+
+/// Decides whether the caller may, and records what has to be ([`App::permit`]).
+async fn permitted(app: &App, caller: &Caller, action: Action, resource: &Resource) -> Result<(), Problem> {
+    app.permit(caller, action, resource)
+        .await
+        .map_err(|error| match error {
+            ReadRefused::Denied(denied) => denied_problem(denied),
+            ReadRefused::NotRecorded => Problem::unavailable(error.to_string()),
+        })
+}
+
+fn denied_problem(denied: Denied) -> Problem {
+    match denied.concealment {
+        Concealment::NotFound => not_found(),
+        Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
+        Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
+    }
 }
 
 /// Why a route did nothing.

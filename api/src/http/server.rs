@@ -3,6 +3,7 @@
 //! One rule: no peer holds a connection without doing something. Each phase (first bytes, header, idle
 //! HTTP/2, drain) ends after a bounded time.
 
+mod admission;
 mod bind;
 mod body;
 mod challenge;
@@ -13,18 +14,17 @@ mod layers;
 mod panic_message;
 mod request_id;
 
+use admission::Admissions;
 pub use bind::{BindError, bind};
 pub use layers::{LayerOptions, with_common_layers};
 pub(crate) use panic_message::panic_text;
 pub use request_id::RequestId;
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,8 +36,15 @@ pub struct ServerOptions {
     pub header_timeout: Duration,
     /// Length of a request's header, in bytes; more is answered with 431. At least 8 KiB.
     pub header_bytes: u32,
-    /// Connections at the same time; more wait in the kernel's queue.
+    /// Connections at the same time. Further ones get a place of the reserve.
     pub connections: usize,
+    /// Of these, from one address: nobody takes all.
+    pub connections_per_address: usize,
+    /// Places beside these for one request each, which is answered if it is for one of `reserved_for` and turned away
+    /// with 429 or 503 otherwise. When they are taken too, a connection is closed as it comes.
+    pub reserve: usize,
+    /// Paths that the reserve answers, so that health can be asked for whoever takes all connections.
+    pub reserved_for: &'static [&'static str],
     /// How long answers in the works may take once the server shuts down.
     pub drain: Duration,
 }
@@ -48,6 +55,9 @@ impl Default for ServerOptions {
             header_timeout: Duration::from_secs(10),
             header_bytes: 32 * 1024,
             connections: 4_096,
+            connections_per_address: 2_048,
+            reserve: 64,
+            reserved_for: &["/healthz", "/readyz"],
             drain: Duration::from_secs(20),
         }
     }
@@ -88,27 +98,26 @@ pub async fn serve(
 ) -> io::Result<Drained> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let permits = Arc::new(Semaphore::new(options.connections));
+    let admissions = Admissions::new(&options);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, peer, permit) = tokio::select! {
-            accepted = connection::accept(&listener, &permits) => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = connection::accept(&listener) => accepted,
             Some(ended) = connections.join_next() => {
                 note(ended);
                 continue;
             }
             () = shutdown.token.cancelled() => break,
         };
-        let serving = connection::serve(
-            stream,
-            peer,
-            router.clone(),
-            options.clone(),
-            shutdown.token.clone(),
-        );
+        let Some(admission) = admissions.admit(peer.ip()) else {
+            metrics::counter!("http_connections_refused_total").increment(1);
+            continue; // which closes it
+        };
+        let (router, options) = admission.apply(router.clone(), options.clone());
+        let serving = connection::serve(stream, peer, router, options, shutdown.token.clone());
         connections.spawn(async move {
             serving.await;
-            drop(permit);
+            drop(admission);
         });
     }
     drop(listener);

@@ -2,6 +2,7 @@
 //!
 //! One rule: every test talks over TCP; what is said to be closed, cut or refused is seen from outside.
 
+mod bounds;
 mod conformance;
 mod encodings;
 mod introspection;

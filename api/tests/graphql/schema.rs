@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::auth::secret::Secret;
 use api::graphql::spec::{SpecOptions, SpecSchema};
 use api::http::graphql::{AuthError, Credentials, Executor, ResumeFrom, SessionEnd};
+use api::http::shares::Holder;
 use async_graphql::{Context, ErrorExtensions, Object, Request, Response, Schema, Subscription, Value};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -140,6 +141,10 @@ impl Executor for TestExecutor {
             }),
             Some(_) => Err(AuthError::Unauthenticated("the token is not valid".into())),
         }
+    }
+
+    fn account(&self, caller: &Caller) -> Option<Holder> {
+        (caller.0 != "nobody").then(|| Holder::Account(caller.0.to_owned()))
     }
 
     async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {

@@ -25,13 +25,16 @@ enum Received {
 }
 
 impl Peer {
-    async fn connect(server: &Server) -> Self {
+    pub async fn connect(server: &Server) -> Self {
         Self::connect_as(server, &[("sec-websocket-protocol", "graphql-transport-ws")])
             .await
             .expect("a socket")
     }
 
-    async fn connect_as(server: &Server, headers: &[(&'static str, &'static str)]) -> Result<Self, String> {
+    pub async fn connect_as(
+        server: &Server,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Self, String> {
         let mut request = format!("ws://{}/graphql", server.address)
             .into_client_request()
             .expect("a request");
@@ -58,7 +61,7 @@ impl Peer {
         peer
     }
 
-    async fn say(&mut self, message: &Value) {
+    pub async fn say(&mut self, message: &Value) {
         self.say_text(&message.to_string()).await;
     }
 
@@ -97,7 +100,7 @@ impl Peer {
         }
     }
 
-    async fn hear_close(&mut self) -> (u16, String) {
+    pub async fn hear_close(&mut self) -> (u16, String) {
         loop {
             if let Received::Closed(code, reason) = self.hear().await {
                 return (code, reason);

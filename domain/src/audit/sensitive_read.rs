@@ -1,10 +1,15 @@
-//! Sensitive reads are facts too (AU-1): taking a dataset or a model out of the house, and the like.
+//! Sensitive reads are facts too (AU-1): taking a dataset or a model out of the house, and an administrator's look at
+//! what belongs to others (AC-4).
+//!
+//! One rule: a read is on record before it is answered, or it is not answered. One event per actor, thing and hour
+//! stands for all ([`crate::bounded`]): a download in ranges, a HEAD before it, a page that is opened again.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     aggregate::{Aggregate, Event},
     authz::{Action, Needs, Requirement, Resource, Shared as _},
+    bounded::Count,
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
@@ -43,6 +48,21 @@ pub enum ReadEvent {
         #[serde(default, skip_serializing_if = "is_false")]
         merged: bool,
     },
+    /// An administrator looked at a thing that belongs to others.
+    #[serde(rename = "audit.OthersThingRead")]
+    OthersThingRead {
+        /// Its id.
+        thing: String,
+    },
+    /// A list was read in which everybody's things, or people, are.
+    #[serde(rename = "audit.OthersThingsListed")]
+    OthersThingsListed {
+        /// What they are, by the name of the list: `jobs`, `users`.
+        things: String,
+    },
+    /// Further reads of what the actor had read within the hour were only counted.
+    #[serde(rename = "audit.ReadsLeftOut")]
+    LeftOut(Count),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -55,6 +75,9 @@ impl Event for ReadEvent {
         KindFields::of("audit.DatasetDownloaded", Subject::Actor).plain(&["dataset", "version"]),
         KindFields::of("audit.ModelDownloaded", Subject::Actor)
             .plain(&["model", "version", "file", "merged"]),
+        KindFields::of("audit.OthersThingRead", Subject::Actor).plain(&["thing"]),
+        KindFields::of("audit.OthersThingsListed", Subject::Actor).plain(&["things"]),
+        KindFields::of("audit.ReadsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
     ];
 }
 
@@ -154,5 +177,25 @@ impl Command for DownloadModelFile {
             context.principal.actor(),
             &event,
         ))
+    }
+}
+
+/// The same read again within the hour: permitted and checked like the first, and not recorded again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again<'a, C>(pub &'a C);
+
+impl<C: Command> Command for Again<'_, C> {
+    type Refusal = C::Refusal;
+
+    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
+        self.0.reads(loaded, reads);
+    }
+
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        self.0.requires(loaded)
+    }
+
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<C::Refusal> {
+        self.0.decide(loaded, context).map(|_| NewEvents::none())
     }
 }

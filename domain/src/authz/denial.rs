@@ -1,12 +1,13 @@
 //! Denied attempts, one stream per actor.
 //!
-//! One rule: every refusal that matters to an auditor is a fact. They are recorded as facts of the context
-//! `access`, whose names they keep.
+//! One rule: every refusal that matters to an auditor is a fact, once per actor, action, resource and hour, and the
+//! others are counted ([`crate::bounded`]). They are recorded as facts of the context `access`, whose names they keep.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     aggregate::{Aggregate, Event},
+    bounded::Count,
     personal::{KindFields, Subject},
 };
 
@@ -28,11 +29,16 @@ pub enum DenialEvent {
         /// The rule that decided.
         rule: String,
     },
+    /// Further denials of the actor were only counted.
+    #[serde(rename = "access.DenialsLeftOut")]
+    LeftOut(Count),
 }
 
 impl Event for DenialEvent {
-    const FIELDS: &'static [KindFields] =
-        &[KindFields::of("access.PermissionDenied", Subject::Actor).plain(&["action", "resource", "rule"])];
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("access.PermissionDenied", Subject::Actor).plain(&["action", "resource", "rule"]),
+        KindFields::of("access.DenialsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
+    ];
 }
 
 impl Aggregate for Denials {

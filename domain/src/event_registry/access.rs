@@ -13,10 +13,16 @@ use crate::{
     },
     audit::sensitive_read::ReadEvent,
     authz::denial::DenialEvent,
+    bounded::Count,
     id::{DatasetId, ModelId, UserId},
 };
 
 const USER: UserId = UserId(id(1));
+const LEFT_OUT: Count = Count {
+    count: 12,
+    since: datetime!(2026-11-21 12:00:00.25 UTC),
+    until: datetime!(2026-11-21 12:59:59 UTC),
+};
 
 pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let roles = samples_of!(RoleEvent { Defined => RoleEvent::Defined(role()) });
@@ -48,6 +54,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             resource: "models".into(),
             rule: "role".into(),
         },
+        LeftOut => DenialEvent::LeftOut(LEFT_OUT),
     });
     let reads = samples_of!(ReadEvent {
         DatasetDownloaded => ReadEvent::DatasetDownloaded { dataset: DatasetId(id(2)), version: 1 },
@@ -57,6 +64,9 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             file: "model.safetensors".into(),
             merged: false,
         },
+        OthersThingRead => ReadEvent::OthersThingRead { thing: "job_1".into() },
+        OthersThingsListed => ReadEvent::OthersThingsListed { things: "jobs".into() },
+        LeftOut => ReadEvent::LeftOut(LEFT_OUT),
     } also {
         "merged" => ReadEvent::ModelDownloaded {
             model: ModelId(id(3)),

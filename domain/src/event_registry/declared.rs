@@ -15,7 +15,7 @@ use crate::{
     datasets::dataset::DatasetEvent,
     identity::{
         login::LoginEvent, organization::OrganizationEvent, reservation::ReservationEvent,
-        session::SessionEvent, user::UserEvent,
+        session::SessionEvent, tokens::TokenEvent, user::UserEvent,
     },
     jobs::{job::JobEvent, progress::ProgressEvent, worker::WorkerEvent},
     models::model::ModelEvent,
@@ -38,6 +38,7 @@ pub fn declarations() -> impl Iterator<Item = &'static KindFields> {
         LoginEvent::FIELDS,
         OrganizationEvent::FIELDS,
         SessionEvent::FIELDS,
+        TokenEvent::FIELDS,
         UserEvent::FIELDS,
         ProjectEvent::FIELDS,
         ExperimentEvent::FIELDS,

@@ -4,18 +4,25 @@ use time::{OffsetDateTime, macros::datetime};
 
 use super::{Sample, id, samples_of};
 use crate::{
+    bounded::Count,
     id::{OrganizationId, SessionId, UserId},
     identity::{
         login::LoginEvent,
         organization::OrganizationEvent,
         reservation::ReservationEvent,
         session::SessionEvent,
+        tokens::TokenEvent,
         user::{ErasureReason, ErasureReceipt, Profile, UserEvent, UserKind},
     },
 };
 
 const USER: UserId = UserId(id(1));
 const LATER: OffsetDateTime = datetime!(2026-11-20 12:00:00.000001 UTC);
+const LEFT_OUT: Count = Count {
+    count: 12,
+    since: datetime!(2026-11-20 12:00:00.000001 UTC),
+    until: datetime!(2026-11-20 12:59:59 UTC),
+};
 
 pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let reservations = samples_of!(ReservationEvent {
@@ -24,8 +31,16 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     });
     let logins = samples_of!(LoginEvent {
         Failed => LoginEvent::Failed { user: Some(USER), cause: "wrong_credentials".into() },
+        Locked => LoginEvent::Locked { user: Some(USER), until: LATER },
+        LeftOut => LoginEvent::LeftOut(LEFT_OUT),
     } also {
         "unknown" => LoginEvent::Failed { user: None, cause: "wrong_credentials".into() },
+    });
+    let tokens = samples_of!(TokenEvent {
+        Refused => TokenEvent::Refused { token: "verification".into(), user: Some(USER) },
+        LeftOut => TokenEvent::LeftOut(LEFT_OUT),
+    } also {
+        "unknown" => TokenEvent::Refused { token: "setup".into(), user: None },
     });
     let organizations = samples_of!(OrganizationEvent {
         Created => OrganizationEvent::Created {
@@ -51,6 +66,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     reservations
         .into_iter()
         .chain(logins)
+        .chain(tokens)
         .chain(organizations)
         .chain(sessions)
         .chain(users)

@@ -1,11 +1,13 @@
 //! Attempts to log in, one stream per named account, whether or not it exists: a failed attempt is a fact.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::reservation::ReservationKey;
 use crate::{
     aggregate::{Aggregate, Event},
     authz::Requirement,
+    bounded::Count,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::UserId,
@@ -28,11 +30,26 @@ pub enum LoginEvent {
         /// `wrong_credentials`, `locked` or `deactivated`.
         cause: String,
     },
+    /// Too many wrong guesses: further ones from that address are refused for a while (SE-5).
+    #[serde(rename = "identity.LoginLocked")]
+    Locked {
+        /// The account, when the name is one.
+        user: Option<UserId>,
+        /// When the lock ends.
+        #[serde(with = "time::serde::rfc3339")]
+        until: OffsetDateTime,
+    },
+    /// Further attempts while a lock lasted were only counted.
+    #[serde(rename = "identity.LoginsLeftOut")]
+    LeftOut(Count),
 }
 
 impl Event for LoginEvent {
-    const FIELDS: &'static [KindFields] =
-        &[KindFields::of("identity.LoginFailed", Subject::Field("user")).plain(&["user", "cause"])];
+    const FIELDS: &'static [KindFields] = &[
+        KindFields::of("identity.LoginFailed", Subject::Field("user")).plain(&["user", "cause"]),
+        KindFields::of("identity.LoginLocked", Subject::Field("user")).plain(&["user", "until"]),
+        KindFields::of("identity.LoginsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
+    ];
 }
 
 impl Aggregate for LoginAttempts {
@@ -55,7 +72,14 @@ pub struct RecordFailedLogin {
     pub user: Option<UserId>,
     /// See [`LoginEvent::Failed`].
     pub cause: &'static str,
+    /// When the lock ends that this attempt has brought about.
+    pub locked_until: Option<OffsetDateTime>,
+    /// Attempts of that address that were only counted before.
+    pub left_out: Option<Count>,
 }
+
+/// The stream of what is counted per address, and belongs to no name.
+pub const LEFT_OUT: &str = "left_out";
 
 impl Command for RecordFailedLogin {
     type Refusal = LoginRefused;
@@ -71,9 +95,15 @@ impl Command for RecordFailedLogin {
             user: self.user,
             cause: self.cause.to_owned(),
         };
-        Err(Refused {
-            reason: LoginRefused,
-            record: NewEvents::record::<LoginAttempts>(&self.name, &event),
-        })
+        let mut record = NewEvents::record::<LoginAttempts>(&self.name, &event);
+        if let Some(until) = self.locked_until {
+            let user = self.user;
+            record = record.and::<LoginAttempts>(&self.name, &LoginEvent::Locked { user, until });
+        }
+        if let Some(count) = self.left_out {
+            record = record.and::<LoginAttempts>(LEFT_OUT, &LoginEvent::LeftOut(count));
+        }
+        let reason = LoginRefused;
+        Err(Refused { reason, record })
     }
 }

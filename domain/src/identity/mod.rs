@@ -8,4 +8,5 @@ pub mod organization;
 pub mod registration;
 pub mod reservation;
 pub mod session;
+pub mod tokens;
 pub mod user;

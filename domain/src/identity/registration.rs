@@ -83,21 +83,17 @@ impl NewAccount {
     }
 
     fn check(&self, loaded: &LoadedState) -> Result<(), RegisterRefusal> {
-        if loaded
-            .get::<Reservation>(&self.username_reservation)
-            .holder
-            .is_some()
-        {
-            return Err(RegisterRefusal::UsernameTaken);
+        let held: Reservation = loaded.get(&self.username_reservation);
+        match held.holder {
+            Some(_) => Err(RegisterRefusal::UsernameTaken),
+            None => Ok(()),
         }
-        if loaded
-            .get::<Reservation>(&self.email_reservation)
-            .holder
-            .is_some()
-        {
-            return Err(RegisterRefusal::EmailTaken);
-        }
-        Ok(())
+    }
+
+    /// Whether another account has the address.
+    fn is_email_taken(&self, loaded: &LoadedState) -> bool {
+        let held: Reservation = loaded.get(&self.email_reservation);
+        held.holder.is_some()
     }
 
     fn record(&self, loaded: &LoadedState, role: &str, reason: &str) -> NewEvents {
@@ -134,9 +130,12 @@ impl NewAccount {
             role: role.to_owned(),
             reason: reason.to_owned(),
         };
+        let changes = changes.and::<Reservation>(&self.username_reservation, &taken("username"));
+        let changes = match self.is_email_taken(loaded) {
+            true => changes,
+            false => changes.and::<Reservation>(&self.email_reservation, &taken("email")),
+        };
         changes
-            .and::<Reservation>(&self.username_reservation, &taken("username"))
-            .and::<Reservation>(&self.email_reservation, &taken("email"))
             .and::<User>(
                 user,
                 &UserEvent::Registered {
@@ -156,6 +155,10 @@ impl NewAccount {
 }
 
 /// Registers oneself (ID-1).
+///
+/// Usernames are public, so a taken one is refused. An address is not: one that another account has brings an account
+/// all the same, which has the username and not the address (ID-2). It can never verify it, because the token is not sent,
+/// and cannot log in by it. Who registers cannot tell the two apart, so cannot find out who has an account (SE-5).
 #[derive(Clone, Debug)]
 pub struct Register {
     /// The account.
@@ -220,6 +223,9 @@ impl Command for CreateFirstAdministrator {
             return Err(RegisterRefusal::AlreadySetUp.into());
         }
         self.account.check(loaded)?;
+        if self.account.is_email_taken(loaded) {
+            return Err(RegisterRefusal::EmailTaken.into());
+        }
         let user = self.account.user;
         let email = self.account.email.clone();
         Ok(self

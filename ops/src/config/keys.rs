@@ -123,6 +123,23 @@ keys! {
         body_limit: u64 = "1048576", "bytes", 1024..=104_857_600;
         /// Whether the API describes itself to its clients: introspection, and suggestions in errors.
         introspection: bool = "true", "";
+        /// Connections at the same time. `/healthz` and `/readyz` are answered beyond it. Each takes a file descriptor.
+        connections: usize = "4096", "", 16..=1_000_000;
+        /// Connections at the same time from one address. Behind a proxy all clients have its address: raise this and the
+        /// other bounds per address there.
+        connections_per_address: usize = "2048", "", 1..=1_000_000;
+        /// WebSockets and event streams at the same time.
+        streams: usize = "5000", "", 1..=1_000_000;
+        /// WebSockets and event streams at the same time from one address.
+        streams_per_address: usize = "2500", "", 1..=1_000_000;
+        /// WebSockets and event streams at the same time of one account.
+        streams_per_account: usize = "1000", "", 1..=1_000_000;
+        /// Operations at the same time on all WebSockets of one account.
+        operations_per_account: usize = "2000", "", 1..=1_000_000;
+        /// Uploads and downloads at the same time of one account.
+        transfers_per_account: usize = "32", "", 1..=100_000;
+        /// Uploads and downloads at the same time from one address.
+        transfers_per_address: usize = "256", "", 1..=100_000;
     }
 
     /// The database of read models.

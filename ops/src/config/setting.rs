@@ -55,6 +55,16 @@ impl Setting for u64 {
     }
 }
 
+impl Setting for usize {
+    const KIND: &'static str = "number";
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "expected a whole number".into())
+    }
+    fn number(&self) -> Option<u64> {
+        u64::try_from(*self).ok()
+    }
+}
+
 impl Setting for PathBuf {
     const KIND: &'static str = "path";
     fn read(text: &str) -> Result<Self, String> {

@@ -77,6 +77,7 @@ fn programs() -> Check {
 fn told_apart(health: &Health) -> impl Iterator<Item = Check> {
     let all = [
         ("recording", "recording"),
+        ("log time", "logTime"),
         ("checkpoints", "auditSigning"),
         ("checkpoint export", "checkpointExport"),
     ];
@@ -90,6 +91,12 @@ fn told_apart(health: &Health) -> impl Iterator<Item = Check> {
 fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
     match health.dependencies.iter().find(|known| known.name == dependency) {
         Some(known) if known.ok => Check::ok(name, "works, says the running system"),
+        Some(_) if dependency == "logTime" => Check::warn(
+            name,
+            "the log's last time is ahead of the clock, says the running system: events get that time until the \
+             clock has come there",
+            "let the machines take their time from NTP; rely on positions, not times, of events of this span",
+        ),
         Some(_) => Check::fail(
             name,
             "does not work, says the running system",

@@ -107,6 +107,8 @@ fn settings(config: &Config, directory: &Directory) -> anyhow::Result<AppSetting
         setup_token: setup::token(&config.general.data_dir, directory.is_set_up())?,
         introspection: config.http.introspection,
         uploads: ingest_limits(config),
+        transfers_per_account: config.http.transfers_per_account,
+        transfers_per_address: config.http.transfers_per_address,
         job_attempts: config.worker.max_attempts,
         longest_run_seconds: Some(config.worker.max_run_minutes)
             .filter(|minutes| *minutes > 0)

@@ -47,18 +47,25 @@ pub(super) fn start(
     });
     let options = EndpointOptions {
         allowed_origins: config.http.allowed_origins.0.clone(),
+        streams: config.http.streams,
+        streams_per_address: config.http.streams_per_address,
+        streams_per_account: config.http.streams_per_account,
+        operations_per_account: config.http.operations_per_account,
         ..EndpointOptions::default()
     };
     let endpoint = GraphqlEndpoint::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());
     let routes = Routes::new(app.clone(), probe, metrics_text);
     let router = with_common_layers(router(routes, endpoint), layers(config, environment)?);
     let ending = shutdown.clone();
+    let options = ServerOptions {
+        connections: config.http.connections,
+        connections_per_address: config.http.connections_per_address,
+        ..ServerOptions::default()
+    };
     Ok(tokio::spawn(async move {
-        serve(listener, router, ServerOptions::default(), &ending)
-            .await
-            .map(|drained| {
-                tracing::info!(?drained, "requests have ended");
-            })
+        serve(listener, router, options, &ending).await.map(|drained| {
+            tracing::info!(?drained, "requests have ended");
+        })
     }))
 }
 

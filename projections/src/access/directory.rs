@@ -194,6 +194,13 @@ impl Directory {
         self.read().role(name).cloned()
     }
 
+    /// Parameters that passwords of accounts are hashed with, the beginning of a PHC string: each as often as accounts
+    /// have them, chosen by `pick`. `None` when no account has a password.
+    #[must_use]
+    pub fn password_parameters(&self, pick: u64) -> Option<String> {
+        self.read().password_parameters(pick).map(str::to_owned)
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Rights> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

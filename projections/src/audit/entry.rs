@@ -15,8 +15,13 @@ const MASKED: &[&str] = &["verifier", "refresh_hash", "token_hash"];
 /// Kinds whose recording is itself the trace of a refusal.
 const REFUSALS: &[&str] = &[
     "access.PermissionDenied",
+    "access.DenialsLeftOut",
     "identity.LoginFailed",
+    "identity.LoginLocked",
+    "identity.LoginsLeftOut",
     "identity.RefreshTokenReused",
+    "identity.TokenRefused",
+    "identity.TokensLeftOut",
     "jobs.JobFailed",
 ];
 

@@ -17,6 +17,9 @@ use crate::{
     runner::{PositionNotReached, Progress},
 };
 
+/// How old a time may be and still mean the present while the log's time is ahead: a request is on its way for a while.
+const PRESENT: time::Duration = time::Duration::seconds(10);
+
 /// The `asOf` argument of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AsOfRequest {
@@ -80,6 +83,9 @@ impl AsOfError {
 /// log at this call; to get the same response again, use the returned position. Before the first event everything is
 /// empty.
 ///
+/// After a clock that was ahead, events have a time in the future until the clock has come there. They are recorded all
+/// the same, so the present is the head of the log; an earlier time is answered by the times that events have.
+///
 /// # Errors
 /// See [`AsOfError`].
 pub async fn resolve(
@@ -95,6 +101,10 @@ pub async fn resolve(
         AsOfRequest::At(at) if at > now => Err(AsOfError::Future {
             now: now.format(&Rfc3339).unwrap_or_else(|_| now.to_string()),
         }),
+        AsOfRequest::At(at) if now - at <= PRESENT && search::any_after(pool, now).await? => {
+            let head = store.head().await?;
+            at_position(pool, progress, timeout, head).await
+        }
         AsOfRequest::At(at) => at_time(pool, store, progress, timeout, to_micros(at)).await,
         AsOfRequest::Position(position) => {
             if position > store.known_head() {
@@ -106,14 +116,23 @@ pub async fn resolve(
                     });
                 }
             }
-            progress.wait_for_position(position, timeout).await?;
-            let last = search::last_up_to(pool, position).await?;
-            Ok(LogInstant {
-                position,
-                at: last.map(|(_, at)| at),
-            })
+            at_position(pool, progress, timeout, position).await
         }
     }
+}
+
+async fn at_position(
+    pool: &PgPool,
+    progress: &Progress,
+    timeout: Duration,
+    position: Position,
+) -> Result<LogInstant, AsOfError> {
+    progress.wait_for_position(position, timeout).await?;
+    let last = search::last_up_to(pool, position).await?;
+    Ok(LogInstant {
+        position,
+        at: last.map(|(_, at)| at),
+    })
 }
 
 async fn at_time(

@@ -16,7 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::fixture::{Fixture, TIMEOUT, event, stream};
 
 /// A recorded payload of every kind of event, its stream's category, and the prefix and number of the stream's key.
-const KINDS: [(&str, &str, &str, u8); 57] = [
+const KINDS: [(&str, &str, &str, u8); 65] = [
     (
         "identity.OrganizationCreated.v1",
         "identity.organization",
@@ -34,6 +34,10 @@ const KINDS: [(&str, &str, &str, u8); 57] = [
     ("identity.PersonErased.v1", "identity.user", "usr", 1),
     ("identity.ErasureCompleted.v1", "identity.user", "usr", 1),
     ("identity.LoginFailed.v1", "identity.login", "lgn", 1),
+    ("identity.LoginLocked.v1", "identity.login", "lgn", 1),
+    ("identity.LoginsLeftOut.v1", "identity.login", "lgn", 1),
+    ("identity.TokenRefused.v1", "identity.tokens", "tok", 1),
+    ("identity.TokensLeftOut.v1", "identity.tokens", "tok", 1),
     ("identity.SessionOpened.v1", "identity.session", "ses", 3),
     ("identity.SessionRefreshed.v1", "identity.session", "ses", 3),
     ("identity.RefreshTokenReused.v1", "identity.session", "ses", 3),
@@ -49,8 +53,12 @@ const KINDS: [(&str, &str, &str, u8); 57] = [
     ("access.GpuTimeBegan.v1", "access.ledger", "usr", 1),
     ("access.GpuTimeTaken.v1", "access.ledger", "usr", 1),
     ("access.PermissionDenied.v1", "access.denials", "usr", 1),
+    ("access.DenialsLeftOut.v1", "access.denials", "usr", 1),
     ("audit.DatasetDownloaded.v1", "audit.reads", "usr", 1),
     ("audit.ModelDownloaded.v1", "audit.reads", "usr", 1),
+    ("audit.OthersThingRead.v1", "audit.reads", "usr", 1),
+    ("audit.OthersThingsListed.v1", "audit.reads", "usr", 1),
+    ("audit.ReadsLeftOut.v1", "audit.reads", "usr", 1),
     ("projects.ProjectCreated.v1", "projects.project", "prj", 4),
     ("projects.ExperimentCreated.v1", "projects.experiment", "exp", 5),
     ("datasets.DatasetCreated.v1", "datasets.dataset", "dst", 2),

@@ -1,15 +1,22 @@
 //! From what a client typed to an account that can be decided on: every fault at once, the password hashed.
 
 use async_graphql::{Context, Error, Result};
-use domain::identity::registration::{CreateFirstAdministrator, NewAccount, Register, RegisterRefusal};
+use domain::{
+    id::UserId,
+    identity::{
+        registration::{CreateFirstAdministrator, NewAccount, Register, RegisterRefusal},
+        tokens::TokenKind,
+        user::VerifyEmail,
+    },
+};
 
-use super::types::{AccountInput, AccountPayload, CreateFirstAdministratorInput, Errors};
+use super::types::{AccountInput, AccountPayload, CreateFirstAdministratorInput, Errors, IdentityPayload};
 use crate::{
     auth::policy::{self, FieldProblem},
     graphql::{
         context::{app, caller},
         errors::error_with_code,
-        mutation::{Ended, MutationCall},
+        mutation::{Ended, MutationCall, NoEntity},
         types::User,
         user_error::{UserError, UserErrorCode, UserErrors, Within, within},
     },
@@ -122,7 +129,8 @@ pub(super) async fn register(
     };
     let ended = call.execute::<User, _>(user, &command).await?;
     if matches!(ended, Ended::Done { repeated: false, .. }) {
-        sessions::mail_verification(app, user, &email, &token).await;
+        let mailed = sessions::mail_registration(app, user, &email, &token).await;
+        mailed.map_err(|error| failed(&error))?;
     }
     call.answer(ended).await
 }
@@ -132,7 +140,8 @@ pub(super) async fn create_first_administrator(
     mut call: MutationCall<'_, '_>,
     input: CreateFirstAdministratorInput,
 ) -> Result<Option<AccountPayload>> {
-    if !sessions::setup_token_matches(call.app(), &input.setup_token) {
+    let matches = sessions::setup_token_matches(call.app(), call.caller(), &input.setup_token).await;
+    if !matches.map_err(|error| failed(&error))? {
         let message = "this is not the set-up token";
         call.refuse([UserError::at("setupToken", message, UserErrorCode::InvalidToken)]);
         return Ok(Some(call.rejected()));
@@ -145,4 +154,29 @@ pub(super) async fn create_first_administrator(
         .execute::<User, _>(user, &CreateFirstAdministrator { account })
         .await?;
     call.answer(ended.map(|refusal| Within("account", refusal))).await
+}
+
+/// Verifies an address. A token that is not good is recorded or counted.
+pub(super) async fn verify_email(
+    mut call: MutationCall<'_, '_>,
+    presented: &str,
+) -> Result<Option<IdentityPayload>> {
+    let Some((user, token_hash)) = sessions::read_verification_token(presented) else {
+        record_refused(&call, None).await?;
+        let message = "this is not a verification token";
+        call.refuse([UserError::at("token", message, UserErrorCode::InvalidToken)]);
+        return Ok(Some(call.rejected()));
+    };
+    let ended = call
+        .execute::<NoEntity, _>(user.0, &VerifyEmail { user, token_hash })
+        .await?;
+    if matches!(ended, Ended::Refused(_)) {
+        record_refused(&call, Some(user)).await?;
+    }
+    call.answer(ended).await
+}
+
+async fn record_refused(call: &MutationCall<'_, '_>, user: Option<UserId>) -> Result<()> {
+    let recorded = sessions::token_refused(call.app(), call.caller(), TokenKind::Verification, user).await;
+    recorded.map_err(|error| failed(&error))
 }

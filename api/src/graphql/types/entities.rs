@@ -5,7 +5,6 @@
 use async_graphql::{Context, Result};
 use domain::{
     access::assignment::Assignments,
-    authz::Action,
     expectation::Expectation,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     identity::user::User as Account,
@@ -23,7 +22,7 @@ use projections::{
 
 use super::{Dataset, Experiment, Job, Model, Project, User, Worker, node};
 use crate::graphql::{
-    context::{app, readable, require, user},
+    context::{app, readable, user},
     errors::read_failed,
     mutation::Entity,
 };
@@ -89,9 +88,9 @@ impl Entity for Worker {
     }
 
     async fn load(context: &Context<'_>, id: WorkerId) -> Result<Option<Self>> {
-        match require(context, Action::TrainingRead, "workers") {
-            Ok(()) => node::worker(context, id).await,
-            Err(_) => Ok(None),
+        match readable(context) {
+            Some(_) => node::worker(context, id).await,
+            None => Ok(None),
         }
     }
 }

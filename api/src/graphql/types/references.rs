@@ -3,10 +3,7 @@
 //! One rule: what the caller may not read by the object's own query is null here, like what does not exist.
 
 use async_graphql::{Context, Result, dataloader::DataLoader};
-use domain::{
-    authz::Action,
-    id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId},
-};
+use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId};
 use projections::{
     datasets::dataset::Datasets,
     history::AsOf,
@@ -20,7 +17,7 @@ use projections::{
 use super::{Dataset, Experiment, Job, Model, Project, User};
 use crate::graphql::{
     as_of::ResolvedAsOf,
-    context::{app, require, user as caller_user, viewer},
+    context::{app, user as caller_user, viewer},
     errors::read_failed,
     loaders::VisibleLoader,
 };
@@ -39,10 +36,6 @@ where
 /// # Errors
 /// Nobody is signed in, or the database fails.
 pub async fn user(context: &Context<'_>, id: UserId) -> Result<Option<User>> {
-    let own = caller_user(context)?.user == id;
-    if !own && require(context, Action::UsersRead, "users").is_err() {
-        return Ok(None);
-    }
     // Not `viewer`: an account whose address is not proven reads its own profile.
     let viewer = Viewer::of(caller_user(context)?, app(context)?.now());
     let loader = context.data::<DataLoader<VisibleLoader<Users>>>()?;

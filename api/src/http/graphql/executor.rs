@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 
 use super::auth_error::AuthError;
 use super::credentials::Credentials;
+use crate::http::shares::Holder;
 
 /// The schema and the sessions, as the endpoint sees them.
 #[async_trait]
@@ -22,6 +23,9 @@ pub trait Executor: Clone + Send + Sync + 'static {
     /// # Errors
     /// An [`AuthError`] when credentials were given and do not hold.
     async fn authenticate(&self, credentials: Credentials) -> Result<Self::Caller, AuthError>;
+
+    /// Whose account the caller acts for, as the holder of bounded places; `None` for who is not signed in.
+    fn account(&self, caller: &Self::Caller) -> Option<Holder>;
 
     /// The caller with the rights that hold now, as of everything that was recorded when this was called. Sockets ask
     /// for each operation, because their caller was found when they were opened.

@@ -84,7 +84,7 @@ async fn respond<E: Executor>(
             Credentials::of(parts, id.clone(), Transport::EventStream)?,
         )
         .await?;
-        return sse::stream(endpoint, &parts.headers, caller, request, kind, id);
+        return sse::stream(endpoint, parts, caller, request, kind, id);
     }
     if kind == OperationType::Subscription {
         let message = "subscriptions need a WebSocket, or 'Accept: text/event-stream'";

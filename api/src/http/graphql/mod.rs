@@ -24,6 +24,7 @@ mod origin;
 mod params;
 mod rejection;
 mod sse;
+mod streams;
 mod websocket;
 
 use std::sync::Arc;
@@ -32,7 +33,6 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::routing::any;
 use domain::id::SystemIds;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use auth_error::AuthError;
 pub use credentials::{Credentials, Transport};
@@ -40,6 +40,7 @@ pub use executor::{Executor, ResumeFrom, SessionEnd};
 pub use options::EndpointOptions;
 
 use super::server::{RequestId, Shutdown};
+use streams::Streams;
 
 /// Where GraphQL is served.
 pub const GRAPHQL: &str = "/graphql";
@@ -50,15 +51,15 @@ pub struct GraphqlEndpoint<E> {
     executor: E,
     options: Arc<EndpointOptions>,
     shutdown: Shutdown,
-    /// One permit for each socket and each event stream.
-    streams: Arc<Semaphore>,
+    /// One place for each socket and each event stream.
+    streams: Streams,
 }
 
 impl<E: Executor> GraphqlEndpoint<E> {
     /// An endpoint that closes its sockets and event streams when `shutdown` begins.
     #[must_use]
     pub fn new(executor: E, options: EndpointOptions, shutdown: Shutdown) -> Self {
-        let streams = Arc::new(Semaphore::new(options.streams));
+        let streams = Streams::new(&options);
         Self {
             executor,
             options: Arc::new(options),
@@ -72,11 +73,6 @@ impl<E: Executor> GraphqlEndpoint<E> {
         Router::new()
             .route(GRAPHQL, any(http::answer::<E>))
             .with_state(self)
-    }
-
-    /// A place for one more socket or event stream, if there is one.
-    fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 }
 

@@ -18,13 +18,19 @@ pub struct EndpointOptions {
     pub request_timeout: Duration,
     /// Sockets and event streams at the same time in this process.
     pub streams: usize,
+    /// Of these, from one address.
+    pub streams_per_address: usize,
+    /// Of these, of one account.
+    pub streams_per_account: usize,
+    /// Operations at the same time on all sockets of one account.
+    pub operations_per_account: usize,
     /// Time between two signs of life on a quiet event stream or socket.
     pub keep_alive: Duration,
     /// Length of a message on a socket, in bytes.
     pub message_bytes: usize,
     /// Operations at the same time on one socket.
     pub operations_per_socket: usize,
-    /// How long a socket may take to send `connection_init`.
+    /// How long a socket may take to send `connection_init`, and how long one may stay that sent no credentials with it.
     pub init_timeout: Duration,
     /// How long a socket's peer may be silent, pongs included.
     pub silence: Duration,
@@ -40,6 +46,9 @@ impl Default for EndpointOptions {
             body_bytes: 256 * 1024,
             request_timeout: Duration::from_secs(30),
             streams: 5_000,
+            streams_per_address: 2_500,
+            streams_per_account: 1_000,
+            operations_per_account: 2_000,
             keep_alive: Duration::from_secs(15),
             message_bytes: 64 * 1024,
             operations_per_socket: 50,

@@ -13,6 +13,7 @@ use super::events;
 use super::executor::SessionEnd;
 use super::media::Media;
 use crate::graphql::guard::Refusal;
+use crate::http::problem::RETRY_AFTER;
 use crate::http::server::RequestId;
 
 /// Why a request is not executed.
@@ -65,6 +66,16 @@ impl Rejection {
     /// 405 with the methods that would do.
     pub(super) fn method(allowed: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, message).with_hint(Hint::Allow(allowed))
+    }
+
+    /// 429 for who has its whole share of something that is bounded.
+    pub(super) fn over_share(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, message).try_again_later()
+    }
+
+    /// With `Retry-After`.
+    pub(super) fn try_again_later(self) -> Self {
+        self.with_hint(Hint::RetryAfter(u64::from(RETRY_AFTER)))
     }
 
     fn with_hint(self, hint: Hint) -> Self {

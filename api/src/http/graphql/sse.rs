@@ -9,40 +9,40 @@ use std::time::Duration;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Value};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::executor::{Executor, ResumeFrom, SessionEnd};
 use super::rejection::Rejection;
+use super::streams::StreamPlace;
 use super::{GraphqlEndpoint, events, operation};
 use crate::http::server::RequestId;
+use crate::http::shares::Place;
 
 /// Answers an operation with a stream of events.
 pub(super) fn stream<E: Executor>(
     endpoint: &GraphqlEndpoint<E>,
-    headers: &HeaderMap,
+    parts: &Parts,
     caller: E::Caller,
     request: Request,
     kind: OperationType,
     id: &RequestId,
 ) -> Result<Response, Rejection> {
-    let resumed = resume_from(headers)?;
+    let resumed = resume_from(&parts.headers)?;
     if resumed.is_some() && kind != OperationType::Subscription {
         return Err(Rejection::bad_request(
             "only subscriptions can be resumed; leave Last-Event-ID out",
         ));
     }
-    let permit = endpoint.stream_permit().ok_or_else(|| {
-        Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many streams are open; try again later",
-        )
-    })?;
+    let place = endpoint.streams.take(parts)?;
+    let account = endpoint.executor.account(&caller);
+    let of_account = endpoint.streams.of_account(account.as_ref());
+    let of_account = of_account.map_err(Rejection::over_share)?;
     let request = match resumed {
         Some(position) => request.data(position),
         None => request,
@@ -56,7 +56,7 @@ pub(super) fn stream<E: Executor>(
         phase: Phase::Live,
         keep_alive: endpoint.options.keep_alive,
         request_id: id.clone(),
-        _permit: permit,
+        _places: (place, of_account),
     };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
@@ -110,7 +110,7 @@ struct Feed {
     phase: Phase,
     keep_alive: Duration,
     request_id: RequestId,
-    _permit: OwnedSemaphorePermit,
+    _places: (StreamPlace, Option<Place>),
 }
 
 impl Feed {

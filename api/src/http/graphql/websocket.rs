@@ -12,8 +12,8 @@ use std::panic::AssertUnwindSafe;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures::FutureExt;
 use tracing::Instrument;
@@ -24,10 +24,15 @@ use super::media::Media;
 use super::rejection::Rejection;
 use super::{GraphqlEndpoint, origin, request_id};
 use crate::http::server::panic_text;
+use crate::http::shares::Holder;
 use session::Session;
 
 /// The one subprotocol that is spoken here; the older `graphql-ws` is not.
 const PROTOCOL: &str = "graphql-transport-ws";
+
+/// Bytes that a socket reads at once, and holds while it is idle. The library's 128 KiB are most of what an idle socket
+/// costs.
+const READ_BUFFER: usize = 4 * 1024;
 
 /// Whether a request asks to become a WebSocket.
 pub(super) fn is_wanted(parts: &Parts) -> bool {
@@ -44,12 +49,9 @@ pub(super) async fn upgrade<E: Executor>(endpoint: GraphqlEndpoint<E>, mut parts
     if let Err(rejection) = origin::check(&parts, &endpoint.options.allowed_origins) {
         return rejection.into_response(Media::Json, &id);
     }
-    let Some(permit) = endpoint.stream_permit() else {
-        let full = Rejection::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many sockets are open; try again later",
-        );
-        return full.into_response(Media::Json, &id);
+    let place = match endpoint.streams.take(&parts) {
+        Ok(place) => place,
+        Err(full) => return full.into_response(Media::Json, &id),
     };
     // What is wrong with the credentials is said in the protocol: browsers cannot read a refused upgrade.
     let credentials = Credentials::of(&parts, id.clone(), Transport::Socket);
@@ -64,18 +66,20 @@ pub(super) async fn upgrade<E: Executor>(endpoint: GraphqlEndpoint<E>, mut parts
         .protocols([PROTOCOL])
         // Longer messages are refused by the session, which can say why; these would only break the socket.
         .max_message_size(endpoint.options.message_bytes.saturating_mul(4))
-        .max_frame_size(endpoint.options.message_bytes.saturating_mul(4));
+        .max_frame_size(endpoint.options.message_bytes.saturating_mul(4))
+        .read_buffer_size(READ_BUFFER);
+    let address = Holder::of(&parts);
     let speaks = upgrade.selected_protocol().is_some();
     let token = endpoint.shutdown.tasks.token();
     let span = tracing::info_span!("socket", request_id = %id);
     upgrade.on_upgrade(move |socket| {
         async move {
             let _counted = Counted::new();
-            let talking = Session::new(endpoint, socket, credentials, id.clone()).run(speaks);
+            let talking = Session::new(endpoint, socket, credentials, address, id.clone()).run(speaks);
             if let Err(panic) = AssertUnwindSafe(talking).catch_unwind().await {
                 tracing::error!(request_id = %id, panic = panic_text(&*panic), "a socket panicked");
             }
-            drop((permit, token));
+            drop((place, token));
         }
         .instrument(span)
     })

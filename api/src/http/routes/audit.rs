@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use domain::authz::{Action, Concealment, Requirement, Resource, permit};
+use domain::authz::{Action, Resource};
 use event_store::{
     integrity::{Checkpoint, TILE_WIDTH, TilePlace, tlog_proof},
     postgres::{LogIntegrity, ProofError},
@@ -19,8 +19,9 @@ use event_store::{
 use serde::Deserialize;
 
 use super::{
-    Routes, SignedIn, not_found,
+    Routes, SignedIn,
     parameters::{InPath, InQuery},
+    permitted,
 };
 use crate::http::problem::Problem;
 
@@ -32,17 +33,7 @@ impl FromRequestParts<Routes> for Evidence {
 
     async fn from_request_parts(parts: &mut Parts, routes: &Routes) -> Result<Self, Problem> {
         let SignedIn(caller) = SignedIn::from_request_parts(parts, routes).await?;
-        let requirement = Requirement::one(Action::AuditRead, Resource::kind("audit"));
-        permit(
-            &caller.principal,
-            &requirement,
-            &caller.circumstances(routes.app.now()),
-        )
-        .map_err(|denied| match denied.concealment {
-            Concealment::NotFound => not_found(),
-            Concealment::Forbidden => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-            Concealment::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED).detail(denied.reason),
-        })?;
+        permitted(&routes.app, &caller, Action::AuditRead, &Resource::kind("audit")).await?;
         let integrity = routes.app.integrity.clone();
         integrity.map(Self).ok_or_else(|| {
             Problem::new(StatusCode::NOT_FOUND).detail("the event store in use gives no proofs of its own")

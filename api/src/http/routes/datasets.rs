@@ -4,14 +4,14 @@ use std::io;
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{
     audit::sensitive_read::DownloadDataset,
-    authz::{Action, Requirement, Resource, permit},
+    authz::{Action, Resource},
     datasets::{
         dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
         format::{Format, Problem as LineProblem},
@@ -28,7 +28,8 @@ use tokio_util::io::StreamReader;
 use super::{
     Failed, Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    range, run,
+    permitted, range, run, run_recorded,
+    transfers::Transfer,
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -73,13 +74,7 @@ async fn recorded(app: &App, dataset: DatasetId) -> Result<(Dataset, Resource), 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
 async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
     let (_, resource) = recorded(app, dataset).await?;
-    let requirement = Requirement::one(Action::DatasetsUpdate, resource);
-    permit(&caller.principal, &requirement, &caller.circumstances(app.now())).map_err(|denied| {
-        match denied.concealment {
-            domain::authz::Concealment::NotFound => not_found(),
-            _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-        }
-    })
+    permitted(app, caller, Action::DatasetsUpdate, &resource).await
 }
 
 /// What query and headers say about the bytes.
@@ -143,6 +138,7 @@ pub async fn upload(
     body: Body,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
+    let _place = routes.transfers.take(&caller)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
     admit(app, &caller, dataset).await?;
     let declared = declared(query, &headers)?;
@@ -209,8 +205,10 @@ pub async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
+    let place = routes.transfers.take(&caller)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
-    match run(app, &caller, &DownloadDataset { dataset, version }).await {
+    let thing = format!("{dataset} version {version}");
+    match run_recorded(app, &caller, &thing, &DownloadDataset { dataset, version }).await {
         Ok(_) => {}
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
@@ -218,7 +216,7 @@ pub async fn download(
     let (recorded, _) = recorded(app, dataset).await?;
     let found = recorded.version(Some(version)).ok_or_else(not_found)?;
     let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
-    serve(app, &key, &found.sha256, &headers).await
+    serve(app, &key, &found.sha256, &headers, place).await
 }
 
 fn broken(error: &objects::ObjectsError) -> Problem {
@@ -233,6 +231,7 @@ pub(super) async fn serve(
     key: &Key,
     sha256: &str,
     headers: &HeaderMap,
+    place: Transfer,
 ) -> Result<Response, Problem> {
     let size = app
         .objects
@@ -251,7 +250,10 @@ pub(super) async fn serve(
         .read(key, range)
         .await
         .map_err(|error| broken(&error))?;
-    let body = Body::from_stream(download.body.map_ok(Bytes::from).map_err(io::Error::other));
+    let bytes = download.body.inspect_ok(move |_| {
+        let _until_its_end = &place;
+    });
+    let body = Body::from_stream(bytes.map_err(io::Error::other));
     let mut response = Response::new(body);
     let length = partial.as_ref().map_or(size, |range| range.end - range.start);
     let values = [

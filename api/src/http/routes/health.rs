@@ -148,6 +148,17 @@ fn recording(app: &App) -> (Dependency, bool) {
     (dependency, kept_out)
 }
 
+/// Whether the log's time is ahead of the clock (FR18): then it is not the events' own.
+fn log_time(app: &App) -> Dependency {
+    let ahead = app.ports.recording.ahead(app.now());
+    Dependency {
+        name: "logTime",
+        ok: ahead.is_none(),
+        latency_ms: 0.0,
+        detail: ahead.map(|ahead| ahead.to_string()),
+    }
+}
+
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
@@ -173,7 +184,12 @@ async fn examine(routes: &Routes) -> Report {
     let (recording, kept_out) = recording(app);
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
     // What somebody has to look at; requests are served all the same.
-    let watched = [Some(recording), signing(app), checkpoint_export(app)];
+    let watched = [
+        Some(recording),
+        Some(log_time(app)),
+        signing(app),
+        checkpoint_export(app),
+    ];
     let dependencies: Vec<Dependency> = dependencies
         .into_iter()
         .chain(watched.into_iter().flatten())

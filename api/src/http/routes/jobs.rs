@@ -8,12 +8,12 @@ use std::{collections::VecDeque, fmt::Write, io};
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::Response,
 };
 use domain::{
     aggregate::{Aggregate, DecodeError, decode, load},
-    authz::{Action, Concealment, Requirement, permit},
+    authz::Action,
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
     id::JobId,
     jobs::{
@@ -29,7 +29,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    store_failed,
+    permitted, store_failed,
+    transfers::Transfer,
 };
 use crate::{
     app::{App, Caller},
@@ -164,7 +165,7 @@ pub async fn log(
     InPath(job): InPath<String>,
     InQuery(query): InQuery<LogQuery>,
 ) -> Result<Response, Problem> {
-    let app = &routes.app;
+    let (app, place) = (&routes.app, routes.transfers.take(&caller)?);
     let job: JobId = job.parse().map_err(|_| not_found())?;
     let began = admit(app, &caller, job).await?;
     let end = app
@@ -174,6 +175,7 @@ pub async fn log(
         .await
         .map_err(|error| store_failed(&error))?;
     let reader = Reader {
+        _place: place,
         app: app.clone(),
         filter: Filter {
             stream_prefixes: vec![Job::stream(job).to_string(), Progress::stream(job).to_string()],
@@ -202,17 +204,12 @@ pub async fn log(
 async fn admit(app: &App, caller: &Caller, id: JobId) -> Result<Position, Problem> {
     let job = load::<Job>(app.ports.store.as_ref(), id).await;
     let job = job.map_err(|error| load_failed(&error))?;
-    let requirement = Requirement::one(Action::TrainingRead, job.state.resource(id));
-    permit(&caller.principal, &requirement, &caller.circumstances(app.now())).map_err(
-        |denied| match denied.concealment {
-            Concealment::NotFound => not_found(),
-            _ => Problem::new(StatusCode::FORBIDDEN).detail(denied.reason),
-        },
-    )?;
+    permitted(app, caller, Action::TrainingRead, &job.state.resource(id)).await?;
     job.first.ok_or_else(not_found)
 }
 
 struct Reader {
+    _place: Transfer,
     app: App,
     filter: Filter,
     after: Position,

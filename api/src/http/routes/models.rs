@@ -4,11 +4,10 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use domain::{audit::sensitive_read::DownloadModelFile, id::ModelId};
 use objects::Key;
 
-use super::{Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run};
-use crate::{
-    app::{App, Caller},
-    http::problem::Problem,
+use super::{
+    Failed, Routes, SignedIn, datasets::serve, not_found, parameters::InPath, read_failed, run_recorded,
 };
+use crate::{app::Caller, http::problem::Problem};
 
 /// `GET /api/models/{id}/versions/{n}/files/{name}`: one file; recorded as a sensitive read.
 pub async fn download(
@@ -17,7 +16,7 @@ pub async fn download(
     InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(&routes.app, &caller, (&model, version, file), false, &headers).await
+    answer(&routes, &caller, (&model, version, file), false, &headers).await
 }
 
 /// `GET /api/models/{id}/versions/{n}/merged/{name}`: one file of the base with the adapter merged into it; recorded
@@ -28,16 +27,17 @@ pub async fn download_merged(
     InPath((model, version, file)): InPath<(String, u32, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(&routes.app, &caller, (&model, version, file), true, &headers).await
+    answer(&routes, &caller, (&model, version, file), true, &headers).await
 }
 
 async fn answer(
-    app: &App,
+    routes: &Routes,
     caller: &Caller,
     (model, version, file): (&str, u32, String),
     merged: bool,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let (app, place) = (&routes.app, routes.transfers.take(caller)?);
     let model: ModelId = model.parse().map_err(|_| not_found())?;
     let command = DownloadModelFile {
         model,
@@ -45,7 +45,9 @@ async fn answer(
         file: file.clone(),
         merged,
     };
-    let position = match run(app, caller, &command).await {
+    let form = if merged { "merged" } else { "files" };
+    let thing = format!("{model} version {version} {form}/{file}");
+    let position = match run_recorded(app, caller, &thing, &command).await {
         Ok(position) => position,
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
@@ -75,5 +77,5 @@ async fn answer(
         tracing::error!(%error, "a recorded file has a name that no object can have");
         Problem::internal()
     })?;
-    serve(app, &key, &known.sha256, headers).await
+    serve(app, &key, &known.sha256, headers, place).await
 }

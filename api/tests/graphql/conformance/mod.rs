@@ -16,6 +16,7 @@ use std::time::Duration;
 use api::graphql::spec::SpecSchema;
 use api::http::graphql::{AuthError, Credentials, EndpointOptions, Executor, GraphqlEndpoint, SessionEnd};
 use api::http::server::{self, LayerOptions, ServerOptions, Shutdown};
+use api::http::shares::Holder;
 use async_graphql::{Request, Response, SDLExportOptions};
 use async_trait::async_trait;
 use domain::id::SystemIds;
@@ -82,6 +83,10 @@ impl Executor for TwinExecutor {
 
     async fn authenticate(&self, _: Credentials) -> Result<(), AuthError> {
         Ok(())
+    }
+
+    fn account(&self, (): &()) -> Option<Holder> {
+        None
     }
 
     async fn refresh(&self, (): &()) -> Result<(), AuthError> {

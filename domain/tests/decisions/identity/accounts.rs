@@ -193,6 +193,8 @@ fn a_failed_login_is_recorded_and_always_refused_alike() {
                 name: name.clone(),
                 user: account,
                 cause,
+                locked_until: None,
+                left_out: None,
             })
             .by(Principal::Anonymous)
             .then_refused_recording(LoginRefused, [expected_event::<LoginAttempts>(name, &failed)]);

@@ -158,19 +158,26 @@ fn the_first_of_a_division_creates_it_and_the_second_joins_it() {
 
 /// ID-2
 #[test]
-fn a_taken_username_or_address_is_refused() {
+fn a_taken_username_is_refused() {
     given()
         .administrators(&[ROOT])
         .stream::<Reservation>(key("ada"), [claimed(BOB, "username")])
         .when(register())
         .by(Principal::Anonymous)
         .then_refused(RegisterRefusal::UsernameTaken);
-    given()
+}
+
+/// ID-2, SE-5: an address that somebody has stays theirs, and the registration does not say so.
+#[test]
+fn a_taken_address_stays_with_its_account() {
+    let mut log = given()
         .administrators(&[ROOT])
         .stream::<Reservation>(key("ada@example.org"), [claimed(BOB, "email")])
-        .when(register())
-        .by(Principal::Anonymous)
-        .then_refused(RegisterRefusal::EmailTaken);
+        .log;
+    log.run(&register(), &Principal::Anonymous, NOW);
+    assert_eq!(log.state::<Reservation>(key("ada")).holder, Some(ADA));
+    assert_eq!(log.state::<Reservation>(key("ada@example.org")).holder, Some(BOB));
+    assert!(log.state::<User>(ADA).profile.is_some());
 }
 
 /// ID-2: of two registrations that both saw the name free, one is recorded and the other told to look again.

@@ -2,7 +2,10 @@
 //!
 //! One rule: it is pure, and a session that is over leaves it by the time of the log.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use domain::{
     access::{
@@ -28,6 +31,8 @@ struct Account {
     verified: bool,
     organization: Option<OrganizationId>,
     roles: BTreeSet<String>,
+    /// What its password is hashed with: the beginning of a PHC string.
+    hashed_with: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,8 @@ pub struct Rights {
     ends: BTreeSet<(OffsetDateTime, SessionId)>,
     roles: HashMap<String, RoleDefinition>,
     administrators: BTreeSet<UserId>,
+    /// How many accounts' passwords are hashed with what.
+    hashed_with: BTreeMap<Arc<str>, u64>,
 }
 
 impl Rights {
@@ -140,6 +147,19 @@ impl Rights {
         self.sessions.len()
     }
 
+    /// Parameters of passwords, each as often as accounts have them, chosen by `pick`.
+    #[must_use]
+    pub fn password_parameters(&self, pick: u64) -> Option<&str> {
+        let all: u64 = self.hashed_with.values().sum();
+        let mut left = pick.checked_rem(all)?;
+        let chosen = self.hashed_with.iter().find(|(_, accounts)| {
+            let found = left < **accounts;
+            left = left.saturating_sub(**accounts);
+            found
+        });
+        chosen.map(|(parameters, _)| parameters.as_ref())
+    }
+
     fn fold_user(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
         let Ok(user) = event.stream.key().parse::<UserId>() else {
             return Ok(());
@@ -172,9 +192,11 @@ impl Rights {
                     AccountState::Unverified
                 };
             }
-            UserEvent::PasswordSet { .. }
-            | UserEvent::VerificationRequested { .. }
-            | UserEvent::ErasureCompleted(_) => {}
+            UserEvent::PasswordSet { verifier } => {
+                let before = account.hashed_with.take();
+                account.hashed_with = count(&mut self.hashed_with, before, &verifier);
+            }
+            UserEvent::VerificationRequested { .. } | UserEvent::ErasureCompleted(_) => {}
         }
         Ok(())
     }
@@ -201,6 +223,30 @@ impl Rights {
         }
         Ok(())
     }
+}
+
+/// Counts an account whose password is now hashed with what `verifier` says, and no longer with what `before` says.
+fn count(
+    hashed_with: &mut BTreeMap<Arc<str>, u64>,
+    before: Option<Arc<str>>,
+    verifier: &str,
+) -> Option<Arc<str>> {
+    if let Some(before) = before
+        && let Some(accounts) = hashed_with.get_mut(&before)
+    {
+        *accounts -= 1;
+        if *accounts == 0 {
+            hashed_with.remove(&before);
+        }
+    }
+    // `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`
+    let parameters = verifier.rsplitn(3, '$').nth(2)?;
+    let known = hashed_with
+        .get_key_value(parameters)
+        .map(|(known, _)| Arc::clone(known));
+    let parameters = known.unwrap_or_else(|| Arc::from(parameters));
+    *hashed_with.entry(Arc::clone(&parameters)).or_default() += 1;
+    Some(parameters)
 }
 
 #[cfg(test)]

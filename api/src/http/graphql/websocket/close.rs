@@ -34,6 +34,22 @@ impl Close {
         }
     }
 
+    /// 4401: no credentials came with `connection_init`, and the time without is over.
+    pub(super) fn no_credentials() -> Self {
+        Self {
+            code: 4401,
+            reason: Cow::Borrowed("no credentials came in time; send an access token in connection_init"),
+        }
+    }
+
+    /// 4429: the account has its share of sockets.
+    pub(super) fn over_share(reason: String) -> Self {
+        Self {
+            code: 4429,
+            reason: reason.into(),
+        }
+    }
+
     /// 4406: the client does not speak `graphql-transport-ws`.
     pub(super) fn wrong_protocol() -> Self {
         Self {

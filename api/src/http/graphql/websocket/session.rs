@@ -28,6 +28,7 @@ use crate::http::graphql::params::{Params, ParamsError};
 use crate::http::graphql::rejection::Rejection;
 use crate::http::graphql::{GraphqlEndpoint, http, operation};
 use crate::http::server::RequestId;
+use crate::http::shares::{Holder, Place};
 
 /// Responses that wait between all operations of a socket and its loop.
 const EVENTS: usize = 64;
@@ -59,6 +60,7 @@ enum EventKind {
 struct Running {
     generation: u64,
     _task: AbortOnDropHandle<()>,
+    _place: Option<Place>,
 }
 
 /// Why the loop ends.
@@ -91,6 +93,10 @@ pub(super) struct Session<E: Executor> {
     credentials: Option<Result<Credentials, AuthError>>,
     /// From `connection_ack` on.
     caller: Option<E::Caller>,
+    /// The account of the caller, with its place among the account's sockets.
+    account: Option<(Holder, Option<Place>)>,
+    /// Where the peer is.
+    address: Option<Holder>,
     session_end: BoxFuture<'static, SessionEnd>,
     running: HashMap<String, Running>,
     generations: u64,
@@ -103,6 +109,7 @@ impl<E: Executor> Session<E> {
         endpoint: GraphqlEndpoint<E>,
         socket: WebSocket,
         credentials: Result<Credentials, AuthError>,
+        address: Option<Holder>,
         request_id: RequestId,
     ) -> Self {
         let (sink, inbox) = socket.split();
@@ -113,6 +120,8 @@ impl<E: Executor> Session<E> {
             inbox,
             credentials: Some(credentials),
             caller: None,
+            account: None,
+            address,
             session_end: future::pending().boxed(),
             running: HashMap::new(),
             generations: 0,
@@ -167,8 +176,8 @@ impl<E: Executor> Session<E> {
             let room = self.outbox.has_room();
             let step = tokio::select! {
                 () = shutdown.cancelled() => Err(Close::shutting_down().into()),
-                () = tokio::time::sleep_until(init_deadline), if self.caller.is_none() => {
-                    Err(Close::init_timeout().into())
+                () = tokio::time::sleep_until(init_deadline), if self.account.is_none() => {
+                    Err(self.out_of_time().into())
                 }
                 end = &mut self.session_end => Err(self.end_all(end)),
                 sent = self.outbox.send_all() => sent.map_err(|_| Disconnect::Gone),
@@ -186,6 +195,14 @@ impl<E: Executor> Session<E> {
             if let Err(end) = step {
                 return end;
             }
+        }
+    }
+
+    /// Who has not said who it is in time. Logging in over a socket fits into that; nobody stays without an account.
+    fn out_of_time(&self) -> Close {
+        match self.caller {
+            None => Close::init_timeout(),
+            Some(_) => Close::no_credentials(),
         }
     }
 
@@ -234,6 +251,10 @@ impl<E: Executor> Session<E> {
         let credentials = credentials.and_then(|credentials| credentials.with_init_payload(payload))?;
         let caller = http::authenticate(&self.endpoint, credentials).await?;
         let executor = self.endpoint.executor.clone();
+        if let Some(account) = executor.account(&caller) {
+            let place = self.endpoint.streams.of_account(Some(&account));
+            self.account = Some((account, place.map_err(Close::over_share)?));
+        }
         let watched = caller.clone();
         self.session_end = async move { executor.session_end(&watched).await }.boxed();
         self.caller = Some(caller);
@@ -252,6 +273,15 @@ impl<E: Executor> Session<E> {
             Ok(accepted) => accepted,
             Err(rejection) => {
                 let errors = json!([rejection.error(&self.request_id)]);
+                self.outbox.push_text(message::error(&id, &errors));
+                return Ok(());
+            }
+        };
+        let holder = self.account.as_ref().map(|(account, _)| account);
+        let place = match self.endpoint.streams.operation(holder.or(self.address.as_ref())) {
+            Ok(place) => place,
+            Err(full) => {
+                let errors = json!([Rejection::over_share(full).error(&self.request_id)]);
                 self.outbox.push_text(message::error(&id, &errors));
                 return Ok(());
             }
@@ -278,6 +308,7 @@ impl<E: Executor> Session<E> {
             Running {
                 generation,
                 _task: task,
+                _place: place,
             },
         );
         Ok(())
