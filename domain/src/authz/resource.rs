@@ -32,6 +32,24 @@ impl std::fmt::Display for Party {
     }
 }
 
+/// The text is the id of no user, project or organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the id of a user, a project or an organisation")]
+pub struct NoParty;
+
+impl std::str::FromStr for Party {
+    type Err = NoParty;
+    fn from_str(text: &str) -> Result<Self, NoParty> {
+        let user = || text.parse().map(Self::User);
+        let project = || text.parse().map(Self::Project);
+        let organization = || text.parse().map(Self::Organization);
+        user()
+            .or_else(|_| project())
+            .or_else(|_| organization())
+            .map_err(|_| NoParty)
+    }
+}
+
 /// The part that a party has in a thing. The founder's is none of these: it stands in the thing itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

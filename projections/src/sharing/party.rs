@@ -5,7 +5,7 @@ use domain::{
     aggregate::{Aggregate, DecodeError, decode},
     authz::{Party, PartyRole},
     event_store::RecordedEvent,
-    id::UserId,
+    id::{OrganizationId, ProjectId, UserId},
     sharing::access_list::{AccessList, AccessListEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -25,10 +25,9 @@ pub struct PartyRow {
     pub id: String,
     /// The thing.
     pub resource: Uuid,
-    /// `user`, `project` or `organization`.
-    pub party_kind: String,
-    /// The user, project or organisation.
-    pub party: Uuid,
+    /// The user, project or organisation, as the scopes ask for it.
+    #[serde(flatten)]
+    party: PartyColumns,
     /// Its part.
     pub role: PartyRole,
     /// Until when.
@@ -41,6 +40,46 @@ pub struct PartyRow {
     pub granted_at: OffsetDateTime,
     /// Whether it was taken back.
     pub revoked: bool,
+}
+
+/// A party in two columns.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct PartyColumns {
+    party_kind: PartyKind,
+    party: Uuid,
+}
+
+/// What a party is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PartyKind {
+    User,
+    Project,
+    Organization,
+}
+
+impl From<Party> for PartyColumns {
+    fn from(party: Party) -> Self {
+        let (party_kind, party) = match party {
+            Party::User(id) => (PartyKind::User, id.0),
+            Party::Project(id) => (PartyKind::Project, id.0),
+            Party::Organization(id) => (PartyKind::Organization, id.0),
+        };
+        Self { party_kind, party }
+    }
+}
+
+impl PartyRow {
+    /// Who has access.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        let PartyColumns { party_kind, party } = self.party;
+        match party_kind {
+            PartyKind::User => Party::User(UserId(party)),
+            PartyKind::Project => Party::Project(ProjectId(party)),
+            PartyKind::Organization => Party::Organization(OrganizationId(party)),
+        }
+    }
 }
 
 /// The projection.
@@ -73,12 +112,10 @@ impl ReadModel for Parties {
                 granted_by,
             } => {
                 let id = format!("{resource}/{party}");
-                let (party_kind, party) = flat(party);
                 let row = PartyRow {
                     id: id.clone(),
                     resource: bare(&resource),
-                    party_kind: party_kind.to_owned(),
-                    party,
+                    party: party.into(),
                     role,
                     until,
                     granted_by,
@@ -92,14 +129,6 @@ impl ReadModel for Parties {
             }
         }
         Ok(())
-    }
-}
-
-fn flat(party: Party) -> (&'static str, Uuid) {
-    match party {
-        Party::User(id) => ("user", id.0),
-        Party::Project(id) => ("project", id.0),
-        Party::Organization(id) => ("organization", id.0),
     }
 }
 
