@@ -95,10 +95,12 @@ impl PartyRole {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// To whom.
+    #[serde(flatten)]
     pub party: Party,
     /// Which part.
     pub role: PartyRole,
     /// Until when; `None`: until it is revoked. At this very time it is over.
+    #[serde(with = "time::serde::rfc3339::option")]
     pub until: Option<OffsetDateTime>,
     /// By whom.
     pub by: UserId,

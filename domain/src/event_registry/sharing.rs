@@ -1,10 +1,10 @@
 //! Samples of the events of access lists.
 
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 
 use super::{Sample, id, samples_of};
 use crate::{
-    authz::{Party, PartyRole},
+    authz::{Party, PartyRole, Share},
     id::{ModelId, OrganizationId, UserId},
     sharing::access_list::AccessListEvent,
 };
@@ -16,10 +16,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     let lists = samples_of!(AccessListEvent {
         Granted => AccessListEvent::Granted {
             resource: model.clone(),
-            party: Party::User(USER),
-            role: PartyRole::Viewer,
-            until: Some(datetime!(2027-01-01 0:00 UTC)),
-            granted_by: UserId(id(2)),
+            share: share(Party::User(USER), Some(datetime!(2027-01-01 0:00 UTC))),
         },
         Revoked => AccessListEvent::Revoked {
             resource: model.clone(),
@@ -28,11 +25,17 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     } also {
         "organization" => AccessListEvent::Granted {
             resource: model.clone(),
-            party: Party::Organization(OrganizationId(id(3))),
-            role: PartyRole::Editor,
-            until: None,
-            granted_by: UserId(id(2)),
+            share: share(Party::Organization(OrganizationId(id(3))), None),
         },
     });
     lists.into_iter().collect()
+}
+
+fn share(party: Party, until: Option<OffsetDateTime>) -> Share {
+    Share {
+        party,
+        role: PartyRole::Viewer,
+        until,
+        by: UserId(id(2)),
+    }
 }

@@ -5,12 +5,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use crate::{
     aggregate::{Aggregate, Event},
-    authz::{Party, PartyRole, Share},
-    id::UserId,
+    authz::{Party, Share},
     personal::{KindFields, Subject},
 };
 
@@ -40,19 +38,8 @@ pub enum AccessListEvent {
     Granted {
         /// The thing, by its id at the edge.
         resource: String,
-        /// To whom.
-        party: Party,
-        /// Which part.
-        role: PartyRole,
-        /// Until when; absent: until it is revoked.
-        #[serde(
-            default,
-            with = "time::serde::rfc3339::option",
-            skip_serializing_if = "Option::is_none"
-        )]
-        until: Option<OffsetDateTime>,
-        /// By whom.
-        granted_by: UserId,
+        /// To whom, as what, until when, and by whom.
+        share: Share,
     },
     /// A party lost its part in the thing, or gave it up.
     #[serde(rename = "sharing.AccessRevoked")]
@@ -68,11 +55,11 @@ impl Event for AccessListEvent {
     const FIELDS: &'static [KindFields] = &[
         KindFields::of("sharing.AccessGranted", Subject::Actor).plain(&[
             "resource",
-            "party.kind",
-            "party.id",
-            "role",
-            "until",
-            "granted_by",
+            "share.kind",
+            "share.id",
+            "share.role",
+            "share.until",
+            "share.by",
         ]),
         KindFields::of("sharing.AccessRevoked", Subject::Actor).plain(&[
             "resource",
@@ -87,24 +74,8 @@ impl Aggregate for AccessList {
     type Event = AccessListEvent;
     fn evolve(&mut self, event: &AccessListEvent) {
         match *event {
-            AccessListEvent::Granted {
-                party,
-                role,
-                until,
-                granted_by: by,
-                ..
-            } => {
-                let share = Share {
-                    party,
-                    role,
-                    until,
-                    by,
-                };
-                self.0.insert(party, share);
-            }
-            AccessListEvent::Revoked { party, .. } => {
-                self.0.remove(&party);
-            }
-        }
+            AccessListEvent::Granted { share, .. } => self.0.insert(share.party, share),
+            AccessListEvent::Revoked { party, .. } => self.0.remove(&party),
+        };
     }
 }

@@ -2,7 +2,7 @@
 
 use domain::{
     audit::sensitive_read::{DownloadModelFile, ReadEvent, SensitiveReads},
-    authz::{Concealment, Party, PartyRole, Visibility},
+    authz::{Concealment, Party, PartyRole, Share, Visibility},
     datasets::dataset::Dataset,
     id::{OrganizationId, UserId},
     identity::user::{ErasureReason, User, UserEvent},
@@ -38,10 +38,12 @@ fn revoke(party: Party, own: bool) -> RevokeAccess<Model> {
 fn granted(resource: impl std::fmt::Display, party: Party, role: PartyRole) -> AccessListEvent {
     AccessListEvent::Granted {
         resource: resource.to_string(),
-        party,
-        role,
-        until: None,
-        granted_by: ADA,
+        share: Share {
+            party,
+            role,
+            until: None,
+            by: ADA,
+        },
     }
 }
 
@@ -146,10 +148,12 @@ fn members_see_a_project_and_owners_share_it() {
                 PROJECT,
                 &AccessListEvent::Granted {
                     resource: PROJECT.to_string(),
-                    party: Party::User(carol),
-                    role: PartyRole::Member,
-                    until: None,
-                    granted_by: BOB,
+                    share: Share {
+                        party: Party::User(carol),
+                        role: PartyRole::Member,
+                        until: None,
+                        by: BOB,
+                    },
                 },
             )])),
             false => invites.then_denied("role", Concealment::Forbidden),
@@ -213,10 +217,12 @@ fn an_expired_part_gives_nothing() {
     };
     let expiring = AccessListEvent::Granted {
         resource: BASE.to_string(),
-        party: Party::User(BOB),
-        role: PartyRole::Editor,
-        until: Some(until),
-        granted_by: ADA,
+        share: Share {
+            party: Party::User(BOB),
+            role: PartyRole::Editor,
+            until: Some(until),
+            by: ADA,
+        },
     };
     let shared = || model().stream::<AccessList>(BASE, [expiring.clone()]);
     let read = ReadEvent::ModelDownloaded {

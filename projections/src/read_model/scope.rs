@@ -241,10 +241,10 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
 pub(super) const SHARED: &str = "\
     select s.resource from sharing_party s \
     where not s.revoked and (s.until is null or s.until > $3::timestamptz) and ( \
-        (s.party_kind = 'user' and s.party = $1::uuid) \
-        or (s.party_kind = 'organization' and s.party = $2::uuid) \
-        or (s.party_kind = 'project' and s.party in ( \
+        (s.kind = 'user' and s.id = $1::uuid) \
+        or (s.kind = 'organization' and s.id = $2::uuid) \
+        or (s.kind = 'project' and s.id in ( \
             select p.id from projects_project p where p.owner_id = $1::uuid \
             union select m.resource from sharing_party m join projects_project f on f.id = m.resource \
-                where m.party_kind = 'user' and m.party = $1::uuid and not m.revoked \
+                where m.kind = 'user' and m.id = $1::uuid and not m.revoked \
                 and (m.until is null or m.until > $3::timestamptz))))";

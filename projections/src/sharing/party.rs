@@ -3,9 +3,8 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
-    authz::{Party, PartyRole},
+    authz::{Party, Share},
     event_store::RecordedEvent,
-    id::{OrganizationId, ProjectId, UserId},
     sharing::access_list::{AccessList, AccessListEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -22,64 +21,17 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartyRow {
     /// Thing and party, by their ids at the edge.
-    pub id: String,
+    pub entry: String,
     /// The thing.
     pub resource: Uuid,
-    /// The user, project or organisation, as the scopes ask for it.
+    /// Who, as what, until when, and by whom.
     #[serde(flatten)]
-    party: PartyColumns,
-    /// Its part.
-    pub role: PartyRole,
-    /// Until when.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub until: Option<OffsetDateTime>,
-    /// By whom it was given.
-    pub granted_by: UserId,
-    /// When.
+    pub share: Share,
+    /// When it was given.
     #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// Whether it was taken back.
     pub revoked: bool,
-}
-
-/// A party in two columns.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct PartyColumns {
-    party_kind: PartyKind,
-    party: Uuid,
-}
-
-/// What a party is.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PartyKind {
-    User,
-    Project,
-    Organization,
-}
-
-impl From<Party> for PartyColumns {
-    fn from(party: Party) -> Self {
-        let (party_kind, party) = match party {
-            Party::User(id) => (PartyKind::User, id.0),
-            Party::Project(id) => (PartyKind::Project, id.0),
-            Party::Organization(id) => (PartyKind::Organization, id.0),
-        };
-        Self { party_kind, party }
-    }
-}
-
-impl PartyRow {
-    /// Who has access.
-    #[must_use]
-    pub fn party(&self) -> Party {
-        let PartyColumns { party_kind, party } = self.party;
-        match party_kind {
-            PartyKind::User => Party::User(UserId(party)),
-            PartyKind::Project => Party::Project(ProjectId(party)),
-            PartyKind::Organization => Party::Organization(OrganizationId(party)),
-        }
-    }
 }
 
 /// The projection.
@@ -91,45 +43,41 @@ impl ReadModel for Parties {
     const NAME: &'static str = "sharing.party";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "sharing_party";
+    const KEY: &'static str = "entry";
     const KEY_TYPE: &'static str = "text";
     const HISTORY: Option<History> = Some(History::since(1, "sharing_party_history"));
     const SCOPE: Scope = Scope::Internal("an access list is read with its thing, by those who may share it");
     const CATEGORIES: &'static [&'static str] = &[AccessList::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        let (AccessListEvent::Granted { resource, party, .. } | AccessListEvent::Revoked { resource, party }) =
-            decode(event)?;
-        Ok(vec![format!("{resource}/{party}")])
+        Ok(match decode(event)? {
+            AccessListEvent::Granted { resource, share } => vec![entry(&resource, share.party)],
+            AccessListEvent::Revoked { resource, party } => vec![entry(&resource, party)],
+        })
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<PartyRow>) -> Result<(), DecodeError> {
         match decode(event)? {
-            AccessListEvent::Granted {
-                resource,
-                party,
-                role,
-                until,
-                granted_by,
-            } => {
-                let id = format!("{resource}/{party}");
+            AccessListEvent::Granted { resource, share } => {
                 let row = PartyRow {
-                    id: id.clone(),
+                    entry: entry(&resource, share.party),
                     resource: bare(&resource),
-                    party: party.into(),
-                    role,
-                    until,
-                    granted_by,
+                    share,
                     granted_at: event.at,
                     revoked: false,
                 };
-                rows.put(id, row);
+                rows.put(row.entry.clone(), row);
             }
             AccessListEvent::Revoked { resource, party } => {
-                rows.change(format!("{resource}/{party}"), |row| row.revoked = true);
+                rows.change(entry(&resource, party), |row| row.revoked = true);
             }
         }
         Ok(())
     }
+}
+
+fn entry(resource: &str, party: Party) -> String {
+    format!("{resource}/{party}")
 }
 
 /// The UUID of an id at the edge; nil for what is none, which nothing is called.
@@ -150,7 +98,7 @@ pub async fn of_resource(
 ) -> Result<Vec<PartyRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where t.resource = $1 and not t.revoked \
-         and (t.until is null or t.until > $2) order by t.granted_at, t.id",
+         and (t.until is null or t.until > $2) order by t.granted_at, t.entry",
         as_of.of::<Parties>()
     );
     fetch(pool, as_of.query(statement).bind(resource).bind(at)).await
