@@ -10,7 +10,7 @@ use domain::{
     execute::{Command, Context, Decision},
     personal::{KindFields, Subject},
 };
-use projections::read_model::{ReadModel, Rows};
+use projections::read_model::{ReadModel, Rows, Scope};
 use serde::{Deserialize, Serialize};
 
 /// The kind of every event of the figures.
@@ -116,6 +116,7 @@ impl ReadModel for Counters {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "bench_counter";
     const KEY_TYPE: &'static str = "text";
+    const SCOPE: Scope = Scope::Internal("a read model of this benchmark");
     const CATEGORIES: &'static [&'static str] = &[Counter::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
