@@ -73,9 +73,22 @@ impl Parent {
     }
 }
 
+/// Why somebody sees a thing: the first of these that holds (PR-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is theirs.
+    Owner,
+    /// They have a part in it, by themselves, their organisation or a project.
+    Shared,
+    /// Everybody sees it.
+    Public,
+}
+
 /// Who reads, and when: what conditions are bound to.
 #[derive(Clone, Debug)]
 pub struct Viewer {
+    /// Who reads; `None`: the system.
+    reader: Option<UserId>,
     /// Whose things; `None`: everybody's.
     user: Option<UserId>,
     organization: Option<OrganizationId>,
@@ -89,6 +102,7 @@ impl Viewer {
     pub fn of(user: &UserPrincipal, now: OffsetDateTime) -> Self {
         let everything = user.permissions.contains(&Action::SystemAdmin);
         Self {
+            reader: Some(user.user),
             user: (!everything).then_some(user.user),
             organization: user.organization,
             permissions: user.permissions.clone(),
@@ -100,10 +114,20 @@ impl Viewer {
     #[must_use]
     pub fn everything(now: OffsetDateTime) -> Self {
         Self {
+            reader: None,
             user: None,
             organization: None,
             permissions: std::collections::BTreeSet::new(),
             now,
+        }
+    }
+
+    /// The same reader without an administrator's view of everything.
+    #[must_use]
+    pub fn by_itself(&self) -> Self {
+        Self {
+            user: self.reader,
+            ..self.clone()
         }
     }
 
@@ -123,8 +147,8 @@ impl Viewer {
 /// Two are the same who see the same at the same time: when that is, is not compared.
 impl PartialEq for Viewer {
     fn eq(&self, other: &Self) -> bool {
-        (self.user, self.organization, &self.permissions)
-            == (other.user, other.organization, &other.permissions)
+        (self.reader, self.user, self.organization, &self.permissions)
+            == (other.reader, other.user, other.organization, &other.permissions)
     }
 }
 
@@ -132,7 +156,7 @@ impl Eq for Viewer {}
 
 impl std::hash::Hash for Viewer {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.user, self.organization, &self.permissions).hash(state);
+        (self.reader, self.user, self.organization, &self.permissions).hash(state);
     }
 }
 
@@ -153,11 +177,23 @@ pub(super) struct Condition {
     pub(super) sql: String,
     /// The keys of the rows for which it holds, where there are few of them.
     pub(super) keys: Option<&'static str>,
+    /// Why they are seen, if one can tell.
+    pub(super) access: Option<Access>,
 }
 
 impl From<String> for Condition {
     fn from(sql: String) -> Self {
-        Self { sql, keys: None }
+        let (keys, access) = (None, None);
+        Self { sql, keys, access }
+    }
+}
+
+impl Condition {
+    fn because(sql: String, access: Access) -> Self {
+        Self {
+            access: Some(access),
+            ..sql.into()
+        }
     }
 }
 
@@ -181,10 +217,10 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
         } => {
             let key = table.key;
             let mut all = vec![
-                format!("(t.{founder} = $1::uuid and {typed})").into(),
+                Condition::because(format!("(t.{founder} = $1::uuid and {typed})"), Access::Owner),
                 Condition {
-                    sql: format!("t.{key} in ({SHARED})"),
                     keys: Some(SHARED),
+                    ..Condition::because(format!("t.{key} in ({SHARED})"), Access::Shared)
                 },
             ];
             let public = visibility.map(|visibility| match past {
@@ -195,7 +231,7 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
                     table.table
                 ),
             });
-            all.extend(public.map(Condition::from));
+            all.extend(public.map(|sql| Condition::because(sql, Access::Public)));
             all
         }
         Scope::Own { owner, .. } => vec![format!("(t.{owner} = $1::uuid and {typed})").into()],
