@@ -261,14 +261,19 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
     of_each.collect::<Vec<_>>().join(" union ")
 }
 
-/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one.
+/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one. Each way is
+/// a query of its own, which finds its rows by the party: with all of them in one condition, every share is read.
 const SHARED: &str = "\
     select s.resource from sharing_party s \
-    where not s.revoked and (s.until is null or s.until > $3::timestamptz) and ( \
-        (s.party_kind = 'user' and s.party = $1::uuid) \
-        or (s.party_kind = 'organization' and s.party = $2::uuid) \
-        or (s.party_kind = 'project' and s.party in ( \
+        where s.party_kind = 'user' and s.party = $1::uuid and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz) \
+    union all select s.resource from sharing_party s \
+        where s.party_kind = 'organization' and s.party = $2::uuid and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz) \
+    union all select s.resource from sharing_party s join ( \
             select p.id from projects_project p where p.owner_id = $1::uuid \
             union select m.resource from sharing_party m join projects_project f on f.id = m.resource \
                 where m.party_kind = 'user' and m.party = $1::uuid and not m.revoked \
-                and (m.until is null or m.until > $3::timestamptz))))";
+                and (m.until is null or m.until > $3::timestamptz)) p on p.id = s.party \
+        where s.party_kind = 'project' and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz)";

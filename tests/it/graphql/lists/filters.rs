@@ -231,10 +231,15 @@ async fn bad_input_matches_nothing_or_is_told() {
         for input in &list.filters {
             if input.ends_with("Id") {
                 let unknown = format!("usr_{}", "0".repeat(32));
-                for none in ["", "x", "usr_0", &unknown, "\\u0000", &"x".repeat(5_000)] {
+                for none in ["", "x", "usr_0", &unknown, &"x".repeat(5_000)] {
                     let filter = format!("{input}: \"{none}\"");
                     assert_eq!(found(admin, field, &filter).await, [""; 0], "{field} {filter}");
                 }
+            }
+            if input.ends_with("Id") || input == "nameContains" || input == "label" {
+                let nul = format!("filter: {{ {input}: \"a\\u0000\" }}");
+                let answer = page(admin, field, &nul, "", 1, &Value::Null).await;
+                assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{field}: {}", answer.body);
             }
             if input == "nameContains" {
                 for (length, code) in [(100, None), (101, Some("BAD_USER_INPUT"))] {
@@ -247,9 +252,6 @@ async fn bad_input_matches_nothing_or_is_told() {
                         .contains("filter.nameContains has 101 characters; at most 100");
                     assert_eq!(told, code.is_some(), "{field}: {}", answer.body);
                 }
-                let nul = "filter: { nameContains: \"a\\u0000\" }";
-                let answer = page(admin, field, nul, "", 1, &Value::Null).await;
-                assert_eq!(answer.code(), Some("BAD_USER_INPUT"), "{field}: {}", answer.body);
             }
         }
         for broken in [
