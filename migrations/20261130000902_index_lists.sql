@@ -1,5 +1,7 @@
 -- Owned by projections::read_model: what lists go by when they are ordered by name, or filtered by what things are in
 -- or made of. Each part of a scope finds the first rows of a page by one of these, however many things others have.
+drop index sharing_party_party;
+create index sharing_party_of on sharing_party (party_kind, party, resource) where not revoked;
 create index projects_project_owner_name on projects_project (owner_id, name, id);
 create index projects_project_name on projects_project (name, id);
 create index projects_experiment_project_name on projects_experiment (project_id, name, id);

@@ -252,12 +252,16 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
 
 /// The keys of the things that `viewer` may see.
 pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
-    let of_each = of(parent, viewer, false).into_iter().map(|condition| {
-        format!(
-            "select t.{} from {} t where {}",
-            parent.key, parent.table, condition.sql
-        )
-    });
+    let of_each = of(parent, viewer, false)
+        .into_iter()
+        .map(|condition| match condition.keys {
+            // Nothing is in what is no thing of the parent, so its table need not be asked.
+            Some(keys) => format!("({keys})"),
+            None => format!(
+                "select t.{} from {} t where {}",
+                parent.key, parent.table, condition.sql
+            ),
+        });
     of_each.collect::<Vec<_>>().join(" union ")
 }
 

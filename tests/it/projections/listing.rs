@@ -28,18 +28,19 @@ const FILLED: [&str; 6] = [
     "jobs_job",
     "sharing_party",
 ];
-/// Rows that a page of 25 may read: those of the page from each reason why they are seen, one's own, and what finds them.
-const FEW: i64 = 300;
+/// Rows that a page of 25 may read: those of the page for each reason why they are seen, and what is shared with one, for
+/// each reason anew.
+const FEW: i64 = 1_000;
 
 fn user(number: u128) -> UserId {
     UserId(Uuid::from_u128(number))
 }
 
-/// 20,000 things of each kind, of 200 users; a quarter of what can be public is; 50 things of others are shared with
+/// 20,000 things of each kind, of 5,000 users; a quarter of what can be public is; 50 things of others are shared with
 /// user 1000, who has one in a thousand of each.
 async fn fill_all(pool: &PgPool) {
     let uuid = |expression: &str| format!("lpad(to_hex({expression}), 32, '0')::uuid");
-    let owner = uuid("case when i % 1000 = 0 then 1000 else i % 200 + 1 end");
+    let owner = uuid("case when i % 1000 = 0 then 1000 else i % 5000 + 2000 end");
     let common = format!(
         "'id', {id}, 'name', 'name ' || (i * 7919) % 5000, 'created_at', now()",
         id = uuid("i + 100000")
@@ -58,9 +59,10 @@ async fn fill_all(pool: &PgPool) {
     );
     fill(pool, "jobs_job", 20_000, &jobs).await;
     let shares = format!(
-        "'id', i::text, 'resource', {}, 'party_kind', 'user', 'party', {}, 'revoked', false, 'until', null",
+        "'id', i::text, 'resource', {}, 'party', {}, 'revoked', false, 'until', null, \
+         'party_kind', case when i % 100 = 99 then 'project' else 'user' end",
         uuid("(i % 50) * 37 + 100003"),
-        uuid("case when i <= 500 then 1000 else i % 200 + 1 end")
+        uuid("case when i % 100 = 99 then i + 100000 when i <= 50 then 1000 else i % 5000 + 2000 end")
     );
     fill(pool, "sharing_party", 5_000, &shares).await;
     sqlx::query(AssertSqlSafe("analyze"))

@@ -23,22 +23,20 @@ pub async fn fill(pool: &PgPool, table: &str, count: u32, over: &str) {
     }
 }
 
-/// Sequential scans of `tables`, and rows read from them, since their beginning.
-async fn read_so_far(pool: &PgPool, tables: &[&str]) -> (i64, i64) {
+/// Of each of `tables` that was read from one end to the other: how often; and rows read from all, since their beginning.
+async fn read_so_far(pool: &PgPool, tables: &[&str]) -> (Vec<(String, i64)>, i64) {
     sqlx::query("select pg_stat_force_next_flush()")
         .execute(pool)
         .await
         .expect("flushed");
-    let row = sqlx::query(
-        "select sum(seq_scan)::bigint, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint \
-         from pg_stat_user_tables where relname = any($1)",
+    let query = sqlx::query(
+        "select relname::text, seq_scan, seq_tup_read + coalesce(idx_tup_fetch, 0) \
+         from pg_stat_user_tables where relname = any($1) order by relname",
     );
-    let row = row
-        .bind(tables.iter().map(|table| (*table).to_owned()).collect::<Vec<_>>())
-        .fetch_one(pool)
-        .await
-        .expect("counted");
-    (row.get(0), row.get(1))
+    let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+    let rows = query.bind(tables).fetch_all(pool).await.expect("counted");
+    let scans = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    (scans, rows.iter().map(|row| row.get::<i64, _>(2)).sum())
 }
 
 /// Rows of `tables` that `question` reads; it may scan none of them. `pool` has one connection, so that what it read is
