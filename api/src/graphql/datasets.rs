@@ -68,6 +68,10 @@ pub struct DatasetsQuery;
 #[Object]
 impl DatasetsQuery {
     /// The datasets visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn datasets(
         &self,
         context: &Context<'_>,

@@ -116,6 +116,10 @@ pub struct JobsQuery;
 #[Object]
 impl JobsQuery {
     /// The jobs visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn jobs(
         &self,
         context: &Context<'_>,

@@ -30,6 +30,10 @@ pub struct ModelsQuery;
 #[Object]
 impl ModelsQuery {
     /// The models visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn models(
         &self,
         context: &Context<'_>,

@@ -100,6 +100,10 @@ pub struct ProjectsQuery;
 #[Object]
 impl ProjectsQuery {
     /// The projects visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn projects(
         &self,
         context: &Context<'_>,
@@ -138,6 +142,10 @@ impl ProjectsQuery {
     }
 
     /// The experiments of all projects visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn experiments(
         &self,
         context: &Context<'_>,

@@ -90,24 +90,27 @@ pub async fn list<M: ReadModel, N: OutputType>(
         let (pool, viewer, filter) = (pool.clone(), viewer.clone(), filter.clone());
         async move { read_model::count::<M>(&pool, &viewer, as_of, &filter).await }
     });
-    let node = |(row, value): (M::Row, Option<String>)| {
+    let node = |(row, value): Valued<M>| {
         let (key, node) = node(row);
         (List::place(key, value.as_deref()), node)
     };
     Ok(list.connect_as_of(page, after, resolved, count, node))
 }
 
+/// A row with what it has in the column of the order.
+type Valued<M> = (<M as ReadModel>::Row, Option<String>);
+
 /// The rows with what they have in the column of the order.
 fn with_values<M: ReadModel>(
     page: Page<M::Row>,
     order: Option<Column>,
-) -> Result<Page<(M::Row, Option<String>)>, ReadError> {
+) -> std::result::Result<Page<Valued<M>>, ReadError> {
     let rows = page.rows.into_iter().map(|row| {
         let value = order.map(|column| read_model::value_of::<M>(&row, column));
         Ok((row, value.transpose()?))
     });
     Ok(Page {
-        rows: rows.collect::<Result<_, ReadError>>()?,
+        rows: rows.collect::<std::result::Result<_, ReadError>>()?,
         has_next: page.has_next,
     })
 }

@@ -124,7 +124,7 @@ impl RowFilter {
 
     pub(super) fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
         let values = self.tests.iter().map(|(_, values)| values);
-        values.fold(query, |query, values| query.bind(values))
+        values.fold(query, Query::bind)
     }
 }
 

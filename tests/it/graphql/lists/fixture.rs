@@ -197,10 +197,10 @@ impl Installation {
             });
             self.put("jobs_worker", row).await;
         }
-        let beats = "insert into jobs_worker_beat (worker_id, beat_at, expires_at) \
+        let heartbeats = "insert into jobs_worker_beat (worker_id, beat_at, expires_at) \
             select id, now(), now() + interval '1 hour' from jobs_worker where id <= $1";
-        let beat = sqlx::query(beats).bind(row_id(31)).execute(&self.pool).await;
-        beat.expect("they beat");
+        let alive = sqlx::query(heartbeats).bind(row_id(31)).execute(&self.pool).await;
+        alive.expect("they are alive");
     }
 }
 
