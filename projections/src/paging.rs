@@ -15,6 +15,18 @@ impl Column {
     pub const fn new(name: &'static str, kind: &'static str) -> Self {
         Self { name, kind }
     }
+
+    /// Whether the database reads `value` as one of this column. Cursors come from clients, so what they hold is
+    /// checked before it gets into a statement. Types that no list is ordered by have no values.
+    #[must_use]
+    pub fn holds(&self, value: &str) -> bool {
+        match self.kind {
+            "text" => !value.contains('\0'),
+            "integer" => value.parse::<i32>().is_ok(),
+            "bigint" => value.parse::<i64>().is_ok(),
+            _ => false,
+        }
+    }
 }
 
 /// Where a page goes on.

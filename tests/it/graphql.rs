@@ -2,6 +2,7 @@
 //! graphql-js in `api/tests/api/conformance`; here it is our own schema.
 
 mod cost;
+mod lists;
 mod nodes;
 mod pages;
 

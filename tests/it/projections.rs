@@ -5,6 +5,7 @@ mod feeds;
 mod fixture;
 mod histories;
 mod leading;
+mod listing;
 mod rebuilding;
 mod replay;
 mod scopes;

@@ -10,6 +10,7 @@ use async_graphql::{
 };
 use domain::event_store::Position;
 use projections::history::{self, AsOf, AsOfError, AsOfRequest, resolve};
+use time::OffsetDateTime;
 
 use super::{
     context::user,
@@ -45,6 +46,9 @@ pub struct ResolvedAsOf {
     pub as_of: AsOf,
     /// The same for clients; `None` for the present.
     pub shown: Option<LogInstant>,
+    /// The time that was asked for, or that of the position; `None` for the present. What ends by itself, without an
+    /// event, is looked at as of this time.
+    pub time: Option<OffsetDateTime>,
 }
 
 impl ResolvedAsOf {
@@ -52,6 +56,7 @@ impl ResolvedAsOf {
     pub const NOW: Self = Self {
         as_of: AsOf::Now,
         shown: None,
+        time: None,
     };
 
     fn past(instant: history::LogInstant) -> Self {
@@ -61,6 +66,7 @@ impl ResolvedAsOf {
                 position: instant.position.into(),
                 at: instant.at.map(DateTime),
             }),
+            time: instant.at,
         }
     }
 }
@@ -108,7 +114,13 @@ impl Loader<AsOfRequest> for AsOfLoader {
 pub async fn resolve_as_of(context: &Context<'_>, request: Option<AsOfInput>) -> Result<ResolvedAsOf> {
     match request {
         None => Ok(ResolvedAsOf::NOW),
-        Some(AsOfInput::At(at)) => find(context, AsOfRequest::At(at.0)).await,
+        Some(AsOfInput::At(at)) => {
+            let resolved = find(context, AsOfRequest::At(at.0)).await?;
+            Ok(ResolvedAsOf {
+                time: Some(at.0),
+                ..resolved
+            })
+        }
         Some(AsOfInput::Position(position)) => {
             find(context, AsOfRequest::Position(Position(position.0))).await
         }

@@ -8,7 +8,7 @@ use domain::{
 use projections::datasets::dataset::{DatasetRow, Datasets};
 use uuid::Uuid;
 
-pub use super::types::Dataset;
+pub use super::types::{Dataset, DatasetFilter, DatasetOrder};
 
 use super::{
     as_of::{AsOfInput, resolve_as_of},
@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The list of datasets.
-const DATASETS: List = List::by_id("datasets.newest");
+const DATASETS: List = List::by_id("datasets");
 
 /// A new, empty dataset.
 #[derive(InputObject)]
@@ -67,10 +67,16 @@ pub struct DatasetsQuery;
 
 #[Object]
 impl DatasetsQuery {
-    /// The datasets visible to the caller, newest first.
+    /// The datasets visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn datasets(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all datasets if omitted.")] filter: Option<DatasetFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<DatasetOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
@@ -79,11 +85,7 @@ impl DatasetsQuery {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let wanted = Wanted {
-            first,
-            after,
-            ..Wanted::default()
-        };
+        let wanted = Wanted::of(filter, order, first, after)?;
         let node = |row: DatasetRow| (row.id.0.to_string(), Dataset(row, resolved));
         let connection = reads::list::<Datasets, _>(context, DATASETS, resolved, wanted, node).await?;
         Ok(Some(connection))

@@ -22,6 +22,10 @@ use super::{
     scalars::{DateTime, JsonValue, Long},
     sharing::{RevokeModelAccessInput, ShareModelInput},
     spec::InputChecks,
+    types::{
+        DatasetFilter, DatasetOrder, ExperimentFilter, ExperimentOrder, JobFilter, JobOrder, ModelFilter,
+        ModelOrder, ProjectFilter, ProjectOrder, UserFilter, UserOrder, WorkerFilter, WorkerOrder,
+    },
     workers::DrainWorkerInput,
 };
 use uuid::Uuid;
@@ -31,7 +35,7 @@ use uuid::Uuid;
 pub fn checks() -> InputChecks {
     let checks = scalars(InputChecks::default());
     let checks = identity(checks);
-    let checks = jobs(checks);
+    let checks = lists(jobs(checks));
     checks
         .with::<AsOfInput>()
         .with::<AuditFilter>()
@@ -50,6 +54,24 @@ fn scalars(checks: InputChecks) -> InputChecks {
         .with::<JsonValue>()
         .with::<Long>()
         .with::<Uuid>()
+}
+
+fn lists(checks: InputChecks) -> InputChecks {
+    checks
+        .with::<DatasetFilter>()
+        .with::<DatasetOrder>()
+        .with::<ExperimentFilter>()
+        .with::<ExperimentOrder>()
+        .with::<JobFilter>()
+        .with::<JobOrder>()
+        .with::<ModelFilter>()
+        .with::<ModelOrder>()
+        .with::<ProjectFilter>()
+        .with::<ProjectOrder>()
+        .with::<UserFilter>()
+        .with::<UserOrder>()
+        .with::<WorkerFilter>()
+        .with::<WorkerOrder>()
 }
 
 fn identity(checks: InputChecks) -> InputChecks {

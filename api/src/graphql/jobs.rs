@@ -17,7 +17,7 @@ use domain::{
 };
 use projections::jobs::job::Jobs;
 
-pub use super::types::{Job, JobState};
+pub use super::types::{Job, JobFilter, JobOrder, JobState};
 pub use control::JobControlMutation;
 pub use estimate::{JobEstimate, JobEstimateQuery, JobTimeEstimate, JobValidation};
 pub use inputs::*;
@@ -29,7 +29,7 @@ use super::{
     ids::id_or_not_found,
     mutation::MutationCall,
     paging::{AsOfInfo, Connection},
-    reads,
+    reads::{self, Wanted},
     scalars::Long,
     types::list_jobs,
 };
@@ -115,11 +115,16 @@ pub struct JobsQuery;
 
 #[Object]
 impl JobsQuery {
-    /// The jobs visible to the caller, newest first.
+    /// The jobs visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn jobs(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Only jobs in this state.")] state: Option<JobState>,
+        #[graphql(desc = "Filter; all jobs if omitted.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<JobOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
@@ -128,9 +133,8 @@ impl JobsQuery {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        list_jobs(context, resolved, None, state, first, after)
-            .await
-            .map(Some)
+        let wanted = Wanted::of(filter, order, first, after)?;
+        list_jobs(context, resolved, wanted).await.map(Some)
     }
 
     /// One job.

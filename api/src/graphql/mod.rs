@@ -11,6 +11,7 @@ pub mod context;
 pub mod datasets;
 pub mod errors;
 pub mod executor;
+pub mod filters;
 pub mod guard;
 pub mod identity;
 pub mod ids;

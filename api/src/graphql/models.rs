@@ -2,7 +2,7 @@
 
 mod import;
 
-pub use super::types::Model;
+pub use super::types::{Model, ModelFilter, ModelOrder};
 use async_graphql::{Context, ID, Object, Result};
 use domain::id::ModelId;
 pub use import::{ImportModelInput, ImportModelPayload, ModelsMutation};
@@ -21,7 +21,7 @@ use super::{
 };
 
 /// The list of models.
-const MODELS: List = List::by_id("models.newest");
+const MODELS: List = List::by_id("models");
 
 /// Queries about models.
 #[derive(Default)]
@@ -29,10 +29,16 @@ pub struct ModelsQuery;
 
 #[Object]
 impl ModelsQuery {
-    /// The models visible to the caller, newest first.
+    /// The models visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn models(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all models if omitted.")] filter: Option<ModelFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<ModelOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
@@ -41,11 +47,7 @@ impl ModelsQuery {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let wanted = Wanted {
-            first,
-            after,
-            ..Wanted::default()
-        };
+        let wanted = Wanted::of(filter, order, first, after)?;
         let node = |row: ModelRow| (row.id.0.to_string(), Model(row, resolved));
         let connection = reads::list::<Models, _>(context, MODELS, resolved, wanted, node).await?;
         Ok(Some(connection))

@@ -14,7 +14,7 @@ use projections::projects::{
 };
 use uuid::Uuid;
 
-pub use super::types::{Experiment, Project};
+pub use super::types::{Experiment, ExperimentFilter, ExperimentOrder, Project, ProjectFilter, ProjectOrder};
 
 use super::{
     as_of::{AsOfInput, resolve_as_of},
@@ -91,7 +91,7 @@ impl UserErrors for CreateExperimentRefusal {
 }
 
 /// The list of projects.
-const PROJECTS: List = List::by_id("projects.newest");
+const PROJECTS: List = List::by_id("projects");
 
 /// Queries about projects.
 #[derive(Default)]
@@ -99,10 +99,16 @@ pub struct ProjectsQuery;
 
 #[Object]
 impl ProjectsQuery {
-    /// The projects visible to the caller, newest first.
+    /// The projects visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn projects(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all projects if omitted.")] filter: Option<ProjectFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<ProjectOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
@@ -111,11 +117,7 @@ impl ProjectsQuery {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let wanted = Wanted {
-            first,
-            after,
-            ..Wanted::default()
-        };
+        let wanted = Wanted::of(filter, order, first, after)?;
         let node = |row: ProjectRow| (row.id.0.to_string(), Project(row, resolved));
         let connection = reads::list::<Projects, _>(context, PROJECTS, resolved, wanted, node).await?;
         Ok(Some(connection))
@@ -139,10 +141,16 @@ impl ProjectsQuery {
         Ok(row.map(|row| Project(row, resolved)))
     }
 
-    /// The experiments of all projects visible to the caller, newest first.
+    /// The experiments of all projects visible to the caller.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a resolver has an argument for each of its field"
+    )]
     async fn experiments(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all experiments if omitted.")] filter: Option<ExperimentFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<ExperimentOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Read as of this point in the past; now if omitted.")] as_of: Option<AsOfInput>,
@@ -151,8 +159,8 @@ impl ProjectsQuery {
         viewer(context)?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let connection = list_experiments(context, resolved, None, first, after).await?;
-        Ok(Some(connection))
+        let wanted = Wanted::of(filter, order, first, after)?;
+        list_experiments(context, resolved, wanted).await.map(Some)
     }
 
     /// One experiment.

@@ -5,14 +5,16 @@
 use async_graphql::{Context, OutputType, Result};
 use projections::{
     history::AsOf,
-    read_model::{self, ReadModel, RowFilter},
+    paging::{Column, Page},
+    read_model::{self, ReadError, ReadModel, RowFilter},
 };
 
 use super::{
     as_of::ResolvedAsOf,
     context::{app, viewer},
     errors::read_failed,
-    paging::{AsOfInfo, Connection, Count, List},
+    filters::ListFilter,
+    paging::{AsOfInfo, Connection, Count, List, ListOrder, Sort},
 };
 
 /// The row under `key`, if the caller may see it.
@@ -29,15 +31,42 @@ pub async fn find<M: ReadModel>(
     row.map_err(|error| read_failed(&error))
 }
 
-/// Which rows of a read model are wanted, and which page of them.
-#[derive(Clone, Debug, Default)]
+/// Which rows of a read model are wanted, in which order, and which page of them.
+#[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Which rows.
-    pub filter: RowFilter,
-    /// How many of them at most.
-    pub first: Option<i32>,
-    /// After this cursor.
-    pub after: Option<String>,
+    filter: RowFilter,
+    sort: Sort,
+    first: Option<i32>,
+    after: Option<String>,
+}
+
+impl Wanted {
+    /// What the arguments of a list say; omitted: all rows, the newest first.
+    ///
+    /// # Errors
+    /// `BAD_USER_INPUT` for a filter that cannot be meant.
+    pub fn of(
+        filter: Option<impl ListFilter>,
+        order: Option<impl ListOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Self> {
+        Ok(Self {
+            filter: filter.map_or(Ok(RowFilter::all()), ListFilter::rows)?,
+            sort: order.map_or(Sort::NEWEST_FIRST, ListOrder::sort),
+            first,
+            after,
+        })
+    }
+
+    /// Of those, the ones whose `column` has this value.
+    #[must_use]
+    pub fn only(self, column: Column, value: impl std::fmt::Display) -> Self {
+        Self {
+            filter: self.filter.is(column, value),
+            ..self
+        }
+    }
 }
 
 /// A connection of the rows that the caller may see; `node` gives a row's key and what clients see of it.
@@ -51,16 +80,37 @@ pub async fn list<M: ReadModel, N: OutputType>(
     wanted: Wanted,
     node: impl Fn(M::Row) -> (String, N),
 ) -> Result<Connection<N, AsOfInfo>> {
-    let (viewer, request) = (
-        viewer(context)?,
-        list.page(wanted.first, wanted.after.as_deref())?,
-    );
+    let (list, after) = (list.sorted(wanted.sort), wanted.after.as_deref());
+    let (viewer, request) = (viewer(context)?, list.page(wanted.first, after)?);
     let (pool, as_of, filter) = (app(context)?.pool.clone(), resolved.as_of, wanted.filter);
-    let rows = read_model::page::<M>(&pool, &viewer, as_of, &filter, &request).await;
-    let rows = rows.map_err(|error| read_failed(&error))?;
+    let page = read_model::page::<M>(&pool, &viewer, as_of, &filter, &request).await;
+    let page = page.and_then(|page| with_values::<M>(page, request.order));
+    let page = page.map_err(|error| read_failed(&error))?;
     let count = Count::with(move || {
         let (pool, viewer, filter) = (pool.clone(), viewer.clone(), filter.clone());
         async move { read_model::count::<M>(&pool, &viewer, as_of, &filter).await }
     });
-    Ok(list.connect_as_of(rows, wanted.after.as_deref(), resolved, count, node))
+    let node = |(row, value): Valued<M>| {
+        let (key, node) = node(row);
+        (List::place(key, value.as_deref()), node)
+    };
+    Ok(list.connect_as_of(page, after, resolved, count, node))
+}
+
+/// A row with what it has in the column of the order.
+type Valued<M> = (<M as ReadModel>::Row, Option<String>);
+
+/// The rows with what they have in the column of the order.
+fn with_values<M: ReadModel>(
+    page: Page<M::Row>,
+    order: Option<Column>,
+) -> std::result::Result<Page<Valued<M>>, ReadError> {
+    let rows = page.rows.into_iter().map(|row| {
+        let value = order.map(|column| read_model::value_of::<M>(&row, column));
+        Ok((row, value.transpose()?))
+    });
+    Ok(Page {
+        rows: rows.collect::<std::result::Result<_, ReadError>>()?,
+        has_next: page.has_next,
+    })
 }

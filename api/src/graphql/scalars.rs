@@ -1,7 +1,7 @@
 //! Scalars of our own.
 
 use async_graphql::{Error, InputValueError, InputValueResult, Result, Scalar, ScalarType, Value, to_value};
-use domain::event_store::Position;
+use domain::{clock::to_micros, event_store::Position};
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -54,12 +54,20 @@ pub struct DateTime(pub OffsetDateTime);
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let time = <OffsetDateTime as ScalarType>::parse(value).map_err(InputValueError::propagate)?;
-        Ok(Self(time))
+        stored(time)
+            .map(Self)
+            .ok_or_else(|| InputValueError::custom("a time has to lie in the years 0001 to 9999 of UTC"))
     }
 
     fn to_value(&self) -> Value {
         self.0.to_value()
     }
+}
+
+/// A time as it is stored and read back: in UTC, in whole microseconds; `None` for what cannot be.
+fn stored(time: OffsetDateTime) -> Option<OffsetDateTime> {
+    let utc = to_micros(time.checked_to_offset(UtcOffset::UTC)?);
+    (1..=9_999).contains(&utc.year()).then_some(utc)
 }
 
 impl From<OffsetDateTime> for DateTime {

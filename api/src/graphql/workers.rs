@@ -5,28 +5,20 @@ use domain::{
     authz::Action,
     jobs::worker::{DrainWorker, WorkerRefusal},
 };
-use projections::{
-    jobs::worker::{self, ActiveWorker},
-    paging::Page,
-};
-
+use projections::jobs::worker;
 use uuid::Uuid;
 
 use super::{
     context::{app, require, user, viewer},
     errors::read_failed,
     mutation::{MutationCall, payload},
-    paging::{Connection, Count, List},
-    types::Worker,
+    paging::{Connection, Count, List, ListOrder, Sort},
+    types::{Worker, WorkerFilter, WorkerOrder, page_of_workers},
     user_error::{UserError, UserErrorCode, UserErrors},
 };
 
-/// The list of workers. Its keys are `name/id`; all of it is read, because there are at most 1,000.
-const WORKERS: List = List::by_text("workers.name");
-
-fn key(one: &ActiveWorker) -> String {
-    format!("{}/{}", one.worker.name, one.worker.id.0)
-}
+/// The list of workers; all of it is read, because there are at most 1,000.
+const WORKERS: List = List::by_id("workers");
 
 /// Queries about workers.
 #[derive(Default)]
@@ -34,25 +26,29 @@ pub struct WorkersQuery;
 
 #[Object]
 impl WorkersQuery {
-    /// Registered workers, including lost ones, by name. Requires `training.read`.
+    /// Registered workers, including lost ones. Requires `training.read`.
     async fn workers(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all workers if omitted.")] filter: Option<WorkerFilter>,
+        #[graphql(desc = "Order; by name if omitted.")] order: Option<WorkerOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<Worker>>> {
         user(context)?;
         require(context, Action::TrainingRead, "workers")?;
-        let request = WORKERS.page(first, after.as_deref())?;
+        let by_name = Sort::by(Some(worker::NAME), None);
+        let list = WORKERS.sorted(order.map_or(by_name, ListOrder::sort));
+        let request = list.page(first, after.as_deref())?;
         let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
-        let mut rows = found.map_err(|error| read_failed(&error))?;
+        let rows = filter
+            .unwrap_or_default()
+            .of(found.map_err(|error| read_failed(&error))?)?;
         let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        rows.sort_by_cached_key(key);
-        rows.retain(|one| request.after.as_ref().is_none_or(|after| key(one) > after.key));
-        let page = Page::from_overread(rows, request.first);
         let count = Count::with(move || std::future::ready(Ok(total)));
-        let connection = WORKERS.connect(page, after.as_deref(), count, |one| {
-            (key(&one), Worker(one, viewer.clone()))
+        let page = page_of_workers(rows, &request);
+        let connection = list.connect(page, after.as_deref(), count, |(key, value, one)| {
+            (List::place(key, value.as_deref()), Worker(one, viewer.clone()))
         });
         Ok(Some(connection))
     }

@@ -131,11 +131,13 @@ impl NewAccount {
             reason: reason.to_owned(),
         };
         let changes = changes.and::<Reservation>(&self.username_reservation, &taken("username"));
-        let changes = match self.is_email_taken(loaded) {
-            true => changes,
-            false => changes.and::<Reservation>(&self.email_reservation, &taken("email")),
+        // As many events whether the address is free or taken, so that positions of the log do not tell.
+        let email_reservation = match self.is_email_taken(loaded) {
+            true => ReservationKey(format!("{}.{}", self.email_reservation, user.0.simple())),
+            false => self.email_reservation.clone(),
         };
         changes
+            .and::<Reservation>(&email_reservation, &taken("email"))
             .and::<User>(
                 user,
                 &UserEvent::Registered {

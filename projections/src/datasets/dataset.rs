@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
+    paging::Column,
     read_model::{History, ReadModel, Rows, Scope},
 };
 
@@ -34,6 +35,15 @@ pub struct DatasetRow {
     /// Number of the newest version; 0 when it is empty.
     pub latest_version: i32,
 }
+
+/// Datasets can be listed by their owner,
+pub const OWNER: Column = Column::new("owner_id", "uuid");
+/// by who can read them,
+pub const VISIBILITY: Column = Column::new("visibility", "text");
+/// by their name,
+pub const NAME: Column = Column::new("name", "text");
+/// and by when they were created.
+pub const CREATED: Column = Column::new("created_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

@@ -12,7 +12,10 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::read_model::{History, ReadModel, Rows, Scope};
+use crate::{
+    paging::Column,
+    read_model::{History, ReadModel, Rows, Scope},
+};
 
 /// An account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +46,22 @@ pub struct UserRow {
     /// How many events are recorded about the account and its roles.
     pub version: i32,
 }
+
+/// Accounts can be listed by their unique name,
+pub const USERNAME: Column = Column::new("username", "text");
+/// by any of their names and their address,
+pub const NAMES: [Column; 4] = [
+    USERNAME,
+    Column::new("email", "text"),
+    Column::new("first_name", "text"),
+    Column::new("last_name", "text"),
+];
+/// by whether they are verified
+pub const VERIFIED: Column = Column::new("verified", "boolean");
+/// or switched off,
+pub const DEACTIVATED: Column = Column::new("deactivated", "boolean");
+/// and by when they registered.
+pub const CREATED: Column = Column::new("created_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

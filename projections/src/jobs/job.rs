@@ -144,8 +144,24 @@ pub struct JobRow {
 
 /// Jobs can be listed by their state,
 pub const STATE: Column = Column::new("state", "text");
-/// and by their experiment.
+/// their owner,
+pub const OWNER: Column = Column::new("owner_id", "uuid");
+/// their project,
+pub const PROJECT: Column = Column::new("project_id", "uuid");
+/// their experiment,
 pub const EXPERIMENT: Column = Column::new("experiment_id", "uuid");
+/// the dataset that they train on,
+pub const DATASET: Column = Column::new("dataset_id", "uuid");
+/// the model that they start from,
+pub const BASE_MODEL: Column = Column::new("base_model_id", "uuid");
+/// the model that comes of them,
+pub const MODEL: Column = Column::new("model_id", "uuid");
+/// their name,
+pub const NAME: Column = Column::new("name", "text");
+/// their priority,
+pub const PRIORITY: Column = Column::new("priority", "integer");
+/// and by when they were queued.
+pub const QUEUED: Column = Column::new("queued_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

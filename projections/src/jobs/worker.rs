@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use crate::{
     history::AsOf,
     identity::user::uuid_key,
+    paging::Column,
     position::{stored, version},
     read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
 };
@@ -96,6 +97,9 @@ impl WorkerRow {
         }
     }
 }
+
+/// Workers are listed by their name.
+pub const NAME: Column = Column::new("name", "text");
 
 /// The projection.
 #[derive(Default)]

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
+    paging::Column,
     read_model::{History, ReadModel, Rows, Scope},
 };
 
@@ -36,6 +37,17 @@ pub struct ModelRow {
     /// Number of the newest version.
     pub latest_version: i32,
 }
+
+/// Models can be listed by their owner,
+pub const OWNER: Column = Column::new("owner_id", "uuid");
+/// by who can read them,
+pub const VISIBILITY: Column = Column::new("visibility", "text");
+/// by what their versions contain,
+pub const CONTENT: Column = Column::new("content", "text");
+/// by their name,
+pub const NAME: Column = Column::new("name", "text");
+/// and by when they were created.
+pub const CREATED: Column = Column::new("created_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

@@ -34,8 +34,14 @@ pub struct ExperimentRow {
     pub created_at: OffsetDateTime,
 }
 
-/// Experiments can be listed by their project.
+/// Experiments can be listed by their project,
 pub const PROJECT: Column = Column::new("project_id", "uuid");
+/// by who created them,
+pub const CREATED_BY: Column = Column::new("created_by", "uuid");
+/// by their name,
+pub const NAME: Column = Column::new("name", "text");
+/// and by when they were created.
+pub const CREATED: Column = Column::new("created_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 
 use crate::{
     history::History,
+    paging::Column,
     read_model::{ReadModel, Rows, Scope},
 };
 
@@ -35,6 +36,13 @@ pub struct ProjectRow {
     /// How many experiments it has.
     pub experiments: i32,
 }
+
+/// Projects can be listed by their owner,
+pub const OWNER: Column = Column::new("owner_id", "uuid");
+/// by their name,
+pub const NAME: Column = Column::new("name", "text");
+/// and by when they were created.
+pub const CREATED: Column = Column::new("created_at", "timestamptz");
 
 /// The projection.
 #[derive(Default)]

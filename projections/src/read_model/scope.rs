@@ -73,13 +73,24 @@ impl Parent {
     }
 }
 
+/// Why somebody sees a thing: the first of these that holds (PR-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is theirs.
+    Owner,
+    /// They have a part in it, by themselves, their organisation or a project.
+    Shared,
+    /// Everybody sees it.
+    Public,
+}
+
 /// Who reads, and when: what conditions are bound to.
 #[derive(Clone, Debug)]
 pub struct Viewer {
+    /// Who reads; `None`: the system.
+    reader: Option<UserId>,
     /// Whose things; `None`: everybody's.
     user: Option<UserId>,
-    /// The user who reads, also where it sees everything.
-    own: Option<UserId>,
     organization: Option<OrganizationId>,
     permissions: std::collections::BTreeSet<Action>,
     now: OffsetDateTime,
@@ -91,8 +102,8 @@ impl Viewer {
     pub fn of(user: &UserPrincipal, now: OffsetDateTime) -> Self {
         let everything = user.permissions.contains(&Action::SystemAdmin);
         Self {
+            reader: Some(user.user),
             user: (!everything).then_some(user.user),
-            own: Some(user.user),
             organization: user.organization,
             permissions: user.permissions.clone(),
             now,
@@ -103,11 +114,20 @@ impl Viewer {
     #[must_use]
     pub fn everything(now: OffsetDateTime) -> Self {
         Self {
+            reader: None,
             user: None,
-            own: None,
             organization: None,
             permissions: std::collections::BTreeSet::new(),
             now,
+        }
+    }
+
+    /// The same reader without an administrator's view of everything.
+    #[must_use]
+    pub fn by_itself(&self) -> Self {
+        Self {
+            user: self.reader,
+            ..self.clone()
         }
     }
 
@@ -127,8 +147,8 @@ impl Viewer {
 /// Two are the same who see the same at the same time: when that is, is not compared.
 impl PartialEq for Viewer {
     fn eq(&self, other: &Self) -> bool {
-        (self.user, self.own, self.organization, &self.permissions)
-            == (other.user, other.own, other.organization, &other.permissions)
+        (self.reader, self.user, self.organization, &self.permissions)
+            == (other.reader, other.user, other.organization, &other.permissions)
     }
 }
 
@@ -136,7 +156,7 @@ impl Eq for Viewer {}
 
 impl std::hash::Hash for Viewer {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.user, self.own, self.organization, &self.permissions).hash(state);
+        (self.reader, self.user, self.organization, &self.permissions).hash(state);
     }
 }
 
@@ -157,20 +177,24 @@ pub(super) struct Condition {
     pub(super) sql: String,
     /// The keys of the rows for which it holds, where there are few of them.
     pub(super) keys: Option<&'static str>,
+    /// Why they are seen, if one can tell.
+    pub(super) access: Option<Access>,
 }
 
 impl From<String> for Condition {
     fn from(sql: String) -> Self {
-        Self { sql, keys: None }
+        let (keys, access) = (None, None);
+        Self { sql, keys, access }
     }
 }
 
-/// As [`bind`], of the user as such: what administrators have a part in themselves.
-pub(super) fn bind_user<'q>(query: Query<'q>, viewer: &Viewer) -> Query<'q> {
-    query
-        .bind(viewer.own.map(|user| user.0))
-        .bind(viewer.organization.map(|organization| organization.0))
-        .bind(viewer.now)
+impl Condition {
+    fn because(sql: String, access: Access) -> Self {
+        Self {
+            access: Some(access),
+            ..sql.into()
+        }
+    }
 }
 
 /// The conditions under which `viewer` sees a row of `t`, of the present or of the past, of which one has to hold. Each
@@ -193,10 +217,10 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
         } => {
             let key = table.key;
             let mut all = vec![
-                format!("(t.{founder} = $1::uuid and {typed})").into(),
+                Condition::because(format!("(t.{founder} = $1::uuid and {typed})"), Access::Owner),
                 Condition {
-                    sql: format!("t.{key} in ({SHARED})"),
                     keys: Some(SHARED),
+                    ..Condition::because(format!("t.{key} in ({SHARED})"), Access::Shared)
                 },
             ];
             let public = visibility.map(|visibility| match past {
@@ -207,7 +231,7 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
                     table.table
                 ),
             });
-            all.extend(public.map(Condition::from));
+            all.extend(public.map(|sql| Condition::because(sql, Access::Public)));
             all
         }
         Scope::Own { owner, .. } => vec![format!("(t.{owner} = $1::uuid and {typed})").into()],
@@ -228,23 +252,32 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
 
 /// The keys of the things that `viewer` may see.
 pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
-    let of_each = of(parent, viewer, false).into_iter().map(|condition| {
-        format!(
-            "select t.{} from {} t where {}",
-            parent.key, parent.table, condition.sql
-        )
-    });
+    let of_each = of(parent, viewer, false)
+        .into_iter()
+        .map(|condition| match condition.keys {
+            // Nothing is in what is no thing of the parent, so its table need not be asked.
+            Some(keys) => format!("({keys})"),
+            None => format!(
+                "select t.{} from {} t where {}",
+                parent.key, parent.table, condition.sql
+            ),
+        });
     of_each.collect::<Vec<_>>().join(" union ")
 }
 
-/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one.
+/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one. Each way is
+/// a query of its own, which finds its rows by the party: with all of them in one condition, every share is read.
 pub(super) const SHARED: &str = "\
     select s.resource from sharing_party s \
-    where not s.revoked and (s.until is null or s.until > $3::timestamptz) and ( \
-        (s.kind = 'user' and s.id = $1::uuid) \
-        or (s.kind = 'organization' and s.id = $2::uuid) \
-        or (s.kind = 'project' and s.id in ( \
+        where s.kind = 'user' and s.id = $1::uuid and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz) \
+    union all select s.resource from sharing_party s \
+        where s.kind = 'organization' and s.id = $2::uuid and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz) \
+    union all select s.resource from sharing_party s join ( \
             select p.id from projects_project p where p.owner_id = $1::uuid \
             union select m.resource from sharing_party m join projects_project f on f.id = m.resource \
                 where m.kind = 'user' and m.id = $1::uuid and not m.revoked \
-                and (m.until is null or m.until > $3::timestamptz))))";
+                and (m.until is null or m.until > $3::timestamptz)) p on p.id = s.id \
+        where s.kind = 'project' and not s.revoked \
+        and (s.until is null or s.until > $3::timestamptz)";

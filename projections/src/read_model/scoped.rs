@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::{
     Query, ReadError, ReadModel, RowFilter, Scope, Viewer,
     reading::{count as count_rows, fetch_one, fetch_page},
-    scope::{self, PARAMETERS},
+    scope::{self, Condition, PARAMETERS},
 };
 use crate::{
     history::AsOf,
@@ -69,7 +69,7 @@ pub async fn shared_with(
         "select to_jsonb(k)::text from unnest($4::uuid[]) k where k in ({})",
         scope::SHARED
     );
-    let query = scope::bind_user(AsOf::Now.query(statement), viewer).bind(things);
+    let query = scope::bind(AsOf::Now.query(statement), &viewer.by_itself()).bind(things);
     super::fetch(pool, query).await
 }
 
@@ -83,10 +83,16 @@ pub async fn count<M: ReadModel>(
     as_of: AsOf,
     filter: &RowFilter,
 ) -> Result<i64, ReadError> {
+    let viewer = &within(viewer, filter);
+    let told_apart = |part: Part| format!("({}{})", part.condition.sql, part.but);
+    let each = parts::<M>(viewer, as_of, filter).into_iter().map(told_apart);
+    let seen = match filter.access() {
+        Some(_) => each.collect::<Vec<_>>().join(" or "),
+        None => seen::<M>(viewer, as_of),
+    };
     let statement = format!(
         "select count(*) from {table} t where ({seen}){wanted}",
         table = as_of.of::<M>(),
-        seen = seen::<M>(viewer, as_of),
         wanted = filter.sql(PARAMETERS + 1),
     );
     let query = filter.bind(scope::bind(as_of.query(statement), viewer));
@@ -104,6 +110,7 @@ pub async fn page<M: ReadModel>(
     filter: &RowFilter,
     page: &PageRequest,
 ) -> Result<Page<M::Row>, ReadError> {
+    let viewer = &within(viewer, filter);
     let statement = statement::<M>(viewer, as_of, filter, page);
     let query: Query<'_> = filter.bind(scope::bind(as_of.query(statement), viewer));
     let after = page.after.as_ref();
@@ -128,23 +135,17 @@ fn statement<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter, pag
         )
     };
     let parts: Vec<String> = match M::SCOPE {
-        Scope::Within { column, parent } if !viewer.sees_everything() => {
+        Scope::Within { column, parent } if !viewer.sees_everything() && filter.access().is_none() => {
             let things = scope::visible(parent, viewer);
             vec![first_of(&things, &first(&format!("t.{column} = keys.k")))]
         }
         _ => {
-            let conditions = scope::conditions::<M>(viewer, as_of != AsOf::Now);
-            let disjoint = conditions.iter().enumerate().map(|(index, condition)| {
-                let earlier = conditions[..index].iter();
-                let but: String = earlier
-                    .map(|one| format!(" and not {}", whole(&one.sql)))
-                    .collect();
-                match condition.keys {
-                    Some(keys) => first_of(keys, &first(&format!("t.{} = keys.k{but}", M::KEY))),
-                    None => first(&format!("({}){but}", condition.sql)),
-                }
+            let parts = parts::<M>(viewer, as_of, filter).into_iter();
+            let each = parts.map(|Part { condition, but }| match condition.keys {
+                Some(keys) => first_of(keys, &first(&format!("t.{} = keys.k{but}", M::KEY))),
+                None => first(&format!("({}){but}", condition.sql)),
             });
-            disjoint.collect()
+            each.collect()
         }
     };
     format!(
@@ -152,6 +153,56 @@ fn statement<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter, pag
         parts = parts.join(" union all "),
         order = ordering_only::<M>(page),
     )
+}
+
+/// Who reads: who asks why things are seen has no administrator's view of everything, by which none would be told apart.
+fn within(viewer: &Viewer, filter: &RowFilter) -> Viewer {
+    match filter.access() {
+        Some(_) => viewer.by_itself(),
+        None => viewer.clone(),
+    }
+}
+
+/// Rows that are seen by one condition, and by none before it.
+struct Part {
+    condition: Condition,
+    /// That none before it holds.
+    but: String,
+}
+
+/// The rows that `viewer` sees, without those that `filter` leaves out by the reason why they are seen.
+fn parts<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter) -> Vec<Part> {
+    let (mut parts, mut earlier) = (Vec::new(), String::new());
+    for condition in scope::conditions::<M>(viewer, as_of != AsOf::Now) {
+        let but = earlier.clone();
+        earlier.push_str(&format!(" and not {}", whole(&condition.sql)));
+        let wanted = filter
+            .access()
+            .is_none_or(|access| condition.access == Some(access));
+        let condition = match wanted {
+            true => condition,
+            false => Condition::from(format!("({}) and false", condition.sql)),
+        };
+        parts.push(Part { condition, but });
+    }
+    parts
+}
+
+/// What `row` has in `column`, as a cursor holds it.
+///
+/// # Errors
+/// When it has nothing there, which is a defect: lists are ordered by columns that always have a value.
+pub fn value_of<M: ReadModel>(row: &M::Row, column: Column) -> Result<String, ReadError> {
+    let row = serde_json::to_value(row)?;
+    match row.get(column.name) {
+        Some(serde_json::Value::String(text)) => Ok(text.clone()),
+        Some(number @ serde_json::Value::Number(_)) => Ok(number.to_string()),
+        _ => Err(ReadError::Row(serde::de::Error::custom(format!(
+            "{} has no value in {}",
+            M::TABLE,
+            column.name
+        )))),
+    }
 }
 
 /// That one of the conditions holds.

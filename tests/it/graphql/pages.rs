@@ -125,15 +125,11 @@ async fn rows_are_counted_when_somebody_asks() {
     assert_eq!(seen(&ada).await, (json!(1), json!(1), json!(0)));
     let filtered = admin
         .run(
-            "{ jobs(state: RUNNING) { totalCount } auditLog { totalCount } }",
+            "{ jobs(filter: { states: [RUNNING] }) { totalCount } auditLog { totalCount } }",
             json!({}),
         )
         .await;
-    assert_eq!(
-        filtered.data("jobs")["totalCount"],
-        0,
-        "counted under the same filter"
-    );
+    assert_eq!(filtered.data("jobs")["totalCount"], json!(0));
     assert_eq!(filtered.data("auditLog")["totalCount"], Value::Null);
     app.stop().await;
 }

@@ -140,6 +140,20 @@ impl Step {
     }
 }
 
+/// Records an event of each kind and folds them, so that each read model has a row.
+pub(super) async fn fold_one_of_each(fixture: &Fixture) {
+    let running = fixture.start(projections::all);
+    let mut last = None;
+    for (stream, event) in one_of_each() {
+        last = Some(fixture.record(vec![(stream, vec![event])]).await);
+    }
+    let folded = running
+        .progress
+        .wait_for_position(last.expect("recorded"), TIMEOUT);
+    folded.await.expect("folded");
+    running.end().await;
+}
+
 /// One event of every kind, about a few things that belong together.
 pub(super) fn one_of_each() -> Vec<(StreamId, NewEvent)> {
     let step = |kind| Step {

@@ -13,8 +13,8 @@ use projections::{
     projects::project::Projects,
     read_model::{self, RowFilter, Viewer},
 };
-use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
-
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tests::harness::rows_read::{self, fill};
 use time::OffsetDateTime;
 
 use super::{answers::viewer, scenario::Scenario};
@@ -29,50 +29,9 @@ const FILLED: [&str; 6] = [
     "projects_project_history",
 ];
 
-/// Makes many rows of one: `over` says what differs, as a `jsonb_build_object` of the series `i`.
-async fn fill(pool: &PgPool, table: &str, count: u32, over: &str) {
-    let statement = format!(
-        "insert into {table} select (jsonb_populate_record(s.one, jsonb_build_object({over}))).* \
-         from (select t from {table} t limit 1) s(one), generate_series(1, {count}) i"
-    );
-    // The deadline of a statement is for what people wait for.
-    let mut connection = pool.acquire().await.expect("a connection");
-    for statement in ["set statement_timeout = 0", &statement, "reset statement_timeout"] {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
-            .execute(&mut *connection)
-            .await
-            .expect("filled");
-    }
-}
-
-/// Sequential scans of the filled tables, and rows read from them, since their beginning.
-async fn read_so_far(pool: &PgPool) -> (i64, i64) {
-    sqlx::query("select pg_stat_force_next_flush()")
-        .execute(pool)
-        .await
-        .expect("flushed");
-    let row = sqlx::query(
-        "select sum(seq_scan)::bigint, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint \
-         from pg_stat_user_tables where relname = any($1)",
-    );
-    let row = row
-        .bind(FILLED.as_slice())
-        .fetch_one(pool)
-        .await
-        .expect("counted");
-    (row.get(0), row.get(1))
-}
-
 /// Rows that `question` reads; it may scan no filled table.
 async fn cost<A>(pool: &PgPool, what: &str, question: impl Future<Output = A>) -> (A, i64) {
-    let before = read_so_far(pool).await;
-    let answer = question.await;
-    let after = read_so_far(pool).await;
-    assert_eq!(
-        after.0, before.0,
-        "{what}: no table is read from one end to the other"
-    );
-    (answer, after.1 - before.1)
+    rows_read::cost(pool, &FILLED, what, question).await
 }
 
 fn user(number: u32) -> UserId {

@@ -15,11 +15,11 @@ use crate::graphql::{
     reads,
     reads::Wanted,
     scalars::Long,
-    types::{Session, User},
+    types::{Session, User, UserFilter, UserOrder},
 };
 
 /// The list of accounts.
-const USERS: List = List::by_id("users.newest");
+const USERS: List = List::by_id("users");
 
 /// Queries about accounts.
 #[derive(Default)]
@@ -61,21 +61,19 @@ impl IdentityQuery {
         Ok(Some(sessions.collect()))
     }
 
-    /// All accounts, newest first. Requires `users.read`.
+    /// All accounts. Requires `users.read`.
     async fn users(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all accounts if omitted.")] filter: Option<UserFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<UserOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
         #[graphql(desc = "Wait until the response reflects this log position.")] min_position: Option<Long>,
     ) -> Result<Option<Connection<User, AsOfInfo>>> {
         require(context, Action::UsersRead, "users")?;
         honor_min_position(context, min_position).await?;
-        let wanted = Wanted {
-            first,
-            after,
-            ..Wanted::default()
-        };
+        let wanted = Wanted::of(filter, order, first, after)?;
         let node = |row: UserRow| (row.id.0.to_string(), User(row));
         let connection = reads::list::<Users, _>(context, USERS, ResolvedAsOf::NOW, wanted, node).await?;
         Ok(Some(connection))

@@ -129,7 +129,7 @@ pub(super) async fn of_model(
     if decide(&caller.principal, Action::ModelsUpdate, &resource, &circumstances).is_err() {
         return Ok(None);
     }
-    let moment = at.shown.and_then(|shown| shown.at).map_or(app.now(), |at| at.0);
+    let moment = at.time.unwrap_or_else(|| app.now());
     let rows = party::of_resource(&app.pool, at.as_of, id.0, moment).await;
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(Some(rows.into_iter().map(AccessGrant).collect()))

@@ -1,12 +1,8 @@
 //! Jobs as clients see them.
 
 use async_graphql::{Context, ID, Object, Result};
-use domain::{authz::Principal, id::ExperimentId, jobs::job::JobState as State};
-use projections::{
-    jobs::job,
-    jobs::{job::Jobs, queue},
-    read_model::RowFilter,
-};
+use domain::{authz::Principal, jobs::job::JobState as State};
+use projections::jobs::{job::Jobs, queue};
 
 use super::{
     Dataset, Experiment, Job, JobAttempt, JobState, Metric, Model, Project, Requirements, User,
@@ -23,7 +19,7 @@ use crate::graphql::{
 };
 
 /// The list of jobs.
-const JOBS: List = List::by_id("jobs.newest");
+const JOBS: List = List::by_id("jobs");
 
 impl Job {
     async fn place(&self, context: &Context<'_>) -> Result<Option<queue::Place>> {
@@ -273,17 +269,8 @@ impl Job {
 pub async fn list(
     context: &Context<'_>,
     resolved: ResolvedAsOf,
-    experiment: Option<ExperimentId>,
-    state: Option<JobState>,
-    first: Option<i32>,
-    after: Option<String>,
+    wanted: Wanted,
 ) -> Result<Connection<Job, AsOfInfo>> {
-    let all = RowFilter::all();
-    let filter = experiment.map_or(all.clone(), |id| all.is(job::EXPERIMENT, id.0));
-    let filter = state.map_or(filter.clone(), |state| {
-        filter.is(job::STATE, State::from(state).name())
-    });
-    let wanted = Wanted { filter, first, after };
     reads::list::<Jobs, _>(context, JOBS, resolved, wanted, |row| {
         (row.id.0.to_string(), Job(row, resolved))
     })

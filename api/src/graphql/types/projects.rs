@@ -1,14 +1,15 @@
 //! Projects and experiments as clients see them.
 
 use async_graphql::{Context, ID, Object, Result};
-use domain::id::ProjectId;
 use projections::{
-    jobs::usage,
+    jobs::{job, usage},
     projects::experiment::{self, Experiments},
-    read_model::RowFilter,
 };
 
-use super::{Experiment, Job, Project, User, list_jobs, references};
+use super::{
+    Experiment, ExperimentFilter, ExperimentOrder, Job, JobFilter, JobOrder, Project, User, list_jobs,
+    references,
+};
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     context::app,
@@ -20,7 +21,7 @@ use crate::graphql::{
 };
 
 /// The list of experiments.
-const EXPERIMENTS: List = List::by_id("experiments.newest");
+const EXPERIMENTS: List = List::by_id("experiments");
 
 /// A project.
 #[Object]
@@ -65,15 +66,17 @@ impl Project {
         let time = time.map_err(|error| read_failed(&error))?;
         Ok(Some(time.gpu_milliseconds as f64 / 1_000.0))
     }
-    /// Experiments, newest first.
+    /// Experiments.
     async fn experiments(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all experiments if omitted.")] filter: Option<ExperimentFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<ExperimentOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<Experiment, AsOfInfo>>> {
-        let connection = list_experiments(context, self.1, Some(self.0.id), first, after).await?;
-        Ok(Some(connection))
+        let wanted = Wanted::of(filter, order, first, after)?.only(experiment::PROJECT, self.0.id.0);
+        list_experiments(context, self.1, wanted).await.map(Some)
     }
     /// The past log position that this reflects; null for the present.
     async fn as_of(&self) -> Option<LogInstant> {
@@ -116,15 +119,17 @@ impl Experiment {
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
-    /// Jobs, newest first.
+    /// Jobs.
     async fn jobs(
         &self,
         context: &Context<'_>,
+        #[graphql(desc = "Filter; all jobs if omitted.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Order; newest first if omitted.")] order: Option<JobOrder>,
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<Job, AsOfInfo>>> {
-        let connection = list_jobs(context, self.1, Some(self.0.id), None, first, after).await?;
-        Ok(Some(connection))
+        let wanted = Wanted::of(filter, order, first, after)?.only(job::EXPERIMENT, self.0.id.0);
+        list_jobs(context, self.1, wanted).await.map(Some)
     }
     /// The past log position that this reflects; null for the present.
     async fn as_of(&self) -> Option<LogInstant> {
@@ -132,20 +137,15 @@ impl Experiment {
     }
 }
 
-/// Experiments that the caller may see, of one project or of all.
+/// Experiments that the caller may see.
 ///
 /// # Errors
 /// Missing sign-in, a bad page, or a failing database.
 pub async fn list_experiments(
     context: &Context<'_>,
     resolved: ResolvedAsOf,
-    project: Option<ProjectId>,
-    first: Option<i32>,
-    after: Option<String>,
+    wanted: Wanted,
 ) -> Result<Connection<Experiment, AsOfInfo>> {
-    let all = RowFilter::all();
-    let filter = project.map_or(all.clone(), |id| all.is(experiment::PROJECT, id.0));
-    let wanted = Wanted { filter, first, after };
     reads::list::<Experiments, _>(context, EXPERIMENTS, resolved, wanted, |row| {
         (row.id.0.to_string(), Experiment(row, resolved))
     })

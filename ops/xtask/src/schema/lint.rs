@@ -27,6 +27,12 @@ const DIFFERENT_IN_NODE: [(&str, &str); 1] = [(
     "an enum of its own in Job and Worker; select one by an alias",
 )];
 
+/// Connections without `filter` or `order`: `Type.field` and why.
+const UNFILTERED: [(&str, &str); 1] = [(
+    "Query.permissionHolders",
+    "the permission is its filter; it gives no rows but who holds that, so there is no column to order by",
+)];
+
 /// What is wrong with a schema; nothing when it keeps to all rules.
 pub(super) fn lint(schema: &Schema) -> Vec<String> {
     let mut lint = Lint {
@@ -109,6 +115,14 @@ impl Lint<'_> {
             self.check(right, at, &format!("a connection takes {argument}: {of}"));
         }
         self.check(ty.nullable, at, "a connection may fail alone: it is nullable");
+        for (argument, ending) in [("filter", "Filter"), ("order", "Order")] {
+            let given = member.arguments.get(argument).and_then(|one| one.ty.as_ref());
+            let right = given.is_some_and(|ty| named(ty).ends_with(ending));
+            let excepted = UNFILTERED.iter().any(|(one, _)| *one == at);
+            let what =
+                format!("a connection takes {argument} of a type …{ending}, or is an exception in the lint");
+            self.check(right != excepted, at, &what);
+        }
     }
 
     fn object(&mut self, name: &str, ty: &TypeModel) {

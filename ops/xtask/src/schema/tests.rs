@@ -164,10 +164,14 @@ fn the_last_release_is_compared_with() {
 const CLEAN: &str = r#"
 schema { query: Query mutation: Mutation }
 "Q." type Query {
-    "Things." things("F." first: Int, "A." after: String): ThingConnection
+    "Things." things(
+        "C." filter: ThingFilter, "O." order: ThingOrder, "F." first: Int, "A." after: String
+    ): ThingConnection
     "One." node("I." id: ID!): Node
 }
 "M." type Mutation { "Makes." makeThing("I." input: MakeThingInput!): MakeThingPayload! }
+"C." input ThingFilter { "N." nameContains: String }
+"O." input ThingOrder { "B." ascending: Boolean }
 "I." input MakeThingInput { "N." name: String! }
 "P." type MakeThingPayload { "T." thing: Thing "P." position: Long "E." userErrors: [UserError!]! }
 "U." type UserError { "M." message: String! }
@@ -243,6 +247,16 @@ fn a_broken_rule_is_named_with_its_place() {
             r#""A." after: String"#,
             "",
             "Query.things: a connection takes after: String",
+        ),
+        (
+            r#""C." filter: ThingFilter,"#,
+            "",
+            "Query.things: a connection takes filter of a type …Filter",
+        ),
+        (
+            r#""O." order: ThingOrder,"#,
+            r#""O." order: String,"#,
+            "Query.things: a connection takes order of a type …Order",
         ),
         (
             "): ThingConnection",

@@ -24,8 +24,8 @@ export const nodes = graphql(`
 `);
 
 export const page = graphql(`
-  query Jobs($first: Int, $after: String, $state: JobState) {
-    jobs(first: $first, after: $after, state: $state) {
+  query Jobs($first: Int, $after: String, $filter: JobFilter, $order: JobOrder) {
+    jobs(first: $first, after: $after, filter: $filter, order: $order) {
       totalCount
       nodes {
         id
