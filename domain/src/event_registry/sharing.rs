@@ -2,7 +2,7 @@
 
 use time::macros::datetime;
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     authz::{Party, PartyRole},
     id::{ModelId, OrganizationId, UserId},
@@ -11,28 +11,30 @@ use crate::{
 
 const USER: UserId = UserId(id(1));
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let model = ModelId(id(7)).to_string();
-    let lists = samples_of!(AccessListEvent {
+samples_of! {
+    AccessListEvent {
         Granted => AccessListEvent::Granted {
-            resource: model.clone(),
+            resource: model(),
             party: Party::User(USER),
             role: PartyRole::Viewer,
             until: Some(datetime!(2027-01-01 0:00 UTC)),
             granted_by: UserId(id(2)),
         },
         Revoked => AccessListEvent::Revoked {
-            resource: model.clone(),
+            resource: model(),
             party: Party::User(USER),
         },
     } also {
         "organization" => AccessListEvent::Granted {
-            resource: model.clone(),
+            resource: model(),
             party: Party::Organization(OrganizationId(id(3))),
             role: PartyRole::Editor,
             until: None,
             granted_by: UserId(id(2)),
         },
-    });
-    lists.into_iter().collect()
+    }
+}
+
+fn model() -> String {
+    ModelId(id(7)).to_string()
 }
