@@ -90,7 +90,11 @@ mod tests {
     }
 
     fn to_millis(data: Value) -> Result<Value, String> {
-        let seconds = data["seconds"].as_u64().ok_or("no seconds")?;
+        let Value::Object(fields) = data else {
+            return Err("no object".to_owned());
+        };
+        let seconds = fields.get("seconds").and_then(Value::as_u64);
+        let seconds = seconds.ok_or("no seconds")?;
         Ok(json!({ "millis": seconds * 1_000 }))
     }
 

@@ -8,6 +8,8 @@ use super::{Field, Shape};
 const PATH: usize = 256;
 /// All paths of one payload together, in bytes.
 const PATHS: usize = 8_192;
+/// Leaves of one payload.
+const LEAVES: usize = 256;
 /// What stands after each path of a list; no name of a field holds it.
 const END: u8 = b'\n';
 
@@ -47,6 +49,8 @@ impl Path {
 struct List {
     bytes: [u8; PATHS],
     length: usize,
+    /// Where each path ends.
+    ends: [usize; LEAVES],
     count: usize,
 }
 
@@ -54,18 +58,17 @@ impl List {
     const EMPTY: Self = Self {
         bytes: [0; PATHS],
         length: 0,
+        ends: [0; LEAVES],
         count: 0,
     };
 
     const fn holds(&self, path: &[u8]) -> bool {
         let (mut start, mut at) = (0, 0);
-        while at < self.length {
-            if self.bytes[at] == END {
-                if at - start == path.len() && self.is_at(path, start) {
-                    return true;
-                }
-                start = at + 1;
+        while at < self.count {
+            if self.ends[at] - start == path.len() && self.is_at(path, start) {
+                return true;
             }
+            start = self.ends[at] + 1;
             at += 1;
         }
         false
@@ -89,6 +92,7 @@ impl List {
             at += 1;
         }
         self.bytes[self.length + at] = END;
+        self.ends[self.count] = self.length + at;
         self.length += at + 1;
         self.count += 1;
     }
