@@ -1,18 +1,18 @@
 -- Owned by projections::sharing: who has which part in which thing, until when, and by whom.
 create table sharing_party (
-    id text primary key,
+    entry text primary key,
     resource uuid not null,
-    party_kind text not null,
-    party uuid not null,
+    kind text not null,
+    id uuid not null,
     role text not null,
     until timestamptz,
-    granted_by uuid not null,
+    by uuid not null,
     granted_at timestamptz not null,
     revoked boolean not null
 );
-create index sharing_party_party on sharing_party (party) where not revoked;
+create index sharing_party_party on sharing_party (id) where not revoked;
 create index sharing_party_resource on sharing_party (resource) where not revoked;
-select create_history('sharing_party', 'id', '{}', array['resource']);
+select create_history('sharing_party', 'entry', '{}', array['resource']);
 
 -- What clients read has a past.
 select create_history('models_model', 'id', '{}', array['owner_id, id']);

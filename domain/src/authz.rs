@@ -234,7 +234,7 @@ fn decide_by_part(
         return Ok(Allowed::by(role.name(), why));
     }
     let public = resource.visibility == Visibility::Public;
-    if public && action.verb() == "read" {
+    if public && (action.verb() == "read" || (held && action.verb() == "export")) {
         return Ok(Allowed::by("public", "it is public"));
     }
     if founder || !roles.is_empty() || public {

@@ -34,6 +34,7 @@ mod projects;
 mod recording;
 mod rights;
 mod sealing;
+mod sharing;
 mod simulation;
 mod starts;
 mod time_travel;

@@ -90,7 +90,7 @@ fn the_simulation_finds_a_lost_acknowledged_event() {
 fn the_simulation_finds_a_store_that_ignores_where_streams_stand() {
     finds(
         PlantedDefect::Store(Defect::IgnoresExpectations),
-        "attempt 1, which is under way",
+        "which is under way",
     );
 }
 

@@ -15,7 +15,7 @@ use projections::read_model::Viewer;
 use crate::app::{App, Caller, ReadRefused};
 
 /// One note.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Note {
     /// A permission was missing.
     Denied(Denied),
@@ -32,7 +32,10 @@ pub struct AccessNotes(Arc<Mutex<Vec<Note>>>);
 impl AccessNotes {
     fn add(context: &Context<'_>, note: Note) {
         if let Some(notes) = context.data_opt::<Self>() {
-            notes.0.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            let mut noted = notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if !noted.contains(&note) {
+                noted.push(note);
+            }
         }
     }
 

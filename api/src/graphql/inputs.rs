@@ -20,6 +20,7 @@ use super::{
     models::ImportModelInput,
     projects::{CreateExperimentInput, CreateProjectInput},
     scalars::{DateTime, JsonValue, Long},
+    sharing::{RevokeModelAccessInput, ShareModelInput},
     spec::InputChecks,
     workers::DrainWorkerInput,
 };
@@ -39,6 +40,8 @@ pub fn checks() -> InputChecks {
         .with::<CreateProjectInput>()
         .with::<DrainWorkerInput>()
         .with::<ImportModelInput>()
+        .with::<RevokeModelAccessInput>()
+        .with::<ShareModelInput>()
 }
 
 fn scalars(checks: InputChecks) -> InputChecks {

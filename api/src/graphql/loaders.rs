@@ -22,7 +22,7 @@ use projections::{
         version::{self as model_version, ModelVersionRow},
     },
     projects::{experiment::Experiments, project::Projects},
-    read_model::{ReadError, ReadModel, Viewer, find_many},
+    read_model::{ReadError, ReadModel, Viewer, find_many, shared_with},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -120,6 +120,23 @@ impl<M: ReadModel<Row: Clone>> Loader<VisibleKey> for VisibleLoader<M> {
     }
 }
 
+/// Which things were shared with a viewer.
+pub struct SharedLoader(PgPool);
+
+impl Loader<(Uuid, Viewer)> for SharedLoader {
+    type Value = ();
+    type Error = Arc<ReadError>;
+    async fn load(&self, keys: &[(Uuid, Viewer)]) -> Result<HashMap<(Uuid, Viewer), ()>, Self::Error> {
+        let mut found = HashMap::new();
+        for (viewer, keys) in group(keys.to_vec(), |key| key.1.clone()) {
+            let ids: Vec<Uuid> = keys.into_iter().map(|(id, _)| id).collect();
+            let shared = shared_with(&self.0, &viewer, &ids).await?;
+            found.extend(shared.into_iter().map(|id| ((id, viewer.clone()), ())));
+        }
+        Ok(found)
+    }
+}
+
 fn visible<M: ReadModel>(pool: &PgPool) -> DataLoader<VisibleLoader<M>> {
     fresh(VisibleLoader(pool.clone(), PhantomData))
 }
@@ -137,6 +154,7 @@ pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql
         .data(fresh(RolesLoader(pool.clone())))
         .data(fresh(DatasetVersionsLoader(pool.clone())))
         .data(fresh(ModelVersionsLoader(pool.clone())))
+        .data(fresh(SharedLoader(pool.clone())))
         .data(visible::<Users>(pool))
         .data(visible::<Projects>(pool))
         .data(visible::<Experiments>(pool))

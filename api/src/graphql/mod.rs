@@ -25,6 +25,7 @@ pub mod projects;
 pub mod proofs;
 pub mod reads;
 pub mod scalars;
+pub mod sharing;
 pub mod spec;
 pub mod system;
 pub mod types;
@@ -64,6 +65,7 @@ pub struct Mutation(
     jobs::JobControlMutation,
     models::ModelsMutation,
     projects::ProjectsMutation,
+    sharing::SharingMutation,
     workers::WorkersMutation,
 );
 

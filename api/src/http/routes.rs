@@ -6,6 +6,7 @@ mod health;
 mod jobs;
 mod models;
 mod parameters;
+mod permitted_bytes;
 mod range;
 mod transfers;
 

@@ -6,7 +6,7 @@
 
 use crate::{
     aggregate::{Aggregate, event},
-    authz::{Action, Needs, Requirement, Resource, Shared as _},
+    authz::{Action, Needs, Requirement},
     bounded::Count,
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
@@ -136,8 +136,8 @@ impl Command for DownloadModelFile {
 
     fn requires(&self, loaded: &LoadedState) -> Requirement {
         let model = shared::resource::<Model>(self.model, loaded);
-        Needs::one(Action::ModelsRead, model)
-            .and(Action::ModelsExport, Resource::kind(Model::KIND))
+        Needs::one(Action::ModelsRead, model.clone())
+            .and(Action::ModelsExport, model)
             .into()
     }
 

@@ -35,6 +35,24 @@ impl std::fmt::Display for Party {
     }
 }
 
+/// The text is the id of no user, project or organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the id of a user, a project or an organisation")]
+pub struct NoParty;
+
+impl std::str::FromStr for Party {
+    type Err = NoParty;
+    fn from_str(text: &str) -> Result<Self, NoParty> {
+        let user = || text.parse().map(Self::User);
+        let project = || text.parse().map(Self::Project);
+        let organization = || text.parse().map(Self::Organization);
+        user()
+            .or_else(|_| project())
+            .or_else(|_| organization())
+            .map_err(|_| NoParty)
+    }
+}
+
 /// The part that a party has in a thing. The founder's is none of these: it stands in the thing itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
@@ -77,13 +95,15 @@ impl PartyRole {
 }
 
 /// A part in a thing, as it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Share {
     /// To whom.
+    #[serde(flatten)]
     pub party: Party,
     /// Which part.
     pub role: PartyRole,
     /// Until when; `None`: until it is revoked. At this very time it is over.
+    #[serde(with = "time::serde::rfc3339::option")]
     pub until: Option<OffsetDateTime>,
     /// By whom.
     pub by: UserId,

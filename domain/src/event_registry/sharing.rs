@@ -1,10 +1,10 @@
 //! Samples of the events of access lists.
 
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 
 use super::{id, samples_of};
 use crate::{
-    authz::{Party, PartyRole},
+    authz::{Party, PartyRole, Share},
     id::{ModelId, OrganizationId, UserId},
     sharing::access_list::AccessListEvent,
 };
@@ -15,10 +15,7 @@ samples_of! {
     AccessListEvent {
         Granted => AccessListEvent::Granted {
             resource: model(),
-            party: Party::User(USER),
-            role: PartyRole::Viewer,
-            until: Some(datetime!(2027-01-01 0:00 UTC)),
-            granted_by: UserId(id(2)),
+            share: share(Party::User(USER), Some(datetime!(2027-01-01 0:00 UTC))),
         },
         Revoked => AccessListEvent::Revoked {
             resource: model(),
@@ -27,14 +24,20 @@ samples_of! {
     } also {
         "organization" => AccessListEvent::Granted {
             resource: model(),
-            party: Party::Organization(OrganizationId(id(3))),
-            role: PartyRole::Editor,
-            until: None,
-            granted_by: UserId(id(2)),
+            share: share(Party::Organization(OrganizationId(id(3))), None),
         },
     }
 }
 
 fn model() -> String {
     ModelId(id(7)).to_string()
+}
+
+fn share(party: Party, until: Option<OffsetDateTime>) -> Share {
+    Share {
+        party,
+        role: PartyRole::Viewer,
+        until,
+        by: UserId(id(2)),
+    }
 }

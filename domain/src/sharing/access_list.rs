@@ -4,12 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use time::OffsetDateTime;
-
 use crate::{
     aggregate::{Aggregate, event},
-    authz::{Party, PartyRole, Share},
-    id::UserId,
+    authz::{Party, Share},
 };
 
 /// The access list of one thing.
@@ -39,19 +36,8 @@ pub enum AccessListEvent {
         /// The thing, by its id at the edge.
         #[plain]
         resource: String,
-        /// To whom.
-        party: Party,
-        /// Which part.
-        role: PartyRole,
-        /// Until when; absent: until it is revoked.
-        #[serde(
-            default,
-            with = "time::serde::rfc3339::option",
-            skip_serializing_if = "Option::is_none"
-        )]
-        until: Option<OffsetDateTime>,
-        /// By whom.
-        granted_by: UserId,
+        /// To whom, as what, until when, and by whom.
+        share: Share,
     },
     /// A party lost its part in the thing, or gave it up.
     #[event(name = "AccessRevoked")]
@@ -69,24 +55,8 @@ impl Aggregate for AccessList {
     type Event = AccessListEvent;
     fn evolve(&mut self, event: &AccessListEvent) {
         match *event {
-            AccessListEvent::Granted {
-                party,
-                role,
-                until,
-                granted_by: by,
-                ..
-            } => {
-                let share = Share {
-                    party,
-                    role,
-                    until,
-                    by,
-                };
-                self.0.insert(party, share);
-            }
-            AccessListEvent::Revoked { party, .. } => {
-                self.0.remove(&party);
-            }
-        }
+            AccessListEvent::Granted { share, .. } => self.0.insert(share.party, share),
+            AccessListEvent::Revoked { party, .. } => self.0.remove(&party),
+        };
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::access_list::{AccessList, AccessListEvent};
 use crate::{
-    authz::{self, Action, Circumstances, Party, PartyRole, Principal, Requirement, Shared},
+    authz::{self, Action, Circumstances, Party, PartyRole, Principal, Requirement, Share, Shared},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     identity::{organization::Organization, user::User},
@@ -145,7 +145,7 @@ impl<T: Shared> Command for GrantAccess<T> {
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
-        let Some(granted_by) = context.principal.user() else {
+        let Some(by) = context.principal.user() else {
             return Ok(NewEvents::none());
         };
         let found = self.problems(loaded, context);
@@ -158,10 +158,12 @@ impl<T: Shared> Command for GrantAccess<T> {
         }
         let granted = AccessListEvent::Granted {
             resource: self.resource.to_string(),
-            party: self.party,
-            role: self.role,
-            until: self.until,
-            granted_by,
+            share: Share {
+                party: self.party,
+                role: self.role,
+                until: self.until,
+                by,
+            },
         };
         Ok(NewEvents::record::<AccessList>(self.resource, &granted))
     }

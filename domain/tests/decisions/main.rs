@@ -13,4 +13,5 @@ mod jobs;
 mod models;
 mod projects;
 mod quotas;
+mod sharing;
 mod support;

@@ -35,7 +35,7 @@ pub use self::{
     reading::{Query, ReadError},
     rows::Rows,
     scope::{Parent, Scope, Viewer},
-    scoped::{count, find, find_many, page},
+    scoped::{count, find, find_many, page, shared_with},
     table::Table,
     target::{SHADOW, Target},
     write::Write,

@@ -78,6 +78,8 @@ impl Parent {
 pub struct Viewer {
     /// Whose things; `None`: everybody's.
     user: Option<UserId>,
+    /// The user who reads, also where it sees everything.
+    own: Option<UserId>,
     organization: Option<OrganizationId>,
     permissions: std::collections::BTreeSet<Action>,
     now: OffsetDateTime,
@@ -90,6 +92,7 @@ impl Viewer {
         let everything = user.permissions.contains(&Action::SystemAdmin);
         Self {
             user: (!everything).then_some(user.user),
+            own: Some(user.user),
             organization: user.organization,
             permissions: user.permissions.clone(),
             now,
@@ -101,6 +104,7 @@ impl Viewer {
     pub fn everything(now: OffsetDateTime) -> Self {
         Self {
             user: None,
+            own: None,
             organization: None,
             permissions: std::collections::BTreeSet::new(),
             now,
@@ -123,8 +127,8 @@ impl Viewer {
 /// Two are the same who see the same at the same time: when that is, is not compared.
 impl PartialEq for Viewer {
     fn eq(&self, other: &Self) -> bool {
-        (self.user, self.organization, &self.permissions)
-            == (other.user, other.organization, &other.permissions)
+        (self.user, self.own, self.organization, &self.permissions)
+            == (other.user, other.own, other.organization, &other.permissions)
     }
 }
 
@@ -132,7 +136,7 @@ impl Eq for Viewer {}
 
 impl std::hash::Hash for Viewer {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.user, self.organization, &self.permissions).hash(state);
+        (self.user, self.own, self.organization, &self.permissions).hash(state);
     }
 }
 
@@ -159,6 +163,14 @@ impl From<String> for Condition {
     fn from(sql: String) -> Self {
         Self { sql, keys: None }
     }
+}
+
+/// As [`bind`], of the user as such: what administrators have a part in themselves.
+pub(super) fn bind_user<'q>(query: Query<'q>, viewer: &Viewer) -> Query<'q> {
+    query
+        .bind(viewer.own.map(|user| user.0))
+        .bind(viewer.organization.map(|organization| organization.0))
+        .bind(viewer.now)
 }
 
 /// The conditions under which `viewer` sees a row of `t`, of the present or of the past, of which one has to hold. Each
@@ -226,13 +238,13 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
 }
 
 /// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one.
-const SHARED: &str = "\
+pub(super) const SHARED: &str = "\
     select s.resource from sharing_party s \
     where not s.revoked and (s.until is null or s.until > $3::timestamptz) and ( \
-        (s.party_kind = 'user' and s.party = $1::uuid) \
-        or (s.party_kind = 'organization' and s.party = $2::uuid) \
-        or (s.party_kind = 'project' and s.party in ( \
+        (s.kind = 'user' and s.id = $1::uuid) \
+        or (s.kind = 'organization' and s.id = $2::uuid) \
+        or (s.kind = 'project' and s.id in ( \
             select p.id from projects_project p where p.owner_id = $1::uuid \
             union select m.resource from sharing_party m join projects_project f on f.id = m.resource \
-                where m.party_kind = 'user' and m.party = $1::uuid and not m.revoked \
+                where m.kind = 'user' and m.id = $1::uuid and not m.revoked \
                 and (m.until is null or m.until > $3::timestamptz))))";

@@ -56,6 +56,23 @@ pub async fn find_many<M: ReadModel>(
     super::fetch(pool, query).await
 }
 
+/// Those of `things` that `viewer` has a part in by an access list.
+///
+/// # Errors
+/// When the database fails.
+pub async fn shared_with(
+    pool: &PgPool,
+    viewer: &Viewer,
+    things: &[uuid::Uuid],
+) -> Result<Vec<uuid::Uuid>, ReadError> {
+    let statement = format!(
+        "select to_jsonb(k)::text from unnest($4::uuid[]) k where k in ({})",
+        scope::SHARED
+    );
+    let query = scope::bind_user(AsOf::Now.query(statement), viewer).bind(things);
+    super::fetch(pool, query).await
+}
+
 /// How many rows of `filter` there are that `viewer` may see.
 ///
 /// # Errors

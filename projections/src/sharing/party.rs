@@ -3,9 +3,8 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
-    authz::{Party, PartyRole},
+    authz::{Party, Share},
     event_store::RecordedEvent,
-    id::UserId,
     sharing::access_list::{AccessList, AccessListEvent},
 };
 use serde::{Deserialize, Serialize};
@@ -22,21 +21,13 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartyRow {
     /// Thing and party, by their ids at the edge.
-    pub id: String,
+    pub entry: String,
     /// The thing.
     pub resource: Uuid,
-    /// `user`, `project` or `organization`.
-    pub party_kind: String,
-    /// The user, project or organisation.
-    pub party: Uuid,
-    /// Its part.
-    pub role: PartyRole,
-    /// Until when.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub until: Option<OffsetDateTime>,
-    /// By whom it was given.
-    pub granted_by: UserId,
-    /// When.
+    /// Who, as what, until when, and by whom.
+    #[serde(flatten)]
+    pub share: Share,
+    /// When it was given.
     #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// Whether it was taken back.
@@ -52,55 +43,41 @@ impl ReadModel for Parties {
     const NAME: &'static str = "sharing.party";
     const VERSION: i32 = 1;
     const TABLE: &'static str = "sharing_party";
+    const KEY: &'static str = "entry";
     const KEY_TYPE: &'static str = "text";
     const HISTORY: Option<History> = Some(History::since(1, "sharing_party_history"));
     const SCOPE: Scope = Scope::Internal("an access list is read with its thing, by those who may share it");
     const CATEGORIES: &'static [&'static str] = &[AccessList::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {
-        let (AccessListEvent::Granted { resource, party, .. } | AccessListEvent::Revoked { resource, party }) =
-            decode(event)?;
-        Ok(vec![format!("{resource}/{party}")])
+        Ok(match decode(event)? {
+            AccessListEvent::Granted { resource, share } => vec![entry(&resource, share.party)],
+            AccessListEvent::Revoked { resource, party } => vec![entry(&resource, party)],
+        })
     }
 
     fn fold(event: &RecordedEvent, rows: &mut Rows<PartyRow>) -> Result<(), DecodeError> {
         match decode(event)? {
-            AccessListEvent::Granted {
-                resource,
-                party,
-                role,
-                until,
-                granted_by,
-            } => {
-                let id = format!("{resource}/{party}");
-                let (party_kind, party) = flat(party);
+            AccessListEvent::Granted { resource, share } => {
                 let row = PartyRow {
-                    id: id.clone(),
+                    entry: entry(&resource, share.party),
                     resource: bare(&resource),
-                    party_kind: party_kind.to_owned(),
-                    party,
-                    role,
-                    until,
-                    granted_by,
+                    share,
                     granted_at: event.at,
                     revoked: false,
                 };
-                rows.put(id, row);
+                rows.put(row.entry.clone(), row);
             }
             AccessListEvent::Revoked { resource, party } => {
-                rows.change(format!("{resource}/{party}"), |row| row.revoked = true);
+                rows.change(entry(&resource, party), |row| row.revoked = true);
             }
         }
         Ok(())
     }
 }
 
-fn flat(party: Party) -> (&'static str, Uuid) {
-    match party {
-        Party::User(id) => ("user", id.0),
-        Party::Project(id) => ("project", id.0),
-        Party::Organization(id) => ("organization", id.0),
-    }
+fn entry(resource: &str, party: Party) -> String {
+    format!("{resource}/{party}")
 }
 
 /// The UUID of an id at the edge; nil for what is none, which nothing is called.
@@ -121,7 +98,7 @@ pub async fn of_resource(
 ) -> Result<Vec<PartyRow>, ReadError> {
     let statement = format!(
         "select to_jsonb(t)::text from {} t where t.resource = $1 and not t.revoked \
-         and (t.until is null or t.until > $2) order by t.granted_at, t.id",
+         and (t.until is null or t.until > $2) order by t.granted_at, t.entry",
         as_of.of::<Parties>()
     );
     fetch(pool, as_of.query(statement).bind(resource).bind(at)).await

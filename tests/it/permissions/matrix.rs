@@ -220,9 +220,12 @@ fn allowed_by_part(permitted: bool, action: &str, part: Part) -> bool {
             reading || (permitted && ends_with(&[".update", ".create", ".export"]))
         }
         // PR-1: see, create runs.
-        Part::Member | Part::MemberOfPublic => reading || (permitted && ends_with(&[".create"])),
+        Part::Member => reading || (permitted && ends_with(&[".create"])),
+        Part::MemberOfPublic => reading || (permitted && ends_with(&[".create", ".export"])),
         // PR-5: query.
-        Part::Viewer | Part::OfViewer | Part::Public => reading,
+        Part::Viewer | Part::OfViewer => reading,
+        // PR-4, models.export: what is public is taken out by whoever may take models out.
+        Part::Public => reading || (permitted && ends_with(&[".export"])),
         Part::Stranger
         | Part::Expired
         | Part::ExpiredInProject

@@ -3,6 +3,7 @@
 //! One rule: they lead to each other, so what they are (`objects`) stands apart from what they show; what queries and
 //! mutations need beside them stays outside and may import this.
 
+mod access_list;
 mod datasets;
 mod entities;
 mod job_parts;
@@ -16,6 +17,7 @@ mod roles;
 mod users;
 mod workers;
 
+pub use access_list::{AccessGrant, AccessRole, AccessType};
 pub use datasets::DatasetVersion;
 pub use job_parts::{JobAttempt, JobState, Requirements};
 pub use jobs::list as list_jobs;

@@ -7,7 +7,7 @@ use domain::{
 };
 use projections::models::version::ModelVersionRow;
 
-use super::{Dataset, Job, Model, User, references};
+use super::{AccessGrant, AccessType, Dataset, Job, Model, User, access_list, references};
 use crate::graphql::{
     as_of::ResolvedAsOf,
     errors::read_failed,
@@ -62,6 +62,18 @@ impl Model {
     /// When it was registered.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
+    }
+    /// How the caller comes to see it.
+    async fn access_type(&self, context: &Context<'_>) -> Result<Option<AccessType>> {
+        let row = &self.0;
+        access_list::access_type(context, row.id.0, row.owner_id, row.visibility)
+            .await
+            .map(Some)
+    }
+    /// Who has access besides its owner, in the order in which it was given; null for callers who may not change the
+    /// model.
+    async fn access(&self, context: &Context<'_>) -> Result<Option<Vec<AccessGrant>>> {
+        access_list::of_model(context, self.1, self.0.id).await
     }
     /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Option<Vec<ModelVersion>>> {

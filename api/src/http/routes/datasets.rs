@@ -17,6 +17,7 @@ use domain::{
         format::{Format, Problem as LineProblem},
     },
     event_store::Position,
+    execute::Command,
     id::DatasetId,
     shared, text,
 };
@@ -28,7 +29,9 @@ use tokio_util::io::StreamReader;
 use super::{
     Failed, Routes, SignedIn, load_failed, not_found,
     parameters::{InPath, InQuery},
-    permitted, range, run, run_recorded,
+    permitted,
+    permitted_bytes::while_permitted,
+    range, run, run_recorded,
     transfers::Transfer,
 };
 use crate::{
@@ -208,7 +211,8 @@ pub async fn download(
     let place = routes.transfers.take(&caller)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
     let thing = format!("{dataset} version {version}");
-    match run_recorded(app, &caller, &thing, &DownloadDataset { dataset, version }).await {
+    let command = DownloadDataset { dataset, version };
+    match run_recorded(app, &caller, &thing, &command).await {
         Ok(_) => {}
         Err(Failed::Other(problem)) => return Err(problem),
         Err(Failed::Refused(_)) => return Err(not_found()),
@@ -216,7 +220,7 @@ pub async fn download(
     let (recorded, _) = recorded(app, dataset).await?;
     let found = recorded.version(Some(version)).ok_or_else(not_found)?;
     let key = Key::dataset(&found.sha256).map_err(|error| broken(&error))?;
-    serve(app, &key, &found.sha256, &headers, place).await
+    serve((app, &caller, command), (&key, &found.sha256), &headers, place).await
 }
 
 fn broken(error: &objects::ObjectsError) -> Problem {
@@ -226,10 +230,11 @@ fn broken(error: &objects::ObjectsError) -> Problem {
 }
 
 /// Serves an object whole or in one range (RFC 9110, 14), with its hash as entity tag.
-pub(super) async fn serve(
-    app: &App,
-    key: &Key,
-    sha256: &str,
+///
+/// `command` permitted it, and is asked again while it goes on.
+pub(super) async fn serve<C: Command + 'static>(
+    (app, caller, command): (&App, &Caller, C),
+    (key, sha256): (&Key, &str),
     headers: &HeaderMap,
     place: Transfer,
 ) -> Result<Response, Problem> {
@@ -253,7 +258,9 @@ pub(super) async fn serve(
     let bytes = download.body.inspect_ok(move |_| {
         let _until_its_end = &place;
     });
-    let body = Body::from_stream(bytes.map_err(io::Error::other));
+    let bytes = bytes.map_err(io::Error::other);
+    let bytes = while_permitted(bytes, app.clone(), caller.clone(), command);
+    let body = Body::from_stream(bytes);
     let mut response = Response::new(body);
     let length = partial.as_ref().map_or(size, |range| range.end - range.start);
     let values = [

@@ -77,5 +77,5 @@ async fn answer(
         tracing::error!(%error, "a recorded file has a name that no object can have");
         Problem::internal()
     })?;
-    serve(app, &key, &known.sha256, headers, place).await
+    serve((app, caller, command), (&key, &known.sha256), headers, place).await
 }

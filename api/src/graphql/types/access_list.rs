@@ -1,0 +1,136 @@
+//! Access lists as clients see them (PR-5).
+//!
+//! One rule: a list is shown to those who may change the thing; everybody else sees their own access only.
+
+use async_graphql::{Context, Enum, ID, Object, Result, dataloader::DataLoader};
+use domain::{
+    authz::{Action, Party, PartyRole, Visibility, decide},
+    id::{ModelId, UserId},
+    models::model::Model as SharedModel,
+    shared,
+};
+use projections::sharing::party::{self, PartyRow};
+
+use super::{User, references};
+use crate::graphql::{
+    as_of::ResolvedAsOf,
+    context::{app, caller, viewer},
+    errors::{error_with_code, read_failed},
+    loaders::SharedLoader,
+    scalars::DateTime,
+};
+
+/// How the caller comes to see a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum AccessType {
+    /// It is the caller's own.
+    Owner,
+    /// It was shared with the caller, one of their projects or their organization.
+    Shared,
+    /// Everybody who is signed in sees it.
+    Public,
+    /// The caller is an administrator; the access is recorded.
+    Administrator,
+}
+
+/// How the caller comes to see a thing.
+///
+/// # Errors
+/// Missing sign-in, or a failing database.
+pub(super) async fn access_type(
+    context: &Context<'_>,
+    id: uuid::Uuid,
+    founder: UserId,
+    visibility: Visibility,
+) -> Result<AccessType> {
+    let viewer = viewer(context)?;
+    if caller(context)?.user().is_some_and(|user| user.user == founder) {
+        return Ok(AccessType::Owner);
+    }
+    let loader = context.data::<DataLoader<SharedLoader>>()?;
+    let shared = loader.load_one((id, viewer)).await;
+    let shared = shared.map_err(|error| read_failed(&error))?;
+    Ok(match (shared, visibility) {
+        (Some(()), _) => AccessType::Shared,
+        (None, Visibility::Public) => AccessType::Public,
+        (None, Visibility::Private) => AccessType::Administrator,
+    })
+}
+
+/// A part in a shared thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "PartyRole")]
+pub enum AccessRole {
+    /// Sees it and queries it.
+    Viewer,
+    /// Sees it and makes new things in it.
+    Member,
+    /// Sees it, changes it and takes it out.
+    Editor,
+    /// As its founder, but does not end it.
+    Owner,
+}
+
+/// An entry of an access list.
+pub struct AccessGrant(PartyRow);
+
+/// Somebody's part in a shared thing.
+#[Object]
+impl AccessGrant {
+    /// ID of the user, project or organization that has access.
+    async fn party_id(&self) -> ID {
+        self.0.share.party.to_string().into()
+    }
+    /// The user; null for a project or organization, or if the caller may not read the account.
+    async fn party(&self, context: &Context<'_>) -> Result<Option<User>> {
+        match self.0.share.party {
+            Party::User(id) => references::user(context, id).await,
+            Party::Project(_) | Party::Organization(_) => Ok(None),
+        }
+    }
+    /// The role.
+    async fn role(&self) -> AccessRole {
+        self.0.share.role.into()
+    }
+    /// When it ends, to the second; null if it lasts until it is revoked.
+    async fn until(&self) -> Option<DateTime> {
+        self.0.share.until.map(Into::into)
+    }
+    /// ID of the user who gave it.
+    async fn granted_by_id(&self) -> ID {
+        self.0.share.by.to_string().into()
+    }
+    /// The user who gave it; null if the caller may not read the account.
+    async fn granted_by(&self, context: &Context<'_>) -> Result<Option<User>> {
+        references::user(context, self.0.share.by).await
+    }
+    /// When it was given.
+    async fn granted_at(&self) -> DateTime {
+        self.0.granted_at.into()
+    }
+}
+
+/// Who had access to a model at a moment besides its owner; `None` for those who may not change the model now.
+///
+/// # Errors
+/// Missing sign-in, or a failing store or database.
+pub(super) async fn of_model(
+    context: &Context<'_>,
+    at: ResolvedAsOf,
+    id: ModelId,
+) -> Result<Option<Vec<AccessGrant>>> {
+    let (app, caller) = (app(context)?, caller(context)?);
+    let found = shared::load::<SharedModel>(app.ports.store.as_ref(), id).await;
+    let (_, resource) = found.map_err(|error| {
+        tracing::error!(%error, "an access list could not be read");
+        error_with_code("UNAVAILABLE", "the log cannot be read at present, try again")
+    })?;
+    let circumstances = caller.circumstances(app.now());
+    if decide(&caller.principal, Action::ModelsUpdate, &resource, &circumstances).is_err() {
+        return Ok(None);
+    }
+    let moment = at.shown.and_then(|shown| shown.at).map_or(app.now(), |at| at.0);
+    let rows = party::of_resource(&app.pool, at.as_of, id.0, moment).await;
+    let rows = rows.map_err(|error| read_failed(&error))?;
+    Ok(Some(rows.into_iter().map(AccessGrant).collect()))
+}

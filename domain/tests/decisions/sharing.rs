@@ -1,0 +1,281 @@
+//! Access lists: giving a part in a thing, taking it back, and what races with that (PR-1, PR-4, PR-5).
+
+use domain::{
+    audit::sensitive_read::{DownloadModelFile, ReadEvent, SensitiveReads},
+    authz::{Concealment, Party, PartyRole, Share, Visibility},
+    datasets::dataset::Dataset,
+    id::{OrganizationId, UserId},
+    identity::user::{ErasureReason, User, UserEvent},
+    models::model::{Model, ModelEvent, ModelKind},
+    projects::project::Project,
+    sharing::{
+        access_list::{AccessList, AccessListEvent},
+        grant::{GrantAccess, GrantProblem, GrantRefusal, NotOnTheList, RevokeAccess},
+    },
+};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::support::{given_when_then::Given, log::Outcome, *};
+
+fn grant(party: Party, role: PartyRole) -> GrantAccess<Model> {
+    GrantAccess {
+        resource: BASE,
+        party,
+        role,
+        until: None,
+    }
+}
+
+fn revoke(party: Party, own: bool) -> RevokeAccess<Model> {
+    RevokeAccess {
+        resource: BASE,
+        party,
+        own,
+    }
+}
+
+fn granted(resource: impl std::fmt::Display, party: Party, role: PartyRole) -> AccessListEvent {
+    AccessListEvent::Granted {
+        resource: resource.to_string(),
+        share: Share {
+            party,
+            role,
+            until: None,
+            by: ADA,
+        },
+    }
+}
+
+fn model() -> Given {
+    given()
+        .stream::<Model>(
+            BASE,
+            [
+                base_registered(ModelKind::Full, Visibility::Private),
+                ModelEvent::VersionAdded(imported()),
+            ],
+        )
+        .stream::<User>(BOB, registered(BOB, "bob"))
+}
+
+#[test]
+fn the_founder_gives_a_part_and_the_same_again_changes_nothing() {
+    let bob = Party::User(BOB);
+    model()
+        .when(grant(bob, PartyRole::Viewer))
+        .by(ada())
+        .then_records([expected_event::<AccessList>(
+            BASE,
+            &granted(BASE, bob, PartyRole::Viewer),
+        )]);
+    model()
+        .stream::<AccessList>(BASE, [granted(BASE, bob, PartyRole::Viewer)])
+        .when(grant(bob, PartyRole::Viewer))
+        .by(ada())
+        .then_already_so();
+    model()
+        .stream::<AccessList>(BASE, [granted(BASE, bob, PartyRole::Viewer)])
+        .when(grant(bob, PartyRole::Editor))
+        .by(ada())
+        .then_records([expected_event::<AccessList>(
+            BASE,
+            &granted(BASE, bob, PartyRole::Editor),
+        )]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let past = GrantAccess {
+        until: Some(NOW),
+        ..grant(Party::User(UserId(Uuid::from_u128(0xdead))), PartyRole::Owner)
+    };
+    model().when(past).by(ada()).then_refused(GrantRefusal(vec![
+        GrantProblem::UnknownParty("user"),
+        GrantProblem::Role {
+            kind: "models",
+            offered: "viewer and editor".to_owned(),
+            role: "owner",
+        },
+        GrantProblem::Expired,
+    ]));
+    let organization = Party::Organization(OrganizationId(Uuid::from_u128(9)));
+    for (party, problem) in [
+        (Party::User(ADA), GrantProblem::Founder),
+        (Party::Project(PROJECT), GrantProblem::UnknownParty("project")),
+        (organization, GrantProblem::UnknownParty("organisation")),
+    ] {
+        model()
+            .when(grant(party, PartyRole::Viewer))
+            .by(ada())
+            .then_refused(GrantRefusal(vec![problem]));
+    }
+}
+
+/// Lists of projects and datasets hold users only, so that no membership nests.
+#[test]
+fn a_project_is_no_member_of_a_dataset() {
+    given()
+        .a_project_with_data()
+        .when(GrantAccess::<Dataset> {
+            resource: DATASET,
+            party: Party::Project(PROJECT),
+            role: PartyRole::Member,
+            until: None,
+        })
+        .by(ada())
+        .then_refused(GrantRefusal(vec![GrantProblem::UsersOnly("datasets")]));
+}
+
+/// PR-1: owners invite, members do not.
+#[test]
+fn members_see_a_project_and_owners_share_it() {
+    let carol = UserId(Uuid::from_u128(0xca401));
+    for (role, allowed) in [(PartyRole::Member, false), (PartyRole::Owner, true)] {
+        let invites = given()
+            .a_project_with_data()
+            .stream::<User>(carol, registered(carol, "carol"))
+            .stream::<AccessList>(PROJECT, [granted(PROJECT, Party::User(BOB), role)])
+            .when(GrantAccess::<Project> {
+                resource: PROJECT,
+                party: Party::User(carol),
+                role: PartyRole::Member,
+                until: None,
+            })
+            .by(bob());
+        match allowed {
+            true => drop(invites.then_records([expected_event::<AccessList>(
+                PROJECT,
+                &AccessListEvent::Granted {
+                    resource: PROJECT.to_string(),
+                    share: Share {
+                        party: Party::User(carol),
+                        role: PartyRole::Member,
+                        until: None,
+                        by: BOB,
+                    },
+                },
+            )])),
+            false => invites.then_denied("role", Concealment::Forbidden),
+        }
+    }
+}
+
+#[test]
+fn a_stranger_does_not_learn_of_the_model_and_a_viewer_does_not_share_it() {
+    let carol = Party::User(UserId(Uuid::from_u128(0xca401)));
+    model()
+        .when(grant(carol, PartyRole::Viewer))
+        .by(bob())
+        .then_denied("stranger", Concealment::NotFound);
+    model()
+        .stream::<AccessList>(BASE, [granted(BASE, Party::User(BOB), PartyRole::Viewer)])
+        .when(grant(carol, PartyRole::Viewer))
+        .by(bob())
+        .then_denied("role", Concealment::Forbidden);
+}
+
+#[test]
+fn a_part_is_taken_back_once_and_given_up_by_oneself_only() {
+    let bob_party = Party::User(BOB);
+    let revoked = AccessListEvent::Revoked {
+        resource: BASE.to_string(),
+        party: bob_party,
+    };
+    let shared = || model().stream::<AccessList>(BASE, [granted(BASE, bob_party, PartyRole::Editor)]);
+    for (principal, own) in [(ada(), false), (bob(), true)] {
+        shared()
+            .when(revoke(bob_party, own))
+            .by(principal)
+            .then_records([expected_event::<AccessList>(BASE, &revoked)]);
+    }
+    shared()
+        .when(revoke(bob_party, false))
+        .by(bob())
+        .then_denied("role", Concealment::Forbidden);
+    // Who claims that it is their own is looked at.
+    shared()
+        .when(revoke(bob_party, true))
+        .by(ada())
+        .then_refused(NotOnTheList);
+    shared()
+        .stream::<AccessList>(BASE, [revoked])
+        .when(revoke(bob_party, false))
+        .by(ada())
+        .then_refused(NotOnTheList);
+}
+
+/// PR-5: at its very second, without any job having to run.
+#[test]
+fn an_expired_part_gives_nothing() {
+    let until = NOW + Duration::SECOND;
+    let download = || DownloadModelFile {
+        model: BASE,
+        version: 1,
+        file: "config.json".to_owned(),
+        merged: false,
+    };
+    let expiring = AccessListEvent::Granted {
+        resource: BASE.to_string(),
+        share: Share {
+            party: Party::User(BOB),
+            role: PartyRole::Editor,
+            until: Some(until),
+            by: ADA,
+        },
+    };
+    let shared = || model().stream::<AccessList>(BASE, [expiring.clone()]);
+    let read = ReadEvent::ModelDownloaded {
+        model: BASE,
+        version: 1,
+        file: "config.json".to_owned(),
+        merged: false,
+    };
+    shared()
+        .when(download())
+        .by(bob())
+        .at(until - Duration::NANOSECOND)
+        .then_records([expected_event::<SensitiveReads>(bob().actor(), &read)]);
+    shared()
+        .when(download())
+        .by(bob())
+        .at(until)
+        .then_denied("stranger", Concealment::NotFound);
+}
+
+/// PR-5: a viewer queries a model and does not take its files out.
+#[test]
+fn a_viewer_does_not_download() {
+    model()
+        .stream::<AccessList>(BASE, [granted(BASE, Party::User(BOB), PartyRole::Viewer)])
+        .when(DownloadModelFile {
+            model: BASE,
+            version: 1,
+            file: "config.json".to_owned(),
+            merged: false,
+        })
+        .by(bob())
+        .then_denied("role", Concealment::Forbidden);
+}
+
+/// A grant reads the account that it is about: an erasure in between makes it be decided anew.
+#[test]
+fn a_grant_races_with_the_erasure_of_its_party() {
+    let bob_party = Party::User(BOB);
+    let mut log = model().person(&ada()).log;
+    let command = grant(bob_party, PartyRole::Viewer);
+    let before = log.load(&command);
+    let erased = UserEvent::Erased {
+        reason: ErasureReason::Requested,
+    };
+    log.record::<User>(BOB, &[erased]);
+    let moved = log.run_on(&before, &command, &ada(), NOW);
+    assert!(
+        moved.is_err_and(|stream| stream.to_string() == format!("identity.user-{BOB}")),
+        "the grant is not recorded on what was read before"
+    );
+    let Outcome::Refused(refusal, _) = log.run(&command, &ada(), NOW) else {
+        panic!("an erased account is granted nothing");
+    };
+    assert_eq!(refusal, GrantRefusal(vec![GrantProblem::UnknownParty("user")]));
+}
