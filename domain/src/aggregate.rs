@@ -4,6 +4,8 @@ use serde::{Serialize, de::DeserializeOwned, ser::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use event_derive::event;
+
 use crate::{
     event_store::{EventStore, NewEvent, Position, RecordedEvent, StoreError, StreamId},
     personal::KindFields,
@@ -12,9 +14,9 @@ use crate::{
 
 /// A fact, named in the past tense.
 ///
-/// Implementors are enums with `#[serde(tag = "kind", content = "data")]`, each variant renamed to its
-/// stable name `<context>.<Event>`. A name is never changed or reused; a changed payload gets a new version
-/// in [`Event::FIELDS`] and an upcaster.
+/// Implementors are enums with the attribute [`macro@event`], which says all of it. They are recorded with serde's
+/// `tag = "kind", content = "data"`, each variant under its stable name `<context>.<Event>`. A name is never changed or
+/// reused; a changed payload gets a new version and a step from the one before.
 pub trait Event: Serialize + DeserializeOwned + Clone + Send + Sync {
     /// Each kind of this type: its version, and of every leaf of its payload whether it is personal. There
     /// is no default, so that nobody forgets to think of it.

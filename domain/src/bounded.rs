@@ -11,6 +11,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::payload::Leaves;
 use time::{Duration, OffsetDateTime};
 
 /// The time for which one event stands for all of its actor and matter.
@@ -60,7 +62,7 @@ pub struct LeftOut {
 }
 
 /// How many events were left out, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Count {
     /// How many.
     pub count: u64,

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::payload::Leaves;
+
 /// Where fresh ids come from. Tests hand in a seeded source.
 pub trait Ids: Send + Sync {
     /// A fresh `UUIDv7`, never handed out before.
@@ -37,7 +39,7 @@ pub struct IdError {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal $article:literal),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Leaves)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 

@@ -6,6 +6,9 @@
 //!
 //! Inside, one module per bounded context, under the same word that the context has everywhere else.
 
+// What `event_derive` writes names this crate from outside and from inside alike.
+extern crate self as domain;
+
 pub mod access;
 pub mod administrators;
 pub mod aggregate;
@@ -28,6 +31,7 @@ pub mod jobs;
 mod loading;
 pub mod models;
 pub mod notifications;
+pub mod payload;
 pub mod personal;
 pub mod projects;
 pub mod provider_keys;

@@ -4,6 +4,7 @@
 //! over the whole catalogue fails for a leaf that somebody forgot. What is personal is sealed under the key
 //! of the person before it reaches the log ([`Subject`]), so that destroying the key erases it (AU-7).
 
+mod declared;
 mod paths;
 mod subject;
 
@@ -46,6 +47,10 @@ pub struct KindFields {
     pub plain: &'static [&'static str],
     /// Personal leaves of earlier versions.
     pub earlier: &'static [Earlier],
+    /// Whether such an event is the trace of something that was refused or failed.
+    pub failure: bool,
+    /// Fields that verify a secret: an auditor sees that they are there, not what they are.
+    pub masked: &'static [&'static str],
 }
 
 impl KindFields {
@@ -59,6 +64,8 @@ impl KindFields {
             personal: &[],
             plain: &[],
             earlier: &[],
+            failure: false,
+            masked: &[],
         }
     }
 

@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Leaves;
+
 /// What is limited by count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum Quota {
     /// Projects owned.
@@ -27,7 +29,7 @@ impl std::fmt::Display for Quota {
 }
 
 /// The limits of one role or user; `None` is unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Quotas {
     /// Projects owned.
     pub projects: Option<u32>,

@@ -3,14 +3,12 @@
 //! One rule: a request is recorded in the append that carries out its command, in a stream of its own that must be
 //! empty. So of two that are the same, in whatever processes, one is carried out and the other answered with its result.
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    aggregate::{Aggregate, DecodeError, Event, decode, encode},
+    aggregate::{Aggregate, DecodeError, decode, encode, event},
     event_store::{EventStore, Expected, Position, StoreError, StreamId, StreamWrite},
     id::Ids,
-    personal::{KindFields, Subject},
 };
 
 /// A request as a client identified it. What is in here is computed by a key that clients do not have.
@@ -29,22 +27,18 @@ pub struct Request {
 pub struct CompletedRequest;
 
 /// Facts about requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "requests", subject = actor)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestEvent {
     /// A request was carried out: what it caused was recorded with this.
-    #[serde(rename = "requests.RequestCompleted")]
+    #[event(name = "RequestCompleted")]
     Completed {
         /// [`Request::fingerprint`].
+        #[plain]
         fingerprint: String,
         /// [`Request::entity`].
         entity: Uuid,
     },
-}
-
-impl Event for RequestEvent {
-    const FIELDS: &'static [KindFields] =
-        &[KindFields::of("requests.RequestCompleted", Subject::Actor).plain(&["fingerprint", "entity"])];
 }
 
 impl Aggregate for CompletedRequest {

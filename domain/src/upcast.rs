@@ -65,59 +65,42 @@ pub fn lift(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{Strategy as _, any, prop_assert_eq, proptest};
-    use serde::{Deserialize, Serialize};
     use serde_json::{Value, json, value::RawValue};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
-    use super::{UpcastError, Upcaster, lift};
+    use super::{UpcastError, lift};
     use crate::{
-        aggregate::{DecodeError, Event, decode, encode},
+        aggregate::{DecodeError, Event as _, decode, encode, event},
         event_store::{Metadata, Position, RecordedEvent, StreamId},
-        personal::{Earlier, KindFields, Subject},
     };
 
     /// Version 1 had `seconds`, version 2 `millis`, version 3 has `millis` and a `unit`.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-    #[serde(tag = "kind", content = "data")]
+    #[event(context = "test", subject = nobody)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     enum Measured {
-        #[serde(rename = "test.Measured")]
-        Measured { millis: u64, unit: String },
+        #[event(version = 3)]
+        #[earlier(version = 1, lift = to_millis)]
+        #[earlier(version = 2, lift = with_unit)]
+        Measured {
+            millis: u64,
+            #[plain]
+            unit: String,
+        },
     }
 
-    const EARLIER: &[Earlier] = &[
-        Earlier {
-            version: 1,
-            personal: &[],
-        },
-        Earlier {
-            version: 2,
-            personal: &[],
-        },
-    ];
+    fn to_millis(data: Value) -> Result<Value, String> {
+        let Value::Object(fields) = data else {
+            return Err("no object".to_owned());
+        };
+        let seconds = fields.get("seconds").and_then(Value::as_u64);
+        let seconds = seconds.ok_or("no seconds")?;
+        Ok(json!({ "millis": seconds * 1_000 }))
+    }
 
-    impl Event for Measured {
-        const FIELDS: &'static [KindFields] = &[KindFields::of("test.Measured", Subject::Nobody)
-            .plain(&["millis", "unit"])
-            .version(3, EARLIER)];
-        const UPCASTERS: &'static [Upcaster] = &[
-            Upcaster {
-                kind: "test.Measured",
-                from: 1,
-                lift: |data| {
-                    let seconds = data["seconds"].as_u64().ok_or("no seconds")?;
-                    Ok(json!({ "millis": seconds * 1_000 }))
-                },
-            },
-            Upcaster {
-                kind: "test.Measured",
-                from: 2,
-                lift: |mut data| {
-                    data["unit"] = Value::from("ms");
-                    Ok(data)
-                },
-            },
-        ];
+    fn with_unit(mut data: Value) -> Result<Value, String> {
+        data["unit"] = Value::from("ms");
+        Ok(data)
     }
 
     fn recorded(kind: &str, schema_version: u16, data: &Value) -> RecordedEvent {

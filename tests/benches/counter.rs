@@ -3,12 +3,11 @@
 //! The rule: an event carries some two hundred bytes, which is what most events of the product have.
 
 use domain::{
-    aggregate::{Aggregate, DecodeError, Event, decode},
+    aggregate::{Aggregate, DecodeError, decode, event},
     authz::Requirement,
     decision::{LoadedState, NewEvents, ReadSet},
     event_store::RecordedEvent,
     execute::{Command, Context, Decision},
-    personal::{KindFields, Subject},
 };
 use projections::read_model::{ReadModel, Rows, Scope};
 use serde::{Deserialize, Serialize};
@@ -29,22 +28,17 @@ fn text(n: u64) -> String {
 }
 
 /// What happens to a counter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "bench", subject = nobody)]
+#[derive(Clone, Debug)]
 pub(crate) enum CounterEvent {
     /// It was counted on.
-    #[serde(rename = "bench.Counted")]
     Counted {
         /// Its number.
         n: u64,
         /// What makes it as large as other events.
+        #[plain]
         text: String,
     },
-}
-
-impl Event for CounterEvent {
-    const FIELDS: &'static [KindFields] =
-        &[KindFields::of("bench.Counted", Subject::Nobody).plain(&["n", "text"])];
 }
 
 /// Counts the events of its stream.
@@ -116,7 +110,7 @@ impl ReadModel for Counters {
     const VERSION: i32 = 1;
     const TABLE: &'static str = "bench_counter";
     const KEY_TYPE: &'static str = "text";
-    const SCOPE: Scope = Scope::Internal("a read model of this benchmark");
+    const SCOPE: Scope = Scope::Internal("nobody reads it but the figures");
     const CATEGORIES: &'static [&'static str] = &[Counter::CATEGORY];
 
     fn keys(event: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

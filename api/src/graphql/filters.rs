@@ -29,7 +29,7 @@ pub trait ListFilter {
 
 /// Why the caller can read an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum AccessType {
+pub enum AccessFilter {
     /// The caller owns it.
     Owner,
     /// It is shared with the caller, or with the caller's organization or one of the caller's projects.
@@ -38,12 +38,12 @@ pub enum AccessType {
     Public,
 }
 
-impl From<AccessType> for read_model::Access {
-    fn from(access: AccessType) -> Self {
+impl From<AccessFilter> for read_model::Access {
+    fn from(access: AccessFilter) -> Self {
         match access {
-            AccessType::Owner => Self::Owner,
-            AccessType::Shared => Self::Shared,
-            AccessType::Public => Self::Public,
+            AccessFilter::Owner => Self::Owner,
+            AccessFilter::Shared => Self::Shared,
+            AccessFilter::Public => Self::Public,
         }
     }
 }
@@ -110,7 +110,7 @@ impl Conditions {
 
     /// The caller reads it for this reason.
     #[must_use]
-    pub fn access(self, access: Option<AccessType>) -> Self {
+    pub fn access(self, access: Option<AccessFilter>) -> Self {
         self.and(access, |rows, access| rows.seen_by(access.into()))
     }
 

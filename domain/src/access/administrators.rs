@@ -4,12 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     id::UserId,
-    personal::{KindFields, Subject},
 };
 
 /// The one stream key of [`Administrators`].
@@ -23,28 +20,21 @@ pub struct Administrators {
 }
 
 /// Events of the list of administrators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "access", subject = user)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministratorsEvent {
     /// A user became an administrator.
-    #[serde(rename = "access.AdministratorJoined")]
+    #[event(name = "AdministratorJoined")]
     Joined {
         /// The user.
         user: UserId,
     },
     /// A user is no longer an administrator.
-    #[serde(rename = "access.AdministratorLeft")]
+    #[event(name = "AdministratorLeft")]
     Left {
         /// The user.
         user: UserId,
     },
-}
-
-impl Event for AdministratorsEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("access.AdministratorJoined", Subject::Field("user")).plain(&["user"]),
-        KindFields::of("access.AdministratorLeft", Subject::Field("user")).plain(&["user"]),
-    ];
 }
 
 impl Aggregate for Administrators {

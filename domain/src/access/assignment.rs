@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     administrators::{ADMINISTRATORS, Administrators, AdministratorsEvent},
     builtin::ADMIN,
@@ -11,12 +9,11 @@ use super::{
 };
 use crate::{
     administrators,
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Principal, Requirement, Resource},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::UserId,
-    personal::{KindFields, Subject},
     text::{self, TextProblem},
 };
 
@@ -30,40 +27,33 @@ pub struct Assignments {
 }
 
 /// Facts about one user's roles.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "access", subject = user)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AssignmentEvent {
     /// The user got a role.
-    #[serde(rename = "access.RoleGranted")]
+    #[event(name = "RoleGranted")]
     Granted {
         /// The user.
         user: UserId,
         /// The role's name.
+        #[plain]
         role: String,
         /// The reason.
+        #[personal]
         reason: String,
     },
     /// The user lost a role.
-    #[serde(rename = "access.RoleRemoved")]
+    #[event(name = "RoleRemoved")]
     Removed {
         /// The user.
         user: UserId,
         /// The role's name.
+        #[plain]
         role: String,
         /// The reason.
+        #[personal]
         reason: String,
     },
-}
-
-impl Event for AssignmentEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("access.RoleGranted", Subject::Field("user"))
-            .personal(&["reason"])
-            .plain(&["user", "role"]),
-        KindFields::of("access.RoleRemoved", Subject::Field("user"))
-            .personal(&["reason"])
-            .plain(&["user", "role"]),
-    ];
 }
 
 impl Aggregate for Assignments {

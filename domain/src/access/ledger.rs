@@ -5,14 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::quota::{GpuHoursExceeded, HOUR, Quota, QuotaExceeded, Quotas, StorageExceeded};
-use crate::{
-    aggregate::{Aggregate, Event},
-    personal::{KindFields, Subject},
-};
+use crate::aggregate::{Aggregate, event};
 
 /// The calendar month of `moment` in UTC, as `2026-11`: what GPU hours are counted by.
 #[must_use]
@@ -63,62 +59,55 @@ pub struct QuotaLedger {
 }
 
 /// Facts about use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "access", subject = stream)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerEvent {
     /// One unit was taken.
-    #[serde(rename = "access.QuotaTaken")]
+    #[event(name = "QuotaTaken")]
     Taken {
         /// Of which quota.
         quota: Quota,
         /// For which thing.
+        #[plain]
         item: String,
     },
     /// One unit was given back.
-    #[serde(rename = "access.QuotaReleased")]
+    #[event(name = "QuotaReleased")]
     Released {
         /// Of which quota.
         quota: Quota,
         /// For which thing.
+        #[plain]
         item: String,
     },
     /// Bytes were stored on the user's account.
-    #[serde(rename = "access.StorageTaken")]
     StorageTaken {
         /// How many.
         bytes: u64,
         /// For which thing.
+        #[plain]
         item: String,
     },
     /// An attempt at a job got a GPU.
-    #[serde(rename = "access.GpuTimeBegan")]
     GpuTimeBegan {
         /// The time.
         #[serde(with = "time::serde::rfc3339")]
         began_at: OffsetDateTime,
         /// The job and the attempt.
+        #[plain]
         item: String,
     },
     /// An attempt at a job that had a GPU ended. One for each month that it had it in.
-    #[serde(rename = "access.GpuTimeTaken")]
     GpuTimeTaken {
         /// The month, as [`month`] writes it.
+        #[plain]
         month: String,
         /// For so long in that month.
         milliseconds: u64,
         /// The job and the attempt.
+        #[plain]
         item: String,
     },
-}
-
-impl Event for LedgerEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("access.QuotaTaken", Subject::StreamKey).plain(&["quota", "item"]),
-        KindFields::of("access.QuotaReleased", Subject::StreamKey).plain(&["quota", "item"]),
-        KindFields::of("access.StorageTaken", Subject::StreamKey).plain(&["bytes", "item"]),
-        KindFields::of("access.GpuTimeBegan", Subject::StreamKey).plain(&["began_at", "item"]),
-        KindFields::of("access.GpuTimeTaken", Subject::StreamKey).plain(&["month", "milliseconds", "item"]),
-    ];
 }
 
 impl Aggregate for QuotaLedger {

@@ -1,16 +1,13 @@
 //! Roles: a name, permissions, quotas, and which roles their holders may grant.
 
-use serde::{Deserialize, Serialize};
-
 pub use super::role_definition::RoleDefinition;
 
 use super::builtin;
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::Requirement,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
-    personal::{KindFields, Subject},
 };
 
 /// A role as defined. Streams are keyed by the role's name.
@@ -21,26 +18,12 @@ pub struct Role {
 }
 
 /// Facts about a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "access", subject = nobody)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoleEvent {
     /// It was defined, or defined anew.
-    #[serde(rename = "access.RoleDefined")]
+    #[event(name = "RoleDefined")]
     Defined(RoleDefinition),
-}
-
-impl Event for RoleEvent {
-    const FIELDS: &'static [KindFields] = &[KindFields::of("access.RoleDefined", Subject::Nobody).plain(&[
-        "name",
-        "description",
-        "permissions[]",
-        "quotas.projects",
-        "quotas.datasets",
-        "quotas.concurrent_jobs",
-        "quotas.storage_gb",
-        "quotas.gpu_hours",
-        "may_grant[]",
-    ])];
 }
 
 impl Aggregate for Role {

@@ -4,10 +4,8 @@
 //! One rule: a read is on record before it is answered, or it is not answered. One event per actor, thing and hour
 //! stands for all ([`crate::bounded`]): a download in ranges, a HEAD before it, a page that is opened again.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Needs, Requirement},
     bounded::Count,
     datasets::dataset::Dataset,
@@ -15,7 +13,6 @@ use crate::{
     execute::{Command, Context, Decision},
     id::{DatasetId, ModelId},
     models::model::Model,
-    personal::{KindFields, Subject},
     shared,
 };
 
@@ -24,11 +21,10 @@ use crate::{
 pub struct SensitiveReads;
 
 /// Facts about sensitive reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "audit", subject = actor)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadEvent {
     /// A dataset version was downloaded.
-    #[serde(rename = "audit.DatasetDownloaded")]
     DatasetDownloaded {
         /// The dataset.
         dataset: DatasetId,
@@ -36,49 +32,38 @@ pub enum ReadEvent {
         version: u32,
     },
     /// A file of a model version was downloaded.
-    #[serde(rename = "audit.ModelDownloaded")]
     ModelDownloaded {
         /// The model.
         model: ModelId,
         /// Its version.
         version: u32,
         /// The file's name.
+        #[plain]
         file: String,
         /// Whether it is one of the merged model.
         #[serde(default, skip_serializing_if = "is_false")]
         merged: bool,
     },
     /// An administrator looked at a thing that belongs to others.
-    #[serde(rename = "audit.OthersThingRead")]
     OthersThingRead {
         /// Its id.
+        #[plain]
         thing: String,
     },
     /// A list was read in which everybody's things, or people, are.
-    #[serde(rename = "audit.OthersThingsListed")]
     OthersThingsListed {
         /// What they are, by the name of the list: `jobs`, `users`.
+        #[plain]
         things: String,
     },
     /// Further reads of what the actor had read within the hour were only counted.
-    #[serde(rename = "audit.ReadsLeftOut")]
+    #[event(name = "ReadsLeftOut", subject = nobody)]
     LeftOut(Count),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-impl Event for ReadEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("audit.DatasetDownloaded", Subject::Actor).plain(&["dataset", "version"]),
-        KindFields::of("audit.ModelDownloaded", Subject::Actor)
-            .plain(&["model", "version", "file", "merged"]),
-        KindFields::of("audit.OthersThingRead", Subject::Actor).plain(&["thing"]),
-        KindFields::of("audit.OthersThingsListed", Subject::Actor).plain(&["things"]),
-        KindFields::of("audit.ReadsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
-    ];
 }
 
 impl Aggregate for SensitiveReads {

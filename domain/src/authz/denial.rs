@@ -3,12 +3,9 @@
 //! One rule: every refusal that matters to an auditor is a fact, once per actor, action, resource and hour, and the
 //! others are counted ([`crate::bounded`]). They are recorded as facts of the context `access`, whose names they keep.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     bounded::Count,
-    personal::{KindFields, Subject},
 };
 
 /// What was denied to one actor. Keeps nothing: it is there to be read in the log.
@@ -16,29 +13,25 @@ use crate::{
 pub struct Denials;
 
 /// Facts about denials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "access", subject = actor)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenialEvent {
     /// An action was not permitted.
-    #[serde(rename = "access.PermissionDenied")]
+    #[event(failure)]
     PermissionDenied {
         /// The permission that was needed.
+        #[plain]
         action: String,
         /// The resource, as named at the edge.
+        #[plain]
         resource: String,
         /// The rule that decided.
+        #[plain]
         rule: String,
     },
     /// Further denials of the actor were only counted.
-    #[serde(rename = "access.DenialsLeftOut")]
+    #[event(name = "DenialsLeftOut", subject = nobody, failure)]
     LeftOut(Count),
-}
-
-impl Event for DenialEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("access.PermissionDenied", Subject::Actor).plain(&["action", "resource", "rule"]),
-        KindFields::of("access.DenialsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
-    ];
 }
 
 impl Aggregate for Denials {

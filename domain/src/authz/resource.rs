@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Action, UserPrincipal};
-use crate::id::{OrganizationId, ProjectId, UserId, WorkerId};
+use crate::{
+    id::{OrganizationId, ProjectId, UserId, WorkerId},
+    payload::Leaves,
+};
 
 /// Who can be given a part in a thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Leaves)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Party {
     /// One account.
@@ -51,7 +54,7 @@ impl std::str::FromStr for Party {
 }
 
 /// The part that a party has in a thing. The founder's is none of these: it stands in the thing itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum PartyRole {
     /// Sees it (PR-5, PR-8).
@@ -92,7 +95,7 @@ impl PartyRole {
 }
 
 /// A part in a thing, as it was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Share {
     /// To whom.
     #[serde(flatten)]
@@ -132,7 +135,7 @@ impl Membership {
 }
 
 /// Who can see a resource that is not granted to them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Those who have a part in it only.

@@ -8,12 +8,12 @@ use crate::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::{Quota, QuotaExceeded, StorageExceeded},
     },
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, UserId},
-    personal::{KindFields, Subject},
+    payload::Leaves,
     rights, shared,
     text::{Label, TextProblems},
 };
@@ -30,69 +30,48 @@ pub struct Dataset {
 }
 
 /// One immutable version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Version {
     /// Its number, from 1.
     pub version: u32,
     /// SHA-256 of its bytes, in lower-case hexadecimal: its address in the object store.
+    #[plain]
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
     /// What its bytes are.
     pub format: Format,
     /// Counts of the validation.
+    #[leaves(last)]
     pub summary: Summary,
     /// The file's name as uploaded.
+    #[plain]
     pub file_name: String,
 }
 
 /// Facts about a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "datasets", subject = owner)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatasetEvent {
     /// It came to be, still empty.
-    #[serde(rename = "datasets.DatasetCreated")]
+    #[event(name = "DatasetCreated")]
     Created {
         /// The dataset.
         dataset: DatasetId,
         /// The owner.
         owner: UserId,
         /// Its name.
+        #[plain]
         name: String,
         /// Its content.
+        #[plain]
         description: String,
         /// Who can read it besides its owner.
         visibility: Visibility,
     },
     /// A version was uploaded and validated.
-    #[serde(rename = "datasets.VersionAdded")]
+    #[event(subject = actor)]
     VersionAdded(Version),
-}
-
-impl Event for DatasetEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("datasets.DatasetCreated", Subject::Field("owner")).plain(&[
-            "dataset",
-            "owner",
-            "name",
-            "description",
-            "visibility",
-        ]),
-        KindFields::of("datasets.VersionAdded", Subject::Actor).plain(&[
-            "version",
-            "sha256",
-            "bytes",
-            "format",
-            "file_name",
-            "summary.samples",
-            "summary.lines",
-            "summary.bytes",
-            "summary.characters",
-            "summary.token_estimate",
-            "summary.samples_with_other_keys",
-            "summary.preview[]",
-        ]),
-    ];
 }
 
 impl Aggregate for Dataset {

@@ -12,11 +12,13 @@ mod validator;
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Leaves;
+
 pub use report::{Problem, ProblemCode, Report, Summary};
 pub use validator::Validator;
 
 /// What a dataset's bytes are. The list grows: match on it with a fall-back arm outside this crate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Format {

@@ -2,7 +2,7 @@
 
 use time::macros::datetime;
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     access::{
         administrators::AdministratorsEvent,
@@ -24,17 +24,26 @@ const LEFT_OUT: Count = Count {
     until: datetime!(2026-11-21 12:59:59 UTC),
 };
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let roles = samples_of!(RoleEvent { Defined => RoleEvent::Defined(role()) });
-    let assignments = samples_of!(AssignmentEvent {
+samples_of! {
+    RoleEvent { Defined => RoleEvent::Defined(role()) }
+}
+
+samples_of! {
+    AssignmentEvent {
         Granted => AssignmentEvent::Granted { user: USER, role: "guest".into(), reason: "joins".into() },
         Removed => AssignmentEvent::Removed { user: USER, role: "guest".into(), reason: "leaves".into() },
-    });
-    let administrators = samples_of!(AdministratorsEvent {
+    }
+}
+
+samples_of! {
+    AdministratorsEvent {
         Joined => AdministratorsEvent::Joined { user: USER },
         Left => AdministratorsEvent::Left { user: USER },
-    });
-    let ledger = samples_of!(LedgerEvent {
+    }
+}
+
+samples_of! {
+    LedgerEvent {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
@@ -47,16 +56,22 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
     } also {
         "projects" => LedgerEvent::Taken { quota: Quota::Projects, item: "prj_1".into() },
         "datasets" => LedgerEvent::Taken { quota: Quota::Datasets, item: "dst_1".into() },
-    });
-    let denials = samples_of!(DenialEvent {
+    }
+}
+
+samples_of! {
+    DenialEvent {
         PermissionDenied => DenialEvent::PermissionDenied {
             action: "models.export".into(),
             resource: "models".into(),
             rule: "role".into(),
         },
         LeftOut => DenialEvent::LeftOut(LEFT_OUT),
-    });
-    let reads = samples_of!(ReadEvent {
+    }
+}
+
+samples_of! {
+    ReadEvent {
         DatasetDownloaded => ReadEvent::DatasetDownloaded { dataset: DatasetId(id(2)), version: 1 },
         ModelDownloaded => ReadEvent::ModelDownloaded {
             model: ModelId(id(3)),
@@ -74,15 +89,7 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             file: "model.safetensors".into(),
             merged: true,
         },
-    });
-    roles
-        .into_iter()
-        .chain(assignments)
-        .chain(administrators)
-        .chain(ledger)
-        .chain(denials)
-        .chain(reads)
-        .collect()
+    }
 }
 
 fn role() -> RoleDefinition {

@@ -1,6 +1,6 @@
 //! Samples of the events of datasets.
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     authz::Visibility,
     datasets::{
@@ -13,15 +13,14 @@ use crate::{
 const USER: UserId = UserId(id(1));
 const DATASET: DatasetId = DatasetId(id(2));
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let datasets = samples_of!(DatasetEvent {
+samples_of! {
+    DatasetEvent {
         Created => dataset(Visibility::Private),
         VersionAdded => DatasetEvent::VersionAdded(version(Format::PlainText)),
     } also {
         "public" => dataset(Visibility::Public),
         "chat" => DatasetEvent::VersionAdded(version(Format::Chat)),
-    });
-    datasets.into_iter().collect()
+    }
 }
 
 fn dataset(visibility: Visibility) -> DatasetEvent {

@@ -1,57 +1,15 @@
-//! The declarations of all kinds, found by name.
+//! What is declared of each kind, found by its name.
 //!
-//! One rule: every event type of the catalogue stands in [`declarations`]; a test compares the two.
+//! One rule: all of it is said where the event type stands ([`crate::aggregate::event`]).
 
 use std::{collections::HashMap, sync::OnceLock};
 
-use crate::{
-    access::{
-        administrators::AdministratorsEvent, assignment::AssignmentEvent, ledger::LedgerEvent,
-        role::RoleEvent,
-    },
-    aggregate::Event,
-    audit::sensitive_read::ReadEvent,
-    authz::denial::DenialEvent,
-    datasets::dataset::DatasetEvent,
-    identity::{
-        login::LoginEvent, organization::OrganizationEvent, reservation::ReservationEvent,
-        session::SessionEvent, tokens::TokenEvent, user::UserEvent,
-    },
-    jobs::{job::JobEvent, progress::ProgressEvent, worker::WorkerEvent},
-    models::model::ModelEvent,
-    personal::KindFields,
-    projects::{experiment::ExperimentEvent, project::ProjectEvent},
-    request::RequestEvent,
-    sharing::access_list::AccessListEvent,
-};
+use super::list::kinds;
+use crate::personal::KindFields;
 
 /// What every kind that this build records declares of its fields, in the order of the contexts.
 pub fn declarations() -> impl Iterator<Item = &'static KindFields> {
-    [
-        RoleEvent::FIELDS,
-        AssignmentEvent::FIELDS,
-        AdministratorsEvent::FIELDS,
-        LedgerEvent::FIELDS,
-        DenialEvent::FIELDS,
-        ReadEvent::FIELDS,
-        ReservationEvent::FIELDS,
-        LoginEvent::FIELDS,
-        OrganizationEvent::FIELDS,
-        SessionEvent::FIELDS,
-        TokenEvent::FIELDS,
-        UserEvent::FIELDS,
-        ProjectEvent::FIELDS,
-        ExperimentEvent::FIELDS,
-        DatasetEvent::FIELDS,
-        ModelEvent::FIELDS,
-        JobEvent::FIELDS,
-        WorkerEvent::FIELDS,
-        ProgressEvent::FIELDS,
-        AccessListEvent::FIELDS,
-        RequestEvent::FIELDS,
-    ]
-    .into_iter()
-    .flatten()
+    kinds().map(|kind| kind.fields)
 }
 
 /// What `kind` declares of its fields; `None` when this build knows no such kind.

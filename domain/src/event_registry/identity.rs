@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, macros::datetime};
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     bounded::Count,
     id::{OrganizationId, SessionId, UserId},
@@ -24,32 +24,44 @@ const LEFT_OUT: Count = Count {
     until: datetime!(2026-11-20 12:59:59 UTC),
 };
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let reservations = samples_of!(ReservationEvent {
+samples_of! {
+    ReservationEvent {
         Taken => ReservationEvent::Taken { user: USER, scope: "username".into() },
         Released => ReservationEvent::Released { user: USER, scope: "email".into() },
-    });
-    let logins = samples_of!(LoginEvent {
+    }
+}
+
+samples_of! {
+    LoginEvent {
         Failed => LoginEvent::Failed { user: Some(USER), cause: "wrong_credentials".into() },
         Locked => LoginEvent::Locked { user: Some(USER), until: LATER },
         LeftOut => LoginEvent::LeftOut(LEFT_OUT),
     } also {
         "unknown" => LoginEvent::Failed { user: None, cause: "wrong_credentials".into() },
-    });
-    let tokens = samples_of!(TokenEvent {
+    }
+}
+
+samples_of! {
+    TokenEvent {
         Refused => TokenEvent::Refused { token: "verification".into(), user: Some(USER) },
         LeftOut => TokenEvent::LeftOut(LEFT_OUT),
     } also {
         "unknown" => TokenEvent::Refused { token: "setup".into(), user: None },
-    });
-    let organizations = samples_of!(OrganizationEvent {
+    }
+}
+
+samples_of! {
+    OrganizationEvent {
         Created => OrganizationEvent::Created {
             organization: OrganizationId(id(2)),
             company: "Acme".into(),
             division: Some("Labs".into()),
         },
-    });
-    let sessions = samples_of!(SessionEvent {
+    }
+}
+
+samples_of! {
+    SessionEvent {
         Opened => SessionEvent::Opened {
             session: SessionId(id(3)),
             user: USER,
@@ -61,20 +73,11 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
         Refreshed => SessionEvent::Refreshed { refresh_hash: "60303ae2".into() },
         Reused => SessionEvent::Reused {},
         Revoked => SessionEvent::Revoked { cause: "logout".into() },
-    });
-    let users = users();
-    reservations
-        .into_iter()
-        .chain(logins)
-        .chain(tokens)
-        .chain(organizations)
-        .chain(sessions)
-        .chain(users)
-        .collect()
+    }
 }
 
-fn users() -> impl IntoIterator<Item = Result<Sample, String>> {
-    samples_of!(UserEvent {
+samples_of! {
+    UserEvent {
         Registered => UserEvent::Registered { user: USER, account: UserKind::Local, profile: profile() },
         PasswordSet => UserEvent::PasswordSet { verifier: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into() },
         VerificationRequested => UserEvent::VerificationRequested {
@@ -90,7 +93,7 @@ fn users() -> impl IntoIterator<Item = Result<Sample, String>> {
         "unsealed" => UserEvent::ErasureCompleted(receipt(None, None)),
         "external" => UserEvent::Registered { user: USER, account: UserKind::External, profile: profile() },
         "service" => UserEvent::Registered { user: USER, account: UserKind::Service, profile: profile() },
-    })
+    }
 }
 
 fn receipt(key_id: Option<String>, key_made_at: Option<OffsetDateTime>) -> ErasureReceipt {

@@ -2,7 +2,7 @@
 
 use time::macros::datetime;
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
@@ -19,19 +19,21 @@ use crate::{
     models::model::ModelVersionRef,
 };
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let progress = samples_of!(ProgressEvent {
+samples_of! {
+    ProgressEvent {
         Reported => ProgressEvent::Reported { attempt: 1, metrics: batch().metrics() },
         Logged => ProgressEvent::Logged { attempt: 1, step: 7, samples: batch().samples, log: batch().log },
     } also {
         "gpu" => ProgressEvent::Reported { attempt: 1, metrics: on_a_gpu() },
-    });
-    let workers = samples_of!(WorkerEvent {
+    }
+}
+
+samples_of! {
+    WorkerEvent {
         Registered => WorkerEvent::Registered(declaration()),
         DrainRequested => WorkerEvent::DrainRequested { at_once: true, reason: "a new kernel".into() },
         Ended => WorkerEvent::Ended { how: WorkerEnd::Drained },
-    });
-    jobs().into_iter().chain(progress).chain(workers).collect()
+    }
 }
 
 fn on_a_gpu() -> Metrics {
@@ -81,8 +83,8 @@ fn leased_on_a_gpu() -> JobEvent {
     }
 }
 
-fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
-    samples_of!(JobEvent {
+samples_of! {
+    JobEvent {
         Queued => JobEvent::Queued(Box::new(order(scratch(), None))),
         Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into(), leased_at: None, gpu: false },
         Started => JobEvent::Started { attempt: 1, from_step: 0, total_steps: 200, trained_parameters: 1_000 },
@@ -117,7 +119,7 @@ fn jobs() -> impl IntoIterator<Item = Result<Sample, String>> {
         "terms" => JobEvent::Queued(Box::new(cloned())),
         "gpu" => leased_on_a_gpu(),
         "scratch" => JobEvent::Restarted { attempt: 1, from: RestartFrom::Scratch },
-    })
+    }
 }
 
 fn checkpoint() -> Checkpoint {

@@ -1,6 +1,6 @@
 //! Samples of the events of models.
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     authz::Visibility,
     id::{DatasetId, JobId, ModelId, UserId},
@@ -11,16 +11,15 @@ const USER: UserId = UserId(id(1));
 const DATASET: DatasetId = DatasetId(id(2));
 const MODEL: ModelId = ModelId(id(3));
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let models = samples_of!(ModelEvent {
+samples_of! {
+    ModelEvent {
         Registered => model(ModelKind::Full),
         VersionAdded => ModelEvent::VersionAdded(model_version(imported())),
     } also {
         "adapter" => model(ModelKind::Adapter),
         "trained" => ModelEvent::VersionAdded(model_version(trained())),
         "merged" => ModelEvent::VersionAdded(merged()),
-    });
-    models.into_iter().collect()
+    }
 }
 
 fn model(content: ModelKind) -> ModelEvent {

@@ -1,6 +1,6 @@
 //! Samples of the events of projects and experiments.
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     id::{ExperimentId, ProjectId, UserId},
     projects::{experiment::ExperimentEvent, project::ProjectEvent},
@@ -9,16 +9,19 @@ use crate::{
 const USER: UserId = UserId(id(1));
 const PROJECT: ProjectId = ProjectId(id(4));
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let projects = samples_of!(ProjectEvent {
+samples_of! {
+    ProjectEvent {
         Created => ProjectEvent::Created {
             project: PROJECT,
             owner: USER,
             name: "Corpus".into(),
             description: "Poems and prose.".into(),
         },
-    });
-    let experiments = samples_of!(ExperimentEvent {
+    }
+}
+
+samples_of! {
+    ExperimentEvent {
         Created => ExperimentEvent::Created {
             experiment: ExperimentId(id(5)),
             project: PROJECT,
@@ -26,6 +29,5 @@ pub(super) fn samples() -> Result<Vec<Sample>, String> {
             name: "First".into(),
             description: String::new(),
         },
-    });
-    projects.into_iter().chain(experiments).collect()
+    }
 }

@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, macros::datetime};
 
-use super::{Sample, id, samples_of};
+use super::{id, samples_of};
 use crate::{
     authz::{Party, PartyRole, Share},
     id::{ModelId, OrganizationId, UserId},
@@ -11,24 +11,26 @@ use crate::{
 
 const USER: UserId = UserId(id(1));
 
-pub(super) fn samples() -> Result<Vec<Sample>, String> {
-    let model = ModelId(id(7)).to_string();
-    let lists = samples_of!(AccessListEvent {
+samples_of! {
+    AccessListEvent {
         Granted => AccessListEvent::Granted {
-            resource: model.clone(),
+            resource: model(),
             share: share(Party::User(USER), Some(datetime!(2027-01-01 0:00 UTC))),
         },
         Revoked => AccessListEvent::Revoked {
-            resource: model.clone(),
+            resource: model(),
             party: Party::User(USER),
         },
     } also {
         "organization" => AccessListEvent::Granted {
-            resource: model.clone(),
+            resource: model(),
             share: share(Party::Organization(OrganizationId(id(3))), None),
         },
-    });
-    lists.into_iter().collect()
+    }
+}
+
+fn model() -> String {
+    ModelId(id(7)).to_string()
 }
 
 fn share(party: Party, until: Option<OffsetDateTime>) -> Share {

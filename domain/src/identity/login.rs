@@ -1,17 +1,15 @@
 //! Attempts to log in, one stream per named account, whether or not it exists: a failed attempt is a fact.
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::reservation::ReservationKey;
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::Requirement,
     bounded::Count,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::UserId,
-    personal::{KindFields, Subject},
 };
 
 /// The attempts on one name. Keeps nothing: it is there to be read in the log.
@@ -19,19 +17,20 @@ use crate::{
 pub struct LoginAttempts;
 
 /// Facts about attempts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = user)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginEvent {
     /// It failed.
-    #[serde(rename = "identity.LoginFailed")]
+    #[event(name = "LoginFailed", failure)]
     Failed {
         /// The account, when the name is one.
         user: Option<UserId>,
         /// `wrong_credentials`, `locked` or `deactivated`.
+        #[plain]
         cause: String,
     },
     /// Too many wrong guesses: further ones from that address are refused for a while (SE-5).
-    #[serde(rename = "identity.LoginLocked")]
+    #[event(name = "LoginLocked", failure)]
     Locked {
         /// The account, when the name is one.
         user: Option<UserId>,
@@ -40,16 +39,8 @@ pub enum LoginEvent {
         until: OffsetDateTime,
     },
     /// Further attempts while a lock lasted were only counted.
-    #[serde(rename = "identity.LoginsLeftOut")]
+    #[event(name = "LoginsLeftOut", subject = nobody, failure)]
     LeftOut(Count),
-}
-
-impl Event for LoginEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("identity.LoginFailed", Subject::Field("user")).plain(&["user", "cause"]),
-        KindFields::of("identity.LoginLocked", Subject::Field("user")).plain(&["user", "until"]),
-        KindFields::of("identity.LoginsLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
-    ];
 }
 
 impl Aggregate for LoginAttempts {

@@ -1,12 +1,10 @@
 //! Organisations: found or created by company and division (ID-1).
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     id::OrganizationId,
-    personal::{KindFields, Subject},
 };
 
 /// Namespace of organisation ids; never changes, because ids are derived in it.
@@ -20,24 +18,21 @@ pub struct Organization {
 }
 
 /// Facts about an organisation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = nobody)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrganizationEvent {
     /// Its first user registered.
-    #[serde(rename = "identity.OrganizationCreated")]
+    #[event(name = "OrganizationCreated")]
     Created {
         /// Its id.
         organization: OrganizationId,
         /// The company, as first written.
+        #[plain]
         company: String,
         /// The division, as first written.
+        #[plain]
         division: Option<String>,
     },
-}
-
-impl Event for OrganizationEvent {
-    const FIELDS: &'static [KindFields] = &[KindFields::of("identity.OrganizationCreated", Subject::Nobody)
-        .plain(&["organization", "company", "division"])];
 }
 
 impl Aggregate for Organization {

@@ -4,12 +4,9 @@
 //! exactly one wins, whatever crashes; and as reservation and account are recorded in one append, no reservation is
 //! ever orphaned.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     id::UserId,
-    personal::{KindFields, Subject},
 };
 
 /// The key of a reservation: a keyed hash of scope and normalised value, so that the log does not reveal the value.
@@ -30,32 +27,27 @@ pub struct Reservation {
 }
 
 /// Events of a reserved value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = user)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReservationEvent {
     /// It was reserved.
-    #[serde(rename = "identity.ClaimTaken")]
+    #[event(name = "ClaimTaken")]
     Taken {
         /// The user.
         user: UserId,
         /// What kind of value: `username` or `email`.
+        #[plain]
         scope: String,
     },
     /// It was released: its holder was erased.
-    #[serde(rename = "identity.ClaimReleased")]
+    #[event(name = "ClaimReleased")]
     Released {
         /// Who held it.
         user: UserId,
         /// What kind of value: `username` or `email`.
+        #[plain]
         scope: String,
     },
-}
-
-impl Event for ReservationEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("identity.ClaimTaken", Subject::Field("user")).plain(&["user", "scope"]),
-        KindFields::of("identity.ClaimReleased", Subject::Field("user")).plain(&["user", "scope"]),
-    ];
 }
 
 impl Aggregate for Reservation {

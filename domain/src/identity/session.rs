@@ -5,17 +5,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::user::User;
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Requirement, Resource},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision, Refused},
     id::{SessionId, UserId},
-    personal::{KindFields, Subject},
 };
 
 /// A session.
@@ -66,52 +64,45 @@ fn fingerprint(hash: &str) -> u64 {
 }
 
 /// Facts about a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = actor)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// Somebody logged in.
-    #[serde(rename = "identity.SessionOpened")]
+    #[event(name = "SessionOpened", subject = user)]
     Opened {
         /// The session.
         session: SessionId,
         /// The user.
         user: UserId,
         /// SHA-256 of the first refresh token.
+        #[plain(masked)]
         refresh_hash: String,
         /// When the session ends by itself.
         #[serde(with = "time::serde::rfc3339")]
         expires_at: OffsetDateTime,
         /// The client's name for itself.
+        #[personal]
         device: Option<String>,
         /// How often the account had been switched off before.
         deactivations: u32,
     },
     /// The refresh token was exchanged for a new one.
-    #[serde(rename = "identity.SessionRefreshed")]
+    #[event(name = "SessionRefreshed")]
     Refreshed {
         /// SHA-256 of the new token.
+        #[plain(masked)]
         refresh_hash: String,
     },
     /// A used refresh token was presented again: the session is no longer safe.
-    #[serde(rename = "identity.RefreshTokenReused")]
+    #[event(name = "RefreshTokenReused", failure)]
     Reused {},
     /// The session was ended.
-    #[serde(rename = "identity.SessionRevoked")]
+    #[event(name = "SessionRevoked")]
     Revoked {
         /// `logout`, `revoked` or `reuse`.
+        #[plain]
         cause: String,
     },
-}
-
-impl Event for SessionEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("identity.SessionOpened", Subject::Field("user"))
-            .personal(&["device"])
-            .plain(&["session", "user", "refresh_hash", "expires_at", "deactivations"]),
-        KindFields::of("identity.SessionRefreshed", Subject::Actor).plain(&["refresh_hash"]),
-        KindFields::of("identity.RefreshTokenReused", Subject::Actor),
-        KindFields::of("identity.SessionRevoked", Subject::Actor).plain(&["cause"]),
-    ];
 }
 
 impl Aggregate for Session {

@@ -2,13 +2,10 @@
 //!
 //! One rule: an event says which kind of token and whose account it named, never anything of the token itself.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     bounded::Count,
     id::UserId,
-    personal::{KindFields, Subject},
 };
 
 /// The refused tokens of one kind. Keeps nothing: it is there to be read in the log.
@@ -39,27 +36,21 @@ impl TokenKind {
 }
 
 /// Facts about refused tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = user)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenEvent {
     /// A token was not good: wrong, used up, too old, or of nothing.
-    #[serde(rename = "identity.TokenRefused")]
+    #[event(name = "TokenRefused", failure)]
     Refused {
         /// `setup`, `verification` or `refresh`.
+        #[plain]
         token: String,
         /// The account that it named, if there is one.
         user: Option<UserId>,
     },
     /// Further ones were only counted.
-    #[serde(rename = "identity.TokensLeftOut")]
+    #[event(name = "TokensLeftOut", subject = nobody, failure)]
     LeftOut(Count),
-}
-
-impl Event for TokenEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("identity.TokenRefused", Subject::Field("user")).plain(&["token", "user"]),
-        KindFields::of("identity.TokensLeftOut", Subject::Nobody).plain(&["count", "since", "until"]),
-    ];
 }
 
 impl Aggregate for RefusedTokens {

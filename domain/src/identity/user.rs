@@ -4,16 +4,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{AccountState, Requirement},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{OrganizationId, UserId},
-    personal::{ERASED, KindFields, Subject},
+    payload::Leaves,
+    personal::ERASED,
 };
 
 /// The three kinds of account (ID-6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum UserKind {
     /// Signs in with a password.
@@ -25,19 +26,24 @@ pub enum UserKind {
 }
 
 /// What an account says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Profile {
     /// Unique name, lower case.
+    #[personal]
     pub username: String,
     /// Address, as written.
+    #[personal]
     pub email: String,
     /// First name.
+    #[personal]
     pub first_name: Option<String>,
     /// Last name.
+    #[personal]
     pub last_name: Option<String>,
     /// Organisation found or created by company and division.
     pub organization: Option<OrganizationId>,
     /// Department inside of it.
+    #[personal]
     pub department: Option<String>,
 }
 
@@ -77,11 +83,11 @@ pub struct User {
 }
 
 /// Facts about an account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "identity", subject = stream)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserEvent {
     /// The account came to be.
-    #[serde(rename = "identity.UserRegistered")]
+    #[event(name = "UserRegistered", subject = user)]
     Registered {
         /// The account.
         user: UserId,
@@ -91,52 +97,53 @@ pub enum UserEvent {
         profile: Profile,
     },
     /// A password was set or changed.
-    #[serde(rename = "identity.PasswordSet")]
     PasswordSet {
         /// Its verifier; see [`User::password`].
+        #[personal(masked)]
         verifier: String,
     },
     /// A verification token was sent.
-    #[serde(rename = "identity.VerificationRequested")]
     VerificationRequested {
         /// SHA-256 of the token.
+        #[plain(masked)]
         token_hash: String,
         /// When it stops working.
         #[serde(with = "time::serde::rfc3339")]
         expires_at: OffsetDateTime,
     },
     /// The address was proven.
-    #[serde(rename = "identity.EmailVerified")]
     EmailVerified {
         /// The address.
+        #[personal]
         email: String,
     },
     /// The account was switched off.
-    #[serde(rename = "identity.UserDeactivated")]
+    #[event(name = "UserDeactivated")]
     Deactivated {
         /// The reason.
+        #[personal]
         reason: String,
     },
     /// The account was switched on again.
-    #[serde(rename = "identity.UserReactivated")]
+    #[event(name = "UserReactivated")]
     Reactivated {
         /// The reason.
+        #[personal]
         reason: String,
     },
     /// The person was erased: the account is off for good, and the key of its personal data is to be
     /// destroyed.
-    #[serde(rename = "identity.PersonErased")]
+    #[event(name = "PersonErased")]
     Erased {
         /// On what ground.
         reason: ErasureReason,
     },
     /// The receipt of an erasure: the key is destroyed, and no read model shows what it sealed.
-    #[serde(rename = "identity.ErasureCompleted")]
     ErasureCompleted(ErasureReceipt),
 }
 
 /// On what ground a person is erased. A code, because free text about a person would be personal again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureReason {
     /// The person asked for it.
@@ -148,9 +155,10 @@ pub enum ErasureReason {
 }
 
 /// What was done to erase a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct ErasureReceipt {
     /// Which key wrapped the person's key; `None` when the person never had one, because nothing was sealed.
+    #[plain]
     pub key_id: Option<String>,
     /// When the person's key was made; `None` as before.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -159,34 +167,8 @@ pub struct ErasureReceipt {
     #[serde(with = "time::serde::rfc3339")]
     pub destroyed_at: OffsetDateTime,
     /// The read models that were rebuilt after that, by name.
+    #[plain]
     pub rebuilt: Vec<String>,
-}
-
-impl Event for UserEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("identity.UserRegistered", Subject::Field("user"))
-            .personal(&[
-                "profile.username",
-                "profile.email",
-                "profile.first_name",
-                "profile.last_name",
-                "profile.department",
-            ])
-            .plain(&["user", "account", "profile.organization"]),
-        KindFields::of("identity.PasswordSet", Subject::StreamKey).personal(&["verifier"]),
-        KindFields::of("identity.VerificationRequested", Subject::StreamKey)
-            .plain(&["token_hash", "expires_at"]),
-        KindFields::of("identity.EmailVerified", Subject::StreamKey).personal(&["email"]),
-        KindFields::of("identity.UserDeactivated", Subject::StreamKey).personal(&["reason"]),
-        KindFields::of("identity.UserReactivated", Subject::StreamKey).personal(&["reason"]),
-        KindFields::of("identity.PersonErased", Subject::StreamKey).plain(&["reason"]),
-        KindFields::of("identity.ErasureCompleted", Subject::StreamKey).plain(&[
-            "key_id",
-            "key_made_at",
-            "destroyed_at",
-            "rebuilt[]",
-        ]),
-    ];
 }
 
 impl Aggregate for User {

@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 
 use super::job::{Checkpoint, Order};
 use crate::{
-    aggregate::Event,
+    aggregate::event,
     id::{ProjectId, UserId, WorkerId},
     models::model::ModelVersionRef,
-    personal::{KindFields, Subject},
+    payload::Leaves,
 };
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -21,7 +21,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Where a job begins that is queued again after its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartFrom {
     /// From its newest checkpoint.
@@ -32,20 +32,21 @@ pub enum RestartFrom {
 }
 
 /// Facts about a job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "jobs", subject = nobody)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum JobEvent {
     /// It was ordered.
-    #[serde(rename = "jobs.JobQueued")]
+    #[event(name = "JobQueued", subject = owner)]
     Queued(Box<Order>),
     /// A worker took it.
-    #[serde(rename = "jobs.JobLeased")]
+    #[event(name = "JobLeased")]
     Leased {
         /// Number of the attempt, from 1: the fencing token.
         attempt: u32,
         /// The worker.
         worker: WorkerId,
         /// Its name: host and device.
+        #[plain]
         worker_name: String,
         /// When, by the clock of the process that decided; `None` in facts that earlier builds recorded.
         #[serde(
@@ -59,7 +60,7 @@ pub enum JobEvent {
         gpu: bool,
     },
     /// Training began, or went on from a checkpoint.
-    #[serde(rename = "jobs.JobStarted")]
+    #[event(name = "JobStarted")]
     Started {
         /// The attempt.
         attempt: u32,
@@ -71,7 +72,6 @@ pub enum JobEvent {
         trained_parameters: u64,
     },
     /// Its state was saved.
-    #[serde(rename = "jobs.CheckpointSaved")]
     CheckpointSaved {
         /// The attempt.
         attempt: u32,
@@ -79,31 +79,76 @@ pub enum JobEvent {
         #[serde(flatten)]
         checkpoint: Checkpoint,
     },
+    /// The worker was lost or gave up; the job is queued again.
+    #[event(name = "JobInterrupted")]
+    Interrupted {
+        /// The attempt that ended.
+        attempt: u32,
+        /// The reason.
+        #[plain]
+        cause: String,
+        /// Whether it counts against the attempts: not when a worker drains.
+        counts: bool,
+    },
+    /// It ended with a model.
+    #[event(name = "JobCompleted")]
+    Completed {
+        /// The attempt.
+        attempt: u32,
+        /// The model version that came of it.
+        model: ModelVersionRef,
+        /// Its metrics: names and values, as decimal text.
+        #[plain]
+        metrics: BTreeMap<String, String>,
+    },
+    /// It ended with an error.
+    #[event(name = "JobFailed", failure)]
+    Failed {
+        /// The attempt; 0 when it failed before the first.
+        attempt: u32,
+        /// A stable code.
+        #[plain]
+        code: String,
+        /// The error, with its remedy.
+        #[plain]
+        message: String,
+    },
+    /// Somebody ended it.
+    #[event(name = "JobCancelled", subject = actor)]
+    Cancelled {
+        /// The attempt that was under way, if any.
+        attempt: u32,
+        /// Why, in the words of who did it.
+        #[plain]
+        reason: String,
+    },
     /// Somebody wants a job paused that a worker has; the worker saves its state and gives it back.
-    #[serde(rename = "jobs.JobPauseRequested")]
+    #[event(name = "JobPauseRequested", subject = actor)]
     PauseRequested {
         /// The attempt that is under way.
         attempt: u32,
         /// Why, in the words of who asked.
+        #[plain]
         reason: String,
     },
     /// It has no worker and waits for nobody but whoever resumes it.
-    #[serde(rename = "jobs.JobPaused")]
+    #[event(name = "JobPaused", subject = actor)]
     Paused {
         /// The latest attempt; 0 when it was paused before the first.
         attempt: u32,
         /// Why, in the words of who asked.
+        #[plain]
         reason: String,
     },
     /// It waits for a worker again; or, while a pause was under way, that is withdrawn.
-    #[serde(rename = "jobs.JobResumed")]
+    #[event(name = "JobResumed", subject = actor)]
     Resumed {
         /// The latest attempt.
         attempt: u32,
     },
     /// After its end it was queued again. Attempts are numbered on, and its retry budget and run time begin
     /// anew.
-    #[serde(rename = "jobs.JobRestarted")]
+    #[event(name = "JobRestarted", subject = actor)]
     Restarted {
         /// The latest attempt before.
         attempt: u32,
@@ -111,13 +156,13 @@ pub enum JobEvent {
         from: RestartFrom,
     },
     /// It waits before or after others than until now.
-    #[serde(rename = "jobs.JobPriorityChanged")]
+    #[event(name = "JobPriorityChanged", subject = actor)]
     PriorityChanged {
         /// From now on.
         priority: i8,
     },
     /// How long an attempt had its worker: recorded with the attempt's end, before it.
-    #[serde(rename = "jobs.WorkerTimeMetered")]
+    #[event(name = "WorkerTimeMetered", subject = owner)]
     Metered {
         /// The attempt.
         attempt: u32,
@@ -132,153 +177,4 @@ pub enum JobEvent {
         /// Whether it was a GPU.
         gpu: bool,
     },
-    /// The worker was lost or gave up; the job is queued again.
-    #[serde(rename = "jobs.JobInterrupted")]
-    Interrupted {
-        /// The attempt that ended.
-        attempt: u32,
-        /// The reason.
-        cause: String,
-        /// Whether it counts against the attempts: not when a worker drains.
-        counts: bool,
-    },
-    /// It ended with a model.
-    #[serde(rename = "jobs.JobCompleted")]
-    Completed {
-        /// The attempt.
-        attempt: u32,
-        /// The model version that came of it.
-        model: ModelVersionRef,
-        /// Its metrics: names and values, as decimal text.
-        metrics: BTreeMap<String, String>,
-    },
-    /// It ended with an error.
-    #[serde(rename = "jobs.JobFailed")]
-    Failed {
-        /// The attempt; 0 when it failed before the first.
-        attempt: u32,
-        /// A stable code.
-        code: String,
-        /// The error, with its remedy.
-        message: String,
-    },
-    /// Somebody ended it.
-    #[serde(rename = "jobs.JobCancelled")]
-    Cancelled {
-        /// The attempt that was under way, if any.
-        attempt: u32,
-        /// Why, in the words of who did it.
-        reason: String,
-    },
-}
-
-impl Event for JobEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("jobs.JobQueued", Subject::Field("owner")).plain(&[
-            "job",
-            "name",
-            "owner",
-            "experiment",
-            "project",
-            "dataset.dataset",
-            "dataset.version",
-            "dataset.sha256",
-            "dataset.format",
-            "base",
-            "base.model",
-            "base.version",
-            "base.sha256",
-            "base.artifact",
-            "model",
-            "max_attempts",
-            "terms.priority",
-            "terms.labels[]",
-            "terms.memory_bytes",
-            "terms.max_run_seconds",
-            "terms.engine",
-            "cloned_from",
-            "spec.method.method",
-            "spec.method.layers",
-            "spec.method.heads",
-            "spec.method.width",
-            "spec.method.context",
-            "spec.method.vocabulary",
-            "spec.method.rank",
-            "spec.method.alpha",
-            "spec.method.dropout",
-            "spec.method.target_modules[]",
-            "spec.method.use_rslora",
-            "spec.method.bias",
-            "spec.method.modules_to_save[]",
-            "spec.objective.learn",
-            "spec.objective.chat_template",
-            "spec.objective.chat_template.named",
-            "spec.objective.chat_template.custom",
-            "spec.parameters.steps",
-            "spec.parameters.epochs",
-            "spec.parameters.batch_size",
-            "spec.parameters.gradient_accumulation",
-            "spec.parameters.learning_rate",
-            "spec.parameters.schedule",
-            "spec.parameters.minimum_share",
-            "spec.parameters.warmup_steps",
-            "spec.parameters.warmup_ratio",
-            "spec.parameters.weight_decay",
-            "spec.parameters.adam.beta_1",
-            "spec.parameters.adam.beta_2",
-            "spec.parameters.adam.epsilon",
-            "spec.parameters.clip_norm",
-            "spec.parameters.sequence_length",
-            "spec.parameters.packing",
-            "spec.parameters.precision",
-            "spec.parameters.evaluation_share",
-            "spec.parameters.evaluate_every",
-            "spec.parameters.early_stopping.patience",
-            "spec.parameters.early_stopping.min_delta",
-            "spec.parameters.keep_best",
-            "spec.parameters.checkpoint_every",
-            "spec.parameters.seed",
-            "spec.parameters.sample_prompt",
-            "spec.parameters.sample_tokens",
-            "spec.parameters.sample_every",
-            "spec.outputs.merged",
-        ]),
-        KindFields::of("jobs.JobLeased", Subject::Nobody).plain(&[
-            "attempt",
-            "worker",
-            "worker_name",
-            "leased_at",
-            "gpu",
-        ]),
-        KindFields::of("jobs.JobStarted", Subject::Nobody).plain(&[
-            "attempt",
-            "from_step",
-            "total_steps",
-            "trained_parameters",
-        ]),
-        KindFields::of("jobs.CheckpointSaved", Subject::Nobody)
-            .plain(&["attempt", "step", "location", "sha256"]),
-        KindFields::of("jobs.JobInterrupted", Subject::Nobody).plain(&["attempt", "cause", "counts"]),
-        KindFields::of("jobs.JobCompleted", Subject::Nobody).plain(&[
-            "attempt",
-            "model.model",
-            "model.version",
-            "metrics.*",
-        ]),
-        KindFields::of("jobs.JobFailed", Subject::Nobody).plain(&["attempt", "code", "message"]),
-        KindFields::of("jobs.JobCancelled", Subject::Actor).plain(&["attempt", "reason"]),
-        KindFields::of("jobs.JobPauseRequested", Subject::Actor).plain(&["attempt", "reason"]),
-        KindFields::of("jobs.JobPaused", Subject::Actor).plain(&["attempt", "reason"]),
-        KindFields::of("jobs.JobResumed", Subject::Actor).plain(&["attempt"]),
-        KindFields::of("jobs.JobRestarted", Subject::Actor).plain(&["attempt", "from"]),
-        KindFields::of("jobs.JobPriorityChanged", Subject::Actor).plain(&["priority"]),
-        KindFields::of("jobs.WorkerTimeMetered", Subject::Field("owner")).plain(&[
-            "attempt",
-            "worker",
-            "owner",
-            "project",
-            "milliseconds",
-            "gpu",
-        ]),
-    ];
 }

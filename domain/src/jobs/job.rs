@@ -18,6 +18,7 @@ use crate::{
     decision::NewEvents,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     models::model::ModelVersionRef,
+    payload::Leaves,
 };
 
 /// State of a job.
@@ -70,36 +71,40 @@ impl JobState {
 }
 
 /// The dataset version that a job trains on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct DatasetUse {
     /// The dataset.
     pub dataset: DatasetId,
     /// Its version.
     pub version: u32,
     /// SHA-256 of its bytes.
+    #[plain]
     pub sha256: String,
     /// What they are.
     pub format: Format,
 }
 
 /// The base model version that a job trains on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct BaseUse {
     /// The version.
     #[serde(flatten)]
     pub version: ModelVersionRef,
     /// Hash over its files.
+    #[plain]
     pub sha256: String,
     /// Their place in the object store.
+    #[plain]
     pub artifact: String,
 }
 
 /// Everything that was fixed when the job was queued.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Order {
     /// The job.
     pub job: JobId,
     /// Its name.
+    #[plain]
     pub name: String,
     /// The user who started it.
     pub owner: UserId,
@@ -114,6 +119,7 @@ pub struct Order {
     /// The model that will be registered.
     pub model: ModelId,
     /// What it does.
+    #[leaves(last)]
     pub spec: TrainingSpec,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
@@ -130,13 +136,15 @@ pub struct Order {
 }
 
 /// A saved state that training can go on from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Checkpoint {
     /// After this many steps.
     pub step: u32,
     /// Where it lies, relative to the jobs folder of the workers.
+    #[plain]
     pub location: String,
     /// Hash over its files.
+    #[plain]
     pub sha256: String,
 }
 

@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{job::Job, report::ReportRefusal};
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::Requirement,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::JobId,
-    personal::{KindFields, Subject},
+    payload::Leaves,
 };
 
 /// One step's measurements.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Point {
     /// The step, from 1.
     pub step: u32,
@@ -28,7 +28,7 @@ pub struct Point {
 }
 
 /// One evaluation on the held-out share.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Evaluation {
     /// After this step.
     pub step: u32,
@@ -37,27 +37,31 @@ pub struct Evaluation {
 }
 
 /// A text that the model wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Sample {
     /// After this step; 0 is before training.
     pub step: u32,
     /// What it was given.
+    #[plain]
     pub prompt: String,
     /// What it wrote.
+    #[plain]
     pub text: String,
 }
 
 /// A line of the job's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct LogLine {
     /// `info`, `warn` or `error`.
+    #[plain]
     pub level: String,
     /// What happened.
+    #[plain]
     pub message: String,
 }
 
 /// How busy the GPU of a training is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct GpuUse {
     /// Share of the last moments in which it computed, in percent.
     pub busy_percent: u32,
@@ -113,7 +117,7 @@ impl Batch {
 }
 
 /// The numbers of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Metrics {
     /// Steps done in all.
     pub step: u32,
@@ -137,11 +141,11 @@ pub struct Metrics {
 pub struct Progress;
 
 /// Facts about progress.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "jobs", subject = nobody)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ProgressEvent {
     /// The numbers of a batch, at most about one a second.
-    #[serde(rename = "jobs.ProgressReported")]
+    #[event(name = "ProgressReported")]
     Reported {
         /// The attempt.
         attempt: u32,
@@ -151,7 +155,7 @@ pub enum ProgressEvent {
     },
     /// The words of a batch. A fact of its own, so that a feed has one item for each position and can go on
     /// after any of them.
-    #[serde(rename = "jobs.LogAppended")]
+    #[event(name = "LogAppended")]
     Logged {
         /// The attempt.
         attempt: u32,
@@ -173,36 +177,6 @@ impl ProgressEvent {
             Self::Logged { attempt, step, .. } => (*attempt, *step),
         }
     }
-}
-
-impl Event for ProgressEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("jobs.ProgressReported", Subject::Nobody).plain(&[
-            "attempt",
-            "step",
-            "total_steps",
-            "eta_seconds",
-            "memory_bytes",
-            "gpu.busy_percent",
-            "gpu.memory_bytes",
-            "points[].step",
-            "points[].loss",
-            "points[].learning_rate",
-            "points[].gradient_norm",
-            "points[].tokens_per_second",
-            "evaluations[].step",
-            "evaluations[].loss",
-        ]),
-        KindFields::of("jobs.LogAppended", Subject::Nobody).plain(&[
-            "attempt",
-            "step",
-            "samples[].step",
-            "samples[].prompt",
-            "samples[].text",
-            "log[].level",
-            "log[].message",
-        ]),
-    ];
 }
 
 impl Aggregate for Progress {

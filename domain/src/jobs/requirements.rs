@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Leaves;
+
 use super::spec::{Precision, SpecProblem, TrainingSpec};
 
 /// The newest specification of a training that the engine of this build can run. Raised, together with
@@ -26,13 +28,14 @@ const YEAR: u32 = 31_536_000;
 const MOST_BYTES: u64 = 1 << 50;
 
 /// What a job requires of the worker and the queue. Recorded as `terms`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct JobRequirements {
     /// Higher goes first; see [`PRIORITIES`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i8,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[plain]
     pub labels: BTreeSet<String>,
     /// Bytes of memory that its worker must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,10 +9,12 @@ mod validate;
 
 pub use parameters::{Adam, EarlyStopping, HyperParameters, Precision, Schedule};
 use serde::{Deserialize, Serialize};
+
+use crate::payload::Leaves;
 pub use validate::{SpecProblem, SpecProblems};
 
 /// How weights are trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 #[serde(tag = "method", rename_all = "snake_case")]
 pub enum Method {
     /// A new GPT-2 with a byte-level BPE tokenizer, both made from the dataset.
@@ -36,7 +38,7 @@ impl Method {
 }
 
 /// The shape of a new GPT-2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Architecture {
     /// Transformer blocks, 1 to 48.
     pub layers: u32,
@@ -54,7 +56,7 @@ pub struct Architecture {
 pub const ALL_LINEAR: &str = "all-linear";
 
 /// The shape of an adapter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Lora {
     /// Rank, 1 to 256.
     pub rank: u32,
@@ -64,6 +66,7 @@ pub struct Lora {
     pub dropout: f64,
     /// Which linear layers get adapters, by the names of the base model (`c_attn`, `q_proj`, `mlp.down_proj`),
     /// or [`ALL_LINEAR`] alone. The worker refuses names that the base does not have.
+    #[plain]
     pub target_modules: Vec<String>,
     /// Whether updates are multiplied by `alpha / √rank` instead (rsLoRA, arXiv:2312.03732).
     #[serde(default, skip_serializing_if = "is_default")]
@@ -73,11 +76,12 @@ pub struct Lora {
     pub bias: LoraBias,
     /// Whole modules of the base that learn and are saved with the adapter (`wte`, `lm_head`).
     #[serde(default, skip_serializing_if = "is_default")]
+    #[plain]
     pub modules_to_save: Vec<String>,
 }
 
 /// Which biases of the base learn with an adapter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraBias {
     /// None.
@@ -104,7 +108,7 @@ impl Default for Lora {
 }
 
 /// What is learnt of the samples.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Objective {
     /// Which tokens of a conversation, or of a prompt with its completion; of text it is always every one.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -115,7 +119,7 @@ pub struct Objective {
 }
 
 /// Which tokens are learnt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum Learn {
     /// What the assistant says (the completion), and where it ends.
@@ -128,7 +132,7 @@ pub enum Learn {
 }
 
 /// How conversations are written as text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum ChatTemplate {
     /// `Role: content` on lines of their own. What jobs did before there was a choice.
@@ -137,13 +141,13 @@ pub enum ChatTemplate {
     /// The base model's own; the plain one where it has none. What new jobs do.
     Model,
     /// One of the base model's several, by its name.
-    Named(String),
+    Named(#[plain] String),
     /// This one: Jinja as `transformers` reads it, at most 65,536 bytes.
-    Custom(String),
+    Custom(#[plain] String),
 }
 
 /// What is made besides the result itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Outputs {
     /// The base model with the adapter merged into it, in Hugging Face layout; for adapters only.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -151,7 +155,7 @@ pub struct Outputs {
 }
 
 /// What a job does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct TrainingSpec {
     /// How.
     pub method: Method,

@@ -10,33 +10,38 @@ use serde::{Deserialize, Serialize};
 
 use super::requirements::WorkerCapabilities;
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Requirement, Resource},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::WorkerId,
-    personal::{KindFields, Subject},
+    payload::Leaves,
     text::{self, TextProblem},
 };
 
 /// What a worker declares about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Declaration {
     /// The worker; fresh with each start.
     pub worker: WorkerId,
     /// Its name: host and device.
+    #[plain]
     pub name: String,
     /// The machine.
+    #[plain]
     pub host: String,
     /// What it computes on: `cpu` or `cuda`.
+    #[plain]
     pub device: String,
     /// Bytes of memory of that device; `None` when the system does not tell.
     pub memory_bytes: Option<u64>,
     /// The version of Anneal.
+    #[plain]
     pub code_version: String,
     /// See [`super::requirements::ENGINE`].
     pub engine: u32,
     /// Its labels; the device is one.
+    #[plain]
     pub labels: BTreeSet<String>,
 }
 
@@ -53,7 +58,7 @@ impl Declaration {
 }
 
 /// How a worker went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerEnd {
     /// Its process was shut down.
@@ -65,43 +70,27 @@ pub enum WorkerEnd {
 }
 
 /// Facts about a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "jobs", subject = nobody)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerEvent {
     /// It came; or came back after it was given up.
-    #[serde(rename = "jobs.WorkerRegistered")]
+    #[event(name = "WorkerRegistered")]
     Registered(Declaration),
     /// It shall take no more jobs and go.
-    #[serde(rename = "jobs.WorkerDrainRequested")]
+    #[event(name = "WorkerDrainRequested", subject = actor)]
     DrainRequested {
         /// Whether it gives the job back that it has, with its state saved, instead of finishing it.
         at_once: bool,
         /// Why, in the words of who asked.
+        #[plain]
         reason: String,
     },
     /// It went.
-    #[serde(rename = "jobs.WorkerEnded")]
+    #[event(name = "WorkerEnded")]
     Ended {
         /// How.
         how: WorkerEnd,
     },
-}
-
-impl Event for WorkerEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("jobs.WorkerRegistered", Subject::Nobody).plain(&[
-            "worker",
-            "name",
-            "host",
-            "device",
-            "memory_bytes",
-            "code_version",
-            "engine",
-            "labels[]",
-        ]),
-        KindFields::of("jobs.WorkerDrainRequested", Subject::Actor).plain(&["at_once", "reason"]),
-        KindFields::of("jobs.WorkerEnded", Subject::Nobody).plain(&["how"]),
-    ];
 }
 
 /// A worker.

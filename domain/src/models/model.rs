@@ -7,18 +7,18 @@ use crate::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::StorageExceeded,
     },
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{DatasetId, JobId, ModelId, UserId},
-    personal::{KindFields, Subject},
+    payload::Leaves,
     rights,
     text::{Label, TextProblems},
 };
 
 /// The content of a model's versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     /// All weights, in Hugging Face layout.
@@ -28,18 +28,20 @@ pub enum ModelKind {
 }
 
 /// One file of a version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct ModelFile {
     /// Its name, without folders.
+    #[plain]
     pub name: String,
     /// SHA-256 of its bytes.
+    #[plain]
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
 }
 
 /// A version of a model, named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct ModelVersionRef {
     /// The model.
     pub model: ModelId,
@@ -48,12 +50,13 @@ pub struct ModelVersionRef {
 }
 
 /// Where a version comes from: enough to make it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum Lineage {
     /// Brought in from outside, as these files.
     Imported {
         /// What it was called there.
+        #[plain]
         origin: String,
     },
     /// Trained here.
@@ -65,30 +68,37 @@ pub enum Lineage {
         /// in this version,
         dataset_version: u32,
         /// which had this SHA-256.
+        #[plain]
         dataset_sha256: String,
         /// From this base; `None` when from scratch.
         base: Option<ModelVersionRef>,
         /// Hash of the base's files.
+        #[plain]
         base_sha256: Option<String>,
         /// With this seed.
         seed: u64,
         /// By this version of Anneal.
+        #[plain]
         code_version: String,
         /// On this worker.
+        #[plain]
         worker: String,
         /// With this result: names and values, as decimal text.
+        #[plain]
         metrics: std::collections::BTreeMap<String, String>,
     },
 }
 
 /// One immutable version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct ModelVersion {
     /// Its number, from 1.
     pub version: u32,
     /// Hash over the names and hashes of its files.
+    #[plain]
     pub sha256: String,
     /// Where its files lie in the object store.
+    #[plain]
     pub artifact: String,
     /// Its files.
     pub files: Vec<ModelFile>,
@@ -100,11 +110,13 @@ pub struct ModelVersion {
 }
 
 /// A base model with an adapter merged into it, in Hugging Face layout: made with the adapter, from the same state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct MergedModel {
     /// Hash over the names and hashes of its files.
+    #[plain]
     pub sha256: String,
     /// Where its files lie in the object store.
+    #[plain]
     pub artifact: String,
     /// Its files.
     pub files: Vec<ModelFile>,
@@ -144,20 +156,22 @@ pub struct Model {
 }
 
 /// Facts about a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "models", subject = owner)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one event at a time is alive")]
 pub enum ModelEvent {
     /// It came to be.
-    #[serde(rename = "models.ModelRegistered")]
+    #[event(name = "ModelRegistered")]
     Registered {
         /// The model.
         model: ModelId,
         /// The owner.
         owner: UserId,
         /// Its name.
+        #[plain]
         name: String,
         /// Its purpose.
+        #[plain]
         description: String,
         /// The content of its versions.
         content: ModelKind,
@@ -165,48 +179,8 @@ pub enum ModelEvent {
         visibility: Visibility,
     },
     /// A version was added.
-    #[serde(rename = "models.ModelVersionAdded")]
+    #[event(name = "ModelVersionAdded", subject = actor)]
     VersionAdded(ModelVersion),
-}
-
-impl Event for ModelEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("models.ModelRegistered", Subject::Field("owner")).plain(&[
-            "model",
-            "owner",
-            "name",
-            "description",
-            "content",
-            "visibility",
-        ]),
-        KindFields::of("models.ModelVersionAdded", Subject::Actor).plain(&[
-            "version",
-            "sha256",
-            "artifact",
-            "files[].name",
-            "files[].sha256",
-            "files[].bytes",
-            "lineage.source",
-            "lineage.origin",
-            "lineage.job",
-            "lineage.dataset",
-            "lineage.dataset_version",
-            "lineage.dataset_sha256",
-            "lineage.base",
-            "lineage.base.model",
-            "lineage.base.version",
-            "lineage.base_sha256",
-            "lineage.seed",
-            "lineage.code_version",
-            "lineage.worker",
-            "lineage.metrics.*",
-            "merged.sha256",
-            "merged.artifact",
-            "merged.files[].name",
-            "merged.files[].sha256",
-            "merged.files[].bytes",
-        ]),
-    ];
 }
 
 impl Aggregate for Model {

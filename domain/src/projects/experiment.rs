@@ -1,15 +1,12 @@
 //! Experiments: runs that belong together, inside a project.
 
-use serde::{Deserialize, Serialize};
-
 use super::project::Project;
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, Needs, Requirement},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ExperimentId, ProjectId, UserId},
-    personal::{KindFields, Subject},
     shared,
     text::{Label, TextProblems},
 };
@@ -24,11 +21,11 @@ pub struct Experiment {
 }
 
 /// Facts about an experiment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "projects", subject = created_by)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExperimentEvent {
     /// It came to be.
-    #[serde(rename = "projects.ExperimentCreated")]
+    #[event(name = "ExperimentCreated")]
     Created {
         /// The experiment.
         experiment: ExperimentId,
@@ -37,23 +34,12 @@ pub enum ExperimentEvent {
         /// The user who created it.
         created_by: UserId,
         /// Its name.
+        #[plain]
         name: String,
         /// What is tried.
+        #[plain]
         description: String,
     },
-}
-
-impl Event for ExperimentEvent {
-    const FIELDS: &'static [KindFields] =
-        &[
-            KindFields::of("projects.ExperimentCreated", Subject::Field("created_by")).plain(&[
-                "experiment",
-                "project",
-                "created_by",
-                "name",
-                "description",
-            ]),
-        ];
 }
 
 impl Aggregate for Experiment {

@@ -1,18 +1,15 @@
 //! Projects: the place where people work together.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     access::{
         ledger::QuotaLedger,
         quota::{Quota, QuotaExceeded},
     },
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Action, PartyRole, Requirement, Resource, Shared},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{ProjectId, UserId},
-    personal::{KindFields, Subject},
     rights,
     text::{Label, TextProblems},
 };
@@ -27,33 +24,23 @@ pub struct Project {
 }
 
 /// Facts about a project.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "projects", subject = owner)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProjectEvent {
     /// It came to be.
-    #[serde(rename = "projects.ProjectCreated")]
+    #[event(name = "ProjectCreated")]
     Created {
         /// The project.
         project: ProjectId,
         /// The founder.
         owner: UserId,
         /// Its name.
+        #[plain]
         name: String,
         /// Its subject.
+        #[plain]
         description: String,
     },
-}
-
-impl Event for ProjectEvent {
-    const FIELDS: &'static [KindFields] =
-        &[
-            KindFields::of("projects.ProjectCreated", Subject::Field("owner")).plain(&[
-                "project",
-                "owner",
-                "name",
-                "description",
-            ]),
-        ];
 }
 
 impl Aggregate for Project {

@@ -4,12 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    aggregate::{Aggregate, Event},
+    aggregate::{Aggregate, event},
     authz::{Party, Share},
-    personal::{KindFields, Subject},
 };
 
 /// The access list of one thing.
@@ -30,43 +27,27 @@ impl AccessList {
 }
 
 /// Facts about an access list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "sharing", subject = actor)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessListEvent {
     /// A party was given a part in the thing, in place of the one that it had.
-    #[serde(rename = "sharing.AccessGranted")]
+    #[event(name = "AccessGranted")]
     Granted {
         /// The thing, by its id at the edge.
+        #[plain]
         resource: String,
         /// To whom, as what, until when, and by whom.
         share: Share,
     },
     /// A party lost its part in the thing, or gave it up.
-    #[serde(rename = "sharing.AccessRevoked")]
+    #[event(name = "AccessRevoked")]
     Revoked {
         /// The thing, by its id at the edge.
+        #[plain]
         resource: String,
         /// Whose part.
         party: Party,
     },
-}
-
-impl Event for AccessListEvent {
-    const FIELDS: &'static [KindFields] = &[
-        KindFields::of("sharing.AccessGranted", Subject::Actor).plain(&[
-            "resource",
-            "share.kind",
-            "share.id",
-            "share.role",
-            "share.until",
-            "share.by",
-        ]),
-        KindFields::of("sharing.AccessRevoked", Subject::Actor).plain(&[
-            "resource",
-            "party.kind",
-            "party.id",
-        ]),
-    ];
 }
 
 impl Aggregate for AccessList {

@@ -11,8 +11,9 @@ use super::{code, sources};
 type ModulePath = Vec<String>;
 
 /// The source folders of all crates of the workspace.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "domain/src/",
+    "domain/event-derive/src/",
     "domain/event-store/src/",
     "domain/objects/src/",
     "projections/src/",

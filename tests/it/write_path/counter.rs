@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use domain::{
-    aggregate::{Aggregate, Event, encode},
+    aggregate::{Aggregate, encode, event},
     authz::Requirement,
     decision::{LoadedState, NewEvents, ReadSet},
     event_store::{
@@ -15,24 +15,17 @@ use domain::{
     },
     execute::{Command, Context, Decision},
     id::{Ids, SystemIds},
-    personal::{KindFields, Subject},
 };
-use serde::{Deserialize, Serialize};
 
 /// Says how many there are with it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data")]
+#[event(context = "test", subject = nobody)]
+#[derive(Clone, Debug)]
 pub(super) enum Added {
     /// One more.
-    #[serde(rename = "test.Added")]
     Added {
         /// Its number, from 1.
         count: usize,
     },
-}
-
-impl Event for Added {
-    const FIELDS: &'static [KindFields] = &[KindFields::of("test.Added", Subject::Nobody).plain(&["count"])];
 }
 
 /// Counts the events of its stream.

@@ -18,9 +18,7 @@ use domain::{
     },
 };
 use projections::{
-    access, audit, datasets, identity,
-    jobs::{self, job::JobRow},
-    models, projects,
+    jobs::job::JobRow,
     read_model::{ReadModel, Rows},
 };
 use workers::lease::{
@@ -78,29 +76,17 @@ impl<M: ReadModel> Fold for Model<M> {
     }
 }
 
-/// Every read model of the system: those of [`projections::all`], which a test compares.
+/// Every read model of the system.
 pub(super) fn read_models() -> Vec<Box<dyn Fold>> {
-    fn of<M: ReadModel>() -> Box<dyn Fold> {
-        Box::new(Model::<M>(PhantomData))
+    struct All(Vec<Box<dyn Fold>>);
+    impl projections::Visitor for All {
+        fn visit<M: ReadModel>(&mut self) {
+            self.0.push(Box::new(Model::<M>(PhantomData)));
+        }
     }
-    vec![
-        of::<access::account::Accounts>(),
-        of::<access::assignment::Assignments>(),
-        of::<access::role::Roles>(),
-        of::<access::usage::Usages>(),
-        of::<audit::entry::Entries>(),
-        of::<datasets::dataset::Datasets>(),
-        of::<datasets::version::Versions>(),
-        of::<identity::erasure::Erasures>(),
-        of::<identity::session::Sessions>(),
-        of::<identity::user::Users>(),
-        of::<jobs::job::Jobs>(),
-        of::<jobs::worker::Workers>(),
-        of::<models::model::Models>(),
-        of::<models::version::Versions>(),
-        of::<projects::experiment::Experiments>(),
-        of::<projects::project::Projects>(),
-    ]
+    let mut all = All(Vec::new());
+    projections::visit(&mut all);
+    all.0
 }
 
 #[derive(Clone, Debug)]

@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Leaves;
+
 /// Counts and a preview of a dataset in which every line can be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 pub struct Summary {
     /// Samples, as `Format` defines them.
     pub samples: u64,
@@ -21,6 +23,7 @@ pub struct Summary {
     /// Samples with keys that training does not read.
     pub samples_with_other_keys: u64,
     /// The first samples, each cut to a few hundred characters.
+    #[plain]
     pub preview: Vec<String>,
 }
 

@@ -4,10 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::payload::Leaves;
+
 use super::is_default;
 
 /// How the learning rate moves after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// Stays.
@@ -19,7 +21,7 @@ pub enum Schedule {
 }
 
 /// The hyper-parameters that all methods share.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct HyperParameters {
     /// Optimiser steps, 1 to 10,000,000; 0 where `epochs` are given.
     pub steps: u32,
@@ -72,6 +74,7 @@ pub struct HyperParameters {
     /// Seed of everything random, below 2⁵³.
     pub seed: u64,
     /// Prompt of the samples that are generated before and after, at most 1,000 characters.
+    #[plain]
     pub sample_prompt: String,
     /// Tokens of each sample, 0 to 512.
     pub sample_tokens: u32,
@@ -112,7 +115,7 @@ impl Default for HyperParameters {
 }
 
 /// What AdamW remembers and how it divides (Loshchilov and Hutter, 2019, arXiv:1711.05101).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Adam {
     /// Decay of the running mean of gradients, 0 to below 1.
     pub beta_1: f64,
@@ -133,7 +136,7 @@ impl Default for Adam {
 }
 
 /// When a training ends before its last step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct EarlyStopping {
     /// Evaluations in a row without a better one, 1 to 1,000.
     pub patience: u32,
@@ -142,7 +145,7 @@ pub struct EarlyStopping {
 }
 
 /// In which numbers the network is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floats.

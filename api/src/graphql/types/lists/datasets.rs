@@ -7,7 +7,7 @@ use domain::{authz, id::UserId};
 use projections::{datasets::dataset, read_model::RowFilter};
 
 use crate::graphql::{
-    filters::{AccessType, Conditions, Created, ListFilter},
+    filters::{AccessFilter, Conditions, Created, ListFilter},
     paging::list_order,
     visibility::Visibility,
 };
@@ -20,7 +20,7 @@ pub struct DatasetFilter {
     /// Owned by this user.
     pub owner_id: Option<ID>,
     /// Readable by the caller for this reason; an administrator's right to read everything is none.
-    pub access: Option<AccessType>,
+    pub access: Option<AccessFilter>,
     /// With this visibility.
     pub visibility: Option<Visibility>,
     /// When it was created.

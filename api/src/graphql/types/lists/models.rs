@@ -8,7 +8,7 @@ use projections::{models::model, read_model::RowFilter};
 
 use super::super::ModelContent;
 use crate::graphql::{
-    filters::{AccessType, Conditions, Created, ListFilter},
+    filters::{AccessFilter, Conditions, Created, ListFilter},
     paging::list_order,
     visibility::Visibility,
 };
@@ -30,7 +30,7 @@ pub struct ModelFilter {
     /// Owned by this user.
     pub owner_id: Option<ID>,
     /// Readable by the caller for this reason; an administrator's right to read everything is none.
-    pub access: Option<AccessType>,
+    pub access: Option<AccessFilter>,
     /// With this visibility.
     pub visibility: Option<Visibility>,
     /// With versions of this content.

@@ -10,7 +10,7 @@ use projections::{
 };
 
 use crate::graphql::{
-    filters::{AccessType, Conditions, Created, ListFilter},
+    filters::{AccessFilter, Conditions, Created, ListFilter},
     paging::list_order,
 };
 
@@ -22,7 +22,7 @@ pub struct ProjectFilter {
     /// Owned by this user.
     pub owner_id: Option<ID>,
     /// Readable by the caller for this reason; an administrator's right to read everything is none.
-    pub access: Option<AccessType>,
+    pub access: Option<AccessFilter>,
     /// When it was created.
     #[graphql(flatten)]
     pub created: Created,
