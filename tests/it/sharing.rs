@@ -122,6 +122,18 @@ async fn a_model_is_shared_with_a_user_and_taken_back() {
         ["NOT_FOUND"]
     );
 
+    // AU-1: both attempts to download what he may not are on record.
+    let denials = "{ auditLog(filter: { kind: \"access.PermissionDenied\" }) { nodes { actor data } } }";
+    let denials = app.admin.run(denials, json!({})).await;
+    let nodes = denials.data("auditLog")["nodes"].as_array().expect("a list");
+    for (action, rule) in [("models.export", "role"), ("models.read", "stranger")] {
+        let denied = json!({ "action": action, "resource": model, "rule": rule });
+        assert!(
+            nodes.iter().any(|one| one["data"] == denied),
+            "{denied}: {denials:?}"
+        );
+    }
+
     // AU-4: who had access then; today's rights decide who may ask.
     let past =
         "query($id: ID!, $p: Long!) { model(id: $id, asOf: { position: $p }) { access { partyId role } } }";

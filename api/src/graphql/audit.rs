@@ -8,7 +8,7 @@ use super::{
     context::{app, honor_min_position, require, user, wait_for_position},
     errors::read_failed,
     paging::{Connection, Count, List},
-    scalars::{DateTime, JsonValue, Long, utc},
+    scalars::{DateTime, JsonValue, Long},
 };
 
 /// An entry.
@@ -151,7 +151,7 @@ impl AuditQuery {
         let list = order.list();
         let request = list.page(first, after.as_deref())?;
         let given = filter.unwrap_or_default();
-        let (from, until) = (utc("filter.from", given.from)?, utc("filter.until", given.until)?);
+        let (from, until) = (given.from.map(|at| at.0), given.until.map(|at| at.0));
         honor_min_position(context, min_position).await?;
         // An auditor sees everything that was recorded when the question came.
         wait_for_position(context, app(context)?.ports.store.known_head()).await?;

@@ -10,10 +10,7 @@ use projections::{
 };
 use uuid::Uuid;
 
-use super::{
-    errors::error_with_code,
-    scalars::{DateTime, utc},
-};
+use super::{errors::error_with_code, scalars::DateTime};
 
 /// Characters of a text that is looked for, at most: as many as the longest name has.
 const TEXT: usize = 100;
@@ -115,14 +112,12 @@ impl Conditions {
     }
 
     /// `column` is a time that fits.
-    ///
-    /// # Errors
-    /// `BAD_USER_INPUT` for a time outside of what can be represented.
-    pub fn created(self, column: Column, created: Created) -> Result<Self> {
-        let after = utc("filter.createdAfter", created.created_after)?;
-        let before = utc("filter.createdBefore", created.created_before)?;
+    #[must_use]
+    pub fn created(self, column: Column, created: Created) -> Self {
+        let after = created.created_after.map(|at| at.0);
+        let before = created.created_before.map(|at| at.0);
         let later = self.and(after, |rows, time| rows.after(column, time));
-        Ok(later.and(before, |rows, time| rows.before(column, time)))
+        later.and(before, |rows, time| rows.before(column, time))
     }
 }
 

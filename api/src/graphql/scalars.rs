@@ -5,8 +5,6 @@ use domain::{clock::to_micros, event_store::Position};
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::errors::error_with_code;
-
 /// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input
 /// a number is taken too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl ScalarType for DateTime {
         let time = <OffsetDateTime as ScalarType>::parse(value).map_err(InputValueError::propagate)?;
         stored(time)
             .map(Self)
-            .ok_or_else(|| InputValueError::custom("a time has to lie in the years 0001 to 9999 of UTC"))
+            .ok_or_else(|| InputValueError::custom("a time has to lie in the years 0000 to 9999 of UTC"))
     }
 
     fn to_value(&self) -> Value {
@@ -67,7 +65,7 @@ impl ScalarType for DateTime {
 /// A time as it is stored and read back: in UTC, in whole microseconds; `None` for what cannot be.
 fn stored(time: OffsetDateTime) -> Option<OffsetDateTime> {
     let utc = to_micros(time.checked_to_offset(UtcOffset::UTC)?);
-    (1..=9_999).contains(&utc.year()).then_some(utc)
+    (0..=9_999).contains(&utc.year()).then_some(utc)
 }
 
 impl From<OffsetDateTime> for DateTime {
@@ -102,20 +100,4 @@ impl ScalarType for JsonValue {
     fn to_value(&self) -> Value {
         self.0.clone()
     }
-}
-
-/// A time that a client gave, in UTC: what reaches the database. With its offset, a time of the year 9999 may lie in the
-/// year 10000, which cannot be represented.
-///
-/// # Errors
-/// `BAD_USER_INPUT`, naming `path`, for such a time.
-pub fn utc(path: &str, time: Option<DateTime>) -> Result<Option<OffsetDateTime>> {
-    let Some(DateTime(time)) = time else {
-        return Ok(None);
-    };
-    let time = time.checked_to_offset(UtcOffset::UTC).ok_or_else(|| {
-        let message = format!("{path} lies outside the years 0000 to 9999 in UTC");
-        error_with_code("BAD_USER_INPUT", message)
-    })?;
-    Ok(Some(time))
 }

@@ -37,7 +37,7 @@ impl std::fmt::Display for Party {
 
 /// The text is the id of no user, project or organisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not the id of a user, a project or an organisation")]
+#[error("this is not the id of a user, a project or an organization")]
 pub struct NoParty;
 
 impl std::str::FromStr for Party {

@@ -3,7 +3,7 @@
 use super::{
     job::{Job, JobEvent, JobState, Order, gpu_item},
     requirements::{Unfit, WorkerCapabilities},
-    start::release,
+    start::{for_base, release},
     worker::Worker,
 };
 use time::OffsetDateTime;
@@ -74,7 +74,7 @@ impl LeaseJob {
             .and(Action::DatasetsRead, dataset);
         if let Some(base) = &order.base {
             let model = shared::resource::<Model>(base.version.model, loaded);
-            needs = needs.and(Action::ModelsRead, model);
+            needs = for_base(needs, model, &order.spec, order.owner);
         }
         let owner = Principal::User(Box::new(rights::of_account(order.owner, loaded)));
         authz::permit(&owner, &needs.into(), &Circumstances::at(now))

@@ -12,7 +12,7 @@ use crate::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::{GpuHoursExceeded, Quota, QuotaExceeded, Quotas, StorageExceeded},
     },
-    authz::{Action, Needs, Requirement, Resource, Shared as _},
+    authz::{Action, Needs, Requirement, Resource, Shared as _, Visibility},
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
@@ -175,7 +175,12 @@ impl StartJob {
             .and(Action::ProjectsRead, project)
             .and(Action::DatasetsRead, dataset);
         if let Some((model, _)) = self.base {
-            needs = needs.and(Action::ModelsRead, shared::resource::<Model>(model, loaded));
+            needs = for_base(
+                needs,
+                shared::resource::<Model>(model, loaded),
+                &self.spec,
+                self.owner,
+            );
         }
         for_priority(needs, self.requirements.priority, 0)
     }
@@ -309,6 +314,18 @@ impl Command for ValidateJob {
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {
         self.0.decide(loaded, context).map(|_| NewEvents::none())
+    }
+}
+
+/// `needs`, and what it takes to train on `base`. Where the result holds its weights, who was given a part in it needs one
+/// that lets them take it out: what may not be downloaded is not copied by a training either.
+pub(super) fn for_base(needs: Needs, base: Resource, spec: &TrainingSpec, owner: UserId) -> Needs {
+    let holds_it = spec.outputs.merged || matches!(spec.method, Method::Full);
+    let given = base.founder != Some(owner) && base.visibility == Visibility::Private;
+    let needs = needs.and(Action::ModelsRead, base.clone());
+    match holds_it && given {
+        true => needs.and(Action::ModelsExport, base),
+        false => needs,
     }
 }
 

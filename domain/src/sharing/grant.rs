@@ -47,7 +47,7 @@ pub enum GrantProblem {
     Expired,
     /// The list is full.
     #[error(
-        "at most {USERS} users and {GROUPS} projects and organisations can be on one access list; share with a project instead"
+        "at most {USERS} users and {GROUPS} projects and organizations can be on one access list; share with a project instead"
     )]
     Full,
 }
@@ -97,7 +97,7 @@ impl<T: Shared> GrantAccess<T> {
                     .peek::<Organization>(organization)
                     .is_some_and(|found| found.exists);
                 let seen = there && (own || context.principal.holds(Action::SystemAdmin));
-                (!seen).then_some(GrantProblem::UnknownParty("organisation"))
+                (!seen).then_some(GrantProblem::UnknownParty("organization"))
             }
         }
     }
@@ -171,7 +171,7 @@ impl<T: Shared> Command for GrantAccess<T> {
 
 /// The party has no part in the thing that could be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this user, project or organisation is not on the access list")]
+#[error("this user, project or organization is not on the access list")]
 pub struct NotOnTheList;
 
 /// Takes back the part of a party in a thing. Everybody may give up their own.

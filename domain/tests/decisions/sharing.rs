@@ -103,7 +103,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     for (party, problem) in [
         (Party::User(ADA), GrantProblem::Founder),
         (Party::Project(PROJECT), GrantProblem::UnknownParty("project")),
-        (organization, GrantProblem::UnknownParty("organisation")),
+        (organization, GrantProblem::UnknownParty("organization")),
     ] {
         model()
             .when(grant(party, PartyRole::Viewer))

@@ -36,7 +36,7 @@ impl ListFilter for DatasetFilter {
             .id::<UserId>(dataset::OWNER, self.owner_id.as_ref())
             .is(dataset::VISIBILITY, self.visibility.map(authz::Visibility::from))
             .access(self.access)
-            .created(dataset::CREATED, self.created)?;
+            .created(dataset::CREATED, self.created);
         Ok(conditions.rows())
     }
 }

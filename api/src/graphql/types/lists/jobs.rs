@@ -54,7 +54,7 @@ impl ListFilter for JobFilter {
             .id::<DatasetId>(job::DATASET, self.dataset_id.as_ref())
             .id::<ModelId>(job::BASE_MODEL, self.base_model_id.as_ref())
             .id::<ModelId>(job::MODEL, self.model_id.as_ref())
-            .created(job::QUEUED, self.created)?;
+            .created(job::QUEUED, self.created);
         Ok(conditions.rows())
     }
 }

@@ -49,7 +49,7 @@ impl ListFilter for ModelFilter {
             .is(model::VISIBILITY, self.visibility.map(authz::Visibility::from))
             .is(model::CONTENT, self.content.map(ModelKind::from))
             .access(self.access)
-            .created(model::CREATED, self.created)?;
+            .created(model::CREATED, self.created);
         Ok(conditions.rows())
     }
 }

@@ -35,7 +35,7 @@ impl ListFilter for ProjectFilter {
             .contains("filter.nameContains", &[project::NAME], name)?
             .id::<UserId>(project::OWNER, self.owner_id.as_ref())
             .access(self.access)
-            .created(project::CREATED, self.created)?;
+            .created(project::CREATED, self.created);
         Ok(conditions.rows())
     }
 }
@@ -73,7 +73,7 @@ impl ListFilter for ExperimentFilter {
             .contains("filter.nameContains", &[experiment::NAME], name)?
             .id::<ProjectId>(experiment::PROJECT, self.project_id.as_ref())
             .id::<UserId>(experiment::CREATED_BY, self.created_by_id.as_ref())
-            .created(experiment::CREATED, self.created)?;
+            .created(experiment::CREATED, self.created);
         Ok(conditions.rows())
     }
 }

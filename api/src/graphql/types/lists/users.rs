@@ -31,7 +31,7 @@ impl ListFilter for UserFilter {
             .contains("filter.nameContains", &user::NAMES, name)?
             .is(user::VERIFIED, self.verified)
             .is(user::DEACTIVATED, self.deactivated)
-            .created(user::CREATED, self.created)?;
+            .created(user::CREATED, self.created);
         Ok(conditions.rows())
     }
 }
