@@ -173,10 +173,7 @@ fn a_viewer_of_a_base_trains_an_adapter_and_no_copy_of_it() {
         ..start_lora()
     };
     let merged = TrainingSpec {
-        outputs: Outputs {
-            merged: true,
-            ..Outputs::default()
-        },
+        outputs: Outputs { merged: true },
         ..lora()
     };
     let full = TrainingSpec {
