@@ -160,7 +160,8 @@ async fn an_administrators_look_at_others_things_is_recorded() {
     for _ in 0..2 {
         app.admin
             .run(
-                "{ datasets { nodes { id } } jobs { nodes { id } } users { nodes { id } } }",
+                "{ datasets { nodes { id } } jobs { nodes { id } } users { nodes { id } } \
+                 projects { nodes { experiments { nodes { id } } } } }",
                 json!({}),
             )
             .await;
@@ -172,11 +173,12 @@ async fn an_administrators_look_at_others_things_is_recorded() {
         .collect();
     let mut names: Vec<&str> = lists.iter().filter_map(|data| data["things"].as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["datasets", "jobs", "users"]);
+    // What lies below a list of projects is somebody's too.
+    assert_eq!(names, ["datasets", "experiments", "jobs", "projects", "users"]);
     ada.run("{ datasets { nodes { id } } }", json!({})).await;
     assert_eq!(
         recorded(&app, "audit.OthersThingsListed").await.len(),
-        3,
+        5,
         "only an administrator's"
     );
     app.clock.advance(Duration::minutes(61));
@@ -192,8 +194,8 @@ async fn an_administrators_look_at_others_things_is_recorded() {
         .expect("recorded");
     assert_eq!(
         left_out(&app, "audit.ReadsLeftOut").await,
-        4,
-        "one thing and three lists, again"
+        6,
+        "one thing and five lists, again"
     );
     app.stop().await;
 }

@@ -5,7 +5,7 @@ mod taken_back;
 use std::time::Duration;
 
 use domain::{
-    authz::{Party, PartyRole},
+    authz::{Party, PartyRole, Share},
     execute::execute,
     projects::project::Project,
     sharing::grant::GrantAccess,
@@ -213,9 +213,12 @@ async fn members_of_a_project_share_its_access() {
         .expect("known");
     let join = GrantAccess::<Project> {
         resource: project.parse().expect("a project"),
-        party: Party::User(bob.user_id.parse().expect("a user")),
-        role: PartyRole::Member,
-        until: None,
+        share: Share {
+            party: Party::User(bob.user_id.parse().expect("a user")),
+            role: PartyRole::Member,
+            until: None,
+            by: ada.user_id.parse().expect("a user"),
+        },
     };
     let joined = execute(&parts.ports, &ada_principal, &Default::default(), &join).await;
     let joined = joined.expect("joined");

@@ -51,15 +51,15 @@ impl AccessNotes {
         }
     }
 
-    /// Notes what a field shows to `viewer`. A mutation is on record itself, and what lies below a root field is
-    /// covered by what is noted of that.
+    /// Notes what a field shows to `viewer`. A mutation is on record itself. Below a root field an administrator's look is
+    /// noted as that at a list, by the name of the field.
     pub(super) fn viewed(context: &Context<'_>, viewer: &Viewer) {
-        let is_root = context.path_node.is_none_or(|node| node.parent.is_none());
-        if !is_root || context.query_env.operation.node.ty == OperationType::Mutation {
+        if context.query_env.operation.node.ty == OperationType::Mutation {
             return;
         }
+        let is_root = context.path_node.is_none_or(|node| node.parent.is_none());
         let field = context.field();
-        let ids = ids(context);
+        let ids = if is_root { ids(context) } else { Vec::new() };
         if !ids.is_empty() {
             let key = field.alias().unwrap_or_else(|| field.name()).to_owned();
             Self::add(context, Note::Things { key, ids });

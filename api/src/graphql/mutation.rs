@@ -38,8 +38,8 @@ pub struct MutationCall<'c, 'a> {
     caller: &'c Caller,
     request: Option<ClientRequest>,
     expected: Option<u64>,
-    /// The paths of the ids that the input names.
-    named: Vec<&'static str>,
+    /// The ids that the input names, by their paths.
+    named: Vec<(&'static str, String)>,
     wrong: Vec<UserError>,
     handed_out: u32,
 }
@@ -154,7 +154,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
 
     /// The id at `path` of the input. One that is none names nothing: it is told like one that does not exist.
     pub fn id<T: std::str::FromStr + From<Uuid>>(&mut self, path: &'static str, id: &ID) -> T {
-        self.named.push(path);
+        self.named.push((path, id.to_string()));
         id.parse().unwrap_or_else(|_| {
             self.wrong.push(UserError::absent(path));
             T::from(Uuid::nil())
@@ -215,9 +215,9 @@ impl<'c, 'a> MutationCall<'c, 'a> {
             Err(ExecuteError::Refused(reason)) => Ok(Ended::Refused(reason)),
             Err(ExecuteError::VersionConflict) => Ok(Ended::Stale(entity)),
             Err(ExecuteError::RequestMismatch) => Ok(Ended::Wrong(vec![mismatch()])),
-            Err(ExecuteError::Denied(refusal)) if refusal.concealment == Concealment::NotFound => {
-                self.absent().map(|error| Ended::Wrong(vec![error]))
-            }
+            Err(ExecuteError::Denied(refusal)) if refusal.concealment == Concealment::NotFound => self
+                .absent(&refusal.resource)
+                .map(|error| Ended::Wrong(vec![error])),
             Err(ExecuteError::Denied(refusal)) => Err(denied(&refusal)),
             Err(ExecuteError::Busy) => Err(error_with_code(
                 "UNAVAILABLE",
@@ -274,12 +274,17 @@ impl<'c, 'a> MutationCall<'c, 'a> {
         self.answer::<P, std::convert::Infallible>(ended).await
     }
 
-    /// The error of an object that does not exist for the caller: of the id that the input names, or of them all.
-    fn absent(&self) -> Result<UserError> {
+    /// The error of an object that does not exist for the caller: of the id in the input that names it, or, where what is
+    /// absent is what one of them leads to, of them all.
+    fn absent(&self, resource: &str) -> Result<UserError> {
+        if let Some((path, _)) = self.named.iter().find(|(_, id)| id == resource) {
+            return Ok(UserError::absent(path));
+        }
         match self.named.as_slice() {
             [] => Err(error_with_code("NOT_FOUND", "not found")),
-            [path] => Ok(UserError::absent(path)),
+            [(path, _)] => Ok(UserError::absent(path)),
             several => {
+                let several: Vec<&str> = several.iter().map(|(path, _)| *path).collect();
                 let message = format!("not all of these exist: {}", several.join(", "));
                 Ok(UserError::whole(message, UserErrorCode::NotFound))
             }

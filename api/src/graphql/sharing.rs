@@ -4,7 +4,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use domain::{
-    authz::Party,
+    authz::{Party, Share},
     id::UserId,
     models::model::Model as SharedModel,
     sharing::grant::{GrantAccess, GrantProblem, GrantRefusal, NotOnTheList, RevokeAccess},
@@ -104,9 +104,12 @@ impl SharingMutation {
         let mut call = MutationCall::signed_in(context, &input)?;
         let command = GrantAccess::<SharedModel> {
             resource: call.id("modelId", &input.model_id),
-            party: party(&mut call, &input.party_id),
-            role: input.role.into(),
-            until: input.until.map(|until| until.0),
+            share: Share {
+                party: party(&mut call, &input.party_id),
+                role: input.role.into(),
+                until: input.until.map(|until| until.0),
+                by: user(context)?.user,
+            },
         };
         call.finish(command.resource, &command).await
     }

@@ -110,6 +110,12 @@ pub struct Share {
 }
 
 impl Share {
+    /// Whether it is the same part for the same time, whoever gave it.
+    #[must_use]
+    pub fn same_part(&self, other: &Self) -> bool {
+        (self.party, self.role, self.until) == (other.party, other.role, other.until)
+    }
+
     /// Whether it holds at `now`.
     #[must_use]
     pub fn holds(&self, now: OffsetDateTime) -> bool {

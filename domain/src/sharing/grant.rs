@@ -3,11 +3,9 @@
 //! One rule: the decision reads thing, list and party, and the append checks them; so nothing is shared with somebody
 //! who is being erased, and nothing by somebody who just lost the right to share.
 
-use time::OffsetDateTime;
-
 use super::access_list::{AccessList, AccessListEvent};
 use crate::{
-    authz::{self, Action, Circumstances, Party, PartyRole, Principal, Requirement, Share, Shared},
+    authz::{self, Action, Circumstances, Party, Principal, Requirement, Share, Shared},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     identity::{organization::Organization, user::User},
@@ -62,17 +60,13 @@ pub struct GrantRefusal(pub Vec<GrantProblem>);
 pub struct GrantAccess<T: Shared> {
     /// The thing.
     pub resource: T::Id,
-    /// To whom.
-    pub party: Party,
-    /// Which part.
-    pub role: PartyRole,
-    /// Until when; `None`: until it is revoked.
-    pub until: Option<OffsetDateTime>,
+    /// To whom, as what, until when, and by whom: the caller.
+    pub share: Share,
 }
 
 impl<T: Shared> GrantAccess<T> {
     fn party_problem(&self, loaded: &LoadedState, context: &Context<'_>) -> Option<GrantProblem> {
-        match self.party {
+        match self.share.party {
             Party::User(user) if loaded.peek::<T>(self.resource)?.founder() == Some(user) => {
                 Some(GrantProblem::Founder)
             }
@@ -104,24 +98,24 @@ impl<T: Shared> GrantAccess<T> {
 
     fn problems(&self, loaded: &LoadedState, context: &Context<'_>) -> Vec<GrantProblem> {
         let mut found: Vec<GrantProblem> = self.party_problem(loaded, context).into_iter().collect();
-        if !T::ROLES.contains(&self.role) {
+        if !T::ROLES.contains(&self.share.role) {
             let offered: Vec<&str> = T::ROLES.iter().map(|role| role.name()).collect();
             found.push(GrantProblem::Role {
                 kind: T::KIND,
                 offered: offered.join(" and "),
-                role: self.role.name(),
+                role: self.share.role.name(),
             });
         }
-        if self.until.is_some_and(|until| until <= context.now) {
+        if self.share.until.is_some_and(|until| until <= context.now) {
             found.push(GrantProblem::Expired);
         }
         let list: AccessList = loaded.get(self.resource);
         let is_user = |party: Party| matches!(party, Party::User(_));
         let alike = list
             .shares()
-            .filter(|share| is_user(share.party) == is_user(self.party));
-        let most = if is_user(self.party) { USERS } else { GROUPS };
-        if list.share(self.party).is_none() && alike.count() >= most {
+            .filter(|share| is_user(share.party) == is_user(self.share.party));
+        let most = if is_user(self.share.party) { USERS } else { GROUPS };
+        if list.share(self.share.party).is_none() && alike.count() >= most {
             found.push(GrantProblem::Full);
         }
         found
@@ -133,7 +127,7 @@ impl<T: Shared> Command for GrantAccess<T> {
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         shared::read::<T>(self.resource, loaded, reads);
-        match self.party {
+        match self.share.party {
             Party::User(user) => drop(reads.read::<User>(user)),
             Party::Project(project) => shared::read::<Project>(project, loaded, reads),
             Party::Organization(organization) => drop(reads.read::<Organization>(organization)),
@@ -145,26 +139,16 @@ impl<T: Shared> Command for GrantAccess<T> {
     }
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
-        let Some(by) = context.principal.user() else {
-            return Ok(NewEvents::none());
-        };
         let found = self.problems(loaded, context);
         if !found.is_empty() {
             return Err(GrantRefusal(found).into());
         }
-        let present = loaded.get::<AccessList>(self.resource).share(self.party);
-        if present.is_some_and(|share| (share.role, share.until) == (self.role, self.until)) {
+        let present = loaded.get::<AccessList>(self.resource).share(self.share.party);
+        if present.is_some_and(|share| share.same_part(&self.share)) {
             return Ok(NewEvents::none());
         }
-        let granted = AccessListEvent::Granted {
-            resource: self.resource.to_string(),
-            share: Share {
-                party: self.party,
-                role: self.role,
-                until: self.until,
-                by,
-            },
-        };
+        let (resource, share) = (self.resource.to_string(), self.share);
+        let granted = AccessListEvent::Granted { resource, share };
         Ok(NewEvents::record::<AccessList>(self.resource, &granted))
     }
 }
@@ -199,12 +183,8 @@ impl<T: Shared> Command for RevokeAccess<T> {
 
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NotOnTheList> {
         let claimed = context.principal.user().map(Party::User) == Some(self.party);
-        if (self.own && !claimed)
-            || loaded
-                .get::<AccessList>(self.resource)
-                .share(self.party)
-                .is_none()
-        {
+        let list: AccessList = loaded.get(self.resource);
+        if (self.own && !claimed) || list.share(self.party).is_none() {
             return Err(NotOnTheList.into());
         }
         let revoked = AccessListEvent::Revoked {

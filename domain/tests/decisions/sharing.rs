@@ -18,12 +18,19 @@ use uuid::Uuid;
 
 use crate::support::{given_when_then::Given, log::Outcome, *};
 
-fn grant(party: Party, role: PartyRole) -> GrantAccess<Model> {
-    GrantAccess {
-        resource: BASE,
+fn share(party: Party, role: PartyRole) -> Share {
+    Share {
         party,
         role,
         until: None,
+        by: ADA,
+    }
+}
+
+fn grant(party: Party, role: PartyRole) -> GrantAccess<Model> {
+    GrantAccess {
+        resource: BASE,
+        share: share(party, role),
     }
 }
 
@@ -86,9 +93,13 @@ fn the_founder_gives_a_part_and_the_same_again_changes_nothing() {
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
-    let past = GrantAccess {
-        until: Some(NOW),
-        ..grant(Party::User(UserId(Uuid::from_u128(0xdead))), PartyRole::Owner)
+    let nobody = Party::User(UserId(Uuid::from_u128(0xdead)));
+    let past = GrantAccess::<Model> {
+        resource: BASE,
+        share: Share {
+            until: Some(NOW),
+            ..share(nobody, PartyRole::Owner)
+        },
     };
     model().when(past).by(ada()).then_refused(GrantRefusal(vec![
         GrantProblem::UnknownParty("user"),
@@ -119,9 +130,7 @@ fn a_project_is_no_member_of_a_dataset() {
         .a_project_with_data()
         .when(GrantAccess::<Dataset> {
             resource: DATASET,
-            party: Party::Project(PROJECT),
-            role: PartyRole::Member,
-            until: None,
+            share: share(Party::Project(PROJECT), PartyRole::Member),
         })
         .by(ada())
         .then_refused(GrantRefusal(vec![GrantProblem::UsersOnly("datasets")]));
@@ -138,9 +147,10 @@ fn members_see_a_project_and_owners_share_it() {
             .stream::<AccessList>(PROJECT, [granted(PROJECT, Party::User(BOB), role)])
             .when(GrantAccess::<Project> {
                 resource: PROJECT,
-                party: Party::User(carol),
-                role: PartyRole::Member,
-                until: None,
+                share: Share {
+                    by: BOB,
+                    ..share(Party::User(carol), PartyRole::Member)
+                },
             })
             .by(bob());
         match allowed {

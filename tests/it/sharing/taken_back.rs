@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    authz::{Party, PartyRole},
+    authz::{Party, PartyRole, Share},
     datasets::dataset::Dataset,
     execute::execute,
     sharing::grant::{GrantAccess, RevokeAccess},
@@ -29,9 +29,12 @@ async fn shared_dataset(app: &TestApp, ada: &Client, bob: &Client) -> String {
     let parts = &app.system.app;
     let join = GrantAccess::<Dataset> {
         resource: dataset.parse().expect("a dataset"),
-        party: Party::User(bob.user_id.parse().expect("a user")),
-        role: PartyRole::Member,
-        until: None,
+        share: Share {
+            party: Party::User(bob.user_id.parse().expect("a user")),
+            role: PartyRole::Member,
+            until: None,
+            by: ada.user_id.parse().expect("a user"),
+        },
     };
     let ada = parts
         .directory

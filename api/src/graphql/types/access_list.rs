@@ -2,10 +2,10 @@
 //!
 //! One rule: a list is shown to those who may change the thing; everybody else sees their own access only.
 
-use async_graphql::{Context, Enum, ID, Object, Result, dataloader::DataLoader};
+use async_graphql::{Context, Enum, ID, Object, Result};
 use domain::{
-    authz::{Action, Party, PartyRole, Visibility, decide},
-    id::{ModelId, UserId},
+    authz::{Action, Party, PartyRole, decide},
+    id::ModelId,
     models::model::Model as SharedModel,
     shared,
 };
@@ -14,48 +14,10 @@ use projections::sharing::party::{self, PartyRow};
 use super::{User, references};
 use crate::graphql::{
     as_of::ResolvedAsOf,
-    context::{app, caller, viewer},
+    context::{app, caller},
     errors::{error_with_code, read_failed},
-    loaders::SharedLoader,
     scalars::DateTime,
 };
-
-/// How the caller comes to see a thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub enum AccessType {
-    /// It is the caller's own.
-    Owner,
-    /// It was shared with the caller, one of their projects or their organization.
-    Shared,
-    /// Everybody who is signed in sees it.
-    Public,
-    /// The caller is an administrator; the access is recorded.
-    Administrator,
-}
-
-/// How the caller comes to see a thing.
-///
-/// # Errors
-/// Missing sign-in, or a failing database.
-pub(super) async fn access_type(
-    context: &Context<'_>,
-    id: uuid::Uuid,
-    founder: UserId,
-    visibility: Visibility,
-) -> Result<AccessType> {
-    let viewer = viewer(context)?;
-    if caller(context)?.user().is_some_and(|user| user.user == founder) {
-        return Ok(AccessType::Owner);
-    }
-    let loader = context.data::<DataLoader<SharedLoader>>()?;
-    let shared = loader.load_one((id, viewer)).await;
-    let shared = shared.map_err(|error| read_failed(&error))?;
-    Ok(match (shared, visibility) {
-        (Some(()), _) => AccessType::Shared,
-        (None, Visibility::Public) => AccessType::Public,
-        (None, Visibility::Private) => AccessType::Administrator,
-    })
-}
 
 /// A part in a shared thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

@@ -4,6 +4,7 @@
 //! mutations need beside them stays outside and may import this.
 
 mod access_list;
+mod access_type;
 mod datasets;
 mod entities;
 mod job_parts;
@@ -18,7 +19,8 @@ mod roles;
 mod users;
 mod workers;
 
-pub use access_list::{AccessGrant, AccessRole, AccessType};
+pub use access_list::{AccessGrant, AccessRole};
+pub use access_type::AccessType;
 pub use datasets::DatasetVersion;
 pub use job_parts::{JobAttempt, JobState, Requirements};
 pub use jobs::list as list_jobs;

@@ -7,7 +7,7 @@ use domain::{
 };
 use projections::models::version::ModelVersionRow;
 
-use super::{AccessGrant, AccessType, Dataset, Job, Model, User, access_list, references};
+use super::{AccessGrant, AccessType, Dataset, Job, Model, User, access_list, access_type, references};
 use crate::graphql::{
     as_of::ResolvedAsOf,
     errors::read_failed,
@@ -66,7 +66,7 @@ impl Model {
     /// How the caller comes to see it.
     async fn access_type(&self, context: &Context<'_>) -> Result<Option<AccessType>> {
         let row = &self.0;
-        access_list::access_type(context, row.id.0, row.owner_id, row.visibility)
+        access_type::of(context, row.id.0, row.owner_id, row.visibility)
             .await
             .map(Some)
     }
