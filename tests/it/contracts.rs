@@ -151,3 +151,25 @@ fn every_kind_that_the_source_names_is_declared() {
     assert!(named > 10, "nothing was found: {named}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// GQ-3: the client tools that take the schema (`cargo xtask peers graphql-clients`) are told every scalar of ours.
+#[test]
+fn the_client_tools_know_every_scalar() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a readable file");
+    let schema = read("schema/schema.graphql");
+    let scalars: Vec<&str> = schema
+        .lines()
+        .filter_map(|line| line.strip_prefix("scalar ")?.split(' ').next())
+        .collect();
+    assert!(scalars.len() >= 4, "{scalars:?}");
+    for config in ["relay.config.json", "codegen.ts"] {
+        let config = read(&format!("tests/peers/graphql-clients/{config}")).replace('"', "");
+        for scalar in &scalars {
+            assert!(
+                config.contains(&format!("{scalar}: ")),
+                "{scalar} is not in {config}"
+            );
+        }
+    }
+}

@@ -8,7 +8,7 @@ const config: CodegenConfig = {
       preset: "client",
       config: {
         strictScalars: true,
-        scalars: { DateTime: "string", Long: "string", JSON: "unknown" },
+        scalars: { DateTime: "string", Long: "string", JSON: "unknown", UUID: "string" },
       },
     },
   },
