@@ -1,7 +1,7 @@
 //! Who may see the rows of a read model.
 //!
 //! One rule: a read model declares its scope, and the conditions are written here only, for all of them. They say the
-//! same as `domain::authz::decide` does of reading; `tests/it/permissions/scopes.rs` compares the two.
+//! same as `domain::authz::decide` does of reading; `tests/it/projections/scopes.rs` compares the two.
 
 use domain::{
     authz::{Action, UserPrincipal},
