@@ -13,9 +13,9 @@ use std::{
 use serde_json::value::RawValue;
 
 use crate::{
-    aggregate::{Aggregate, DecodeError, Event, LoadError, decode, encode},
+    aggregate::{Aggregate, DecodeError, Event, decode, encode},
     aggregate_cache::Folded,
-    event_store::{EventStore, Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
+    event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
     id::Ids,
 };
 
@@ -220,29 +220,6 @@ impl LoadedState {
             }
         }
         writes
-    }
-}
-
-/// Loads what `declare` names until it names nothing new. For those who only look, and decide nothing that is recorded.
-///
-/// # Errors
-/// See [`LoadError`].
-pub async fn load(
-    store: &dyn EventStore,
-    declare: impl Fn(&LoadedState, &mut ReadSet),
-) -> Result<LoadedState, LoadError> {
-    let mut loaded = LoadedState::default();
-    loop {
-        let mut reads = ReadSet::default();
-        declare(&loaded, &mut reads);
-        let missing = loaded.missing(&reads);
-        if missing.is_empty() {
-            return Ok(loaded);
-        }
-        for stream in missing {
-            let events = store.load(&stream, 0).await?;
-            loaded.load(&reads, stream, &events)?;
-        }
     }
 }
 

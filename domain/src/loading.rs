@@ -43,6 +43,17 @@ pub(crate) async fn load(
     }
 }
 
+/// As [`load`], with nothing remembered: for those who only look, and decide nothing that is recorded.
+///
+/// # Errors
+/// See [`LoadError`].
+pub(crate) async fn look(
+    store: &dyn EventStore,
+    declare: impl Fn(&LoadedState, &mut ReadSet) + Send,
+) -> Result<LoadedState, LoadError> {
+    load(store, &AggregateCache::default(), declare).await
+}
+
 /// Checks that each history begins where it was asked for.
 fn whole(wanted: &[(StreamId, u64)], histories: &[Vec<RecordedEvent>]) -> Result<(), StoreError> {
     if histories.len() != wanted.len() {

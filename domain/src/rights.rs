@@ -15,10 +15,11 @@ use crate::{
     },
     aggregate::LoadError,
     authz::{AccountState, Action, Concealment, Denied, ReadRights, UserPrincipal},
-    decision::{self, LoadedState, ReadSet},
+    decision::{LoadedState, ReadSet},
     event_store::EventStore,
     id::{OrganizationId, SessionId, UserId},
     identity::{session::Session, user::User},
+    loading,
     quota::Quotas,
 };
 
@@ -141,7 +142,7 @@ pub async fn load_quotas(
     store: &dyn EventStore,
     owner: UserId,
 ) -> Result<Option<(QuotaLedger, Quotas)>, LoadError> {
-    let loaded = decision::load(store, |loaded, reads| read_quotas(owner, loaded, reads)).await?;
+    let loaded = loading::look(store, |loaded, reads| read_quotas(owner, loaded, reads)).await?;
     let known = loaded.get::<User>(owner).profile.is_some();
     Ok(known.then(|| (loaded.get(owner), quotas(owner, &loaded))))
 }

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use crate::{
     aggregate::LoadError,
     authz::{Membership, Party, Resource, Shared},
-    decision::{self, LoadedState, ReadSet},
+    decision::{LoadedState, ReadSet},
     event_store::EventStore,
     id::ProjectId,
+    loading,
     projects::project::Project,
     sharing::access_list::AccessList,
 };
@@ -62,6 +63,6 @@ fn membership(project: ProjectId, loaded: &LoadedState) -> Membership {
 /// # Errors
 /// See [`LoadError`].
 pub async fn load<T: Shared>(store: &dyn EventStore, id: T::Id) -> Result<(T, Resource), LoadError> {
-    let loaded = decision::load(store, |loaded, reads| read::<T>(id, loaded, reads)).await?;
+    let loaded = loading::look(store, |loaded, reads| read::<T>(id, loaded, reads)).await?;
     Ok((loaded.get(id), resource::<T>(id, &loaded)))
 }

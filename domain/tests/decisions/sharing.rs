@@ -6,6 +6,10 @@ use domain::{
     datasets::dataset::Dataset,
     id::{OrganizationId, UserId},
     identity::user::{ErasureReason, User, UserEvent},
+    jobs::{
+        spec::{Method, Outputs, TrainingSpec},
+        start::StartJob,
+    },
     models::model::{Model, ModelEvent, ModelKind},
     projects::project::Project,
     sharing::{
@@ -16,6 +20,7 @@ use domain::{
 use time::Duration;
 use uuid::Uuid;
 
+use super::jobs::scenario::*;
 use crate::support::{given_when_then::Given, log::Outcome, *};
 
 fn share(party: Party, role: PartyRole) -> Share {
@@ -288,4 +293,43 @@ fn a_grant_races_with_the_erasure_of_its_party() {
         panic!("an erased account is granted nothing");
     };
     assert_eq!(refusal, GrantRefusal(vec![GrantProblem::UnknownParty("user")]));
+}
+
+/// PR-5: what a viewer may not download is not copied by a training either.
+#[test]
+fn a_viewer_of_a_base_trains_an_adapter_and_no_copy_of_it() {
+    let share = |thing: String, role| granted(thing, Party::User(BOB), role);
+    let of_bob = |spec| StartJob {
+        owner: BOB,
+        spec,
+        ..start_lora()
+    };
+    let merged = TrainingSpec {
+        outputs: Outputs { merged: true },
+        ..lora()
+    };
+    let full = TrainingSpec {
+        method: Method::Full,
+        ..lora()
+    };
+    let shared = |role| {
+        given()
+            .a_project_with_data()
+            .stream::<AccessList>(PROJECT, [share(PROJECT.to_string(), PartyRole::Member)])
+            .stream::<AccessList>(DATASET, [share(DATASET.to_string(), PartyRole::Member)])
+            .stream::<AccessList>(BASE, [share(BASE.to_string(), role)])
+    };
+    for (role, spec, allowed) in [
+        (PartyRole::Viewer, lora(), true),
+        (PartyRole::Viewer, merged.clone(), false),
+        (PartyRole::Viewer, full, false),
+        (PartyRole::Editor, merged, true),
+    ] {
+        let mut log = shared(role).person(&bob()).log;
+        match log.run(&of_bob(spec), &bob(), NOW) {
+            Outcome::Denied(denied) => assert!(!allowed, "{denied}"),
+            Outcome::Done(events) => assert!(allowed && !events.is_empty()),
+            Outcome::Refused(reason, _) => panic!("refused: {reason}"),
+        }
+    }
 }

@@ -11,11 +11,9 @@ use crate::paging::Column;
 enum Test {
     Is(Column),
     AnyOf(Column),
-    From(Column),
     After(Column),
     Before(Column),
     Contains(Vec<Column>),
-    Unset(Column),
     Never,
 }
 
@@ -66,12 +64,6 @@ impl RowFilter {
         self.with(Test::AnyOf(column), values)
     }
 
-    /// Whose `column` has this value or a greater one.
-    #[must_use]
-    pub fn from(self, column: Column, value: impl std::fmt::Display) -> Self {
-        self.with(Test::From(column), vec![value.to_string()])
-    }
-
     /// Whose `column` has a later time.
     #[must_use]
     pub fn after(self, column: Column, time: OffsetDateTime) -> Self {
@@ -91,12 +83,6 @@ impl RowFilter {
             Test::Contains(columns.to_vec()),
             vec![as_stored(text).into_owned()],
         )
-    }
-
-    /// Whose `column` has no value.
-    #[must_use]
-    pub fn unset(self, column: Column) -> Self {
-        self.with(Test::Unset(column), Vec::new())
     }
 
     /// Which the caller sees for this reason. Then an administrator has no more than anybody else: what would be seen
@@ -139,7 +125,6 @@ impl Test {
             Self::AnyOf(Column { name, kind }) => {
                 format!("t.{name} = any(${number}::text[]::{kind}[])")
             }
-            Self::From(column) => compare(column, ">="),
             Self::After(column) => compare(column, ">"),
             Self::Before(column) => compare(column, "<"),
             Self::Contains(columns) => {
@@ -147,9 +132,6 @@ impl Test {
                     format!("strpos(lower(t.{name}::text), lower((${number}::text[])[1])) > 0")
                 });
                 format!("({})", each.collect::<Vec<_>>().join(" or "))
-            }
-            Self::Unset(Column { name, .. }) => {
-                format!("t.{name} is null and ${number}::text[] is not null")
             }
             Self::Never => format!("${number}::text[] is null"),
         }

@@ -5,16 +5,15 @@ use domain::{
         ledger::QuotaLedger,
         quota::{Quota, QuotaExceeded},
     },
-    authz::{Concealment, Party, PartyRole, Principal, Share, Visibility},
+    authz::{Concealment, Principal, Visibility},
     datasets::dataset::{Dataset, DatasetEvent},
     jobs::{
         job::{Job, JobEvent},
-        spec::{Method, Outputs, Precision, TrainingSpec},
+        spec::Precision,
         start::{CancelJob, CancelRefusal, StartJob, StartJobRefusal},
     },
     models::model::{Model, ModelEvent, ModelKind},
     projects::{experiment::Experiment, project::Project},
-    sharing::access_list::{AccessList, AccessListEvent},
 };
 
 use super::scenario::*;
@@ -153,53 +152,6 @@ fn a_dataset_or_base_of_others_is_not_found() {
         .when(start_lora())
         .by(ada())
         .then_denied("stranger", Concealment::NotFound);
-}
-
-/// PR-5: what a viewer may not download is not copied by a training either.
-#[test]
-fn a_viewer_of_a_base_trains_an_adapter_and_no_copy_of_it() {
-    let share = |role| AccessListEvent::Granted {
-        resource: String::new(),
-        share: Share {
-            party: Party::User(BOB),
-            role,
-            until: None,
-            by: ADA,
-        },
-    };
-    let of_bob = |spec| StartJob {
-        owner: BOB,
-        spec,
-        ..start_lora()
-    };
-    let merged = TrainingSpec {
-        outputs: Outputs { merged: true },
-        ..lora()
-    };
-    let full = TrainingSpec {
-        method: Method::Full,
-        ..lora()
-    };
-    let shared = |role| {
-        given()
-            .a_project_with_data()
-            .stream::<AccessList>(PROJECT, [share(PartyRole::Member)])
-            .stream::<AccessList>(DATASET, [share(PartyRole::Member)])
-            .stream::<AccessList>(BASE, [share(role)])
-    };
-    for (role, spec, allowed) in [
-        (PartyRole::Viewer, lora(), true),
-        (PartyRole::Viewer, merged.clone(), false),
-        (PartyRole::Viewer, full, false),
-        (PartyRole::Editor, merged, true),
-    ] {
-        let mut log = shared(role).person(&bob()).log;
-        match log.run(&of_bob(spec), &bob(), NOW) {
-            Outcome::Denied(denied) => assert!(!allowed, "{denied}"),
-            Outcome::Done(events) => assert!(allowed && !events.is_empty()),
-            Outcome::Refused(reason, _) => panic!("refused: {reason}"),
-        }
-    }
 }
 
 /// JB-1: the dataset must have something to train on.
