@@ -15,7 +15,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     position::stored,
-    read_model::{Query, ReadModel},
+    read_model::{Query, ReadModel, select_list},
 };
 
 /// The log position that a query reads.
@@ -49,6 +49,12 @@ impl AsOf {
             }
             (Self::Now, _) => M::TABLE.to_owned(),
         }
+    }
+
+    /// The start of a statement that reads rows of `M`, which it calls `t`.
+    #[must_use]
+    pub fn select<M: ReadModel>(self) -> String {
+        format!("select {} from {} t", select_list::<M::Row>("t"), self.of::<M>())
     }
 
     /// A query as of this position.

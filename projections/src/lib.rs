@@ -3,6 +3,9 @@
 //! One rule: a read model is one file, with its row, its fold and its queries; it knows the log and its own
 //! table, nothing else. Rows can always be thrown away and folded again.
 
+// What `row_derive` writes names this crate from outside and from inside alike.
+extern crate self as projections;
+
 pub mod access;
 pub mod audit;
 pub mod database;

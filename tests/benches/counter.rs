@@ -9,8 +9,7 @@ use domain::{
     event_store::RecordedEvent,
     execute::{Command, Context, Decision},
 };
-use projections::read_model::{ReadModel, Rows, Scope};
-use serde::{Deserialize, Serialize};
+use projections::read_model::{ReadModel, Row, Rows, Scope};
 
 /// The kind of every event of the figures.
 pub(crate) const KIND: &str = "bench.Counted";
@@ -93,10 +92,10 @@ impl Command for Count {
 }
 
 /// A counter as it is read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub(crate) struct CounterRow {
     id: String,
-    count: u64,
+    count: i64,
     last: String,
 }
 

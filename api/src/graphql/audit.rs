@@ -79,7 +79,7 @@ impl AuditEntry {
     }
     /// The payload; password hashes and tokens are masked.
     async fn data(&self) -> Result<JsonValue> {
-        JsonValue::of(&self.0.data)
+        JsonValue::read(&self.0.data)
     }
 }
 

@@ -3,6 +3,7 @@
 use async_graphql::{Error, InputValueError, InputValueResult, Result, Scalar, ScalarType, Value, to_value};
 use domain::{clock::to_micros, event_store::Position};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use time::{OffsetDateTime, UtcOffset};
 
 /// A whole number of up to 64 bits, written as a decimal string so that no client loses digits. As input
@@ -85,6 +86,16 @@ impl JsonValue {
     /// When it has none, which is a defect.
     pub fn of(value: &impl Serialize) -> Result<Self> {
         to_value(value)
+            .map(Self)
+            .map_err(|error| Error::new(error.to_string()))
+    }
+
+    /// The value that `json` is.
+    ///
+    /// # Errors
+    /// When GraphQL has no such value, which is a defect.
+    pub fn read(json: &RawValue) -> Result<Self> {
+        serde_json::from_str(json.get())
             .map(Self)
             .map_err(|error| Error::new(error.to_string()))
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{Action, UserPrincipal};
 use crate::{
@@ -23,6 +24,29 @@ pub enum Party {
     Project(ProjectId),
     /// Every account of an organisation.
     Organization(OrganizationId),
+}
+
+impl Party {
+    /// Its kind, as it is recorded, and its bare id.
+    #[must_use]
+    pub const fn parts(self) -> (&'static str, Uuid) {
+        match self {
+            Self::User(id) => ("user", id.0),
+            Self::Project(id) => ("project", id.0),
+            Self::Organization(id) => ("organization", id.0),
+        }
+    }
+
+    /// The party of this kind and bare id; see [`Party::parts`].
+    #[must_use]
+    pub fn of(kind: &str, id: Uuid) -> Option<Self> {
+        match kind {
+            "user" => Some(Self::User(id.into())),
+            "project" => Some(Self::Project(id.into())),
+            "organization" => Some(Self::Organization(id.into())),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Party {

@@ -9,21 +9,21 @@ use domain::{
     id::{OrganizationId, UserId},
     identity::user::{User, UserEvent},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch_one},
 };
 
 /// The state of an account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Row)]
 pub struct AccountRow {
     /// The account.
     pub id: UserId,
     /// The state of the account.
+    #[column(text)]
     pub state: AccountState,
     /// Whether its address was ever proven.
     pub verified: bool,
@@ -88,9 +88,6 @@ impl ReadModel for Accounts {
 /// # Errors
 /// When the database fails.
 pub async fn find(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1",
-        as_of.of::<Accounts>()
-    );
+    let statement = format!("{} where t.id = $1", as_of.select::<Accounts>());
     fetch_one(pool, as_of.query(statement).bind(user.0)).await
 }

@@ -7,17 +7,16 @@ use domain::{
     event_store::RecordedEvent,
     id::UserId,
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
     history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch},
 };
 
 /// A role held, or once held, by a user.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct AssignmentRow {
     /// User and role.
     pub id: String,
@@ -26,7 +25,6 @@ pub struct AssignmentRow {
     /// The role's name.
     pub role: String,
     /// When it was granted last.
-    #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// By whom.
     pub granted_by: String,
@@ -96,8 +94,8 @@ impl ReadModel for Assignments {
 pub async fn of_users(pool: &PgPool, as_of: AsOf, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
     let statement = format!(
-        "select to_jsonb(t)::text from {} t where user_id = any($1) and active order by role",
-        as_of.of::<Assignments>()
+        "{} where t.user_id = any($1) and t.active order by t.role",
+        as_of.select::<Assignments>()
     );
     fetch(pool, as_of.query(statement).bind(ids)).await
 }

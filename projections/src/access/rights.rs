@@ -21,7 +21,7 @@ use super::{
 use crate::{
     history::AsOf,
     paging::{Page, PageRequest},
-    read_model::{ReadError, fetch_page},
+    read_model::{ReadError, Row, fetch_page},
 };
 
 /// What an account may do, and what it has taken of its quotas.
@@ -67,6 +67,12 @@ pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<
     }))
 }
 
+/// An account that holds a permission.
+#[derive(Row)]
+struct Holding {
+    id: UserId,
+}
+
 /// The active accounts that hold `permission` by one of their roles, the newest first.
 ///
 /// # Errors
@@ -78,7 +84,7 @@ pub async fn holders(
     page: &PageRequest,
 ) -> Result<Page<UserId>, ReadError> {
     let statement = format!(
-        "select to_jsonb(t.id)::text from {accounts} t where state = 'active' and ($2::text is null or t.id < $2::text::uuid) \
+        "select t.id from {accounts} t where state = 'active' and ($2::text is null or t.id < $2::text::uuid) \
          and exists (select from {assignments} a join {roles} r on r.name = a.role \
           where a.user_id = t.id and a.active and r.permissions ? $1) order by t.id desc limit $3",
         accounts = as_of.of::<Accounts>(),
@@ -89,5 +95,7 @@ pub async fn holders(
         .query(statement)
         .bind(permission.name())
         .bind(page.after.as_ref().map(|after| &after.key));
-    fetch_page(pool, query, page).await
+    let Page { rows, has_next } = fetch_page::<Holding>(pool, query, page).await?;
+    let rows = rows.into_iter().map(|holding| holding.id).collect();
+    Ok(Page { rows, has_next })
 }

@@ -10,11 +10,42 @@ use sqlx::PgPool;
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{
+        History, Kind, ReadError, ReadModel, Row, RowColumn, RowError, Rows, Scope, Tuple, Values, fetch,
+    },
 };
 
 /// A role, as defined.
 pub type RoleRow = domain::access::role::RoleDefinition;
+
+/// The definition is the domain's, which knows no tables.
+impl Row for RoleRow {
+    const COLUMNS: &'static [RowColumn] = &[
+        RowColumn::new("name", Kind::Text),
+        RowColumn::new("description", Kind::Text),
+        RowColumn::new("permissions", Kind::Jsonb),
+        RowColumn::new("quotas", Kind::Jsonb),
+        RowColumn::new("may_grant", Kind::Jsonb),
+    ];
+
+    fn encode(&self, tuple: &mut Tuple) -> Result<(), RowError> {
+        tuple.value(&self.name);
+        tuple.value(&self.description);
+        tuple.json("permissions", &self.permissions)?;
+        tuple.json("quotas", &self.quotas)?;
+        tuple.json("may_grant", &self.may_grant)
+    }
+
+    fn decode(values: &mut Values<'_>) -> Result<Self, RowError> {
+        Ok(Self {
+            name: values.value("name")?,
+            description: values.value("description")?,
+            permissions: values.json("permissions")?,
+            quotas: values.json("quotas")?,
+            may_grant: values.json("may_grant")?,
+        })
+    }
+}
 
 /// The projection.
 #[derive(Default)]
@@ -48,9 +79,6 @@ impl ReadModel for Roles {
 /// # Errors
 /// When the database fails.
 pub async fn all(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t order by name",
-        as_of.of::<Roles>()
-    );
+    let statement = format!("{} order by t.name", as_of.select::<Roles>());
     fetch(pool, as_of.query(statement)).await
 }

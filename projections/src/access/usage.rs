@@ -13,17 +13,16 @@ use domain::{
     event_store::RecordedEvent,
     id::UserId,
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch_one},
 };
 
 /// What a user has taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Row)]
 pub struct UsageRow {
     /// The user.
     pub id: UserId,
@@ -108,10 +107,7 @@ impl ReadModel for Usages {
 /// # Errors
 /// When the database fails.
 pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1",
-        as_of.of::<Usages>()
-    );
+    let statement = format!("{} where t.id = $1", as_of.select::<Usages>());
     let found = fetch_one(pool, as_of.query(statement).bind(user.0)).await?;
     Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
 }

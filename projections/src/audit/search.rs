@@ -1,15 +1,14 @@
 //! Searches in the audit log: a filtered page of entries, and what lies before or after a time.
 
 use domain::event_store::Position;
-use serde::Deserialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::entry::EntryRow;
 use crate::{
     paging::{Page, PageRequest},
-    position::stored,
-    read_model::{ReadError, fetch_one, fetch_page},
+    position::{position, stored},
+    read_model::{ReadError, Row, fetch_one, fetch_page, select_list},
 };
 
 /// The last event recorded at or before `at`, among those that are folded: its position and time.
@@ -21,8 +20,7 @@ pub async fn last_at(
     at: OffsetDateTime,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
     let query = sqlx::query(
-        "select to_jsonb(t)::text from (select position, at from audit_entry where at <= $1 \
-         order by at desc, position desc limit 1) t",
+        "select position, at from audit_entry where at <= $1 order by at desc, position desc limit 1",
     );
     Ok(fetch_one::<Place>(pool, query.bind(at)).await?.map(Place::into))
 }
@@ -36,8 +34,7 @@ pub async fn last_up_to(
     position: Position,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
     let query = sqlx::query(
-        "select to_jsonb(t)::text from (select position, at from audit_entry where position <= $1 \
-         order by position desc limit 1) t",
+        "select position, at from audit_entry where position <= $1 order by position desc limit 1",
     );
     let found = fetch_one::<Place>(pool, query.bind(stored(position))).await?;
     Ok(found.map(Place::into))
@@ -48,21 +45,20 @@ pub async fn last_up_to(
 /// # Errors
 /// When the database fails.
 pub async fn any_after(pool: &PgPool, at: OffsetDateTime) -> Result<bool, ReadError> {
-    let query = sqlx::query("select to_jsonb(exists (select from audit_entry where at > $1))::text");
-    Ok(fetch_one(pool, query.bind(at)).await?.unwrap_or(false))
+    let query = sqlx::query("select position, at from audit_entry where at > $1 order by at limit 1");
+    Ok(fetch_one::<Place>(pool, query.bind(at)).await?.is_some())
 }
 
 /// A place in the log, as a row.
-#[derive(Deserialize)]
+#[derive(Row)]
 struct Place {
-    position: u64,
-    #[serde(with = "time::serde::rfc3339")]
+    position: i64,
     at: OffsetDateTime,
 }
 
 impl From<Place> for (Position, OffsetDateTime) {
     fn from(place: Place) -> Self {
-        (Position(place.position), place.at)
+        (position(place.position), place.at)
     }
 }
 
@@ -106,8 +102,8 @@ pub async fn list(
         true => "and ($9::bigint is null or position > $9) order by position",
         false => "and ($9::bigint is null or position < $9) order by position desc",
     };
-    let statement =
-        format!("select to_jsonb(t)::text from audit_entry t where {CONDITIONS} {order} limit $10");
+    let columns = select_list::<EntryRow>("t");
+    let statement = format!("select {columns} from audit_entry t where {CONDITIONS} {order} limit $10");
     let after = page
         .after
         .as_ref()

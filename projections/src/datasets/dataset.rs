@@ -7,17 +7,16 @@ use domain::{
     event_store::RecordedEvent,
     id::{DatasetId, UserId},
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
     paging::Column,
-    read_model::{History, ReadModel, Rows, Scope},
+    read_model::{History, ReadModel, Row, Rows, Scope},
 };
 
 /// A dataset.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct DatasetRow {
     /// The dataset.
     pub id: DatasetId,
@@ -28,9 +27,9 @@ pub struct DatasetRow {
     /// Its content.
     pub description: String,
     /// Who can read it besides its owner.
+    #[column(text)]
     pub visibility: Visibility,
     /// When it was created.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Number of the newest version; 0 when it is empty.
     pub latest_version: i32,

@@ -10,17 +10,16 @@ use domain::{
     event_store::RecordedEvent,
     id::DatasetId,
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::dataset::Datasets;
 use crate::history::AsOf;
 use crate::position::stored;
-use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
+use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, fetch};
 
 /// A version of a dataset.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct VersionRow {
     /// Dataset and number.
     pub id: String,
@@ -33,13 +32,14 @@ pub struct VersionRow {
     /// Its size.
     pub bytes: i64,
     /// What its bytes are.
+    #[column(text)]
     pub format: Format,
     /// Counts of the validation.
+    #[column(json)]
     pub summary: Summary,
     /// The file's name as uploaded.
     pub file_name: String,
     /// When it was added.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Position of the event that added it.
     pub position: i64,
@@ -102,9 +102,9 @@ pub async fn of_datasets(
 ) -> Result<Vec<VersionRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = datasets.iter().map(|dataset| dataset.0).collect();
     let statement = format!(
-        "select to_jsonb(t)::text from {versions} t join {datasets} d on d.id = t.dataset_id \
+        "{versions} join {datasets} d on d.id = t.dataset_id \
          where t.dataset_id = any($1) and t.version > d.latest_version - 100 order by t.version desc",
-        versions = as_of.of::<Versions>(),
+        versions = as_of.select::<Versions>(),
         datasets = as_of.of::<Datasets>(),
     );
     fetch(pool, as_of.query(statement).bind(ids)).await

@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     audit::search,
-    read_model::ReadError,
+    read_model::{ReadError, Row, fetch_one},
     runner::{PositionNotReached, Progress},
 };
 
@@ -159,6 +159,12 @@ async fn at_time(
     })
 }
 
+/// The name of a read model.
+#[derive(Row)]
+struct Name {
+    name: String,
+}
+
 /// Checks that every read model with a history has been folded by a build that keeps it.
 async fn check_history_complete(pool: &PgPool) -> Result<(), AsOfError> {
     let (names, since): (Vec<&str>, Vec<i32>) = crate::all()
@@ -166,11 +172,11 @@ async fn check_history_complete(pool: &PgPool) -> Result<(), AsOfError> {
         .filter_map(|projector| Some((projector.name(), projector.history()?.since)))
         .unzip();
     let query = sqlx::query(
-        "select to_jsonb(h.name)::text from unnest($1::text[], $2::int[]) h(name, since) \
+        "select h.name from unnest($1::text[], $2::int[]) h(name, since) \
          join projection_checkpoint c on c.name = h.name and c.version < h.since limit 1",
     );
-    match crate::read_model::fetch_one::<String>(pool, query.bind(names).bind(since)).await? {
-        Some(name) => Err(AsOfError::HistoryIncomplete(name)),
+    match fetch_one::<Name>(pool, query.bind(names).bind(since)).await? {
+        Some(Name { name }) => Err(AsOfError::HistoryIncomplete(name)),
         None => Ok(()),
     }
 }

@@ -6,37 +6,37 @@ use domain::{
     id::UserId,
     identity::user::{ErasureReason, ErasureReceipt, User, UserEvent},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
 use crate::{
+    history::AsOf,
     position::stored,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch, fetch_one},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch, fetch_one},
 };
 
 /// Kinds that this read model is made of.
 const KINDS: [&str; 2] = ["identity.PersonErased", "identity.ErasureCompleted"];
 
 /// One erasure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct ErasureRow {
     /// The person.
     pub id: UserId,
     /// Position of the decision in the log.
     pub position: i64,
     /// On what ground.
+    #[column(text)]
     pub reason: ErasureReason,
     /// When it was decided.
-    #[serde(with = "time::serde::rfc3339")]
     pub requested_at: OffsetDateTime,
     /// By whom, as recorded: `user:usr_…`.
     pub requested_by: String,
     /// What was done; `None` while it is under way.
+    #[column(json)]
     pub receipt: Option<ErasureReceipt>,
     /// When the receipt was recorded; `None` as before.
-    #[serde(with = "time::serde::rfc3339::option")]
     pub completed_at: Option<OffsetDateTime>,
 }
 
@@ -91,8 +91,8 @@ impl ReadModel for Erasures {
 /// # Errors
 /// When the database fails.
 pub async fn find(pool: &PgPool, person: UserId) -> Result<Option<ErasureRow>, ReadError> {
-    let query = sqlx::query("select to_jsonb(t)::text from identity_erasure t where id = $1");
-    fetch_one(pool, query.bind(person.0)).await
+    let statement = format!("{} where t.id = $1", AsOf::Now.select::<Erasures>());
+    fetch_one(pool, AsOf::Now.query(statement).bind(person.0)).await
 }
 
 /// The erasures decided after `position`, the oldest first; at most 100.
@@ -100,10 +100,11 @@ pub async fn find(pool: &PgPool, person: UserId) -> Result<Option<ErasureRow>, R
 /// # Errors
 /// When the database fails.
 pub async fn after(pool: &PgPool, position: i64) -> Result<Vec<ErasureRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from identity_erasure t where position > $1 order by position limit 100",
+    let statement = format!(
+        "{} where t.position > $1 order by t.position limit 100",
+        AsOf::Now.select::<Erasures>()
     );
-    fetch(pool, query.bind(position)).await
+    fetch(pool, AsOf::Now.query(statement).bind(position)).await
 }
 
 /// The erasures that are under way, the oldest first; at most 100.
@@ -111,9 +112,9 @@ pub async fn after(pool: &PgPool, position: i64) -> Result<Vec<ErasureRow>, Read
 /// # Errors
 /// When the database fails.
 pub async fn under_way(pool: &PgPool) -> Result<Vec<ErasureRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from identity_erasure t where completed_at is null \
-         order by position limit 100",
+    let statement = format!(
+        "{} where t.completed_at is null order by t.position limit 100",
+        AsOf::Now.select::<Erasures>()
     );
-    fetch(pool, query).await
+    fetch(pool, AsOf::Now.query(statement)).await
 }

@@ -7,15 +7,17 @@ use domain::{
     id::{SessionId, UserId},
     identity::session::{Session, SessionEvent},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
-use crate::read_model::{History, ReadError, ReadModel, Rows, Scope, fetch};
+use crate::{
+    history::AsOf,
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch},
+};
 
 /// A session.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct SessionRow {
     /// The session.
     pub id: SessionId,
@@ -26,13 +28,10 @@ pub struct SessionRow {
     /// Address of the login.
     pub address: Option<String>,
     /// Time of the login.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Time of the last refresh.
-    #[serde(with = "time::serde::rfc3339")]
     pub last_seen_at: OffsetDateTime,
     /// When it ends by itself.
-    #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
     /// Whether it was ended.
     pub revoked: bool,
@@ -94,9 +93,9 @@ impl ReadModel for Sessions {
 /// # Errors
 /// When the database fails.
 pub async fn open(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<SessionRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from identity_session t \
-         where user_id = $1 and not revoked and expires_at > $2 order by id desc limit 100",
+    let statement = format!(
+        "{} where t.user_id = $1 and not t.revoked and t.expires_at > $2 order by t.id desc limit 100",
+        AsOf::Now.select::<Sessions>()
     );
-    fetch(pool, query.bind(user.0).bind(now)).await
+    fetch(pool, AsOf::Now.query(statement).bind(user.0).bind(now)).await
 }

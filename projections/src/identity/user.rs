@@ -9,16 +9,15 @@ use domain::{
     identity::user::{User, UserEvent, UserKind},
     personal::ERASED,
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
     paging::Column,
-    read_model::{History, ReadModel, Rows, Scope},
+    read_model::{History, ReadModel, Row, Rows, Scope},
 };
 
 /// An account.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct UserRow {
     /// The account.
     pub id: UserId,
@@ -35,13 +34,13 @@ pub struct UserRow {
     /// Department.
     pub department: Option<String>,
     /// Local, external or service.
+    #[column(text)]
     pub account: UserKind,
     /// Whether the address is proven.
     pub verified: bool,
     /// Whether it is switched off.
     pub deactivated: bool,
     /// When it registered.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// How many events are recorded about the account and its roles.
     pub version: i32,

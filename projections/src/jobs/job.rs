@@ -21,11 +21,11 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
-    history::History,
+    history::{AsOf, History},
     identity::user::uuid_key,
     paging::Column,
     position::{stored, version},
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch, fetch_json},
 };
 
 /// One attempt of a job.
@@ -52,7 +52,7 @@ pub struct AttemptRow {
 }
 
 /// A job, as it stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct JobRow {
     /// The job.
     pub id: JobId,
@@ -65,8 +65,10 @@ pub struct JobRow {
     /// Its name.
     pub name: String,
     /// Where it stands.
+    #[column(text)]
     pub state: JobState,
     /// What it does.
+    #[column(json)]
     pub spec: TrainingSpec,
     /// What it trains on,
     pub dataset_id: DatasetId,
@@ -79,7 +81,7 @@ pub struct JobRow {
     /// The model that comes of it.
     pub model_id: ModelId,
     /// When and where it may run, as it was ordered.
-    #[serde(rename = "terms")]
+    #[column(json, name = "terms")]
     pub requirements: JobRequirements,
     /// Its priority now.
     pub priority: i32,
@@ -92,6 +94,7 @@ pub struct JobRow {
     /// Whether its worker shall give it back, so that it can be paused.
     pub pausing: bool,
     /// The latest attempts, the newest last; at most a hundred; the log has them all.
+    #[column(json)]
     pub attempts: Vec<AttemptRow>,
     /// The worker that has it.
     pub worker_id: Option<WorkerId>,
@@ -112,29 +115,25 @@ pub struct JobRow {
     /// Steps that the newest checkpoint holds.
     pub checkpoint_step: Option<i32>,
     /// Final metrics.
+    #[column(json)]
     pub metrics: BTreeMap<String, String>,
     /// Code of the failure.
     pub failure_code: Option<String>,
     /// What happened.
     pub failure_message: Option<String>,
     /// When it was queued.
-    #[serde(with = "time::serde::rfc3339")]
     pub queued_at: OffsetDateTime,
     /// When it last came into the queue: queued, resumed, restarted, or back from a worker.
-    #[serde(with = "time::serde::rfc3339")]
     pub waiting_since: OffsetDateTime,
     /// When training first began.
-    #[serde(with = "time::serde::rfc3339::option")]
     pub started_at: Option<OffsetDateTime>,
     /// When it ended.
-    #[serde(with = "time::serde::rfc3339::option")]
     pub ended_at: Option<OffsetDateTime>,
     /// Milliseconds on workers, over all attempts that have ended.
     pub worker_milliseconds: i64,
     /// Milliseconds of them on GPUs.
     pub gpu_milliseconds: i64,
     /// When the last of them were metered.
-    #[serde(with = "time::serde::rfc3339::option")]
     pub metered_at: Option<OffsetDateTime>,
     /// How many events are recorded about it; what is only told of its progress does not count.
     pub version: i32,
@@ -219,10 +218,11 @@ impl ReadModel for Jobs {
 /// # Errors
 /// When the database fails.
 pub async fn under_way(pool: &PgPool) -> Result<Vec<JobRow>, ReadError> {
-    let query = sqlx::query(
-        "select to_jsonb(t)::text from jobs_job t where state in ('starting', 'running') order by id limit 1000",
+    let statement = format!(
+        "{} where t.state in ('starting', 'running') order by t.id limit 1000",
+        AsOf::Now.select::<Jobs>()
     );
-    fetch(pool, query).await
+    fetch(pool, AsOf::Now.query(statement)).await
 }
 
 #[derive(Deserialize)]
@@ -241,6 +241,6 @@ pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, ReadError> {
          from unnest(array['queued', 'starting', 'running', 'paused']) s (state) \
          left join jobs_job t on t.state = s.state and t.ended_at is null group by s.state",
     );
-    let rows: Vec<Open> = fetch(pool, query).await?;
+    let rows: Vec<Open> = fetch_json(pool, query).await?;
     Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }

@@ -19,7 +19,7 @@ use super::{job::Jobs, worker};
 use crate::{
     history::AsOf,
     position::stored,
-    read_model::{ReadError, fetch, fetch_one},
+    read_model::{ReadError, fetch_json},
 };
 
 /// Waiting jobs that are looked at. More wait unseen until some of these are done.
@@ -78,7 +78,7 @@ pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, Read
          'terms', t.terms)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
     );
-    let rows: Vec<WaitingRow> = fetch(pool, as_of.query(statement)).await?;
+    let rows: Vec<WaitingRow> = fetch_json(pool, as_of.query(statement)).await?;
     if rows.len() < 2 {
         return Ok(rows);
     }
@@ -90,7 +90,7 @@ pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, Read
                  from {jobs} t where t.metered_at > {now} - interval '7 days') s \
          group by s.owner_id"
     );
-    let shares: Vec<ShareRow> = fetch(pool, as_of.query(statement)).await?;
+    let shares: Vec<ShareRow> = fetch_json(pool, as_of.query(statement)).await?;
     let shares = shares.into_iter().map(|row| {
         let (running, recent) = (row.running, row.recent);
         (row.owner_id, Share { running, recent })
@@ -183,6 +183,6 @@ async fn usual(pool: &PgPool) -> Result<Option<f64>, ReadError> {
          from (select worker_milliseconds from jobs_job \
                where ended_at is not null and worker_milliseconds > 0 order by ended_at desc limit {KNOWN}) t"
     );
-    let found: Option<Usual> = fetch_one(pool, AsOf::Now.query(statement)).await?;
-    Ok(found.and_then(|usual| usual.seconds))
+    let found: Vec<Usual> = fetch_json(pool, AsOf::Now.query(statement)).await?;
+    Ok(found.into_iter().next().and_then(|usual| usual.seconds))
 }

@@ -16,7 +16,7 @@ use sqlx::PgPool;
 
 use crate::{
     history::AsOf,
-    read_model::{ReadError, fetch},
+    read_model::{ReadError, fetch_json},
 };
 
 /// Rows that are looked at.
@@ -52,7 +52,7 @@ pub async fn like(
         .bind(spec.method.name())
         .bind(base.map(|(model, _)| model.0))
         .bind(base.map(|(_, version)| i32::try_from(version).unwrap_or(i32::MAX)));
-    let found: Vec<Completed> = fetch(pool, query).await?;
+    let found: Vec<Completed> = fetch_json(pool, query).await?;
     Ok(found.iter().filter_map(|row| row.run(shape)).collect())
 }
 

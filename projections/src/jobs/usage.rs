@@ -3,18 +3,17 @@
 //! One rule: what is summed are the facts in the log (`jobs.WorkerTimeMetered`); an attempt counts from its end.
 
 use domain::id::{ProjectId, UserId};
-use serde::Deserialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::job::Jobs;
 use crate::{
     history::AsOf,
-    read_model::{ReadError, fetch_one},
+    read_model::{ReadError, Row, fetch_one},
 };
 
 /// Time on workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Row)]
 pub struct WorkerTime {
     /// Milliseconds.
     pub worker_milliseconds: i64,
@@ -40,8 +39,7 @@ pub async fn of_project(pool: &PgPool, as_of: AsOf, project: ProjectId) -> Resul
 
 async fn sum(pool: &PgPool, as_of: AsOf, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
     let statement = format!(
-        "select jsonb_build_object('worker_milliseconds', coalesce(sum(t.worker_milliseconds), 0)::bigint, \
-         'gpu_milliseconds', coalesce(sum(t.gpu_milliseconds), 0)::bigint)::text \
+        "select coalesce(sum(t.worker_milliseconds), 0)::bigint, coalesce(sum(t.gpu_milliseconds), 0)::bigint \
          from {} t where t.{column} = $1",
         as_of.of::<Jobs>()
     );

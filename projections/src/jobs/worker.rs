@@ -15,7 +15,7 @@ use domain::{
         worker::{Declaration, Worker, WorkerEnd, WorkerEvent},
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -24,11 +24,11 @@ use crate::{
     identity::user::uuid_key,
     paging::Column,
     position::{stored, version},
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch_json},
 };
 
 /// A worker, as it declared itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Row)]
 pub struct WorkerRow {
     /// The worker.
     pub id: WorkerId,
@@ -45,6 +45,7 @@ pub struct WorkerRow {
     /// The newest specification that it can run.
     pub engine: i32,
     /// Its labels.
+    #[column(json)]
     pub labels: BTreeSet<String>,
     /// Whether it shall take no more jobs.
     pub draining: bool,
@@ -57,6 +58,7 @@ pub struct WorkerRow {
     #[serde(with = "time::serde::rfc3339::option")]
     pub ended_at: Option<OffsetDateTime>,
     /// How it went.
+    #[column(text)]
     pub how: Option<WorkerEnd>,
     /// How many events are recorded about it.
     pub version: i32,
@@ -234,5 +236,5 @@ pub async fn there(pool: &PgPool) -> Result<Vec<ActiveWorker>, ReadError> {
          left join lateral (select t.id, t.owner_id, t.attempt, t.eta_seconds from jobs_job t \
              where t.worker_id = w.id and t.state in ('starting', 'running') limit 1) j on true \
          where w.ended_at is null order by w.name, w.id limit 1000";
-    fetch(pool, AsOf::Now.query(statement.to_owned())).await
+    fetch_json(pool, AsOf::Now.query(statement.to_owned())).await
 }

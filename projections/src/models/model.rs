@@ -7,17 +7,16 @@ use domain::{
     id::{ModelId, UserId},
     models::model::{Model, ModelEvent, ModelKind},
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
     identity::user::uuid_key,
     paging::Column,
-    read_model::{History, ReadModel, Rows, Scope},
+    read_model::{History, ReadModel, Row, Rows, Scope},
 };
 
 /// A model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct ModelRow {
     /// The model.
     pub id: ModelId,
@@ -28,11 +27,12 @@ pub struct ModelRow {
     /// Its purpose.
     pub description: String,
     /// The content of its versions.
+    #[column(text)]
     pub content: ModelKind,
     /// Who can read it besides its owner.
+    #[column(text)]
     pub visibility: Visibility,
     /// When it was registered.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Number of the newest version.
     pub latest_version: i32,

@@ -7,17 +7,16 @@ use domain::{
     id::{JobId, ModelId},
     models::model::{Lineage, MergedModel, Model, ModelEvent, ModelFile},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::model::Models;
 use crate::history::AsOf;
 use crate::position::stored;
-use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
+use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, fetch, fetch_one};
 
 /// A version of a model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct ModelVersionRow {
     /// Model and number.
     pub id: String,
@@ -30,15 +29,17 @@ pub struct ModelVersionRow {
     /// Where its files lie in the object store.
     pub artifact: String,
     /// Its files.
+    #[column(json)]
     pub files: Vec<ModelFile>,
     /// The base with it merged into it, where there is one.
+    #[column(json)]
     pub merged: Option<MergedModel>,
     /// Its origin.
+    #[column(json)]
     pub lineage: Lineage,
     /// The job that made it.
     pub job_id: Option<JobId>,
     /// When it was added.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Position of the event that added it.
     pub position: i64,
@@ -106,9 +107,9 @@ pub async fn of_models(
 ) -> Result<Vec<ModelVersionRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = models.iter().map(|model| model.0).collect();
     let statement = format!(
-        "select to_jsonb(t)::text from {versions} t join {models} m on m.id = t.model_id \
+        "{versions} join {models} m on m.id = t.model_id \
          where t.model_id = any($1) and t.version > m.latest_version - 100 order by t.version desc",
-        versions = as_of.of::<Versions>(),
+        versions = as_of.select::<Versions>(),
         models = as_of.of::<Models>(),
     );
     fetch(pool, as_of.query(statement).bind(ids)).await
@@ -119,6 +120,7 @@ pub async fn of_models(
 /// # Errors
 /// When the database fails.
 pub async fn find(pool: &PgPool, model: ModelId, version: u32) -> Result<Option<ModelVersionRow>, ReadError> {
-    let query = sqlx::query("select to_jsonb(t)::text from models_version t where id = $1");
-    crate::read_model::fetch_one(pool, query.bind(format!("{model}/{version}"))).await
+    let statement = format!("{} where t.id = $1", AsOf::Now.select::<Versions>());
+    let query = AsOf::Now.query(statement).bind(format!("{model}/{version}"));
+    fetch_one(pool, query).await
 }

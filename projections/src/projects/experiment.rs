@@ -6,18 +6,17 @@ use domain::{
     id::{ExperimentId, ProjectId, UserId},
     projects::experiment::{Experiment, ExperimentEvent},
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::project::Projects;
 use crate::{
     history::History,
     paging::Column,
-    read_model::{Parent, ReadModel, Rows, Scope},
+    read_model::{Parent, ReadModel, Row, Rows, Scope},
 };
 
 /// An experiment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct ExperimentRow {
     /// The experiment.
     pub id: ExperimentId,
@@ -30,7 +29,6 @@ pub struct ExperimentRow {
     /// What is tried.
     pub description: String,
     /// When it was created.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
 

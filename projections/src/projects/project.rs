@@ -10,17 +10,16 @@ use domain::{
         project::{Project, ProjectEvent},
     },
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
     history::History,
     paging::Column,
-    read_model::{ReadModel, Rows, Scope},
+    read_model::{ReadModel, Row, Rows, Scope},
 };
 
 /// A project.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct ProjectRow {
     /// The project.
     pub id: ProjectId,
@@ -31,7 +30,6 @@ pub struct ProjectRow {
     /// Its subject.
     pub description: String,
     /// When it was created.
-    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// How many experiments it has.
     pub experiments: i32,

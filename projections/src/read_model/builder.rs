@@ -1,7 +1,7 @@
-//! Builds the shadow of a read model's table: folds in memory, and says what is to be written.
+//! Folds events into rows in memory, and says what is to be written: into the live tables, or into their shadows.
 //!
-//! The rule: what is in memory and what is in the shadow table are together exactly the fold of the events that
-//! were handed in. Rows leave memory only after they were handed out to be written.
+//! The rule: what is in memory and what is in the table are together exactly the fold of the events that were handed in.
+//! Rows leave memory only after they were handed out to be written.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,19 +10,20 @@ use sqlx::PgConnection;
 
 use super::{
     ProjectError, ReadModel, Rows, Target,
-    copy::{Shape, Text},
+    copy::Binary,
     fold::{fold_one, keys},
     history_writer::HistoryWriter,
-    stored,
+    row::{Row as _, Tuple},
+    stored::{self, misfit},
     write::Write,
 };
 
-/// Length of the text of one write, in bytes, from which on another is begun.
+/// Length of the rows of one write, in bytes, from which on another is begun.
 const WRITE: usize = 4 << 20;
-/// Estimated bytes that a version of a row takes in memory.
-const VERSION: usize = 2_048;
+/// Rows of one upsert.
+const UPSERT: usize = 2_000;
 
-/// The fold of one projection into its shadow.
+/// The fold of one projection into its tables.
 pub trait Builder: Send + Sync {
     /// The keys of rows that must be loaded before `event` can be folded.
     ///
@@ -30,7 +31,7 @@ pub trait Builder: Send + Sync {
     /// When the event cannot be read.
     fn missing(&self, event: &RecordedEvent) -> Result<Vec<String>, ProjectError>;
 
-    /// Loads rows from the shadow table; everything handed out before has to be written.
+    /// Loads rows from the table; everything handed out before has to be written.
     fn load<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,
@@ -58,9 +59,8 @@ pub trait Builder: Send + Sync {
 }
 
 /// See [`Builder`].
-pub(super) struct Shadow<M: ReadModel> {
-    table: String,
-    shape: Shape,
+pub(super) struct Folding<M: ReadModel> {
+    target: Target,
     rows: Rows<M::Row>,
     /// What of their past is not handed out yet.
     history_writer: Option<HistoryWriter>,
@@ -70,70 +70,79 @@ pub(super) struct Shadow<M: ReadModel> {
     whole: bool,
     /// Estimated bytes of the rows in memory.
     bytes: usize,
-    /// Estimated bytes of what of their past is not handed out yet.
-    past: usize,
 }
 
-impl<M: ReadModel> Shadow<M> {
-    /// `fresh`: the shadow table is empty.
-    pub(super) fn new(shape: Shape, fresh: bool) -> Self {
+impl<M: ReadModel> Folding<M> {
+    /// `fresh`: the table is empty.
+    pub(super) fn new(target: Target, fresh: bool) -> Self {
         Self {
-            table: Target::Shadow.name(M::TABLE),
-            shape,
+            target,
             rows: Rows::default(),
-            history_writer: HistoryWriter::of::<M>(Target::Shadow),
+            history_writer: HistoryWriter::of::<M>(target),
             written: HashSet::new(),
             whole: fresh,
             bytes: 0,
-            past: 0,
         }
     }
 
-    fn copy(&self, text: Text) -> Write {
-        Write::Copy {
-            statement: format!("copy {} ({}) from stdin", self.table, text.columns.join(", ")),
-            lines: text.lines,
-        }
+    fn table(&self) -> String {
+        self.target.name(M::TABLE)
     }
 
-    fn copies(&self, keys: &[String]) -> Result<Vec<Write>, serde_json::Error> {
-        let mut writes = Vec::new();
-        let mut text = Text::default();
+    fn copies(&self, keys: &[String]) -> Result<Vec<Write>, ProjectError> {
+        let names: Vec<&str> = M::Row::COLUMNS.iter().map(|column| column.name).collect();
+        let statement = format!(
+            "copy {} ({}) from stdin (format binary)",
+            self.table(),
+            names.join(", ")
+        );
+        let copy = |rows: Binary| Write::Copy {
+            statement: statement.clone(),
+            rows: rows.finish(),
+        };
+        let (mut writes, mut binary, mut tuple) = (Vec::new(), Binary::of(names.len()), Tuple::default());
         for row in keys.iter().filter_map(|key| self.rows.rows.get(key)) {
-            text.push(row, &self.shape)?;
-            if text.lines.len() >= WRITE {
-                writes.push(self.copy(std::mem::take(&mut text)));
+            tuple.clear();
+            row.encode(&mut tuple).map_err(|error| misfit::<M>(&error))?;
+            binary.push(&[tuple.bytes()]);
+            if binary.len() >= WRITE {
+                writes.push(copy(std::mem::replace(&mut binary, Binary::of(names.len()))));
             }
         }
-        if !text.lines.is_empty() {
-            writes.push(self.copy(text));
+        if !keys.is_empty() {
+            writes.push(copy(binary));
         }
         Ok(writes)
     }
 
     fn upserts(&self, keys: &[String]) -> Result<Vec<Write>, ProjectError> {
+        let table = self.table();
         let mut writes = Vec::new();
-        for some in keys.chunks(2_000) {
+        for some in keys.chunks(UPSERT) {
             let rows: Vec<&M::Row> = some.iter().filter_map(|key| self.rows.rows.get(key)).collect();
-            if let Some((statement, json)) = stored::upsert::<M>(&self.table, &rows)? {
-                writes.push(Write::Upsert {
-                    table: self.table.clone(),
-                    statement,
-                    json,
-                });
+            if let Some(mut statement) = stored::upsert::<M>(&table, &rows)? {
+                statement.needs_key = Some(table.clone());
+                writes.push(Write::Statement(statement));
             }
         }
         Ok(writes)
     }
+
+    /// Whether `event` is the one that makes the row under `key`, so that there is none yet; see [`ReadModel::CATEGORIES`].
+    fn makes(event: &RecordedEvent, key: &str) -> bool {
+        event.revision == 0
+            && M::CATEGORIES.first() == Some(&event.stream.category())
+            && event.stream.key() == key
+    }
 }
 
-impl<M: ReadModel> Builder for Shadow<M> {
+impl<M: ReadModel> Builder for Folding<M> {
     fn missing(&self, event: &RecordedEvent) -> Result<Vec<String>, ProjectError> {
         if self.whole || M::APPEND_ONLY {
             return Ok(Vec::new());
         }
         let mut keys = keys::<M>(event)?;
-        keys.retain(|key| self.rows.get(key).is_none());
+        keys.retain(|key| self.rows.get(key).is_none() && !Self::makes(event, key));
         Ok(keys)
     }
 
@@ -143,12 +152,13 @@ impl<M: ReadModel> Builder for Shadow<M> {
         keys: BTreeSet<String>,
     ) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
-            let found = stored::load::<M>(connection, &self.table, &keys).await?;
+            let found = stored::load::<M>(connection, &self.table(), &keys).await?;
             for (key, row) in found {
                 self.bytes += size_of::<M::Row>() + 2 * key.len();
                 if let Some(history_writer) = &mut self.history_writer {
-                    history_writer.see(&key, &row)?;
-                    self.bytes += VERSION;
+                    history_writer
+                        .see(&key, &row)
+                        .map_err(|error| misfit::<M>(&error))?;
                 }
                 self.written.insert(key.clone());
                 self.rows.rows.insert(key, row);
@@ -162,42 +172,37 @@ impl<M: ReadModel> Builder for Shadow<M> {
         let changed = fold_one::<M>(event, &mut self.rows)?;
         if let Some(history_writer) = &mut self.history_writer {
             for key in &changed {
-                history_writer.note(event, key, self.rows.get(key))?;
+                let noted = history_writer.note(event, key, self.rows.get(key));
+                noted.map_err(|error| misfit::<M>(&error))?;
             }
-            self.past += changed.len() * VERSION;
         }
         let grown = self.rows.rows.len().saturating_sub(before);
         // What an event brings may be kept by the row that it changes.
-        let each = size_of::<M::Row>() + 128 + self.history_writer.as_ref().map_or(0, |_| VERSION);
-        self.bytes += event.data.get().len() + grown * each;
+        self.bytes += event.data.get().len() + grown * (size_of::<M::Row>() + 128);
         Ok(())
     }
 
     fn full(&self, limit: usize) -> bool {
-        self.bytes + self.past > limit || (M::APPEND_ONLY && !self.rows.rows.is_empty())
+        let (kept, pending) = self.history_writer.as_ref().map_or((0, 0), HistoryWriter::bytes);
+        self.bytes + kept + pending > limit || (M::APPEND_ONLY && !self.rows.rows.is_empty())
     }
 
     fn crowded(&self, limit: usize) -> bool {
-        self.bytes > limit
+        let (kept, _) = self.history_writer.as_ref().map_or((0, 0), HistoryWriter::bytes);
+        self.bytes + kept > limit
     }
 
     fn take(&mut self, indexed: bool, keep: bool) -> Result<Vec<Write>, ProjectError> {
         let changed: Vec<String> = std::mem::take(&mut self.rows.changed).into_iter().collect();
         // A row that is only ever put may be put again; with a key in place, that has to be asked for.
-        let known = |key: &String| self.written.contains(key) || (M::APPEND_ONLY && indexed);
+        let known = |key: &String| {
+            self.target == Target::Live || self.written.contains(key) || (M::APPEND_ONLY && indexed)
+        };
         let (old, new): (Vec<String>, Vec<String>) = changed.into_iter().partition(known);
-        let copied = match self.shape.plain {
-            true => self.copies(&new).ok(),
-            false => None,
-        };
-        let mut writes = match copied {
-            Some(writes) => writes,
-            None => self.upserts(&new)?,
-        };
+        let mut writes = self.copies(&new)?;
         writes.extend(self.upserts(&old)?);
         if let Some(history_writer) = &mut self.history_writer {
-            writes.extend(history_writer.take()?);
-            self.past = 0;
+            writes.extend(history_writer.take());
             if !keep {
                 history_writer.forget();
             }
@@ -207,7 +212,7 @@ impl<M: ReadModel> Builder for Shadow<M> {
             self.written = HashSet::new();
             self.whole = false;
             self.bytes = 0;
-        } else {
+        } else if self.target == Target::Shadow {
             self.written.extend(new);
         }
         Ok(writes)

@@ -4,7 +4,7 @@
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Access, Query, stored::as_stored};
+use super::{Access, Query, text::as_stored};
 use crate::paging::Column;
 
 #[derive(Clone, Debug)]

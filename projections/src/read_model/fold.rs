@@ -4,7 +4,7 @@
 
 use domain::event_store::RecordedEvent;
 
-use super::{ProjectError, ReadModel, Rows, stored::as_stored};
+use super::{ProjectError, ReadModel, Rows, text::as_stored};
 
 /// Folds one event. Returns the keys of the rows that it changed; [`Rows::get`] has them as the event left them.
 pub(super) fn fold_one<M: ReadModel>(

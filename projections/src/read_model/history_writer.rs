@@ -1,49 +1,67 @@
 //! Writes the versions of rows that events produce, together with the rows.
 //!
-//! One rule: each event that changes a row makes one version of it, whatever else the same page holds.
+//! One rule: each event that changes a row makes one version of it, whatever else the same page holds. Two versions are the
+//! same when they are encoded the same.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{collections::HashMap, sync::Arc};
 
 use domain::event_store::RecordedEvent;
-use serde_json::{Map, Value, json};
-use sqlx::{AssertSqlSafe, PgConnection};
-use time::format_description::well_known::Rfc3339;
+use time::OffsetDateTime;
 
 use super::{
-    ProjectError, ReadModel, Target, Write,
-    history::History,
-    stored::{as_stored, without_nul},
+    ReadModel, Statement, Target, Write,
+    column::Kind,
+    copy::Binary,
+    row::{Row, RowError, Tuple, place},
+    statement::{self, Array},
 };
 use crate::position::stored;
 
-/// Versions that are written by one statement.
-const CHUNK: usize = 2_000;
-
-type Columns = Map<String, Value>;
+/// Length of the rows of one write, in bytes, from which on another is begun.
+const WRITE: usize = 4 << 20;
+/// Estimated bytes that a version takes in memory beside its values: counters, keys, entries of maps.
+const OVERHEAD: usize = 256;
 
 /// The pending versions of the rows of one read model.
 pub(crate) struct HistoryWriter {
-    history: History,
     target: Target,
     table: &'static str,
     key: &'static str,
-    kind: &'static str,
+    key_type: &'static str,
     versions: VersionTrack,
-    hot: VersionTrack,
+    /// Of the hot columns, where they are kept apart.
+    hot: Option<VersionTrack>,
 }
 
 /// Versions of one group of columns.
-#[derive(Default)]
 struct VersionTrack {
+    /// The table that holds them.
+    table: &'static str,
     /// Whether a version stores where it ends; versions of hot columns end where the next one begins.
     bounded: bool,
+    /// Its columns, by name and type, and their places in the row.
+    names: Vec<&'static str>,
+    kinds: Vec<Kind>,
+    places: Vec<usize>,
     /// What the newest version of a key holds; nothing for a key without a row.
-    latest: HashMap<String, Columns>,
+    latest: HashMap<String, Arc<Tuple>>,
     /// Where the version ends that is written already.
     ends: HashMap<String, i64>,
-    added: Vec<Columns>,
+    added: Vec<Version>,
     /// Which of `added` is the newest version of a key.
     newest: HashMap<String, usize>,
+    /// Estimated bytes of `latest`, and of `added`.
+    kept: usize,
+    pending: usize,
+}
+
+/// What a row holds from one event on.
+struct Version {
+    columns: Arc<Tuple>,
+    from: i64,
+    at: OffsetDateTime,
+    /// Where it ends, if that is known.
+    to: Option<i64>,
 }
 
 impl HistoryWriter {
@@ -55,213 +73,232 @@ impl HistoryWriter {
                 "rows that never change have no past"
             );
         };
+        let history = M::HISTORY?;
+        let is_hot = |name: &str| history.hot.is_some_and(|hot| hot.columns.contains(&name));
+        let hot = history
+            .hot
+            .map(|hot| VersionTrack::of::<M::Row>(hot.table, false, |name| name == M::KEY || is_hot(name)));
         Some(Self {
-            history: M::HISTORY?,
             target,
             table: M::TABLE,
             key: M::KEY,
-            kind: M::KEY_TYPE,
-            versions: VersionTrack {
-                bounded: true,
-                ..VersionTrack::default()
-            },
-            hot: VersionTrack::default(),
+            key_type: M::KEY_TYPE,
+            versions: VersionTrack::of::<M::Row>(history.table, true, |name| !is_hot(name)),
+            hot,
         })
+    }
+
+    fn tracks(&mut self) -> impl Iterator<Item = &mut VersionTrack> {
+        std::iter::once(&mut self.versions).chain(self.hot.as_mut())
     }
 
     /// A row as it is stored, before events change it.
     ///
     /// # Errors
-    /// When the row cannot be written as JSON.
-    pub(crate) fn see<R: serde::Serialize>(&mut self, key: &str, row: &R) -> Result<(), ProjectError> {
-        let (versions, hot) = self.split(row)?;
-        self.versions.latest.insert(key.to_owned(), versions);
-        self.hot.latest.insert(key.to_owned(), hot);
+    /// When the row cannot be encoded.
+    pub(crate) fn see<R: Row>(&mut self, key: &str, row: &R) -> Result<(), RowError> {
+        let tuple = Tuple::of(row)?;
+        self.tracks().for_each(|track| track.see(key, &tuple));
         Ok(())
     }
 
     /// Notes what `event` made of the row under `key`; `None` when it removed it.
     ///
     /// # Errors
-    /// When the row cannot be written as JSON.
-    pub(crate) fn note<R: serde::Serialize>(
+    /// When the row cannot be encoded.
+    pub(crate) fn note<R: Row>(
         &mut self,
         event: &RecordedEvent,
         key: &str,
         row: Option<&R>,
-    ) -> Result<(), ProjectError> {
-        let at = event.at.format(&Rfc3339).map_err(|error| self.misfit(error))?;
-        let (versions, hot) = match row {
-            Some(row) => self
-                .split(row)
-                .map(|(versions, hot)| (Some(versions), Some(hot)))?,
-            None => (None, None),
-        };
-        let position = stored(event.position);
-        self.versions.note(key, versions, position, &at);
-        if self.history.hot.is_some() {
-            self.hot.note(key, hot, position, &at);
-        }
+    ) -> Result<(), RowError> {
+        let tuple = row.map(Tuple::of).transpose()?;
+        let (position, at) = (stored(event.position), event.at);
+        self.tracks()
+            .for_each(|track| track.note(key, tuple.as_ref(), position, at));
         Ok(())
     }
 
+    /// Estimated bytes of the rows that it remembers, and of the versions that are not handed out yet.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let each = std::iter::once(&self.versions).chain(&self.hot);
+        each.fold((0, 0), |(kept, pending), track| {
+            (kept + track.kept, pending + track.pending)
+        })
+    }
+
     /// Hands out what is to be written: the ends of versions that are stored, then the new versions.
-    ///
-    /// # Errors
-    /// When a version cannot be written as JSON.
-    pub(crate) fn take(&mut self) -> Result<Vec<Write>, ProjectError> {
-        let (ends, versions) = self.versions.take();
-        let (_, hot) = self.hot.take();
+    pub(crate) fn take(&mut self) -> Vec<Write> {
+        let (target, table) = (self.target, self.table);
+        let ends = std::mem::take(&mut self.versions.ends);
         let mut writes = Vec::new();
         if !ends.is_empty() {
-            writes.push(self.ending(&ends)?);
+            writes.push(Write::Statement(self.ending(&ends)));
         }
-        for (table, added) in self.history.tables().zip([versions, hot]) {
-            for some in added.chunks(CHUNK) {
-                writes.extend(self.adding(table, some)?);
-            }
+        for track in self.tracks() {
+            track.ends.clear();
+            writes.extend(track.take(target, table));
         }
-        Ok(writes)
+        writes
     }
 
     /// Forgets all rows: those that events change from now on have to be seen first.
     pub(crate) fn forget(&mut self) {
-        self.versions.latest.clear();
-        self.hot.latest.clear();
-    }
-
-    /// Writes the versions beside the rows, inside the transaction of `connection`.
-    ///
-    /// # Errors
-    /// When the database fails, or the stored past is not that of the stored rows.
-    pub(crate) async fn save(&mut self, connection: &mut PgConnection) -> Result<(), ProjectError> {
-        let ends = self.versions.ends.len() as u64;
-        for write in self.take()? {
-            let (statement, json, expected) = match write {
-                Write::Upsert { statement, json, .. } => (statement, json, Some(ends)),
-                Write::Versions { statement, json } => (statement, json, None),
-                Write::Copy { .. } => continue,
-            };
-            let done = sqlx::query(AssertSqlSafe(statement)).bind(json);
-            let rows = done.execute(&mut *connection).await?.rows_affected();
-            if expected.is_some_and(|expected| expected != rows) {
-                let what = "its past does not fit its present; fold it anew with `anneal replay`";
-                return Err(self.misfit(what));
-            }
+        for track in self.tracks() {
+            track.latest.clear();
+            track.kept = 0;
         }
-        Ok(())
-    }
-
-    /// Splits a row into the columns that are kept together and those that are kept apart.
-    fn split<R: serde::Serialize>(&self, row: &R) -> Result<(Columns, Columns), ProjectError> {
-        let mut value = serde_json::to_value(row).map_err(|error| self.misfit(error))?;
-        // A row that was just folded and the same row from the table are one version.
-        respell(&mut value);
-        let Value::Object(all) = value else {
-            return Err(self.misfit("it is not an object"));
-        };
-        let Some(apart) = self.history.hot else {
-            return Ok((all, Columns::new()));
-        };
-        let often = |column: &str| apart.columns.contains(&column);
-        let (mut hot, versions): (Columns, Columns) = all.into_iter().partition(|(name, _)| often(name));
-        if let Some(key) = versions.get(self.key) {
-            hot.insert(self.key.to_owned(), key.clone());
-        }
-        Ok((versions, hot))
     }
 
     /// Ends the versions that are the newest ones stored.
-    fn ending(&self, ends: &HashMap<String, i64>) -> Result<Write, ProjectError> {
-        let table = self.target.name(self.history.table);
-        let statement = format!(
-            "update {table} h set valid_to = e.ended from jsonb_to_recordset($1::jsonb) e(key text, ended bigint) \
-             cross join lateral (select x.{key}, x.valid_from from {table} x where x.{key} = e.key::{kind} \
+    fn ending(&self, ends: &HashMap<String, i64>) -> Statement {
+        let (table, key, key_type) = (self.target.name(self.versions.table), self.key, self.key_type);
+        let sql = format!(
+            "update {table} h set valid_to = newest.ended \
+             from (select unnest($?::text[]) as key, unnest($?::bigint[]) as ended) e \
+             cross join lateral (select x.{key}, x.valid_from, e.ended from {table} x where x.{key} = e.key::{key_type} \
               order by x.valid_from desc limit 1) newest \
-             where h.{key} = newest.{key} and h.valid_from = newest.valid_from and h.valid_to is null",
-            key = self.key,
-            kind = self.kind,
+             where h.{key} = newest.{key} and h.valid_from = newest.valid_from and h.valid_to is null"
         );
-        let ends: Vec<Value> = ends
-            .iter()
-            .map(|(key, ended)| json!({ "key": key, "ended": ended }))
-            .collect();
-        Ok(Write::Upsert {
-            table,
-            statement,
-            json: self.text(&ends)?,
-        })
-    }
-
-    fn adding(&self, table: &str, added: &[Columns]) -> Result<Option<Write>, ProjectError> {
-        let Some(longest) = added.iter().max_by_key(|version| version.len()) else {
-            return Ok(None);
-        };
-        let table = self.target.name(table);
-        let list = longest.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let statement = format!(
-            "insert into {table} ({list}) select {list} from jsonb_populate_recordset(null::{table}, $1::jsonb)"
-        );
-        let json = self.text(added)?;
-        Ok(Some(Write::Versions { statement, json }))
-    }
-
-    fn text<T: serde::Serialize>(&self, rows: &[T]) -> Result<String, ProjectError> {
-        serde_json::to_string(rows)
-            .map(without_nul)
-            .map_err(|error| self.misfit(error))
-    }
-
-    fn misfit(&self, reason: impl std::fmt::Display) -> ProjectError {
-        ProjectError::Row {
-            table: self.table,
-            reason: reason.to_string(),
-        }
+        let arrays = vec![
+            Array::collect(ends.keys().cloned()),
+            Array::collect(ends.values().copied()),
+        ];
+        let mut statement = Statement::new(self.table, sql, arrays);
+        statement.needs_key = Some(table);
+        statement.expects = Some(ends.len() as u64);
+        statement
     }
 }
 
-/// Spells every text as the database does.
-fn respell(value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            if let Cow::Owned(stored) = as_stored(text) {
-                *text = stored;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(respell),
-        Value::Object(fields) => fields.values_mut().for_each(respell),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// Estimated bytes of a version in memory.
+fn weight(columns: &Tuple) -> usize {
+    columns.bytes().len() + OVERHEAD
 }
 
 impl VersionTrack {
-    fn note(&mut self, key: &str, columns: Option<Columns>, position: i64, at: &str) {
-        if self.latest.get(key) == columns.as_ref() {
-            return;
-        }
-        let before = match &columns {
-            Some(columns) => self.latest.insert(key.to_owned(), columns.clone()),
-            None => self.latest.remove(key),
-        };
-        match self.newest.remove(key) {
-            Some(newest) if self.bounded => {
-                self.added[newest].insert("valid_to".to_owned(), position.into());
-            }
-            None if before.is_some() => {
-                self.ends.insert(key.to_owned(), position);
-            }
-            _ => {}
-        }
-        if let Some(mut version) = columns {
-            version.insert("valid_from".to_owned(), position.into());
-            version.insert("valid_from_at".to_owned(), at.into());
-            self.newest.insert(key.to_owned(), self.added.len());
-            self.added.push(version);
+    fn of<R: Row>(table: &'static str, bounded: bool, wanted: impl Fn(&str) -> bool) -> Self {
+        let columns: Vec<_> = R::COLUMNS.iter().filter(|column| wanted(column.name)).collect();
+        Self {
+            table,
+            bounded,
+            names: columns.iter().map(|column| column.name).collect(),
+            kinds: columns.iter().map(|column| column.kind).collect(),
+            places: columns
+                .iter()
+                .filter_map(|column| place::<R>(column.name))
+                .collect(),
+            latest: HashMap::new(),
+            ends: HashMap::new(),
+            added: Vec::new(),
+            newest: HashMap::new(),
+            kept: 0,
+            pending: 0,
         }
     }
 
-    fn take(&mut self) -> (HashMap<String, i64>, Vec<Columns>) {
+    fn see(&mut self, key: &str, row: &Tuple) {
+        self.remember(key, Arc::new(row.pick(&self.places)));
+    }
+
+    fn remember(&mut self, key: &str, columns: Arc<Tuple>) {
+        self.kept += weight(&columns);
+        if let Some(before) = self.latest.insert(key.to_owned(), columns) {
+            self.kept -= weight(&before);
+        }
+    }
+
+    fn note(&mut self, key: &str, row: Option<&Tuple>, position: i64, at: OffsetDateTime) {
+        let known = self.latest.get(key);
+        let before = known.is_some();
+        let columns = row.map(|row| row.pick(&self.places));
+        if known.map(Arc::as_ref).map(Tuple::bytes) == columns.as_ref().map(Tuple::bytes) {
+            return;
+        }
+        match self.newest.remove(key) {
+            Some(newest) => self.added[newest].to = Some(position).filter(|_| self.bounded),
+            None if before => {
+                self.ends.insert(key.to_owned(), position);
+            }
+            None => {}
+        }
+        let Some(columns) = columns.map(Arc::new) else {
+            self.kept -= self.latest.remove(key).map_or(0, |before| weight(&before));
+            return;
+        };
+        self.pending += weight(&columns);
+        self.remember(key, columns.clone());
+        self.newest.insert(key.to_owned(), self.added.len());
+        self.added.push(Version {
+            columns,
+            from: position,
+            at,
+            to: None,
+        });
+    }
+
+    /// Hands out the new versions of rows of the table `of`.
+    fn take(&mut self, target: Target, of: &'static str) -> Vec<Write> {
+        let added = std::mem::take(&mut self.added);
         self.newest.clear();
-        (std::mem::take(&mut self.ends), std::mem::take(&mut self.added))
+        self.pending = 0;
+        if added.is_empty() {
+            return Vec::new();
+        }
+        let table = target.name(self.table);
+        match target {
+            Target::Live => vec![Write::Statement(self.inserting(of, &table, &added))],
+            Target::Shadow => self.copies(&table, &added),
+        }
+    }
+
+    /// The names of the columns of the table.
+    fn columns(&self) -> String {
+        let beside: &[&str] = match self.bounded {
+            true => &["valid_from", "valid_from_at", "valid_to"],
+            false => &["valid_from", "valid_from_at"],
+        };
+        [self.names.as_slice(), beside].concat().join(", ")
+    }
+
+    fn inserting(&self, of: &'static str, table: &str, added: &[Version]) -> Statement {
+        let mut kinds = self.kinds.clone();
+        let mut arrays = statement::arrays(&kinds, added.iter().map(|version| version.columns.as_ref()));
+        kinds.extend([Kind::Bigint, Kind::Timestamp]);
+        arrays.push(Array::collect(added.iter().map(|version| version.from)));
+        arrays.push(Array::collect(added.iter().map(|version| version.at)));
+        if self.bounded {
+            kinds.push(Kind::Bigint);
+            arrays.push(Array::collect(added.iter().map(|version| version.to)));
+        }
+        let sql = format!(
+            "insert into {table} ({}) select {}",
+            self.columns(),
+            statement::unnested(&kinds)
+        );
+        Statement::new(of, sql, arrays)
+    }
+
+    fn copies(&self, table: &str, added: &[Version]) -> Vec<Write> {
+        let statement = format!("copy {table} ({}) from stdin (format binary)", self.columns());
+        let fields = self.names.len() + if self.bounded { 3 } else { 2 };
+        let (mut writes, mut binary, mut beside) = (Vec::new(), Binary::of(fields), Tuple::default());
+        for version in added {
+            beside.clear();
+            beside.value(&version.from);
+            beside.value(&version.at);
+            if self.bounded {
+                beside.value(&version.to);
+            }
+            binary.push(&[version.columns.bytes(), beside.bytes()]);
+            if binary.len() >= WRITE {
+                let rows = std::mem::replace(&mut binary, Binary::of(fields)).finish();
+                let statement = statement.clone();
+                writes.push(Write::Copy { statement, rows });
+            }
+        }
+        let rows = binary.finish();
+        writes.push(Write::Copy { statement, rows });
+        writes
     }
 }

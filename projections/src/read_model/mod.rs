@@ -1,38 +1,43 @@
 //! What a read model is: a table whose rows are folds of events.
 //!
-//! Rows travel between Rust and PostgreSQL as JSON objects with one field per column, so that a read model
-//! is written down once, as a struct: what the fold makes, what the table holds, and what queries answer
-//! are the same thing. A page of events is folded in memory per key and written by one upsert per table.
+//! A read model is written down once, as a struct with [`Row`] derived: what the fold makes, what the table holds, and what
+//! queries answer are the same thing. Rows travel in PostgreSQL's binary form, encoded and decoded by column
+//! (`ops/adr/0028-rows-are-typed.md`). A page of events is folded in memory per key and written by one statement.
 
 mod builder;
+mod column;
 mod copy;
 mod filter;
 mod fold;
 mod history;
 mod history_writer;
 mod reading;
+mod row;
 mod rows;
 mod scope;
 mod scoped;
+mod statement;
 mod stored;
 mod table;
 mod target;
+mod text;
 mod write;
 
 use domain::{
     aggregate::DecodeError,
     event_store::{BoxFuture, RecordedEvent},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgConnection;
 
-pub(crate) use self::reading::{fetch, fetch_one, fetch_page};
+pub use row_derive::Row;
+
 pub use self::{
     builder::Builder,
-    copy::Shape,
+    column::{ColumnValue, Kind, Misread},
     filter::RowFilter,
     history::{History, HotColumns},
     reading::{Query, ReadError},
+    row::{Row, RowColumn, RowError, Tuple, Values, select_list},
     rows::Rows,
     scope::{Access, Parent, Scope, Viewer},
     scoped::{count, find, find_many, page, shared_with, value_of},
@@ -40,11 +45,15 @@ pub use self::{
     target::{SHADOW, Target},
     write::Write,
 };
+pub(crate) use self::{
+    reading::{fetch, fetch_json, fetch_one, fetch_page},
+    statement::Statement,
+};
 
 /// A read model.
 pub trait ReadModel: Default + Send + Sync + 'static {
-    /// One row; its fields are the table's columns, by name.
-    type Row: Serialize + DeserializeOwned + Send + Sync + Unpin;
+    /// One row; its fields are the table's columns.
+    type Row: Row;
     /// Stable name of the projection.
     const NAME: &'static str;
     /// Version of the fold: a higher one than recorded means that the table is folded anew.
@@ -67,7 +76,8 @@ pub trait ReadModel: Default + Send + Sync + 'static {
     /// Of rows that are only ever put: the column with the position of the event that put them. Their past is what was put
     /// by then.
     const RECORDED_AT: Option<&'static str> = None;
-    /// The categories of streams that it folds; empty: all.
+    /// The categories of streams that it folds; empty: all. The first is that of the streams whose first event makes the
+    /// row under the stream's key, if rows are under such keys: for that event none is looked up.
     const CATEGORIES: &'static [&'static str];
 
     /// The keys of the rows that `event` may change; none for tables that are only added to.
@@ -116,6 +126,14 @@ pub(crate) fn unquoted(error: &sqlx::Error) -> String {
 }
 
 impl ProjectError {
+    /// The versions that are stored are not those of the stored rows.
+    pub(crate) fn past(table: &'static str) -> Self {
+        Self::Row {
+            table,
+            reason: "its past does not fit its present; fold it anew with `anneal replay`".to_owned(),
+        }
+    }
+
     /// Whether an event is to blame, so that trying the same again meets the same; else the environment is.
     #[must_use]
     pub fn blames_an_event(&self) -> bool {
@@ -178,8 +196,8 @@ pub trait Projector: Send + Sync {
     /// The tables that it writes, the main one first, under the names that queries read: the rows, and their
     /// past. They are rebuilt and swapped together.
     fn tables(&self) -> Vec<Described>;
-    /// Begins to build the shadow. `fresh`: its tables are empty. `shape`: of the main table.
-    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder>;
+    /// Begins to fold into the tables of `target`. `fresh`: they are empty.
+    fn builder(&self, target: Target, fresh: bool) -> Box<dyn Builder>;
     /// Empties the tables.
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>>;
 }

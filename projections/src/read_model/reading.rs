@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use event_store::postgres::{describe, is_outage};
 use serde::de::DeserializeOwned;
-use sqlx::{PgPool, Postgres, Row as _, postgres::PgArguments};
+use sqlx::{
+    PgPool, Postgres, Row as _,
+    postgres::{PgArguments, PgRow},
+};
 
+use super::{Row, RowError, Values};
 use crate::paging::{Page, PageRequest};
 
 /// Deadline of one read.
@@ -24,7 +28,10 @@ pub enum ReadError {
     TimedOut,
     /// A row does not fit its struct.
     #[error("a stored row cannot be read: {0}")]
-    Row(#[from] serde_json::Error),
+    Row(#[from] RowError),
+    /// What is put together from several tables does not fit.
+    #[error("stored rows cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl ReadError {
@@ -34,7 +41,7 @@ impl ReadError {
         match self {
             Self::Database(error) => is_outage(error),
             Self::TimedOut => true,
-            Self::Row(_) => false,
+            Self::Row(_) | Self::Json(_) => false,
         }
     }
 }
@@ -42,19 +49,32 @@ impl ReadError {
 /// A statement with its parameters.
 pub type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// Reads whole rows of one read model; the statement selects `to_jsonb(t)::text`.
-pub(crate) async fn fetch<R: DeserializeOwned>(pool: &PgPool, query: Query<'_>) -> Result<Vec<R>, ReadError> {
-    let found = tokio::time::timeout(READ_DEADLINE, query.fetch_all(pool))
-        .await
-        .map_err(|_| ReadError::TimedOut)??;
-    found
+async fn all(pool: &PgPool, query: Query<'_>) -> Result<Vec<PgRow>, ReadError> {
+    let found = tokio::time::timeout(READ_DEADLINE, query.fetch_all(pool));
+    Ok(found.await.map_err(|_| ReadError::TimedOut)??)
+}
+
+/// Reads whole rows of one read model; the statement selects their [`select_list`](super::select_list).
+pub(crate) async fn fetch<R: Row>(pool: &PgPool, query: Query<'_>) -> Result<Vec<R>, ReadError> {
+    let found = all(pool, query).await?;
+    let rows = found.iter().map(|row| R::decode(&mut Values::of(row, 0)));
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// As [`fetch`], with the text of a first column before each.
+pub(super) async fn fetch_keyed<R: Row>(
+    pool: &PgPool,
+    query: Query<'_>,
+) -> Result<Vec<(String, R)>, ReadError> {
+    let found = all(pool, query).await?;
+    let rows = found
         .iter()
-        .map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?))
-        .collect()
+        .map(|row| Ok((row.try_get(0)?, R::decode(&mut Values::of(row, 1))?)));
+    rows.collect()
 }
 
 /// Reads a page; the statement's last parameter is its limit.
-pub(crate) async fn fetch_page<R: DeserializeOwned>(
+pub(crate) async fn fetch_page<R: Row>(
     pool: &PgPool,
     query: Query<'_>,
     page: &PageRequest,
@@ -65,11 +85,20 @@ pub(crate) async fn fetch_page<R: DeserializeOwned>(
 }
 
 /// Reads at most one row.
-pub(crate) async fn fetch_one<R: DeserializeOwned>(
+pub(crate) async fn fetch_one<R: Row>(pool: &PgPool, query: Query<'_>) -> Result<Option<R>, ReadError> {
+    Ok(fetch(pool, query).await?.into_iter().next())
+}
+
+/// Reads what is put together from several tables; the statement selects it as the text of its JSON.
+pub(crate) async fn fetch_json<R: DeserializeOwned>(
     pool: &PgPool,
     query: Query<'_>,
-) -> Result<Option<R>, ReadError> {
-    Ok(fetch(pool, query).await?.into_iter().next())
+) -> Result<Vec<R>, ReadError> {
+    let found = all(pool, query).await?;
+    let rows = found
+        .iter()
+        .map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?));
+    rows.collect()
 }
 
 /// Reads a count.

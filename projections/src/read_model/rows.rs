@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use super::stored::as_stored;
+use super::text::as_stored;
 
 /// The rows that a page of events touches.
 pub struct Rows<R> {
@@ -62,11 +62,6 @@ impl<R> Rows<R> {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&R> {
         self.rows.get(as_stored(key).as_ref())
-    }
-
-    /// The rows that were changed since they were last written, by key.
-    pub(super) fn unsaved(&self) -> Vec<&R> {
-        self.changed.iter().filter_map(|key| self.rows.get(key)).collect()
     }
 
     /// Ends the fold of one event: hands out the keys of the rows that it changed, ascending.

@@ -179,12 +179,26 @@ pub(super) struct Condition {
     pub(super) keys: Option<&'static str>,
     /// Why they are seen, if one can tell.
     pub(super) access: Option<Access>,
+    /// The column that has the same value in all of them, where that is what the condition says.
+    pub(super) same: Option<Same>,
+}
+
+/// A column that has one value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Same {
+    pub(super) column: &'static str,
+    /// The value, as SQL.
+    pub(super) value: &'static str,
 }
 
 impl From<String> for Condition {
     fn from(sql: String) -> Self {
-        let (keys, access) = (None, None);
-        Self { sql, keys, access }
+        Self {
+            sql,
+            keys: None,
+            access: None,
+            same: None,
+        }
     }
 }
 
@@ -195,7 +209,19 @@ impl Condition {
             ..sql.into()
         }
     }
+
+    /// What is the viewer's own, by this column.
+    fn own(column: &'static str) -> Self {
+        let value = "$1::uuid";
+        Self {
+            same: Some(Same { column, value }),
+            ..format!("(t.{column} = {value} and {TYPED})").into()
+        }
+    }
 }
+
+/// Of whom nothing is asked but the user: the other parameters have their types all the same.
+pub(super) const TYPED: &str = "($2::uuid is null or true) and $3::timestamptz is not null";
 
 /// The conditions under which `viewer` sees a row of `t`, of the present or of the past, of which one has to hold. Each
 /// alone can use an index.
@@ -210,14 +236,17 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
     if viewer.sees_everything() && !matches!(table.scope, Scope::Internal(_)) {
         return vec![everybody.to_owned().into()];
     }
-    let typed = "($2::uuid is null or true) and $3::timestamptz is not null";
+    let typed = TYPED;
     match table.scope {
         Scope::Shared {
             founder, visibility, ..
         } => {
             let key = table.key;
             let mut all = vec![
-                Condition::because(format!("(t.{founder} = $1::uuid and {typed})"), Access::Owner),
+                Condition {
+                    access: Some(Access::Owner),
+                    ..Condition::own(founder)
+                },
                 Condition {
                     keys: Some(SHARED),
                     ..Condition::because(format!("t.{key} in ({SHARED})"), Access::Shared)
@@ -234,7 +263,7 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
             all.extend(public.map(|sql| Condition::because(sql, Access::Public)));
             all
         }
-        Scope::Own { owner, .. } => vec![format!("(t.{owner} = $1::uuid and {typed})").into()],
+        Scope::Own { owner, .. } => vec![Condition::own(owner)],
         Scope::OwnOr { owner, permission } => {
             let held = viewer.permissions.contains(&permission);
             vec![format!("((t.{owner} = $1::uuid or ({held} and $1::uuid is not null)) and {typed})").into()]

@@ -5,13 +5,15 @@
 use sqlx::PgPool;
 
 use super::{
-    Query, ReadError, ReadModel, RowFilter, Scope, Viewer,
-    reading::{count as count_rows, fetch_one, fetch_page},
-    scope::{self, Condition, PARAMETERS},
+    Query, ReadError, ReadModel, RowError, RowFilter, Scope, Viewer,
+    reading::{count as count_rows, fetch_keyed, fetch_one, fetch_page},
+    row::select_list,
+    scope::{self, Condition, PARAMETERS, Same, TYPED},
+    stored::text_of,
 };
 use crate::{
     history::AsOf,
-    paging::{Column, Page, PageRequest},
+    paging::{Column, Cursor, Page, PageRequest},
 };
 
 /// The row under `key`, if `viewer` may see it.
@@ -25,7 +27,8 @@ pub async fn find<M: ReadModel>(
     key: impl std::fmt::Display + Send,
 ) -> Result<Option<M::Row>, ReadError> {
     let statement = format!(
-        "select to_jsonb(t)::text from {table} t where t.{column} = $4::text::{kind} and ({seen})",
+        "select {columns} from {table} t where t.{column} = $4::text::{kind} and ({seen})",
+        columns = select_list::<M::Row>("t"),
         table = as_of.of::<M>(),
         column = M::KEY,
         kind = M::KEY_TYPE,
@@ -46,14 +49,16 @@ pub async fn find_many<M: ReadModel>(
     keys: &[String],
 ) -> Result<Vec<(String, M::Row)>, ReadError> {
     let statement = format!(
-        "select jsonb_build_array(t.{column}::text, to_jsonb(t))::text from {table} t where t.{column} = any($4::text[]::{kind}[]) and ({seen})",
+        "select t.{column}::text, {columns} from {table} t \
+         where t.{column} = any($4::text[]::{kind}[]) and ({seen})",
+        columns = select_list::<M::Row>("t"),
         table = as_of.of::<M>(),
         column = M::KEY,
         kind = M::KEY_TYPE,
         seen = seen::<M>(viewer, as_of),
     );
     let query = scope::bind(as_of.query(statement), viewer).bind(keys);
-    super::fetch(pool, query).await
+    fetch_keyed(pool, query).await
 }
 
 /// Those of `things` that `viewer` has a part in by an access list.
@@ -70,7 +75,7 @@ pub async fn shared_with(
         scope::SHARED
     );
     let query = scope::bind(AsOf::Now.query(statement), &viewer.by_itself()).bind(things);
-    super::fetch(pool, query).await
+    super::fetch_json(pool, query).await
 }
 
 /// How many rows of `filter` there are that `viewer` may see.
@@ -113,45 +118,48 @@ pub async fn page<M: ReadModel>(
     let viewer = &within(viewer, filter);
     let statement = statement::<M>(viewer, as_of, filter, page);
     let query: Query<'_> = filter.bind(scope::bind(as_of.query(statement), viewer));
-    let after = page.after.as_ref();
-    let query = query.bind(after.map(|after| &after.key));
-    let query = query.bind(after.and_then(|after| after.value.as_ref()));
-    fetch_page(pool, query, page).await
+    fetch_page(pool, Order::bind(query, page), page).await
 }
 
 /// Each condition of the scope walks its own index to the first rows that it has to give, so that a page costs the same
 /// whatever others have.
 fn statement<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter, page: &PageRequest) -> String {
     let (rows, wanted) = (as_of.of::<M>(), filter.sql(PARAMETERS + 1));
-    let key = PARAMETERS + filter.count() + 1;
-    let (order, limit) = (ordering::<M>(page, key), key + 2);
-    let first = |seen: &str| format!("(select t.* from {rows} t where {seen}{wanted}{order} limit ${limit})");
+    let order = Order::of::<M>(page, PARAMETERS + filter.count() + 1);
+    let limit = order.limit;
+    let among = |seen: &str, order: String| {
+        format!("(select t.* from {rows} t where {seen}{wanted}{order} limit ${limit})")
+    };
+    let first = |seen: &str| among(seen, order.beyond());
+    let first_of_same = |same: Same, seen: &str| among(seen, order.beyond_in(same));
     // One lookup for each key, however many rows there are.
     let first_of = |keys: &str, inside: &str| {
         format!(
             "(select t.* from (select distinct k from ({keys}) of (k)) keys cross join lateral {inside} t{order} \
              limit ${limit})",
-            order = ordering_only::<M>(page),
+            order = order.by(),
         )
     };
     let parts: Vec<String> = match M::SCOPE {
         Scope::Within { column, parent } if !viewer.sees_everything() && filter.access().is_none() => {
-            let things = scope::visible(parent, viewer);
-            vec![first_of(&things, &first(&format!("t.{column} = keys.k")))]
+            let (things, value) = (scope::visible(parent, viewer), "keys.k");
+            vec![first_of(&things, &first_of_same(Same { column, value }, "true"))]
         }
         _ => {
             let parts = parts::<M>(viewer, as_of, filter).into_iter();
-            let each = parts.map(|Part { condition, but }| match condition.keys {
-                Some(keys) => first_of(keys, &first(&format!("t.{} = keys.k{but}", M::KEY))),
-                None => first(&format!("({}){but}", condition.sql)),
+            let each = parts.map(|Part { condition, but }| match (condition.keys, condition.same) {
+                (Some(keys), _) => first_of(keys, &first(&format!("t.{} = keys.k{but}", M::KEY))),
+                (None, Some(same)) => first_of_same(same, &format!("{TYPED}{but}")),
+                (None, None) => first(&format!("({}){but}", condition.sql)),
             });
             each.collect()
         }
     };
     format!(
-        "select to_jsonb(t)::text from ({parts}) t{order} limit ${limit}",
+        "select {columns} from ({parts}) t{order} limit ${limit}",
+        columns = select_list::<M::Row>("t"),
         parts = parts.join(" union all "),
-        order = ordering_only::<M>(page),
+        order = order.by(),
     )
 }
 
@@ -193,16 +201,13 @@ fn parts<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter) -> Vec<
 /// # Errors
 /// When it has nothing there, which is a defect: lists are ordered by columns that always have a value.
 pub fn value_of<M: ReadModel>(row: &M::Row, column: Column) -> Result<String, ReadError> {
-    let row = serde_json::to_value(row)?;
-    match row.get(column.name) {
-        Some(serde_json::Value::String(text)) => Ok(text.clone()),
-        Some(number @ serde_json::Value::Number(_)) => Ok(number.to_string()),
-        _ => Err(ReadError::Row(serde::de::Error::custom(format!(
-            "{} has no value in {}",
-            M::TABLE,
-            column.name
-        )))),
-    }
+    text_of::<M>(row, column.name)?.ok_or_else(|| {
+        let (column, reason) = (
+            column.name,
+            "a list is ordered by it, and it has no value".to_owned(),
+        );
+        ReadError::Row(RowError { column, reason })
+    })
 }
 
 /// That one of the conditions holds.
@@ -217,26 +222,100 @@ fn whole(condition: &str) -> String {
     format!("(({condition}) is true)")
 }
 
-/// The condition of the cursor and the order. The key makes every order a total one.
-fn ordering<M: ReadModel>(page: &PageRequest, parameter: usize) -> String {
-    let (key, kind) = (M::KEY, M::KEY_TYPE);
-    let (than, value) = (if page.ascending { ">" } else { "<" }, parameter + 1);
-    let beyond = match page.order {
-        None => format!("t.{key} {than} ${parameter}::text::{kind} and ${value}::text is null"),
-        Some(Column { name, kind: of }) => {
-            format!("(t.{name}, t.{key}) {than} (${value}::text::{of}, ${parameter}::text::{kind})")
-        }
-    };
-    format!(
-        " and (${parameter}::text is null or ({beyond})){}",
-        ordering_only::<M>(page)
-    )
+/// The order of a page, and where it goes on. The key makes every order a total one.
+struct Order {
+    /// The columns, the key last.
+    columns: Vec<&'static str>,
+    /// What the last row seen has in them, as SQL; empty for a first page.
+    after: Vec<String>,
+    ascending: bool,
+    /// The number of the parameter that limits the page, which comes after those of the cursor.
+    limit: usize,
 }
 
-fn ordering_only<M: ReadModel>(page: &PageRequest) -> String {
-    let (key, way) = (M::KEY, if page.ascending { "asc" } else { "desc" });
-    match page.order {
-        None => format!(" order by t.{key} {way}"),
-        Some(Column { name, .. }) => format!(" order by t.{name} {way}, t.{key} {way}"),
+impl Order {
+    /// Of `page`, whose cursor has the parameters from number `first` on.
+    fn of<M: ReadModel>(page: &PageRequest, first: usize) -> Self {
+        let key = (M::KEY, M::KEY_TYPE);
+        let ordered: Vec<(&'static str, &'static str)> = page
+            .order
+            .iter()
+            .map(|column| (column.name, column.kind))
+            .chain([key])
+            .collect();
+        let after: Vec<String> = match page.after {
+            Some(_) => (first..)
+                .zip(&ordered)
+                .map(|(number, (_, kind))| format!("${number}::text::{kind}"))
+                .collect(),
+            None => Vec::new(),
+        };
+        Self {
+            columns: ordered.into_iter().map(|(name, _)| name).collect(),
+            limit: first + after.len(),
+            after,
+            ascending: page.ascending,
+        }
+    }
+
+    /// Binds what the last row seen has.
+    fn bind<'q>(query: Query<'q>, page: &'q PageRequest) -> Query<'q> {
+        let Some(Cursor { key, value }) = &page.after else {
+            return query;
+        };
+        match page.order {
+            Some(_) => query.bind(value).bind(key),
+            None => query.bind(key),
+        }
+    }
+
+    /// The order.
+    fn by(&self) -> String {
+        self.sorted(&self.columns)
+    }
+
+    fn sorted(&self, columns: &[&str]) -> String {
+        let way = if self.ascending { "asc" } else { "desc" };
+        let each = columns.iter().map(|name| format!("t.{name} {way}"));
+        format!(" order by {}", each.collect::<Vec<_>>().join(", "))
+    }
+
+    /// That the row of `columns` lies beyond `after`.
+    fn than(&self, columns: &[&str], after: &[String]) -> String {
+        let (than, names) = (
+            if self.ascending { ">" } else { "<" },
+            columns.iter().map(|name| format!("t.{name}")),
+        );
+        format!(
+            "({}) {than} ({})",
+            names.collect::<Vec<_>>().join(", "),
+            after.join(", ")
+        )
+    }
+
+    /// The condition of the cursor, and the order.
+    fn beyond(&self) -> String {
+        match self.after.is_empty() {
+            true => self.by(),
+            false => format!(" and {}{}", self.than(&self.columns, &self.after), self.by()),
+        }
+    }
+
+    /// The same among rows that have one value in a column. It is written as a range: where PostgreSQL sees an equality it
+    /// drops the column from the order, and may walk through the rows of everybody in the order of the key.
+    fn beyond_in(&self, Same { column, value }: Same) -> String {
+        let columns = [&[column], self.columns.as_slice()].concat();
+        let (from, to) = (
+            if self.ascending { "<=" } else { ">=" },
+            if self.ascending { ">=" } else { "<=" },
+        );
+        let until = match self.after.is_empty() {
+            true => format!("t.{column} {to} {value}"),
+            false => self.than(&columns, &[&[value.to_owned()], self.after.as_slice()].concat()),
+        };
+        format!(
+            " and t.{column} {from} {value} and {until}{}",
+            self.sorted(&columns)
+        )
     }
 }

@@ -7,13 +7,7 @@ use std::{collections::BTreeSet, marker::PhantomData};
 use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{
-    Builder, Described, History, ProjectError, Projector, ReadModel, Rows, Shape, Target,
-    builder::Shadow,
-    fold::{fold_one, keys},
-    history_writer::HistoryWriter,
-    stored,
-};
+use super::{Builder, Described, History, ProjectError, Projector, ReadModel, Target, builder::Folding};
 
 /// The projection of a read model into its table, or into the table's shadow.
 pub struct Table<M> {
@@ -65,36 +59,17 @@ impl<M: ReadModel> Projector for Table<M> {
         events: &'a [&'a RecordedEvent],
     ) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
-            let table = self.target.name(M::TABLE);
-            let keys: Vec<Vec<String>> = events
-                .iter()
-                .map(|event| keys::<M>(event))
-                .collect::<Result<_, _>>()?;
-            let keys: BTreeSet<String> = keys.into_iter().flatten().collect();
-            if keys.is_empty() && !M::APPEND_ONLY {
-                return Ok(());
-            }
-            let mut rows = Rows::of(stored::load::<M>(&mut *connection, &table, &keys).await?);
-            let mut history_writer = HistoryWriter::of::<M>(self.target);
-            if let Some(history_writer) = &mut history_writer {
-                let stored = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
-                stored
-                    .into_iter()
-                    .try_for_each(|(key, row)| history_writer.see(key, row))?;
-            }
+            let mut folding = Folding::<M>::new(self.target, false);
+            let mut missing = BTreeSet::new();
             for event in events {
-                let changed = fold_one::<M>(event, &mut rows)?;
-                if let Some(history_writer) = &mut history_writer {
-                    changed
-                        .iter()
-                        .try_for_each(|key| history_writer.note(event, key, rows.get(key)))?;
-                }
+                missing.extend(folding.missing(event)?);
             }
-            stored::save::<M>(&mut *connection, &table, &rows.unsaved()).await?;
-            match history_writer {
-                Some(mut history_writer) => history_writer.save(connection).await,
-                None => Ok(()),
+            folding.load(&mut *connection, missing).await?;
+            events.iter().try_for_each(|event| folding.fold(event))?;
+            for write in folding.take(true, false)? {
+                write.run(&mut *connection).await?;
             }
+            Ok(())
         })
     }
 
@@ -113,8 +88,8 @@ impl<M: ReadModel> Projector for Table<M> {
             .collect()
     }
 
-    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder> {
-        Box::new(Shadow::<M>::new(shape, fresh))
+    fn builder(&self, target: Target, fresh: bool) -> Box<dyn Builder> {
+        Box::new(Folding::<M>::new(target, fresh))
     }
 
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {

@@ -2,29 +2,58 @@
 //!
 //! One rule: each write carries its whole statement, so that whoever runs it needs to know no table.
 
-/// Something to be written into a shadow table.
+use sqlx::PgConnection;
+
+use super::{ProjectError, Statement};
+
+/// Something to be written into the tables of a read model.
 pub enum Write {
     /// Rows whose keys are not in the table.
     Copy {
         /// The statement.
         statement: String,
-        /// The rows, as the statement takes them.
-        lines: Vec<u8>,
+        /// The rows, in the binary form of `COPY`.
+        rows: Vec<u8>,
     },
-    /// Versions of rows, none of which is in the table.
-    Versions {
-        /// The statement, with one parameter.
-        statement: String,
-        /// The parameter.
-        json: String,
-    },
-    /// Rows that may be in the table; it needs its key for that.
-    Upsert {
-        /// The table.
-        table: String,
-        /// The statement, with one parameter.
-        statement: String,
-        /// The parameter.
-        json: String,
-    },
+    /// Rows that are put, or versions that end or begin.
+    Statement(Statement),
+}
+
+impl Write {
+    /// The table that must have its key before.
+    #[must_use]
+    pub fn needs_key(&self) -> Option<&str> {
+        match self {
+            Self::Copy { .. } => None,
+            Self::Statement(statement) => statement.needs_key.as_deref(),
+        }
+    }
+
+    /// The statement, if it is one.
+    #[must_use]
+    pub(crate) fn into_statement(self) -> Option<Statement> {
+        match self {
+            Self::Copy { .. } => None,
+            Self::Statement(statement) => Some(statement),
+        }
+    }
+
+    /// Writes it, inside the transaction of `connection`.
+    ///
+    /// # Errors
+    /// When the database fails, or the stored past is not that of the stored rows.
+    pub async fn run(self, connection: &mut PgConnection) -> Result<(), ProjectError> {
+        match self {
+            Self::Copy { statement, rows } => {
+                let mut copy = connection.copy_in_raw(&statement).await?;
+                copy.send(rows).await?;
+                copy.finish().await?;
+                Ok(())
+            }
+            Self::Statement(statement) => {
+                let written = statement.execute(connection).await?;
+                statement.check(written)
+            }
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub use self::{
 use crate::{
     lease::{Held, Lease, REBUILD},
     position::{position, stored},
-    read_model::Projector,
+    read_model::{Projector, Target},
 };
 
 /// A connection as the owner of the tables: without the role that may only change rows.
@@ -272,7 +272,7 @@ impl Rebuild {
         transaction.commit().await?;
         let (at, complete) = place.unwrap_or_default();
         Ok(Running {
-            builder: begin(&mut *connection, projector.as_ref(), at).await?,
+            builder: projector.builder(Target::Shadow, at == Position::START),
             projector,
             position: at,
             complete,
@@ -359,17 +359,4 @@ impl Rebuild {
         }
         Ok(outcome)
     }
-}
-
-/// Begins to fold into the shadow, whose rows are complete up to `at`.
-async fn begin(
-    connection: &mut PgConnection,
-    projector: &dyn Projector,
-    at: Position,
-) -> Result<Box<dyn crate::read_model::Builder>, RebuildError> {
-    let shape = match projector.tables().first() {
-        Some(table) => shadow::shape(connection, *table).await?,
-        None => Default::default(),
-    };
-    Ok(projector.builder(shape, at == Position::START))
 }

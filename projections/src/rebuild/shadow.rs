@@ -3,11 +3,9 @@
 //! The rule: a shadow ends up as the live table is, in columns, defaults, checks, indexes, storage settings and
 //! grants; only its rows come from the fold. Names of its indexes end with [`SHADOW`] until it takes its place.
 
-use std::collections::HashSet;
-
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use crate::read_model::{Described, SHADOW, Shape, Target};
+use crate::read_model::{Described, SHADOW, Target};
 
 /// Runs a statement that is put together from names of the catalogue.
 async fn run(connection: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
@@ -92,26 +90,6 @@ pub(super) async fn fits(connection: &mut PgConnection, table: Described) -> Res
 pub(super) async fn drop_shadow(connection: &mut PgConnection, table: Described) -> Result<(), sqlx::Error> {
     let shadow = Target::Shadow.name(table.name);
     run(connection, format!("drop table if exists {shadow}")).await
-}
-
-/// What `COPY` has to know about the columns.
-pub(super) async fn shape(connection: &mut PgConnection, table: Described) -> Result<Shape, sqlx::Error> {
-    let rows = sqlx::query(
-        "select a.attname::text, t.typname in ('json', 'jsonb'), t.typcategory in ('A', 'C', 'R')
-         from pg_attribute a join pg_type t on t.oid = a.atttypid
-         where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped",
-    )
-    .bind(table.name)
-    .fetch_all(connection)
-    .await?;
-    let (mut json, mut plain) = (HashSet::new(), true);
-    for row in &rows {
-        if row.try_get(1)? {
-            json.insert(row.try_get(0)?);
-        }
-        plain &= !row.try_get::<bool, _>(2)?;
-    }
-    Ok(Shape { json, plain })
 }
 
 struct Index {

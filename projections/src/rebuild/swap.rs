@@ -10,11 +10,14 @@ use domain::event_store::{Filter, Position};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::{
-    RebuildError, begin, connect,
+    RebuildError, connect,
     pass::{self, Pass, Running},
     requests, shadow,
 };
-use crate::position::{position, stored};
+use crate::{
+    position::{position, stored},
+    read_model::Target,
+};
 
 /// How long the lock is waited for; queries may queue behind for as long.
 const LOCK_WITHIN: Duration = Duration::from_millis(150);
@@ -52,7 +55,7 @@ pub(super) async fn swap(pass: &Pass<'_>, running: Running) -> Result<Position, 
             SwapOutcome::Busy => {
                 // What was folded in the transaction that ended is not written: begin from what is.
                 let at = written(&mut connection, running).await?;
-                running.builder = begin(&mut connection, running.projector.as_ref(), at).await?;
+                running.builder = running.projector.builder(Target::Shadow, at == Position::START);
                 running.position = at;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

@@ -3,7 +3,7 @@
 //! The rule: rows and the checkpoint up to which they are complete go into one transaction, which proves the
 //! lease; batches are written in the order in which they came.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -13,7 +13,7 @@ use super::{RebuildError, connect, shadow};
 use crate::{
     lease::Lease,
     position::stored,
-    read_model::{Described, Write},
+    read_model::{Described, Target, Write},
 };
 use domain::event_store::Position;
 
@@ -127,35 +127,13 @@ pub(super) async fn apply(
     writes: Vec<Write>,
 ) -> Result<(), RebuildError> {
     for write in writes {
-        match write {
-            Write::Copy { statement, lines } => {
-                let mut copy = connection.copy_in_raw(&statement).await?;
-                copy.send(lines).await?;
-                copy.finish().await?;
-            }
-            Write::Versions { statement, json } => {
-                sqlx::query(AssertSqlSafe(statement))
-                    .bind(json)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Write::Upsert {
-                table,
-                statement,
-                json,
-            } => {
-                let known = tables
-                    .iter()
-                    .find(|known| crate::read_model::Target::Shadow.name(known.name) == table);
-                if let Some(known) = known {
-                    shadow::add_key(&mut *connection, *known).await?;
-                }
-                sqlx::query(AssertSqlSafe(statement))
-                    .bind(json)
-                    .execute(&mut *connection)
-                    .await?;
+        if let Some(wanted) = write.needs_key() {
+            let shadow = |known: &&Described| Target::Shadow.name(known.name) == wanted;
+            if let Some(known) = tables.iter().find(shadow) {
+                shadow::add_key(&mut *connection, *known).await?;
             }
         }
+        write.run(&mut *connection).await?;
     }
     Ok(())
 }

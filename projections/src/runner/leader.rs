@@ -49,6 +49,8 @@ impl Leader {
         let mut connection = self.connect().await?;
         self.follow().await?;
         fail::fail_point!("projection.leading");
+        // Others may have led in between.
+        self.forget();
         self.restore(&mut connection).await?;
         if self.give_way().await? {
             return Ok(());
@@ -92,6 +94,7 @@ impl Leader {
         // disk. And a transaction of a frozen leader must not hold its locks for longer than its lease.
         sqlx::query(
             "select set_config('synchronous_commit', 'off', false),
+                    set_config('plan_cache_mode', 'force_generic_plan', false),
                     set_config('idle_in_transaction_session_timeout', $1, false)",
         )
         .bind(self.settings.lease.as_millis().to_string())
@@ -255,17 +258,33 @@ impl Leader {
         page: &Page,
     ) -> Result<(), RunError> {
         let lease = self.lease()?;
-        let work = page::fold(&mut *connection, lease, &self.handles, from, page);
-        match timeout(DEADLINE, work).await.map_err(|_| RunError::TimedOut)?? {
-            Folded::Done(places) => {
+        let work = page::fold(&mut *connection, lease, &mut self.handles, from, page);
+        let outcome = timeout(DEADLINE, work)
+            .await
+            .map_err(|_| RunError::TimedOut)
+            .flatten();
+        match outcome {
+            Ok(Folded::Done(places)) => {
                 for place in places {
                     place.take(&mut self.handles);
                 }
             }
-            Folded::Overtaken => self.refresh(connection).await?,
+            Ok(Folded::Overtaken) => {
+                self.forget();
+                self.refresh(connection).await?;
+            }
+            Err(error) => {
+                self.forget();
+                return Err(error);
+            }
         }
         self.publish();
         Ok(())
+    }
+
+    /// Forgets all rows in memory; see [`ProjectionHandle::forget`].
+    fn forget(&mut self) {
+        self.handles.iter_mut().for_each(ProjectionHandle::forget);
     }
 
     fn publish(&self) {

@@ -5,6 +5,7 @@
 //! that meets an event it cannot fold stops exactly there, alone, and says so; it is tried again from time to
 //! time, because a newer build may know more. Beside it, shadow tables are built: see [`crate::rebuild`].
 
+mod checkpoints;
 mod leader;
 mod page;
 mod progress;

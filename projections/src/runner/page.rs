@@ -3,16 +3,23 @@
 //! The rule: the transaction's last statement proves the lease and moves every checkpoint from where it was
 //! thought to be; if either fails, nothing of the page is written.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use domain::event_store::{Page, Position, RecordedEvent, StoreError};
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use super::{
     RunError,
+    checkpoints::Checkpoints,
     projection_handle::{ProjectionHandle, State},
 };
-use crate::{lease::Lease, position::stored, read_model::ProjectError};
+use crate::{
+    lease::Lease,
+    read_model::{ProjectError, Write},
+};
+
+/// Estimated bytes of rows that each projection remembers from page to page.
+const REMEMBERED: usize = 1 << 20;
 
 /// What became of a page.
 pub(super) enum Folded {
@@ -24,15 +31,15 @@ pub(super) enum Folded {
 
 /// Where one projection stands after a page.
 pub(super) struct Place {
-    index: usize,
-    next: Position,
-    failure: Option<Failure>,
+    pub(super) index: usize,
+    pub(super) next: Position,
+    pub(super) failure: Option<Failure>,
 }
 
 /// The event that stopped a projection.
-struct Failure {
-    position: Position,
-    reason: String,
+pub(super) struct Failure {
+    pub(super) position: Position,
+    pub(super) reason: String,
 }
 
 impl Place {
@@ -50,6 +57,7 @@ impl Place {
             None => handle.state = State::Going,
             Some(failure) => {
                 handle.stop(waited);
+                handle.forget();
                 let (projection, position, error) =
                     (handle.projector.name(), failure.position.0, failure.reason);
                 match handle.outdated {
@@ -69,11 +77,12 @@ impl Place {
     }
 }
 
-/// Folds `page`, which begins after `from`, into those of `handles` that stand in it.
+/// Folds `page`, which begins after `from`, into those of `handles` that stand in it. Unless it is done, the rows that they
+/// remember may be ahead of their tables, and have to be forgotten.
 pub(super) async fn fold(
     connection: &mut PgConnection,
     lease: Lease,
-    handles: &[ProjectionHandle],
+    handles: &mut [ProjectionHandle],
     from: Position,
     page: &Page,
 ) -> Result<Folded, RunError> {
@@ -93,49 +102,94 @@ pub(super) async fn fold(
         return Ok(Folded::Done(Vec::new()));
     }
     // As a rule every event can be folded. Savepoints are for when one cannot.
-    match attempt(&mut *connection, lease, handles, &concerned, page, false).await {
+    match at_once(&mut *connection, lease, handles, &concerned, page).await {
         Err(RunError::Project(error)) if error.blames_an_event() => {
-            attempt(connection, lease, handles, &concerned, page, true).await
+            handles.iter_mut().for_each(ProjectionHandle::forget);
+            carefully(connection, lease, handles, &concerned, page).await
         }
         outcome => outcome,
     }
 }
 
-async fn attempt(
+/// The events of `page` that `handle` has not folded.
+fn new_events<'p>(handle: &ProjectionHandle, page: &'p Page) -> Vec<&'p RecordedEvent> {
+    let (done, projector) = (handle.checkpoint, &handle.projector);
+    let new = |event: &&RecordedEvent| event.position > done && projector.wants(event);
+    page.events.iter().filter(new).collect()
+}
+
+/// Folds the page in memory, where most rows are still known, and writes what comes of it.
+async fn at_once(
+    connection: &mut PgConnection,
+    lease: Lease,
+    handles: &mut [ProjectionHandle],
+    concerned: &[usize],
+    page: &Page,
+) -> Result<Folded, RunError> {
+    let mut transaction = connection.begin().await?;
+    fail::fail_point!("projection.before_rows", |_| Err(RunError::TimedOut));
+    let mut writes = Vec::new();
+    for index in concerned {
+        let handle = &mut handles[*index];
+        let new_events = new_events(handle, page);
+        let mut missing = BTreeSet::new();
+        for event in &new_events {
+            missing.extend(handle.folding.missing(event)?);
+        }
+        handle.folding.load(&mut transaction, missing).await?;
+        for event in new_events {
+            handle.folding.fold(event)?;
+        }
+        let keep = !handle.folding.crowded(REMEMBERED);
+        writes.extend(handle.folding.take(true, keep)?);
+    }
+    let next = page.next;
+    let places = concerned.iter().map(|index| Place {
+        index: *index,
+        next,
+        failure: None,
+    });
+    let places = places.collect();
+    finish(transaction, lease, handles, places, writes).await
+}
+
+/// Folds the page into one projection after the other, each up to the event that it cannot fold.
+async fn carefully(
     connection: &mut PgConnection,
     lease: Lease,
     handles: &[ProjectionHandle],
     concerned: &[usize],
     page: &Page,
-    careful: bool,
 ) -> Result<Folded, RunError> {
     let mut transaction = connection.begin().await?;
-    fail::fail_point!("projection.before_rows", |_| Err(RunError::TimedOut));
     let mut places = Vec::with_capacity(concerned.len());
     for index in concerned {
         let handle = &handles[*index];
-        let new_events: Vec<&RecordedEvent> = page
-            .events
-            .iter()
-            .filter(|event| event.position > handle.checkpoint && handle.projector.wants(event))
-            .collect();
         let mut place = Place {
             index: *index,
             next: page.next,
             failure: None,
         };
-        if careful && !new_events.is_empty() {
-            if let Some(failure) = fold_prefix(&mut transaction, handle, &new_events).await? {
-                place.next = before(page, failure.position).max(handle.checkpoint);
-                place.failure = Some(failure);
-            }
-        } else if !new_events.is_empty() {
-            handle.projector.apply(&mut transaction, &new_events).await?;
+        if let Some(failure) = fold_prefix(&mut transaction, handle, &new_events(handle, page)).await? {
+            place.next = before(page, failure.position).max(handle.checkpoint);
+            place.failure = Some(failure);
         }
         places.push(place);
     }
+    finish(transaction, lease, handles, places, Vec::new()).await
+}
+
+/// Writes rows and checkpoints, and commits.
+async fn finish(
+    mut transaction: Transaction<'_, Postgres>,
+    lease: Lease,
+    handles: &[ProjectionHandle],
+    places: Vec<Place>,
+    writes: Vec<Write>,
+) -> Result<Folded, RunError> {
+    let checkpoints = Checkpoints::of(lease, handles, &places);
     fail::fail_point!("projection.after_rows", |_| Err(RunError::TimedOut));
-    if !move_checkpoints(&mut transaction, lease, handles, &places).await? {
+    if !checkpoints.write(&mut transaction, writes).await? {
         transaction.rollback().await?;
         return Ok(Folded::Overtaken);
     }
@@ -163,6 +217,9 @@ async fn fold_prefix(
     // The longest prefix that is known to be good, the shortest that is known to be bad, and why.
     let (mut good, mut bad, mut tried) = (0, new_events.len() + 1, new_events.len());
     let mut reason = String::new();
+    if new_events.is_empty() {
+        return Ok(None);
+    }
     loop {
         let mut savepoint = transaction.begin().await?;
         match handle.projector.apply(&mut savepoint, &new_events[..tried]).await {
@@ -193,54 +250,4 @@ async fn fold_prefix(
 /// The error, short enough for a column.
 fn describe(error: &ProjectError) -> String {
     error.to_string().chars().take(500).collect()
-}
-
-/// Proves the lease and moves the checkpoints. `false`: one of them is not where it was thought to be.
-async fn move_checkpoints(
-    transaction: &mut PgConnection,
-    lease: Lease,
-    handles: &[ProjectionHandle],
-    places: &[Place],
-) -> Result<bool, RunError> {
-    let each = || places.iter().map(|place| (place, &handles[place.index]));
-    let names: Vec<&str> = each().map(|(_, handle)| handle.projector.name()).collect();
-    let from: Vec<i64> = each().map(|(_, handle)| stored(handle.checkpoint)).collect();
-    let generations: Vec<i64> = each().map(|(_, handle)| handle.generation).collect();
-    let to: Vec<i64> = each().map(|(place, _)| stored(place.next)).collect();
-    let failure = |place: &Place| place.failure.as_ref().map(|failure| stored(failure.position));
-    let failed: Vec<Option<i64>> = each().map(|(place, _)| failure(place)).collect();
-    let reasons: Vec<Option<&str>> = each()
-        .map(|(place, _)| place.failure.as_ref().map(|failure| failure.reason.as_str()))
-        .collect();
-    let row = sqlx::query(
-        "with held as (
-             update projection_lease set expires_at = clock_timestamp() + make_interval(secs => $2)
-             where name = 'fold' and epoch = $1 returning 1
-         ), moved as (
-             update projection_checkpoint c
-             set position = m.next, failed_position = m.failed, failure = m.reason,
-                 failing_since = case when m.failed is null then null
-                                      else coalesce(c.failing_since, clock_timestamp()) end,
-                 state = case when m.failed is null then 'live' else 'stopped' end
-             from unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
-                  as m(name, position, generation, next, failed, reason)
-             where c.name = m.name and c.position = m.position and c.generation = m.generation
-             returning 1
-         )
-         select (select count(*) from held), (select count(*) from moved)",
-    )
-    .bind(lease.epoch())
-    .bind(Duration::as_secs_f64(&lease.length()))
-    .bind(&names)
-    .bind(&from)
-    .bind(&generations)
-    .bind(&to)
-    .bind(&failed)
-    .bind(&reasons)
-    .fetch_one(transaction)
-    .await?;
-    match (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?) {
-        (0, _) => Err(RunError::Deposed),
-        (_, moved) => Ok(usize::try_from(moved) == Ok(places.len())),
-    }
 }

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use tokio::time::Instant;
 
 use crate::position::position;
-use crate::read_model::Projector;
+use crate::read_model::{Builder, Projector, Target};
 
 /// The first wait before a stopped projection is tried again, and the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -37,17 +37,25 @@ pub(super) struct ProjectionHandle {
     /// The table was folded by an older version of this code, and is being rebuilt.
     pub(super) outdated: bool,
     pub(super) state: State,
+    /// The fold up to the checkpoint, with the rows that were needed of late.
+    pub(super) folding: Box<dyn Builder>,
 }
 
 impl ProjectionHandle {
     pub(super) fn new(projector: Box<dyn Projector>) -> Self {
         Self {
+            folding: projector.builder(Target::Live, false),
             projector,
             checkpoint: Position::START,
             generation: 0,
             outdated: false,
             state: State::Building,
         }
+    }
+
+    /// Forgets the rows in memory: they may be ahead of the table, or the table is another one.
+    pub(super) fn forget(&mut self) {
+        self.folding = self.projector.builder(Target::Live, false);
     }
 
     pub(super) fn going(&self) -> bool {
@@ -105,6 +113,9 @@ impl Recorded {
     /// Takes over what is recorded. A stopped projection keeps the moment of its next try, if it has one.
     pub(super) fn apply_to(&self, handle: &mut ProjectionHandle) {
         let swapped = handle.generation != self.generation;
+        if swapped || handle.checkpoint != self.position {
+            handle.forget();
+        }
         handle.checkpoint = self.position;
         handle.generation = self.generation;
         handle.outdated = self.version < handle.projector.version();

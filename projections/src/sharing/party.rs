@@ -3,35 +3,50 @@
 
 use domain::{
     aggregate::{Aggregate, DecodeError, decode},
-    authz::{Party, Share},
+    authz::{Party, PartyRole},
     event_store::RecordedEvent,
+    id::UserId,
     sharing::access_list::{AccessList, AccessListEvent},
 };
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch},
 };
 
 /// A party of a shared thing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Row)]
 pub struct PartyRow {
     /// Thing and party, by their ids at the edge.
     pub entry: String,
     /// The thing.
     pub resource: Uuid,
-    /// Who, as what, until when, and by whom.
-    #[serde(flatten)]
-    pub share: Share,
+    /// What the party is: `user`, `project` or `organization`.
+    pub kind: String,
+    /// Its id, bare.
+    pub id: Uuid,
+    /// As what.
+    #[column(text)]
+    pub role: PartyRole,
+    /// Until when.
+    pub until: Option<OffsetDateTime>,
+    /// By whom it was given.
+    pub by: UserId,
     /// When it was given.
-    #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// Whether it was taken back.
     pub revoked: bool,
+}
+
+impl PartyRow {
+    /// The party.
+    #[must_use]
+    pub fn party(&self) -> Option<Party> {
+        Party::of(&self.kind, self.id)
+    }
 }
 
 /// The projection.
@@ -59,10 +74,15 @@ impl ReadModel for Parties {
     fn fold(event: &RecordedEvent, rows: &mut Rows<PartyRow>) -> Result<(), DecodeError> {
         match decode(event)? {
             AccessListEvent::Granted { resource, share } => {
+                let (kind, id) = share.party.parts();
                 let row = PartyRow {
                     entry: entry(&resource, share.party),
                     resource: bare(&resource),
-                    share,
+                    kind: kind.to_owned(),
+                    id,
+                    role: share.role,
+                    until: share.until,
+                    by: share.by,
                     granted_at: event.at,
                     revoked: false,
                 };
@@ -97,9 +117,9 @@ pub async fn of_resource(
     at: OffsetDateTime,
 ) -> Result<Vec<PartyRow>, ReadError> {
     let statement = format!(
-        "select to_jsonb(t)::text from {} t where t.resource = $1 and not t.revoked \
-         and (t.until is null or t.until > $2) order by t.granted_at, t.entry",
-        as_of.of::<Parties>()
+        "{} where t.resource = $1 and not t.revoked and (t.until is null or t.until > $2) \
+         order by t.granted_at, t.entry",
+        as_of.select::<Parties>()
     );
     fetch(pool, as_of.query(statement).bind(resource).bind(at)).await
 }

@@ -1,25 +1,72 @@
 //! Leadership: a leader that freezes loses it, and writes nothing when it thaws.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use domain::event_store::{BoxFuture, RecordedEvent};
 use projections::{
     history::History,
     lease::{FOLD, Lease},
     projects::project::Projects,
-    read_model::{Builder, Described, ProjectError, Projector, Shape, Table},
+    read_model::{Builder, Described, ProjectError, Projector, Table, Target, Write},
 };
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, watch};
 
 use super::fixture::{Fixture, Projectors, TIMEOUT, eventually, tables};
 
-/// The projection of projects, which freezes in the middle of its first page, after it wrote its rows.
+/// The projection of projects, which freezes in the middle of its first page, inside the transaction.
 struct Freezing {
     table: Table<Projects>,
+    gate: Gate,
+}
+
+/// What it freezes at.
+#[derive(Clone)]
+struct Gate {
     thaw: Arc<Semaphore>,
     /// The transaction that it froze in.
     transaction: watch::Sender<Option<String>>,
+}
+
+/// Its fold.
+struct FreezingFold {
+    folding: Box<dyn Builder>,
+    gate: Gate,
+}
+
+impl Builder for FreezingFold {
+    fn missing(&self, event: &RecordedEvent) -> Result<Vec<String>, ProjectError> {
+        self.folding.missing(event)
+    }
+    fn load<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        keys: BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<(), ProjectError>> {
+        Box::pin(async move {
+            self.folding.load(&mut *connection, keys).await?;
+            if self.gate.transaction.borrow().is_none() {
+                let id = sqlx::query_scalar("select pg_current_xact_id()::text")
+                    .fetch_one(connection)
+                    .await?;
+                self.gate.transaction.send_replace(Some(id));
+                self.gate.thaw.acquire().await.expect("never closed").forget();
+            }
+            Ok(())
+        })
+    }
+    fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
+        self.folding.fold(event)
+    }
+    fn full(&self, limit: usize) -> bool {
+        self.folding.full(limit)
+    }
+    fn crowded(&self, limit: usize) -> bool {
+        self.folding.crowded(limit)
+    }
+    fn take(&mut self, indexed: bool, keep: bool) -> Result<Vec<Write>, ProjectError> {
+        self.folding.take(indexed, keep)
+    }
 }
 
 impl Projector for Freezing {
@@ -41,8 +88,11 @@ impl Projector for Freezing {
     fn tables(&self) -> Vec<Described> {
         self.table.tables()
     }
-    fn builder(&self, shape: Shape, fresh: bool) -> Box<dyn Builder> {
-        self.table.builder(shape, fresh)
+    fn builder(&self, target: Target, fresh: bool) -> Box<dyn Builder> {
+        Box::new(FreezingFold {
+            folding: self.table.builder(target, fresh),
+            gate: self.gate.clone(),
+        })
     }
     fn clear<'a>(&'a self, connection: &'a mut PgConnection) -> BoxFuture<'a, Result<(), ProjectError>> {
         self.table.clear(connection)
@@ -52,17 +102,7 @@ impl Projector for Freezing {
         connection: &'a mut PgConnection,
         events: &'a [&'a RecordedEvent],
     ) -> BoxFuture<'a, Result<(), ProjectError>> {
-        Box::pin(async move {
-            self.table.apply(&mut *connection, events).await?;
-            if self.transaction.borrow().is_none() {
-                let id = sqlx::query_scalar("select pg_current_xact_id()::text")
-                    .fetch_one(connection)
-                    .await?;
-                self.transaction.send_replace(Some(id));
-                self.thaw.acquire().await.expect("never closed").forget();
-            }
-            Ok(())
-        })
+        self.table.apply(connection, events)
     }
 }
 
@@ -72,12 +112,14 @@ type Frozen = watch::Receiver<Option<String>>;
 fn freezing() -> (impl Fn() -> Vec<Box<dyn Projector>>, Arc<Semaphore>, Frozen) {
     let thaw = Arc::new(Semaphore::new(0));
     let (transaction, seen) = watch::channel(None);
-    let gate = thaw.clone();
+    let gate = Gate {
+        thaw: thaw.clone(),
+        transaction,
+    };
     let make = move || -> Vec<Box<dyn Projector>> {
         vec![Box::new(Freezing {
             table: Table::default(),
-            thaw: gate.clone(),
-            transaction: transaction.clone(),
+            gate: gate.clone(),
         })]
     };
     (make, thaw, seen)

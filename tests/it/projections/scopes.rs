@@ -22,6 +22,7 @@ use projections::{
 };
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use tests::harness::row_json::row_json;
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
@@ -78,7 +79,7 @@ async fn page<M: ReadModel>(pool: &PgPool, viewer: &Viewer, as_of: AsOf) -> (Key
         let page = read_model::page::<M>(pool, viewer, as_of, &all, &request).await;
         let page = page.expect("readable");
         for row in &page.rows {
-            let key = key_of(&json!(row)[M::KEY]);
+            let key = key_of(&row_json(row)[M::KEY]);
             assert!(keys.insert(key.clone()), "{} is there twice: {key}", M::TABLE);
             after = Some(key);
         }
@@ -103,7 +104,7 @@ async fn told_apart<M: ReadModel>(pool: &PgPool, viewer: &Viewer, as_of: AsOf) -
         let counted = usize::try_from(counted.expect("readable"));
         assert_eq!(counted, Ok(page.rows.len()), "{} by {access:?}", M::TABLE);
         for row in &page.rows {
-            let key = key_of(&json!(row)[M::KEY]);
+            let key = key_of(&row_json(row)[M::KEY]);
             assert!(keys.insert(key), "{} by {access:?}", M::TABLE);
         }
     }

@@ -13,7 +13,7 @@ use projections::{
     audit::entry::Entries,
     identity::user::Users,
     projects::project::{ProjectRow, Projects},
-    read_model::{ReadModel, Rows, Scope, Table},
+    read_model::{ReadModel, Row, Rows, Scope, Table},
     runner::{Condition, ProjectionStatus, statuses},
 };
 use serde_json::json;
@@ -142,7 +142,7 @@ async fn a_stopped_projection_is_tried_again_by_itself() {
 struct Careless;
 
 /// A row of [`Careless`]: a session whose user is no id.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Row)]
 struct CarelessRow {
     id: String,
     user_id: String,

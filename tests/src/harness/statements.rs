@@ -75,7 +75,7 @@ impl Subscriber for Listener {
         let mut statement = Statement::default();
         event.record(&mut statement);
         let text = statement.0.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.starts_with("select to_jsonb(t)::text") || text.starts_with("select count(*)") {
+        if text.starts_with("select t.") || text.starts_with("select count(*)") {
             HEARD.with_borrow_mut(|heard| heard.as_mut().map(|all| all.push(text)));
         }
     }

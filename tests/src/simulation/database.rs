@@ -1,7 +1,7 @@
 //! PostgreSQL, as far as a run needs it: read models with their checkpoints, and the table of leases.
 //!
-//! The rule: every method is one transaction. Rows are kept as the JSON that the real tables take and give, and
-//! they are made by the real folds.
+//! The rule: every method is one transaction. Rows are kept as they are encoded for the real tables, and they are made
+//! by the real folds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,15 +19,15 @@ use domain::{
 };
 use projections::{
     jobs::job::JobRow,
-    read_model::{ReadModel, Rows},
+    read_model::{ReadModel, Row as _, Rows, Tuple, Values},
 };
 use workers::lease::{
     expiry,
     queue::{Lease, LeaseStatus},
 };
 
-/// The rows of one read model, by key, as JSON.
-pub(super) type Stored = BTreeMap<String, String>;
+/// The rows of one read model, by key.
+pub(super) type Stored = BTreeMap<String, Tuple>;
 
 /// A read model whose rows are kept here instead of in a table.
 pub(super) trait Fold {
@@ -52,11 +52,9 @@ impl<M: ReadModel> Fold for Model<M> {
         for event in events.iter().filter(wanted) {
             keys.extend(M::keys(event).map_err(|error| error.to_string())?);
         }
-        for (key, json) in keys.iter().filter_map(|key| stored.get_key_value(key)) {
-            rows.put(
-                key,
-                serde_json::from_str(json).map_err(|error| error.to_string())?,
-            );
+        for (key, tuple) in keys.iter().filter_map(|key| stored.get_key_value(key)) {
+            let row = M::Row::decode(&mut Values::from(tuple));
+            rows.put(key, row.map_err(|error| error.to_string())?);
         }
         // What was only read is not written.
         drop(rows.settle());
@@ -68,8 +66,8 @@ impl<M: ReadModel> Fold for Model<M> {
         let mut written = Stored::new();
         for key in changed {
             if let Some(row) = rows.get(&key) {
-                let json = serde_json::to_string(row).map_err(|error| error.to_string())?;
-                written.insert(key, json);
+                let tuple = Tuple::of(row).map_err(|error| error.to_string())?;
+                written.insert(key, tuple);
             }
         }
         Ok(written)
@@ -131,7 +129,8 @@ impl Database {
 
     fn jobs(&self) -> Vec<JobRow> {
         let rows = self.rows.get("jobs.job").into_iter().flat_map(BTreeMap::values);
-        rows.filter_map(|json| serde_json::from_str(json).ok()).collect()
+        rows.filter_map(|tuple| JobRow::decode(&mut Values::from(tuple)).ok())
+            .collect()
     }
 
     /// As `projections::jobs::queue::waiting`; a run is shorter than what counts as "of late".

@@ -41,30 +41,34 @@ pub struct AccessGrant(PartyRow);
 impl AccessGrant {
     /// ID of the user, project or organization that has access.
     async fn party_id(&self) -> ID {
-        self.0.share.party.to_string().into()
+        self.0
+            .party()
+            .map(|party| party.to_string())
+            .unwrap_or_default()
+            .into()
     }
     /// The user; null for a project or organization, or if the caller may not read the account.
     async fn party(&self, context: &Context<'_>) -> Result<Option<User>> {
-        match self.0.share.party {
-            Party::User(id) => references::user(context, id).await,
-            Party::Project(_) | Party::Organization(_) => Ok(None),
+        match self.0.party() {
+            Some(Party::User(id)) => references::user(context, id).await,
+            Some(Party::Project(_) | Party::Organization(_)) | None => Ok(None),
         }
     }
     /// The role.
     async fn role(&self) -> AccessRole {
-        self.0.share.role.into()
+        self.0.role.into()
     }
     /// When it ends, to the second; null if it lasts until it is revoked.
     async fn until(&self) -> Option<DateTime> {
-        self.0.share.until.map(Into::into)
+        self.0.until.map(Into::into)
     }
     /// ID of the user who gave it.
     async fn granted_by_id(&self) -> ID {
-        self.0.share.by.to_string().into()
+        self.0.by.to_string().into()
     }
     /// The user who gave it; null if the caller may not read the account.
     async fn granted_by(&self, context: &Context<'_>) -> Result<Option<User>> {
-        references::user(context, self.0.share.by).await
+        references::user(context, self.0.by).await
     }
     /// When it was given.
     async fn granted_at(&self) -> DateTime {
