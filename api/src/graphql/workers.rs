@@ -40,7 +40,7 @@ impl WorkersQuery {
         let by_name = Sort::by(Some(worker::NAME), None);
         let list = WORKERS.sorted(order.map_or(by_name, ListOrder::sort));
         let request = list.page(first, after.as_deref())?;
-        let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
+        let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.read_models).await);
         let rows = filter
             .unwrap_or_default()
             .of(found.map_err(|error| read_failed(&error))?)?;

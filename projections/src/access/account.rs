@@ -10,12 +10,11 @@ use domain::{
     identity::user::{User, UserEvent},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch_one},
 };
 
 /// The state of an account.
@@ -87,7 +86,8 @@ impl ReadModel for Accounts {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
+pub async fn find(source: &impl Source, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
+    let pool = source.serving(&[Accounts::NAME])?;
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1",
         as_of.of::<Accounts>()

@@ -8,12 +8,11 @@ use domain::{
     id::UserId,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
     history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch},
 };
 
 /// A role held, or once held, by a user.
@@ -93,7 +92,12 @@ impl ReadModel for Assignments {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_users(pool: &PgPool, as_of: AsOf, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
+pub async fn of_users(
+    source: &impl Source,
+    as_of: AsOf,
+    users: &[UserId],
+) -> Result<Vec<AssignmentRow>, ReadError> {
+    let pool = source.serving(&[Assignments::NAME])?;
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
     let statement = format!(
         "select to_jsonb(t)::text from {} t where user_id = any($1) and active order by role",

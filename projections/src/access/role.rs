@@ -6,11 +6,10 @@ use domain::{
     authz::Action,
     event_store::RecordedEvent,
 };
-use sqlx::PgPool;
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, Source, fetch},
 };
 
 /// A role, as defined.
@@ -47,7 +46,8 @@ impl ReadModel for Roles {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn all(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
+pub async fn all(source: &impl Source, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
+    let pool = source.serving(&[Roles::NAME])?;
     let statement = format!(
         "select to_jsonb(t)::text from {} t order by name",
         as_of.of::<Roles>()

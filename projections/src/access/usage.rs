@@ -14,12 +14,11 @@ use domain::{
     id::UserId,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch_one},
 };
 
 /// What a user has taken.
@@ -107,7 +106,8 @@ impl ReadModel for Usages {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
+pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
+    let pool = source.serving(&[Usages::NAME])?;
     let statement = format!(
         "select to_jsonb(t)::text from {} t where id = $1",
         as_of.of::<Usages>()

@@ -2,14 +2,13 @@
 
 use domain::event_store::Position;
 use serde::Deserialize;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::entry::EntryRow;
+use super::entry::{Entries, EntryRow};
 use crate::{
     paging::{Page, PageRequest},
     position::stored,
-    read_model::{ReadError, fetch_one, fetch_page},
+    read_model::{ReadError, ReadModel, Source, fetch_one, fetch_page},
 };
 
 /// The last event recorded at or before `at`, among those that are folded: its position and time.
@@ -17,9 +16,10 @@ use crate::{
 /// # Errors
 /// When the database fails.
 pub async fn last_at(
-    pool: &PgPool,
+    source: &impl Source,
     at: OffsetDateTime,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query(
         "select to_jsonb(t)::text from (select position, at from audit_entry where at <= $1 \
          order by at desc, position desc limit 1) t",
@@ -32,9 +32,10 @@ pub async fn last_at(
 /// # Errors
 /// When the database fails.
 pub async fn last_up_to(
-    pool: &PgPool,
+    source: &impl Source,
     position: Position,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query(
         "select to_jsonb(t)::text from (select position, at from audit_entry where position <= $1 \
          order by position desc limit 1) t",
@@ -47,7 +48,8 @@ pub async fn last_up_to(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn any_after(pool: &PgPool, at: OffsetDateTime) -> Result<bool, ReadError> {
+pub async fn any_after(source: &impl Source, at: OffsetDateTime) -> Result<bool, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query("select to_jsonb(exists (select from audit_entry where at > $1))::text");
     Ok(fetch_one(pool, query.bind(at)).await?.unwrap_or(false))
 }
@@ -92,11 +94,12 @@ pub struct AuditFilter {
 /// # Errors
 /// When the database fails.
 pub async fn list(
-    pool: &PgPool,
+    source: &impl Source,
     filter: &AuditFilter,
     oldest_first: bool,
     page: &PageRequest,
 ) -> Result<Page<EntryRow>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     const CONDITIONS: &str = "($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2) \
          and ($3::text is null or actor = $3) and ($4::text is null or starts_with(kind, $4)) \
          and ($5::text is null or subject = $5) and ($6::text is null or outcome = $6) \

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::user::uuid_key;
 use crate::{
     position::stored,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch, fetch_one},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, Source, fetch, fetch_one},
 };
 
 /// Kinds that this read model is made of.
@@ -90,7 +90,8 @@ impl ReadModel for Erasures {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, person: UserId) -> Result<Option<ErasureRow>, ReadError> {
+pub async fn find(source: &impl Source, person: UserId) -> Result<Option<ErasureRow>, ReadError> {
+    let pool = source.serving(&[Erasures::NAME])?;
     let query = sqlx::query("select to_jsonb(t)::text from identity_erasure t where id = $1");
     fetch_one(pool, query.bind(person.0)).await
 }

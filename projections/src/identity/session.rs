@@ -8,11 +8,10 @@ use domain::{
     identity::session::{Session, SessionEvent},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
-use crate::read_model::{History, ReadError, ReadModel, Rows, Scope, fetch};
+use crate::read_model::{History, ReadError, ReadModel, Rows, Scope, Source, fetch};
 
 /// A session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,7 +92,12 @@ impl ReadModel for Sessions {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn open(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<SessionRow>, ReadError> {
+pub async fn open(
+    source: &impl Source,
+    user: UserId,
+    now: OffsetDateTime,
+) -> Result<Vec<SessionRow>, ReadError> {
+    let pool = source.serving(&[Sessions::NAME])?;
     let query = sqlx::query(
         "select to_jsonb(t)::text from identity_session t \
          where user_id = $1 and not revoked and expires_at > $2 order by id desc limit 100",

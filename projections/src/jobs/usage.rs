@@ -4,13 +4,12 @@
 
 use domain::id::{ProjectId, UserId};
 use serde::Deserialize;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::job::Jobs;
 use crate::{
     history::AsOf,
-    read_model::{ReadError, fetch_one},
+    read_model::{ReadError, ReadModel, Source, fetch_one},
 };
 
 /// Time on workers.
@@ -26,19 +25,29 @@ pub struct WorkerTime {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
-    sum(pool, as_of, "owner_id", user.0).await
+pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
+    sum(source, as_of, "owner_id", user.0).await
 }
 
 /// Of the jobs in `project`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_project(pool: &PgPool, as_of: AsOf, project: ProjectId) -> Result<WorkerTime, ReadError> {
-    sum(pool, as_of, "project_id", project.0).await
+pub async fn of_project(
+    source: &impl Source,
+    as_of: AsOf,
+    project: ProjectId,
+) -> Result<WorkerTime, ReadError> {
+    sum(source, as_of, "project_id", project.0).await
 }
 
-async fn sum(pool: &PgPool, as_of: AsOf, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
+async fn sum(
+    source: &impl Source,
+    as_of: AsOf,
+    column: &'static str,
+    id: Uuid,
+) -> Result<WorkerTime, ReadError> {
+    let pool = source.serving(&[Jobs::NAME])?;
     let statement = format!(
         "select jsonb_build_object('worker_milliseconds', coalesce(sum(t.worker_milliseconds), 0)::bigint, \
          'gpu_milliseconds', coalesce(sum(t.gpu_milliseconds), 0)::bigint)::text \

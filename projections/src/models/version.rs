@@ -8,13 +8,12 @@ use domain::{
     models::model::{Lineage, MergedModel, Model, ModelEvent, ModelFile},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::model::Models;
 use crate::history::AsOf;
 use crate::position::stored;
-use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, fetch};
+use crate::read_model::{Parent, ReadError, ReadModel, Rows, Scope, Source, fetch};
 
 /// A version of a model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,10 +99,11 @@ impl ReadModel for Versions {
 /// # Errors
 /// When the database fails.
 pub async fn of_models(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     models: &[ModelId],
 ) -> Result<Vec<ModelVersionRow>, ReadError> {
+    let pool = source.serving(&[Versions::NAME, Models::NAME])?;
     let ids: Vec<uuid::Uuid> = models.iter().map(|model| model.0).collect();
     let statement = format!(
         "select to_jsonb(t)::text from {versions} t join {models} m on m.id = t.model_id \
@@ -118,7 +118,12 @@ pub async fn of_models(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, model: ModelId, version: u32) -> Result<Option<ModelVersionRow>, ReadError> {
+pub async fn find(
+    source: &impl Source,
+    model: ModelId,
+    version: u32,
+) -> Result<Option<ModelVersionRow>, ReadError> {
+    let pool = source.serving(&[Versions::NAME])?;
     let query = sqlx::query("select to_jsonb(t)::text from models_version t where id = $1");
     crate::read_model::fetch_one(pool, query.bind(format!("{model}/{version}"))).await
 }

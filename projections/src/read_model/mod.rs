@@ -14,6 +14,7 @@ mod reading;
 mod rows;
 mod scope;
 mod scoped;
+mod source;
 mod stored;
 mod table;
 mod target;
@@ -36,6 +37,7 @@ pub use self::{
     rows::Rows,
     scope::{Access, Parent, Scope, Viewer},
     scoped::{count, find, find_many, page, shared_with, value_of},
+    source::{NotServed, ReadModels, Source, Unserved},
     table::Table,
     target::{SHADOW, Target},
     write::Write,

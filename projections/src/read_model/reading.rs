@@ -8,6 +8,7 @@ use event_store::postgres::{describe, is_outage};
 use serde::de::DeserializeOwned;
 use sqlx::{PgPool, Postgres, Row as _, postgres::PgArguments};
 
+use super::source::NotServed;
 use crate::paging::{Page, PageRequest};
 
 /// Deadline of one read.
@@ -22,6 +23,9 @@ pub enum ReadError {
     /// It did not answer in time.
     #[error("the read database did not answer within {} seconds", READ_DEADLINE.as_secs())]
     TimedOut,
+    /// A read model that it needs does not follow the log.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
     /// A row does not fit its struct.
     #[error("a stored row cannot be read: {0}")]
     Row(#[from] serde_json::Error),
@@ -33,7 +37,7 @@ impl ReadError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Database(error) => is_outage(error),
-            Self::TimedOut => true,
+            Self::TimedOut | Self::NotServed(_) => true,
             Self::Row(_) => false,
         }
     }

@@ -1,11 +1,10 @@
 //! The queries of all read models: one row, a page, a count.
 //!
-//! One rule: each takes who reads and as of when, so no read model can be read past its scope or without its past.
-
-use sqlx::PgPool;
+//! One rule: each takes who reads and as of when, so no read model can be read past its scope or without its past; and none
+//! is read unless it, and what its scope goes by, follows the log.
 
 use super::{
-    Query, ReadError, ReadModel, RowFilter, Scope, Viewer,
+    Query, ReadError, ReadModel, RowFilter, Scope, Source, Viewer,
     reading::{count as count_rows, fetch_one, fetch_page},
     scope::{self, Condition, PARAMETERS},
 };
@@ -17,9 +16,9 @@ use crate::{
 /// The row under `key`, if `viewer` may see it.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn find<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     key: impl std::fmt::Display + Send,
@@ -32,15 +31,15 @@ pub async fn find<M: ReadModel>(
         seen = seen::<M>(viewer, as_of),
     );
     let query = scope::bind(as_of.query(statement), viewer).bind(key.to_string());
-    fetch_one(pool, query).await
+    fetch_one(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// The rows under `keys` that `viewer` may see, with their keys, in no particular order.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn find_many<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     keys: &[String],
@@ -53,15 +52,15 @@ pub async fn find_many<M: ReadModel>(
         seen = seen::<M>(viewer, as_of),
     );
     let query = scope::bind(as_of.query(statement), viewer).bind(keys);
-    super::fetch(pool, query).await
+    super::fetch(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// Those of `things` that `viewer` has a part in by an access list.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn shared_with(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     things: &[uuid::Uuid],
 ) -> Result<Vec<uuid::Uuid>, ReadError> {
@@ -70,15 +69,15 @@ pub async fn shared_with(
         scope::SHARED
     );
     let query = scope::bind(AsOf::Now.query(statement), &viewer.by_itself()).bind(things);
-    super::fetch(pool, query).await
+    super::fetch(source.serving(&scope::SHARED_NEEDS)?, query).await
 }
 
 /// How many rows of `filter` there are that `viewer` may see.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn count<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     filter: &RowFilter,
@@ -96,15 +95,15 @@ pub async fn count<M: ReadModel>(
         wanted = filter.sql(PARAMETERS + 1),
     );
     let query = filter.bind(scope::bind(as_of.query(statement), viewer));
-    count_rows(pool, query).await
+    count_rows(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// A page of the rows of `filter` that `viewer` may see, in the order of the page.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn page<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     filter: &RowFilter,
@@ -116,7 +115,7 @@ pub async fn page<M: ReadModel>(
     let after = page.after.as_ref();
     let query = query.bind(after.map(|after| &after.key));
     let query = query.bind(after.and_then(|after| after.value.as_ref()));
-    fetch_page(pool, query, page).await
+    fetch_page(source.serving(&scope::needed::<M>(viewer))?, query, page).await
 }
 
 /// Each condition of the scope walks its own index to the first rows that it has to give, so that a page costs the same

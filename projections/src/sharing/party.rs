@@ -8,13 +8,12 @@ use domain::{
     sharing::access_list::{AccessList, AccessListEvent},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, fetch},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, Source, fetch},
 };
 
 /// A party of a shared thing.
@@ -91,11 +90,12 @@ fn bare(id: &str) -> Uuid {
 /// # Errors
 /// When the database fails.
 pub async fn of_resource(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     resource: Uuid,
     at: OffsetDateTime,
 ) -> Result<Vec<PartyRow>, ReadError> {
+    let pool = source.serving(&[Parties::NAME])?;
     let statement = format!(
         "select to_jsonb(t)::text from {} t where t.resource = $1 and not t.revoked \
          and (t.until is null or t.until > $2) order by t.granted_at, t.entry",

@@ -148,7 +148,7 @@ impl UserErrors for EraseRefusal {
 }
 
 async fn find(context: &Context<'_>, person: UserId) -> Result<Option<Erasure>> {
-    let row = erasure::find(&app(context)?.pool, person).await;
+    let row = erasure::find(&app(context)?.read_models, person).await;
     Ok(row.map_err(|error| read_failed(&error))?.map(Erasure))
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn of_model(
         return Ok(None);
     }
     let moment = at.time.unwrap_or_else(|| app.now());
-    let rows = party::of_resource(&app.pool, at.as_of, id.0, moment).await;
+    let rows = party::of_resource(&app.read_models, at.as_of, id.0, moment).await;
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(Some(rows.into_iter().map(AccessGrant).collect()))
 }
