@@ -158,7 +158,7 @@ impl AuditQuery {
         let reader = user(context)?;
         let organization = match reader.permissions.contains(&Action::SystemAdmin) {
             true => None,
-            // Who belongs to no organisation reads that of nobody.
+            // Who belongs to no organization reads that of nobody.
             false => Some(
                 reader
                     .organization

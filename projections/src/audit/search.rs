@@ -85,7 +85,7 @@ pub struct AuditFilter {
     pub outcome: Option<String>,
     /// With this text somewhere in the payload, without regard to case.
     pub text: Option<String>,
-    /// By actors of this organisation only: the scope of who may not read everything.
+    /// By actors of this organization only: the scope of who may not read everything.
     pub organization: Option<String>,
 }
 

@@ -81,7 +81,7 @@ impl Parent {
 pub enum Access {
     /// It is theirs.
     Owner,
-    /// They have a part in it, by themselves, their organisation or a project.
+    /// They have a part in it, by themselves, their organization or a project.
     Shared,
     /// Everybody sees it.
     Public,
@@ -290,7 +290,7 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
 /// The read models that [`SHARED`] reads.
 pub(super) const SHARED_NEEDS: [&str; 2] = ["sharing.party", "projects.project"];
 
-/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one. Each way is
+/// The things that the user has a part in: by itself, as of an organization, or as of a project that has one. Each way is
 /// a query of its own, which finds its rows by the party: with all of them in one condition, every share is read.
 pub(super) const SHARED: &str = "\
     select s.resource from sharing_party s \
