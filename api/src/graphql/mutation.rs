@@ -59,7 +59,7 @@ pub enum Ended<R> {
     Refused(R),
     /// The input is wrong; nothing was decided.
     Wrong(Vec<UserError>),
-    /// What it is about has changed since the expected version.
+    /// What it is about does not have the expected version.
     Stale(Uuid),
 }
 
@@ -154,10 +154,15 @@ impl<'c, 'a> MutationCall<'c, 'a> {
 
     /// The id at `path` of the input. One that is none names nothing: it is told like one that does not exist.
     pub fn id<T: std::str::FromStr + From<Uuid>>(&mut self, path: &'static str, id: &ID) -> T {
+        self.id_or(path, id, T::from(Uuid::nil()))
+    }
+
+    /// As [`MutationCall::id`], where ids of several kinds may stand; `none` stands for one that is none of them.
+    pub fn id_or<T: std::str::FromStr>(&mut self, path: &'static str, id: &ID, none: T) -> T {
         self.named.push((path, id.to_string()));
         id.parse().unwrap_or_else(|_| {
             self.wrong.push(UserError::absent(path));
-            T::from(Uuid::nil())
+            none
         })
     }
 
@@ -352,7 +357,6 @@ fn mismatch() -> UserError {
 }
 
 fn stale() -> UserError {
-    let message =
-        "it has changed since the version that you expect; look at it as it is now, and decide again";
+    let message = "it does not have the version that you expect; look at it as it is now, and decide again";
     UserError::at(EXPECTED_VERSION, message, UserErrorCode::Conflict)
 }

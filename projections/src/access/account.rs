@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, rows},
 };
 
 /// The state of an account.
@@ -26,7 +26,7 @@ pub struct AccountRow {
     pub state: AccountState,
     /// Whether its address was ever proven.
     pub verified: bool,
-    /// Its organisation.
+    /// Its organization.
     pub organization_id: Option<OrganizationId>,
 }
 
@@ -87,10 +87,6 @@ impl ReadModel for Accounts {
 /// # Errors
 /// When the database fails.
 pub async fn find(source: &impl Source, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
-    let pool = source.serving(&[Accounts::NAME])?;
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1",
-        as_of.of::<Accounts>()
-    );
-    fetch_one(pool, as_of.query(statement).bind(user.0)).await
+    let found = rows::<Accounts>(source, as_of, "where id = $1", |query| query.bind(user.0)).await?;
+    Ok(found.into_iter().next())
 }

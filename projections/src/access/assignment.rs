@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, rows},
 };
 
 /// A role held, or once held, by a user.
@@ -97,11 +97,7 @@ pub async fn of_users(
     as_of: AsOf,
     users: &[UserId],
 ) -> Result<Vec<AssignmentRow>, ReadError> {
-    let pool = source.serving(&[Assignments::NAME])?;
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where user_id = any($1) and active order by role",
-        as_of.of::<Assignments>()
-    );
-    fetch(pool, as_of.query(statement).bind(ids)).await
+    let condition = "where user_id = any($1) and active order by role";
+    rows::<Assignments>(source, as_of, condition, |query| query.bind(ids)).await
 }

@@ -9,7 +9,7 @@ use domain::{
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Rows, Scope, Source, fetch},
+    read_model::{History, ReadError, ReadModel, Rows, Scope, Source, rows},
 };
 
 /// A role, as defined.
@@ -47,10 +47,5 @@ impl ReadModel for Roles {
 /// # Errors
 /// When the database fails.
 pub async fn all(source: &impl Source, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
-    let pool = source.serving(&[Roles::NAME])?;
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t order by name",
-        as_of.of::<Roles>()
-    );
-    fetch(pool, as_of.query(statement)).await
+    rows::<Roles>(source, as_of, "order by name", |query| query).await
 }

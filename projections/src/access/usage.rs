@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Rows, Scope, Source, fetch_one},
+    read_model::{ReadError, ReadModel, Rows, Scope, Source, rows},
 };
 
 /// What a user has taken.
@@ -107,11 +107,9 @@ impl ReadModel for Usages {
 /// # Errors
 /// When the database fails.
 pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
-    let pool = source.serving(&[Usages::NAME])?;
-    let statement = format!(
-        "select to_jsonb(t)::text from {} t where id = $1",
-        as_of.of::<Usages>()
-    );
-    let found = fetch_one(pool, as_of.query(statement).bind(user.0)).await?;
-    Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
+    let found = rows::<Usages>(source, as_of, "where id = $1", |query| query.bind(user.0)).await?;
+    Ok(found
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| UsageRow::nothing(user)))
 }

@@ -27,7 +27,6 @@ use domain::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgConnection;
 
-pub(crate) use self::reading::{fetch, fetch_one, fetch_page};
 pub use self::{
     builder::Builder,
     copy::Shape,
@@ -41,6 +40,10 @@ pub use self::{
     table::Table,
     target::{SHADOW, Target},
     write::Write,
+};
+pub(crate) use self::{
+    reading::{fetch, fetch_one, fetch_page},
+    scoped::rows,
 };
 
 /// A read model.

@@ -72,6 +72,21 @@ pub async fn shared_with(
     super::fetch(source.serving(&scope::SHARED_NEEDS)?, query).await
 }
 
+/// The rows of `M` by a condition and order of the query's own, with its parameters from `$1`. For what is no client's to
+/// read by scope: who is shown them is decided by who asks for them.
+///
+/// # Errors
+/// When the database fails, or `M` does not follow the log.
+pub(crate) async fn rows<M: ReadModel>(
+    source: &impl Source,
+    as_of: AsOf,
+    condition: &str,
+    bind: impl for<'q> FnOnce(Query<'q>) -> Query<'q>,
+) -> Result<Vec<M::Row>, ReadError> {
+    let statement = format!("select to_jsonb(t)::text from {} t {condition}", as_of.of::<M>());
+    super::fetch(source.serving(&[M::NAME])?, bind(as_of.query(statement))).await
+}
+
 /// How many rows of `filter` there are that `viewer` may see.
 ///
 /// # Errors
