@@ -17,7 +17,7 @@ use domain::{
 };
 use event_store::postgres::LogIntegrity;
 use objects::Objects;
-use projections::{access::directory::Directory, feed::FeedHub, runner::Progress};
+use projections::{access::directory::Directory, feed::FeedHub, read_model::ReadModels, runner::Progress};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -49,8 +49,10 @@ pub struct AppParts {
     pub directory: Directory,
     /// The position of the read models.
     pub progress: Progress,
-    /// The read models.
-    pub pool: PgPool,
+    /// The read models, as clients read them.
+    pub read_models: ReadModels,
+    /// The database, for what is no read of a client's: health, leases, erasures.
+    pub database: PgPool,
     /// Live events.
     pub feed: FeedHub,
     /// Bytes of datasets and models.

@@ -239,8 +239,8 @@ fn decide_by_part(
     }
     if founder || !roles.is_empty() || public {
         let why = match held {
-            true => format!("the user sees it, but their part in it does not include {action}"),
-            false => format!("the user sees it, but none of their roles holds {action}"),
+            true => format!("it may be read, but the role in it does not include {action}"),
+            false => format!("it may be read, but none of the roles of the account includes {action}"),
         };
         return Err(("role", why, Concealment::Forbidden));
     }

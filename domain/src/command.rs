@@ -71,7 +71,7 @@ pub enum ExecuteError<R> {
     #[error("{0}")]
     Refused(R),
     /// The thing does not have the version that was expected.
-    #[error("it has changed since the version that you expect")]
+    #[error("it does not have the version that you expect")]
     VersionConflict,
     /// The request id was used before, with another input.
     #[error("this request id was used before with another input")]

@@ -113,7 +113,7 @@ pub struct Metadata {
     /// Whom the actor acted for, when not for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
-    /// The organisation of the actor.
+    /// The organization of the actor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
     /// The session the request came in.

@@ -90,7 +90,7 @@ ids! {
     /// One login and all refreshes that descend from it.
     SessionId "ses" "a session id",
     /// A company and division that users belong to.
-    OrganizationId "org" "an organisation id",
+    OrganizationId "org" "an organization id",
     /// A project: experiments and members.
     ProjectId "prj" "a project id",
     /// An experiment inside a project.

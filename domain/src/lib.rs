@@ -33,6 +33,7 @@ pub mod models;
 pub mod notifications;
 pub mod payload;
 pub mod personal;
+pub mod problems;
 pub mod projects;
 pub mod provider_keys;
 pub mod quota;

@@ -30,7 +30,7 @@ pub struct Holder<'a> {
     pub user: UserId,
     /// The session it acts in.
     pub session: Option<SessionId>,
-    /// Its organisation.
+    /// Its organization.
     pub organization: Option<OrganizationId>,
     /// The state of the account.
     pub account: AccountState,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     aggregate::LoadError,
-    authz::{Membership, Party, Resource, Shared},
+    authz::{self, Circumstances, Membership, Party, Resource, Shared},
+    command::Context,
     decision::{LoadedState, ReadSet},
     event_store::EventStore,
     id::ProjectId,
@@ -38,6 +39,13 @@ pub fn resource<T: Shared>(id: T::Id, loaded: &LoadedState) -> Resource {
             .shared_with(list.into_iter().flat_map(AccessList::shares))
             .seen_by(thing.map(T::visibility).unwrap_or_default())
     }
+}
+
+/// Whether whoever decides may see it, by what [`read`] declared.
+#[must_use]
+pub fn sees<T: Shared>(id: T::Id, loaded: &LoadedState, context: &Context<'_>) -> bool {
+    let (resource, at) = (resource::<T>(id, loaded), Circumstances::at(context.now));
+    authz::decide(context.principal, T::READ, &resource, &at).is_ok()
 }
 
 fn projects(id: impl std::fmt::Display, loaded: &LoadedState) -> impl Iterator<Item = ProjectId> {

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::problems::Problems;
+
 pub use crate::unseen::{is_visible, unseen};
 
 /// A text that does not fit.
@@ -20,20 +22,7 @@ pub struct TextProblem {
 }
 
 /// Everything that does not fit, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextProblems(pub Vec<TextProblem>);
-
-impl std::fmt::Display for TextProblems {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{}", problem.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for TextProblems {}
+pub type TextProblems = Problems<TextProblem>;
 
 /// Name and description, trimmed and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +41,7 @@ impl Label {
     pub fn try_new(given_name: &str, given_description: &str) -> Result<Self, TextProblems> {
         match (name(given_name), description(given_description)) {
             (Ok(name), Ok(description)) => Ok(Self { name, description }),
-            (name, description) => Err(TextProblems(
+            (name, description) => Err(Problems(
                 [name.err(), description.err()].into_iter().flatten().collect(),
             )),
         }
@@ -67,7 +56,7 @@ pub fn name(text: &str) -> Result<String, TextProblem> {
     fit("name", text, 1, 100, false)
 }
 
-/// What a person or organisation is called, under the name `field` of its input: as [`name`].
+/// What a person or organization is called, under the name `field` of its input: as [`name`].
 ///
 /// # Errors
 /// When it does not fit.

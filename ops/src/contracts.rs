@@ -1,10 +1,11 @@
 //! The contracts in `schema/`: what outsiders rely on, made from the program itself.
 //!
-//! One rule: the golden payload of an event never changes once it is written. Everything else follows the
-//! source, and the difference is looked at when it is committed.
+//! One rule: the golden payload of an event never changes once it is written, and a fold that changes has a higher version.
+//! Everything else follows the source, and the difference is looked at when it is committed.
 
 mod permissions;
 mod personal_data;
+mod read_models;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use domain::event_registry::{self, Sample};
 use serde_json::Value;
+
+pub use read_models::STREAMS;
 
 /// The folder of the golden payloads.
 const EVENTS: &str = "events";
@@ -36,8 +39,8 @@ impl std::fmt::Display for Difference {
 /// Writes all contracts into `folder` and answers with the files that changed.
 ///
 /// # Errors
-/// When a golden payload in `folder` differs from what this build would write, or can no longer be read: the
-/// file is named, and nothing is written. When the folder cannot be written.
+/// When a golden payload in `folder` differs from what this build would write or can no longer be read, or when a fold has
+/// changed without its version: each is named, and nothing is written. When the folder cannot be written.
 pub fn write(folder: &Path) -> Result<Vec<PathBuf>> {
     let broken = golden_differences(folder)?;
     if !broken.is_empty() {
@@ -47,8 +50,15 @@ pub fn write(folder: &Path) -> Result<Vec<PathBuf>> {
             list.join("\n")
         );
     }
+    let unraised = read_models::unraised(folder)?;
+    if let Some(first) = unraised.first() {
+        bail!(
+            "nothing was written: {first} ({} read models in all)",
+            unraised.len()
+        );
+    }
     let mut written = Vec::new();
-    for (file, content) in contracts()? {
+    for (file, content) in contracts(folder)? {
         let path = folder.join(&file);
         // A golden payload that stands agrees in content: its bytes stay as they are.
         let stands = path.exists() && (file.starts_with(EVENTS) || read(&path)? == content);
@@ -68,7 +78,8 @@ pub fn write(folder: &Path) -> Result<Vec<PathBuf>> {
 /// When a file cannot be read.
 pub fn check(folder: &Path) -> Result<Vec<Difference>> {
     let mut differences = golden_differences(folder)?;
-    for (file, content) in contracts()? {
+    differences.extend(read_models::unraised(folder)?);
+    for (file, content) in contracts(folder)? {
         let path = folder.join(&file);
         let message = if !path.exists() {
             "is missing; run `cargo xtask bless`"
@@ -85,13 +96,14 @@ pub fn check(folder: &Path) -> Result<Vec<Difference>> {
     Ok(differences)
 }
 
-/// Every contract: file and content.
-fn contracts() -> Result<BTreeMap<PathBuf, String>> {
+/// Every contract: file and content. What only grows goes on from what stands in `folder`.
+fn contracts(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut all = BTreeMap::from([
         (PathBuf::from("schema.graphql"), api::graphql::sdl()),
         (PathBuf::from("permissions.txt"), permissions::table()),
         (PathBuf::from("personal-data.md"), personal_data::table()),
         (PathBuf::from("config.md"), crate::config::reference()),
+        (PathBuf::from(read_models::FILE), read_models::contract(folder)?),
     ]);
     for sample in samples()? {
         let content = serde_json::to_string_pretty(&sorted(sample.payload.clone()))?;

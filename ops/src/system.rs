@@ -233,7 +233,7 @@ impl System {
         if let Some(integrity) = &self.integrity {
             integrity.close(CLOSE).await;
         }
-        self.app.pool.close().await;
+        self.app.database.close().await;
         fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {
             tokio::task::spawn_blocking(move || cluster.stop()).await??;

@@ -9,6 +9,7 @@ mod contexts;
 mod modules;
 mod mutations;
 mod reading;
+mod served;
 mod sizes;
 
 use std::{

@@ -77,9 +77,9 @@ async fn a_time_beyond_the_last_year_is_refused_by_name() {
     app.stop().await;
 }
 
-/// Who may not read everything reads what their own organisation did.
+/// Who may not read everything reads what their own organization did.
 #[tokio::test]
-async fn a_manager_reads_the_log_of_the_own_organisation_only() {
+async fn a_manager_reads_the_log_of_the_own_organization_only() {
     let app = TestApp::start().await;
     let mara = app.person("mara", "manager").await;
     let ada = app.person("ada", "engineer_i").await;

@@ -295,7 +295,7 @@ async fn rebuilt_from_nothing(app: &TestApp) {
         .iter()
         .map(|projector| projector.name())
         .collect();
-    let pool = &app.system.app.pool;
+    let pool = &app.system.app.database;
     projections::rebuild::request(pool, &names)
         .await
         .expect("asked for");

@@ -1,6 +1,7 @@
 //! The read side under hard conditions: leaders that freeze, rebuilds beside a running system, events that
 //! cannot be folded (AU-5).
 
+mod closed;
 mod columns;
 mod feeds;
 mod fixture;

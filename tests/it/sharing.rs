@@ -174,7 +174,7 @@ async fn access_ends_at_its_second() {
     app.stop().await;
 }
 
-/// PR-5: a project and an organisation have access for those who are in them, for as long as they are.
+/// PR-5: a project and an organization have access for those who are in them, for as long as they are.
 #[tokio::test]
 async fn members_of_a_project_share_its_access() {
     let app = app().await;

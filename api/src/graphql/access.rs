@@ -143,7 +143,7 @@ impl AccessQuery {
         require(context, Action::RolesRead, "roles")?;
         honor_min_position(context, min_position).await?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let rows = projections::access::role::all(&app(context)?.pool, resolved.as_of)
+        let rows = projections::access::role::all(&app(context)?.read_models, resolved.as_of)
             .await
             .map_err(|e| read_failed(&e))?;
         Ok(Some(rows.into_iter().map(|row| Role(row, resolved)).collect()))
@@ -169,7 +169,7 @@ impl AccessQuery {
         let now = user(context)?;
         let permissions = match resolve_as_of(context, as_of).await?.as_of {
             projections::history::AsOf::Now => now.permissions.clone(),
-            then => projections::access::rights::of_user(&app(context)?.pool, then, now.user)
+            then => projections::access::rights::of_user(&app(context)?.read_models, then, now.user)
                 .await
                 .map_err(|error| read_failed(&error))?
                 .map(|rights| rights.principal.permissions)

@@ -99,7 +99,7 @@ impl Loader<AsOfRequest> for AsOfLoader {
         let (store, now) = (app.ports.store.as_ref(), app.now());
         let mut found = HashMap::new();
         for request in keys {
-            let instant = resolve(&app.pool, store, &app.progress, now, TIMEOUT, *request).await;
+            let instant = resolve(&app.read_models, store, &app.progress, now, TIMEOUT, *request).await;
             found.insert(*request, instant.map_err(Arc::new));
         }
         Ok(found)

@@ -158,7 +158,7 @@ impl AuditQuery {
         let reader = user(context)?;
         let organization = match reader.permissions.contains(&Action::SystemAdmin) {
             true => None,
-            // Who belongs to no organisation reads that of nobody.
+            // Who belongs to no organization reads that of nobody.
             false => Some(
                 reader
                     .organization
@@ -181,7 +181,8 @@ impl AuditQuery {
         };
         let oldest_first = order == AuditOrder::OldestFirst;
         let rows =
-            projections::audit::search::list(&app(context)?.pool, &filter, oldest_first, &request).await;
+            projections::audit::search::list(&app(context)?.read_models, &filter, oldest_first, &request)
+                .await;
         let rows = rows.map_err(|error| read_failed(&error))?;
         // Counting would read the whole log.
         let connection = list.connect(rows, after.as_deref(), Count::NONE, |row| {

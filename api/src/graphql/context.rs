@@ -3,10 +3,11 @@
 use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
-    aggregate::load,
-    authz::{Action, Denied, Requirement, Resource, UserPrincipal, permit},
+    aggregate::{LoadError, load},
+    authz::{Action, Denied, Requirement, Resource, Shared, UserPrincipal, decide, permit},
     event_store::Position,
     id::UserId,
+    shared,
 };
 use projections::read_model::Viewer;
 
@@ -79,21 +80,32 @@ fn noted(context: &Context<'_>, refusal: &Denied) -> Error {
     denied(refusal)
 }
 
+/// Whether the caller may do `action` with a shared thing, by the log as it is now.
+///
+/// # Errors
+/// `UNAVAILABLE` when the log cannot be read; why is said in the process's log.
+pub async fn may<T: Shared>(context: &Context<'_>, action: Action, id: T::Id) -> Result<bool> {
+    let (app, caller) = (app(context)?, caller(context)?);
+    let found = shared::load::<T>(app.ports.store.as_ref(), id).await;
+    let (_, resource) = found.map_err(|error| log_failed(T::KIND, &error))?;
+    let circumstances = caller.circumstances(app.now());
+    Ok(decide(&caller.principal, action, &resource, &circumstances).is_ok())
+}
+
+/// The log could not be read about a thing of this kind.
+fn log_failed(kind: &str, error: &LoadError) -> Error {
+    tracing::error!(kind, %error, "the log could not be read");
+    error_with_code("UNAVAILABLE", "the log cannot be read at present, try again")
+}
+
 /// What `user` has taken of the quotas, as of now.
 ///
 /// # Errors
 /// `UNAVAILABLE` when the log cannot be read; why is said in the process's log.
 pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
-    match load(app.ports.store.as_ref(), user).await {
-        Ok(loaded) => Ok(loaded.state),
-        Err(error) => {
-            tracing::error!(%user, %error, "the quota ledger could not be read");
-            Err(error_with_code(
-                "UNAVAILABLE",
-                "the log cannot be read at present, try again",
-            ))
-        }
-    }
+    let loaded = load(app.ports.store.as_ref(), user).await;
+    let loaded = loaded.map_err(|error| log_failed("quotas", &error))?;
+    Ok(loaded.state)
 }
 
 /// Whose things the caller may see; `None` when it may see none.

@@ -30,15 +30,16 @@ pub fn denied(denied: &Denied) -> Error {
 /// A failed read: clients learn whether it may do later, the log learns why.
 #[must_use]
 pub fn read_failed(error: &ReadError) -> Error {
-    match error.is_outage() {
-        true => {
+    match error {
+        ReadError::NotServed(_) => error_with_code("UNAVAILABLE", error.to_string()),
+        error if error.is_outage() => {
             tracing::error!(%error, "the read models cannot be read");
             error_with_code(
                 "UNAVAILABLE",
                 "the database does not answer at present, try again",
             )
         }
-        false => Error::new(error.to_string()),
+        error => Error::new(error.to_string()),
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     context::{app, caller, user},
     errors::error_with_code,
     mutation::MutationCall,
-    user_error::{UserError, UserErrorCode, UserErrors},
+    user_error::{Problem, UserError, UserErrorCode, UserErrors},
 };
 use crate::sessions::{self, SessionError, Tokens};
 
@@ -163,25 +163,24 @@ impl IdentityMutation {
     }
 }
 
-impl UserErrors for AccountRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let (path, code) = match self {
+impl Problem for AccountRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
             Self::OwnAccount => ("userId", UserErrorCode::OwnAccount),
             Self::LastAdministrator => ("userId", UserErrorCode::LastAdministrator),
             Self::Erased => ("userId", UserErrorCode::Erased),
             Self::ReasonMissing | Self::Reason(_) => ("reason", UserErrorCode::Invalid),
-        };
-        vec![UserError::at(path, self.to_string(), code)]
+        }
     }
 }
 
-impl UserErrors for VerifyRefusal {
-    fn user_errors(self) -> Vec<UserError> {
+impl Problem for VerifyRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
         let code = match self {
             Self::Expired => UserErrorCode::TokenExpired,
             Self::InvalidToken => UserErrorCode::InvalidToken,
         };
-        vec![UserError::at("token", self.to_string(), code)]
+        ("token", code)
     }
 }
 

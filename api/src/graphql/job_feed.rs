@@ -167,7 +167,7 @@ impl Feed {
             .wait_for_position(head, TIMEOUT)
             .await
             .map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))?;
-        let row = read_model::find::<Jobs>(&app.pool, &viewer, AsOf::Now, job.0)
+        let row = read_model::find::<Jobs>(&app.read_models, &viewer, AsOf::Now, job.0)
             .await
             .map_err(|e| read_failed(&e))?;
         let row = row.ok_or_else(|| error_with_code("NOT_FOUND", "not found"))?;

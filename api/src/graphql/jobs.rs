@@ -173,7 +173,8 @@ impl JobsMutation {
         let (command, base) = order(&mut call, input).await?;
         let mut payload: Option<JobPayload> = call.finish(command.job, &command).await?;
         if let Some(queued) = payload.as_mut().filter(|payload| payload.position.is_some()) {
-            queued.estimate = estimate::estimated(call.app(), &command.spec, base.as_ref()).await?;
+            let estimate = estimate::estimated(call.app(), &command.spec, base.as_ref()).await;
+            queued.estimate = call.or_null("estimate", estimate);
         }
         Ok(payload)
     }

@@ -22,9 +22,8 @@ use projections::{
         version::{self as model_version, ModelVersionRow},
     },
     projects::{experiment::Experiments, project::Projects},
-    read_model::{ReadError, ReadModel, Viewer, find_many, shared_with},
+    read_model::{ReadError, ReadModel, ReadModels, Viewer, find_many, shared_with},
 };
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::as_of::AsOfLoader;
@@ -39,7 +38,7 @@ fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec
 }
 
 /// Roles of users, at moments.
-pub struct RolesLoader(PgPool);
+pub struct RolesLoader(ReadModels);
 
 impl Loader<(UserId, AsOf)> for RolesLoader {
     type Value = Vec<AssignmentRow>;
@@ -59,7 +58,7 @@ impl Loader<(UserId, AsOf)> for RolesLoader {
 }
 
 /// Versions of datasets.
-pub struct DatasetVersionsLoader(PgPool);
+pub struct DatasetVersionsLoader(ReadModels);
 
 impl Loader<(DatasetId, AsOf)> for DatasetVersionsLoader {
     type Value = Vec<VersionRow>;
@@ -79,7 +78,7 @@ impl Loader<(DatasetId, AsOf)> for DatasetVersionsLoader {
 }
 
 /// Versions of models.
-pub struct ModelVersionsLoader(PgPool);
+pub struct ModelVersionsLoader(ReadModels);
 
 impl Loader<(ModelId, AsOf)> for ModelVersionsLoader {
     type Value = Vec<ModelVersionRow>;
@@ -99,7 +98,7 @@ impl Loader<(ModelId, AsOf)> for ModelVersionsLoader {
 }
 
 /// Rows of a read model, at moments, within what a viewer may see: the key carries the caller's scope.
-pub struct VisibleLoader<M>(PgPool, PhantomData<fn() -> M>);
+pub struct VisibleLoader<M>(ReadModels, PhantomData<fn() -> M>);
 
 type VisibleKey = (Uuid, AsOf, Viewer);
 
@@ -121,7 +120,7 @@ impl<M: ReadModel<Row: Clone>> Loader<VisibleKey> for VisibleLoader<M> {
 }
 
 /// Which things were shared with a viewer.
-pub struct SharedLoader(PgPool);
+pub struct SharedLoader(ReadModels);
 
 impl Loader<(Uuid, Viewer)> for SharedLoader {
     type Value = ();
@@ -137,8 +136,8 @@ impl Loader<(Uuid, Viewer)> for SharedLoader {
     }
 }
 
-fn visible<M: ReadModel>(pool: &PgPool) -> DataLoader<VisibleLoader<M>> {
-    fresh(VisibleLoader(pool.clone(), PhantomData))
+fn visible<M: ReadModel>(read_models: &ReadModels) -> DataLoader<VisibleLoader<M>> {
+    fresh(VisibleLoader(read_models.clone(), PhantomData))
 }
 
 fn fresh<L: Send + Sync + 'static>(loader: L) -> DataLoader<L> {
@@ -148,17 +147,17 @@ fn fresh<L: Send + Sync + 'static>(loader: L) -> DataLoader<L> {
 /// Adds fresh loaders to a request.
 #[must_use]
 pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
-    let pool = &app.pool;
+    let read_models = &app.read_models;
     request
         .data(AsOfLoader::fresh(app.clone()))
-        .data(fresh(RolesLoader(pool.clone())))
-        .data(fresh(DatasetVersionsLoader(pool.clone())))
-        .data(fresh(ModelVersionsLoader(pool.clone())))
-        .data(fresh(SharedLoader(pool.clone())))
-        .data(visible::<Users>(pool))
-        .data(visible::<Projects>(pool))
-        .data(visible::<Experiments>(pool))
-        .data(visible::<Jobs>(pool))
-        .data(visible::<Datasets>(pool))
-        .data(visible::<Models>(pool))
+        .data(fresh(RolesLoader(read_models.clone())))
+        .data(fresh(DatasetVersionsLoader(read_models.clone())))
+        .data(fresh(ModelVersionsLoader(read_models.clone())))
+        .data(fresh(SharedLoader(read_models.clone())))
+        .data(visible::<Users>(read_models))
+        .data(visible::<Projects>(read_models))
+        .data(visible::<Experiments>(read_models))
+        .data(visible::<Jobs>(read_models))
+        .data(visible::<Datasets>(read_models))
+        .data(visible::<Models>(read_models))
 }

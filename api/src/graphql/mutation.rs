@@ -6,7 +6,7 @@
 mod input;
 mod payload;
 
-use async_graphql::{Context, Error, ID, InputObjectType, Result};
+use async_graphql::{Context, Error, ID, InputObjectType, PathSegment, Result};
 use domain::{
     authz::Concealment,
     event_store::{Position, StoreError},
@@ -59,7 +59,7 @@ pub enum Ended<R> {
     Refused(R),
     /// The input is wrong; nothing was decided.
     Wrong(Vec<UserError>),
-    /// What it is about has changed since the expected version.
+    /// What it is about does not have the expected version.
     Stale(Uuid),
 }
 
@@ -154,10 +154,15 @@ impl<'c, 'a> MutationCall<'c, 'a> {
 
     /// The id at `path` of the input. One that is none names nothing: it is told like one that does not exist.
     pub fn id<T: std::str::FromStr + From<Uuid>>(&mut self, path: &'static str, id: &ID) -> T {
+        self.id_or(path, id, T::from(Uuid::nil()))
+    }
+
+    /// As [`MutationCall::id`], where ids of several kinds may stand; `none` stands for one that is none of them.
+    pub fn id_or<T: std::str::FromStr>(&mut self, path: &'static str, id: &ID, none: T) -> T {
         self.named.push((path, id.to_string()));
         id.parse().unwrap_or_else(|_| {
             self.wrong.push(UserError::absent(path));
-            T::from(Uuid::nil())
+            none
         })
     }
 
@@ -230,28 +235,53 @@ impl<'c, 'a> MutationCall<'c, 'a> {
         }
     }
 
-    /// The payload of a call that ended: what was changed, as far as the caller may read it, or what is wrong.
+    /// The payload of a call that ended: what was changed, as far as the caller may read it, or what is wrong. An entity that
+    /// cannot be shown now fails alone, beside the position.
     ///
     /// # Errors
-    /// Failures of the system. What was recorded stays so.
+    /// Defects of the endpoint.
     pub async fn answer<P: Payload, R: UserErrors>(&self, ended: Ended<R>) -> Result<Option<P>> {
         let wrong = |errors| Ok(Some(P::of(None, None, errors)));
         let (entity, position, errors) = match ended {
             Ended::Refused(reason) => return wrong(reason.user_errors()),
             Ended::Wrong(errors) => return wrong(errors),
-            Ended::Done { position, entity, .. } => {
+            Ended::Done { position, entity, .. } => (entity, Some(position), Vec::new()),
+            Ended::Stale(entity) => (entity, None, vec![stale()]),
+        };
+        let entity = self.or_null(P::SHOWN, self.shown::<P>(entity, position).await);
+        Ok(Some(P::of(entity, position, errors)))
+    }
+
+    /// The entity as of `position`, or of now.
+    async fn shown<P: Payload>(&self, entity: Uuid, position: Option<Position>) -> Result<Option<P::Entity>> {
+        match position {
+            Some(position) => {
                 let readable = wait_for_position(self.context, position).await;
                 readable.map_err(|_| not_readable(position))?;
-                (entity, Some(position), Vec::new())
             }
-            Ended::Stale(entity) => {
+            None => {
                 let head = self.app.ports.store.head().await;
                 wait_for_position(self.context, head.map_err(|error| store_failed(&error))?).await?;
-                (entity, None, vec![stale()])
             }
+        }
+        P::Entity::load(self.context, entity.into()).await
+    }
+
+    /// The value of a field of the payload, which fails alone: the rest is answered, for what is recorded is. Why it fails
+    /// is told where it is asked for.
+    pub fn or_null<T>(&self, field: &'static str, value: Result<Option<T>>) -> Option<T> {
+        let error = match value {
+            Ok(value) => return value,
+            Err(error) => error.into_server_error(self.context.item.pos),
         };
-        let entity = P::Entity::load(self.context, entity.into()).await?;
-        Ok(Some(P::of(entity, position, errors)))
+        let payload = self.context.field();
+        if let Some(asked) = payload.selection_set().find(|asked| asked.name() == field) {
+            let mut error = self.context.set_error_path(error);
+            let key = asked.alias().unwrap_or(field).to_owned();
+            error.path.push(PathSegment::Field(key));
+            self.context.add_error(error);
+        }
+        None
     }
 
     /// The answer to a request that was carried out before, so that what is costly is not done again. The caller's
@@ -327,7 +357,6 @@ fn mismatch() -> UserError {
 }
 
 fn stale() -> UserError {
-    let message =
-        "it has changed since the version that you expect; look at it as it is now, and decide again";
+    let message = "it does not have the version that you expect; look at it as it is now, and decide again";
     UserError::at(EXPECTED_VERSION, message, UserErrorCode::Conflict)
 }

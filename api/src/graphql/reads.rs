@@ -26,8 +26,8 @@ pub async fn find<M: ReadModel>(
     as_of: AsOf,
     key: impl std::fmt::Display + Send,
 ) -> Result<Option<M::Row>> {
-    let (pool, viewer) = (&app(context)?.pool, viewer(context)?);
-    let row = read_model::find::<M>(pool, &viewer, as_of, key).await;
+    let (read_models, viewer) = (&app(context)?.read_models, viewer(context)?);
+    let row = read_model::find::<M>(read_models, &viewer, as_of, key).await;
     row.map_err(|error| read_failed(&error))
 }
 
@@ -82,13 +82,13 @@ pub async fn list<M: ReadModel, N: OutputType>(
 ) -> Result<Connection<N, AsOfInfo>> {
     let (list, after) = (list.sorted(wanted.sort), wanted.after.as_deref());
     let (viewer, request) = (viewer(context)?, list.page(wanted.first, after)?);
-    let (pool, as_of, filter) = (app(context)?.pool.clone(), resolved.as_of, wanted.filter);
-    let page = read_model::page::<M>(&pool, &viewer, as_of, &filter, &request).await;
+    let (read_models, as_of, filter) = (app(context)?.read_models.clone(), resolved.as_of, wanted.filter);
+    let page = read_model::page::<M>(&read_models, &viewer, as_of, &filter, &request).await;
     let page = page.and_then(|page| with_values::<M>(page, request.order));
     let page = page.map_err(|error| read_failed(&error))?;
     let count = Count::with(move || {
-        let (pool, viewer, filter) = (pool.clone(), viewer.clone(), filter.clone());
-        async move { read_model::count::<M>(&pool, &viewer, as_of, &filter).await }
+        let (read_models, viewer, filter) = (read_models.clone(), viewer.clone(), filter.clone());
+        async move { read_model::count::<M>(&read_models, &viewer, as_of, &filter).await }
     });
     let node = |(row, value): Valued<M>| {
         let (key, node) = node(row);

@@ -5,9 +5,8 @@
 use async_graphql::{Context, ID, InputObject, Object, Result};
 use domain::{
     authz::{Party, Share},
-    id::UserId,
     models::model::Model as SharedModel,
-    sharing::grant::{GrantAccess, GrantProblem, GrantRefusal, NotOnTheList, RevokeAccess},
+    sharing::grant::{AccessProblem, GrantAccess, RevokeAccess},
 };
 use uuid::Uuid;
 
@@ -16,7 +15,7 @@ use super::{
     mutation::{MutationCall, payload},
     scalars::DateTime,
     types::{AccessRole, Model},
-    user_error::{UserError, UserErrorCode, UserErrors},
+    user_error::{Problem, UserErrorCode},
 };
 
 /// Gives somebody access to a model.
@@ -53,39 +52,15 @@ payload! {
     }
 }
 
-impl UserErrors for GrantRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let error = |problem: GrantProblem| {
-            let (path, code) = match problem {
-                GrantProblem::UnknownParty(_) => ("partyId", UserErrorCode::NotFound),
-                GrantProblem::Founder | GrantProblem::UsersOnly(_) | GrantProblem::Full => {
-                    ("partyId", UserErrorCode::Invalid)
-                }
-                GrantProblem::Role { .. } => ("role", UserErrorCode::Invalid),
-                GrantProblem::Expired => ("until", UserErrorCode::Invalid),
-            };
-            UserError::at(path, problem.to_string(), code)
-        };
-        self.0.into_iter().map(error).collect()
+impl Problem for AccessProblem {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
+            Self::UnknownParty(_) | Self::NotOnTheList => ("partyId", UserErrorCode::NotFound),
+            Self::Founder | Self::UsersOnly(_) | Self::Full => ("partyId", UserErrorCode::Invalid),
+            Self::Role(..) => ("role", UserErrorCode::Invalid),
+            Self::Expired => ("until", UserErrorCode::Invalid),
+        }
     }
-}
-
-impl UserErrors for NotOnTheList {
-    fn user_errors(self) -> Vec<UserError> {
-        vec![UserError::at(
-            "partyId",
-            self.to_string(),
-            UserErrorCode::NotFound,
-        )]
-    }
-}
-
-/// The party that an id names; the call is told of one that names none.
-fn party(call: &mut MutationCall<'_, '_>, id: &ID) -> Party {
-    id.parse().unwrap_or_else(|_| {
-        call.refuse([UserError::absent("partyId")]);
-        Party::User(UserId(Uuid::nil()))
-    })
 }
 
 /// Changes of access lists.
@@ -105,7 +80,7 @@ impl SharingMutation {
         let command = GrantAccess::<SharedModel> {
             resource: call.id("modelId", &input.model_id),
             share: Share {
-                party: party(&mut call, &input.party_id),
+                party: call.id_or("partyId", &input.party_id, Party::NOBODY),
                 role: input.role.into(),
                 until: input.until.map(|until| until.0),
                 by: user(context)?.user,
@@ -122,7 +97,7 @@ impl SharingMutation {
         #[graphql(desc = "The model and the party.")] input: RevokeModelAccessInput,
     ) -> Result<Option<ModelAccessPayload>> {
         let mut call = MutationCall::signed_in(context, &input)?;
-        let party = party(&mut call, &input.party_id);
+        let party = call.id_or("partyId", &input.party_id, Party::NOBODY);
         let command = RevokeAccess::<SharedModel> {
             resource: call.id("modelId", &input.model_id),
             party,

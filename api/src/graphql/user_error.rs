@@ -3,7 +3,7 @@
 //! One rule: this module knows no context, so every context can use it.
 
 use async_graphql::{Enum, SimpleObject};
-use domain::text::TextProblems;
+use domain::{problems::Problems, text::TextProblem};
 
 /// What is wrong, for programs. New codes may be added; treat an unknown one as `INVALID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -121,12 +121,31 @@ impl UserErrors for std::convert::Infallible {
     }
 }
 
-impl UserErrors for TextProblems {
+/// A problem of one field of an input, or of the input as a whole.
+pub trait Problem: std::fmt::Display {
+    /// The path of the field, empty for the whole, and what is wrong, for programs.
+    fn place(&self) -> (&'static str, UserErrorCode);
+}
+
+impl<P: Problem> UserErrors for P {
     fn user_errors(self) -> Vec<UserError> {
-        let problems = self.0.into_iter();
-        problems
-            .map(|problem| UserError::at(problem.field, problem.message, UserErrorCode::Invalid))
-            .collect()
+        let ((path, code), message) = (self.place(), self.to_string());
+        vec![match path {
+            "" => UserError::whole(message, code),
+            path => UserError::at(path, message, code),
+        }]
+    }
+}
+
+impl<P: Problem> UserErrors for Problems<P> {
+    fn user_errors(self) -> Vec<UserError> {
+        self.0.into_iter().flat_map(UserErrors::user_errors).collect()
+    }
+}
+
+impl Problem for TextProblem {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        (self.field, UserErrorCode::Invalid)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     mutation::{MutationCall, payload},
     paging::{Connection, Count, List, ListOrder, Sort},
     types::{Worker, WorkerFilter, WorkerOrder, page_of_workers},
-    user_error::{UserError, UserErrorCode, UserErrors},
+    user_error::{Problem, UserErrorCode},
 };
 
 /// The list of workers; all of it is read, because there are at most 1,000.
@@ -40,7 +40,7 @@ impl WorkersQuery {
         let by_name = Sort::by(Some(worker::NAME), None);
         let list = WORKERS.sorted(order.map_or(by_name, ListOrder::sort));
         let request = list.page(first, after.as_deref())?;
-        let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.pool).await);
+        let (viewer, found) = (viewer(context)?, worker::there(&app(context)?.read_models).await);
         let rows = filter
             .unwrap_or_default()
             .of(found.map_err(|error| read_failed(&error))?)?;
@@ -79,13 +79,12 @@ payload! {
     }
 }
 
-impl UserErrors for WorkerRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let (path, code) = match self {
+impl Problem for WorkerRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
             Self::Reason(_) => ("reason", UserErrorCode::Invalid),
             _ => ("workerId", UserErrorCode::NotFound),
-        };
-        vec![UserError::at(path, self.to_string(), code)]
+        }
     }
 }
 

@@ -312,6 +312,9 @@ fn load_failed(error: &LoadError) -> Problem {
 
 /// What the read models did not answer.
 fn read_failed(error: &ReadError) -> Problem {
+    if let ReadError::NotServed(_) = error {
+        return Problem::unavailable(error.to_string());
+    }
     tracing::error!(%error, "the read models cannot be read");
     match error.is_outage() {
         true => Problem::unavailable("the database does not answer at present, try again"),

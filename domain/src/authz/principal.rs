@@ -30,7 +30,7 @@ pub struct UserPrincipal {
     pub user: UserId,
     /// The session it acts in; `None` for keys and for operator commands.
     pub session: Option<SessionId>,
-    /// Its organisation.
+    /// Its organization.
     pub organization: Option<OrganizationId>,
     /// The state of the account.
     pub account: AccountState,
@@ -74,6 +74,15 @@ impl Principal {
     pub fn user(&self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user.user),
+            _ => None,
+        }
+    }
+
+    /// The organization of the account, when a user acts who is in one.
+    #[must_use]
+    pub fn organization(&self) -> Option<OrganizationId> {
+        match self {
+            Self::User(user) => user.organization,
             _ => None,
         }
     }

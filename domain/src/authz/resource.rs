@@ -22,7 +22,7 @@ pub enum Party {
     User(UserId),
     /// The founder, owners and members of a project.
     Project(ProjectId),
-    /// Every account of an organisation.
+    /// Every account of an organization.
     Organization(OrganizationId),
 }
 
@@ -47,6 +47,15 @@ impl Party {
             _ => None,
         }
     }
+
+    /// An account that is nobody's.
+    pub const NOBODY: Self = Self::User(UserId(Uuid::nil()));
+
+    /// Whether it is one account.
+    #[must_use]
+    pub fn is_user(self) -> bool {
+        matches!(self, Self::User(_))
+    }
 }
 
 impl std::fmt::Display for Party {
@@ -59,7 +68,7 @@ impl std::fmt::Display for Party {
     }
 }
 
-/// The text is the id of no user, project or organisation.
+/// The text is the id of no user, project or organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not the id of a user, a project or an organization")]
 pub struct NoParty;
@@ -259,7 +268,7 @@ impl Resource {
         }
     }
 
-    /// The parts that `user` has in it at `now`, as member of a project and of an organisation too. They add up.
+    /// The parts that `user` has in it at `now`, as member of a project and of an organization too. They add up.
     pub(super) fn roles_of(&self, user: &UserPrincipal, now: OffsetDateTime) -> Vec<PartyRole> {
         let reaches = |party: Party| match party {
             Party::User(id) => id == user.user,

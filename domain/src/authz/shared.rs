@@ -18,7 +18,7 @@ pub trait Shared: Aggregate {
     const SHARE: Action;
     /// The parts that can be given in it.
     const ROLES: &'static [PartyRole];
-    /// Whether projects and organisations can be given a part in it, or only users.
+    /// Whether projects and organizations can be given a part in it, or only users.
     const GROUPS: bool;
 
     /// Who created it; `None` when there is no such thing.

@@ -9,23 +9,18 @@ use crate::{
     sharing::access_list::AccessListEvent,
 };
 
-const USER: UserId = UserId(id(1));
+const USER: Party = Party::User(UserId(id(1)));
+const ORGANIZATION: Party = Party::Organization(OrganizationId(id(3)));
 
 samples_of! {
     AccessListEvent {
-        Granted => AccessListEvent::Granted {
-            resource: model(),
-            share: share(Party::User(USER), Some(datetime!(2027-01-01 0:00 UTC))),
-        },
+        Granted => granted(USER, Some(datetime!(2027-01-01 0:00 UTC))),
         Revoked => AccessListEvent::Revoked {
             resource: model(),
-            party: Party::User(USER),
+            party: USER,
         },
     } also {
-        "organization" => AccessListEvent::Granted {
-            resource: model(),
-            share: share(Party::Organization(OrganizationId(id(3))), None),
-        },
+        "organization" => granted(ORGANIZATION, None),
     }
 }
 
@@ -33,11 +28,13 @@ fn model() -> String {
     ModelId(id(7)).to_string()
 }
 
-fn share(party: Party, until: Option<OffsetDateTime>) -> Share {
-    Share {
+fn granted(party: Party, until: Option<OffsetDateTime>) -> AccessListEvent {
+    let (resource, role, by) = (model(), PartyRole::Viewer, UserId(id(2)));
+    let share = Share {
         party,
-        role: PartyRole::Viewer,
+        role,
         until,
-        by: UserId(id(2)),
-    }
+        by,
+    };
+    AccessListEvent::Granted { resource, share }
 }

@@ -1,4 +1,4 @@
-//! Identity: accounts, organisations, sessions.
+//! Identity: accounts, organizations, sessions.
 
 pub mod account_status;
 pub mod badge;

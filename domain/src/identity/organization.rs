@@ -1,4 +1,4 @@
-//! Organisations: found or created by company and division (ID-1).
+//! Organizations: found or created by company and division (ID-1).
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::{
     id::OrganizationId,
 };
 
-/// Namespace of organisation ids; never changes, because ids are derived in it.
+/// Namespace of organization ids; never changes, because ids are derived in it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8a6f_1f0e_52c4_4f6b_9f0e_3d2b_7c41_a905);
 
 /// A company's division.
@@ -17,7 +17,7 @@ pub struct Organization {
     pub exists: bool,
 }
 
-/// Facts about an organisation.
+/// Facts about an organization.
 #[event(context = "identity", subject = nobody)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrganizationEvent {
@@ -43,8 +43,8 @@ impl Aggregate for Organization {
     }
 }
 
-/// The id of the organisation of that company and division: the same for every spelling in case and
-/// surrounding space, so that two registrations at once meet in one organisation.
+/// The id of the organization of that company and division: the same for every spelling in case and
+/// surrounding space, so that two registrations at once meet in one organization.
 #[must_use]
 pub fn id_of(company: &str, division: Option<&str>) -> OrganizationId {
     let fold = |text: &str| text.trim().to_lowercase();
@@ -62,7 +62,7 @@ mod tests {
 
     /// ID-1
     #[test]
-    fn spelling_does_not_split_an_organisation() {
+    fn spelling_does_not_split_an_organization() {
         assert_eq!(id_of("Acme", Some("Labs")), id_of(" acme ", Some("LABS")));
         assert_ne!(id_of("Acme", Some("Labs")), id_of("Acme", None));
         assert_ne!(id_of("ab", Some("c")), id_of("a", Some("bc")));

@@ -40,7 +40,7 @@ pub struct Profile {
     /// Last name.
     #[personal]
     pub last_name: Option<String>,
-    /// Organisation found or created by company and division.
+    /// Organization found or created by company and division.
     pub organization: Option<OrganizationId>,
     /// Department inside of it.
     #[personal]
@@ -211,6 +211,12 @@ impl Aggregate for User {
 impl User {
     /// Their kind, as the permissions name it.
     pub const KIND: &'static str = "users";
+
+    /// Whether it is registered and not erased.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.profile.is_some() && !self.erased
+    }
 
     /// How far the account may act.
     #[must_use]

@@ -5,23 +5,24 @@
 
 use super::access_list::{AccessList, AccessListEvent};
 use crate::{
-    authz::{self, Action, Circumstances, Party, Principal, Requirement, Share, Shared},
+    authz::{Action, Party, Requirement, Share, Shared},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     identity::{organization::Organization, user::User},
+    problems::Problems,
     projects::project::Project,
     shared,
 };
 
 /// The most users on one list.
 const USERS: usize = 1_000;
-/// The most projects and organisations on one list: each decision about the thing reads the lists of the projects.
+/// The most projects and organizations on one list: each decision about the thing reads the lists of the projects.
 const GROUPS: usize = 50;
 
-/// What is wrong with a grant.
+/// What is wrong with a change of an access list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GrantProblem {
-    /// There is no such user, project or organisation, or the giver may not know that there is.
+pub enum AccessProblem {
+    /// There is no such user, project or organization, or the giver may not know that there is.
     #[error("there is no such {0}, or you do not see it")]
     UnknownParty(&'static str),
     /// The party created the thing.
@@ -31,15 +32,8 @@ pub enum GrantProblem {
     #[error("{0} are shared with users only")]
     UsersOnly(&'static str),
     /// There is no such part in things of this kind.
-    #[error("the roles in {kind} are {offered}, not {role}")]
-    Role {
-        /// The kind of thing.
-        kind: &'static str,
-        /// What there is.
-        offered: String,
-        /// What was asked for.
-        role: &'static str,
-    },
+    #[error("the roles in {0} are {1}")]
+    Role(&'static str, String),
     /// It would be over before it begins.
     #[error("the expiry lies in the past; name a time to come, or none")]
     Expired,
@@ -48,12 +42,10 @@ pub enum GrantProblem {
         "at most {USERS} users and {GROUPS} projects and organizations can be on one access list; share with a project instead"
     )]
     Full,
+    /// The party has no part in the thing that could be revoked.
+    #[error("this user, project or organization is not on the access list")]
+    NotOnTheList,
 }
-
-/// Everything that is wrong with a grant.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct GrantRefusal(pub Vec<GrantProblem>);
 
 /// Gives a party a part in a thing, in place of the one that it has. Giving the same again records nothing.
 #[derive(Clone, Debug)]
@@ -65,65 +57,45 @@ pub struct GrantAccess<T: Shared> {
 }
 
 impl<T: Shared> GrantAccess<T> {
-    fn party_problem(&self, loaded: &LoadedState, context: &Context<'_>) -> Option<GrantProblem> {
-        match self.share.party {
+    fn party_problem(&self, loaded: &LoadedState, context: &Context<'_>) -> Option<AccessProblem> {
+        let (kind, known) = match self.share.party {
             Party::User(user) if loaded.peek::<T>(self.resource)?.founder() == Some(user) => {
-                Some(GrantProblem::Founder)
+                return Some(AccessProblem::Founder);
             }
-            Party::User(user) => {
-                let account = loaded.peek::<User>(user);
-                let there = account.is_some_and(|account| account.profile.is_some() && !account.erased);
-                (!there).then_some(GrantProblem::UnknownParty("user"))
-            }
-            _ if !T::GROUPS => Some(GrantProblem::UsersOnly(T::KIND)),
-            Party::Project(project) => {
-                let project = shared::resource::<Project>(project, loaded);
-                let at = Circumstances::at(context.now);
-                let seen = authz::decide(context.principal, Project::READ, &project, &at);
-                seen.is_err().then_some(GrantProblem::UnknownParty("project"))
-            }
+            Party::User(user) => ("user", loaded.peek::<User>(user).is_some_and(User::is_present)),
+            _ if !T::GROUPS => return Some(AccessProblem::UsersOnly(T::KIND)),
+            Party::Project(project) => ("project", shared::sees::<Project>(project, loaded, context)),
             Party::Organization(organization) => {
-                let own = match context.principal {
-                    Principal::User(user) => user.organization == Some(organization),
-                    _ => false,
-                };
-                let there = loaded
-                    .peek::<Organization>(organization)
-                    .is_some_and(|found| found.exists);
-                let seen = there && (own || context.principal.holds(Action::SystemAdmin));
-                (!seen).then_some(GrantProblem::UnknownParty("organization"))
+                let found = loaded.peek::<Organization>(organization);
+                let own = context.principal.organization() == Some(organization);
+                let told = own || context.principal.holds(Action::SystemAdmin);
+                ("organization", told && found.is_some_and(|found| found.exists))
             }
-        }
+        };
+        (!known).then_some(AccessProblem::UnknownParty(kind))
     }
 
-    fn problems(&self, loaded: &LoadedState, context: &Context<'_>) -> Vec<GrantProblem> {
-        let mut found: Vec<GrantProblem> = self.party_problem(loaded, context).into_iter().collect();
-        if !T::ROLES.contains(&self.share.role) {
-            let offered: Vec<&str> = T::ROLES.iter().map(|role| role.name()).collect();
-            found.push(GrantProblem::Role {
-                kind: T::KIND,
-                offered: offered.join(" and "),
-                role: self.share.role.name(),
-            });
-        }
-        if self.share.until.is_some_and(|until| until <= context.now) {
-            found.push(GrantProblem::Expired);
-        }
-        let list: AccessList = loaded.get(self.resource);
-        let is_user = |party: Party| matches!(party, Party::User(_));
-        let alike = list
-            .shares()
-            .filter(|share| is_user(share.party) == is_user(self.share.party));
-        let most = if is_user(self.share.party) { USERS } else { GROUPS };
-        if list.share(self.share.party).is_none() && alike.count() >= most {
-            found.push(GrantProblem::Full);
-        }
-        found
+    fn problems(&self, loaded: &LoadedState, context: &Context<'_>) -> Vec<AccessProblem> {
+        let (party, list): (Party, AccessList) = (self.share.party, loaded.get(self.resource));
+        let others = list.shares().map(|share| share.party);
+        let alike = others.filter(|other| other.is_user() == party.is_user());
+        let most = if party.is_user() { USERS } else { GROUPS };
+        let is_full = list.share(party).is_none() && alike.count() >= most;
+        let is_over = self.share.until.is_some_and(|until| until <= context.now);
+        let offered: Vec<&str> = T::ROLES.iter().map(|role| role.name()).collect();
+        let is_offered = T::ROLES.contains(&self.share.role);
+        let found = [
+            self.party_problem(loaded, context),
+            (!is_offered).then(|| AccessProblem::Role(T::KIND, offered.join(" and "))),
+            is_over.then_some(AccessProblem::Expired),
+            is_full.then_some(AccessProblem::Full),
+        ];
+        found.into_iter().flatten().collect()
     }
 }
 
 impl<T: Shared> Command for GrantAccess<T> {
-    type Refusal = GrantRefusal;
+    type Refusal = Problems<AccessProblem>;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         shared::read::<T>(self.resource, loaded, reads);
@@ -138,10 +110,10 @@ impl<T: Shared> Command for GrantAccess<T> {
         Requirement::one(T::SHARE, shared::resource::<T>(self.resource, loaded))
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<GrantRefusal> {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<Problems<AccessProblem>> {
         let found = self.problems(loaded, context);
         if !found.is_empty() {
-            return Err(GrantRefusal(found).into());
+            return Err(Problems(found).into());
         }
         let present = loaded.get::<AccessList>(self.resource).share(self.share.party);
         if present.is_some_and(|share| share.same_part(&self.share)) {
@@ -152,11 +124,6 @@ impl<T: Shared> Command for GrantAccess<T> {
         Ok(NewEvents::record::<AccessList>(self.resource, &granted))
     }
 }
-
-/// The party has no part in the thing that could be revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this user, project or organization is not on the access list")]
-pub struct NotOnTheList;
 
 /// Takes back the part of a party in a thing. Everybody may give up their own.
 #[derive(Clone, Debug)]
@@ -170,7 +137,7 @@ pub struct RevokeAccess<T: Shared> {
 }
 
 impl<T: Shared> Command for RevokeAccess<T> {
-    type Refusal = NotOnTheList;
+    type Refusal = AccessProblem;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         shared::read::<T>(self.resource, loaded, reads);
@@ -181,16 +148,14 @@ impl<T: Shared> Command for RevokeAccess<T> {
         Requirement::one(action, shared::resource::<T>(self.resource, loaded))
     }
 
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<NotOnTheList> {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<AccessProblem> {
         let claimed = context.principal.user().map(Party::User) == Some(self.party);
         let list: AccessList = loaded.get(self.resource);
         if (self.own && !claimed) || list.share(self.party).is_none() {
-            return Err(NotOnTheList.into());
+            return Err(AccessProblem::NotOnTheList.into());
         }
-        let revoked = AccessListEvent::Revoked {
-            resource: self.resource.to_string(),
-            party: self.party,
-        };
+        let (resource, party) = (self.resource.to_string(), self.party);
+        let revoked = AccessListEvent::Revoked { resource, party };
         Ok(NewEvents::record::<AccessList>(self.resource, &revoked))
     }
 }

@@ -11,10 +11,11 @@ use domain::{
         start::StartJob,
     },
     models::model::{Model, ModelEvent, ModelKind},
+    problems::Problems,
     projects::project::Project,
     sharing::{
         access_list::{AccessList, AccessListEvent},
-        grant::{GrantAccess, GrantProblem, GrantRefusal, NotOnTheList, RevokeAccess},
+        grant::{AccessProblem, GrantAccess, RevokeAccess},
     },
 };
 use time::Duration;
@@ -106,25 +107,21 @@ fn everything_that_is_wrong_is_told_at_once() {
             ..share(nobody, PartyRole::Owner)
         },
     };
-    model().when(past).by(ada()).then_refused(GrantRefusal(vec![
-        GrantProblem::UnknownParty("user"),
-        GrantProblem::Role {
-            kind: "models",
-            offered: "viewer and editor".to_owned(),
-            role: "owner",
-        },
-        GrantProblem::Expired,
+    model().when(past).by(ada()).then_refused(Problems(vec![
+        AccessProblem::UnknownParty("user"),
+        AccessProblem::Role("models", "viewer and editor".to_owned()),
+        AccessProblem::Expired,
     ]));
     let organization = Party::Organization(OrganizationId(Uuid::from_u128(9)));
     for (party, problem) in [
-        (Party::User(ADA), GrantProblem::Founder),
-        (Party::Project(PROJECT), GrantProblem::UnknownParty("project")),
-        (organization, GrantProblem::UnknownParty("organization")),
+        (Party::User(ADA), AccessProblem::Founder),
+        (Party::Project(PROJECT), AccessProblem::UnknownParty("project")),
+        (organization, AccessProblem::UnknownParty("organization")),
     ] {
         model()
             .when(grant(party, PartyRole::Viewer))
             .by(ada())
-            .then_refused(GrantRefusal(vec![problem]));
+            .then_refused(Problems(vec![problem]));
     }
 }
 
@@ -138,7 +135,7 @@ fn a_project_is_no_member_of_a_dataset() {
             share: share(Party::Project(PROJECT), PartyRole::Member),
         })
         .by(ada())
-        .then_refused(GrantRefusal(vec![GrantProblem::UsersOnly("datasets")]));
+        .then_refused(Problems(vec![AccessProblem::UsersOnly("datasets")]));
 }
 
 /// PR-1: owners invite, members do not.
@@ -212,12 +209,12 @@ fn a_part_is_taken_back_once_and_given_up_by_oneself_only() {
     shared()
         .when(revoke(bob_party, true))
         .by(ada())
-        .then_refused(NotOnTheList);
+        .then_refused(AccessProblem::NotOnTheList);
     shared()
         .stream::<AccessList>(BASE, [revoked])
         .when(revoke(bob_party, false))
         .by(ada())
-        .then_refused(NotOnTheList);
+        .then_refused(AccessProblem::NotOnTheList);
 }
 
 /// PR-5: at its very second, without any job having to run.
@@ -292,7 +289,7 @@ fn a_grant_races_with_the_erasure_of_its_party() {
     let Outcome::Refused(refusal, _) = log.run(&command, &ada(), NOW) else {
         panic!("an erased account is granted nothing");
     };
-    assert_eq!(refusal, GrantRefusal(vec![GrantProblem::UnknownParty("user")]));
+    assert_eq!(refusal, Problems(vec![AccessProblem::UnknownParty("user")]));
 }
 
 /// PR-5: what a viewer may not download is not copied by a training either.

@@ -29,7 +29,7 @@ const RULES: &str = "
 2. What one's part in a thing adds to the permission
    For an active account. Left: a role holds the permission; right: none does.
    founder: created the thing. owner, editor, member, viewer: one's part in it, by oneself, as member of a project or of
-   an organisation. public: no part in it, but it is public. stranger: none at all. nobody's: things without founders, and
+   an organization. public: no part in it, but it is public. stranger: none at all. nobody's: things without founders, and
    making new ones. The permission is about the thing itself; an owner of a project may also delete the experiments in it.
    yes: allowed. no: refused. hidden: refused as if there were no such thing.
    system.admin allows everything. Unverified accounts may only change their own profile and sessions;

@@ -76,3 +76,58 @@ fn names_of_golden_payloads_are_read() {
         assert_eq!(kind_and_version(name), None, "{name}");
     }
 }
+
+/// A fold that makes something else of the same log is told of, whatever else is blessed, until its version rises.
+#[test]
+fn a_fold_that_changed_without_its_version_is_named_and_not_blessed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path()).expect("written");
+    let file = folder.path().join("read-models.json");
+    let blessed = std::fs::read_to_string(&file).expect("readable");
+    let mut contract: serde_json::Value = serde_json::from_str(&blessed).expect("JSON");
+    let jobs = &mut contract["readModels"]["jobs.job"];
+    // As if the fold of before had made other rows.
+    jobs["sha256"] = json!("0".repeat(64));
+    let version = jobs["version"].as_i64().expect("a version");
+    let before = contract.to_string();
+    std::fs::write(&file, &before).expect("changed");
+    let told = check(folder.path()).expect("readable");
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert!(
+        told[0].contains("jobs.job") && told[0].contains("raise its VERSION"),
+        "{told:?}"
+    );
+    let error = write(folder.path()).expect_err("not raised").to_string();
+    assert!(
+        error.contains("jobs.job") && error.contains("raise its VERSION"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), before);
+    // The fold of before had a lower version: now it is a change that is wanted.
+    contract["readModels"]["jobs.job"]["version"] = json!(version - 1);
+    std::fs::write(&file, contract.to_string()).expect("changed");
+    write(folder.path()).expect("raised");
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), blessed);
+}
+
+/// A new kind of event is recorded after what stands: it asks for no version of a read model that was there.
+#[test]
+fn a_new_event_does_not_ask_for_a_new_version() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write(folder.path()).expect("written");
+    let file = folder.path().join("read-models.json");
+    let blessed = std::fs::read_to_string(&file).expect("readable");
+    let contract: serde_json::Value = serde_json::from_str(&blessed).expect("JSON");
+    let mut log: Vec<String> = serde_json::from_value(contract["log"].clone()).expect("names");
+    log.pop().expect("the new event");
+    let before = super::read_models::contract_of(folder.path(), log).expect("folded");
+    std::fs::write(&file, before).expect("as before the event");
+    let told: Vec<String> = check(folder.path())
+        .expect("readable")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(told.len() == 1 && told[0].contains("bless"), "{told:?}");
+    write(folder.path()).expect("blessed");
+    assert_eq!(std::fs::read_to_string(&file).expect("readable"), blessed);
+}

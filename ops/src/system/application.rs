@@ -46,6 +46,7 @@ pub(super) async fn start(
     let directory = Directory::start(port.clone(), background.clone()).await?;
     let (progress, projections) =
         projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
+    progress.look().await?;
     let feed = FeedHub::start(port, background.clone());
     let objects = open_objects(config, environment).await?;
     let data_dir = &config.general.data_dir;
@@ -55,8 +56,9 @@ pub(super) async fn start(
     let parts = AppParts {
         settings: settings(config, &directory)?,
         directory,
+        read_models: progress.read_models(),
         progress,
-        pool,
+        database: pool,
         feed,
         objects: objects.clone(),
         tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),

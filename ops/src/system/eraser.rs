@@ -102,7 +102,7 @@ impl Eraser {
     }
 
     async fn round(&mut self) -> anyhow::Result<()> {
-        for erased in erasure::after(&self.app.pool, self.local_after).await? {
+        for erased in erasure::after(&self.app.database, self.local_after).await? {
             self.open = true;
             let removed = self.app.mailer.forget(erased.id).await?;
             if removed > 0 {
@@ -111,12 +111,12 @@ impl Eraser {
             self.app.ports.aggregates.forget(&User::stream(erased.id));
             self.local_after = erased.position;
         }
-        let open = erasure::under_way(&self.app.pool).await?;
+        let open = erasure::under_way(&self.app.database).await?;
         self.open = !open.is_empty();
         if open.is_empty() {
             return Ok(());
         }
-        let mut lock = self.app.pool.begin().await?;
+        let mut lock = self.app.database.begin().await?;
         let taken = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK);
         if within(taken.fetch_one(&mut *lock)).await? {
             for erased in open {
@@ -134,11 +134,11 @@ impl Eraser {
         let personal = projections::personal();
         // Only what began after the key was destroyed counts: so it is asked for after that, and noted then.
         if !self.asked(person).await? {
-            within(rebuild::request(&self.app.pool, &personal)).await?;
+            within(rebuild::request(&self.app.database, &personal)).await?;
             fail::fail_point!("erasure.rebuild_requested");
             self.note_asked(person).await?;
         }
-        if !within(rebuild::finished(&self.app.pool, &personal)).await? {
+        if !within(rebuild::finished(&self.app.database, &personal)).await? {
             return Ok(());
         }
         let receipt = ErasureReceipt {
@@ -165,7 +165,7 @@ impl Eraser {
 
     async fn asked(&self, person: UserId) -> anyhow::Result<bool> {
         let asked = sqlx::query("select exists (select from person_erasure where person = $1)");
-        let row = within(asked.bind(person.to_string()).fetch_one(&self.app.pool)).await?;
+        let row = within(asked.bind(person.to_string()).fetch_one(&self.app.database)).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -174,7 +174,7 @@ impl Eraser {
             "insert into person_erasure (person, asked_at) values ($1, $2) on conflict do nothing",
         );
         let note = note.bind(person.to_string()).bind(self.app.now());
-        within(note.execute(&self.app.pool)).await?;
+        within(note.execute(&self.app.database)).await?;
         Ok(())
     }
 }

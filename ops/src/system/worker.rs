@@ -49,7 +49,7 @@ pub(super) async fn start(
     let places = found.checked(program, &workers::kernels(&folder)).await?;
     let mut parts = WorkerParts {
         ports: app.ports.clone(),
-        pool: app.pool.clone(),
+        pool: app.database.clone(),
         feed: app.feed.clone(),
         objects: app.objects.clone(),
         settings: WorkerSettings {

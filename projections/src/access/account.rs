@@ -9,12 +9,11 @@ use domain::{
     id::{OrganizationId, UserId},
     identity::user::{User, UserEvent},
 };
-use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, Source, rows},
 };
 
 /// The state of an account.
@@ -27,7 +26,7 @@ pub struct AccountRow {
     pub state: AccountState,
     /// Whether its address was ever proven.
     pub verified: bool,
-    /// Its organisation.
+    /// Its organization.
     pub organization_id: Option<OrganizationId>,
 }
 
@@ -87,7 +86,7 @@ impl ReadModel for Accounts {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
-    let statement = format!("{} where t.id = $1", as_of.select::<Accounts>());
-    fetch_one(pool, as_of.query(statement).bind(user.0)).await
+pub async fn find(source: &impl Source, as_of: AsOf, user: UserId) -> Result<Option<AccountRow>, ReadError> {
+    let found = rows::<Accounts>(source, as_of, "where id = $1", |query| query.bind(user.0)).await?;
+    Ok(found.into_iter().next())
 }

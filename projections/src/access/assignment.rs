@@ -7,12 +7,11 @@ use domain::{
     event_store::RecordedEvent,
     id::UserId,
 };
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use crate::{
     history::{AsOf, History},
-    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, Source, rows},
 };
 
 /// A role held, or once held, by a user.
@@ -91,11 +90,12 @@ impl ReadModel for Assignments {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_users(pool: &PgPool, as_of: AsOf, users: &[UserId]) -> Result<Vec<AssignmentRow>, ReadError> {
+pub async fn of_users(
+    source: &impl Source,
+    as_of: AsOf,
+    users: &[UserId],
+) -> Result<Vec<AssignmentRow>, ReadError> {
     let ids: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
-    let statement = format!(
-        "{} where t.user_id = any($1) and t.active order by t.role",
-        as_of.select::<Assignments>()
-    );
-    fetch(pool, as_of.query(statement).bind(ids)).await
+    let condition = "where user_id = any($1) and active order by role";
+    rows::<Assignments>(source, as_of, condition, |query| query.bind(ids)).await
 }

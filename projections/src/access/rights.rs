@@ -10,7 +10,6 @@ use domain::{
     id::UserId,
     rights::Holder,
 };
-use sqlx::PgPool;
 
 use super::{
     account::{self, AccountRow, Accounts},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     history::AsOf,
     paging::{Page, PageRequest},
-    read_model::{ReadError, Row, fetch_page},
+    read_model::{ReadError, ReadModel, Row, Source, fetch_page},
 };
 
 /// What an account may do, and what it has taken of its quotas.
@@ -40,17 +39,17 @@ pub struct Rights {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<Rights>, ReadError> {
+pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<Option<Rights>, ReadError> {
     let Some(AccountRow {
         state,
         organization_id,
         ..
-    }) = account::find(pool, as_of, user).await?
+    }) = account::find(source, as_of, user).await?
     else {
         return Ok(None);
     };
-    let assignments = assignment::of_users(pool, as_of, &[user]).await?;
-    let definitions = role::all(pool, as_of).await?;
+    let assignments = assignment::of_users(source, as_of, &[user]).await?;
+    let definitions = role::all(source, as_of).await?;
     let definitions = definitions.into_iter().map(|role| (role.name.clone(), role));
     let definitions: HashMap<String, RoleDefinition> = definitions.collect();
     let holder = Holder {
@@ -63,7 +62,7 @@ pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<Option<
     Ok(Some(Rights {
         principal: holder.principal(|name| definitions.get(name)),
         assignments,
-        usage: usage::of_user(pool, as_of, user).await?,
+        usage: usage::of_user(source, as_of, user).await?,
     }))
 }
 
@@ -78,11 +77,12 @@ struct Holding {
 /// # Errors
 /// When the database fails.
 pub async fn holders(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     permission: Action,
     page: &PageRequest,
 ) -> Result<Page<UserId>, ReadError> {
+    let pool = source.serving(&[Accounts::NAME, Assignments::NAME, Roles::NAME])?;
     let statement = format!(
         "select t.id from {accounts} t where state = 'active' and ($2::text is null or t.id < $2::text::uuid) \
          and exists (select from {assignments} a join {roles} r on r.name = a.role \

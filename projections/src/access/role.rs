@@ -6,12 +6,12 @@ use domain::{
     authz::Action,
     event_store::RecordedEvent,
 };
-use sqlx::PgPool;
 
 use crate::{
     history::AsOf,
     read_model::{
-        History, Kind, ReadError, ReadModel, Row, RowColumn, RowError, Rows, Scope, Tuple, Values, fetch,
+        History, Kind, ReadError, ReadModel, Row, RowColumn, RowError, Rows, Scope, Source, Tuple, Values,
+        rows,
     },
 };
 
@@ -78,7 +78,6 @@ impl ReadModel for Roles {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn all(pool: &PgPool, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
-    let statement = format!("{} order by t.name", as_of.select::<Roles>());
-    fetch(pool, as_of.query(statement)).await
+pub async fn all(source: &impl Source, as_of: AsOf) -> Result<Vec<RoleRow>, ReadError> {
+    rows::<Roles>(source, as_of, "order by name", |query| query).await
 }

@@ -13,12 +13,11 @@ use domain::{
     event_store::RecordedEvent,
     id::UserId,
 };
-use sqlx::PgPool;
 
 use crate::{
     history::{AsOf, History},
     identity::user::uuid_key,
-    read_model::{ReadError, ReadModel, Row, Rows, Scope, fetch_one},
+    read_model::{ReadError, ReadModel, Row, Rows, Scope, Source, rows},
 };
 
 /// What a user has taken.
@@ -106,8 +105,10 @@ impl ReadModel for Usages {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
-    let statement = format!("{} where t.id = $1", as_of.select::<Usages>());
-    let found = fetch_one(pool, as_of.query(statement).bind(user.0)).await?;
-    Ok(found.unwrap_or_else(|| UsageRow::nothing(user)))
+pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<UsageRow, ReadError> {
+    let found = rows::<Usages>(source, as_of, "where id = $1", |query| query.bind(user.0)).await?;
+    Ok(found
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| UsageRow::nothing(user)))
 }

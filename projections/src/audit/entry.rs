@@ -38,7 +38,7 @@ pub struct EntryRow {
     pub outcome: String,
     /// Who acted.
     pub actor: String,
-    /// The actor's organisation.
+    /// The actor's organization.
     pub organization: Option<String>,
     /// The session of the request.
     pub session: Option<String>,
@@ -97,7 +97,7 @@ impl ReadModel for Entries {
     const APPEND_ONLY: bool = true;
     const RECORDED_AT: Option<&'static str> = Some("position");
     const SCOPE: Scope =
-        Scope::Internal("the search of the audit log has a scope of its own: the organisation");
+        Scope::Internal("the search of the audit log has a scope of its own: the organization");
     const CATEGORIES: &'static [&'static str] = &[];
 
     fn keys(_: &RecordedEvent) -> Result<Vec<String>, DecodeError> {

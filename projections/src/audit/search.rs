@@ -1,14 +1,13 @@
 //! Searches in the audit log: a filtered page of entries, and what lies before or after a time.
 
 use domain::event_store::Position;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::entry::EntryRow;
+use super::entry::{Entries, EntryRow};
 use crate::{
     paging::{Page, PageRequest},
     position::{position, stored},
-    read_model::{ReadError, Row, fetch_one, fetch_page, select_list},
+    read_model::{ReadError, ReadModel, Row, Source, fetch_one, fetch_page, select_list},
 };
 
 /// The last event recorded at or before `at`, among those that are folded: its position and time.
@@ -16,9 +15,10 @@ use crate::{
 /// # Errors
 /// When the database fails.
 pub async fn last_at(
-    pool: &PgPool,
+    source: &impl Source,
     at: OffsetDateTime,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query(
         "select position, at from audit_entry where at <= $1 order by at desc, position desc limit 1",
     );
@@ -30,9 +30,10 @@ pub async fn last_at(
 /// # Errors
 /// When the database fails.
 pub async fn last_up_to(
-    pool: &PgPool,
+    source: &impl Source,
     position: Position,
 ) -> Result<Option<(Position, OffsetDateTime)>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query(
         "select position, at from audit_entry where position <= $1 order by position desc limit 1",
     );
@@ -44,7 +45,8 @@ pub async fn last_up_to(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn any_after(pool: &PgPool, at: OffsetDateTime) -> Result<bool, ReadError> {
+pub async fn any_after(source: &impl Source, at: OffsetDateTime) -> Result<bool, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     let query = sqlx::query("select position, at from audit_entry where at > $1 order by at limit 1");
     Ok(fetch_one::<Place>(pool, query.bind(at)).await?.is_some())
 }
@@ -79,7 +81,7 @@ pub struct AuditFilter {
     pub outcome: Option<String>,
     /// With this text somewhere in the payload, without regard to case.
     pub text: Option<String>,
-    /// By actors of this organisation only: the scope of who may not read everything.
+    /// By actors of this organization only: the scope of who may not read everything.
     pub organization: Option<String>,
 }
 
@@ -88,11 +90,12 @@ pub struct AuditFilter {
 /// # Errors
 /// When the database fails.
 pub async fn list(
-    pool: &PgPool,
+    source: &impl Source,
     filter: &AuditFilter,
     oldest_first: bool,
     page: &PageRequest,
 ) -> Result<Page<EntryRow>, ReadError> {
+    let pool = source.serving(&[Entries::NAME])?;
     const CONDITIONS: &str = "($1::timestamptz is null or at >= $1) and ($2::timestamptz is null or at < $2) \
          and ($3::text is null or actor = $3) and ($4::text is null or starts_with(kind, $4)) \
          and ($5::text is null or subject = $5) and ($6::text is null or outcome = $6) \

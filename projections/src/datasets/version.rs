@@ -10,13 +10,12 @@ use domain::{
     event_store::RecordedEvent,
     id::DatasetId,
 };
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::dataset::Datasets;
 use crate::history::AsOf;
 use crate::position::stored;
-use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, fetch};
+use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, Source, fetch};
 
 /// A version of a dataset.
 #[derive(Clone, Debug, Row)]
@@ -96,10 +95,11 @@ impl ReadModel for Versions {
 /// # Errors
 /// When the database fails.
 pub async fn of_datasets(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     datasets: &[DatasetId],
 ) -> Result<Vec<VersionRow>, ReadError> {
+    let pool = source.serving(&[Versions::NAME, Datasets::NAME])?;
     let ids: Vec<uuid::Uuid> = datasets.iter().map(|dataset| dataset.0).collect();
     let statement = format!(
         "{versions} join {datasets} d on d.id = t.dataset_id \

@@ -8,12 +8,11 @@ use domain::{
     clock::to_micros,
     event_store::{EventStore, Position, StoreError},
 };
-use sqlx::PgPool;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    audit::search,
-    read_model::{ReadError, Row, fetch_one},
+    audit::{entry::Entries, search},
+    read_model::{ReadError, ReadModel as _, Row, Source, fetch_one},
     runner::{PositionNotReached, Progress},
 };
 
@@ -89,23 +88,23 @@ impl AsOfError {
 /// # Errors
 /// See [`AsOfError`].
 pub async fn resolve(
-    pool: &PgPool,
+    source: &impl Source,
     store: &dyn EventStore,
     progress: &Progress,
     now: OffsetDateTime,
     timeout: Duration,
     request: AsOfRequest,
 ) -> Result<LogInstant, AsOfError> {
-    check_history_complete(pool).await?;
+    check_history_complete(source).await?;
     match request {
         AsOfRequest::At(at) if at > now => Err(AsOfError::Future {
             now: now.format(&Rfc3339).unwrap_or_else(|_| now.to_string()),
         }),
-        AsOfRequest::At(at) if now - at <= PRESENT && search::any_after(pool, now).await? => {
+        AsOfRequest::At(at) if now - at <= PRESENT && search::any_after(source, now).await? => {
             let head = store.head().await?;
-            at_position(pool, progress, timeout, head).await
+            at_position(source, progress, timeout, head).await
         }
-        AsOfRequest::At(at) => at_time(pool, store, progress, timeout, to_micros(at)).await,
+        AsOfRequest::At(at) => at_time(source, store, progress, timeout, to_micros(at)).await,
         AsOfRequest::Position(position) => {
             if position > store.known_head() {
                 let head = store.head().await?;
@@ -116,19 +115,19 @@ pub async fn resolve(
                     });
                 }
             }
-            at_position(pool, progress, timeout, position).await
+            at_position(source, progress, timeout, position).await
         }
     }
 }
 
 async fn at_position(
-    pool: &PgPool,
+    source: &impl Source,
     progress: &Progress,
     timeout: Duration,
     position: Position,
 ) -> Result<LogInstant, AsOfError> {
     progress.wait_for_position(position, timeout).await?;
-    let last = search::last_up_to(pool, position).await?;
+    let last = search::last_up_to(source, position).await?;
     Ok(LogInstant {
         position,
         at: last.map(|(_, at)| at),
@@ -136,17 +135,17 @@ async fn at_position(
 }
 
 async fn at_time(
-    pool: &PgPool,
+    source: &impl Source,
     store: &dyn EventStore,
     progress: &Progress,
     timeout: Duration,
     at: OffsetDateTime,
 ) -> Result<LogInstant, AsOfError> {
     // Entries come in the order of the log: one of a later time says that none of this time is missing.
-    if !search::any_after(pool, at).await? {
+    if !search::any_after(source, at).await? {
         progress.wait_for_position(store.head().await?, timeout).await?;
     }
-    let Some((position, at)) = search::last_at(pool, at).await? else {
+    let Some((position, at)) = search::last_at(source, at).await? else {
         return Ok(LogInstant {
             position: Position::START,
             at: None,
@@ -166,7 +165,8 @@ struct Name {
 }
 
 /// Checks that every read model with a history has been folded by a build that keeps it.
-async fn check_history_complete(pool: &PgPool) -> Result<(), AsOfError> {
+async fn check_history_complete(source: &impl Source) -> Result<(), AsOfError> {
+    let pool = source.serving(&[Entries::NAME]).map_err(ReadError::from)?;
     let (names, since): (Vec<&str>, Vec<i32>) = crate::all()
         .iter()
         .filter_map(|projector| Some((projector.name(), projector.history()?.since)))

@@ -13,7 +13,7 @@ use super::user::uuid_key;
 use crate::{
     history::AsOf,
     position::stored,
-    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch, fetch_one},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, Source, fetch, fetch_one},
 };
 
 /// Kinds that this read model is made of.
@@ -90,7 +90,8 @@ impl ReadModel for Erasures {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, person: UserId) -> Result<Option<ErasureRow>, ReadError> {
+pub async fn find(source: &impl Source, person: UserId) -> Result<Option<ErasureRow>, ReadError> {
+    let pool = source.serving(&[Erasures::NAME])?;
     let statement = format!("{} where t.id = $1", AsOf::Now.select::<Erasures>());
     fetch_one(pool, AsOf::Now.query(statement).bind(person.0)).await
 }

@@ -7,13 +7,12 @@ use domain::{
     id::{SessionId, UserId},
     identity::session::{Session, SessionEvent},
 };
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::user::uuid_key;
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, Source, fetch},
 };
 
 /// A session.
@@ -92,7 +91,12 @@ impl ReadModel for Sessions {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn open(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<SessionRow>, ReadError> {
+pub async fn open(
+    source: &impl Source,
+    user: UserId,
+    now: OffsetDateTime,
+) -> Result<Vec<SessionRow>, ReadError> {
+    let pool = source.serving(&[Sessions::NAME])?;
     let statement = format!(
         "{} where t.user_id = $1 and not t.revoked and t.expires_at > $2 order by t.id desc limit 100",
         AsOf::Now.select::<Sessions>()

@@ -29,7 +29,7 @@ pub struct UserRow {
     pub first_name: Option<String>,
     /// Last name.
     pub last_name: Option<String>,
-    /// Organisation.
+    /// Organization.
     pub organization_id: Option<OrganizationId>,
     /// Department.
     pub department: Option<String>,
@@ -134,8 +134,13 @@ fn fold_account(event: &RecordedEvent, key: &str, rows: &mut Rows<UserRow>) -> R
     Ok(())
 }
 
-/// The UUID that a stream's key (`usr_…`) names, in the form that the database prints.
-pub(crate) fn uuid_key(event: &RecordedEvent) -> Option<String> {
+/// The UUID that a stream's key (`usr_…`) names.
+pub(crate) fn uuid_of(event: &RecordedEvent) -> Option<uuid::Uuid> {
     let (_, hex) = event.stream.key().split_once('_')?;
-    uuid::Uuid::try_parse(hex).ok().map(|id| id.to_string())
+    uuid::Uuid::try_parse(hex).ok()
+}
+
+/// As [`uuid_of`], in the form that the database prints.
+pub(crate) fn uuid_key(event: &RecordedEvent) -> Option<String> {
+    uuid_of(event).map(|id| id.to_string())
 }

@@ -12,14 +12,13 @@ use domain::{
     },
 };
 use serde::Deserialize;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::{job::Jobs, worker};
 use crate::{
     history::AsOf,
     position::stored,
-    read_model::{ReadError, fetch_json},
+    read_model::{ReadError, ReadModel, Source, fetch_json},
 };
 
 /// Waiting jobs that are looked at. More wait unseen until some of these are done.
@@ -56,7 +55,8 @@ struct ShareRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn waiting(pool: &PgPool, as_of: AsOf) -> Result<Vec<WaitingRow>, ReadError> {
+pub async fn waiting(source: &impl Source, as_of: AsOf) -> Result<Vec<WaitingRow>, ReadError> {
+    let pool = source.serving(&[Jobs::NAME])?;
     let jobs = as_of.of::<Jobs>();
     let (valid, now) = match as_of {
         AsOf::Now => (String::new(), "now()".to_owned()),
@@ -132,8 +132,8 @@ pub struct Place {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn place(pool: &PgPool, as_of: AsOf, job: JobId) -> Result<Option<Place>, ReadError> {
-    let queue = waiting(pool, as_of).await?;
+pub async fn place(source: &impl Source, as_of: AsOf, job: JobId) -> Result<Option<Place>, ReadError> {
+    let queue = waiting(source, as_of).await?;
     let Some(before) = queue.iter().position(|row| row.id == job) else {
         return Ok(None);
     };
@@ -146,7 +146,7 @@ pub async fn place(pool: &PgPool, as_of: AsOf, job: JobId) -> Result<Option<Plac
     if as_of != AsOf::Now {
         return Ok(Some(place));
     }
-    let workers = worker::there(pool).await?;
+    let workers = worker::there(source).await?;
     let able = workers.iter().filter(|one| one.takes_jobs());
     let requirements = &queue[before].requirements;
     let mut fitting = Vec::new();
@@ -167,7 +167,7 @@ pub async fn place(pool: &PgPool, as_of: AsOf, job: JobId) -> Result<Option<Plac
         .filter(|one| one.job.is_some())
         .map(|one| one.eta_seconds.map(f64::from))
         .collect();
-    place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, usual(pool).await?);
+    place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, usual(source).await?);
     Ok(Some(place))
 }
 
@@ -177,7 +177,8 @@ struct Usual {
 }
 
 /// Seconds that a job took a worker of late.
-async fn usual(pool: &PgPool) -> Result<Option<f64>, ReadError> {
+async fn usual(source: &impl Source) -> Result<Option<f64>, ReadError> {
+    let pool = source.serving(&[Jobs::NAME])?;
     let statement = format!(
         "select jsonb_build_object('seconds', (avg(worker_milliseconds) / 1000)::double precision)::text \
          from (select worker_milliseconds from jobs_job \

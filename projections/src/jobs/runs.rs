@@ -12,11 +12,11 @@ use domain::{
     },
 };
 use serde::Deserialize;
-use sqlx::PgPool;
 
+use super::job::Jobs;
 use crate::{
     history::AsOf,
-    read_model::{ReadError, fetch_json},
+    read_model::{ReadError, ReadModel, Source, fetch_json},
 };
 
 /// Rows that are looked at.
@@ -34,11 +34,12 @@ struct Completed {
 /// # Errors
 /// When the database fails.
 pub async fn like(
-    pool: &PgPool,
+    source: &impl Source,
     spec: &TrainingSpec,
     base: Option<(ModelId, u32)>,
     shape: Option<&Shape>,
 ) -> Result<Vec<Run>, ReadError> {
+    let pool = source.serving(&[Jobs::NAME])?;
     let statement = format!(
         "select jsonb_build_object('spec', t.spec, 'worker_name', t.worker_name, \
          'speed', t.metrics ->> 'tokens_per_second')::text \

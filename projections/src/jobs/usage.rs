@@ -3,13 +3,12 @@
 //! One rule: what is summed are the facts in the log (`jobs.WorkerTimeMetered`); an attempt counts from its end.
 
 use domain::id::{ProjectId, UserId};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::job::Jobs;
 use crate::{
     history::AsOf,
-    read_model::{ReadError, Row, fetch_one},
+    read_model::{ReadError, ReadModel, Row, Source, fetch_one},
 };
 
 /// Time on workers.
@@ -25,19 +24,29 @@ pub struct WorkerTime {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_user(pool: &PgPool, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
-    sum(pool, as_of, "owner_id", user.0).await
+pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
+    sum(source, as_of, "owner_id", user.0).await
 }
 
 /// Of the jobs in `project`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_project(pool: &PgPool, as_of: AsOf, project: ProjectId) -> Result<WorkerTime, ReadError> {
-    sum(pool, as_of, "project_id", project.0).await
+pub async fn of_project(
+    source: &impl Source,
+    as_of: AsOf,
+    project: ProjectId,
+) -> Result<WorkerTime, ReadError> {
+    sum(source, as_of, "project_id", project.0).await
 }
 
-async fn sum(pool: &PgPool, as_of: AsOf, column: &'static str, id: Uuid) -> Result<WorkerTime, ReadError> {
+async fn sum(
+    source: &impl Source,
+    as_of: AsOf,
+    column: &'static str,
+    id: Uuid,
+) -> Result<WorkerTime, ReadError> {
+    let pool = source.serving(&[Jobs::NAME])?;
     let statement = format!(
         "select coalesce(sum(t.worker_milliseconds), 0)::bigint, coalesce(sum(t.gpu_milliseconds), 0)::bigint \
          from {} t where t.{column} = $1",

@@ -16,15 +16,15 @@ use domain::{
     },
 };
 use serde::Deserialize;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use super::job::Jobs;
 use crate::{
     history::AsOf,
     identity::user::uuid_key,
     paging::Column,
     position::{stored, version},
-    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch_json},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, Source, fetch_json},
 };
 
 /// A worker, as it declared itself.
@@ -227,7 +227,8 @@ impl ActiveWorker {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn there(pool: &PgPool) -> Result<Vec<ActiveWorker>, ReadError> {
+pub async fn there(source: &impl Source) -> Result<Vec<ActiveWorker>, ReadError> {
+    let pool = source.serving(&[Workers::NAME, Jobs::NAME])?;
     let statement = "select jsonb_build_object('worker', to_jsonb(w), \
          'alive', coalesce(b.expires_at > now(), false), 'beat_at', b.beat_at, \
          'silent_seconds', extract(epoch from now() - coalesce(b.beat_at, w.registered_at))::double precision, \

@@ -7,13 +7,12 @@ use domain::{
     id::{JobId, ModelId},
     models::model::{Lineage, MergedModel, Model, ModelEvent, ModelFile},
 };
-use sqlx::PgPool;
 use time::OffsetDateTime;
 
 use super::model::Models;
 use crate::history::AsOf;
 use crate::position::stored;
-use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, fetch, fetch_one};
+use crate::read_model::{Parent, ReadError, ReadModel, Row, Rows, Scope, Source, fetch, fetch_one};
 
 /// A version of a model.
 #[derive(Clone, Debug, Row)]
@@ -101,10 +100,11 @@ impl ReadModel for Versions {
 /// # Errors
 /// When the database fails.
 pub async fn of_models(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     models: &[ModelId],
 ) -> Result<Vec<ModelVersionRow>, ReadError> {
+    let pool = source.serving(&[Versions::NAME, Models::NAME])?;
     let ids: Vec<uuid::Uuid> = models.iter().map(|model| model.0).collect();
     let statement = format!(
         "{versions} join {models} m on m.id = t.model_id \
@@ -119,7 +119,12 @@ pub async fn of_models(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(pool: &PgPool, model: ModelId, version: u32) -> Result<Option<ModelVersionRow>, ReadError> {
+pub async fn find(
+    source: &impl Source,
+    model: ModelId,
+    version: u32,
+) -> Result<Option<ModelVersionRow>, ReadError> {
+    let pool = source.serving(&[Versions::NAME])?;
     let statement = format!("{} where t.id = $1", AsOf::Now.select::<Versions>());
     let query = AsOf::Now.query(statement).bind(format!("{model}/{version}"));
     fetch_one(pool, query).await

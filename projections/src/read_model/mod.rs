@@ -11,11 +11,13 @@ mod filter;
 mod fold;
 mod history;
 mod history_writer;
+mod json;
 mod reading;
 mod row;
 mod rows;
 mod scope;
 mod scoped;
+mod source;
 mod statement;
 mod stored;
 mod table;
@@ -36,17 +38,20 @@ pub use self::{
     column::{ColumnValue, Kind, Misread},
     filter::RowFilter,
     history::{History, HotColumns},
+    json::row_json,
     reading::{Query, ReadError},
     row::{Row, RowColumn, RowError, Tuple, Values, select_list},
     rows::Rows,
     scope::{Access, Parent, Scope, Viewer},
     scoped::{count, find, find_many, page, shared_with, value_of},
+    source::{NotServed, ReadModels, Source, Unserved},
     table::Table,
     target::{SHADOW, Target},
     write::Write,
 };
 pub(crate) use self::{
     reading::{fetch, fetch_json, fetch_one, fetch_page},
+    scoped::rows,
     statement::Statement,
 };
 

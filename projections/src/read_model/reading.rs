@@ -11,7 +11,7 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
 };
 
-use super::{Row, RowError, Values};
+use super::{Row, RowError, Values, source::NotServed};
 use crate::paging::{Page, PageRequest};
 
 /// Deadline of one read.
@@ -26,6 +26,9 @@ pub enum ReadError {
     /// It did not answer in time.
     #[error("the read database did not answer within {} seconds", READ_DEADLINE.as_secs())]
     TimedOut,
+    /// A read model that it needs does not follow the log.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
     /// A row does not fit its struct.
     #[error("a stored row cannot be read: {0}")]
     Row(#[from] RowError),
@@ -40,7 +43,7 @@ impl ReadError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Database(error) => is_outage(error),
-            Self::TimedOut => true,
+            Self::TimedOut | Self::NotServed(_) => true,
             Self::Row(_) | Self::Json(_) => false,
         }
     }

@@ -53,6 +53,8 @@ pub enum Scope {
 /// The things that rows are in.
 #[derive(Clone, Copy, Debug)]
 pub struct Parent {
+    /// Their read model.
+    pub name: &'static str,
     /// Their table.
     pub table: &'static str,
     /// The column of their key.
@@ -66,6 +68,7 @@ impl Parent {
     #[must_use]
     pub const fn of<M: ReadModel>() -> Self {
         Self {
+            name: M::NAME,
             table: M::TABLE,
             key: M::KEY,
             scope: M::SCOPE,
@@ -78,7 +81,7 @@ impl Parent {
 pub enum Access {
     /// It is theirs.
     Owner,
-    /// They have a part in it, by themselves, their organisation or a project.
+    /// They have a part in it, by themselves, their organization or a project.
     Shared,
     /// Everybody sees it.
     Public,
@@ -279,6 +282,25 @@ fn of(table: &Parent, viewer: &Viewer, past: bool) -> Vec<Condition> {
     }
 }
 
+/// The read models that have to follow the log for `viewer` to be shown rows of `M`: its own, and those that say which
+/// rows it may see.
+pub(super) fn needed<M: ReadModel>(viewer: &Viewer) -> Vec<&'static str> {
+    let (mut needed, mut scope) = (vec![M::NAME], M::SCOPE);
+    while !viewer.sees_everything() {
+        match scope {
+            Scope::Within { parent, .. } => {
+                needed.push(parent.name);
+                scope = parent.scope;
+                continue;
+            }
+            Scope::Shared { .. } => needed.extend(SHARED_NEEDS),
+            Scope::Own { .. } | Scope::OwnOr { .. } | Scope::Permission(_) | Scope::Internal(_) => {}
+        }
+        break;
+    }
+    needed
+}
+
 /// The keys of the things that `viewer` may see.
 pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
     let of_each = of(parent, viewer, false)
@@ -294,7 +316,10 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
     of_each.collect::<Vec<_>>().join(" union ")
 }
 
-/// The things that the user has a part in: by itself, as of an organisation, or as of a project that has one. Each way is
+/// The read models that [`SHARED`] reads.
+pub(super) const SHARED_NEEDS: [&str; 2] = ["sharing.party", "projects.project"];
+
+/// The things that the user has a part in: by itself, as of an organization, or as of a project that has one. Each way is
 /// a query of its own, which finds its rows by the party: with all of them in one condition, every share is read.
 pub(super) const SHARED: &str = "\
     select s.resource from sharing_party s \

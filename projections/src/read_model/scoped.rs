@@ -1,11 +1,10 @@
 //! The queries of all read models: one row, a page, a count.
 //!
-//! One rule: each takes who reads and as of when, so no read model can be read past its scope or without its past.
-
-use sqlx::PgPool;
+//! One rule: each takes who reads and as of when, so no read model can be read past its scope or without its past; and none
+//! is read unless it, and what its scope goes by, follows the log.
 
 use super::{
-    Query, ReadError, ReadModel, RowError, RowFilter, Scope, Viewer,
+    Query, ReadError, ReadModel, RowError, RowFilter, Scope, Source, Viewer,
     reading::{count as count_rows, fetch_keyed, fetch_one, fetch_page},
     row::select_list,
     scope::{self, Condition, PARAMETERS, Same, TYPED},
@@ -19,9 +18,9 @@ use crate::{
 /// The row under `key`, if `viewer` may see it.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn find<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     key: impl std::fmt::Display + Send,
@@ -35,15 +34,15 @@ pub async fn find<M: ReadModel>(
         seen = seen::<M>(viewer, as_of),
     );
     let query = scope::bind(as_of.query(statement), viewer).bind(key.to_string());
-    fetch_one(pool, query).await
+    fetch_one(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// The rows under `keys` that `viewer` may see, with their keys, in no particular order.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn find_many<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     keys: &[String],
@@ -58,15 +57,15 @@ pub async fn find_many<M: ReadModel>(
         seen = seen::<M>(viewer, as_of),
     );
     let query = scope::bind(as_of.query(statement), viewer).bind(keys);
-    fetch_keyed(pool, query).await
+    fetch_keyed(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// Those of `things` that `viewer` has a part in by an access list.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn shared_with(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     things: &[uuid::Uuid],
 ) -> Result<Vec<uuid::Uuid>, ReadError> {
@@ -75,15 +74,30 @@ pub async fn shared_with(
         scope::SHARED
     );
     let query = scope::bind(AsOf::Now.query(statement), &viewer.by_itself()).bind(things);
-    super::fetch_json(pool, query).await
+    super::fetch_json(source.serving(&scope::SHARED_NEEDS)?, query).await
+}
+
+/// The rows of `M` by a condition and order of the query's own, with its parameters from `$1`. For what is no client's to
+/// read by scope: who is shown them is decided by who asks for them.
+///
+/// # Errors
+/// When the database fails, or `M` does not follow the log.
+pub(crate) async fn rows<M: ReadModel>(
+    source: &impl Source,
+    as_of: AsOf,
+    condition: &str,
+    bind: impl for<'q> FnOnce(Query<'q>) -> Query<'q>,
+) -> Result<Vec<M::Row>, ReadError> {
+    let statement = format!("{} {condition}", as_of.select::<M>());
+    super::fetch(source.serving(&[M::NAME])?, bind(as_of.query(statement))).await
 }
 
 /// How many rows of `filter` there are that `viewer` may see.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn count<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     filter: &RowFilter,
@@ -101,15 +115,15 @@ pub async fn count<M: ReadModel>(
         wanted = filter.sql(PARAMETERS + 1),
     );
     let query = filter.bind(scope::bind(as_of.query(statement), viewer));
-    count_rows(pool, query).await
+    count_rows(source.serving(&scope::needed::<M>(viewer))?, query).await
 }
 
 /// A page of the rows of `filter` that `viewer` may see, in the order of the page.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails, or a read model that is needed does not follow the log.
 pub async fn page<M: ReadModel>(
-    pool: &PgPool,
+    source: &impl Source,
     viewer: &Viewer,
     as_of: AsOf,
     filter: &RowFilter,
@@ -118,7 +132,12 @@ pub async fn page<M: ReadModel>(
     let viewer = &within(viewer, filter);
     let statement = statement::<M>(viewer, as_of, filter, page);
     let query: Query<'_> = filter.bind(scope::bind(as_of.query(statement), viewer));
-    fetch_page(pool, Order::bind(query, page), page).await
+    fetch_page(
+        source.serving(&scope::needed::<M>(viewer))?,
+        Order::bind(query, page),
+        page,
+    )
+    .await
 }
 
 /// Each condition of the scope walks its own index to the first rows that it has to give, so that a page costs the same

@@ -195,6 +195,7 @@ impl Leader {
                 found.apply_to(handle);
             }
         }
+        self.progress.stored().await?;
         self.publish();
         Ok(())
     }
@@ -278,6 +279,9 @@ impl Leader {
                 return Err(error);
             }
         }
+        if self.some_stopped_or_went_on() {
+            self.progress.stored().await?;
+        }
         self.publish();
         Ok(())
     }
@@ -287,6 +291,16 @@ impl Leader {
         self.handles.iter_mut().for_each(ProjectionHandle::forget);
     }
 
+    /// Whether others than those that are known to be are stopped, or fewer.
+    fn some_stopped_or_went_on(&self) -> bool {
+        let known = self.progress.unserved.borrow();
+        let is_off =
+            |handle: &ProjectionHandle| matches!(handle.state, State::Stopped { .. } | State::Building);
+        let mut handles = self.handles.iter();
+        handles.any(|handle| is_off(handle) != known.contains_key(handle.projector.name()))
+    }
+
+    /// Says how far those are that go on. Which do not was said before.
     fn publish(&self) {
         let going = || self.handles.iter().filter(|handle| handle.going());
         let head = self.store.known_head();
@@ -295,9 +309,7 @@ impl Leader {
         let lag = head.0.saturating_sub(all.unwrap_or_default().0);
         metrics::gauge!("projection_lag_events").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
         for handle in &self.handles {
-            let stopped = matches!(handle.state, State::Stopped { .. }) && !handle.outdated;
             let name = handle.projector.name();
-            metrics::gauge!("projection_stopped", "projection" => name).set(f64::from(u8::from(stopped)));
             metrics::gauge!("projection_position", "projection" => name).set(f64::from(
                 u32::try_from(stored(handle.checkpoint)).unwrap_or(u32::MAX),
             ));

@@ -73,6 +73,7 @@ pub fn start_with(
     let swapped = Arc::new(Notify::new());
     let progress = Progress {
         position,
+        unserved: Arc::new(watch::Sender::default()),
         pool: pool.clone(),
         names: projectors().iter().map(|projector| projector.name()).collect(),
     };

@@ -29,6 +29,8 @@ pub struct ProjectionStatus {
     pub name: String,
     /// Its condition.
     pub condition: Condition,
+    /// Whether clients are shown its rows: not while it is stopped, nor before it is built.
+    pub served: bool,
     /// The position up to which the table that is served is folded.
     pub position: Position,
     /// How far its rebuild is; `None` when none is under way.
@@ -72,6 +74,7 @@ pub async fn statuses(pool: &PgPool) -> Result<Vec<ProjectionStatus>, sqlx::Erro
             Ok(ProjectionStatus {
                 name: row.try_get(0)?,
                 condition,
+                served: row.try_get::<&str, _>(1)? == "live",
                 position: position(row.try_get(2)?),
                 rebuilt: rebuilt.map(position),
                 failed_position: row.try_get::<Option<i64>, _>(4)?.map(position),

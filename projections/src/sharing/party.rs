@@ -8,13 +8,13 @@ use domain::{
     id::UserId,
     sharing::access_list::{AccessList, AccessListEvent},
 };
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     history::AsOf,
-    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, fetch},
+    identity::{erasure::Erasures, user::uuid_of},
+    read_model::{History, ReadError, ReadModel, Row, Rows, Scope, Source, rows},
 };
 
 /// A party of a shared thing.
@@ -77,7 +77,7 @@ impl ReadModel for Parties {
                 let (kind, id) = share.party.parts();
                 let row = PartyRow {
                     entry: entry(&resource, share.party),
-                    resource: bare(&resource),
+                    resource: uuid_of(event).unwrap_or_default(),
                     kind: kind.to_owned(),
                     id,
                     role: share.role,
@@ -100,26 +100,22 @@ fn entry(resource: &str, party: Party) -> String {
     format!("{resource}/{party}")
 }
 
-/// The UUID of an id at the edge; nil for what is none, which nothing is called.
-fn bare(id: &str) -> Uuid {
-    let hex = id.rsplit_once('_').map_or(id, |(_, hex)| hex);
-    Uuid::try_parse(hex).unwrap_or_default()
-}
-
-/// The parties of a thing that had access to it at that moment, or have now: in the order in which they were given it.
+/// The parties of a thing that had access to it at that moment, or have now: in the order in which they were given it. An
+/// erased person has none from then on.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of_resource(
-    pool: &PgPool,
+    source: &impl Source,
     as_of: AsOf,
     resource: Uuid,
     at: OffsetDateTime,
 ) -> Result<Vec<PartyRow>, ReadError> {
-    let statement = format!(
-        "{} where t.resource = $1 and not t.revoked and (t.until is null or t.until > $2) \
-         order by t.granted_at, t.entry",
-        as_of.select::<Parties>()
+    source.serving(&[Erasures::NAME])?;
+    let condition = format!(
+        "where t.resource = $1 and not t.revoked and (t.until is null or t.until > $2) \
+         and not exists (select from {} e where e.id = t.id) order by t.granted_at, t.entry",
+        as_of.of::<Erasures>()
     );
-    fetch(pool, as_of.query(statement).bind(resource).bind(at)).await
+    rows::<Parties>(source, as_of, &condition, |query| query.bind(resource).bind(at)).await
 }

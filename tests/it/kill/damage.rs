@@ -302,7 +302,7 @@ async fn facts_that_contradict_each_other_are_told() {
         .await;
 
     let root: String = sqlx::query_scalar("select id::text from identity_user limit 1")
-        .fetch_one(&app.system.app.pool)
+        .fetch_one(&app.system.app.database)
         .await
         .expect("an account");
     let session = SessionId(SystemIds.next());

@@ -5,7 +5,7 @@ use tests::harness::{Answer, Client, TestApp};
 
 use super::first_error;
 
-const SET_ACTIVE: &str = "mutation($i: SetUserActiveInput!) { setUserActive(input: $i) { position user { version deactivated } userErrors { code path } } }";
+const SET_ACTIVE: &str = "mutation($i: SetUserActiveInput!) { setUserActive(input: $i) { position user { version deactivated } userErrors { code path message } } }";
 const GRANT: &str =
     "mutation($i: RoleChangeInput!) { grantRole(input: $i) { user { version } userErrors { code } } }";
 
@@ -39,6 +39,12 @@ async fn an_update_says_which_version_it_is_about() {
         assert_eq!(
             first_error(&stale, "setUserActive")["path"],
             json!(["expectedVersion"])
+        );
+        // True of each of them.
+        let said = first_error(&stale, "setUserActive")["message"].to_string();
+        assert!(
+            said.contains("does not have the version that you expect"),
+            "{said}"
         );
         let payload = stale.data("setUserActive");
         assert_eq!(

@@ -40,9 +40,9 @@ enum Part {
     /// Member of a project that is an editor, and its founder.
     MemberOfEditor,
     FounderOfEditor,
-    /// Of an organisation that is a viewer.
+    /// Of an organization that is a viewer.
     OfViewer,
-    /// Not any more: over, revoked by time in the project, of another organisation, of a project that is no more.
+    /// Not any more: over, revoked by time in the project, of another organization, of a project that is no more.
     Expired,
     ExpiredInProject,
     OtherOrganization,

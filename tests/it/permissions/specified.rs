@@ -124,8 +124,8 @@ const ENGINEER_I: [&str; 8] = [
 /// "all of engineer_i, plus training.advanced, training.distributed, hpo.*".
 const ENGINEER_II: [&str; 2] = ["training: advanced distributed", "hpo: create read update"];
 
-/// "users.read/invite, roles.grant, organizations.stats, audit.read of own organisation"; granting needs to see the
-/// roles, and statistics the organisation that they are of.
+/// "users.read/invite, roles.grant, organizations.stats, audit.read of own organization"; granting needs to see the
+/// roles, and statistics the organization that they are of.
 const MANAGER: [&str; 4] = [
     "users: read invite",
     "roles: read grant",

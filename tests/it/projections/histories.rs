@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use anneal::contracts::STREAMS;
 use domain::{
     event_registry,
     event_store::{NewEvent, Position, StreamId},
@@ -14,32 +15,6 @@ use proptest::{
 use serde_json::{Value, json, value::RawValue};
 
 use super::fixture::{Fixture, TIMEOUT, event, stream};
-
-/// The category of every stream, and the prefix and number of the key that the samples have there: in the order in which one
-/// thing needs another.
-const KEYS: [(&str, &str, u8); 21] = [
-    ("identity.organization", "org", 2),
-    ("identity.claim", "clm", 1),
-    ("identity.user", "usr", 1),
-    ("identity.login", "lgn", 1),
-    ("identity.tokens", "tok", 1),
-    ("identity.session", "ses", 3),
-    ("access.role", "rol", 1),
-    ("access.assignments", "usr", 1),
-    ("access.administrators", "all", 1),
-    ("access.ledger", "usr", 1),
-    ("access.denials", "usr", 1),
-    ("audit.reads", "usr", 1),
-    ("projects.project", "prj", 4),
-    ("projects.experiment", "exp", 5),
-    ("datasets.dataset", "dst", 2),
-    ("models.model", "mdl", 3),
-    ("jobs.worker", "wrk", 9),
-    ("jobs.job", "job", 6),
-    ("jobs.progress", "job", 6),
-    ("sharing.access_list", "mdl", 7),
-    ("requests.request", "req", 1),
-];
 
 /// A kind of event with a payload of it, and the key of its stream.
 #[derive(Debug)]
@@ -61,9 +36,11 @@ static KINDS: LazyLock<Vec<Known>> = LazyLock::new(|| {
     };
     let mut kinds: Vec<(usize, Known)> = event_registry::kinds()
         .map(|one| {
-            let at = KEYS.iter().position(|(category, ..)| *category == one.category);
+            let at = STREAMS
+                .iter()
+                .position(|(category, ..)| *category == one.category);
             let at = at.unwrap_or_else(|| panic!("which keys do the streams {} have?", one.category));
-            let (category, prefix, number) = KEYS[at];
+            let (category, prefix, number) = STREAMS[at];
             let kind = one.fields.kind.to_owned();
             let payload = payload(&kind);
             (

@@ -38,7 +38,7 @@ async fn an_operator_checks_and_rebuilds_beside_the_running_system() {
         Some(projections::all().len())
     );
     sqlx::query("update datasets_dataset set name = 'tampered'")
-        .execute(&app.system.app.pool)
+        .execute(&app.system.app.database)
         .await
         .expect("damaged");
     let checked = replay(&app, &["datasets.dataset", "--check"]).await;

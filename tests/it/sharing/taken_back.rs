@@ -148,3 +148,28 @@ async fn two_processes_give_and_take_at_once() {
     beside.stop().await;
     app.stop().await;
 }
+
+/// AU-7: an erased person is on no access list from then on; as of before, they are.
+#[tokio::test]
+async fn an_erased_person_is_on_no_list() {
+    let app = app().await;
+    let (ada, bob) = (
+        app.person("ada", "engineer_i").await,
+        app.person("bob", "engineer_i").await,
+    );
+    let model = model(&ada).await;
+    let shared = share(&ada, &model, &bob.user_id, "VIEWER").await;
+    assert_eq!(shared.user_codes("shareModel"), [""; 0], "{shared:?}");
+    let before = app.system.app.ports.store.known_head();
+    let erase = "mutation($u: ID!) { erasePerson(input: { userId: $u, reason: REQUESTED }) { position userErrors { code } } }";
+    let erased = app.admin.run(erase, json!({ "u": bob.user_id })).await;
+    assert_eq!(erased.user_codes("erasePerson"), [""; 0], "{erased:?}");
+    let listed = "query($id: ID!, $p: Long!) { now: model(id: $id) { access { partyId } } \
+                  then: model(id: $id, asOf: { position: $p }) { access { partyId } } }";
+    let asked = json!({ "id": model, "p": before.0.to_string() });
+    let listed = ada.run(listed, asked).await;
+    assert_eq!(listed.data("now")["access"], json!([]), "{listed:?}");
+    let then = &listed.data("then")["access"];
+    assert_eq!(*then, json!([{ "partyId": bob.user_id }]), "{listed:?}");
+    app.stop().await;
+}

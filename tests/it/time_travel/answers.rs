@@ -12,11 +12,10 @@ use projections::{
     },
     paging::PageRequest,
     projects::{experiment::Experiments, project::Projects},
-    read_model::{self, Row, RowFilter, Viewer},
+    read_model::{self, Row, RowFilter, Viewer, row_json},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tests::harness::row_json::row_json;
 use time::OffsetDateTime;
 
 use super::{
@@ -31,16 +30,20 @@ fn all() -> PageRequest {
     PageRequest::newest(100, None)
 }
 
+fn shown<R: Row>(row: &R) -> Value {
+    row_json(row).expect("encoded")
+}
+
 fn rows<R: Row>(page: &projections::paging::Page<R>) -> Value {
     assert!(!page.has_next, "the histories of this test fit a page");
-    page.rows.iter().map(row_json).collect()
+    page.rows.iter().map(shown).collect()
 }
 
 async fn rights_of(pool: &PgPool, as_of: AsOf, user: domain::id::UserId) -> Value {
     let Some(rights) = rights::of_user(pool, as_of, user).await.expect("readable") else {
         return Value::Null;
     };
-    let roles = rights.assignments.iter().map(row_json).map(|row| {
+    let roles = rights.assignments.iter().map(shown).map(|row| {
         json!({ "role": row["role"], "granted_at": row["granted_at"], "granted_by": row["granted_by"],
             "reason": row["reason"] })
     });
@@ -56,7 +59,7 @@ async fn rights_of(pool: &PgPool, as_of: AsOf, user: domain::id::UserId) -> Valu
         "permissions": permissions,
         "may_grant": rights.principal.may_grant,
         "quotas": rights.principal.quotas,
-        "usage": row_json(&rights.usage),
+        "usage": shown(&rights.usage),
     })
 }
 
@@ -74,7 +77,7 @@ pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants)
     let none = &RowFilter::all();
     let mut roles = role::all(pool, as_of).await.expect("readable");
     roles.sort_by(|one, other| one.name.cmp(&other.name));
-    add("roles".to_owned(), roles.iter().map(row_json).collect());
+    add("roles".to_owned(), roles.iter().map(shown).collect());
     let found = read_model::page::<Projects>(pool, everything, as_of, none, &all())
         .await
         .expect("readable");
@@ -117,7 +120,7 @@ pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants)
             let place = queue::place(pool, as_of, *id).await.expect("readable");
             add(format!("before {id}"), json!(place.map(|place| place.before)));
         }
-        add(format!("{id}"), json!(found.as_ref().map(row_json)));
+        add(format!("{id}"), json!(found.as_ref().map(shown)));
     }
     answers
 }

@@ -11,7 +11,6 @@ pub mod here;
 pub mod lending;
 pub mod people;
 pub mod processes;
-pub mod row_json;
 pub mod rows_read;
 pub mod servers;
 pub mod statements;

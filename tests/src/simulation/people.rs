@@ -1,15 +1,14 @@
-//! People: an administrator who grants, removes and switches off, and users who register, log in and train.
+//! People: users who register, log in and train; beside it their jobs, and the administrator.
 //!
 //! The rule: what a person knows and wants survives a crash of the process that serves it; the person asks again,
 //! with the same ids, as a client does that got no answer.
 
+mod administrator;
+mod jobs;
+
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use domain::{
-    access::{
-        assignment::{GrantRole, RemoveRole},
-        role::SeedRoles,
-    },
     authz::{Principal, Visibility},
     datasets::{
         dataset::{AddDatasetVersion, CreateDataset},
@@ -17,24 +16,18 @@ use domain::{
     },
     id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UserId},
     identity::{
-        account_status::SetUserActive,
-        registration::{CreateFirstAdministrator, NewAccount, Register},
+        registration::{NewAccount, Register},
         reservation::ReservationKey,
         session::{EndSession, OpenSession, RefreshSession},
         user::VerifyEmail,
-    },
-    jobs::{
-        control::{ChangeJobPriority, PauseJob, RestartJob, ResumeJob},
-        job::RestartFrom,
-        requirements::JobRequirements,
-        spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
-        start::{CancelJob, StartJob},
     },
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(super) use self::administrator::{AdministratorProgress, administer};
+use self::jobs::{control, start};
 use super::{
     environment::SimulatedEnvironment,
     process::{Answer, Process},
@@ -48,7 +41,6 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often a person asks again before it wants something else.
 const TRIES: u32 = 8;
 const PASSWORD: &str = "$argon2id$made-up";
-const ADMINISTRATOR: UserId = UserId(Uuid::from_u128(0xad));
 
 /// A user's next action.
 #[derive(Clone, Debug)]
@@ -291,45 +283,6 @@ async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -
     }
 }
 
-/// Something about a job that was started before.
-async fn control(process: &Process, user: &RefCell<User>, action: &UserAction) -> Answer {
-    let (id, jobs) = (user.borrow().account, user.borrow().jobs.clone());
-    let chosen = |number: &usize| jobs.get(number % jobs.len().max(1)).copied();
-    let reason = "a typo".to_owned();
-    match action {
-        UserAction::Cancel(number) => match chosen(number) {
-            Some(job) => process.request(id, &CancelJob { job, reason }).await,
-            None => Answer::Done,
-        },
-        UserAction::Pause(number) => match chosen(number) {
-            Some(job) => process.request(id, &PauseJob { job, reason }).await,
-            None => Answer::Done,
-        },
-        UserAction::Resume(number) => match chosen(number) {
-            Some(job) => process.request(id, &ResumeJob { job }).await,
-            None => Answer::Done,
-        },
-        UserAction::Restart(number) => match chosen(number) {
-            Some(job) => {
-                let from = match number % 2 {
-                    0 => RestartFrom::Checkpoint,
-                    _ => RestartFrom::Scratch,
-                };
-                process.request(id, &RestartJob { job, from }).await
-            }
-            None => Answer::Done,
-        },
-        UserAction::Move(number, priority) => match chosen(number) {
-            Some(job) => {
-                let priority = *priority;
-                process.request(id, &ChangeJobPriority { job, priority }).await
-            }
-            None => Answer::Done,
-        },
-        _ => Answer::Done,
-    }
-}
-
 async fn session(process: &Process, user: UserId, action: &UserAction) -> Answer {
     match action {
         UserAction::Login(session) => {
@@ -361,132 +314,4 @@ async fn session(process: &Process, user: UserId, action: &UserAction) -> Answer
         }
         _ => Answer::Done,
     }
-}
-
-/// Starts a job; now and then a second one from another device at the same moment.
-async fn start(process: &Process, user: &RefCell<User>, job: JobId, model: ModelId) -> Answer {
-    let first = order(user, job, model);
-    let id = first.owner;
-    if !process.environment.chance(300) {
-        return process.request(id, &first).await;
-    }
-    let ids = &process.environment.ids;
-    let second = order(user, JobId(ids.next()), ModelId(ids.next()));
-    let device = Process::start(&process.environment, &format!("{}'", process.name));
-    let both = futures::future::join(process.request(id, &first), device.request(id, &second));
-    let (answer, other) = both.await;
-    device.say(&format!("starts {} as well: {other:?}", second.job));
-    answer
-}
-
-fn order(user: &RefCell<User>, job: JobId, model: ModelId) -> StartJob {
-    let mut user = user.borrow_mut();
-    if !user.jobs.contains(&job) {
-        user.jobs.push(job);
-    }
-    let shape = Architecture {
-        layers: 2,
-        heads: 2,
-        width: 64,
-        context: 128,
-        vocabulary: 512,
-    };
-    StartJob {
-        job,
-        model,
-        owner: user.account,
-        name: "Poet".to_owned(),
-        experiment: user.experiment.unwrap_or(ExperimentId(Uuid::nil())),
-        dataset: (user.dataset.unwrap_or(DatasetId(Uuid::nil())), None),
-        base: None,
-        base_shape: None,
-        spec: TrainingSpec {
-            outputs: Outputs::default(),
-            method: Method::Scratch(shape),
-            objective: Objective::default(),
-            parameters: HyperParameters::default(),
-        },
-        max_attempts: 4,
-        requirements: JobRequirements::default(),
-        longest_run_seconds: None,
-        cloned_from: None,
-    }
-}
-
-/// How far the administrator has come. Survives crashes.
-#[derive(Default)]
-pub(super) struct AdministratorProgress {
-    seeded: bool,
-    set_up: bool,
-    turns: u32,
-}
-
-/// Sets the system up, then grants, removes and switches accounts off and on; at the end everybody is on.
-pub(super) async fn administer(
-    environment: Rc<SimulatedEnvironment>,
-    progress: Rc<RefCell<AdministratorProgress>>,
-    users: Vec<Rc<RefCell<User>>>,
-) {
-    let process = Process::start(&environment, "admin");
-    while !progress.borrow().seeded {
-        let answer = process.run(&Principal::System("start"), &SeedRoles).await;
-        process.say(&format!("seeds the roles: {answer:?}"));
-        progress.borrow_mut().seeded = answer == Answer::Done;
-        environment.linger(TIMEOUT).await;
-    }
-    while !progress.borrow().set_up {
-        let command = CreateFirstAdministrator {
-            account: account(ADMINISTRATOR, "admin", "admin@example.org"),
-        };
-        let answer = process.run(&Principal::Anonymous, &command).await;
-        process.say(&format!("sets up: {answer:?}"));
-        progress.borrow_mut().set_up = answer != Answer::Unknown;
-        environment.linger(TIMEOUT).await;
-    }
-    while progress.borrow().turns < 24 {
-        progress.borrow_mut().turns += 1;
-        pause(&environment).await;
-        let chosen = usize::try_from(environment.below(users.len() as u64)).unwrap_or(0);
-        if let Some(user) = users.get(chosen) {
-            let user = user.borrow().account;
-            govern(&process, user).await;
-        }
-    }
-}
-
-async fn govern(process: &Process, user: UserId) {
-    let reason = "because".to_owned();
-    let role = "engineer_i".to_owned();
-    let dice = process.environment.below(10);
-    let answer = match dice {
-        0..=2 => {
-            process
-                .request(ADMINISTRATOR, &GrantRole { user, role, reason })
-                .await
-        }
-        3 => {
-            process
-                .request(ADMINISTRATOR, &RemoveRole { user, role, reason })
-                .await
-        }
-        4 => {
-            let role = "guest".to_owned();
-            process
-                .request(ADMINISTRATOR, &RemoveRole { user, role, reason })
-                .await
-        }
-        5 => {
-            let role = "guest".to_owned();
-            process
-                .request(ADMINISTRATOR, &GrantRole { user, role, reason })
-                .await
-        }
-        _ => {
-            let active = dice > 6;
-            process
-                .request(ADMINISTRATOR, &SetUserActive { user, active, reason })
-                .await
-        }
-    };
-    process.say(&format!("decides {dice} about {user}: {answer:?}"));
 }

@@ -72,7 +72,7 @@ pub struct UserAccess(pub Rights, pub ResolvedAsOf);
 
 impl UserAccess {
     async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
-        let found = usage::of_user(&app(context)?.pool, self.1.as_of, self.0.principal.user).await;
+        let found = usage::of_user(&app(context)?.read_models, self.1.as_of, self.0.principal.user).await;
         found.map_err(|error| read_failed(&error))
     }
 }
@@ -179,7 +179,8 @@ impl RightsQuery {
         // The parts of the answer fit each other at a fixed moment: the present is the head of the log.
         let Position(head) = app(context)?.ports.store.known_head();
         let resolved = resolve_as_of(context, as_of.or(Some(AsOfInput::Position(Long(head))))).await?;
-        let rights = projections::access::rights::of_user(&app(context)?.pool, resolved.as_of, of).await;
+        let rights =
+            projections::access::rights::of_user(&app(context)?.read_models, resolved.as_of, of).await;
         let rights = rights.map_err(|error| read_failed(&error))?;
         Ok(rights.map(|rights| UserAccess(rights, resolved)))
     }
@@ -202,8 +203,8 @@ impl RightsQuery {
             )
         })?;
         let resolved = resolve_as_of(context, as_of).await?;
-        let pool = &app(context)?.pool;
-        let rows = projections::access::rights::holders(pool, resolved.as_of, action, &request).await;
+        let read_models = &app(context)?.read_models;
+        let rows = projections::access::rights::holders(read_models, resolved.as_of, action, &request).await;
         let rows = rows.map_err(|error| read_failed(&error))?;
         let connection = HOLDERS.connect_as_of(rows, after.as_deref(), resolved, Count::NONE, |user| {
             (user.0.to_string(), PermissionHolder(user, resolved))

@@ -18,7 +18,7 @@ use crate::{
         errors::error_with_code,
         mutation::{Ended, MutationCall, NoEntity},
         types::User,
-        user_error::{UserError, UserErrorCode, UserErrors, Within, within},
+        user_error::{Problem, UserError, UserErrorCode, Within, within},
     },
     sessions::{self, SessionError},
 };
@@ -32,19 +32,15 @@ fn problem(found: FieldProblem) -> UserError {
     UserError::at(&found.path, found.message, code)
 }
 
-impl UserErrors for RegisterRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let (path, code) = match self {
+impl Problem for RegisterRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
             Self::UsernameTaken => ("username", UserErrorCode::UsernameTaken),
             Self::EmailTaken => ("email", UserErrorCode::EmailTaken),
             Self::RegistrationClosed => ("", UserErrorCode::RegistrationClosed),
             Self::SetupRequired => ("", UserErrorCode::SetupRequired),
             Self::AlreadySetUp => ("", UserErrorCode::AlreadySetUp),
-        };
-        vec![match path {
-            "" => UserError::whole(self.to_string(), code),
-            path => UserError::at(path, self.to_string(), code),
-        }]
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         mutation::{Entity, MutationCall, payload},
         scalars::{DateTime, Long},
         types::{User, user_by_id},
-        user_error::{UserError, UserErrorCode, UserErrors},
+        user_error::{Problem, UserErrorCode},
     },
     sessions,
 };
@@ -137,18 +137,18 @@ impl Entity for Erasure {
     }
 }
 
-impl UserErrors for EraseRefusal {
-    fn user_errors(self) -> Vec<UserError> {
+impl Problem for EraseRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
         let code = match self {
             Self::OwnAccount => UserErrorCode::OwnAccount,
             Self::LastAdministrator => UserErrorCode::LastAdministrator,
         };
-        vec![UserError::at("userId", self.to_string(), code)]
+        ("userId", code)
     }
 }
 
 async fn find(context: &Context<'_>, person: UserId) -> Result<Option<Erasure>> {
-    let row = erasure::find(&app(context)?.pool, person).await;
+    let row = erasure::find(&app(context)?.read_models, person).await;
     Ok(row.map_err(|error| read_failed(&error))?.map(Erasure))
 }
 

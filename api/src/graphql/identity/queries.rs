@@ -36,7 +36,7 @@ impl IdentityQuery {
         honor_min_position(context, min_position).await?;
         let id = user(context)?.user;
         let own = Viewer::of(user(context)?, app(context)?.now());
-        let row = read_model::find::<Users>(&app(context)?.pool, &own, AsOf::Now, id.0)
+        let row = read_model::find::<Users>(&app(context)?.read_models, &own, AsOf::Now, id.0)
             .await
             .map_err(|e| read_failed(&e))?;
         let row =
@@ -52,7 +52,7 @@ impl IdentityQuery {
     ) -> Result<Option<Vec<Session>>> {
         honor_min_position(context, min_position).await?;
         let (app, user) = (app(context)?, user(context)?);
-        let rows = projections::identity::session::open(&app.pool, user.user, app.now()).await;
+        let rows = projections::identity::session::open(&app.read_models, user.user, app.now()).await;
         let rows = rows.map_err(|error| read_failed(&error))?;
         let sessions = rows.into_iter().map(|row| {
             let current = Some(row.id) == user.session;

@@ -152,6 +152,9 @@ pub struct LogoutInput {
 
 impl Payload for IdentityPayload {
     type Entity = NoEntity;
+    /// No field.
+    const SHOWN: &'static str = "";
+
     fn of(_: Option<NoEntity>, position: Option<Position>, user_errors: Errors) -> Self {
         Self {
             position: position.map(Into::into),

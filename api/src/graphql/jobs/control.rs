@@ -35,7 +35,7 @@ async fn copy(call: &mut MutationCall<'_, '_>, input: CloneJobInput) -> Result<O
         .as_ref()
         .map(|id| call.id::<ExperimentId>("experimentId", id));
     let viewer = viewer(call.context())?;
-    let row = read_model::find::<Jobs>(&call.app().pool, &viewer, AsOf::Now, source.0).await;
+    let row = read_model::find::<Jobs>(&call.app().read_models, &viewer, AsOf::Now, source.0).await;
     let row = row.map_err(|error| read_failed(&error))?;
     let Some(row) = row.filter(|_| !call.is_wrong()) else {
         if !call.is_wrong() {

@@ -87,13 +87,13 @@ pub(super) async fn base(
     let Some((model, version)) = named else {
         return Ok(None);
     };
-    let found = read_model::find::<Models>(&app.pool, viewer, AsOf::Now, model.0).await;
+    let found = read_model::find::<Models>(&app.read_models, viewer, AsOf::Now, model.0).await;
     let Some(row) = found.map_err(|error| read_failed(&error))? else {
         return Ok(None);
     };
     let newest = u32::try_from(row.latest_version).unwrap_or_default();
     let version = version.unwrap_or(newest);
-    let found = version::find(&app.pool, model, version).await;
+    let found = version::find(&app.read_models, model, version).await;
     let Some(row) = found.map_err(|error| read_failed(&error))? else {
         return Ok(None);
     };
@@ -143,7 +143,7 @@ pub(super) async fn estimated(
         base.map(|base| base.version),
         base.and_then(|base| base.shape.as_ref()),
     );
-    let runs = runs::like(&app.pool, spec, version, shape).await;
+    let runs = runs::like(&app.read_models, spec, version, shape).await;
     let runs = runs.map_err(|error| read_failed(&error))?;
     let tokens = estimate::tokens(spec);
     let devices: BTreeSet<&str> = runs.iter().map(|run| run.device.as_str()).collect();

@@ -285,6 +285,8 @@ pub struct JobPayload {
 
 impl Payload for JobPayload {
     type Entity = Job;
+    const SHOWN: &'static str = "job";
+
     fn of(job: Option<Job>, position: Option<Position>, user_errors: Vec<UserError>) -> Self {
         Self {
             job,

@@ -6,7 +6,7 @@ use domain::jobs::{
     start::{CancelRefusal, StartJobRefusal},
 };
 
-use crate::graphql::user_error::{UserError, UserErrorCode, UserErrors};
+use crate::graphql::user_error::{Problem, UserError, UserErrorCode, UserErrors};
 
 /// Fields of the requirements, by the domain's names.
 const REQUIREMENT_FIELDS: [&str; 4] = ["priority", "labels", "memoryBytes", "maxRunSeconds"];
@@ -56,9 +56,9 @@ fn user_errors(reason: StartJobRefusal) -> Vec<UserError> {
     }
 }
 
-impl UserErrors for ControlRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let (path, code) = match self {
+impl Problem for ControlRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
             Self::AlreadyEnded => ("jobId", UserErrorCode::AlreadyEnded),
             Self::Completed => ("jobId", UserErrorCode::Completed),
             Self::NotEnded => ("jobId", UserErrorCode::NotEnded),
@@ -66,17 +66,15 @@ impl UserErrors for ControlRefusal {
             Self::Reason(_) => ("reason", UserErrorCode::Invalid),
             Self::Priority(_) => ("priority", UserErrorCode::Invalid),
             Self::Quota(_) | Self::GpuHours(_) => ("jobId", UserErrorCode::QuotaExceeded),
-        };
-        vec![UserError::at(path, self.to_string(), code)]
+        }
     }
 }
 
-impl UserErrors for CancelRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let (path, code) = match self {
+impl Problem for CancelRefusal {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
             Self::AlreadyEnded => ("jobId", UserErrorCode::AlreadyEnded),
             Self::Reason(_) => ("reason", UserErrorCode::Invalid),
-        };
-        vec![UserError::at(path, self.to_string(), code)]
+        }
     }
 }

@@ -37,12 +37,14 @@ impl Entity for NoEntity {
 pub trait Payload: Sized {
     /// What it shows.
     type Entity: Entity;
+    /// The field that shows it.
+    const SHOWN: &'static str;
 
     /// The payload of a success or of errors.
     fn of(entity: Option<Self::Entity>, position: Option<Position>, user_errors: Vec<UserError>) -> Self;
 }
 
-/// Declares a payload that shows an entity under its own name.
+/// Declares a payload that shows an entity under its own name, which is one word.
 macro_rules! payload {
     ($(#[$doc:meta])* $name:ident { $(#[$field_doc:meta])* $field:ident: $entity:ty }) => {
         $(#[$doc])*
@@ -58,6 +60,7 @@ macro_rules! payload {
 
         impl $crate::graphql::mutation::Payload for $name {
             type Entity = $entity;
+            const SHOWN: &'static str = stringify!($field);
             fn of(
                 $field: Option<$entity>,
                 position: Option<domain::event_store::Position>,

@@ -4,18 +4,17 @@
 
 use async_graphql::{Context, Enum, ID, Object, Result};
 use domain::{
-    authz::{Action, Party, PartyRole, decide},
+    authz::{Action, Party, PartyRole},
     id::ModelId,
     models::model::Model as SharedModel,
-    shared,
 };
 use projections::sharing::party::{self, PartyRow};
 
 use super::{User, references};
 use crate::graphql::{
     as_of::ResolvedAsOf,
-    context::{app, caller},
-    errors::{error_with_code, read_failed},
+    context::{app, may},
+    errors::read_failed,
     scalars::DateTime,
 };
 
@@ -85,18 +84,12 @@ pub(super) async fn of_model(
     at: ResolvedAsOf,
     id: ModelId,
 ) -> Result<Option<Vec<AccessGrant>>> {
-    let (app, caller) = (app(context)?, caller(context)?);
-    let found = shared::load::<SharedModel>(app.ports.store.as_ref(), id).await;
-    let (_, resource) = found.map_err(|error| {
-        tracing::error!(%error, "an access list could not be read");
-        error_with_code("UNAVAILABLE", "the log cannot be read at present, try again")
-    })?;
-    let circumstances = caller.circumstances(app.now());
-    if decide(&caller.principal, Action::ModelsUpdate, &resource, &circumstances).is_err() {
+    if !may::<SharedModel>(context, Action::ModelsUpdate, id).await? {
         return Ok(None);
     }
+    let app = app(context)?;
     let moment = at.time.unwrap_or_else(|| app.now());
-    let rows = party::of_resource(&app.pool, at.as_of, id.0, moment).await;
+    let rows = party::of_resource(&app.read_models, at.as_of, id.0, moment).await;
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(Some(rows.into_iter().map(AccessGrant).collect()))
 }

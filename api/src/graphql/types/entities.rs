@@ -31,7 +31,7 @@ async fn row<M: ReadModel>(context: &Context<'_>, id: uuid::Uuid) -> Result<Opti
     let Some(viewer) = readable(context) else {
         return Ok(None);
     };
-    let row = read_model::find::<M>(&app(context)?.pool, &viewer, AsOf::Now, id).await;
+    let row = read_model::find::<M>(&app(context)?.read_models, &viewer, AsOf::Now, id).await;
     row.map_err(|error| read_failed(&error))
 }
 
@@ -75,7 +75,7 @@ impl Entity for User {
             Ok(caller) => Viewer::of(caller, app.now()),
             Err(_) => Viewer::everything(app.now()),
         };
-        let row = read_model::find::<Users>(&app.pool, &viewer, AsOf::Now, id.0).await;
+        let row = read_model::find::<Users>(&app.read_models, &viewer, AsOf::Now, id.0).await;
         Ok(row.map_err(|error| read_failed(&error))?.map(Self))
     }
 }

@@ -26,7 +26,7 @@ impl Job {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let place = queue::place(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        let place = queue::place(&app(context)?.read_models, self.1.as_of, self.0.id).await;
         place.map_err(|error| read_failed(&error))
     }
 

@@ -84,7 +84,7 @@ pub async fn find(context: &Context<'_>, id: &ID) -> Result<Option<Node>> {
 async fn session(context: &Context<'_>, id: domain::id::SessionId) -> Result<Option<Session>> {
     let (app, user) = (app(context)?, user(context)?);
     let own = Viewer::of(user, app.now());
-    let row = read_model::find::<Sessions>(&app.pool, &own, AsOf::Now, id.0).await;
+    let row = read_model::find::<Sessions>(&app.read_models, &own, AsOf::Now, id.0).await;
     let row = row.map_err(|error| read_failed(&error))?;
     let row = row.filter(|row| row.user_id == user.user && !row.revoked && row.expires_at > app.now());
     let current = caller(context)?.session() == Some(id);
@@ -96,7 +96,7 @@ pub(super) async fn worker(context: &Context<'_>, id: WorkerId) -> Result<Option
     if !caller(context)?.principal.holds(Action::TrainingRead) {
         return Ok(None);
     }
-    let found = projections::jobs::worker::there(&app(context)?.pool).await;
+    let found = projections::jobs::worker::there(&app(context)?.read_models).await;
     let found = found.map_err(|error| read_failed(&error))?;
     let viewer = viewer(context)?;
     let mut found = found.into_iter();

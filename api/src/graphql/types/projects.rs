@@ -56,13 +56,13 @@ impl Project {
     }
     /// Worker seconds of its jobs, over all ended attempts.
     async fn worker_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
-        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        let time = usage::of_project(&app(context)?.read_models, self.1.as_of, self.0.id).await;
         let time = time.map_err(|error| read_failed(&error))?;
         Ok(Some(time.worker_milliseconds as f64 / 1_000.0))
     }
     /// Of those, seconds on GPU workers.
     async fn gpu_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
-        let time = usage::of_project(&app(context)?.pool, self.1.as_of, self.0.id).await;
+        let time = usage::of_project(&app(context)?.read_models, self.1.as_of, self.0.id).await;
         let time = time.map_err(|error| read_failed(&error))?;
         Ok(Some(time.gpu_milliseconds as f64 / 1_000.0))
     }

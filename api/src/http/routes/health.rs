@@ -26,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Events that the read models may be behind and still count as ready.
 const LAG: u64 = 10_000;
 
+/// The status of a process that cannot serve requests.
+const UNAVAILABLE: &str = "unavailable";
 /// How long what was found is answered again.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long an append that was refused keeps the process out of service. Then requests are let in again, and the next
@@ -67,7 +69,8 @@ pub(super) struct Report {
     lag_events: u64,
     workers: Vec<String>,
     dependencies: Vec<Dependency>,
-    /// Read models that do not simply follow the log: being rebuilt, or stopped.
+    /// Read models that do not simply follow the log: being rebuilt, or stopped. Those that are not `served` are shown to
+    /// nobody, and the status is `degraded`.
     projections: Vec<ProjectionStatus>,
 }
 
@@ -162,7 +165,7 @@ fn log_time(app: &App) -> Dependency {
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
-        sqlx::query("select 1").execute(&app.pool).await.map(|_| ())
+        sqlx::query("select 1").execute(&app.database).await.map(|_| ())
     });
     let log = check("eventStore", async { app.ports.store.head().await.map(|_| ()) });
     let objects = check("objectStore", async {
@@ -171,7 +174,7 @@ async fn examine(routes: &Routes) -> Report {
         app.objects.size(&key).await.map(|_| ())
     });
     let (database, log, objects, projections) =
-        futures::join!(database, log, objects, timeout(DEADLINE, statuses(&app.pool)));
+        futures::join!(database, log, objects, timeout(DEADLINE, statuses(&app.database)));
     let mut projections = match projections {
         Ok(Ok(projections)) => projections,
         // Then the database is down, and says so above.
@@ -195,7 +198,12 @@ async fn examine(routes: &Routes) -> Report {
         .chain(watched.into_iter().flatten())
         .collect();
     Report {
-        status: if ready { "ready" } else { "unavailable" },
+        status: match (ready, projections.iter().all(|one| one.served)) {
+            (false, _) => UNAVAILABLE,
+            // Every process would say the same of a read model: were all taken out of service, nothing would be served.
+            (true, false) => "degraded",
+            (true, true) => "ready",
+        },
         version: app.settings.version,
         uptime_seconds: (app.now() - routes.probe.started_at).whole_seconds(),
         head: head.to_string(),
@@ -233,10 +241,9 @@ async fn look(routes: &Routes) -> Arc<Report> {
 }
 
 fn respond(report: &Report) -> Response {
-    let status = if report.status == "ready" {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match report.status {
+        UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
     };
     let mut response = (status, Json(report)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {

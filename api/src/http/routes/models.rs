@@ -59,7 +59,7 @@ async fn answer(
             tracing::error!(%error, "a model could not be read");
             Problem::unavailable("the read models are behind, try again")
         })?;
-    let found = projections::models::version::find(&app.pool, model, version)
+    let found = projections::models::version::find(&app.read_models, model, version)
         .await
         .map_err(|error| read_failed(&error))?;
     let found = found.ok_or_else(not_found)?;
