@@ -7,6 +7,7 @@
 mod appends;
 mod cancelling;
 mod child;
+mod contention;
 mod counter;
 mod cpu;
 mod cqrs;
@@ -58,6 +59,7 @@ const NAMES: &[&str] = &[
     "rebuild",
     "integrity",
     "requests",
+    "contention",
     "feed",
     "training",
     "reporting",
@@ -205,6 +207,7 @@ async fn measure(
         "rebuild" => rebuild::run(scale).await,
         "integrity" => integrity::run(scale).await,
         "requests" => requests::run(server).await,
+        "contention" => contention::run(server, scale).await,
         "feed" => feed::run(server).await,
         "training" => training::run().await,
         "reporting" => reporting::run(scale).await,
