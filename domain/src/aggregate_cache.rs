@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::event_store::StreamId;
+use crate::{event_store::StreamId, write_queue::WriteQueue};
 
 /// What an entry takes besides its state: names, maps, counters. A rough figure.
 const OVERHEAD: usize = 256;
@@ -74,6 +74,8 @@ pub struct AggregateCache(Arc<Shared>);
 struct Shared {
     limits: Limits,
     kept: Mutex<Kept>,
+    /// Who loads what is not kept.
+    loading: WriteQueue,
 }
 
 /// Two generations: what is used becomes young; when the young are too many they become the old, and what was
@@ -94,6 +96,7 @@ impl AggregateCache {
         Self(Arc::new(Shared {
             limits,
             kept: Mutex::default(),
+            loading: WriteQueue::default(),
         }))
     }
 
@@ -174,6 +177,11 @@ impl AggregateCache {
         let kept = self.kept();
         let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
         known.is_some_and(|known| known.behind || known.revision > revision)
+    }
+
+    /// The queues of those who load what is not kept.
+    pub(crate) fn loading(&self) -> &WriteQueue {
+        &self.0.loading
     }
 
     /// How many streams are kept.

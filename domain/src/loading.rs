@@ -2,11 +2,14 @@
 //!
 //! One rule: a state is exact or there is none.
 
+use std::collections::BTreeSet;
+
 use crate::{
     aggregate::LoadError,
     aggregate_cache::{AggregateCache, Folded},
     decision::{LoadedState, ReadSet},
     event_store::{EventStore, RecordedEvent, StoreError, StreamId},
+    write_queue::Turn,
 };
 
 /// What a decision is taken on.
@@ -36,6 +39,7 @@ pub(crate) async fn load(
             return Ok(loaded);
         }
         let ticket = aggregates.ticket();
+        let _first = first_to_load(aggregates, &reads, &missing).await;
         let mut wanted = Vec::new();
         for stream in missing {
             let known = reads.kind(&stream).and_then(|kind| aggregates.get(&stream, kind));
@@ -65,6 +69,21 @@ pub(crate) async fn load(
             }
         }
     }
+}
+
+/// The turn to load what is unknown of `missing`; `None` for who has waited for others who loaded it. What they found is
+/// remembered then, so that a long history is loaded once and not by each of its callers.
+async fn first_to_load(aggregates: &AggregateCache, reads: &ReadSet, missing: &[StreamId]) -> Option<Turn> {
+    let unknown = |stream: &&StreamId| {
+        let kind = reads.kind(stream);
+        kind.is_none_or(|kind| aggregates.get(stream, kind).is_none())
+    };
+    let unknown: BTreeSet<StreamId> = missing.iter().filter(unknown).cloned().collect();
+    // Where too many wait already, nobody is kept from loading for itself.
+    let turn = aggregates.loading().enter(unknown).ok()?;
+    let is_first = turn.has_come();
+    turn.come().await;
+    is_first.then_some(turn)
 }
 
 /// As [`load`], with nothing remembered: for those who only look, and decide nothing that is recorded.

@@ -3,6 +3,8 @@
 //! One rule: who comes to several streams takes its place in all of their queues at once, and its turn when it is first
 //! in each. So turns come in the order of arrival, and nobody waits for somebody who waits for them. A place is given back
 //! when it is dropped, also by a caller that has gone; a stream that nobody waits for takes no memory.
+//!
+//! Those who load a history that is not known yet queue in the same way.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},

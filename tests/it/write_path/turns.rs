@@ -248,6 +248,20 @@ async fn a_refusal_is_decided_on_the_log() {
     assert_eq!(counts(&*log, HOT).await, [1, 2, 3, 4]);
 }
 
+/// A history that nobody knows yet is loaded once, however many callers come at the same time.
+#[tokio::test]
+async fn a_long_history_is_loaded_by_one_of_its_callers() {
+    const HISTORY: usize = 2_000;
+    let log = store(&database().await).await;
+    record(&*log, HOT, HISTORY).await;
+    let counting = Counting::over(log.clone());
+    let ports = ports(counting.clone());
+    let recorded = try_join_all((0..64).map(|_| whatever(&ports, HOT))).await;
+    recorded.expect("recorded");
+    assert_eq!(counting.take(), (1, HISTORY));
+    assert_eq!(counts(&*log, HOT).await.len(), HISTORY + 64);
+}
+
 /// What is only checked is not queued for, until an append is lost there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_only_checks_a_stream_that_others_write_comes_to_its_end() {
