@@ -127,7 +127,7 @@ impl AggregateCache {
         }
         let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
         let stays = |known: &Folded| {
-            let as_far = known.revision == folded.revision && !(known.behind && !folded.behind);
+            let as_far = known.revision == folded.revision && (!known.behind || folded.behind);
             known.kind() == folded.kind() && (known.revision > folded.revision || as_far)
         };
         if known.is_some_and(stays) {

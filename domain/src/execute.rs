@@ -136,7 +136,7 @@ pub async fn execute_under<C: Command>(
     conditions: &Conditions,
 ) -> Result<Executed, ExecuteError<C::Refusal>> {
     let run = Run::new(ports, (principal, meta), command, conditions);
-    run.to_its_end().await
+    run.carry_out().await
 }
 
 /// Appends events that no state speaks against: what was denied, read or left out.

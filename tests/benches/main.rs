@@ -110,7 +110,7 @@ fn help() -> Result<()> {
     writeln!(
         std::io::stdout(),
         "usage: cargo bench -p tests --bench figures [-- NAME... --quick --cqrs-es]\n\nMeasures what is named, or \
-         everything: {}.\n--quick shows in a minute that it can be measured, and holds nothing to its goal; --cqrs-es \
+         everything: {}.\n--quick shows in a minute that it can be measured, and holds only ratios in turns to their goals; --cqrs-es \
          measures appends of that event store too.",
         NAMES.join(", ")
     )?;

@@ -35,6 +35,9 @@ enum Outcome<R> {
     Nothing(Executed),
 }
 
+/// What a decision comes to, or why it fails.
+type Decided<C> = Result<Outcome<<C as Command>::Refusal>, ExecuteError<<C as Command>::Refusal>>;
+
 /// See the module.
 pub(super) struct Run<'a, C> {
     pub(super) ports: &'a Ports,
@@ -71,7 +74,7 @@ impl<'a, C: Command> Run<'a, C> {
     }
 
     /// Carries the command out.
-    pub(super) async fn to_its_end(mut self) -> Result<Executed, ExecuteError<C::Refusal>> {
+    pub(super) async fn carry_out(mut self) -> Result<Executed, ExecuteError<C::Refusal>> {
         let mut basis = Basis::Remembered;
         let mut attempt = 0;
         while attempt < ATTEMPTS {
@@ -129,20 +132,13 @@ impl<'a, C: Command> Run<'a, C> {
     }
 
     /// Decides on what is loaded: first whether the principal may, then whether the conditions hold.
-    async fn decide(&self, basis: Basis) -> Result<Outcome<C::Refusal>, ExecuteError<C::Refusal>> {
+    async fn decide(&self, basis: Basis) -> Decided<C> {
         let current = self.current().map_err(ExecuteError::Denied)?;
         self.check_permission(&current)?;
         if let Some(first) = self.check_conditions(basis).await? {
             return Ok(Outcome::Nothing(Executed::Before(first)));
         }
-        let (new_events, refusal) = self.decide_as(&current)?;
-        if !new_events.is_empty() {
-            return Ok(Outcome::Record(new_events, refusal));
-        }
-        let executed = Executed::Now(self.ports.store.known_head());
-        refusal.map_or(Ok(Outcome::Nothing(executed)), |reason| {
-            Err(ExecuteError::Refused(reason))
-        })
+        self.decide_as(&current)
     }
 
     /// Who acts, with the rights that were loaded.
@@ -185,11 +181,8 @@ impl<'a, C: Command> Run<'a, C> {
         }
     }
 
-    /// What is to be recorded, and the refusal that it comes with, if it is one.
-    fn decide_as(
-        &self,
-        principal: &Principal,
-    ) -> Result<(NewEvents, Option<C::Refusal>), ExecuteError<C::Refusal>> {
+    /// What the command decides; who may act, and under which conditions, has been looked at.
+    fn decide_as(&self, principal: &Principal) -> Decided<C> {
         let now = self.ports.clock.now();
         let decision = self.command.decide(&self.loaded, &Context { now, principal });
         if let Some(stream) = self.loaded.take_undeclared() {
@@ -199,9 +192,13 @@ impl<'a, C: Command> Run<'a, C> {
             Ok(new_events) => (new_events, None),
             Err(Refused { reason, record }) => (record, Some(reason)),
         };
-        match new_events.defect() {
-            Some(defect) => Err(ExecuteError::Defect(defect.to_owned())),
-            None => Ok((new_events, refusal)),
+        match (new_events.defect(), refusal) {
+            (Some(defect), _) => Err(ExecuteError::Defect(defect.to_owned())),
+            (None, Some(reason)) if new_events.is_empty() => Err(ExecuteError::Refused(reason)),
+            (None, None) if new_events.is_empty() => {
+                Ok(Outcome::Nothing(Executed::Now(self.ports.store.known_head())))
+            }
+            (None, refusal) => Ok(Outcome::Record(new_events, refusal)),
         }
     }
 
