@@ -74,13 +74,17 @@ async fn people(app: &TestApp, scale: Scale) -> Result<(Vec<Request>, Vec<Vec<Re
             CREATE,
         )?);
     }
-    let mut single = Vec::new();
+    let (mut single, mut owners) = (Vec::new(), Vec::new());
     for events in histories(scale) {
         let owner = app.person(&format!("single{events}"), "manager").await;
-        seed(app, owner.user_id.parse()?, *events).await?;
         single.push(vec![question(&owner, CREATE)?]);
+        owners.push((owner.user_id.parse()?, *events));
     }
     let other = question(&app.person("other", "engineer_i").await, ME)?;
+    // Last: a person is made by mutations, which wait for the read models to fold what is seeded.
+    for (owner, events) in owners {
+        seed(app, owner, events).await?;
+    }
     let head = app.system.app.ports.store.head().await?;
     app.system.app.progress.wait_for_position(head, CAUGHT_UP).await?;
     Ok((many, single, other))
