@@ -30,6 +30,11 @@ fn declared<E: Event>(kind: &str) -> Option<&'static KindFields> {
     E::FIELDS.iter().find(|fields| fields.kind == kind)
 }
 
+/// Whether payloads of `kind` hold personal data.
+pub(crate) fn is_personal<E: Event>(kind: &str) -> bool {
+    declared::<E>(kind).is_none_or(|fields| !fields.personal.is_empty())
+}
+
 /// A payload that this build cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

@@ -2,7 +2,8 @@
 //!
 //! The rule: a state in here is exactly what its stream folds into up to its revision. That can be kept
 //! without asking anybody, because a log is only ever added to; whether the stream has moved on is found by
-//! loading what comes after, and proved by the revision that the append expects.
+//! loading what comes after, and proved by the revision that the append expects. What this process appends it folds
+//! itself, so that the state of a stream that only it writes is the newest.
 
 use std::{
     any::{Any, TypeId},
@@ -10,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::event_store::StreamId;
+use crate::{event_store::StreamId, write_queue::WriteQueue};
 
 /// What an entry takes besides its state: names, maps, counters. A rough figure.
 const OVERHEAD: usize = 256;
@@ -25,6 +26,8 @@ pub struct Folded {
     pub(crate) revision: Option<u64>,
     /// Bytes of the payloads that were folded: an upper bound of what most states hold.
     pub(crate) bytes: usize,
+    /// Whether the stream is known to have moved on.
+    pub(crate) behind: bool,
 }
 
 impl Folded {
@@ -71,6 +74,8 @@ pub struct AggregateCache(Arc<Shared>);
 struct Shared {
     limits: Limits,
     kept: Mutex<Kept>,
+    /// Who loads what is not kept.
+    loading: WriteQueue,
 }
 
 /// Two generations: what is used becomes young; when the young are too many they become the old, and what was
@@ -91,6 +96,7 @@ impl AggregateCache {
         Self(Arc::new(Shared {
             limits,
             kept: Mutex::default(),
+            loading: WriteQueue::default(),
         }))
     }
 
@@ -112,14 +118,19 @@ impl AggregateCache {
     }
 
     /// Keeps what `stream` folds into, unless something was forgotten since `ticket`: what was loaded before
-    /// may hold what had to be forgotten. Of two states of one type the further one stays.
+    /// may hold what had to be forgotten. Of two states of one type the further one stays, of two that are as far the one
+    /// that is not known to be behind.
     pub(crate) fn keep(&self, ticket: Ticket, stream: &StreamId, folded: &Folded) {
         let mut kept = self.kept();
         if ticket != Ticket(kept.forgotten) || folded.revision.is_none() {
             return;
         }
         let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
-        if known.is_some_and(|known| known.kind() == folded.kind() && known.revision >= folded.revision) {
+        let stays = |known: &Folded| {
+            let as_far = known.revision == folded.revision && (!known.behind || folded.behind);
+            known.kind() == folded.kind() && (known.revision > folded.revision || as_far)
+        };
+        if known.is_some_and(stays) {
             return;
         }
         kept.insert(stream.clone(), folded.clone(), self.0.limits);
@@ -150,6 +161,27 @@ impl AggregateCache {
             kept.forgotten += 1;
             kept.remove(stream);
         }
+    }
+
+    /// Notes that `stream` has moved on: what is kept is gone on from, and not decided on as it is.
+    pub(crate) fn outdate(&self, stream: &StreamId) {
+        let kept = &mut *self.kept();
+        let known = kept.young.get_mut(stream).or_else(|| kept.old.get_mut(stream));
+        if let Some(known) = known {
+            known.behind = true;
+        }
+    }
+
+    /// Whether a further state of `stream` than `revision` is kept.
+    pub(crate) fn is_further(&self, stream: &StreamId, revision: Option<u64>) -> bool {
+        let kept = self.kept();
+        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
+        known.is_some_and(|known| known.behind || known.revision > revision)
+    }
+
+    /// The queues of those who load what is not kept.
+    pub(crate) fn loading(&self) -> &WriteQueue {
+        &self.0.loading
     }
 
     /// How many streams are kept.
@@ -212,6 +244,7 @@ mod tests {
             state: Arc::new(revision),
             revision: Some(revision),
             bytes,
+            behind: false,
         }
     }
 
@@ -243,10 +276,29 @@ mod tests {
             state: Arc::new("text".to_owned()),
             revision: Some(2),
             bytes: 10,
+            behind: false,
         };
         cache.keep(cache.ticket(), &stream(1), &text);
         assert!(cache.get(&stream(1), TypeId::of::<String>()).is_some());
         assert_eq!(found(&cache, 1), None);
+    }
+
+    #[test]
+    fn what_has_moved_on_is_known_to_be_behind_until_it_is_brought_up_to_date() {
+        let cache = AggregateCache::default();
+        cache.keep(cache.ticket(), &stream(1), &folded(3, 10));
+        cache.outdate(&stream(1));
+        cache.outdate(&stream(2));
+        let behind = |cache: &AggregateCache| {
+            cache
+                .get(&stream(1), TypeId::of::<u64>())
+                .map(|known| known.behind)
+        };
+        assert_eq!(behind(&cache), Some(true));
+        assert!(cache.is_further(&stream(1), Some(3)) && !cache.is_further(&stream(2), None));
+        cache.keep(cache.ticket(), &stream(1), &folded(4, 10));
+        assert_eq!(behind(&cache), Some(false));
+        assert!(!cache.is_further(&stream(1), Some(4)) && cache.is_further(&stream(1), Some(3)));
     }
 
     #[test]

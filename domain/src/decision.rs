@@ -6,14 +6,14 @@
 
 use std::{
     any::TypeId,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
 use serde_json::value::RawValue;
 
 use crate::{
-    aggregate::{Aggregate, DecodeError, Event, decode, encode},
+    aggregate::{Aggregate, DecodeError, Event, decode, encode, is_personal},
     aggregate_cache::Folded,
     event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
     id::Ids,
@@ -25,9 +25,13 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
         state: Arc::new(A::default()),
         revision: None,
         bytes: 0,
+        behind: false,
     });
     let Some(last) = events.last() else {
-        return Ok(known);
+        return Ok(Folded {
+            behind: false,
+            ..known
+        });
     };
     let mut state = known.state.downcast_ref::<A>().cloned().unwrap_or_default();
     let mut bytes = known.bytes;
@@ -39,6 +43,7 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
         state: Arc::new(state),
         revision: Some(last.revision),
         bytes,
+        behind: false,
     })
 }
 
@@ -80,6 +85,8 @@ impl ReadSet {
 #[derive(Default)]
 pub struct LoadedState {
     streams: BTreeMap<StreamId, Folded>,
+    /// How they were read.
+    reads: ReadSet,
     undeclared: Mutex<Option<StreamId>>,
 }
 
@@ -158,7 +165,40 @@ impl LoadedState {
             return Ok(None);
         };
         let folded = (read.fold)(known, events)?;
+        self.reads.0.insert(stream.clone(), *read);
         Ok(Some(self.streams.entry(stream).insert_entry(folded).into_mut()))
+    }
+
+    /// The state of `stream` as it was loaded, if it was read as in `reads`.
+    pub(crate) fn folded(&self, stream: &StreamId, reads: &ReadSet) -> Option<&Folded> {
+        let folded = self.streams.get(stream)?;
+        (reads.kind(stream) == Some(folded.kind())).then_some(folded)
+    }
+
+    /// The revisions of the streams that were loaded.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = (&StreamId, Option<u64>)> {
+        self.streams
+            .iter()
+            .map(|(stream, folded)| (stream, folded.revision))
+    }
+
+    /// Whether `stream` was loaded.
+    pub(crate) fn holds(&self, stream: &StreamId) -> bool {
+        self.streams.contains_key(stream)
+    }
+
+    /// What `stream` folds into with `events`, which were recorded after what was loaded.
+    ///
+    /// # Errors
+    /// When this build cannot read one of them.
+    pub(crate) fn after(
+        &self,
+        stream: &StreamId,
+        events: &[RecordedEvent],
+    ) -> Result<Option<Folded>, DecodeError> {
+        let known = self.streams.get(stream).cloned();
+        let read = self.reads.0.get(stream);
+        read.map(|read| (read.fold)(known, events)).transpose()
     }
 
     /// Folds given events of one aggregate, for tests of decisions.
@@ -179,6 +219,7 @@ impl LoadedState {
             state: Arc::new(state),
             revision: (events.len() as u64).checked_sub(1),
             bytes: 0,
+            behind: false,
         };
         self.streams.insert(A::stream(key), folded);
         Ok(self)
@@ -230,6 +271,8 @@ struct PendingEvent {
     kind: String,
     schema_version: u16,
     data: Box<RawValue>,
+    /// Whether it may read otherwise than it was written, or be recorded already.
+    unlike: bool,
 }
 
 /// The events that a decision produces, in order. Empty if the desired state already holds.
@@ -285,9 +328,10 @@ impl NewEvents {
                 let pending = PendingEvent {
                     stream: A::stream(key),
                     id,
-                    kind,
                     schema_version,
                     data,
+                    unlike: id.is_some() || is_personal::<A::Event>(&kind),
+                    kind,
                 };
                 // NaN is serialized as `null` and would stop every reader of the log for good.
                 if let Err(error) = read_back::<A::Event>(&pending) {
@@ -306,6 +350,18 @@ impl NewEvents {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty() && self.defect.is_none()
+    }
+
+    /// The streams that they are written to.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.list.iter().map(|pending| &pending.stream)
+    }
+
+    /// Those streams whose state after the append is found by loading only: personal data of an erased person are not
+    /// recorded as they were written, and an event with a chosen id may be recorded already.
+    pub(crate) fn unlike(&self) -> BTreeSet<StreamId> {
+        let unlike = self.list.iter().filter(|pending| pending.unlike);
+        unlike.map(|pending| pending.stream.clone()).collect()
     }
 
     /// Why the events cannot be recorded, if an event type is defective.

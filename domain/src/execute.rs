@@ -1,6 +1,7 @@
 //! The one write path: load → permit → decide → append.
 //!
-//! Folded streams are cached ([`AggregateCache`]), so that only new events are loaded.
+//! Folded streams are cached ([`AggregateCache`]), so that a command loads what is not known yet. Commands that write the
+//! same stream take turns ([`WriteQueue`]).
 //!
 //! Rights are part of what is loaded ([`ReadRights`]), so the append checks the streams that they come from.
 //!
@@ -8,33 +9,30 @@
 //! comes before permitting because who may act depends on what the resource is; nothing of what was
 //! loaded leaves this function before the permission is given.
 
+mod append;
 mod denials;
+mod run;
 
 use std::time::Duration;
 
 pub use denials::record_denial;
 
+use self::{append::record, run::Run};
 use crate::{
-    aggregate::LoadError,
     aggregate_cache::AggregateCache,
-    authz::{self, Circumstances, Denied, Principal, ReadRights},
+    authz::{Principal, ReadRights},
     bounded::BoundedRecording,
     clock::Clock,
     decision::{LoadedState, NewEvents},
-    event_store::{Append, AppendError, Appended, EventStore, Metadata, Position, StoreError},
+    event_store::{EventStore, Metadata, Position},
     expectation::Expectation,
     id::Ids,
-    loading,
     recording::Recording,
     request::{FirstResult, Request},
+    write_queue::WriteQueue,
 };
 
 pub use crate::command::{Command, Context, Decision, ExecuteError, Refused};
-
-/// How often a decision is taken anew when another writer came first.
-const ATTEMPTS: u32 = 16;
-/// How often an append of unknown outcome is repeated; event ids make that safe.
-const RETRIES: u32 = 3;
 
 /// What a client says beside its command (GQ-2).
 #[derive(Default)]
@@ -81,6 +79,8 @@ pub struct Ports {
     pub recording: Recording,
     /// What was recorded of refusals and reads within the hour.
     pub bounded: BoundedRecording,
+    /// Who writes a stream at present, and who is next.
+    pub queue: WriteQueue,
 }
 
 impl Ports {
@@ -100,6 +100,7 @@ impl Ports {
             aggregates: AggregateCache::default(),
             recording: Recording::default(),
             bounded: BoundedRecording::default(),
+            queue: WriteQueue::default(),
         }
     }
 }
@@ -134,184 +135,8 @@ pub async fn execute_under<C: Command>(
     command: &C,
     conditions: &Conditions,
 ) -> Result<Executed, ExecuteError<C::Refusal>> {
-    for attempt in 0..ATTEMPTS {
-        let loaded = load(ports, principal, command, conditions).await?;
-        let circumstances = Circumstances::at(ports.clock.now()).from(meta.address.clone());
-        let permitted = match current(ports, principal, &loaded) {
-            Ok(current) => check_permission(&current, command, &loaded, &circumstances)?.map(|()| current),
-            Err(denied) => Err(denied),
-        };
-        let current = match permitted {
-            Ok(current) => current,
-            Err(denied) => return Err(refuse(ports, principal, meta, denied).await),
-        };
-        if let Some(first) = check_conditions(ports, &loaded, conditions).await? {
-            return Ok(Executed::Before(first));
-        }
-        let outcome = decide(ports, &current, command, &loaded)?;
-        let refusal = outcome.1;
-        let request = conditions.request.as_ref().filter(|_| refusal.is_none());
-        match record(ports, meta, &loaded, outcome.0, request).await? {
-            Some(position) => {
-                let executed = Executed::Now(position);
-                return refusal.map_or(Ok(executed), |reason| Err(ExecuteError::Refused(reason)));
-            }
-            None => backoff(attempt).await,
-        }
-    }
-    Err(ExecuteError::Busy)
-}
-
-/// The first result of the request, if it was carried out before; otherwise the expected version must be there.
-///
-/// The request is looked for after the load: a state that holds what the request did is never decided on again.
-async fn check_conditions<R>(
-    ports: &Ports,
-    loaded: &LoadedState,
-    conditions: &Conditions,
-) -> Result<Option<FirstResult>, ExecuteError<R>> {
-    if let Some(request) = &conditions.request
-        && let Some(first) = request.recall(ports.store.as_ref()).await?
-    {
-        return Ok(Some(first));
-    }
-    match &conditions.expected {
-        Some(expected) if !expected.holds(loaded) => Err(ExecuteError::VersionConflict),
-        _ => Ok(None),
-    }
-}
-
-/// Who acts, with the rights that were loaded.
-fn current(ports: &Ports, principal: &Principal, loaded: &LoadedState) -> Result<Principal, Denied> {
-    let Principal::User(known) = principal else {
-        return Ok(principal.clone());
-    };
-    let current = ports.rights.current(known, loaded, ports.clock.now())?;
-    Ok(Principal::User(Box::new(current)))
-}
-
-/// Whether the principal may. The outer error is a defect of the command.
-fn check_permission<C: Command>(
-    principal: &Principal,
-    command: &C,
-    loaded: &LoadedState,
-    circumstances: &Circumstances,
-) -> Result<Result<(), Denied>, ExecuteError<C::Refusal>> {
-    drop(loaded.take_undeclared()); // while naming streams, looking at those not loaded yet is fine
-    let required = command.requires(loaded);
-    if let Some(stream) = loaded.take_undeclared() {
-        return Err(ExecuteError::Defect(format!(
-            "is permitted by {stream} without naming it"
-        )));
-    }
-    Ok(authz::permit(principal, &required, circumstances))
-}
-
-/// The error of a denial, once that is recorded if it is a user's. What people and their programs were refused matters to
-/// an auditor. Strangers are turned away at the transports; a worker that lost a race for a lease has done nothing wrong.
-async fn refuse<R>(ports: &Ports, principal: &Principal, meta: &Metadata, denied: Denied) -> ExecuteError<R> {
-    if principal.user().is_none() {
-        return ExecuteError::Denied(denied);
-    }
-    match record_denial(ports, &principal.actor(), meta, &denied).await {
-        Ok(()) => ExecuteError::Denied(denied),
-        Err(error) => error,
-    }
-}
-
-/// The facts to be recorded, and the refusal if there is one.
-type Outcome<R> = (NewEvents, Option<R>);
-
-/// What is to be recorded, and the refusal that it comes with, if it is one.
-fn decide<C: Command>(
-    ports: &Ports,
-    principal: &Principal,
-    command: &C,
-    loaded: &LoadedState,
-) -> Result<Outcome<C::Refusal>, ExecuteError<C::Refusal>> {
-    let context = Context {
-        now: ports.clock.now(),
-        principal,
-    };
-    let decision = command.decide(loaded, &context);
-    if let Some(stream) = loaded.take_undeclared() {
-        return Err(ExecuteError::Defect(format!("reads {stream} without naming it")));
-    }
-    let (new_events, refusal) = match decision {
-        Ok(new_events) => (new_events, None),
-        Err(Refused { reason, record }) => (record, Some(reason)),
-    };
-    match new_events.defect() {
-        Some(defect) => Err(ExecuteError::Defect(defect.to_owned())),
-        None => Ok((new_events, refusal)),
-    }
-}
-
-/// Records `new_events`, and with them the request that they carry out; the position to wait for, or nothing when
-/// another writer came first.
-async fn record<R>(
-    ports: &Ports,
-    meta: &Metadata,
-    loaded: &LoadedState,
-    new_events: NewEvents,
-    request: Option<&Request>,
-) -> Result<Option<Position>, ExecuteError<R>> {
-    if new_events.is_empty() {
-        return Ok(Some(ports.store.known_head()));
-    }
-    let mut writes = loaded.writes(new_events, ports.ids.as_ref());
-    let completed = request.map(|request| request.completed(ports.ids.as_ref()));
-    writes.extend(
-        completed
-            .transpose()
-            .map_err(|error| ExecuteError::Defect(error.to_string()))?,
-    );
-    let meta = meta.clone();
-    match append(ports, Append { writes, meta }).await {
-        Ok(appended) => Ok(Some(appended.position)),
-        Err(AppendError::Conflict { stream, actual }) => {
-            // A state that is merely behind is brought up to date by the next load.
-            ports.aggregates.forget_beyond(&stream, actual);
-            Ok(None)
-        }
-        Err(AppendError::Overloaded) => Err(ExecuteError::Busy),
-        Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
-        Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
-            Err(ExecuteError::Defect(error.to_string()))
-        }
-    }
-}
-
-/// Loads what the rights, the command and the conditions name.
-async fn load<C: Command>(
-    ports: &Ports,
-    principal: &Principal,
-    command: &C,
-    conditions: &Conditions,
-) -> Result<LoadedState, LoadError> {
-    loading::load(ports.store.as_ref(), &ports.aggregates, |loaded, reads| {
-        if let Principal::User(known) = principal {
-            ports.rights.reads(known, loaded, reads);
-        }
-        if let Some(expected) = &conditions.expected {
-            expected.reads(reads);
-        }
-        command.reads(loaded, reads);
-    })
-    .await
-}
-
-/// Appends; an unknown outcome is resolved by appending the same events again.
-async fn append(ports: &Ports, append: Append) -> Result<Appended, AppendError> {
-    let mut answer = ports.store.append(append.clone()).await;
-    for _ in 0..RETRIES {
-        let Err(AppendError::Store(StoreError::Unavailable(_))) = answer else {
-            break;
-        };
-        answer = ports.store.append(append.clone()).await;
-    }
-    ports.recording.note(&answer, ports.clock.now());
-    answer
+    let run = Run::new(ports, (principal, meta), command, conditions);
+    run.carry_out().await
 }
 
 /// Appends events that no state speaks against: what was denied, read or left out.
@@ -326,8 +151,12 @@ pub async fn record_events<R>(
     if let Some(defect) = new_events.defect() {
         return Err(ExecuteError::Defect(defect.to_owned()));
     }
-    let recorded = record(ports, meta, &LoadedState::default(), new_events, None).await?;
-    recorded.ok_or(ExecuteError::Busy)
+    if new_events.is_empty() {
+        return Ok(ports.store.known_head());
+    }
+    let decided = (&LoadedState::default(), ports.aggregates.ticket());
+    let recorded = record(ports, meta, decided, new_events, None).await?;
+    recorded.map_err(|_| ExecuteError::Busy)
 }
 
 /// Yields a few times, more often the more attempts were lost; pure, so without a timer.

@@ -2,17 +2,32 @@
 //!
 //! One rule: a state is exact or there is none.
 
+use std::collections::BTreeSet;
+
 use crate::{
     aggregate::LoadError,
     aggregate_cache::{AggregateCache, Folded},
     decision::{LoadedState, ReadSet},
     event_store::{EventStore, RecordedEvent, StoreError, StreamId},
+    write_queue::Turn,
 };
 
-/// Loads what `declare` names until it names nothing new, so that one stream may lead to another.
+/// What a decision is taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// What this process knows; only what it does not know is loaded. The append proves the decision; one that records
+    /// nothing is not proved.
+    Remembered,
+    /// The log as it is now.
+    Log,
+}
+
+/// Loads what `declare` names until it names nothing new, so that one stream may lead to another. On what is
+/// remembered, `before` (what was loaded for the same command) counts as remembered too.
 pub(crate) async fn load(
     store: &dyn EventStore,
     aggregates: &AggregateCache,
+    (basis, before): (Basis, &LoadedState),
     declare: impl Fn(&LoadedState, &mut ReadSet) + Send,
 ) -> Result<LoadedState, LoadError> {
     let mut loaded = LoadedState::default();
@@ -24,15 +39,28 @@ pub(crate) async fn load(
             return Ok(loaded);
         }
         let ticket = aggregates.ticket();
-        let remembered = |stream: &StreamId| aggregates.get(stream, reads.kind(stream)?);
-        let known: Vec<_> = missing.iter().map(remembered).collect();
-        let after = |known: &Option<Folded>| {
-            known
-                .as_ref()
-                .and_then(|known| known.revision)
-                .map_or(0, |last| last + 1)
+        let _first = first_to_load(aggregates, &reads, &missing).await;
+        let mut wanted = Vec::new();
+        for stream in missing {
+            let known = reads.kind(&stream).and_then(|kind| aggregates.get(&stream, kind));
+            match known.as_ref().or_else(|| before.folded(&stream, &reads)) {
+                Some(newest) if basis == Basis::Remembered && !newest.behind => {
+                    loaded.resume(&reads, stream, Some(newest.clone()), &[])?;
+                }
+                _ => wanted.push((stream, known)),
+            }
+        }
+        let from = |known: &Option<Folded>| {
+            let last = known.as_ref().and_then(|known| known.revision);
+            last.map_or(0, |last| last + 1)
         };
-        let wanted: Vec<_> = missing.into_iter().zip(known.iter().map(after)).collect();
+        let (wanted, known): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .map(|(stream, known)| ((stream, from(&known)), known))
+            .unzip();
+        if wanted.is_empty() {
+            continue;
+        }
         let histories = store.load_many(&wanted).await?;
         whole(&wanted, &histories)?;
         for (((stream, _), known), events) in wanted.into_iter().zip(known).zip(&histories) {
@@ -43,6 +71,21 @@ pub(crate) async fn load(
     }
 }
 
+/// The turn to load what is unknown of `missing`; `None` for who has waited for others who loaded it. What they found is
+/// remembered then, so that a long history is loaded once and not by each of its callers.
+async fn first_to_load(aggregates: &AggregateCache, reads: &ReadSet, missing: &[StreamId]) -> Option<Turn> {
+    let unknown = |stream: &&StreamId| {
+        let kind = reads.kind(stream);
+        kind.is_none_or(|kind| aggregates.get(stream, kind).is_none())
+    };
+    let unknown: BTreeSet<StreamId> = missing.iter().filter(unknown).cloned().collect();
+    // Where too many wait already, nobody is kept from loading for itself.
+    let turn = aggregates.loading().enter(unknown).ok()?;
+    let is_first = turn.has_come();
+    turn.come().await;
+    is_first.then_some(turn)
+}
+
 /// As [`load`], with nothing remembered: for those who only look, and decide nothing that is recorded.
 ///
 /// # Errors
@@ -51,7 +94,8 @@ pub(crate) async fn look(
     store: &dyn EventStore,
     declare: impl Fn(&LoadedState, &mut ReadSet) + Send,
 ) -> Result<LoadedState, LoadError> {
-    load(store, &AggregateCache::default(), declare).await
+    let nothing = (Basis::Log, &LoadedState::default());
+    load(store, &AggregateCache::default(), nothing, declare).await
 }
 
 /// Checks that each history begins where it was asked for.

@@ -14,12 +14,13 @@ use crate::{
         role::{Role, RoleDefinition},
     },
     aggregate::LoadError,
+    aggregate_cache::AggregateCache,
     authz::{AccountState, Action, Concealment, Denied, ReadRights, UserPrincipal},
     decision::{LoadedState, ReadSet},
     event_store::EventStore,
     id::{OrganizationId, SessionId, UserId},
     identity::{session::Session, user::User},
-    loading,
+    loading::{self, Basis},
     quota::Quotas,
 };
 
@@ -134,15 +135,20 @@ pub fn quotas(owner: UserId, loaded: &LoadedState) -> Quotas {
 }
 
 /// What `owner` has taken, and its limits, as of now; `None` when there is no such account. For those who only look: a
-/// command declares what it reads.
+/// command declares what it reads. Of a long history only what is not remembered is loaded.
 ///
 /// # Errors
 /// See [`LoadError`].
 pub async fn load_quotas(
     store: &dyn EventStore,
+    aggregates: &AggregateCache,
     owner: UserId,
 ) -> Result<Option<(QuotaLedger, Quotas)>, LoadError> {
-    let loaded = loading::look(store, |loaded, reads| read_quotas(owner, loaded, reads)).await?;
+    let nothing = (Basis::Log, &LoadedState::default());
+    let loaded = loading::load(store, aggregates, nothing, |loaded, reads| {
+        read_quotas(owner, loaded, reads);
+    })
+    .await?;
     let known = loaded.get::<User>(owner).profile.is_some();
     Ok(known.then(|| (loaded.get(owner), quotas(owner, &loaded))))
 }

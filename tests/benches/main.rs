@@ -7,6 +7,7 @@
 mod appends;
 mod cancelling;
 mod child;
+mod contention;
 mod counter;
 mod cpu;
 mod cqrs;
@@ -58,6 +59,7 @@ const NAMES: &[&str] = &[
     "rebuild",
     "integrity",
     "requests",
+    "contention",
     "feed",
     "training",
     "reporting",
@@ -108,7 +110,7 @@ fn help() -> Result<()> {
     writeln!(
         std::io::stdout(),
         "usage: cargo bench -p tests --bench figures [-- NAME... --quick --cqrs-es]\n\nMeasures what is named, or \
-         everything: {}.\n--quick shows in a minute that it can be measured, and holds nothing to its goal; --cqrs-es \
+         everything: {}.\n--quick shows in a minute that it can be measured, and holds only ratios in turns to their goals; --cqrs-es \
          measures appends of that event store too.",
         NAMES.join(", ")
     )?;
@@ -205,6 +207,7 @@ async fn measure(
         "rebuild" => rebuild::run(scale).await,
         "integrity" => integrity::run(scale).await,
         "requests" => requests::run(server).await,
+        "contention" => contention::run(server, scale).await,
         "feed" => feed::run(server).await,
         "training" => training::run().await,
         "reporting" => reporting::run(scale).await,

@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 18] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -133,6 +133,20 @@ const TABLES: [Table; 17] = [
             ("CPU µs client", "/cpu_us/client"),
             ("server", "/cpu_us/server"),
             ("PostgreSQL", "/cpu_us/postgres"),
+        ],
+    ),
+    (
+        "/contention/rows",
+        "Mutations over 64 connections",
+        &[
+            ("whose", "/what"),
+            ("per second", "/per_s"),
+            ("ratio", "/ratio"),
+            ("p50 ms", "/p50_ms"),
+            ("p99 ms", "/p99_ms"),
+            ("UNAVAILABLE", "/unavailable"),
+            ("me of another, p50 ms", "/me_p50_ms"),
+            ("p95", "/me_p95_ms"),
         ],
     ),
     (

@@ -191,6 +191,7 @@ async fn a_right_that_goes_between_decision_and_append_makes_the_append_lose() {
         let here = Ports {
             store,
             aggregates: domain::aggregate_cache::AggregateCache::default(),
+            queue: domain::write_queue::WriteQueue::default(),
             ..other.clone()
         };
         let asked = execute(

@@ -129,6 +129,50 @@ async fn an_account_has_a_share_of_operations() {
     assert_eq!(second.hear_message().await["type"], "next");
 }
 
+/// GQ-10: an account that has its share under way waits for itself, and is told to come again when too many wait.
+#[tokio::test]
+async fn an_account_has_a_share_of_what_is_under_way() {
+    let server = serving(EndpointOptions {
+        running_per_account: 1,
+        waiting_per_account: 0,
+        ..EndpointOptions::default()
+    })
+    .await;
+    let ask = |query: &str| {
+        let post = server.post(&json!({ "query": query }));
+        post.header("accept", "application/graphql-response+json")
+    };
+    let slow = tokio::spawn(ask("{ slow }").bearer_auth("good").send());
+    let refused = loop {
+        let answer = ask("{ version }")
+            .bearer_auth("good")
+            .send()
+            .await
+            .expect("an answer");
+        match answer.status().as_u16() {
+            200 => tokio::time::sleep(Duration::from_millis(5)).await, // the slow one has not come yet
+            _ => break answer,
+        }
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let told: serde_json::Value = refused.json().await.expect("JSON");
+    assert_eq!(told["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{told}");
+    let other = ask("{ version }").send().await.expect("an answer");
+    assert_eq!(other.status(), 200, "others do not wait");
+    slow.abort();
+    while ask("{ version }")
+        .bearer_auth("good")
+        .send()
+        .await
+        .expect("an answer")
+        .status()
+        != 200
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await; // the turn is given on when the peer is seen gone
+    }
+}
+
 /// A connection that sends a part of a request and then nothing.
 async fn slow(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.expect("connects");

@@ -3,12 +3,15 @@
 //! One stream per user. Whoever takes from a quota reads that stream and is checked at its exact revision, so
 //! concurrent commands cannot pass the limit together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::quota::{GpuHoursExceeded, HOUR, Quota, QuotaExceeded, Quotas, StorageExceeded};
-use crate::aggregate::{Aggregate, event};
+use crate::{
+    aggregate::{Aggregate, event},
+    shared_set::SharedSet,
+};
 
 /// The calendar month of `moment` in UTC, as `2026-11`: what GPU hours are counted by.
 #[must_use]
@@ -47,10 +50,10 @@ pub(crate) fn milliseconds(from: OffsetDateTime, to: OffsetDateTime) -> u64 {
     u64::try_from((to - from).whole_milliseconds()).unwrap_or_default()
 }
 
-/// What one user has taken.
+/// What one user has taken. A copy costs the same however long the history is.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaLedger {
-    taken: BTreeMap<Quota, BTreeSet<String>>,
+    taken: BTreeMap<Quota, SharedSet>,
     bytes: u64,
     /// Milliseconds on GPUs by month, of attempts that ended.
     gpu: BTreeMap<String, u64>,
@@ -117,7 +120,7 @@ impl Aggregate for QuotaLedger {
     fn evolve(&mut self, event: &LedgerEvent) {
         match event {
             LedgerEvent::Taken { quota, item } => {
-                self.taken.entry(*quota).or_default().insert(item.clone());
+                self.taken.entry(*quota).or_default().insert(item);
             }
             LedgerEvent::Released { quota, item } => {
                 if let Some(items) = self.taken.get_mut(quota) {

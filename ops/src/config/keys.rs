@@ -136,6 +136,11 @@ keys! {
         streams_per_account: usize = "1000", "", 1..=1_000_000;
         /// Operations at the same time on all WebSockets of one account.
         operations_per_account: usize = "2000", "", 1..=1_000_000;
+        /// Queries and mutations under way at the same time of one account; further ones wait for their turn. 0: eight for
+        /// each processor core.
+        running_per_account: usize = "0", "", 0..=100_000;
+        /// Queries and mutations of one account that may wait for their turn; one more is answered `UNAVAILABLE`.
+        waiting_per_account: usize = "1024", "", 0..=1_000_000;
         /// Uploads and downloads at the same time of one account.
         transfers_per_account: usize = "32", "", 1..=100_000;
         /// Uploads and downloads at the same time from one address.

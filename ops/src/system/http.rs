@@ -51,6 +51,8 @@ pub(super) fn start(
         streams_per_address: config.http.streams_per_address,
         streams_per_account: config.http.streams_per_account,
         operations_per_account: config.http.operations_per_account,
+        running_per_account: config.http.running_per_account,
+        waiting_per_account: config.http.waiting_per_account,
         ..EndpointOptions::default()
     };
     let endpoint = GraphqlEndpoint::new(SchemaExecutor::new(app.clone()), options, shutdown.clone());

@@ -33,7 +33,7 @@ async fn left(
 ) -> Result<Result<Option<Duration>, GpuHoursExceeded>, LoadError> {
     // Whether an account that is gone may still train is decided elsewhere (AC-6).
     Ok(
-        match rights::load_quotas(parts.ports.store.as_ref(), owner).await? {
+        match rights::load_quotas(parts.ports.store.as_ref(), &parts.ports.aggregates, owner).await? {
             Some((ledger, quotas)) => ledger.gpu_hours_left(&quotas, parts.ports.clock.now()),
             None => Ok(None),
         },

@@ -60,6 +60,15 @@ pub(super) fn timed_out(request_id: &RequestId) -> ServerError {
     )
 }
 
+/// The answer when an account has as much under way as it may.
+pub(super) fn not_now(request_id: &RequestId) -> ServerError {
+    error_with_code(
+        "UNAVAILABLE",
+        "too many operations of this account are under way; nothing was done: try again later, with fewer at the same time",
+        request_id,
+    )
+}
+
 fn error_with_code(code: &str, message: &str, request_id: &RequestId) -> ServerError {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code);

@@ -23,6 +23,7 @@ mod options;
 mod origin;
 mod params;
 mod rejection;
+mod running;
 mod sse;
 mod streams;
 mod websocket;
@@ -40,6 +41,7 @@ pub use executor::{Executor, ResumeFrom, SessionEnd};
 pub use options::EndpointOptions;
 
 use super::server::{RequestId, Shutdown};
+use running::Running;
 use streams::Streams;
 
 /// Where GraphQL is served.
@@ -53,18 +55,21 @@ pub struct GraphqlEndpoint<E> {
     shutdown: Shutdown,
     /// One place for each socket and each event stream.
     streams: Streams,
+    /// Whose turn it is among the operations of an account.
+    running: Running,
 }
 
 impl<E: Executor> GraphqlEndpoint<E> {
     /// An endpoint that closes its sockets and event streams when `shutdown` begins.
     #[must_use]
     pub fn new(executor: E, options: EndpointOptions, shutdown: Shutdown) -> Self {
-        let streams = Streams::new(&options);
+        let (streams, running) = (Streams::new(&options), Running::new(&options));
         Self {
             executor,
             options: Arc::new(options),
             shutdown,
             streams,
+            running,
         }
     }
 

@@ -10,16 +10,24 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::executor::Executor;
+use super::running::NotNow;
 use super::{GraphqlEndpoint, mask};
 use crate::http::server::{RequestId, panic_text};
 
-/// Runs a query or a mutation to its end, or to the end of its time.
+/// Runs a query or a mutation in the turn of its account to its end, or to the end of its time.
 pub(super) async fn execute<E: Executor>(
     endpoint: &GraphqlEndpoint<E>,
     caller: &E::Caller,
     request: Request,
     request_id: &RequestId,
 ) -> Response {
+    let _turn = match endpoint.executor.account(caller) {
+        Some(holder) => match endpoint.running.turn(&holder).await {
+            Ok(turn) => Some(turn),
+            Err(NotNow) => return failed(mask::not_now(request_id)),
+        },
+        None => None,
+    };
     let running = AssertUnwindSafe(endpoint.executor.execute(caller, request)).catch_unwind();
     let mut response = match tokio::time::timeout(endpoint.options.request_timeout, running).await {
         Ok(Ok(response)) => response,

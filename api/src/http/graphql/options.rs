@@ -24,6 +24,12 @@ pub struct EndpointOptions {
     pub streams_per_account: usize,
     /// Operations at the same time on all sockets of one account.
     pub operations_per_account: usize,
+    /// Queries and mutations under way at the same time of one account; further ones wait. 0: eight for each processor core.
+    pub running_per_account: usize,
+    /// How many of one account may wait; one more is told to come again.
+    pub waiting_per_account: usize,
+    /// How long one may wait before it is told to come again.
+    pub patience: Duration,
     /// Time between two signs of life on a quiet event stream or socket.
     pub keep_alive: Duration,
     /// Length of a message on a socket, in bytes.
@@ -49,6 +55,9 @@ impl Default for EndpointOptions {
             streams_per_address: 2_500,
             streams_per_account: 1_000,
             operations_per_account: 2_000,
+            running_per_account: 0,
+            waiting_per_account: 1_024,
+            patience: Duration::from_secs(15),
             keep_alive: Duration::from_secs(15),
             message_bytes: 64 * 1024,
             operations_per_socket: 50,

@@ -1,0 +1,115 @@
+//! The append of a decision, and what this process knows after it.
+//!
+//! One rule: only what was recorded as it was decided is remembered; the rest is loaded when it is needed.
+
+use std::collections::BTreeSet;
+
+use super::{ExecuteError, Ports};
+use crate::{
+    aggregate_cache::Ticket,
+    decision::{LoadedState, NewEvents},
+    event_store::{
+        Append, AppendError, Appended, Expected, Metadata, NewEvent, Position, RecordedEvent, StoreError,
+        StreamId, StreamWrite,
+    },
+    request::Request,
+};
+
+/// How often an append of unknown outcome is repeated; event ids make that safe.
+const RETRIES: u32 = 3;
+
+/// Records `new_events`, and with them the request that they carry out: the position to wait for, or the stream at which
+/// another writer came first.
+pub(super) async fn record<R>(
+    ports: &Ports,
+    meta: &Metadata,
+    (loaded, ticket): (&LoadedState, Ticket),
+    new_events: NewEvents,
+    request: Option<&Request>,
+) -> Result<Result<Position, StreamId>, ExecuteError<R>> {
+    let unlike = new_events.unlike();
+    let mut writes = loaded.writes(new_events, ports.ids.as_ref());
+    let completed = request.map(|request| request.completed(ports.ids.as_ref()));
+    writes.extend(
+        completed
+            .transpose()
+            .map_err(|error| ExecuteError::Defect(error.to_string()))?,
+    );
+    let meta = meta.clone();
+    let append = Append { writes, meta };
+    match repeated(ports, &append).await {
+        Ok(appended) => {
+            remember(ports, (loaded, ticket), append, appended, &unlike);
+            Ok(Ok(appended.position))
+        }
+        Err(AppendError::Conflict { stream, actual }) => {
+            // A state that is merely behind is brought up to date by the next load.
+            ports.aggregates.forget_beyond(&stream, actual);
+            Ok(Err(stream))
+        }
+        Err(AppendError::Overloaded) => Err(ExecuteError::Busy),
+        Err(AppendError::Store(error)) => Err(ExecuteError::Store(error)),
+        Err(error @ (AppendError::IdReused { .. } | AppendError::Malformed(_))) => {
+            Err(ExecuteError::Defect(error.to_string()))
+        }
+    }
+}
+
+/// Appends; an unknown outcome is resolved by appending the same events again.
+async fn repeated(ports: &Ports, append: &Append) -> Result<Appended, AppendError> {
+    let mut answer = ports.store.append(append.clone()).await;
+    for _ in 0..RETRIES {
+        let Err(AppendError::Store(StoreError::Unavailable(_))) = answer else {
+            break;
+        };
+        answer = ports.store.append(append.clone()).await;
+    }
+    ports.recording.note(&answer, ports.clock.now());
+    answer
+}
+
+/// Folds what was recorded into what is remembered, without a load.
+fn remember(
+    ports: &Ports,
+    (loaded, ticket): (&LoadedState, Ticket),
+    append: Append,
+    appended: Appended,
+    unlike: &BTreeSet<StreamId>,
+) {
+    for write in append.writes.into_iter().filter(|write| !write.events.is_empty()) {
+        let stream = write.stream.clone();
+        let folded = match unlike.contains(&stream) {
+            true => None,
+            // An event that cannot be read is found by the next load, which says so.
+            false => {
+                recorded(write, appended).and_then(|events| loaded.after(&stream, &events).ok().flatten())
+            }
+        };
+        match folded {
+            Some(folded) => ports.aggregates.keep(ticket, &stream, &folded),
+            None => ports.aggregates.outdate(&stream),
+        }
+    }
+}
+
+/// The events of `write` as they were recorded; `None` where their revisions are not known.
+fn recorded(write: StreamWrite, appended: Appended) -> Option<Vec<RecordedEvent>> {
+    let first = match write.expected {
+        Expected::NoStream => 0,
+        Expected::Exact(last) => last + 1,
+        Expected::Any => return None,
+    };
+    let stream = write.stream;
+    let event = |(revision, event): (u64, NewEvent)| RecordedEvent {
+        id: event.id,
+        stream: stream.clone(),
+        revision,
+        position: appended.position,
+        kind: event.kind,
+        schema_version: event.schema_version,
+        at: appended.at,
+        data: event.data,
+        meta: Metadata::default(),
+    };
+    Some((first..).zip(write.events).map(event).collect())
+}
