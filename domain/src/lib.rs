@@ -31,7 +31,6 @@ pub mod jobs;
 mod loading;
 pub mod models;
 pub mod notifications;
-pub mod payload;
 pub mod personal;
 pub mod projects;
 pub mod provider_keys;
@@ -44,3 +43,5 @@ pub mod sharing;
 pub mod text;
 mod unseen;
 pub mod upcast;
+
+pub use ::payload;
