@@ -31,7 +31,6 @@ pub mod jobs;
 mod loading;
 pub mod models;
 pub mod notifications;
-pub mod payload;
 pub mod personal;
 pub mod problems;
 pub mod projects;
@@ -47,3 +46,5 @@ pub mod text;
 mod unseen;
 pub mod upcast;
 pub mod write_queue;
+
+pub use ::payload;

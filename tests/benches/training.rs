@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use anyhow::{Context, Result, bail};
 use ml::{
     data::source::{DatasetFile, DatasetFormat},
-    job::{JobFile, Outputs},
+    job::JobFile,
     message::ChildMessage,
-    spec::{Architecture, Hyperparameters, Method, Objective, TrainingSpec},
+    spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -90,23 +90,22 @@ fn job(folder: &Path, threads: u32) -> JobFile {
         heads: 4,
         width: 128,
         context: 128,
-        vocab_size: 2048,
+        vocabulary: 2048,
     };
-    let hyperparameters = Hyperparameters {
-        steps: Some(STEPS),
+    let parameters = HyperParameters {
+        steps: STEPS,
         batch_size: 8,
         learning_rate: 1e-3,
         sample_tokens: 0,
-        ..Hyperparameters::default()
+        ..HyperParameters::default()
     };
     JobFile {
         job_id: "figures".to_owned(),
         spec: TrainingSpec {
-            method: Method::Scratch,
-            architecture: Some(architecture),
-            lora: None,
+            method: Method::Scratch(architecture),
             objective: Objective::default(),
-            hyperparameters,
+            parameters,
+            outputs: Outputs::default(),
         },
         dataset_files: vec![DatasetFile {
             path: concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/demo/corpus.txt").into(),
@@ -117,7 +116,6 @@ fn job(folder: &Path, threads: u32) -> JobFile {
         model_name: None,
         work_dir: folder.to_owned(),
         resume_from: None,
-        outputs: Outputs::default(),
         threads: Some(threads),
         device: ml::device::Device::Cpu,
         kernels: None,

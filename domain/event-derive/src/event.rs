@@ -143,15 +143,15 @@ mod tests {
             }
         ));
         assert!(
-            code.contains("who\",shape:<Stringas::domain::payload::Text>::PERSONAL"),
+            code.contains("who\",shape:<Stringas::payload::Text>::PERSONAL"),
             "{code}"
         );
         assert!(
-            code.contains("what\",shape:<Option<String>as::domain::payload::Text>::PLAIN"),
+            code.contains("what\",shape:<Option<String>as::payload::Text>::PLAIN"),
             "{code}"
         );
         assert!(
-            code.contains("at\",shape:<u64as::domain::payload::Leaves>::SHAPE"),
+            code.contains("at\",shape:<u64as::payload::Leaves>::SHAPE"),
             "{code}"
         );
         assert!(

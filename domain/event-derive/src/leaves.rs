@@ -21,8 +21,8 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     };
     let (name, (generics, arguments, bounds)) = (&item.ident, item.generics.split_for_impl());
     Ok(quote! {
-        impl #generics ::domain::payload::Leaves for #name #arguments #bounds {
-            const SHAPE: &'static ::domain::payload::Shape = #shape;
+        impl #generics ::payload::Leaves for #name #arguments #bounds {
+            const SHAPE: &'static ::payload::Shape = #shape;
         }
     })
 }
@@ -54,9 +54,9 @@ pub(crate) fn fields(fields: &Fields, transparent: bool) -> Result<TokenStream> 
                 .iter()
                 .map(marks::named)
                 .collect::<Result<Vec<_>>>()?;
-            Ok(quote!(&::domain::payload::Shape::Object(&[#(#named),*])))
+            Ok(quote!(&::payload::Shape::Object(&[#(#named),*])))
         }
-        Fields::Unit => Ok(quote!(&::domain::payload::Shape::Object(&[]))),
+        Fields::Unit => Ok(quote!(&::payload::Shape::Object(&[]))),
         Fields::Named(_) | Fields::Unnamed(_) => {
             let mut all = fields.iter();
             match (all.next(), all.next()) {
@@ -69,12 +69,12 @@ pub(crate) fn fields(fields: &Fields, transparent: bool) -> Result<TokenStream> 
 
 /// The form of an enum, which depends on where serde puts the name of the variant.
 fn variants(data: &DataEnum, whole: &OfType) -> Result<TokenStream> {
-    let leaf = quote!(&::domain::payload::Shape::PLAIN);
-    let field = |name: &str, shape: &TokenStream| quote!(::domain::payload::Field { name: #name, shape: #shape, last: false });
+    let leaf = quote!(&::payload::Shape::PLAIN);
+    let field = |name: &str, shape: &TokenStream| quote!(::payload::Field { name: #name, shape: #shape, last: false });
     let mut forms = Vec::new();
     if let Some(tag) = &whole.tag {
         let tag = field(tag, &leaf);
-        forms.push(quote!(&::domain::payload::Shape::Object(&[#tag])));
+        forms.push(quote!(&::payload::Shape::Object(&[#tag])));
     }
     for variant in &data.variants {
         let unit = matches!(variant.fields, Fields::Unit);
@@ -88,11 +88,11 @@ fn variants(data: &DataEnum, whole: &OfType) -> Result<TokenStream> {
             (None, None) => object(&field(&name(variant, whole)?, &inside)),
         });
     }
-    Ok(quote!(&::domain::payload::Shape::OneOf(&[#(#forms),*])))
+    Ok(quote!(&::payload::Shape::OneOf(&[#(#forms),*])))
 }
 
 fn object(field: &TokenStream) -> TokenStream {
-    quote!(&::domain::payload::Shape::Object(&[#field]))
+    quote!(&::payload::Shape::Object(&[#field]))
 }
 
 fn name(variant: &Variant, whole: &OfType) -> Result<String> {

@@ -43,8 +43,8 @@ pub(crate) fn shape(field: &Field, part: &OfPart) -> Result<TokenStream> {
     let held = &field.ty;
     let shape = match (has(field, "personal"), has(field, "plain")) {
         (true, true) => return Err(Error::new_spanned(field, "personal or plain, not both")),
-        (true, false) => quote!(<#held as ::domain::payload::Text>::PERSONAL),
-        (false, true) => quote!(<#held as ::domain::payload::Text>::PLAIN),
+        (true, false) => quote!(<#held as ::payload::Text>::PERSONAL),
+        (false, true) => quote!(<#held as ::payload::Text>::PLAIN),
         (false, false) if is_text(held.to_token_stream()) => {
             return Err(Error::new_spanned(
                 held,
@@ -52,7 +52,7 @@ pub(crate) fn shape(field: &Field, part: &OfPart) -> Result<TokenStream> {
                  `#[plain]` when it stays in the log for ever",
             ));
         }
-        (false, false) => quote!(<#held as ::domain::payload::Leaves>::SHAPE),
+        (false, false) => quote!(<#held as ::payload::Leaves>::SHAPE),
     };
     Ok(match part.absent {
         true => quote!(#shape.present()),
@@ -97,5 +97,5 @@ pub(crate) fn named(field: &Field) -> Result<TokenStream> {
         false => part.field(ident),
     };
     let (shape, last) = (shape(field, &part)?, is_last(field)?);
-    Ok(quote!(::domain::payload::Field { name: #name, shape: #shape, last: #last }))
+    Ok(quote!(::payload::Field { name: #name, shape: #shape, last: #last }))
 }

@@ -10,7 +10,9 @@ pub mod progress;
 pub mod report;
 pub mod requirements;
 pub mod schedule;
-pub mod shape;
-pub mod spec;
 pub mod start;
 pub mod worker;
+
+/// What a job is asked to do: the specification that the training engine is given too.
+pub use training_spec as spec;
+pub use training_spec::shape;

@@ -11,11 +11,13 @@ use super::{code, sources};
 type ModulePath = Vec<String>;
 
 /// The source folders of all crates of the workspace.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 13] = [
     "domain/src/",
     "domain/event-derive/src/",
     "domain/event-store/src/",
     "domain/objects/src/",
+    "domain/payload/src/",
+    "domain/training-spec/src/",
     "projections/src/",
     "api/src/",
     "workers/src/",

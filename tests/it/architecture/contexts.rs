@@ -113,7 +113,7 @@ const POLICIES: [&str; 3] = [
 #[test]
 fn the_kernel_of_the_domain_imports_no_context() {
     let is_kernel = |inside: &str| {
-        let folders = ["authz/", "bounded/", "execute/", "payload/", "personal/"];
+        let folders = ["authz/", "bounded/", "execute/", "personal/"];
         !inside.contains('/') || folders.iter().any(|folder| inside.starts_with(folder))
     };
     let kernel = |source: &Source| {
@@ -168,14 +168,7 @@ fn every_folder_of_the_domain_is_a_context() {
         .collect();
     let known: BTreeSet<String> = CONTEXTS
         .iter()
-        .chain(&[
-            "authz",
-            "bounded",
-            "event_registry",
-            "execute",
-            "payload",
-            "personal",
-        ])
+        .chain(&["authz", "bounded", "event_registry", "execute", "personal"])
         .map(|name| (*name).to_owned())
         .collect();
     assert_eq!(folders, known);

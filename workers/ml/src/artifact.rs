@@ -73,7 +73,7 @@ pub fn write<B: TrainingBackend>(
     let folder = job.artifact();
     let files = files::write_folder(&folder, &contents)?;
     let merged = match (session.trainable(), &job.base_model_dir) {
-        (Trainable::Lora { config, plan, .. }, Some(base)) if job.outputs.merged => {
+        (Trainable::Lora { config, plan, .. }, Some(base)) if job.spec.outputs.merged => {
             let card = card(Subject::Merged)?;
             let target = job.merged();
             let files = merge::write(base, config, plan, session.parameters(), &card, &target)?;

@@ -20,7 +20,7 @@ pub use self::document::Document;
 use crate::{
     failure::{Failure, FailureCode},
     random::{Purpose, stream},
-    spec::{Hyperparameters, Objective},
+    spec::{HyperParameters, Objective},
 };
 use sample_encoder::{SampleEncoder, SampleStats};
 use source::Source;
@@ -50,7 +50,7 @@ impl Corpus {
         sources: &[Source],
         tokenizer: &Tokenizer,
         objective: &Objective,
-        hyperparameters: &Hyperparameters,
+        hyperparameters: &HyperParameters,
     ) -> Result<Self, Failure> {
         let encoder = SampleEncoder::new(tokenizer, objective, hyperparameters.sequence_length as usize + 1)?;
         let mut corpus = Self {
@@ -64,7 +64,7 @@ impl Corpus {
             match source {
                 Source::Text(text) => {
                     let tokens = tokenizer.encode_document(text)?;
-                    corpus.add_text(tokens, hyperparameters.eval_fraction);
+                    corpus.add_text(tokens, hyperparameters.evaluation_share);
                 }
                 Source::Chat(chats) => {
                     for chat in chats {
@@ -122,16 +122,16 @@ impl Corpus {
         }
     }
 
-    fn add_samples(&mut self, mut samples: Vec<Document>, hyperparameters: &Hyperparameters) {
+    fn add_samples(&mut self, mut samples: Vec<Document>, hyperparameters: &HyperParameters) {
         samples.shuffle(&mut stream(hyperparameters.seed, Purpose::Split, 0, 0));
-        let share = samples.len() as f64 * hyperparameters.eval_fraction;
-        let at_least = usize::from(hyperparameters.eval_fraction > 0.0 && samples.len() > 1);
+        let share = samples.len() as f64 * hyperparameters.evaluation_share;
+        let at_least = usize::from(hyperparameters.evaluation_share > 0.0 && samples.len() > 1);
         let held_out = (share.round() as usize).max(at_least);
         self.evaluation.extend(samples.drain(..held_out));
         self.train.extend(samples);
     }
 
-    fn check(&self, hyperparameters: &Hyperparameters) -> Result<(), Failure> {
+    fn check(&self, hyperparameters: &HyperParameters) -> Result<(), Failure> {
         let empty = |message: String| Err(Failure::new(FailureCode::DatasetEmpty, message));
         let length = hyperparameters.sequence_length;
         if self.train.is_empty() && self.stats.total > 0 {
@@ -156,9 +156,9 @@ impl Corpus {
                  text or lower sequence_length"
             ));
         }
-        if hyperparameters.eval_fraction > 0.0 && self.evaluation.is_empty() {
+        if hyperparameters.evaluation_share > 0.0 && self.evaluation.is_empty() {
             return empty(
-                "the held-out share of the dataset is empty; add data, raise eval_fraction or set it to 0"
+                "the held-out share of the dataset is empty; add data, raise evaluation_share or set it to 0"
                     .to_owned(),
             );
         }
@@ -175,11 +175,11 @@ mod tests {
         Tokenizer::train(["the quick brown fox jumps over the lazy dog"].into_iter(), 300).expect("trained")
     }
 
-    fn hyperparameters() -> Hyperparameters {
-        Hyperparameters {
+    fn hyperparameters() -> HyperParameters {
+        HyperParameters {
             sequence_length: 32,
-            eval_fraction: 0.2,
-            ..Hyperparameters::default()
+            evaluation_share: 0.2,
+            ..HyperParameters::default()
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
         assert!(
             refusal(&[Source::Chat(vec![single])])
                 .message
-                .contains("eval_fraction")
+                .contains("evaluation_share")
         );
     }
 

@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     data::source::DatasetFile,
     device::Device,
     failure::{Failure, FailureCode},
-    spec::TrainingSpec,
+    spec::{TrainingSpec, unknown_fields},
 };
 
 /// Makes glibc keep the buffers of a step for the next one, because returning them to the system and getting fresh
@@ -43,9 +44,6 @@ pub struct JobFile {
     /// The checkpoint to resume from. `None` starts a new training and removes the checkpoints in `work_dir`.
     #[serde(default)]
     pub resume_from: Option<PathBuf>,
-    /// Additional outputs.
-    #[serde(default)]
-    pub outputs: Outputs,
     /// Number of threads; `None` uses all cores. It takes effect through [`JobFile::environment`].
     #[serde(default)]
     pub threads: Option<u32>,
@@ -57,24 +55,23 @@ pub struct JobFile {
     pub kernels: Option<PathBuf>,
 }
 
-/// Additional outputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Outputs {
-    /// For method lora: the base model with the adapter merged into it, in [`JobFile::merged`]. Default false.
-    pub merged: bool,
-}
-
 impl JobFile {
     /// Reads and checks the job file at `path`.
     ///
     /// # Errors
-    /// [`FailureCode::SpecInvalid`] when it cannot be parsed, or with every problem of its specification.
+    /// [`FailureCode::SpecInvalid`] when it cannot be parsed, when its specification has fields that this build does not
+    /// know (it was written by another), or with every problem of its specification.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let code = FailureCode::SpecInvalid;
         let bytes = crate::files::read(path, code)?;
-        let job: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(code, format!("the job file cannot be read: {error}")))?;
+        let refused = |reason: &str| Failure::new(code, format!("the job file cannot be read: {reason}"));
+        let json: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
+        let unknown = unknown_fields(&json["spec"]);
+        if !unknown.is_empty() {
+            let fields = unknown.join(", ");
+            return Err(refused(&format!("this build does not know spec fields {fields}")));
+        }
+        let job: Self = serde_json::from_value(json).map_err(|error| refused(&error.to_string()))?;
         job.check()?;
         Ok(job)
     }
@@ -84,11 +81,10 @@ impl JobFile {
     /// # Errors
     /// [`FailureCode::SpecInvalid`] with every problem.
     pub fn check(&self) -> Result<(), Failure> {
-        let problems = self.spec.validate();
-        let mut problems: Vec<String> = problems
-            .into_iter()
-            .map(|problem| format!("{} {}", problem.field, problem.message))
-            .collect();
+        let mut problems: Vec<String> = match self.spec.validate() {
+            Ok(()) => Vec::new(),
+            Err(problems) => problems.0.iter().map(ToString::to_string).collect(),
+        };
         let needs_base = self.spec.method.needs_base();
         if needs_base && self.base_model_dir.is_none() {
             problems.push("base_model_dir is missing; methods lora and full need a base model".to_owned());

@@ -37,9 +37,11 @@ pub mod random;
 mod raw;
 pub mod run;
 pub mod self_test;
-pub mod spec;
 pub mod tensor_file;
 pub mod training;
+
+/// What is trained, and how: the specification as it was recorded.
+pub use training_spec as spec;
 
 /// The backend that computes: burn's CPU backend. Its results do not depend on the number of threads.
 pub type Compute = burn_flex::Flex;

@@ -80,7 +80,7 @@ fn train<B: TrainingBackend>(
     prompt: Option<&Prompt>,
     observer: &mut dyn TrainingObserver,
 ) -> Result<bool, Failure> {
-    let hyperparameters = &job.spec.hyperparameters;
+    let hyperparameters = &job.spec.parameters;
     while !session.is_done() {
         if observer.stop_requested() {
             save(session, job, observer)?;
@@ -90,7 +90,7 @@ fn train<B: TrainingBackend>(
         observer.step_completed(&report);
         fail::fail_point!("trainer.stepped");
         let due = |every: u32| every > 0 && report.step % every == 0;
-        if due(hyperparameters.eval_every) || session.is_done() {
+        if due(hyperparameters.evaluate_every) || session.is_done() {
             evaluate(session, observer)?;
         }
         if due(hyperparameters.sample_every) && !session.is_done() {
@@ -146,7 +146,7 @@ fn prepare<B: TrainingBackend>(
         size,
         base_hash,
     } = ModelSetup::<B>::new(job, &sources, stored, device)?;
-    let hyperparameters = &job.spec.hyperparameters;
+    let hyperparameters = &job.spec.parameters;
     let corpus = Corpus::new(&sources, &tokenizer, &job.spec.objective, hyperparameters)?;
     for line in corpus.stats.warnings() {
         observer.log(LogLevel::Warn, line);
@@ -209,11 +209,11 @@ fn read_sources(job: &JobFile) -> Result<(Vec<Source>, Vec<String>), Failure> {
 /// Rejects a precision that the device does not support.
 fn check_precision<B: TrainingBackend>(job: &JobFile, device: &DeviceOf<B>) -> Result<(), Failure> {
     let name = B::InnerBackend::name(device);
-    if job.spec.hyperparameters.precision == Precision::Bf16 && !name.contains("cuda") {
+    if job.spec.parameters.precision == Precision::Bf16 && !name.contains("cuda") {
         return Err(Failure::new(
             FailureCode::SpecInvalid,
             format!(
-                "hyperparameters.precision is bf16, which requires CUDA; this worker computes with {name}: choose \
+                "parameters.precision is bf16, which requires CUDA; this worker computes with {name}: choose \
                  f32, or a worker with a GPU"
             ),
         ));
@@ -223,7 +223,7 @@ fn check_precision<B: TrainingBackend>(job: &JobFile, device: &DeviceOf<B>) -> R
 
 /// The prompt of samples; `None` when no samples are requested.
 fn prompt(job: &JobFile, corpus: &Corpus, tokenizer: &Tokenizer) -> Result<Option<Prompt>, Failure> {
-    let hyperparameters = &job.spec.hyperparameters;
+    let hyperparameters = &job.spec.parameters;
     if hyperparameters.sample_prompt.is_empty() || hyperparameters.sample_tokens == 0 {
         return Ok(None);
     }

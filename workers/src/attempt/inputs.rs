@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use domain::{
     aggregate::{Aggregate, LoadError, decode},
+    datasets::format::Format,
     event_store::EventStore,
     id::ModelId,
     jobs::job::{BaseUse, DatasetUse},
     models::model::{Model, ModelEvent},
 };
 use futures::TryStreamExt;
-use ml::data::source::DatasetFile;
+use ml::data::source::{DatasetFile, DatasetFormat};
 use objects::{Key, Objects, ObjectsError};
 use tokio::io::AsyncWriteExt;
 
-use super::{outcome::AttemptOutcome, retry::RetryBudget, specification};
+use super::{outcome::AttemptOutcome, retry::RetryBudget};
 use crate::folders::AttemptFolder;
 
 /// A base model on this machine.
@@ -31,7 +32,7 @@ pub(super) async fn dataset(
     folder: &AttemptFolder,
     wanted: &DatasetUse,
 ) -> Result<DatasetFile, AttemptOutcome> {
-    let format = specification::format(wanted.format)?;
+    let format = readable(wanted.format)?;
     let key =
         Key::dataset(&wanted.sha256).map_err(|error| AttemptOutcome::objects("find the dataset", &error))?;
     let path = file(
@@ -43,6 +44,27 @@ pub(super) async fn dataset(
     .await?;
     matches(&path, &wanted.sha256, "the dataset").await?;
     Ok(DatasetFile { path, format })
+}
+
+/// The training engine's word for a dataset's format.
+///
+/// # Errors
+/// When it cannot read it.
+fn readable(format: Format) -> Result<DatasetFormat, AttemptOutcome> {
+    match format {
+        Format::PlainText => Ok(DatasetFormat::Text),
+        Format::Chat => Ok(DatasetFormat::Chat),
+        Format::PromptCompletion => Ok(DatasetFormat::PromptCompletion),
+        Format::Alpaca => Ok(DatasetFormat::Alpaca),
+        Format::ShareGpt => Ok(DatasetFormat::Sharegpt),
+        other => Err(AttemptOutcome::failed(
+            "FORMAT_UNSUPPORTED",
+            format!(
+                "datasets in the format {} cannot be trained on; upload the data as text or chat",
+                other.name()
+            ),
+        )),
+    }
 }
 
 /// The base model's folder: the objects themselves where they lie on this machine, else copies.

@@ -14,7 +14,6 @@ mod prepare;
 mod reporter;
 mod resume;
 mod retry;
-mod specification;
 mod stop_request;
 
 use std::{collections::BTreeMap, time::Duration};

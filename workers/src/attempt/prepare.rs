@@ -12,7 +12,6 @@ use super::{
     inputs,
     outcome::AttemptOutcome,
     resume::{self, Resumable},
-    specification,
 };
 use crate::{folders::AttemptFolder, settings::WorkerParts};
 
@@ -48,14 +47,13 @@ pub(super) async fn prepare(
     let step = found.from.as_ref().map_or(0, |(_, step)| *step);
     let job = JobFile {
         job_id: attempt.job.to_string(),
-        spec: specification::translated(&order.spec),
+        spec: order.spec.clone(),
         dataset_files: vec![dataset],
         base_model_dir,
         base_model_name,
         model_name: Some(order.name.clone()),
         work_dir: folder.root().to_owned(),
         resume_from: found.from.map(|(path, _)| path),
-        outputs: specification::outputs(&order.spec),
         threads: parts.settings.threads,
         device: parts.settings.place.device,
         kernels: Some(parts.settings.kernels()),

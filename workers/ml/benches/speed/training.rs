@@ -14,10 +14,10 @@ use ml::{
     data::batch::Batch,
     device::{Device, gpu_monitor::GpuMonitor},
     lora,
-    model::config::ModelConfig,
+    model::{config::ModelConfig, ops::precision::dtype_of},
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::{Adam, LoraSettings, Precision},
+    spec::{Adam, Lora, Precision},
     training::{
         loss::{Targets, head_loss},
         optimizer::{AdamW, clip},
@@ -69,18 +69,18 @@ impl<B: TrainingBackend> Model<B> {
         };
         let config = ModelConfig::from_json(&std::fs::read(argument("--config")?)?)?;
         let rank: u32 = number("--rank")?;
-        let settings = LoraSettings {
+        let settings = Lora {
             rank,
             alpha: 2.0 * f64::from(rank),
             dropout: number("--dropout")?,
             target_modules: argument("--targets")?.split(',').map(str::to_owned).collect(),
-            ..LoraSettings::default()
+            ..Lora::default()
         };
         // Generated on the device, because a large model takes minutes on the CPU.
         let mut weights = ParameterSet::<B::InnerBackend>::default();
         for (name, shape) in config.tensors() {
             let random = Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 0.02), device);
-            weights.insert(name, random.cast(precision.dtype()));
+            weights.insert(name, random.cast(dtype_of(precision)));
         }
         let plan = lora::Plan::new(&config, &settings)?;
         let parameters = lora::initialize::<B::InnerBackend>(&plan, &weights, &config, 1, device)?;
@@ -103,7 +103,7 @@ impl<B: TrainingBackend> Model<B> {
         let leaves = ParameterSet::<B>::leaves(&self.parameters, &guard);
         let network = self
             .trainable
-            .training_network(&leaves.cast(self.precision.dtype()))?;
+            .training_network(&leaves.cast(dtype_of(self.precision)))?;
         let dropout = (
             self.trainable.dropout(),
             stream(1, Purpose::Dropout, step as u64, 0),

@@ -48,7 +48,7 @@ pub(super) fn text(
 /// Metadata, title and description.
 fn write_header(card: &mut String, subject: Subject, job: &JobFile) -> FmtResult {
     let base = one_line(job.base_model_name.as_deref().unwrap_or("base"));
-    let is_adapter = job.spec.method == Method::Lora && subject != Subject::Merged;
+    let is_adapter = matches!(job.spec.method, Method::Lora(_)) && subject != Subject::Merged;
     card.push_str("---\n");
     if job.spec.method.needs_base() {
         writeln!(card, "base_model: {}", serde_json::Value::from(base.as_str()))?;

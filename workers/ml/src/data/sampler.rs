@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     random::{Purpose, stream},
-    spec::Hyperparameters,
+    spec::HyperParameters,
 };
 
 /// Provides the batches of each step.
@@ -56,7 +56,7 @@ struct EpochOrder {
 impl Sampler {
     /// A sampler over `documents`, which are not empty.
     #[must_use]
-    pub fn new(documents: Vec<Document>, hyperparameters: &Hyperparameters) -> Self {
+    pub fn new(documents: Vec<Document>, hyperparameters: &HyperParameters) -> Self {
         let length = hyperparameters.sequence_length as usize;
         let order = if hyperparameters.packing || hyperparameters.epochs.is_some() {
             let starts = window_starts(&documents, length);

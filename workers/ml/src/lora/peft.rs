@@ -18,7 +18,7 @@ use crate::{
         folder::to_pretty_json,
     },
     parameters::{ParameterSet, matrix, values},
-    spec::{ALL_LINEAR, LoraSettings},
+    spec::{ALL_LINEAR, Lora},
     tensor_file::{self, TensorFile, TensorFiles},
 };
 
@@ -32,7 +32,7 @@ const PREFIX: &str = "base_model.model.";
 /// read from the device.
 pub fn encode<B: Backend>(
     config: &ModelConfig,
-    settings: &LoraSettings,
+    settings: &Lora,
     parameters: &ParameterSet<B>,
     base: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
@@ -76,7 +76,7 @@ pub fn load<B: Backend>(
     path: &Path,
     config: &ModelConfig,
     device: &B::Device,
-) -> Result<(LoraSettings, ParameterSet<B>), Failure> {
+) -> Result<(Lora, ParameterSet<B>), Failure> {
     let code = FailureCode::BaseModelInvalid;
     let file = path.join("adapter_config.json");
     let bytes = crate::files::read(&file, code)?;

@@ -1,12 +1,15 @@
 //! Which tensors an adapter has for a given model.
 //!
-//! Rule: names are matched as by PEFT. A target is the full name of a linear layer or its suffix after a dot; a
-//! module to save is a suffix of its name. Names without a match are problems; all problems are reported at once.
+//! Rule: what an adapter may name is decided with the specification ([`crate::spec::shape`]); here its names become
+//! tensors.
 
 use crate::{
     failure::{Failure, FailureCode},
     model::config::{HEAD, LinearSpec, ModelConfig},
-    spec::{ALL_LINEAR, LoraBias, LoraSettings},
+    spec::{
+        Lora, LoraBias, SpecProblems,
+        shape::{is_saved, is_targeted},
+    },
     tensor_file::TensorSpec,
 };
 
@@ -28,57 +31,32 @@ impl Plan {
     /// # Errors
     /// [`FailureCode::SpecInvalid`] with every name that matches nothing in the model, and the smallest matrix that
     /// is smaller than the rank.
-    pub fn new(config: &ModelConfig, settings: &LoraSettings) -> Result<Self, Failure> {
-        let linear_layers = config.linear_layers();
-        let mut problems = Vec::new();
-        let full: Vec<String> = linear_layers
-            .iter()
-            .map(|linear| config.file_name(&linear.name))
-            .collect();
-        let targeted: Vec<bool> = full
-            .iter()
-            .map(|name| {
-                settings
-                    .target_modules
-                    .iter()
-                    .any(|target| is_targeted(name, target))
-            })
-            .collect();
-        for target in &settings.target_modules {
-            if !full.iter().any(|name| is_targeted(name, target)) {
-                problems.push(unknown_target(config, &linear_layers, target));
-            }
-        }
-        let rank = settings.rank as usize;
-        let chosen = || {
-            linear_layers
-                .iter()
-                .zip(&targeted)
-                .filter(|(_, targeted)| **targeted)
-        };
-        let smallest = chosen().min_by_key(|(linear, _)| linear.shape[0].min(linear.shape[1]));
-        if let Some((linear, _)) = smallest {
-            let [input, output] = linear.shape;
-            let most = input.min(output);
-            if rank > most {
-                problems.push(format!(
-                    "rank {rank} is above the matrix {} of {input} × {output}; choose at most {most}",
-                    linear.name
-                ));
-            }
-        }
-        let copied = copied(config, settings, &linear_layers, &targeted, &mut problems);
+    pub fn new(config: &ModelConfig, settings: &Lora) -> Result<Self, Failure> {
+        let problems = config.shape().adapter_misfits(settings);
         if !problems.is_empty() {
             return Err(Failure::new(
                 FailureCode::SpecInvalid,
-                format!("the adapter does not fit the base model: {}", problems.join("; ")),
+                format!(
+                    "the adapter does not fit the base model: {}",
+                    SpecProblems(problems)
+                ),
             ));
         }
+        let linear_layers = config.linear_layers();
+        let targeted: Vec<bool> = linear_layers
+            .iter()
+            .map(|linear| {
+                let name = config.file_name(&linear.name);
+                let mut targets = settings.target_modules.iter();
+                targets.any(|target| is_targeted(&name, target))
+            })
+            .collect();
+        let copied = copied(config, settings, &linear_layers, &targeted);
         Ok(Self {
             targeted,
             copied,
             linear_layers,
-            rank,
+            rank: settings.rank as usize,
             scale: scale(settings),
         })
     }
@@ -139,44 +117,17 @@ impl Plan {
 }
 
 /// Scale of the updates: alpha / rank, or alpha / √rank for rsLoRA (Kalajdzievski, arXiv:2312.03732).
-fn scale(settings: &LoraSettings) -> f64 {
+fn scale(settings: &Lora) -> f64 {
     let rank = f64::from(settings.rank);
     settings.alpha / if settings.use_rslora { rank.sqrt() } else { rank }
-}
-
-fn is_targeted(name: &str, target: &str) -> bool {
-    target.eq_ignore_ascii_case(ALL_LINEAR)
-        || name
-            .strip_suffix(target)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-fn unknown_target(config: &ModelConfig, linear_layers: &[LinearSpec], target: &str) -> String {
-    let whole = [HEAD, config.embedding()].map(|name| config.file_name(name.trim_end_matches(".weight")));
-    if whole.iter().any(|name| is_targeted(name, target)) {
-        return format!("target module {target} gets no low-rank update; name it in modules_to_save instead");
-    }
-    let mut known: Vec<&str> = Vec::new();
-    for linear in linear_layers {
-        let short = linear.name.rsplit('.').next().unwrap_or_default();
-        if !known.contains(&short) {
-            known.push(short);
-        }
-    }
-    format!(
-        "target module {target} is not one of {}; choose among {} or {ALL_LINEAR}",
-        config.title(),
-        known.join(", ")
-    )
 }
 
 /// The biases and saved modules that are trained in full.
 fn copied(
     config: &ModelConfig,
-    settings: &LoraSettings,
+    settings: &Lora,
     linear_layers: &[LinearSpec],
     targeted: &[bool],
-    problems: &mut Vec<String>,
 ) -> Vec<TensorSpec> {
     let mut tensors = config.tensors();
     if config.has_tied_embeddings() {
@@ -188,17 +139,8 @@ fn copied(
             .map_or(String::new(), |(module, _)| module.to_owned())
     };
     let saves = |module: &str, saved: &String| {
-        !saved.is_empty() && of_linear(module).is_none() && config.file_name(module).ends_with(saved.as_str())
+        of_linear(module).is_none() && is_saved(&config.file_name(module), saved)
     };
-    for saved in &settings.modules_to_save {
-        if !tensors.iter().any(|(name, _)| saves(&module(name), saved)) {
-            problems.push(format!(
-                "module to save {saved:?} is not an embedding, norm or head of {}; its linear layers are trained as \
-                 target_modules",
-                config.title()
-            ));
-        }
-    }
     tensors.retain(|(name, _)| {
         let module = module(name);
         let bias = name.ends_with(".bias")
@@ -227,11 +169,11 @@ mod tests {
         ModelConfig::from_json(json.to_string().as_bytes()).expect("a configuration")
     }
 
-    fn settings(targets: &[&str]) -> LoraSettings {
-        LoraSettings {
+    fn settings(targets: &[&str]) -> Lora {
+        Lora {
             rank: 2,
             target_modules: targets.iter().map(|&name| name.to_owned()).collect(),
-            ..LoraSettings::default()
+            ..Lora::default()
         }
     }
 
@@ -258,7 +200,7 @@ mod tests {
     /// What PEFT 0.21 saves for the same settings.
     #[test]
     fn biases_and_saved_modules_are_those_of_peft() {
-        let copied = |settings: &LoraSettings| -> Vec<String> {
+        let copied = |settings: &Lora| -> Vec<String> {
             let plan = Plan::new(&llama(true), settings).expect("a plan");
             let mut names: Vec<String> = plan.full_tensors().map(|(name, _)| name.to_owned()).collect();
             names.sort();
@@ -297,12 +239,12 @@ mod tests {
         let failure = Plan::new(&llama(false), &chosen).expect_err("refused");
         assert_eq!(failure.code, FailureCode::SpecInvalid);
         for said in [
-            "target module c_attn is not one of Llama",
-            "target module lm_head gets no low-rank update; name it in modules_to_save",
-            "rank 9 is above the matrix layers.0.self_attn.k_proj of 16 × 8; choose at most 8",
-            "module to save \"mlp\"",
-            "module to save \"q_proj\"",
-            "module to save \"\"",
+            "'c_attn' is no linear layer of the base; choose among q_proj, k_proj",
+            "'lm_head' gets no low-rank update; name it in modulesToSave",
+            "9 is above the matrix self_attn.k_proj of 16 × 8; choose at most 8",
+            "'mlp' is no embedding, norm or head",
+            "'q_proj' is no embedding, norm or head",
+            "'' is no embedding, norm or head",
         ] {
             assert!(failure.message.contains(said), "{said}: {failure}");
         }

@@ -17,7 +17,11 @@ pub use llama::LlamaConfig;
 use llama::LlamaVariant;
 use serde_json::{Map, Value, json};
 
-use crate::{failure::Failure, tensor_file::TensorSpec};
+use crate::{
+    failure::Failure,
+    spec::shape::{self, Biases, Shape},
+    tensor_file::TensorSpec,
+};
 
 /// The output matrix of a model without tied embeddings.
 pub const HEAD: &str = "lm_head.weight";
@@ -212,6 +216,41 @@ impl ModelConfig {
     #[must_use]
     pub fn has_tied_embeddings(&self) -> bool {
         either!(self, config => config.tied_embeddings)
+    }
+
+    /// Its shape, by which memory is estimated and adapters are checked.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let (family, biases, head_norm) = match self {
+            Self::Gpt2(_) => (shape::Family::Gpt2, Biases::ALL, 0),
+            Self::Llama(config) => {
+                let biases = Biases {
+                    queries_keys_values: config.qkv_bias,
+                    attention_output: config.attention_output_bias,
+                    feed_forward: config.feed_forward_bias,
+                };
+                let norm = if config.has_qk_norms() {
+                    config.head_size
+                } else {
+                    0
+                };
+                (shape::Family::Llama, biases, norm)
+            }
+        };
+        let size = |numbers: usize| numbers as u64;
+        Shape {
+            family,
+            layers: size(self.layers()),
+            width: size(self.width()),
+            queries: size(self.heads() * self.head_size()),
+            keys: size(self.key_heads() * self.head_size()),
+            biases,
+            head_norm: size(head_norm),
+            inner: size(self.feed_forward_width()),
+            context: size(self.context()),
+            vocabulary: size(self.vocab_size()),
+            tied: self.has_tied_embeddings(),
+        }
     }
 
     /// The tokens that end a text.

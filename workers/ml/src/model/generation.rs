@@ -106,7 +106,7 @@ mod tests {
             heads: 1,
             width: 8,
             context: 16,
-            vocab_size: 300,
+            vocabulary: 300,
         };
         Gpt2Config::of(&shape, 300, Some(9)).into()
     }

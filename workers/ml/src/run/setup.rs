@@ -12,9 +12,10 @@ use crate::{
     model::{
         config::{Gpt2Config, ModelConfig},
         folder::{self, ModelFolder},
+        ops::precision::dtype_of,
     },
     parameters::ParameterSet,
-    spec::{Architecture, LoraSettings, Method, Precision},
+    spec::{Architecture, Lora, Method, Precision, SpecProblems, memory::needs_with},
     tensor_file::TensorSpec,
     training::trainable::{Trainable, TrainingBackend},
 };
@@ -43,19 +44,12 @@ impl<B: TrainingBackend> ModelSetup<B> {
         stored: Option<Tokenizer>,
         device: &DeviceOf<B>,
     ) -> Result<Self, Failure> {
-        match job.spec.method {
-            Method::Scratch => {
-                let architecture = job.spec.architecture.as_ref().ok_or_else(missing_part)?;
-                Self::from_scratch(job, architecture, sources, stored, device)
-            }
-            Method::Full => {
+        match &job.spec.method {
+            Method::Scratch(architecture) => Self::from_scratch(job, architecture, sources, stored, device),
+            Method::Full => Ok(Self::full(load_base::<B::InnerBackend>(job, device)?)),
+            Method::Lora(settings) => {
                 let base = load_base::<B::InnerBackend>(job, device)?;
-                Ok(Self::full(base))
-            }
-            Method::Lora => {
-                let settings = job.spec.lora.as_ref().ok_or_else(missing_part)?;
-                let base = load_base::<B::InnerBackend>(job, device)?;
-                Self::lora(base, settings, job.spec.hyperparameters.seed, device)
+                Self::lora(base, settings, job.spec.parameters.seed, device)
             }
         }
     }
@@ -69,12 +63,12 @@ impl<B: TrainingBackend> ModelSetup<B> {
     ) -> Result<Self, Failure> {
         let tokenizer = match stored {
             Some(tokenizer) => tokenizer,
-            None => train_tokenizer(sources, architecture.vocab_size as usize)?,
+            None => train_tokenizer(sources, architecture.vocabulary as usize)?,
         };
         let config: ModelConfig =
             Gpt2Config::of(architecture, tokenizer.size(), tokenizer.eos_token()).into();
-        check_memory(job, &config, count(&config.tensors()), 0)?;
-        let parameters = folder::initialize(&config, job.spec.hyperparameters.seed, device);
+        check_memory(job, &config)?;
+        let parameters = folder::initialize(&config, job.spec.parameters.seed, device);
         Ok(Self {
             expected: config.tensors(),
             size: parameters.count(),
@@ -98,7 +92,7 @@ impl<B: TrainingBackend> ModelSetup<B> {
 
     fn lora(
         base: ModelFolder<B::InnerBackend>,
-        settings: &LoraSettings,
+        settings: &Lora,
         seed: u64,
         device: &DeviceOf<B>,
     ) -> Result<Self, Failure> {
@@ -115,58 +109,41 @@ impl<B: TrainingBackend> ModelSetup<B> {
     }
 }
 
-fn missing_part() -> Failure {
-    Failure::new(
-        FailureCode::SpecInvalid,
-        "the specification lacks the part of its method",
-    )
-}
-
 fn train_tokenizer(sources: &[Source], size: usize) -> Result<Tokenizer, Failure> {
     let texts: Vec<String> = sources.iter().flat_map(Source::texts).collect();
     let lines = texts.iter().flat_map(|text| text.split_inclusive('\n'));
     Tokenizer::train(lines, size)
 }
 
-/// Loads the base model of `job`, after checking that it fits into memory and that its context is long enough.
+/// Loads the base model of `job`, after checking that the training fits it and that both fit into memory.
 fn load_base<B: Backend>(job: &JobFile, device: &B::Device) -> Result<ModelFolder<B>, Failure> {
-    let folder = job.base_model_dir.as_ref().ok_or_else(missing_part)?;
-    // Trained parameters are 32-bit floats; a frozen base has the precision of the computation.
-    let dtype = match job.spec.method {
-        Method::Lora => job.spec.hyperparameters.precision.dtype(),
-        Method::Full | Method::Scratch => Precision::F32.dtype(),
-    };
+    let folder = job
+        .base_model_dir
+        .as_ref()
+        .ok_or_else(|| Failure::new(FailureCode::SpecInvalid, "the job file names no base model"))?;
     let config = folder::config(folder)?;
-    let size = count(&config.tensors());
-    match &job.spec.lora {
-        Some(settings) => {
-            let plan = lora::Plan::new(&config, settings)?;
-            check_memory(job, &config, count(&plan.tensors()), size)?;
-        }
-        None => check_memory(job, &config, size, 0)?,
-    }
-    let base = folder::load_with_dtype::<B>(folder, dtype, device)?;
-    let (length, context) = (job.spec.hyperparameters.sequence_length, base.config.context());
-    if length as usize > context {
+    let problems = config.shape().misfits(&job.spec);
+    if !problems.is_empty() {
         return Err(Failure::new(
             FailureCode::SpecInvalid,
-            format!("sequence_length is {length}; the base model's context allows at most {context} tokens"),
+            format!(
+                "the training does not fit the base model: {}",
+                SpecProblems(problems)
+            ),
         ));
     }
-    Ok(base)
-}
-
-/// Number of elements of `tensors`.
-fn count(tensors: &[TensorSpec]) -> u64 {
-    tensors
-        .iter()
-        .map(|(_, [rows, columns])| (rows * columns) as u64)
-        .sum()
+    check_memory(job, &config)?;
+    // Trained parameters are 32-bit floats; a frozen base has the precision of the computation.
+    let precision = match job.spec.method {
+        Method::Lora(_) => job.spec.parameters.precision,
+        Method::Full | Method::Scratch(_) => Precision::F32,
+    };
+    folder::load_with_dtype::<B>(folder, dtype_of(precision), device)
 }
 
 /// Rejects a training that cannot fit into memory, before its model is loaded or created.
-fn check_memory(job: &JobFile, config: &ModelConfig, trained: u64, frozen: u64) -> Result<(), Failure> {
-    let required = memory::required_bytes(config, trained, frozen, &job.spec.hyperparameters);
+fn check_memory(job: &JobFile, config: &ModelConfig) -> Result<(), Failure> {
+    let required = needs_with(&job.spec, &config.shape()).memory_bytes;
     match memory::available_bytes(job.device) {
         Some(available) => memory::check_fits(required, available),
         None => Ok(()),

@@ -23,10 +23,10 @@ use crate::{
     model::{
         CausalModel,
         folder::{self, ModelFolder},
-        ops::{Dropout, PrimitiveOps, TransformerOps, primitive},
+        ops::{Dropout, PrimitiveOps, TransformerOps, precision::dtype_of, primitive},
     },
     parameters::{ParameterSet, values},
-    spec::{LoraSettings, Precision},
+    spec::{Lora, Precision},
     training::{
         loss::{Targets, head_loss},
         trainable::{Trainable, TrainingBackend, hidden_states},
@@ -135,7 +135,7 @@ fn compare_model<B: TrainingBackend>(
     device: &DeviceOf<B>,
     precision: Precision,
 ) -> Result<[(&'static str, f64, f64); 3], Failure> {
-    let base = folder::load_with_dtype::<B::InnerBackend>(base, precision.dtype(), device)?;
+    let base = folder::load_with_dtype::<B::InnerBackend>(base, dtype_of(precision), device)?;
     let (settings, parameters) = peft::load::<B::InnerBackend>(adapter, &base.config, device)?;
     let batch = fixture.batch()?;
     let logits = logits_difference(fixture, &base, &batch)?;
@@ -170,7 +170,7 @@ fn logits_difference<B: TransformerOps>(
 fn training_differences<B: TrainingBackend>(
     fixture: &Fixture,
     base: ModelFolder<B::InnerBackend>,
-    settings: LoraSettings,
+    settings: Lora,
     parameters: &ParameterSet<B::InnerBackend>,
     batch: &Batch,
     precision: Precision,
@@ -178,7 +178,7 @@ fn training_differences<B: TrainingBackend>(
     let guard = AutodiffGuard::acquire();
     let trainable = Trainable::<B>::lora(base.config, settings, base.parameters)?;
     let leaves = ParameterSet::<B>::leaves(parameters, &guard);
-    let network = trainable.training_network(&leaves.cast(precision.dtype()))?;
+    let network = trainable.training_network(&leaves.cast(dtype_of(precision)))?;
     let targets = Targets {
         positions: &batch.target_positions,
         tokens: &batch.targets,

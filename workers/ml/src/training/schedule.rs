@@ -2,14 +2,14 @@
 //!
 //! Rule: the learning rate is a pure function of the step, so there is no state to save.
 
-use crate::spec::{Hyperparameters, Schedule, Steps};
+use crate::spec::{HyperParameters, Schedule, Steps};
 
 /// The learning rate of `step` (counted from 0) of `steps`.
 ///
 /// It rises linearly during the warm-up and reaches its peak at the last warm-up step. Falling schedules reach their
 /// minimum one step after the last.
 #[must_use]
-pub fn learning_rate(hyperparameters: &Hyperparameters, steps: Steps, step: u32) -> f64 {
+pub fn learning_rate(hyperparameters: &HyperParameters, steps: Steps, step: u32) -> f64 {
     if step < steps.warmup {
         return hyperparameters.learning_rate * f64::from(step + 1) / f64::from(steps.warmup);
     }
@@ -29,11 +29,11 @@ mod tests {
     use super::*;
 
     fn above(minimum_share: f64, schedule: Schedule, step: u32) -> f64 {
-        let hyperparameters = Hyperparameters {
+        let hyperparameters = HyperParameters {
             schedule,
             learning_rate: 1.0,
             minimum_share,
-            ..Hyperparameters::default()
+            ..HyperParameters::default()
         };
         learning_rate(&hyperparameters, Steps { total: 14, warmup: 4 }, step)
     }

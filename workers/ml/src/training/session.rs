@@ -23,9 +23,10 @@ use crate::{
     },
     failure::{Failure, FailureCode},
     inference::{Network, SamplingParams},
+    model::ops::precision::dtype_of,
     parameters::ParameterSet,
     random::{Purpose, stream},
-    spec::{Hyperparameters, Steps},
+    spec::{HyperParameters, Steps},
 };
 
 /// Sampling parameters of generated samples.
@@ -50,7 +51,7 @@ pub struct StepReport {
 /// A training in memory.
 #[derive(Debug)]
 pub struct Session<B: TrainingBackend> {
-    hyperparameters: Hyperparameters,
+    hyperparameters: HyperParameters,
     steps: Steps,
     tokenizer: Tokenizer,
     trainable: Trainable<B>,
@@ -67,7 +68,7 @@ impl<B: TrainingBackend> Session<B> {
     /// A new training of `parameters`. `fingerprint` identifies specification and inputs.
     #[must_use]
     pub fn new(
-        hyperparameters: Hyperparameters,
+        hyperparameters: HyperParameters,
         trainable: Trainable<B>,
         parameters: ParameterSet<B::InnerBackend>,
         tokenizer: Tokenizer,
@@ -232,7 +233,7 @@ impl<B: TrainingBackend> Session<B> {
             // A separate graph per micro-batch: a backward pass consumes everything but the leaves.
             let network = self
                 .trainable
-                .training_network(&leaves.cast(self.hyperparameters.precision.dtype()))?;
+                .training_network(&leaves.cast(dtype_of(self.hyperparameters.precision)))?;
             let (seed, step, micro) = (self.hyperparameters.seed, u64::from(step), micro as u64);
             let dropout = (
                 self.trainable.dropout(),
@@ -301,7 +302,7 @@ impl<B: TrainingBackend> Session<B> {
     /// The network with the current parameters.
     fn evaluation_network(&self) -> Result<Network<B::InnerBackend>, Failure> {
         self.trainable
-            .evaluation_network(&self.parameters.cast(self.hyperparameters.precision.dtype()))
+            .evaluation_network(&self.parameters.cast(dtype_of(self.hyperparameters.precision)))
     }
 
     /// Compares `evaluation` with the best so far.

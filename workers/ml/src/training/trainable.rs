@@ -16,7 +16,7 @@ use crate::{
         ops::{TransformerGradients, TransformerOps},
     },
     parameters::ParameterSet,
-    spec::LoraSettings,
+    spec::Lora,
 };
 
 /// A backend that can train networks.
@@ -36,7 +36,7 @@ pub enum Trainable<B: TrainingBackend> {
         /// The base's configuration.
         config: ModelConfig,
         /// The adapter's settings.
-        settings: LoraSettings,
+        settings: Lora,
         /// Which tensors the adapter has.
         plan: Box<Plan>,
         /// The frozen base, as constants of the graph.
@@ -53,7 +53,7 @@ impl<B: TrainingBackend> Trainable<B> {
     /// [`crate::failure::FailureCode::SpecInvalid`] with everything that does not fit the model.
     pub fn lora(
         config: ModelConfig,
-        settings: LoraSettings,
+        settings: Lora,
         weights: ParameterSet<B::InnerBackend>,
     ) -> Result<Self, Failure> {
         Ok(Self::Lora {

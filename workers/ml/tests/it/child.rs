@@ -17,14 +17,14 @@ use ml::{
 use crate::support::TestDir;
 
 /// A child with its ends.
-struct Training {
+pub struct Training {
     process: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Training {
-    fn start(dir: &TestDir, job: &JobFile) -> Self {
+    pub fn start(dir: &TestDir, job: &JobFile) -> Self {
         let path = dir.path("job.json");
         fs::write(&path, serde_json::to_vec(job).expect("JSON")).expect("written");
         Self::of(path)
@@ -50,17 +50,25 @@ impl Training {
     }
 
     /// The next message; `None` at the end.
-    fn next(&mut self) -> Option<ChildMessage> {
+    pub fn next(&mut self) -> Option<ChildMessage> {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("readable");
         (!line.is_empty()).then(|| serde_json::from_str(&line).expect("a message"))
+    }
+
+    /// The most memory that it has had so far, in bytes; `None` when it is gone.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kibibytes << 10)
     }
 
     fn rest(&mut self) -> Vec<ChildMessage> {
         std::iter::from_fn(|| self.next()).collect()
     }
 
-    fn status(&mut self) -> Option<i32> {
+    pub fn status(&mut self) -> Option<i32> {
         self.process.wait().expect("an end").code()
     }
 }
@@ -68,9 +76,9 @@ impl Training {
 /// A job that takes longer than any test waits.
 fn endless(dir: &TestDir) -> JobFile {
     let mut job = dir.scratch("endless");
-    job.spec.hyperparameters.steps = Some(1_000_000);
-    job.spec.hyperparameters.eval_every = 0;
-    job.spec.hyperparameters.checkpoint_every = 1_000_000;
+    job.spec.parameters.steps = 1_000_000;
+    job.spec.parameters.evaluate_every = 0;
+    job.spec.parameters.checkpoint_every = 1_000_000;
     job
 }
 

@@ -12,6 +12,7 @@ use ml::{
     model::{CausalModel, folder},
     parameters::values,
     run::{Outcome, run},
+    spec::Method,
 };
 use serde_json::json;
 
@@ -34,7 +35,7 @@ fn the_same_inputs_and_seed_give_the_same_files_and_another_seed_others() {
     let again = completed(&dir.scratch("two"), &mut RecordingObserver::default());
     assert_eq!(first, again);
     let mut other = dir.scratch("three");
-    other.spec.hyperparameters.seed = 2;
+    other.spec.parameters.seed = 2;
     let other = completed(&other, &mut RecordingObserver::default());
     let weights = |files: &[ml::files::FileEntry]| {
         files
@@ -146,7 +147,7 @@ fn a_checkpoint_of_another_specification_is_refused() {
     let mut job = dir.scratch("one");
     completed(&job, &mut observer);
     job.resume_from = Some(observer.checkpoints[1].1.folder.clone());
-    job.spec.hyperparameters.learning_rate = 1e-4;
+    job.spec.parameters.learning_rate = 1e-4;
     assert_eq!(refusal(&job).code, FailureCode::CheckpointMismatch);
 }
 
@@ -208,12 +209,12 @@ fn a_model_from_scratch_is_a_folder_that_can_be_a_base() {
 fn an_adapter_trained_here_is_exported_for_peft_and_read_back_unchanged() {
     let dir = TestDir::new();
     let mut job = dir.lora("one");
-    job.spec.hyperparameters.learning_rate = 0.02;
+    job.spec.parameters.learning_rate = 0.02;
     completed(&job, &mut RecordingObserver::default());
     let base = folder::load::<Compute>(&fixture("base"), &DEVICE).expect("the base");
     let (settings, parameters) =
         peft::load::<Compute>(&job.artifact(), &base.config, &DEVICE).expect("the adapter");
-    assert_eq!(Some(&settings), job.spec.lora.as_ref());
+    assert_eq!(job.spec.method, Method::Lora(settings.clone()));
     let again = peft::encode(&base.config, &settings, &parameters, "base").expect("encoded");
     for (name, bytes) in &again {
         assert_eq!(&fs::read(job.artifact().join(name)).expect(name), bytes, "{name}");
@@ -281,8 +282,8 @@ fn chats_train_an_adapter_on_their_answers() {
     let lines: Vec<String> = (0..20).map(|number| line(number).to_string()).collect();
     let mut job = dir.lora("one");
     job.dataset_files = vec![dir.dataset("chats.jsonl", &lines.join("\n"), "chat")];
-    job.spec.hyperparameters.sequence_length = 48;
-    job.spec.hyperparameters.learning_rate = 0.02;
+    job.spec.parameters.sequence_length = 48;
+    job.spec.parameters.learning_rate = 0.02;
     let mut observer = RecordingObserver::default();
     completed(&job, &mut observer);
     let (first, last) = (
@@ -301,7 +302,7 @@ fn a_training_that_diverges_is_named_and_never_written() {
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::LossNotFinite);
     assert!(failure.message.contains("evaluation after step 0"), "{failure}");
-    job.spec.hyperparameters.eval_fraction = 0.0;
+    job.spec.parameters.evaluation_share = 0.0;
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::LossNotFinite);
     assert!(failure.message.contains("at step 1 the loss is"), "{failure}");
@@ -314,18 +315,37 @@ fn jobs_that_cannot_be_done_are_refused_with_every_reason() {
     let mut job = dir.lora("one");
     job.base_model_dir = None;
     job.dataset_files.clear();
-    job.spec.hyperparameters.steps = Some(0);
+    job.spec.parameters.steps = 0;
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::SpecInvalid);
-    for reason in ["base_model_dir", "dataset_files", "hyperparameters.steps"] {
+    for reason in ["base_model_dir", "dataset_files", "parameters.steps"] {
         assert!(failure.message.contains(reason), "{failure}");
     }
     let mut long = dir.lora("two");
-    long.spec.hyperparameters.sequence_length = 49;
-    assert!(refusal(&long).message.contains("at most 48 tokens"));
+    long.spec.parameters.sequence_length = 49;
+    assert!(refusal(&long).message.contains("the base's context of 48"));
     let mut missing = dir.lora("three");
     missing.dataset_files[0].path = dir.path("nowhere.txt");
     assert_eq!(refusal(&missing).code, FailureCode::DatasetUnreadable);
+}
+
+/// A job file of a newer build may ask for what this one would leave out without a word.
+#[test]
+fn a_job_file_with_settings_that_this_build_does_not_know_is_refused_by_name() {
+    let dir = TestDir::new();
+    let path = dir.path("job.json");
+    let mut json = serde_json::to_value(dir.lora("one")).expect("encoded");
+    json["spec"]["outputs"] = json!({"merged": true});
+    fs::write(&path, json.to_string()).expect("written");
+    assert!(JobFile::read(&path).is_ok(), "as this build writes it");
+    json["spec"]["parameters"]["learnig_rate"] = json!(1);
+    json["spec"]["outputs"]["quantized"] = json!(true);
+    fs::write(&path, json.to_string()).expect("written");
+    let failure = JobFile::read(&path).expect_err("refused");
+    assert_eq!(failure.code, FailureCode::SpecInvalid);
+    for field in ["parameters.learnig_rate", "outputs.quantized"] {
+        assert!(failure.message.contains(field), "{failure}");
+    }
 }
 
 /// MO-2: nothing of one training gets into another of the same process, in this one's case into its gradients

@@ -21,7 +21,7 @@ use ml::{
         folder::{self, ModelFolder},
     },
     parameters::{ParameterSet, values},
-    spec::{LoraBias, LoraSettings},
+    spec::{Lora, LoraBias},
     training::trainable::{Trainable, hidden_states},
 };
 
@@ -34,7 +34,7 @@ fn base(member: &str) -> ModelFolder<Compute> {
     folder::load(&fixture(&format!("llama/{member}")), &DEVICE).expect(member)
 }
 
-fn adapter(member: &str, config: &ModelConfig) -> (LoraSettings, ParameterSet<Compute>) {
+fn adapter(member: &str, config: &ModelConfig) -> (Lora, ParameterSet<Compute>) {
     peft::load(&fixture(&format!("llama/{member}/adapter")), config, &DEVICE).expect(member)
 }
 
@@ -51,7 +51,7 @@ fn plain(base: &ModelFolder<Compute>) -> Network<Compute> {
 
 fn adapted(
     base: &ModelFolder<Compute>,
-    settings: &LoraSettings,
+    settings: &Lora,
     parameters: &ParameterSet<Compute>,
 ) -> Network<Compute> {
     let plan = Plan::new(&base.config, settings).expect("a plan");
@@ -319,12 +319,12 @@ fn adapters_with_every_option_survive_reading_and_writing() {
 fn a_new_adapter_changes_nothing() {
     for member in MEMBERS {
         let base = base(member);
-        let settings = LoraSettings {
+        let settings = Lora {
             rank: 2,
             target_modules: vec!["all-linear".to_owned()],
             bias: LoraBias::All,
             modules_to_save: ["embed_tokens", "norm", "lm_head"].map(str::to_owned).to_vec(),
-            ..LoraSettings::default()
+            ..Lora::default()
         };
         let plan = Plan::new(&base.config, &settings).expect("a plan");
         let parameters =

@@ -7,6 +7,7 @@ mod engine;
 mod files_refused;
 mod generation;
 mod llama;
+mod memory;
 mod merged;
 mod methods;
 mod packing;

@@ -21,6 +21,7 @@ use ml::{
     },
     parameters::values,
     run::{Outcome, run},
+    spec::{LoraBias, Method},
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -211,11 +212,13 @@ fn a_job_of_the_llama_family_writes_adapter_and_merged_model_when_asked() {
     for member in ["llama", "qwen2"] {
         let mut job = dir.lora(member);
         job.base_model_dir = Some(fixture(&format!("llama/{member}")));
-        job.outputs.merged = true;
-        job.spec.hyperparameters.learning_rate = 0.02;
-        let lora = job.spec.lora.as_mut().expect("settings");
+        job.spec.outputs.merged = true;
+        job.spec.parameters.learning_rate = 0.02;
+        let Method::Lora(lora) = &mut job.spec.method else {
+            panic!("an adapter")
+        };
         lora.target_modules = vec!["q_proj".to_owned(), "down_proj".to_owned()];
-        (lora.use_rslora, lora.bias) = (true, ml::spec::LoraBias::All);
+        (lora.use_rslora, lora.bias) = (true, LoraBias::All);
         lora.modules_to_save = vec!["embed_tokens".to_owned(), "norm".to_owned()];
         let mut observer = RecordingObserver::default();
         let outcome = run::<Differentiable>(&job, &DEVICE, &mut observer).expect("trained");

@@ -10,7 +10,7 @@ use ml::{
     model::folder,
     parameters::{ParameterSet, values},
     run::{Outcome, run},
-    spec::Hyperparameters,
+    spec::{ChatTemplate, EarlyStopping, HyperParameters, Method, Precision, Schedule},
 };
 use serde_json::json;
 
@@ -30,10 +30,7 @@ fn refusal(job: &JobFile) -> ml::failure::Failure {
 /// All weights of the fixtures' base, twelve steps.
 fn full(dir: &TestDir, name: &str) -> JobFile {
     let mut job = dir.lora(name);
-    job.spec = serde_json::from_value(json!({
-        "method": "full", "hyperparameters": job.spec.hyperparameters
-    }))
-    .expect("a specification");
+    job.spec.method = Method::Full;
     job
 }
 
@@ -48,7 +45,7 @@ fn chats(dir: &TestDir, job: &mut JobFile) {
     };
     let lines: Vec<String> = (0..40).map(line).collect();
     job.dataset_files = vec![dir.dataset("chats.jsonl", &lines.join("\n"), "chat")];
-    job.spec.hyperparameters.sequence_length = 48;
+    job.spec.parameters.sequence_length = 48;
 }
 
 /// Issue: accumulation is over learnt tokens, so how a step is cut into micro-batches does not matter.
@@ -59,8 +56,8 @@ fn a_step_in_several_micro_batches_is_the_step_in_one() {
     for (rows, micro) in [(8, 1), (2, 4)] {
         let mut job = full(&dir, &format!("rows-{rows}"));
         chats(&dir, &mut job);
-        let hyperparameters = &mut job.spec.hyperparameters;
-        (hyperparameters.steps, hyperparameters.epochs) = (None, Some(1.0));
+        let hyperparameters = &mut job.spec.parameters;
+        (hyperparameters.steps, hyperparameters.epochs) = (0, Some(1.0));
         (hyperparameters.batch_size, hyperparameters.gradient_accumulation) = (rows, micro);
         let mut observer = RecordingObserver::default();
         completed(&job, &mut observer);
@@ -104,7 +101,7 @@ fn all_weights_of_a_base_learn_and_are_written_as_a_model() {
     );
 }
 
-type Change = fn(&mut Hyperparameters);
+type Change = fn(&mut HyperParameters);
 
 /// JB-4, JB-8: wherever it is broken, and with everything switched on.
 #[test]
@@ -116,22 +113,24 @@ fn a_training_with_everything_resumes_to_the_last_bit_wherever_it_is_broken() {
                 hyperparameters.steps,
                 hyperparameters.epochs,
                 hyperparameters.packing,
-            ) = (None, Some(4.0), true);
+            ) = (0, Some(4.0), true);
         }),
         ("stopped", |hyperparameters| {
-            hyperparameters.steps = Some(30);
+            hyperparameters.steps = 30;
             // Nobody gets better by ten nats: it ends at the third evaluation after the first.
-            let stopping = json!({"patience": 3, "min_delta": 10});
-            hyperparameters.early_stopping = Some(serde_json::from_value(stopping).expect("settings"));
+            hyperparameters.early_stopping = Some(EarlyStopping {
+                patience: 3,
+                min_delta: 10.0,
+            });
         }),
     ];
     for (name, change) in changes {
         let make = |name: &str| {
             let mut job = dir.lora(name);
             chats(&dir, &mut job);
-            let hyperparameters = &mut job.spec.hyperparameters;
+            let hyperparameters = &mut job.spec.parameters;
             change(hyperparameters);
-            (hyperparameters.eval_every, hyperparameters.eval_fraction) = (2, 0.2);
+            (hyperparameters.evaluate_every, hyperparameters.evaluation_share) = (2, 0.2);
             (
                 hyperparameters.keep_best,
                 hyperparameters.sample_every,
@@ -177,16 +176,19 @@ fn a_training_with_everything_resumes_to_the_last_bit_wherever_it_is_broken() {
 fn the_best_state_is_the_result_and_training_ends_when_it_gets_no_better() {
     let dir = TestDir::new();
     let mut job = full(&dir, "one");
-    let hyperparameters = &mut job.spec.hyperparameters;
+    let hyperparameters = &mut job.spec.parameters;
     // Faster and faster: it learns at first, then it falls apart.
     (
         hyperparameters.learning_rate,
         hyperparameters.steps,
         hyperparameters.warmup_steps,
-    ) = (1.0, Some(60), Some(60));
-    (hyperparameters.eval_every, hyperparameters.keep_best) = (1, true);
-    hyperparameters.schedule = ml::spec::Schedule::Constant;
-    hyperparameters.early_stopping = Some(serde_json::from_value(json!({"patience": 4})).expect("settings"));
+    ) = (1.0, 61, 60);
+    (hyperparameters.evaluate_every, hyperparameters.keep_best) = (1, true);
+    hyperparameters.schedule = Schedule::Constant;
+    hyperparameters.early_stopping = Some(EarlyStopping {
+        patience: 4,
+        min_delta: 0.0,
+    });
     let mut observer = RecordingObserver::default();
     let Outcome::Completed(artifact) = run::<Differentiable>(&job, &DEVICE, &mut observer).expect("trained")
     else {
@@ -212,7 +214,7 @@ fn the_best_state_is_the_result_and_training_ends_when_it_gets_no_better() {
     assert!(best.step > 0, "{:?}", observer.evaluations);
     let mut next = full(&dir, "two");
     next.base_model_dir = Some(job.artifact());
-    next.spec.hyperparameters.steps = Some(2);
+    (next.spec.parameters.steps, next.spec.parameters.warmup_steps) = (2, 1);
     let mut again = RecordingObserver::default();
     completed(&next, &mut again);
     assert_eq!(again.evaluations[0].loss, best.loss);
@@ -223,7 +225,7 @@ fn the_best_state_is_the_result_and_training_ends_when_it_gets_no_better() {
 fn samples_are_told_while_training() {
     let dir = TestDir::new();
     let mut job = dir.lora("one");
-    job.spec.hyperparameters.sample_every = 5;
+    job.spec.parameters.sample_every = 5;
     let mut observer = RecordingObserver::default();
     completed(&job, &mut observer);
     let steps: Vec<u32> = observer.samples.iter().map(|(step, _)| *step).collect();
@@ -249,8 +251,8 @@ fn prompts_with_completions_and_both_other_forms_of_conversations_are_trained_on
     ] {
         let mut job = dir.lora(format);
         job.dataset_files = vec![dir.dataset(&format!("{format}.jsonl"), &vec![line; 20].join("\n"), format)];
-        job.spec.hyperparameters.sequence_length = 48;
-        job.spec.hyperparameters.learning_rate = 0.02;
+        job.spec.parameters.sequence_length = 48;
+        job.spec.parameters.learning_rate = 0.02;
         let mut observer = RecordingObserver::default();
         completed(&job, &mut observer);
         let (first, last) = (
@@ -291,7 +293,7 @@ fn samples_that_cannot_be_used_are_counted_and_a_dataset_of_them_is_refused() {
 fn what_this_machine_cannot_do_is_refused_by_name() {
     let dir = TestDir::new();
     let mut job = dir.lora("one");
-    job.spec.hyperparameters.precision = ml::spec::Precision::Bf16;
+    job.spec.parameters.precision = Precision::Bf16;
     let failure = refusal(&job);
     assert_eq!(failure.code, FailureCode::SpecInvalid);
     assert!(
@@ -300,8 +302,7 @@ fn what_this_machine_cannot_do_is_refused_by_name() {
     );
     let mut named = dir.lora("two");
     chats(&dir, &mut named);
-    named.spec.objective =
-        serde_json::from_value(json!({"chat_template": {"named": "tool_use"}})).expect("one");
+    named.spec.objective.chat_template = ChatTemplate::Named("tool_use".to_owned());
     let failure = refusal(&named);
     assert_eq!(failure.code, FailureCode::ChatTemplateInvalid);
     assert!(failure.message.contains("tool_use"), "{failure}");
@@ -312,7 +313,7 @@ fn what_this_machine_cannot_do_is_refused_by_name() {
 fn a_damaged_best_state_is_noticed() {
     let dir = TestDir::new();
     let mut job = dir.lora("one");
-    job.spec.hyperparameters.keep_best = true;
+    job.spec.parameters.keep_best = true;
     let mut whole = RecordingObserver::default();
     let expected = completed(&job, &mut whole);
     let newest = &whole.checkpoints.last().expect("a checkpoint").1.folder;

@@ -14,6 +14,7 @@ use ml::{
     model::{AdapterPass, TokenBatch},
     parameters::values,
     run::{RunInfo, TrainingObserver},
+    spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec},
     training::{Evaluation, StepReport, checkpoint::SavedCheckpoint},
 };
 use safetensors::{Dtype, tensor::TensorView};
@@ -59,28 +60,49 @@ impl TestDir {
 
     /// Twelve steps of a new model.
     pub fn scratch(&self, name: &str) -> JobFile {
-        let architecture = json!({"layers": 2, "heads": 2, "width": 32, "context": 32, "vocab_size": 320});
-        self.job(
-            name,
-            &json!({"method": "scratch", "architecture": architecture}),
-            0.01,
-        )
+        let architecture = Architecture {
+            layers: 2,
+            heads: 2,
+            width: 32,
+            context: 32,
+            vocabulary: 320,
+        };
+        self.job(name, Method::Scratch(architecture), 0.01)
     }
 
     /// Twelve steps of an adapter on the base of the fixtures.
     pub fn lora(&self, name: &str) -> JobFile {
-        let lora = json!({"rank": 4, "alpha": 8.0, "dropout": 0.1, "target_modules": ["c_attn", "c_fc"]});
-        self.job(name, &json!({"method": "lora", "lora": lora}), 0.005)
+        let lora = Lora {
+            rank: 4,
+            alpha: 8.0,
+            dropout: 0.1,
+            target_modules: ["c_attn", "c_fc"].map(str::to_owned).to_vec(),
+            ..Lora::default()
+        };
+        self.job(name, Method::Lora(lora), 0.005)
     }
 
-    fn job(&self, name: &str, spec: &serde_json::Value, learning_rate: f64) -> JobFile {
-        let mut spec = spec.clone();
-        spec["hyperparameters"] = json!({
-            "steps": 12, "batch_size": 2, "gradient_accumulation": 2, "learning_rate": learning_rate,
-            "warmup_steps": 2, "sequence_length": 24, "eval_every": 5, "checkpoint_every": 4, "seed": 1,
-            "sample_prompt": "The dog", "sample_tokens": 8,
-        });
-        let base = (spec["method"] == "lora").then(|| fixture("base"));
+    fn job(&self, name: &str, method: Method, learning_rate: f64) -> JobFile {
+        let base = method.needs_base().then(|| fixture("base"));
+        let spec = TrainingSpec {
+            method,
+            objective: Objective::default(),
+            parameters: HyperParameters {
+                steps: 12,
+                batch_size: 2,
+                gradient_accumulation: 2,
+                learning_rate,
+                warmup_steps: 2,
+                sequence_length: 24,
+                evaluate_every: 5,
+                checkpoint_every: 4,
+                seed: 1,
+                sample_prompt: "The dog".to_owned(),
+                sample_tokens: 8,
+                ..HyperParameters::default()
+            },
+            outputs: Outputs::default(),
+        };
         let job = json!({
             "job_id": "test", "spec": spec, "base_model_dir": base, "work_dir": self.path(name),
             "dataset_files": [{"path": self.path("text.txt"), "format": "text"}],

@@ -19,18 +19,18 @@ fn chat(start: u32, length: u32) -> Document {
     }
 }
 
-fn hyperparameters(rows: u32) -> Hyperparameters {
-    Hyperparameters {
+fn hyperparameters(rows: u32) -> HyperParameters {
+    HyperParameters {
         sequence_length: 16,
         batch_size: rows,
         gradient_accumulation: 2,
         seed: 1,
-        ..Hyperparameters::default()
+        ..HyperParameters::default()
     }
 }
 
-fn by_epochs(packing: bool) -> Hyperparameters {
-    Hyperparameters {
+fn by_epochs(packing: bool) -> HyperParameters {
+    HyperParameters {
         epochs: Some(2.0),
         packing,
         ..hyperparameters(3)
@@ -52,7 +52,7 @@ fn each_target_is_the_token_after_its_place() {
 #[test]
 fn batches_repeat_for_a_step_and_differ_between_steps_micro_batches_and_seeds() {
     let sampler =
-        |hyperparameters: &Hyperparameters| Sampler::new(vec![text(0..500), text(500..900)], hyperparameters);
+        |hyperparameters: &HyperParameters| Sampler::new(vec![text(0..500), text(500..900)], hyperparameters);
     for hyperparameters in [hyperparameters(4), by_epochs(false), by_epochs(true)] {
         let mut first = sampler(&hyperparameters);
         let third = first.step(3);
@@ -61,7 +61,7 @@ fn batches_repeat_for_a_step_and_differ_between_steps_micro_batches_and_seeds() 
         // Asked out of order, and by another, it is the same.
         assert_eq!(first.step(3), third);
         assert_eq!(sampler(&hyperparameters).step(3), third);
-        let other = Hyperparameters {
+        let other = HyperParameters {
             seed: 2,
             ..hyperparameters
         };
@@ -80,7 +80,7 @@ fn a_pass_sees_every_token_once_and_the_next_one_in_another_order() {
             chat(400, 30),
             chat(500, 2),
         ];
-        let hyperparameters = Hyperparameters {
+        let hyperparameters = HyperParameters {
             batch_size: 1,
             gradient_accumulation: 1,
             ..by_epochs(packing)
@@ -115,7 +115,7 @@ fn packed_rows_restart_positions_and_say_where_each_sample_begins() {
     let documents = vec![chat(0, 5), chat(100, 9), chat(200, 4)];
     let mut sampler = Sampler::new(
         documents,
-        &Hyperparameters {
+        &HyperParameters {
             batch_size: 1,
             gradient_accumulation: 1,
             ..by_epochs(true)

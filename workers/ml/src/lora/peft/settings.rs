@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     failure::{Failure, FailureCode},
-    spec::{ALL_LINEAR, LoraBias, LoraSettings},
+    spec::{ALL_LINEAR, Lora, LoraBias},
     tensor_file::join_problems,
 };
 
@@ -36,7 +36,7 @@ const UNSUPPORTED_FIELDS: [&str; 18] = [
 const RANDOM_INITS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
 /// The settings in an `adapter_config.json`.
-pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
+pub(super) fn read(bytes: &[u8]) -> Result<Lora, Failure> {
     let json: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))?;
     let mut config = Config {
@@ -48,7 +48,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<LoraSettings, Failure> {
         return Err(invalid(&format!("peft_type {kind} is not supported, only LORA")));
     }
     config.reject_unsupported();
-    let settings = LoraSettings {
+    let settings = Lora {
         rank: config.rank(),
         alpha: config.alpha(),
         dropout: config.dropout(),

@@ -15,7 +15,7 @@ fn gpt2() -> Gpt2Config {
         heads: 2,
         width: 16,
         context: 32,
-        vocab_size: 300,
+        vocabulary: 300,
     };
     Gpt2Config::of(&shape, 300, Some(0))
 }

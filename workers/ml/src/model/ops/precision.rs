@@ -5,6 +5,17 @@
 
 use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
 
+use crate::spec::Precision;
+
+/// Type of a frozen base and of activations.
+#[must_use]
+pub fn dtype_of(precision: Precision) -> FloatDType {
+    match precision {
+        Precision::F32 => FloatDType::F32,
+        Precision::Bf16 => FloatDType::BF16,
+    }
+}
+
 /// `x` in 32-bit floats.
 pub(crate) fn to_f32<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     match x.dtype() {

@@ -65,7 +65,7 @@ impl Shape {
 ///
 /// ```compile_fail,E0277
 /// type Words = String;
-/// #[derive(domain::payload::Leaves)]
+/// #[derive(payload::Leaves)]
 /// struct Note {
 ///     words: Words,
 /// }
@@ -75,7 +75,7 @@ impl Shape {
 ///
 /// ```
 /// type Words = String;
-/// #[derive(domain::payload::Leaves)]
+/// #[derive(payload::Leaves)]
 /// struct Note {
 ///     #[personal]
 ///     words: Words,
@@ -84,7 +84,7 @@ impl Shape {
 /// ```
 ///
 /// ```compile_fail,E0277
-/// #[derive(domain::payload::Leaves)]
+/// #[derive(payload::Leaves)]
 /// struct Note {
 ///     #[plain]
 ///     pages: u64,

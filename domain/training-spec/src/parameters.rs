@@ -1,12 +1,15 @@
 //! The hyper-parameters that all methods share.
 //!
-//! One rule: a field that earlier versions did not know is left out of the log while it has its default.
+//! One rule: a field that earlier versions did not know is left out of the JSON while it has its default. What depends
+//! on the size of the dataset is computed once, in [`HyperParameters::steps_for_dataset`].
 
+use payload::Leaves;
 use serde::{Deserialize, Serialize};
 
-use crate::payload::Leaves;
-
 use super::is_default;
+
+/// Steps of a training at most.
+pub const MAX_STEPS: u32 = 10_000_000;
 
 /// How the learning rate moves after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
@@ -83,6 +86,39 @@ pub struct HyperParameters {
     pub sample_every: u32,
 }
 
+/// Number of steps of a training with a known dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// All steps, at least 1.
+    pub total: u32,
+    /// Warm-up steps among them.
+    pub warmup: u32,
+}
+
+impl HyperParameters {
+    /// Sequences of one step.
+    #[must_use]
+    pub fn sequences_per_step(&self) -> u64 {
+        u64::from(self.batch_size) * u64::from(self.gradient_accumulation)
+    }
+
+    /// The number of steps for a dataset of `sequences` rows (after packing, where samples are packed).
+    #[must_use]
+    pub fn steps_for_dataset(&self, sequences: u64) -> Steps {
+        let passes = self.epochs.map(|epochs| {
+            let steps = (epochs * sequences as f64 / self.sequences_per_step() as f64).ceil();
+            // The cast saturates.
+            steps as u32
+        });
+        let total = passes.unwrap_or(self.steps).clamp(1, MAX_STEPS);
+        let share = self
+            .warmup_ratio
+            .map(|ratio| (ratio * f64::from(total)).ceil() as u32);
+        let warmup = share.unwrap_or(self.warmup_steps).min(total);
+        Steps { total, warmup }
+    }
+}
+
 impl Default for HyperParameters {
     fn default() -> Self {
         Self {
@@ -153,4 +189,40 @@ pub enum Precision {
     F32,
     /// The base and activations in bfloat16, what is trained in 32 bits; only workers with CUDA do that.
     Bf16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_and_ratios_become_steps_once_the_dataset_is_known() {
+        let parameters = HyperParameters {
+            steps: 0,
+            epochs: Some(1.5),
+            warmup_steps: 0,
+            warmup_ratio: Some(0.1),
+            batch_size: 4,
+            gradient_accumulation: 2,
+            ..HyperParameters::default()
+        };
+        assert_eq!(parameters.steps_for_dataset(100), Steps { total: 19, warmup: 2 });
+        assert_eq!(parameters.steps_for_dataset(1), Steps { total: 1, warmup: 1 });
+        assert_eq!(parameters.steps_for_dataset(u64::MAX).total, MAX_STEPS);
+        let defaults = HyperParameters::default();
+        assert_eq!(
+            defaults.steps_for_dataset(100),
+            Steps {
+                total: 200,
+                warmup: 10
+            }
+        );
+        // A warm-up that is longer than the epochs ends with them.
+        let short = HyperParameters {
+            steps: 0,
+            epochs: Some(1.0),
+            ..defaults
+        };
+        assert_eq!(short.steps_for_dataset(20), Steps { total: 3, warmup: 3 });
+    }
 }

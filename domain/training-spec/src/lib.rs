@@ -1,16 +1,20 @@
-//! What a training job is asked to do, and whether that makes sense (JB-1).
+//! What a training job is asked to do, whether that makes sense, and how much memory it takes (JB-1).
 //!
-//! Validation names every problem at once; nothing of it depends on anything but the specification itself. A
-//! field that is added later is left out of the log while it has its default, so that what was recorded before
-//! keeps its bytes.
+//! The server records it, workers pass it on, and the training engine runs it: one type, one validation, one estimate.
+//! Validation names every problem at once; nothing of it depends on anything but the specification itself. One rule: a
+//! field that is added later is left out of the JSON while it has its default, so that what was recorded before keeps
+//! its bytes.
 
+pub mod memory;
 mod parameters;
+pub mod shape;
+mod unknown;
 mod validate;
 
-pub use parameters::{Adam, EarlyStopping, HyperParameters, Precision, Schedule};
+pub use parameters::{Adam, EarlyStopping, HyperParameters, MAX_STEPS, Precision, Schedule, Steps};
+use payload::Leaves;
 use serde::{Deserialize, Serialize};
-
-use crate::payload::Leaves;
+pub use unknown::unknown_fields;
 pub use validate::{SpecProblem, SpecProblems};
 
 /// How weights are trained.
@@ -34,6 +38,12 @@ impl Method {
             Self::Lora(_) => "lora",
             Self::Full => "full",
         }
+    }
+
+    /// Whether it starts from a base model.
+    #[must_use]
+    pub fn needs_base(&self) -> bool {
+        !matches!(self, Self::Scratch(_))
     }
 }
 

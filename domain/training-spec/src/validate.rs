@@ -2,7 +2,7 @@
 //!
 //! One rule: one pass finds every problem, each under the path that clients know its field by.
 
-use super::{ALL_LINEAR, Architecture, ChatTemplate, HyperParameters, Lora, Method, TrainingSpec};
+use super::{ALL_LINEAR, Architecture, ChatTemplate, HyperParameters, Lora, MAX_STEPS, Method, TrainingSpec};
 
 /// One thing that is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,12 @@ pub struct SpecProblem {
     pub message: String,
 }
 
+impl std::fmt::Display for SpecProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
 /// Everything that is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecProblems(pub Vec<SpecProblem>);
@@ -21,7 +27,7 @@ impl std::fmt::Display for SpecProblems {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", problem.field, problem.message)?;
+            write!(f, "{separator}{problem}")?;
         }
         Ok(())
     }
@@ -112,8 +118,7 @@ impl TrainingSpec {
                     "objective.chatTemplate.named",
                     || format!("{} bytes; a name has 1 to 200", name.len()),
                 );
-                let has_base = !matches!(self.method, Method::Scratch(_));
-                checks.that(has_base, "objective.chatTemplate.named", || {
+                checks.that(self.method.needs_base(), "objective.chatTemplate.named", || {
                     "a model from scratch has no templates to choose from".to_owned()
                 });
             }
@@ -172,7 +177,7 @@ impl TrainingSpec {
 
 fn check_length(given: &HyperParameters, checks: &mut Checks) {
     match given.epochs {
-        None => checks.whole("parameters.steps", given.steps, 1, 10_000_000),
+        None => checks.whole("parameters.steps", given.steps, 1, MAX_STEPS),
         Some(epochs) => {
             checks.real("parameters.epochs", epochs, 0.0, 1_000.0, true);
             checks.that(given.steps == 0, "parameters.epochs", || {
