@@ -1,4 +1,4 @@
-//! How a row of a read model is declared: once, as a struct (`ops/adr/0028-rows-are-typed.md`).
+//! How a row of a read model is declared: once, as a struct (`ops/adr/0029-rows-are-typed.md`).
 //!
 //! One rule: this crate turns a struct into tokens and knows no read model. What the tokens name is in
 //! `projections::read_model`.

@@ -2,7 +2,7 @@
 //!
 //! A read model is written down once, as a struct with [`Row`] derived: what the fold makes, what the table holds, and what
 //! queries answer are the same thing. Rows travel in PostgreSQL's binary form, encoded and decoded by column
-//! (`ops/adr/0028-rows-are-typed.md`). A page of events is folded in memory per key and written by one statement.
+//! (`ops/adr/0029-rows-are-typed.md`). A page of events is folded in memory per key and written by one statement.
 
 mod builder;
 mod column;
