@@ -187,9 +187,9 @@ mod tests {
     use super::{QueueFull, StreamId, Turn, WriteQueue};
 
     #[derive(Default)]
-    struct Told(AtomicUsize);
+    struct Wakes(AtomicUsize);
 
-    impl Wake for Told {
+    impl Wake for Wakes {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -199,54 +199,54 @@ mod tests {
         keys.map(|key| StreamId::new("test.counter", key)).into()
     }
 
-    fn poll(turn: &Turn, told: &Arc<Told>) -> Poll<()> {
-        let waker = Waker::from(Arc::clone(told));
+    fn poll(turn: &Turn, wakes: &Arc<Wakes>) -> Poll<()> {
+        let waker = Waker::from(Arc::clone(wakes));
         pin!(turn.come()).poll(&mut Context::from_waker(&waker))
     }
 
     #[test]
     fn turns_come_in_the_order_of_arrival_and_others_are_not_waited_for() {
-        let (queue, told) = (WriteQueue::default(), Arc::new(Told::default()));
+        let (queue, wakes) = (WriteQueue::default(), Arc::new(Wakes::default()));
         let first = queue.enter(at(["a"])).expect("a place");
         let second = queue.enter(at(["a"])).expect("a place");
         let third = queue.enter(at(["a"])).expect("a place");
         let other = queue.enter(at(["b"])).expect("a place");
         assert!(first.has_come() && other.has_come() && !second.has_come());
-        assert!(poll(&second, &told).is_pending() && poll(&third, &told).is_pending());
+        assert!(poll(&second, &wakes).is_pending() && poll(&third, &wakes).is_pending());
         drop(first);
-        assert_eq!(told.0.load(Ordering::SeqCst), 1, "only who is first now is told");
-        assert!(poll(&second, &told).is_ready() && poll(&third, &told).is_pending());
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "only who is first now is wakes");
+        assert!(poll(&second, &wakes).is_ready() && poll(&third, &wakes).is_pending());
         drop(second);
-        assert!(poll(&third, &told).is_ready());
+        assert!(poll(&third, &wakes).is_ready());
         drop((third, other));
         assert!(queue.is_empty(), "a stream that nobody waits for takes no memory");
     }
 
     #[test]
     fn who_comes_to_several_streams_is_first_in_all_or_waits_and_nobody_waits_for_ever() {
-        let (queue, told) = (WriteQueue::default(), Arc::new(Told::default()));
+        let (queue, wakes) = (WriteQueue::default(), Arc::new(Wakes::default()));
         let ab = queue.enter(at(["a", "b"])).expect("a place");
         let bc = queue.enter(at(["b", "c"])).expect("a place");
         let ca = queue.enter(at(["c", "a"])).expect("a place");
-        assert!(poll(&ab, &told).is_ready());
-        assert!(poll(&bc, &told).is_pending() && poll(&ca, &told).is_pending());
+        assert!(poll(&ab, &wakes).is_ready());
+        assert!(poll(&bc, &wakes).is_pending() && poll(&ca, &wakes).is_pending());
         drop(ab);
-        assert!(poll(&bc, &told).is_ready() && poll(&ca, &told).is_pending());
+        assert!(poll(&bc, &wakes).is_ready() && poll(&ca, &wakes).is_pending());
         drop(bc);
-        assert!(poll(&ca, &told).is_ready());
+        assert!(poll(&ca, &wakes).is_ready());
     }
 
     #[test]
     fn who_has_gone_is_not_waited_for() {
-        let (queue, told) = (WriteQueue::default(), Arc::new(Told::default()));
+        let (queue, wakes) = (WriteQueue::default(), Arc::new(Wakes::default()));
         let first = queue.enter(at(["a"])).expect("a place");
         let gone = queue.enter(at(["a"])).expect("a place");
         let last = queue.enter(at(["a"])).expect("a place");
-        assert!(poll(&gone, &told).is_pending() && poll(&last, &told).is_pending());
+        assert!(poll(&gone, &wakes).is_pending() && poll(&last, &wakes).is_pending());
         drop(gone);
         assert_eq!(queue.length(first.streams().first().expect("a stream")), 2);
         drop(first);
-        assert!(poll(&last, &told).is_ready());
+        assert!(poll(&last, &wakes).is_ready());
         drop(last);
         assert!(queue.is_empty());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::{RunError, page::Place, projection_handle::ProjectionHandle};
+use super::{RunError, place::Place, projection_handle::ProjectionHandle};
 use crate::{
     lease::Lease,
     position::stored,

@@ -8,6 +8,7 @@
 mod checkpoints;
 mod leader;
 mod page;
+mod place;
 mod progress;
 mod projection_handle;
 mod settings;
