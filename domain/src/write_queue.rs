@@ -214,7 +214,11 @@ mod tests {
         assert!(first.has_come() && other.has_come() && !second.has_come());
         assert!(poll(&second, &wakes).is_pending() && poll(&third, &wakes).is_pending());
         drop(first);
-        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "only who is first now is wakes");
+        assert_eq!(
+            wakes.0.load(Ordering::SeqCst),
+            1,
+            "only who is first now is wakes"
+        );
         assert!(poll(&second, &wakes).is_ready() && poll(&third, &wakes).is_pending());
         drop(second);
         assert!(poll(&third, &wakes).is_ready());
