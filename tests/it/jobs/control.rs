@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use domain::id::{ExperimentId, Ids as _, SystemIds};
 use serde_json::{Value, json};
 use tests::harness::{TestApp, TestOptions};
 
@@ -218,6 +219,40 @@ async fn a_drained_worker_leaves_the_health_report() {
     };
     let waited = tokio::time::timeout(Duration::from_secs(30), gone).await;
     assert!(waited.is_ok(), "still named: {}", workers().await);
+    app.stop().await;
+}
+
+/// AC-6: an experiment of others is refused as one that is not there.
+#[tokio::test]
+async fn whether_an_experiment_of_others_exists_is_not_told() {
+    let app = TestApp::start_with(TestOptions {
+        workers: 0,
+        settings: Vec::new(),
+    })
+    .await;
+    let bench = bench(&app).await;
+    let eve = app.person("eve", "engineer_i").await;
+    let ask = async |experiment: &str| {
+        let mut input = scratch(10);
+        input["experimentId"] = json!(experiment);
+        input["datasetId"] = json!(bench.text);
+        let problems = "problems { path code message }";
+        let validated = format!("query($i: StartJobInput!) {{ validateJob(input: $i) {{ {problems} }} }}");
+        let errors = "userErrors { path code message }";
+        let started = format!("mutation($i: StartJobInput!) {{ startJob(input: $i) {{ {errors} }} }}");
+        let validated = eve.run(&validated, json!({ "i": input })).await;
+        let started = eve.run(&started, json!({ "i": input })).await;
+        assert_eq!(
+            started.data("startJob")["userErrors"][0]["path"],
+            json!(["experimentId"])
+        );
+        (
+            validated.data("validateJob").clone(),
+            started.data("startJob").clone(),
+        )
+    };
+    let nowhere = ExperimentId(SystemIds.next()).to_string();
+    assert_eq!(ask(&bench.experiment).await, ask(&nowhere).await);
     app.stop().await;
 }
 
