@@ -244,6 +244,15 @@ impl Resource {
         }
     }
 
+    /// Under the name of what was asked for, which is in it: a refusal names that.
+    #[must_use]
+    pub fn called(self, name: impl std::fmt::Display) -> Self {
+        Self {
+            name: name.to_string(),
+            ..self
+        }
+    }
+
     /// With these parts in it.
     #[must_use]
     pub fn shared_with(self, shares: impl IntoIterator<Item = Share>) -> Self {

@@ -167,11 +167,8 @@ impl StartJob {
     /// What it takes to start it: the right to train, and a part in everything that it uses (AC-6).
     pub(super) fn needs(&self, loaded: &LoadedState) -> Needs {
         let project = match loaded.get::<Experiment>(self.experiment).project {
-            // Named by what was asked for, so that an experiment of others is refused as one that is not there.
-            Some(project) => Resource {
-                name: self.experiment.to_string(),
-                ..shared::resource::<Project>(project, loaded)
-            },
+            // Of others, it is refused as one that is not there.
+            Some(project) => shared::resource::<Project>(project, loaded).called(self.experiment),
             None => Resource::of(Project::KIND, self.experiment, None),
         };
         let dataset = shared::resource::<Dataset>(self.dataset.0, loaded);

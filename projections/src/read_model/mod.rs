@@ -144,11 +144,16 @@ impl ProjectError {
     pub fn blames_an_event(&self) -> bool {
         match self {
             Self::Decode(_) | Self::Row { .. } => true,
-            // Classes of SQLSTATE: data exception, integrity constraint, and what does not fit the table.
+            // Classes of SQLSTATE: what does not fit the column, a constraint or the table, is larger than a limit (as an
+            // index has one), or is refused by a trigger.
             Self::Database(error) => error
                 .as_database_error()
                 .and_then(sqlx::error::DatabaseError::code)
-                .is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class))),
+                .is_some_and(|code| {
+                    ["22", "23", "42", "54", "P0"]
+                        .iter()
+                        .any(|class| code.starts_with(class))
+                }),
         }
     }
 }

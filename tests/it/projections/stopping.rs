@@ -137,6 +137,47 @@ async fn a_stopped_projection_is_tried_again_by_itself() {
     runner.end().await;
 }
 
+/// A row that an operator's trigger refuses stops its projection alone, until the trigger is gone.
+#[tokio::test]
+async fn what_a_trigger_refuses_stops_one_projection() {
+    let fixture = Fixture::new().await;
+    let owner = sqlx::PgPool::connect(&fixture.database.url)
+        .await
+        .expect("as the owner");
+    let refuse =
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+        create trigger refuse before insert on projects_project for each row when (new.name = 'unwanted')
+        execute function refuse()";
+    sqlx::raw_sql(refuse).execute(&owner).await.expect("created");
+    let before = fixture.projects(2).await;
+    let bad = fixture
+        .record(vec![project(domain::id::SystemIds.next(), "unwanted")])
+        .await;
+    let runner = fixture.start(|| {
+        vec![
+            Box::new(Table::<Projects>::default()),
+            Box::new(Table::<Entries>::default()),
+        ]
+    });
+    let status = stopped(&fixture, "projects.project").await;
+    assert_eq!((status.position, status.failed_position), (before, Some(bad)));
+    assert_eq!(
+        fixture.count("select count(*) from audit_entry").await,
+        3,
+        "the other goes on"
+    );
+    sqlx::raw_sql("drop trigger refuse on projects_project")
+        .execute(&owner)
+        .await
+        .expect("dropped");
+    let gone = eventually(async || {
+        let projects = fixture.count("select count(*) from projects_project").await;
+        (projects == 3).then_some(())
+    });
+    gone.await;
+    runner.end().await;
+}
+
 /// Users, in a version of the code that writes their e-mail address where an id belongs.
 #[derive(Default)]
 struct Careless;
