@@ -69,7 +69,7 @@ pub(super) async fn create(connection: &mut PgConnection, table: Described) -> R
     Ok(())
 }
 
-/// Whether the shadow is there and has the columns of the live table.
+/// Whether the shadow is there and has the columns and checks of the live table.
 pub(super) async fn fits(connection: &mut PgConnection, table: Described) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar::<_, bool>(
         "with columns as (
@@ -77,8 +77,15 @@ pub(super) async fn fits(connection: &mut PgConnection, table: Described) -> Res
                                                  a.attnotnull), ',' order by a.attname) as list
              from pg_class c join pg_attribute a on a.attrelid = c.oid
              where c.oid in (to_regclass($1), to_regclass($2)) and a.attnum > 0 and not a.attisdropped
-             group by c.relname)
-         select count(*) = 2 and count(distinct list) = 1 from columns",
+             group by c.relname),
+         checks as (
+             select array_agg(pg_get_constraintdef(oid) order by pg_get_constraintdef(oid))
+                        filter (where conrelid = to_regclass($1)) live,
+                    array_agg(pg_get_constraintdef(oid) order by pg_get_constraintdef(oid))
+                        filter (where conrelid = to_regclass($2)) shadow
+             from pg_constraint where contype = 'c')
+         select count(*) = 2 and count(distinct list) = 1 and (select live is not distinct from shadow from checks)
+         from columns",
     )
     .bind(table.name)
     .bind(Target::Shadow.name(table.name))

@@ -169,6 +169,36 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
     runner.end().await;
 }
 
+/// A shadow that was made under a check that is gone is made anew, so that it does not refuse rows for good.
+#[tokio::test]
+async fn a_shadow_follows_the_checks_of_its_table() {
+    let fixture = Fixture::new().await;
+    let last = fixture.projects(5).await;
+    let runner = fixture.start(BOTH);
+    runner
+        .progress
+        .wait_for_position(last, TIMEOUT)
+        .await
+        .expect("folded");
+    let owner = sqlx::PgPool::connect(&fixture.database.url)
+        .await
+        .expect("as the owner");
+    let rebuilt = async |change: &str| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(change.to_owned()))
+            .execute(&owner)
+            .await
+            .expect("changed");
+        let rebuild = fixture.begin().await;
+        let projectors = BOTH().into_iter().map(Arc::from).collect();
+        let outcomes = rebuild.run(projectors, SWAP, &|_| ()).await;
+        rebuild.end().await.expect("given back");
+        outcomes.is_ok_and(|outcomes| outcomes.iter().all(|outcome| outcome.swapped))
+    };
+    assert!(!rebuilt("alter table projects_project add constraint no check (name <> 'P') not valid").await);
+    assert!(rebuilt("alter table projects_project drop constraint no").await);
+    runner.end().await;
+}
+
 /// A rebuild that is asked for is done in the background, one that is asked for meanwhile once more after it.
 #[tokio::test]
 async fn requests_are_worked_off_and_coalesce() {
