@@ -1,7 +1,7 @@
 //! What figures may not pass: the run fails when one does.
 //!
-//! The rule: a goal that is met stands here, so that it cannot be lost without notice. Those that are missed stand in
-//! README.md, with what is missing.
+//! The rule: a goal that is met stands here, so that it cannot be lost without notice; one that is missed may stand here
+//! too, and fails the run until it is met. README.md says of each how far it is.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;

@@ -4,6 +4,7 @@ mod control;
 mod feed;
 mod log;
 mod outputs;
+mod statements;
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use async_graphql::{
     dataloader::{DataLoader, Loader},
     runtime::{TokioSpawner, TokioTimer},
 };
-use domain::id::{DatasetId, ModelId, UserId};
+use domain::id::{DatasetId, JobId, ModelId, ProjectId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
     datasets::{
@@ -16,7 +16,11 @@ use projections::{
     },
     history::AsOf,
     identity::user::Users,
-    jobs::job::Jobs,
+    jobs::{
+        job::Jobs,
+        queue::{self, Place},
+        usage::{self, WorkerTime},
+    },
     models::{
         model::Models,
         version::{self as model_version, ModelVersionRow},
@@ -52,6 +56,43 @@ impl Loader<(UserId, AsOf)> for RolesLoader {
             let users: Vec<UserId> = users.into_iter().map(|(user, _)| user).collect();
             let rows = assignment::of_users(&self.0, as_of, &users).await?;
             found.extend(group(rows, |row| (row.user_id, as_of)));
+        }
+        Ok(found)
+    }
+}
+
+/// Time on workers of the jobs in projects.
+pub struct WorkerTimeLoader(ReadModels);
+
+impl Loader<(ProjectId, AsOf)> for WorkerTimeLoader {
+    type Value = WorkerTime;
+    type Error = Arc<ReadError>;
+    async fn load(
+        &self,
+        keys: &[(ProjectId, AsOf)],
+    ) -> Result<HashMap<(ProjectId, AsOf), Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (as_of, keys) in group(keys.to_vec(), |key| key.1) {
+            let ids: Vec<ProjectId> = keys.into_iter().map(|(id, _)| id).collect();
+            let times = usage::of_projects(&self.0, as_of, &ids).await?;
+            found.extend(times.into_iter().map(|(id, time)| ((id, as_of), time)));
+        }
+        Ok(found)
+    }
+}
+
+/// Places of waiting jobs.
+pub struct PlaceLoader(ReadModels);
+
+impl Loader<(JobId, AsOf)> for PlaceLoader {
+    type Value = Place;
+    type Error = Arc<ReadError>;
+    async fn load(&self, keys: &[(JobId, AsOf)]) -> Result<HashMap<(JobId, AsOf), Self::Value>, Self::Error> {
+        let mut found = HashMap::new();
+        for (as_of, keys) in group(keys.to_vec(), |key| key.1) {
+            let ids: Vec<JobId> = keys.into_iter().map(|(id, _)| id).collect();
+            let places = queue::places(&self.0, as_of, &ids).await?;
+            found.extend(places.into_iter().map(|(id, place)| ((id, as_of), place)));
         }
         Ok(found)
     }
@@ -151,6 +192,8 @@ pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql
     request
         .data(AsOfLoader::fresh(app.clone()))
         .data(fresh(RolesLoader(read_models.clone())))
+        .data(fresh(WorkerTimeLoader(read_models.clone())))
+        .data(fresh(PlaceLoader(read_models.clone())))
         .data(fresh(DatasetVersionsLoader(read_models.clone())))
         .data(fresh(ModelVersionsLoader(read_models.clone())))
         .data(fresh(SharedLoader(read_models.clone())))

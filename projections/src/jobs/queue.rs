@@ -14,7 +14,10 @@ use domain::{
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::{job::Jobs, worker};
+use super::{
+    job::Jobs,
+    worker::{self, ActiveWorker},
+};
 use crate::{
     history::AsOf,
     position::stored,
@@ -128,47 +131,81 @@ pub struct Place {
     pub only_gpus: bool,
 }
 
-/// The place of `job`; `None` when it does not wait.
+/// The places of those of `jobs` that wait. It takes as many statements as for one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn place(source: &impl Source, as_of: AsOf, job: JobId) -> Result<Option<Place>, ReadError> {
+pub async fn places(
+    source: &impl Source,
+    as_of: AsOf,
+    jobs: &[JobId],
+) -> Result<BTreeMap<JobId, Place>, ReadError> {
     let queue = waiting(source, as_of).await?;
-    let Some(before) = queue.iter().position(|row| row.id == job) else {
-        return Ok(None);
+    let asked = |(_, row): &(usize, &WaitingRow)| jobs.contains(&row.id);
+    let asked: Vec<(usize, &WaitingRow)> = queue.iter().enumerate().filter(asked).collect();
+    let expected = match as_of {
+        AsOf::Now if !asked.is_empty() => Some(Expected::known(source).await?),
+        _ => None,
     };
-    let mut place = Place {
-        before,
-        wait_seconds: None,
-        unfit: None,
-        only_gpus: false,
+    let place = |(before, row): (usize, &WaitingRow)| {
+        let place = expected.as_ref().map(|known| known.place(before, row));
+        let place = place.unwrap_or_else(|| Place::behind(before));
+        (row.id, place)
     };
-    if as_of != AsOf::Now {
-        return Ok(Some(place));
-    }
-    let workers = worker::there(source).await?;
-    let able = workers.iter().filter(|one| one.takes_jobs());
-    let requirements = &queue[before].requirements;
-    let mut fitting = Vec::new();
-    for one in able {
-        match one.worker.capabilities().fit(requirements) {
-            Ok(()) => fitting.push(one),
-            Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
+    Ok(asked.into_iter().map(place).collect())
+}
+
+impl Place {
+    /// Of which nothing is known but what goes before.
+    fn behind(before: usize) -> Self {
+        Self {
+            before,
+            wait_seconds: None,
+            unfit: None,
+            only_gpus: false,
         }
     }
-    if fitting.is_empty() {
-        place.unfit.get_or_insert_with(|| "no worker is there".to_owned());
-        return Ok(Some(place));
+}
+
+/// What the start of a waiting job is estimated from.
+struct Expected {
+    workers: Vec<ActiveWorker>,
+    /// Seconds that a job took a worker of late.
+    usual: Option<f64>,
+}
+
+impl Expected {
+    async fn known(source: &impl Source) -> Result<Self, ReadError> {
+        Ok(Self {
+            workers: worker::there(source).await?,
+            usual: usual(source).await?,
+        })
     }
-    place.unfit = None;
-    place.only_gpus = fitting.iter().all(|one| one.worker.capabilities().gpu());
-    let remaining: Vec<Option<f64>> = fitting
-        .iter()
-        .filter(|one| one.job.is_some())
-        .map(|one| one.eta_seconds.map(f64::from))
-        .collect();
-    place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, usual(source).await?);
-    Ok(Some(place))
+
+    fn place(&self, before: usize, row: &WaitingRow) -> Place {
+        let mut place = Place::behind(before);
+        let able = self.workers.iter().filter(|one| one.takes_jobs());
+        let mut fitting = Vec::new();
+        for one in able {
+            match one.worker.capabilities().fit(&row.requirements) {
+                Ok(()) => fitting.push(one),
+                Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
+            }
+        }
+        if fitting.is_empty() {
+            place.unfit.get_or_insert_with(|| "no worker is there".to_owned());
+            return place;
+        }
+        place.unfit = None;
+        place.only_gpus = fitting.iter().all(|one| one.worker.capabilities().gpu());
+        let remaining: Vec<Option<f64>> = fitting
+            .iter()
+            .filter(|one| one.job.is_some())
+            .map(|one| one.eta_seconds.map(f64::from))
+            .collect();
+        place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, self.usual);
+        place
+    }
 }
 
 #[derive(Deserialize)]

@@ -25,6 +25,8 @@ use crate::{
 
 /// Events per transaction.
 const PAGE: usize = 2_000;
+/// A page begins no sooner after the one before it. Who comes alone does not wait.
+const GATHER: Duration = Duration::from_millis(2);
 /// Deadline of the transaction of one page.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -38,6 +40,8 @@ pub(super) struct Leader {
     /// Told when a shadow table took its place.
     pub(super) swapped: Arc<Notify>,
     pub(super) settings: Settings,
+    /// When the last page began.
+    pub(super) begun: Instant,
     pub(super) lease: Option<Held>,
     /// Whether a newer build was given its chance to lead.
     pub(super) stood_back: bool,
@@ -59,7 +63,7 @@ impl Leader {
         let mut subscription = self.store.subscribe(self.front(), Filter::all());
         let mut heard = self.front();
         loop {
-            let worked = self.catch_up(&mut connection).await? | self.straggle(&mut connection).await?;
+            let worked = self.straggle(&mut connection).await?;
             if looked.elapsed() >= self.look_each() {
                 self.look(&mut connection).await?;
                 looked = Instant::now();
@@ -67,17 +71,23 @@ impl Leader {
                     return Ok(());
                 }
             }
-            if worked {
-                continue;
-            }
             if heard != self.front() {
                 heard = self.front();
                 subscription = self.store.subscribe(heard, Filter::all());
+            }
+            if worked && !self.has_news() {
+                continue;
             }
             if let Some(next) = self.await_news(&mut connection, subscription.as_mut()).await? {
                 heard = next;
             }
         }
+    }
+
+    /// Whether the foremost projections have events to fold.
+    fn has_news(&self) -> bool {
+        let going = self.handles.iter().any(ProjectionHandle::going);
+        going && self.front() < self.store.known_head()
     }
 
     /// Gives the lease back.
@@ -130,17 +140,6 @@ impl Leader {
         going.map(|handle| handle.checkpoint).max().unwrap_or_default()
     }
 
-    /// Folds what is known to be there for the foremost projections.
-    async fn catch_up(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
-        let from = self.front();
-        if from >= self.store.known_head() || !self.handles.iter().any(ProjectionHandle::going) {
-            return Ok(false);
-        }
-        let page = self.store.read_all(from, &Filter::all(), PAGE).await?;
-        self.fold(connection, from, &page).await?;
-        Ok(page.next > from)
-    }
-
     /// Folds one page for those that are behind the others: in turns, so that nobody waits for them.
     async fn straggle(&mut self, connection: &mut PgConnection) -> Result<bool, RunError> {
         let front = self.front();
@@ -164,9 +163,12 @@ impl Leader {
     ) -> Result<Option<Position>, RunError> {
         let from = self.front();
         let swapped = self.swapped.clone();
+        // A page of many events costs little more than one of a single event: those that come close behind go together.
+        tokio::time::sleep_until(self.begun + GATHER).await;
         tokio::select! {
             page = subscription.next(), if self.handles.iter().any(ProjectionHandle::going) => {
                 let page = page?;
+                self.begun = Instant::now();
                 self.fold(connection, from, &page).await?;
                 Ok(Some(page.next))
             }

@@ -96,6 +96,7 @@ pub fn start_with(
         progress: progress.clone(),
         swapped,
         settings,
+        begun: tokio::time::Instant::now(),
         lease: None,
         stood_back: false,
     };

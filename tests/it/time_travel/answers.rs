@@ -117,8 +117,11 @@ pub(super) async fn ask(pool: &PgPool, as_of: AsOf, participants: &Participants)
             .await
             .expect("readable");
         if found.as_ref().is_some_and(|job| job.state == JobState::Queued) {
-            let place = queue::place(pool, as_of, *id).await.expect("readable");
-            add(format!("before {id}"), json!(place.map(|place| place.before)));
+            let places = queue::places(pool, as_of, &[*id]).await.expect("readable");
+            add(
+                format!("before {id}"),
+                json!(places.get(id).map(|place| place.before)),
+            );
         }
         add(format!("{id}"), json!(found.as_ref().map(shown)));
     }

@@ -122,7 +122,7 @@ async fn questions_read_few_rows_of_a_long_past() {
         let (found, rows) = cost(&pool, "one's own jobs", own).await;
         assert!(!found.expect("readable").rows.is_empty());
         assert!(rows <= 1_000, "one's own jobs as of {place}: {rows} rows");
-        let (before, rows) = cost(&pool, "the queue", queue::place(&pool, then, newest)).await;
+        let (before, rows) = cost(&pool, "the queue", queue::places(&pool, then, &[newest])).await;
         before.expect("readable");
         assert!(rows <= 50, "the queue as of {place}: {rows} rows");
         let (found, rows) = cost(&pool, "rights", rights::of_user(&pool, then, user(1))).await;

@@ -162,10 +162,10 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
         .await
         .expect("readable");
     assert_eq!(used.worker_milliseconds, metered);
-    let used = usage::of_project(&process.pool, AsOf::Now, row.project_id)
+    let used = usage::of_projects(&process.pool, AsOf::Now, &[row.project_id])
         .await
         .expect("readable");
-    assert_eq!(used.worker_milliseconds, metered);
+    assert_eq!(used[0].1.worker_milliseconds, metered);
 }
 
 /// The job as the read model has it, once all its three attempts have ended there.
@@ -243,10 +243,11 @@ async fn a_bad_job_before_all_others_does_not_block_them() {
     let after = fixture.queue("good", 20, 1).await;
     fixture.until_over(after).await;
     assert_eq!(kinds(&fixture.history(waits).await), ["Queued"]);
-    let place = queue::place(&process.pool, AsOf::Now, waits)
+    let places = queue::places(&process.pool, AsOf::Now, &[waits])
         .await
         .expect("readable");
-    let why = place.expect("it waits").unfit.expect("nobody fits");
+    let place = places.get(&waits).expect("it waits");
+    let why = place.unfit.clone().expect("nobody fits");
     assert!(why.contains("no-such-label"), "{why}");
 }
 

@@ -75,7 +75,10 @@ impl Subscriber for Listener {
         let mut statement = Statement::default();
         event.record(&mut statement);
         let text = statement.0.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.starts_with("select t.") || text.starts_with("select count(*)") {
+        if ["select t.", "select count(*)", "select jsonb_build_object"]
+            .iter()
+            .any(|begin| text.starts_with(begin))
+        {
             HEARD.with_borrow_mut(|heard| heard.as_mut().map(|all| all.push(text)));
         }
     }

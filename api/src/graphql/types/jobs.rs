@@ -1,8 +1,8 @@
 //! Jobs as clients see them.
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, Object, Result, dataloader::DataLoader};
 use domain::{authz::Principal, jobs::job::JobState as State};
-use projections::jobs::{job::Jobs, queue};
+use projections::jobs::{job::Jobs, queue::Place};
 
 use super::{
     Dataset, Experiment, Job, JobAttempt, JobState, Metric, Model, Project, Requirements, User,
@@ -12,6 +12,7 @@ use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     context::{app, ledger},
     errors::read_failed,
+    loaders::PlaceLoader,
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -22,11 +23,12 @@ use crate::graphql::{
 const JOBS: List = List::by_id("jobs");
 
 impl Job {
-    async fn place(&self, context: &Context<'_>) -> Result<Option<queue::Place>> {
+    async fn place(&self, context: &Context<'_>) -> Result<Option<Place>> {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let place = queue::place(&app(context)?.read_models, self.1.as_of, self.0.id).await;
+        let loader = context.data::<DataLoader<PlaceLoader>>()?;
+        let place = loader.load_one((self.0.id, self.1.as_of)).await;
         place.map_err(|error| read_failed(&error))
     }
 

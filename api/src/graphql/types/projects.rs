@@ -1,8 +1,8 @@
 //! Projects and experiments as clients see them.
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, Object, Result, dataloader::DataLoader};
 use projections::{
-    jobs::{job, usage},
+    jobs::{job, usage::WorkerTime},
     projects::experiment::{self, Experiments},
 };
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
-    context::app,
     errors::read_failed,
+    loaders::WorkerTimeLoader,
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -22,6 +22,14 @@ use crate::graphql::{
 
 /// The list of experiments.
 const EXPERIMENTS: List = List::by_id("experiments");
+
+impl Project {
+    async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
+        let loader = context.data::<DataLoader<WorkerTimeLoader>>()?;
+        let time = loader.load_one((self.0.id, self.1.as_of)).await;
+        Ok(time.map_err(|error| read_failed(&error))?.unwrap_or_default())
+    }
+}
 
 /// A project.
 #[Object]
@@ -56,14 +64,12 @@ impl Project {
     }
     /// Worker seconds of its jobs, over all ended attempts.
     async fn worker_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
-        let time = usage::of_project(&app(context)?.read_models, self.1.as_of, self.0.id).await;
-        let time = time.map_err(|error| read_failed(&error))?;
+        let time = self.time(context).await?;
         Ok(Some(time.worker_milliseconds as f64 / 1_000.0))
     }
     /// Of those, seconds on GPU workers.
     async fn gpu_seconds(&self, context: &Context<'_>) -> Result<Option<f64>> {
-        let time = usage::of_project(&app(context)?.read_models, self.1.as_of, self.0.id).await;
-        let time = time.map_err(|error| read_failed(&error))?;
+        let time = self.time(context).await?;
         Ok(Some(time.gpu_milliseconds as f64 / 1_000.0))
     }
     /// Experiments.
