@@ -26,7 +26,7 @@ pub struct WorkerTime {
 /// When the database fails.
 pub async fn of_user(source: &impl Source, as_of: AsOf, user: UserId) -> Result<WorkerTime, ReadError> {
     let found = sums(source, as_of, "owner_id", vec![user.0]).await?;
-    Ok(found.first().map(|sum| sum.time()).unwrap_or_default())
+    Ok(found.first().map(Sum::time).unwrap_or_default())
 }
 
 /// Of the jobs in each of `projects`; nothing of one that has none.
