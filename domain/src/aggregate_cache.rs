@@ -6,40 +6,12 @@
 //! itself, so that the state of a stream that only it writes is the newest.
 
 use std::{
-    any::{Any, TypeId},
+    any::TypeId,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{event_store::StreamId, write_queue::WriteQueue};
-
-/// What an entry takes besides its state: names, maps, counters. A rough figure.
-const OVERHEAD: usize = 256;
-/// An entry counts as this many bytes at most: long histories mostly fold into little.
-const HEAVIEST: usize = 1 << 20;
-
-/// What a stream folds into, up to a revision. Cheap to clone.
-#[derive(Clone)]
-pub struct Folded {
-    pub(crate) state: Arc<dyn Any + Send + Sync>,
-    /// Of the last event; `None` for a stream without any.
-    pub(crate) revision: Option<u64>,
-    /// Bytes of the payloads that were folded: an upper bound of what most states hold.
-    pub(crate) bytes: usize,
-    /// Whether the stream is known to have moved on.
-    pub(crate) behind: bool,
-}
-
-impl Folded {
-    /// The type of the aggregate.
-    pub(crate) fn kind(&self) -> TypeId {
-        (*self.state).type_id()
-    }
-
-    fn weight(&self) -> usize {
-        self.bytes.saturating_add(OVERHEAD).min(HEAVIEST)
-    }
-}
+use crate::{event_store::StreamId, folded::Folded, predicted::Predicted, write_queue::WriteQueue};
 
 /// How much an [`AggregateCache`] keeps at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +48,8 @@ struct Shared {
     kept: Mutex<Kept>,
     /// Who loads what is not kept.
     loading: WriteQueue,
+    /// What will be, once the appends under way are recorded.
+    predicted: Predicted,
 }
 
 /// Two generations: what is used becomes young; when the young are too many they become the old, and what was
@@ -97,6 +71,7 @@ impl AggregateCache {
             limits,
             kept: Mutex::default(),
             loading: WriteQueue::default(),
+            predicted: Predicted::default(),
         }))
     }
 
@@ -122,7 +97,7 @@ impl AggregateCache {
     /// that is not known to be behind.
     pub(crate) fn keep(&self, ticket: Ticket, stream: &StreamId, folded: &Folded) {
         let mut kept = self.kept();
-        if ticket != Ticket(kept.forgotten) || folded.revision.is_none() {
+        if ticket != Ticket(kept.forgotten) || folded.revision.is_none() || folded.unproved.is_some() {
             return;
         }
         let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
@@ -177,6 +152,11 @@ impl AggregateCache {
         let kept = self.kept();
         let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
         known.is_some_and(|known| known.behind || known.revision > revision)
+    }
+
+    /// The states after appends that are under way. They are not kept here before they are recorded.
+    pub(crate) fn predicted(&self) -> &Predicted {
+        &self.0.predicted
     }
 
     /// The queues of those who load what is not kept.
@@ -238,6 +218,7 @@ mod tests {
     use std::{any::TypeId, sync::Arc};
 
     use super::{AggregateCache, Folded, Limits, StreamId};
+    use crate::folded::OVERHEAD;
 
     fn folded(revision: u64, bytes: usize) -> Folded {
         Folded {
@@ -245,6 +226,7 @@ mod tests {
             revision: Some(revision),
             bytes,
             behind: false,
+            unproved: None,
         }
     }
 
@@ -277,6 +259,7 @@ mod tests {
             revision: Some(2),
             bytes: 10,
             behind: false,
+            unproved: None,
         };
         cache.keep(cache.ticket(), &stream(1), &text);
         assert!(cache.get(&stream(1), TypeId::of::<String>()).is_some());
@@ -349,7 +332,7 @@ mod tests {
         });
         let by_bytes = AggregateCache::new(Limits {
             entries: usize::MAX,
-            bytes: 10 * (1_000 + super::OVERHEAD),
+            bytes: 10 * (1_000 + OVERHEAD),
         });
         for cache in [by_entries, by_bytes] {
             for key in 0..100 {

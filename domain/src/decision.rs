@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     aggregate::{Aggregate, DecodeError, Event, decode, encode, is_personal},
-    aggregate_cache::Folded,
     event_store::{Expected, NewEvent, RecordedEvent, StreamId, StreamWrite},
+    folded::Folded,
     id::Ids,
 };
 
@@ -26,6 +26,7 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
         revision: None,
         bytes: 0,
         behind: false,
+        unproved: None,
     });
     let Some(last) = events.last() else {
         return Ok(Folded {
@@ -44,6 +45,7 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
         revision: Some(last.revision),
         bytes,
         behind: false,
+        unproved: None,
     })
 }
 
@@ -220,6 +222,7 @@ impl LoadedState {
             revision: (events.len() as u64).checked_sub(1),
             bytes: 0,
             behind: false,
+            unproved: None,
         };
         self.streams.insert(A::stream(key), folded);
         Ok(self)
@@ -243,7 +246,7 @@ impl LoadedState {
             let expected = self
                 .streams
                 .get(&pending.stream)
-                .map_or(Expected::Any, |folded| Expected::after(folded.revision));
+                .map_or(Expected::Any, Folded::expected);
             writes.push(StreamWrite {
                 stream: pending.stream,
                 expected,
@@ -252,7 +255,7 @@ impl LoadedState {
         }
         for (stream, folded) in &self.streams {
             if !writes.iter().any(|write| &write.stream == stream) {
-                let expected = Expected::after(folded.revision);
+                let expected = folded.expected();
                 writes.push(StreamWrite {
                     stream: stream.clone(),
                     expected,

@@ -92,6 +92,14 @@ pub enum Expected {
     NoStream,
     /// The last event of the stream has this revision (the first event has revision 0).
     Exact(u64),
+    /// The last event of the stream is this one: for who decided on an append whose answer was still to come, and must
+    /// not pass on what another wrote instead.
+    At {
+        /// Its revision.
+        revision: u64,
+        /// Its id.
+        id: Uuid,
+    },
     /// Not checked.
     Any,
 }
@@ -303,6 +311,12 @@ pub trait Subscription: Send {
 pub trait EventStore: Send + Sync {
     /// Records `append`, or says why not.
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>>;
+
+    /// Whether appends are, as a rule, decided in the order in which their futures were first polled. Then it is worth
+    /// while to name an event with [`Expected::At`] whose append has begun and is not answered.
+    fn keeps_order(&self) -> bool {
+        false
+    }
 
     /// The events of `stream` from `revision` on (0: all of them), oldest first.
     fn load<'a>(

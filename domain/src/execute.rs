@@ -155,7 +155,7 @@ pub async fn record_events<R>(
         return Ok(ports.store.known_head());
     }
     let decided = (&LoadedState::default(), ports.aggregates.ticket());
-    let recorded = record(ports, meta, decided, new_events, None).await?;
+    let recorded = record(ports, meta, decided, new_events, None, &mut None).await?;
     recorded.map_err(|_| ExecuteError::Busy)
 }
 

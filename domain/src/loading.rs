@@ -6,17 +6,18 @@ use std::collections::BTreeSet;
 
 use crate::{
     aggregate::LoadError,
-    aggregate_cache::{AggregateCache, Folded},
+    aggregate_cache::AggregateCache,
     decision::{LoadedState, ReadSet},
     event_store::{EventStore, RecordedEvent, StoreError, StreamId},
+    folded::Folded,
     write_queue::Turn,
 };
 
 /// What a decision is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Basis {
-    /// What this process knows; only what it does not know is loaded. The append proves the decision; one that records
-    /// nothing is not proved.
+    /// What this process knows, with what it has under way; only what it does not know is loaded. The append proves the
+    /// decision; one that records nothing is not proved.
     Remembered,
     /// The log as it is now.
     Log,
@@ -42,8 +43,13 @@ pub(crate) async fn load(
         let _first = first_to_load(aggregates, &reads, &missing).await;
         let mut wanted = Vec::new();
         for stream in missing {
-            let known = reads.kind(&stream).and_then(|kind| aggregates.get(&stream, kind));
-            match known.as_ref().or_else(|| before.folded(&stream, &reads)) {
+            let kind = reads.kind(&stream);
+            let known = kind.and_then(|kind| aggregates.get(&stream, kind));
+            let predicted = kind
+                .filter(|_| basis == Basis::Remembered)
+                .and_then(|kind| aggregates.predicted().get(&stream, kind));
+            let newest = predicted.as_ref().or(known.as_ref());
+            match newest.or_else(|| before.folded(&stream, &reads)) {
                 Some(newest) if basis == Basis::Remembered && !newest.behind => {
                     loaded.resume(&reads, stream, Some(newest.clone()), &[])?;
                 }

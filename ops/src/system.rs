@@ -32,7 +32,7 @@ use domain::{
     id::{Ids, SystemIds},
 };
 use event_store::postgres::LogIntegrity;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use storage::{Home, check_models_folder, open_home};
@@ -51,7 +51,7 @@ pub use worker::TRAIN_COMMAND;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the database in the embedded cluster.
 pub(crate) const DATABASE: &str = "anneal";
-/// How long the log may take to record what waits at the end.
+/// How long one part may take to end: the log, to record what waits.
 const CLOSE: Duration = Duration::from_secs(10);
 /// How often the running parts are looked after.
 const WATCH: Duration = Duration::from_secs(1);
@@ -213,18 +213,10 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
-        if let Err(error) = self.eraser.await {
-            tracing::warn!(%error, "the eraser ended with an error");
-        }
-        if let Err(error) = self.recording.await {
-            tracing::warn!(%error, "what looks after recording ended with an error");
-        }
-        if let Err(error) = self.upkeep.await {
-            tracing::warn!(%error, "the upkeep of metrics ended with an error");
-        }
-        if let Err(error) = self.projections.await {
-            tracing::warn!(%error, "the projections ended with an error");
-        }
+        ended("the eraser", self.eraser).await;
+        ended("what looks after recording", self.recording).await;
+        ended("the upkeep of metrics", self.upkeep).await;
+        ended("the projections", self.projections).await;
         fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");
@@ -233,12 +225,26 @@ impl System {
         if let Some(integrity) = &self.integrity {
             integrity.close(CLOSE).await;
         }
-        self.app.database.close().await;
+        if timeout(CLOSE, self.app.database.close()).await.is_err() {
+            tracing::warn!("connections to the database are still in use; they are left behind");
+        }
         fail::fail_point!("shutdown.before_database_stops");
         if let Home::Embedded(cluster) = self.home {
             tokio::task::spawn_blocking(move || cluster.stop()).await??;
         }
         Ok(())
+    }
+}
+
+/// Waits for a part that was told to end, for [`CLOSE`] at most: nothing that it does is lost when it is cut off.
+async fn ended(part: &str, mut running: JoinHandle<()>) {
+    match timeout(CLOSE, &mut running).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "{part} ended with an error"),
+        Err(_) => {
+            running.abort();
+            tracing::warn!("{part} did not end in time and was cut off");
+        }
     }
 }
 

@@ -17,11 +17,11 @@ use crate::numbers::milliseconds;
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A request that is sent again and again.
+/// Requests that are sent again and again: each connection has its own, or shares it with others.
 pub(crate) struct Question {
     /// What it is called in the figures.
     pub(crate) name: &'static str,
-    request: Request,
+    requests: Vec<Request>,
     /// What a right answer contains.
     expected: &'static str,
 }
@@ -31,7 +31,7 @@ impl Question {
     pub(crate) fn plain(name: &'static str, url: &str, expected: &'static str) -> Result<Self> {
         Ok(Self {
             name,
-            request: Request::new(Method::GET, url.parse()?),
+            requests: vec![Request::new(Method::GET, url.parse()?)],
             expected,
         })
     }
@@ -43,14 +43,32 @@ impl Question {
         document: &str,
         expected: &'static str,
     ) -> Result<Self> {
-        let token = client.token.as_deref().context("the client is signed in")?;
-        let builder = client.request(Method::POST, "/graphql").bearer_auth(token);
-        let request = builder.json(&json!({ "query": document })).build()?;
+        Self::of_many(name, &[(client, document)], expected)
+    }
+
+    /// Signed-in GraphQL requests of several people.
+    pub(crate) fn of_many(
+        name: &'static str,
+        asked: &[(&tests::harness::Client, &str)],
+        expected: &'static str,
+    ) -> Result<Self> {
+        let request = |(client, document): &(&tests::harness::Client, &str)| {
+            let token = client.token.as_deref().context("the client is signed in")?;
+            let builder = client.request(Method::POST, "/graphql").bearer_auth(token);
+            Ok(builder.json(&json!({ "query": document })).build()?)
+        };
         Ok(Self {
             name,
-            request,
+            requests: asked.iter().map(request).collect::<Result<_>>()?,
             expected,
         })
+    }
+
+    /// The request of the connection `number`.
+    fn request(&self, number: usize) -> Result<Request> {
+        let request = self.requests.get(number % self.requests.len().max(1));
+        let request = request.and_then(Request::try_clone);
+        request.context("a request with a body of bytes")
     }
 }
 
@@ -84,9 +102,9 @@ pub(crate) fn clients(count: usize) -> Result<Vec<Client>> {
 /// Has all `clients` ask `question` for `time`.
 pub(crate) async fn drive(clients: &[Client], time: Duration, question: &Arc<Question>) -> Result<Load> {
     let begun = Instant::now();
-    let asking = clients
-        .iter()
-        .map(|client| tokio::spawn(ask(client.clone(), Arc::clone(question), begun, time)));
+    let asking = clients.iter().enumerate().map(|(number, client)| {
+        tokio::spawn(ask((client.clone(), number), Arc::clone(question), begun, time))
+    });
     let answers = try_join_all(asking).await?;
     let latencies: Result<Vec<Vec<f64>>> = answers.into_iter().collect();
     Ok(Load {
@@ -95,13 +113,15 @@ pub(crate) async fn drive(clients: &[Client], time: Duration, question: &Arc<Que
     })
 }
 
-async fn ask(client: Client, question: Arc<Question>, begun: Instant, time: Duration) -> Result<Vec<f64>> {
+async fn ask(
+    (client, number): (Client, usize),
+    question: Arc<Question>,
+    begun: Instant,
+    time: Duration,
+) -> Result<Vec<f64>> {
     let mut latencies = Vec::new();
     while begun.elapsed() < time {
-        let request = question
-            .request
-            .try_clone()
-            .context("the request has a body of bytes")?;
+        let request = question.request(number)?;
         let sent = Instant::now();
         let response = client.execute(request).await?;
         let status = response.status();

@@ -27,6 +27,8 @@ const ROUNDS: usize = 3;
 const TURN: Duration = Duration::from_millis(1_500);
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Who makes changes at the same time, each in a project of their own.
+const OWNERS: usize = 64;
 /// Rows of the lists.
 const ROWS: usize = 25;
 
@@ -41,7 +43,11 @@ pub(crate) async fn run(server: &Runtime) -> Result<Value> {
         app.person("ada", "engineer_i").await,
         app.person("bob", "engineer_i").await,
     );
-    let questions = questions(&app.url, &ada, &bob).await?;
+    let mut owners = Vec::new();
+    for n in 0..OWNERS {
+        owners.push(app.person(&format!("owner{n}"), "engineer_i").await);
+    }
+    let questions = questions(&app.url, (&ada, &bob), &owners).await?;
     let url = database().await.url;
     let store = server
         .spawn(async move {
@@ -63,13 +69,23 @@ pub(crate) async fn run(server: &Runtime) -> Result<Value> {
     )
 }
 
-/// All questions. Ada makes experiments all the time; Bob has as many as one page shows.
-async fn questions(url: &str, ada: &Client, bob: &Client) -> Result<Vec<Arc<Question>>> {
+/// All questions. Ada has thousands of experiments, Bob has as many as one page shows, the owners make some all the time.
+async fn questions(
+    url: &str,
+    (ada, bob): (&Client, &Client),
+    owners: &[Client],
+) -> Result<Vec<Arc<Question>>> {
     let (create, create_bobs) = (creation(ada).await, creation(bob).await);
-    ada.run(&create, json!({})).await.data("createExperiment");
     for _ in 0..ROWS {
         bob.run(&create_bobs, json!({})).await.data("createExperiment");
     }
+    let adas = Question::graphql("thousands", ada, &create, "\"userErrors\":[]")?;
+    drive(&clients(CONNECTIONS[0])?, 2 * TURN, &Arc::new(adas)).await?;
+    let mut creations = Vec::new();
+    for owner in owners {
+        creations.push(creation(owner).await);
+    }
+    let creations: Vec<_> = owners.iter().zip(creations.iter().map(String::as_str)).collect();
     let list = format!(
         "{{ experiments(first: {ROWS}) {{ nodes {{ id name createdAt }} pageInfo {{ endCursor }} }} }}"
     );
@@ -79,7 +95,7 @@ async fn questions(url: &str, ada: &Client, bob: &Client) -> Result<Vec<Arc<Ques
         Question::graphql("one row", ada, "{ me { id username } }", "\"ada\"")?,
         Question::graphql("list of 25", bob, &list, "\"nodes\":[{")?,
         Question::graphql("newest 25 of thousands", ada, &list, "\"nodes\":[{")?,
-        Question::graphql(MUTATION, ada, &create, "\"userErrors\":[]")?,
+        Question::of_many(MUTATION, &creations, "\"userErrors\":[]")?,
     ];
     Ok(all.into_iter().map(Arc::new).collect())
 }

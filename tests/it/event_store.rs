@@ -107,6 +107,8 @@ macro_rules! contract {
             a_dropped_wait_loses_nothing,
             a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_again,
             readers_that_give_up_disturb_nobody,
+            an_append_behind_a_certain_event_lands_behind_no_other,
+            a_chain_of_appends_lands_whole_or_up_to_where_it_breaks,
             the_known_head_is_never_behind_own_appends,
         );
     };

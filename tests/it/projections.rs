@@ -11,5 +11,6 @@ mod listing;
 mod rebuilding;
 mod replay;
 mod scopes;
+mod standing_still;
 mod stopping;
 mod swapping;

@@ -179,7 +179,16 @@ impl Drop for Up {
 async fn a_closed_terminal_drains_as_sigterm_does() {
     let (room, database) = (tempfile::tempdir().expect("a folder"), database().await);
     for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT] {
-        let mut process = Up::start(up(&database.url, room.path(), &[]));
+        // Tests that were themselves started by `nohup` hand on that SIGHUP is ignored.
+        let mut listening = Command::new("env");
+        let up = up(&database.url, room.path(), &[]);
+        listening
+            .arg("--default-signal=HUP")
+            .arg(up.get_program())
+            .args(up.get_args())
+            .env("DATABASE_URL", &database.url)
+            .stdin(Stdio::null());
+        let mut process = Up::start(listening);
         process.signal(signal);
         assert_eq!(process.ended(), Some(0), "{signal}");
     }

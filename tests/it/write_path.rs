@@ -4,6 +4,7 @@
 
 mod counter;
 mod turns;
+mod under_way;
 
 use std::sync::Arc;
 

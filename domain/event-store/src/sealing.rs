@@ -83,6 +83,10 @@ impl EventStore for SealedEventStore {
         })
     }
 
+    fn keeps_order(&self) -> bool {
+        self.inner.keeps_order()
+    }
+
     fn load<'a>(
         &'a self,
         stream: &'a StreamId,

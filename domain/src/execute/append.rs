@@ -2,7 +2,12 @@
 //!
 //! One rule: only what was recorded as it was decided is remembered; the rest is loaded when it is needed.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
 use super::{ExecuteError, Ports};
 use crate::{
@@ -12,20 +17,24 @@ use crate::{
         Append, AppendError, Appended, Expected, Metadata, NewEvent, Position, RecordedEvent, StoreError,
         StreamId, StreamWrite,
     },
+    folded::Folded,
+    predicted::UnderWay,
     request::Request,
+    write_queue::Turn,
 };
 
 /// How often an append of unknown outcome is repeated; event ids make that safe.
 const RETRIES: u32 = 3;
 
 /// Records `new_events`, and with them the request that they carry out: the position to wait for, or the stream at which
-/// another writer came first.
+/// another writer came first. Ends `turn` once the append has begun, where what it leads to can be predicted.
 pub(super) async fn record<R>(
     ports: &Ports,
     meta: &Metadata,
     (loaded, ticket): (&LoadedState, Ticket),
     new_events: NewEvents,
     request: Option<&Request>,
+    turn: &mut Option<Turn>,
 ) -> Result<Result<Position, StreamId>, ExecuteError<R>> {
     let unlike = new_events.unlike();
     let mut writes = loaded.writes(new_events, ports.ids.as_ref());
@@ -37,9 +46,16 @@ pub(super) async fn record<R>(
     );
     let meta = meta.clone();
     let append = Append { writes, meta };
-    match repeated(ports, &append).await {
+    let (answer, under_way) = begun(ports, loaded, &append, &unlike, turn).await;
+    match answer {
         Ok(appended) => {
             remember(ports, (loaded, ticket), append, appended, &unlike);
+            if let Some(under_way) = under_way {
+                under_way
+                    .proved()
+                    .for_each(|(stream, folded)| ports.aggregates.keep(ticket, stream, &folded));
+                under_way.end();
+            }
             Ok(Ok(appended.position))
         }
         Err(AppendError::Conflict { stream, actual }) => {
@@ -53,6 +69,57 @@ pub(super) async fn record<R>(
             Err(ExecuteError::Defect(error.to_string()))
         }
     }
+}
+
+/// Begins to append, predicts what comes of it, ends `turn` with that, and waits for the answer.
+async fn begun(
+    ports: &Ports,
+    loaded: &LoadedState,
+    append: &Append,
+    unlike: &BTreeSet<StreamId>,
+    turn: &mut Option<Turn>,
+) -> (Result<Appended, AppendError>, Option<UnderWay>) {
+    let mut appending = pin!(repeated(ports, append));
+    // In the order of these first polls appends are decided, so the turn may not end before it.
+    if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context))).await {
+        return (answer, None);
+    }
+    let under_way = match ports.store.keeps_order() {
+        true => predicted(ports, loaded, append, unlike),
+        false => None,
+    };
+    if under_way.is_some() {
+        *turn = None;
+    }
+    (appending.await, under_way)
+}
+
+/// The states after `append`, as others may go on from them; `None` where they are not what is written.
+fn predicted(
+    ports: &Ports,
+    loaded: &LoadedState,
+    append: &Append,
+    unlike: &BTreeSet<StreamId>,
+) -> Option<UnderWay> {
+    let appended = Appended {
+        position: ports.store.known_head(),
+        at: ports.clock.now(),
+    };
+    let mut states = Vec::new();
+    for write in append.writes.iter().filter(|write| !write.events.is_empty()) {
+        // Nobody waits for a stream that begins with this.
+        if write.expected == Expected::NoStream || !loaded.holds(&write.stream) {
+            continue;
+        }
+        if unlike.contains(&write.stream) {
+            return None;
+        }
+        let events = recorded(write.clone(), appended)?;
+        let folded = loaded.after(&write.stream, &events).ok()??;
+        let unproved = write.events.last().map(|event| event.id);
+        states.push((write.stream.clone(), Folded { unproved, ..folded }));
+    }
+    (!states.is_empty()).then(|| ports.aggregates.predicted().begin(states))
 }
 
 /// Appends; an unknown outcome is resolved by appending the same events again.
@@ -96,7 +163,7 @@ fn remember(
 fn recorded(write: StreamWrite, appended: Appended) -> Option<Vec<RecordedEvent>> {
     let first = match write.expected {
         Expected::NoStream => 0,
-        Expected::Exact(last) => last + 1,
+        Expected::Exact(revision) | Expected::At { revision, .. } => revision + 1,
         Expected::Any => return None,
     };
     let stream = write.stream;

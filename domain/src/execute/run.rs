@@ -5,7 +5,9 @@
 //!
 //! Streams to be written are queued for ([`crate::write_queue`]) once the first decision tells which they are; who had to
 //! wait decides again, on what those before have left in memory. Streams that are only checked are not queued for, unless
-//! an append was lost there. So an append in its turn can only be lost to another process.
+//! an append was lost there. A turn ends when the append has begun: the next one decides on what is predicted, and names
+//! the event that leads there ([`crate::predicted`]). So an append in its turn can only be lost to another process, or with
+//! one that was lost before it.
 
 use std::collections::BTreeSet;
 
@@ -95,7 +97,16 @@ impl<'a, C: Command> Run<'a, C> {
             }
             let request = self.conditions.request.as_ref().filter(|_| refusal.is_none());
             let decided = (&self.loaded, self.ticket);
-            match record(self.ports, self.meta, decided, new_events, request).await? {
+            match record(
+                self.ports,
+                self.meta,
+                decided,
+                new_events,
+                request,
+                &mut self.turn,
+            )
+            .await?
+            {
                 Ok(position) => {
                     let executed = Executed::Now(position);
                     return refusal.map_or(Ok(executed), |reason| Err(ExecuteError::Refused(reason)));
@@ -216,7 +227,10 @@ impl<'a, C: Command> Run<'a, C> {
         self.turn = None;
         let turn = self.ports.queue.enter(wanted).map_err(|_| ExecuteError::Busy)?;
         turn.come().await;
-        let behind = |(stream, revision)| self.ports.aggregates.is_further(stream, revision);
+        let aggregates = &self.ports.aggregates;
+        let behind = |(stream, revision)| {
+            aggregates.is_further(stream, revision) || aggregates.predicted().is_further(stream, revision)
+        };
         let behind = self.loaded.revisions().any(behind);
         self.turn = Some(turn);
         Ok(behind)

@@ -80,6 +80,7 @@ fn told_apart(health: &Health) -> impl Iterator<Item = Check> {
         ("log time", "logTime"),
         ("checkpoints", "auditSigning"),
         ("checkpoint export", "checkpointExport"),
+        ("read models", "readModels"),
     ];
     all.into_iter().filter_map(|(name, dependency)| {
         let told_of = health.dependencies.iter().any(|known| known.name == dependency);

@@ -101,13 +101,16 @@ impl Leader {
     async fn connect(&self) -> Result<PgConnection, RunError> {
         let mut connection = self.pool.acquire().await?.detach();
         // Read models are folded again from their checkpoint after a crash, so that no page has to wait for the
-        // disk. And a transaction of a frozen leader must not hold its locks for longer than its lease.
+        // disk. And a transaction of a frozen leader must not hold its locks for longer than its lease. Who waits for a
+        // lock queues everybody else behind itself: it gives up in time and tries again.
         sqlx::query(
             "select set_config('synchronous_commit', 'off', false),
                     set_config('plan_cache_mode', 'force_generic_plan', false),
-                    set_config('idle_in_transaction_session_timeout', $1, false)",
+                    set_config('idle_in_transaction_session_timeout', $1, false),
+                    set_config('lock_timeout', $2, false)",
         )
         .bind(self.settings.lease.as_millis().to_string())
+        .bind(self.settings.standstill.as_millis().to_string())
         .execute(&mut connection)
         .await?;
         Ok(connection)
@@ -295,11 +298,10 @@ impl Leader {
 
     /// Whether others than those that are known to be are stopped, or fewer.
     fn some_stopped_or_went_on(&self) -> bool {
-        let known = self.progress.unserved.borrow();
         let is_off =
             |handle: &ProjectionHandle| matches!(handle.state, State::Stopped { .. } | State::Building);
-        let mut handles = self.handles.iter();
-        handles.any(|handle| is_off(handle) != known.contains_key(handle.projector.name()))
+        let named = |name: &str| self.handles.iter().find(|handle| handle.projector.name() == name);
+        !self.progress.are_off(|name| named(name).is_some_and(is_off))
     }
 
     /// Says how far those are that go on. Which do not was said before.

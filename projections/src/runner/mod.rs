@@ -12,6 +12,7 @@ mod place;
 mod progress;
 mod projection_handle;
 mod settings;
+mod standstill;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -72,12 +73,14 @@ pub fn start_with(
 ) -> (Progress, tokio::task::JoinHandle<()>) {
     let (sender, position) = watch::channel(Position::START);
     let swapped = Arc::new(Notify::new());
-    let progress = Progress {
-        position,
-        unserved: Arc::new(watch::Sender::default()),
-        pool: pool.clone(),
-        names: projectors().iter().map(|projector| projector.name()).collect(),
-    };
+    let names = projectors().iter().map(|projector| projector.name()).collect();
+    let progress = Progress::new(position, pool.clone(), names);
+    let watching = tokio::spawn(standstill::watch(
+        progress.clone(),
+        store.clone(),
+        settings.standstill,
+        stop.clone(),
+    ));
     let builders = tokio::spawn(background::run(
         background::Parts {
             store: store.clone(),
@@ -115,8 +118,10 @@ pub fn start_with(
             }
         }
         leader.resign().await;
-        if let Err(error) = builders.await {
-            tracing::warn!(%error, "the rebuilding of read models ended with an error");
+        for (part, running) in [("rebuilding", builders), ("watching", watching)] {
+            if let Err(error) = running.await {
+                tracing::warn!(%error, part, "a part of the read side ended with an error");
+            }
         }
     });
     (progress, task)

@@ -1,8 +1,13 @@
 //! Positions of the read models, for callers that read their own writes.
 //!
-//! The rule: a projection that is stopped or still being built holds nobody up; it is reported instead, and not shown.
+//! The rule: a projection that is stopped or still being built holds nobody up; it is reported instead, and not shown. Nor
+//! are any shown when all stand still; see [`super::standstill`].
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use domain::event_store::Position;
 use sqlx::{PgPool, Row as _};
@@ -20,10 +25,21 @@ const ASK_EACH: Duration = Duration::from_millis(50);
 /// The position of the read models.
 #[derive(Clone)]
 pub struct Progress {
-    pub(super) position: watch::Receiver<Position>,
-    pub(super) unserved: Arc<watch::Sender<Unserved>>,
-    pub(super) pool: PgPool,
-    pub(super) names: Vec<&'static str>,
+    position: watch::Receiver<Position>,
+    unserved: Arc<watch::Sender<Unserved>>,
+    /// What the unserved ones come from.
+    found: Arc<Mutex<Found>>,
+    pool: PgPool,
+    names: Arc<[&'static str]>,
+}
+
+/// Which read models are not to be shown, and why.
+#[derive(Debug, Default)]
+struct Found {
+    /// Those that do not follow the log, by the checkpoint table.
+    off: BTreeMap<String, Option<OffsetDateTime>>,
+    /// Since when all of them stand still.
+    still_since: Option<OffsetDateTime>,
 }
 
 /// The read models did not get there in time.
@@ -37,6 +53,17 @@ pub struct PositionNotReached {
 }
 
 impl Progress {
+    /// For the read models of these names, whose position is published in `position`.
+    pub(super) fn new(position: watch::Receiver<Position>, pool: PgPool, names: Arc<[&'static str]>) -> Self {
+        Self {
+            position,
+            unserved: Arc::default(),
+            found: Arc::default(),
+            pool,
+            names,
+        }
+    }
+
     /// The position up to which all read models that are being folded are folded, as last heard.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -94,7 +121,7 @@ impl Progress {
         let rows = sqlx::query(
             "select name, position, state, failing_since from projection_checkpoint where name = any($1)",
         )
-        .bind(&self.names)
+        .bind(&self.names[..])
         .fetch_all(&self.pool)
         .await?;
         let (mut reached, mut unserved) = (None, BTreeMap::new());
@@ -107,15 +134,58 @@ impl Progress {
                 _ => drop(unserved.insert(name, row.try_get(3)?)),
             }
         }
-        self.publish_unserved(unserved);
+        self.publish_unserved(|found| found.off = unserved);
         Ok(position(reached.unwrap_or_default()))
     }
 
-    fn publish_unserved(&self, found: BTreeMap<String, Option<OffsetDateTime>>) {
+    /// Whether the checkpoint table says of exactly these that they are off, as last heard.
+    pub(super) fn are_off(&self, mut is_off: impl FnMut(&str) -> bool) -> bool {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        self.names
+            .iter()
+            .all(|name| is_off(name) == found.off.contains_key(*name))
+    }
+
+    /// Since when the read models have not moved although there is more to fold; `None` as long as they do.
+    #[must_use]
+    pub fn still_since(&self) -> Option<OffsetDateTime> {
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .still_since
+    }
+
+    /// Whether any read model follows the log, as last heard.
+    pub(super) fn some_follow(&self) -> bool {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        self.names.iter().any(|name| !found.off.contains_key(*name))
+    }
+
+    /// Comes back when the position moves; never when nobody can move it any more.
+    pub(super) async fn moved(&mut self) {
+        if self.position.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// From now on all stand still since then, or none do.
+    pub(super) fn publish_standstill(&self, since: Option<OffsetDateTime>) {
+        self.publish_unserved(|found| found.still_since = since);
+    }
+
+    fn publish_unserved(&self, change: impl FnOnce(&mut Found)) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut found);
+        let mut unserved = found.off.clone();
+        if let Some(since) = found.still_since {
+            for name in &*self.names {
+                unserved.entry((*name).to_owned()).or_insert(Some(since));
+            }
+        }
         self.unserved.send_if_modified(|published| {
-            let modified = **published != found;
+            let modified = **published != unserved;
             if modified {
-                *published = Arc::new(found);
+                *published = Arc::new(unserved);
             }
             modified
         });

@@ -11,6 +11,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How often it is looked whether a rebuild is wanted.
     pub look: Duration,
+    /// How long read models may stand still, with more to fold, until none of them is shown.
+    pub standstill: Duration,
 }
 
 impl Default for Settings {
@@ -18,6 +20,7 @@ impl Default for Settings {
         Self {
             lease: Duration::from_secs(10),
             look: Duration::from_secs(1),
+            standstill: Duration::from_secs(5),
         }
     }
 }

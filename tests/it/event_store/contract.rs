@@ -1,6 +1,7 @@
 //! What every adapter promises, as the port (`domain::event_store`) says it: first about writing.
 
 mod dropping;
+mod last_event;
 mod limits;
 mod reading;
 mod resuming;
@@ -16,6 +17,10 @@ use super::{
 pub(crate) use dropping::{
     a_dropped_append_lands_once_or_not_at_all_and_can_be_asked_again, a_dropped_wait_loses_nothing,
     readers_that_give_up_disturb_nobody,
+};
+pub(crate) use last_event::{
+    a_chain_of_appends_lands_whole_or_up_to_where_it_breaks,
+    an_append_behind_a_certain_event_lands_behind_no_other,
 };
 pub(crate) use limits::{
     appends_beyond_the_limits_are_refused_and_leave_no_trace, the_largest_appends_come_back_whole,

@@ -53,6 +53,7 @@ pub(super) fn quick() -> Settings {
     Settings {
         lease: Duration::from_secs(2),
         look: Duration::from_millis(100),
+        ..Settings::default()
     }
 }
 

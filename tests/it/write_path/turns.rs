@@ -94,7 +94,7 @@ impl EventStore for Gate {
     }
 }
 
-async fn whatever(ports: &Ports, key: &'static str) -> Result<(), ExecuteError<Miscounted>> {
+pub(super) async fn whatever(ports: &Ports, key: &'static str) -> Result<(), ExecuteError<Miscounted>> {
     let meta = Metadata::default();
     execute(ports, &Principal::System("test"), &meta, &Add::whatever(key))
         .await
@@ -102,7 +102,7 @@ async fn whatever(ports: &Ports, key: &'static str) -> Result<(), ExecuteError<M
 }
 
 /// Runs other tasks until `come` holds.
-async fn until(come: impl Fn() -> bool) {
+pub(super) async fn until(come: impl Fn() -> bool) {
     while !come() {
         tokio::task::yield_now().await;
     }

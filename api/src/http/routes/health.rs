@@ -151,6 +151,20 @@ fn recording(app: &App) -> (Dependency, bool) {
     (dependency, kept_out)
 }
 
+/// Whether the read models move along the log. When they do not, none of them is shown.
+fn following(app: &App) -> Dependency {
+    let still = app.progress.still_since().is_some();
+    Dependency {
+        name: "readModels",
+        ok: !still,
+        latency_ms: 0.0,
+        detail: still.then(|| {
+            "the read models stand still and are not shown; see the log and the locks of the database"
+                .to_owned()
+        }),
+    }
+}
+
 /// Whether the log's time is ahead of the clock (FR18): then it is not the events' own.
 fn log_time(app: &App) -> Dependency {
     let ahead = app.ports.recording.ahead(app.now());
@@ -185,10 +199,13 @@ async fn examine(routes: &Routes) -> Report {
     let lag = head.0.saturating_sub(reached.0);
     let dependencies = vec![database, log, objects];
     let (recording, kept_out) = recording(app);
+    let following = following(app);
+    let all_shown = following.ok && projections.iter().all(|one| one.served);
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
     // What somebody has to look at; requests are served all the same.
     let watched = [
         Some(recording),
+        Some(following),
         Some(log_time(app)),
         signing(app),
         checkpoint_export(app),
@@ -198,7 +215,7 @@ async fn examine(routes: &Routes) -> Report {
         .chain(watched.into_iter().flatten())
         .collect();
     Report {
-        status: match (ready, projections.iter().all(|one| one.served)) {
+        status: match (ready, all_shown) {
             (false, _) => UNAVAILABLE,
             // Every process would say the same of a read model: were all taken out of service, nothing would be served.
             (true, false) => "degraded",

@@ -109,6 +109,11 @@ impl Appender {
     }
 
     async fn once(&self, prepared: &Prepared) -> Outcome {
+        match self.other_end(prepared).await {
+            Ok(None) => {}
+            Ok(Some(conflict)) => return done(Err(conflict)),
+            Err(failure) => return failed(failure),
+        }
         let placed = match self.place(prepared).await {
             Ok(placed) => placed,
             Err(failure) => return failed(failure),
@@ -128,6 +133,24 @@ impl Appender {
         }
     }
 
+    /// The conflict of an append that expects another event than stands at a revision. A log is only added to, so what
+    /// stands there stays.
+    async fn other_end(&self, prepared: &Prepared) -> Result<Option<AppendError>, Failure> {
+        for PreparedWrite { stream, expected, .. } in &prepared.writes {
+            let Expected::At { revision, id } = expected else {
+                continue;
+            };
+            let found = self.reading.event(stream.as_str(), *revision).await?;
+            if found.is_none_or(|event| event.id != *id) {
+                return Ok(Some(AppendError::Conflict {
+                    stream: stream.clone(),
+                    actual: self.reading.last_revision(stream).await?,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Finds a place for every event: where its stream is expected, or, if it may be anywhere, where it is.
     async fn place<'a>(&self, prepared: &'a Prepared) -> Result<Placed<'a>, Failure> {
         let mut request = AppendRecordsRequest::default();
@@ -142,7 +165,10 @@ impl Appender {
         {
             let stands = match expected {
                 Expected::NoStream => NO_STREAM,
-                Expected::Exact(revision) => i64::try_from(*revision).unwrap_or(BEYOND).min(BEYOND),
+                // Which event stands there was looked at before.
+                Expected::Exact(revision) | Expected::At { revision, .. } => {
+                    i64::try_from(*revision).unwrap_or(BEYOND).min(BEYOND)
+                }
                 Expected::Any if events.is_empty() => continue,
                 Expected::Any => match self.reading.last_revision(stream).await? {
                     Some(revision) => i64::try_from(revision).unwrap_or(BEYOND),

@@ -132,12 +132,16 @@ impl Log {
 
     fn check(&self, append: &Append) -> Result<(), AppendError> {
         for write in &append.writes {
-            let length = self.streams.get(&write.stream).map_or(0, Vec::len) as u64;
-            let actual = length.checked_sub(1);
+            let history = self.streams.get(&write.stream);
+            let actual = (history.map_or(0, Vec::len) as u64).checked_sub(1);
+            let last = history.and_then(|history| self.events.get(*history.last()?));
             let stands = match write.expected {
                 Expected::Any => true,
                 Expected::NoStream => actual.is_none(),
                 Expected::Exact(revision) => actual == Some(revision),
+                Expected::At { revision, id } => {
+                    actual == Some(revision) && last.is_some_and(|last| last.id == id)
+                }
             };
             if !stands {
                 let stream = write.stream.clone();

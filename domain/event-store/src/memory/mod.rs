@@ -228,6 +228,10 @@ impl EventStore for MemoryEventStore {
         Box::pin(self.request(append))
     }
 
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
     fn load<'a>(
         &'a self,
         stream: &'a StreamId,

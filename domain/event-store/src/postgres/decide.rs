@@ -12,13 +12,22 @@ use uuid::Uuid;
 use crate::integrity::{Digest, Link};
 use crate::prepared::{Content, Prepared, PreparedEvent, PreparedWrite};
 
-/// Last revision of streams, as far as known; `None`: the stream has no events.
-pub(super) type Revisions = HashMap<StreamId, Option<u64>>;
+/// The last event of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Last {
+    pub(super) revision: u64,
+    /// Known of what this process wrote.
+    pub(super) id: Option<Uuid>,
+}
+
+/// The last events of streams, as far as known; `None`: the stream has no events.
+pub(super) type Ends = HashMap<StreamId, Option<Last>>;
 
 /// An event that is in the log already.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) stream: String,
+    pub(super) revision: u64,
     pub(super) kind: String,
     pub(super) schema_version: u16,
     pub(super) data_hash: Digest,
@@ -40,7 +49,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Streams that were asked for.
-    pub(super) revisions: Revisions,
+    pub(super) ends: Ends,
     /// The head as this process left it.
     left_at: Option<u64>,
 }
@@ -51,22 +60,22 @@ impl Memory {
 
     /// Forgets the streams when the head is elsewhere, because then another process has appended.
     pub(super) fn stand_at(&mut self, head: u64) {
-        if self.left_at != Some(head) || self.revisions.len() > Self::STREAMS {
+        if self.left_at != Some(head) || self.ends.len() > Self::STREAMS {
             self.forget();
         }
     }
 
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
-        self.revisions.clear();
+        self.ends.clear();
         self.left_at = None;
     }
 
     /// Keeps what a committed batch has moved.
-    pub(super) fn keep<'a>(&mut self, head: u64, moved: impl IntoIterator<Item = (&'a StreamId, u64)>) {
+    pub(super) fn keep<'a>(&mut self, head: u64, moved: impl IntoIterator<Item = (&'a StreamId, Last)>) {
         self.left_at = Some(head);
-        for (stream, revision) in moved {
-            self.revisions.insert(stream.clone(), Some(revision));
+        for (stream, last) in moved {
+            self.ends.insert(stream.clone(), Some(last));
         }
     }
 }
@@ -75,8 +84,8 @@ impl Memory {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot<'r, 'k> {
     /// Must know every stream that the batch names.
-    pub(super) revisions: &'r Revisions,
-    /// Events of the log that share ids with the batch, as far as they were looked up.
+    pub(super) ends: &'r Ends,
+    /// Events of the log that share ids with the batch, or are expected by it, as far as they were looked up.
     pub(super) known: &'k HashMap<Uuid, Known>,
     /// The last position in the log.
     pub(super) head: u64,
@@ -120,8 +129,8 @@ pub(super) struct Decision<'a> {
     pub(super) answers: Vec<Result<Appended, AppendError>>,
     /// What is to be recorded, in order of position.
     pub(super) placed: Vec<Placed<'a>>,
-    /// Last revisions that the recorded events change.
-    pub(super) moved: HashMap<&'a StreamId, u64>,
+    /// The last events of the streams that are written to.
+    pub(super) moved: HashMap<&'a StreamId, Last>,
     /// Ids of the batch that were given places, by what they stand for.
     taken: HashMap<Uuid, (Content<'a>, Appended)>,
 }
@@ -146,11 +155,11 @@ pub(super) fn decide<'a>(
 }
 
 impl<'a> Decision<'a> {
-    fn revision(&self, stream: &StreamId, snapshot: Snapshot<'_, '_>) -> Option<u64> {
+    fn end(&self, stream: &StreamId, snapshot: Snapshot<'_, '_>) -> Option<Last> {
         self.moved
             .get(stream)
             .copied()
-            .or_else(|| snapshot.revisions.get(stream).copied().flatten())
+            .or_else(|| snapshot.ends.get(stream).copied().flatten())
     }
 
     /// The first result, when all its events are recorded already; a refusal, when some ids are taken
@@ -199,11 +208,22 @@ impl<'a> Decision<'a> {
 
     fn first_conflict(&self, append: &Prepared, snapshot: Snapshot<'_, '_>) -> Option<AppendError> {
         append.writes.iter().find_map(|write| {
-            let actual = self.revision(&write.stream, snapshot);
+            let last = self.end(&write.stream, snapshot);
+            let actual = last.map(|last| last.revision);
             let stands = match write.expected {
                 Expected::Any => true,
                 Expected::NoStream => actual.is_none(),
                 Expected::Exact(revision) => actual == Some(revision),
+                Expected::At { revision, id } => {
+                    let is_known = || {
+                        let known = snapshot.known.get(&id);
+                        known.is_some_and(|known| {
+                            known.stream == write.stream.as_str() && known.revision == revision
+                        })
+                    };
+                    let stands_at = last.and_then(|last| last.id);
+                    actual == Some(revision) && stands_at.map_or_else(is_known, |last| last == id)
+                }
             };
             (!stands).then(|| AppendError::Conflict {
                 stream: write.stream.clone(),
@@ -216,9 +236,10 @@ impl<'a> Decision<'a> {
         let first = self.placed.len();
         for (write, PreparedWrite { stream, events, .. }) in append.writes.iter().enumerate() {
             for (index, event) in events.iter().enumerate() {
-                let revision = self.revision(stream, snapshot).map_or(0, |last| last + 1);
+                let revision = self.end(stream, snapshot).map_or(0, |last| last.revision + 1);
                 let position = snapshot.head + self.placed.len() as u64 + 1;
-                self.moved.insert(stream, revision);
+                let id = Some(event.id);
+                self.moved.insert(stream, Last { revision, id });
                 self.placed.push(Placed {
                     position,
                     revision,

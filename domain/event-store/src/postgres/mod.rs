@@ -281,6 +281,10 @@ impl EventStore for PostgresEventStore {
         })
     }
 
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
     fn load<'a>(
         &'a self,
         stream: &'a StreamId,

@@ -159,7 +159,7 @@ mod tests {
         let writes = vec![write];
         let append = Arc::new(Prepared::new(Append { writes, meta }).expect("within the limits"));
         let snapshot = Snapshot {
-            revisions: &Default::default(),
+            ends: &Default::default(),
             known: &Default::default(),
             head,
             at: OffsetDateTime::UNIX_EPOCH,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     CHANNEL,
     connect::{Plans, become_app_role},
-    decide::{Known, Placed, Revisions},
+    decide::{Ends, Known, Last, Placed},
     failure::{WriteFailure, within},
 };
 use crate::integrity::{Digest, Tip};
@@ -56,14 +56,14 @@ impl Session {
         })
     }
 
-    /// Learns the last revisions of those `streams` that `revisions` lacks.
+    /// Learns where those `streams` end that `ends` lacks.
     pub(super) async fn learn<'a>(
         &mut self,
-        revisions: &mut Revisions,
+        ends: &mut Ends,
         streams: impl Iterator<Item = &'a StreamId>,
     ) -> Result<(), WriteFailure> {
         let mut missing: Vec<&str> = streams
-            .filter(|stream| !revisions.contains_key(stream))
+            .filter(|stream| !ends.contains_key(stream))
             .map(StreamId::as_str)
             .collect();
         missing.sort_unstable();
@@ -79,7 +79,8 @@ impl Session {
         .fetch_all(&mut self.connection);
         for row in within(self.limit, found).await? {
             let last = row.try_get::<Option<i64>, _>("last")?.map(unsigned).transpose()?;
-            revisions.insert(StreamId::from_recorded(row.try_get("stream")?), last);
+            let last = last.map(|revision| Last { revision, id: None });
+            ends.insert(StreamId::from_recorded(row.try_get("stream")?), last);
         }
         Ok(())
     }
@@ -90,7 +91,7 @@ impl Session {
             return Ok(HashMap::new());
         }
         let found = sqlx::query(
-            "select id, stream, kind, schema_version, data_hash, pos, at from event where id = any($1)",
+            "select id, stream, revision, kind, schema_version, data_hash, pos, at from event where id = any($1)",
         )
         .bind(ids)
         .fetch_all(&mut self.connection);
@@ -102,6 +103,7 @@ impl Session {
             };
             let event = Known {
                 stream: row.try_get("stream")?,
+                revision: unsigned(row.try_get("revision")?)?,
                 kind: row.try_get("kind")?,
                 schema_version: u16::try_from(row.try_get::<i16, _>("schema_version")?).map_err(decode)?,
                 data_hash: hash(row.try_get("data_hash")?)?,

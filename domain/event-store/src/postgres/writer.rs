@@ -11,7 +11,7 @@ use std::{
 
 use domain::{
     clock::{Clock, to_micros},
-    event_store::{AppendError, Appended, StoreError},
+    event_store::{AppendError, Appended, Expected, StoreError},
 };
 use sqlx::postgres::PgConnectOptions;
 use time::OffsetDateTime;
@@ -202,11 +202,11 @@ impl Writer {
             .iter()
             .flat_map(|request| &request.prepared.writes)
             .map(|write| &write.stream);
-        session.learn(&mut self.memory.revisions, streams).await?;
+        session.learn(&mut self.memory.ends, streams).await?;
         let at = to_micros(self.clock.now()).max(head.at);
         let known = HashMap::new();
         let snapshot = Snapshot {
-            revisions: &self.memory.revisions,
+            ends: &self.memory.ends,
             known: &known,
             head: head.position,
             at,
@@ -253,11 +253,11 @@ async fn decide_after_look_up<'a>(
     snapshot: Snapshot<'_, '_>,
 ) -> Result<Decision<'a>, WriteFailure> {
     let appends = || batch.iter().map(|request| &request.prepared);
-    let suspects: Vec<_> = appends()
-        .filter(|_| suspect)
-        .flat_map(|append| append.ids())
-        .collect();
-    let known = session.look_up(&suspects).await?;
+    let suspects = appends().filter(|_| suspect).flat_map(|append| append.ids());
+    let expected = unknown_ends(batch, snapshot);
+    let known = session
+        .look_up(&suspects.chain(expected.iter().copied()).collect::<Vec<_>>())
+        .await?;
     let first = decide(
         appends(),
         Snapshot {
@@ -266,10 +266,11 @@ async fn decide_after_look_up<'a>(
         },
     );
     // A stream that has moved on may have been moved by the first try of this very append.
-    let conflicting = conflicting(appends().filter(|_| !suspect), &first);
+    let mut conflicting = conflicting(appends().filter(|_| !suspect), &first);
     if conflicting.is_empty() {
         return Ok(first);
     }
+    conflicting.extend(expected);
     let found = session.look_up(&conflicting).await?;
     Ok(decide(
         appends(),
@@ -278,6 +279,20 @@ async fn decide_after_look_up<'a>(
             ..snapshot
         },
     ))
+}
+
+/// The events that `batch` expects at the end of streams of which it is not known which event that is, as after another
+/// process has appended.
+fn unknown_ends(batch: &[Request], snapshot: Snapshot<'_, '_>) -> Vec<Uuid> {
+    let writes = batch.iter().flat_map(|request| &request.prepared.writes);
+    let unknown = writes.filter_map(|write| match write.expected {
+        Expected::At { id, .. } => {
+            let end = snapshot.ends.get(&write.stream).copied().flatten();
+            end.is_some_and(|last| last.id.is_none()).then_some(id)
+        }
+        Expected::Any | Expected::NoStream | Expected::Exact(_) => None,
+    });
+    unknown.collect()
 }
 
 /// Records `placed` after `head`, for good; the new head.
