@@ -5,31 +5,16 @@
 //! loading what comes after, and proved by the revision that the append expects. What this process appends it folds
 //! itself, so that the state of a stream that only it writes is the newest.
 
+mod kept;
+
 use std::{
     any::TypeId,
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use self::kept::Kept;
+pub use self::kept::Limits;
 use crate::{event_store::StreamId, folded::Folded, predicted::Predicted, write_queue::WriteQueue};
-
-/// How much an [`AggregateCache`] keeps at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Streams.
-    pub entries: usize,
-    /// Bytes, roughly: payloads of the folded events, a stream counting as one mebibyte at most.
-    pub bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            entries: 16_384,
-            bytes: 64 << 20,
-        }
-    }
-}
 
 /// When a load began, see [`AggregateCache::keep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,21 +31,12 @@ pub struct AggregateCache(Arc<Shared>);
 struct Shared {
     limits: Limits,
     kept: Mutex<Kept>,
+    /// Streams without events, apart from the others: any id names one, so they come and go in numbers.
+    empty: Mutex<Kept>,
     /// Who loads what is not kept.
     loading: WriteQueue,
     /// What will be, once the appends under way are recorded.
     predicted: Predicted,
-}
-
-/// Two generations: what is used becomes young; when the young are too many they become the old, and what was
-/// old until then is dropped.
-#[derive(Default)]
-struct Kept {
-    young: HashMap<StreamId, Folded>,
-    young_weight: usize,
-    old: HashMap<StreamId, Folded>,
-    /// How often something was forgotten.
-    forgotten: u64,
 }
 
 impl AggregateCache {
@@ -70,6 +46,7 @@ impl AggregateCache {
         Self(Arc::new(Shared {
             limits,
             kept: Mutex::default(),
+            empty: Mutex::default(),
             loading: WriteQueue::default(),
             predicted: Predicted::default(),
         }))
@@ -83,13 +60,9 @@ impl AggregateCache {
 
     /// What `stream` folds into, if it is known and of the aggregate type `kind`.
     pub(crate) fn get(&self, stream: &StreamId, kind: TypeId) -> Option<Folded> {
-        let mut kept = self.kept();
-        if let Some(folded) = kept.young.get(stream) {
-            return Some(folded.clone()).filter(|folded| folded.kind() == kind);
-        }
-        let (stream, folded) = kept.old.remove_entry(stream)?;
-        kept.insert(stream, folded.clone(), self.0.limits);
-        Some(folded).filter(|folded| folded.kind() == kind)
+        let found = self.kept().get(stream, self.0.limits);
+        let found = found.or_else(|| self.empty().get(stream, self.empties()));
+        found.filter(|folded| folded.kind() == kind)
     }
 
     /// Keeps what `stream` folds into, unless something was forgotten since `ticket`: what was loaded before
@@ -97,10 +70,10 @@ impl AggregateCache {
     /// that is not known to be behind.
     pub(crate) fn keep(&self, ticket: Ticket, stream: &StreamId, folded: &Folded) {
         let mut kept = self.kept();
-        if ticket != Ticket(kept.forgotten) || folded.revision.is_none() || folded.unproved.is_some() {
+        if ticket != Ticket(kept.forgotten) || folded.unproved.is_some() {
             return;
         }
-        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
+        let known = kept.known(stream);
         let stays = |known: &Folded| {
             let as_far = known.revision == folded.revision && (!known.behind || folded.behind);
             known.kind() == folded.kind() && (known.revision > folded.revision || as_far)
@@ -108,7 +81,14 @@ impl AggregateCache {
         if known.is_some_and(stays) {
             return;
         }
+        if folded.revision.is_none() {
+            self.empty()
+                .insert(stream.clone(), folded.clone(), self.empties());
+            return;
+        }
         kept.insert(stream.clone(), folded.clone(), self.0.limits);
+        drop(kept);
+        self.empty().remove(stream);
     }
 
     /// Forgets `stream`, also what is being loaded of it at this moment. To be called after personal data in
@@ -122,17 +102,15 @@ impl AggregateCache {
     /// Forgets everything, also what is being loaded at this moment.
     pub fn clear(&self) {
         let mut kept = self.kept();
-        *kept = Kept {
-            forgotten: kept.forgotten + 1,
-            ..Kept::default()
-        };
+        kept.clear();
+        kept.forgotten += 1;
+        self.empty().clear();
     }
 
     /// Forgets `stream` if what is kept lies beyond `actual`, where its log ends: then it is of another log.
     pub(crate) fn forget_beyond(&self, stream: &StreamId, actual: Option<u64>) {
         let mut kept = self.kept();
-        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
-        if known.is_some_and(|known| known.revision > actual) {
+        if kept.known(stream).is_some_and(|known| known.revision > actual) {
             kept.forgotten += 1;
             kept.remove(stream);
         }
@@ -140,18 +118,14 @@ impl AggregateCache {
 
     /// Notes that `stream` has moved on: what is kept is gone on from, and not decided on as it is.
     pub(crate) fn outdate(&self, stream: &StreamId) {
-        let kept = &mut *self.kept();
-        let known = kept.young.get_mut(stream).or_else(|| kept.old.get_mut(stream));
-        if let Some(known) = known {
-            known.behind = true;
-        }
+        self.kept().outdate(stream);
+        self.empty().outdate(stream);
     }
 
     /// Whether a further state of `stream` than `revision` is kept.
     pub(crate) fn is_further(&self, stream: &StreamId, revision: Option<u64>) -> bool {
-        let kept = self.kept();
-        let known = kept.young.get(stream).or_else(|| kept.old.get(stream));
-        known.is_some_and(|known| known.behind || known.revision > revision)
+        let further = |known: &Folded| known.behind || known.revision > revision;
+        self.kept().known(stream).is_some_and(further) || self.empty().known(stream).is_some_and(further)
     }
 
     /// The states after appends that are under way. They are not kept here before they are recorded.
@@ -168,7 +142,7 @@ impl AggregateCache {
     #[must_use]
     pub fn len(&self) -> usize {
         let kept = self.kept();
-        kept.young.len() + kept.old.len()
+        kept.len()
     }
 
     /// Whether nothing is kept.
@@ -181,6 +155,19 @@ impl AggregateCache {
         // No step below can panic half way.
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Locked after [`AggregateCache::kept`], never before.
+    fn empty(&self) -> MutexGuard<'_, Kept> {
+        self.0.empty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn empties(&self) -> Limits {
+        let Limits { entries, bytes } = self.0.limits;
+        Limits {
+            entries: entries / 4,
+            bytes: bytes / 4,
+        }
+    }
 }
 
 impl std::fmt::Debug for AggregateCache {
@@ -189,27 +176,6 @@ impl std::fmt::Debug for AggregateCache {
         f.debug_struct("AggregateCache")
             .field("streams", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Kept {
-    fn insert(&mut self, stream: StreamId, folded: Folded, limits: Limits) {
-        self.remove(&stream);
-        let weight = folded.weight();
-        let full = self.young.len() >= (limits.entries / 2).max(1);
-        if !self.young.is_empty() && (full || self.young_weight + weight > limits.bytes / 2) {
-            self.old = std::mem::take(&mut self.young);
-            self.young_weight = 0;
-        }
-        self.young_weight += weight;
-        self.young.insert(stream, folded);
-    }
-
-    fn remove(&mut self, stream: &StreamId) {
-        if let Some(folded) = self.young.remove(stream) {
-            self.young_weight -= folded.weight();
-        }
-        self.old.remove(stream);
     }
 }
 
@@ -285,14 +251,37 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_events_is_not_kept() {
-        let cache = AggregateCache::default();
+    fn that_a_stream_has_no_events_is_kept_apart_until_it_has_some() {
+        let cache = AggregateCache::new(Limits {
+            entries: 64,
+            bytes: usize::MAX,
+        });
         let empty = Folded {
             revision: None,
             ..folded(0, 0)
         };
-        cache.keep(cache.ticket(), &stream(1), &empty);
-        assert!(cache.is_empty());
+        cache.keep(cache.ticket(), &stream(1), &folded(3, 10));
+        let known = |key| {
+            let known = cache.get(&stream(key), TypeId::of::<u64>());
+            known.map(|known| (known.revision, known.behind))
+        };
+        for key in 1..100 {
+            cache.keep(cache.ticket(), &stream(key), &empty);
+        }
+        assert_eq!(known(99), Some((None, false)));
+        assert_eq!(known(2), None, "the oldest of many has gone");
+        assert_eq!(
+            known(1),
+            Some((Some(3), false)),
+            "what has events is not driven out by them"
+        );
+        cache.outdate(&stream(99));
+        assert_eq!(known(99), Some((None, true)));
+        assert!(cache.is_further(&stream(99), None) && !cache.is_further(&stream(98), None));
+        cache.keep(cache.ticket(), &stream(99), &folded(0, 10));
+        assert_eq!(known(99), Some((Some(0), false)));
+        cache.clear();
+        assert_eq!(known(98), None);
     }
 
     /// AU-7: what is loaded while personal data are erased does not come back.

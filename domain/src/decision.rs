@@ -54,6 +54,8 @@ fn fold<A: Aggregate>(known: Option<Folded>, events: &[RecordedEvent]) -> Result
 struct StreamRead {
     kind: TypeId,
     fold: fn(Option<Folded>, &[RecordedEvent]) -> Result<Folded, DecodeError>,
+    /// Whether it is one that the command makes.
+    made: bool,
 }
 
 /// The streams that a command reads.
@@ -63,9 +65,20 @@ pub struct ReadSet(BTreeMap<StreamId, StreamRead>);
 impl ReadSet {
     /// Adds the aggregate `A` under `key`.
     pub fn read<A: Aggregate>(&mut self, key: impl std::fmt::Display) -> &mut Self {
+        self.add::<A>(key, false)
+    }
+
+    /// As [`ReadSet::read`], for a stream that begins with what the command records. As long as nothing speaks against it,
+    /// it is taken to be empty without a look at the log, for the append finds out.
+    pub fn make<A: Aggregate>(&mut self, key: impl std::fmt::Display) -> &mut Self {
+        self.add::<A>(key, true)
+    }
+
+    fn add<A: Aggregate>(&mut self, key: impl std::fmt::Display, made: bool) -> &mut Self {
         let read = StreamRead {
             kind: TypeId::of::<A>(),
             fold: fold::<A>,
+            made,
         };
         self.0.insert(A::stream(key), read);
         self
@@ -80,6 +93,11 @@ impl ReadSet {
     /// The aggregate type that `stream` is read as.
     pub(crate) fn kind(&self, stream: &StreamId) -> Option<TypeId> {
         self.0.get(stream).map(|read| read.kind)
+    }
+
+    /// Whether `stream` is one that the command makes.
+    pub(crate) fn is_made(&self, stream: &StreamId) -> bool {
+        self.0.get(stream).is_some_and(|read| read.made)
     }
 }
 

@@ -53,6 +53,9 @@ pub(crate) async fn load(
                 Some(newest) if basis == Basis::Remembered && !newest.behind => {
                     loaded.resume(&reads, stream, Some(newest.clone()), &[])?;
                 }
+                None if basis == Basis::Remembered && reads.is_made(&stream) => {
+                    loaded.resume(&reads, stream, None, &[])?;
+                }
                 _ => wanted.push((stream, known)),
             }
         }
@@ -82,7 +85,7 @@ pub(crate) async fn load(
 async fn first_to_load(aggregates: &AggregateCache, reads: &ReadSet, missing: &[StreamId]) -> Option<Turn> {
     let unknown = |stream: &&StreamId| {
         let kind = reads.kind(stream);
-        kind.is_none_or(|kind| aggregates.get(stream, kind).is_none())
+        !reads.is_made(stream) && kind.is_none_or(|kind| aggregates.get(stream, kind).is_none())
     };
     let unknown: BTreeSet<StreamId> = missing.iter().filter(unknown).cloned().collect();
     // Where too many wait already, nobody is kept from loading for itself.

@@ -54,15 +54,12 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    /// It was recorded as it was predicted: the states that are exact with that, to be kept before they are no longer
-    /// predicted, which they are as long as this lives.
-    pub(crate) fn proved(&self) -> impl Iterator<Item = (&StreamId, Folded)> {
-        self.folded.iter().map(|(stream, folded)| {
-            let proved = Folded {
-                unproved: None,
-                ..folded.clone()
-            };
-            (stream, proved)
+    /// What `stream` folds into when it was recorded as it was predicted; to be kept before [`UnderWay::end`].
+    pub(crate) fn proved(&self, stream: &StreamId) -> Option<Folded> {
+        let (_, folded) = self.folded.iter().find(|(written, _)| written == stream)?;
+        Some(Folded {
+            unproved: None,
+            ..folded.clone()
         })
     }
 
@@ -121,9 +118,8 @@ mod tests {
         let predicted = Predicted::default();
         let (first, second) = (predicted.begin(vec![state(1)]), predicted.begin(vec![state(2)]));
         assert_eq!(found(&predicted), Some(2));
-        let proved: Vec<_> = first.proved().collect();
-        assert_eq!(proved[0].1.revision, Some(1));
-        assert_eq!(proved[0].1.unproved, None);
+        let proved = first.proved(&state(1).0).expect("predicted");
+        assert_eq!((proved.revision, proved.unproved), (Some(1), None));
         first.end();
         assert_eq!(found(&predicted), Some(2));
         second.end();

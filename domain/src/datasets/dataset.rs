@@ -154,7 +154,7 @@ impl Command for CreateDataset {
     type Refusal = DatasetRefusal;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Dataset>(self.dataset);
+        reads.make::<Dataset>(self.dataset);
         rights::read_quotas(self.owner, loaded, reads);
     }
 

@@ -49,13 +49,9 @@ pub(super) async fn record<R>(
     let (answer, under_way) = begun(ports, loaded, &append, &unlike, turn).await;
     match answer {
         Ok(appended) => {
-            remember(ports, (loaded, ticket), append, appended, &unlike);
-            if let Some(under_way) = under_way {
-                under_way
-                    .proved()
-                    .for_each(|(stream, folded)| ports.aggregates.keep(ticket, stream, &folded));
-                under_way.end();
-            }
+            let predicted = under_way.as_ref();
+            remember(ports, (loaded, ticket), append, appended, (&unlike, predicted));
+            under_way.into_iter().for_each(UnderWay::end);
             Ok(Ok(appended.position))
         }
         Err(AppendError::Conflict { stream, actual }) => {
@@ -141,14 +137,15 @@ fn remember(
     (loaded, ticket): (&LoadedState, Ticket),
     append: Append,
     appended: Appended,
-    unlike: &BTreeSet<StreamId>,
+    (unlike, predicted): (&BTreeSet<StreamId>, Option<&UnderWay>),
 ) {
     for write in append.writes.into_iter().filter(|write| !write.events.is_empty()) {
         let stream = write.stream.clone();
-        let folded = match unlike.contains(&stream) {
-            true => None,
+        let folded = match predicted.and_then(|predicted| predicted.proved(&stream)) {
+            Some(proved) => Some(proved),
+            None if unlike.contains(&stream) => None,
             // An event that cannot be read is found by the next load, which says so.
-            false => {
+            None => {
                 recorded(write, appended).and_then(|events| loaded.after(&stream, &events).ok().flatten())
             }
         };

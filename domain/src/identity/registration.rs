@@ -74,8 +74,8 @@ impl NewAccount {
         reads
             .read::<Reservation>(&self.username_reservation)
             .read::<Reservation>(&self.email_reservation)
-            .read::<User>(self.user)
-            .read::<Assignments>(self.user)
+            .make::<User>(self.user)
+            .make::<Assignments>(self.user)
             .read::<Administrators>(ADMINISTRATORS);
         if let Some(company) = &self.company {
             reads.read::<Organization>(organization::id_of(company, self.division.as_deref()));

@@ -167,7 +167,7 @@ impl Command for OpenSession {
     type Refusal = super::login::LoginRefused;
 
     fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<User>(self.user).read::<Session>(self.session);
+        reads.read::<User>(self.user).make::<Session>(self.session);
     }
 
     fn requires(&self, _: &LoadedState) -> Requirement {

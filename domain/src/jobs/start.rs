@@ -253,8 +253,8 @@ impl Command for StartJob {
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
         reads
-            .read::<Job>(self.job)
-            .read::<Model>(self.model)
+            .make::<Job>(self.job)
+            .make::<Model>(self.model)
             .read::<Experiment>(self.experiment);
         shared::read::<Dataset>(self.dataset.0, loaded, reads);
         rights::read_quotas(self.owner, loaded, reads);

@@ -266,7 +266,7 @@ impl Command for RegisterModel {
     type Refusal = RegisterModelRefusal;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Model>(self.model);
+        reads.make::<Model>(self.model);
         rights::read_quotas(self.owner, loaded, reads);
     }
 

@@ -84,7 +84,7 @@ impl Command for CreateExperiment {
     type Refusal = CreateExperimentRefusal;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Experiment>(self.experiment);
+        reads.make::<Experiment>(self.experiment);
         shared::read::<Project>(self.project, loaded, reads);
     }
 

@@ -97,7 +97,7 @@ impl Command for CreateProject {
     type Refusal = CreateProjectRefusal;
 
     fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.read::<Project>(self.project);
+        reads.make::<Project>(self.project);
         rights::read_quotas(self.owner, loaded, reads);
     }
 

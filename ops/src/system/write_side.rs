@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use domain::{event_store::EventStore, execute::Ports, rights::LogRights};
 use event_store::{
-    postgres::{LogIntegrity, app_pool},
+    postgres::{LogIntegrity, app_pool, keyed_pool},
     sealing::PersonKeys,
 };
 use sqlx::PgPool;
@@ -20,6 +20,8 @@ use crate::config::Config;
 
 /// Connections for read models.
 const POOL: u32 = 12;
+/// Connections for the keys of persons, which every reader of the log waits for.
+const KEYS_POOL: u32 = 2;
 
 /// An opened log and what stands on it.
 pub(super) struct WriteSide {
@@ -52,8 +54,9 @@ impl WriteSide {
         let integrity = integrity::start(config, &events, clock.clone()).await?;
         let pool = app_pool(url, POOL).await?;
         let data_dir: &Path = &config.general.data_dir;
+        let keys_pool = keyed_pool(url, KEYS_POOL).await?;
         let (sealed, person_keys) =
-            sealing::sealed(store.clone(), pool.clone(), data_dir, clock.clone()).await?;
+            sealing::sealed(store.clone(), keys_pool, data_dir, clock.clone()).await?;
         let port: Arc<dyn EventStore> = Arc::new(sealed);
         let ports = Ports::new(
             port.clone(),

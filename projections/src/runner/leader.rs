@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use domain::event_store::{EventStore, Filter, Page, Position, Subscription};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, timeout},
 };
 
@@ -34,7 +34,6 @@ pub(super) struct Leader {
     pub(super) store: Arc<dyn EventStore>,
     pub(super) pool: PgPool,
     pub(super) handles: Vec<ProjectionHandle>,
-    pub(super) reached: watch::Sender<Position>,
     /// What the others of this process see.
     pub(super) progress: Progress,
     /// Told when a shadow table took its place.
@@ -92,6 +91,7 @@ impl Leader {
 
     /// Gives the lease back.
     pub(super) async fn resign(&mut self) {
+        self.progress.lead(false);
         let Some(held) = self.lease.take() else { return };
         if let Ok(Err(error)) = timeout(self.settings.lease, held.lease().release(&self.pool)).await {
             tracing::debug!(%error, "the lease of the projections runs out by itself");
@@ -101,11 +101,12 @@ impl Leader {
     async fn connect(&self) -> Result<PgConnection, RunError> {
         let mut connection = self.pool.acquire().await?.detach();
         // Read models are folded again from their checkpoint after a crash, so that no page has to wait for the
-        // disk. And a transaction of a frozen leader must not hold its locks for longer than its lease. Who waits for a
+        // disk. Plans are kept, and made when tables are nearly empty: they go by the key all the same. A transaction of a frozen leader must not hold its locks for longer than its lease. Who waits for a
         // lock queues everybody else behind itself: it gives up in time and tries again.
         sqlx::query(
             "select set_config('synchronous_commit', 'off', false),
                     set_config('plan_cache_mode', 'force_generic_plan', false),
+                    set_config('enable_seqscan', 'off', false),
                     set_config('idle_in_transaction_session_timeout', $1, false),
                     set_config('lock_timeout', $2, false)",
         )
@@ -120,9 +121,10 @@ impl Leader {
     async fn follow(&mut self) -> Result<(), RunError> {
         self.resign().await;
         loop {
-            self.reached.send_replace(self.progress.stored().await?);
+            self.progress.publish(self.progress.stored().await?);
             if let Some(held) = Lease::take(&self.pool, FOLD, self.settings.lease).await? {
                 self.lease = Some(held);
+                self.progress.lead(true);
                 return Ok(());
             }
             tokio::time::sleep(RETRY.min(self.settings.lease / 2)).await;
@@ -309,7 +311,7 @@ impl Leader {
         let going = || self.handles.iter().filter(|handle| handle.going());
         let head = self.store.known_head();
         let all = going().map(|handle| handle.checkpoint).min();
-        self.reached.send_replace(all.unwrap_or_default());
+        self.progress.publish(all.unwrap_or_default());
         let lag = head.0.saturating_sub(all.unwrap_or_default().0);
         metrics::gauge!("projection_lag_events").set(f64::from(u32::try_from(lag).unwrap_or(u32::MAX)));
         for handle in &self.handles {

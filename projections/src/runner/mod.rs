@@ -17,9 +17,9 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::event_store::{EventStore, Position, StoreError};
+use domain::event_store::{EventStore, StoreError};
 use sqlx::PgPool;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::{leader::Leader, projection_handle::ProjectionHandle};
@@ -71,10 +71,9 @@ pub fn start_with(
     stop: CancellationToken,
     settings: Settings,
 ) -> (Progress, tokio::task::JoinHandle<()>) {
-    let (sender, position) = watch::channel(Position::START);
     let swapped = Arc::new(Notify::new());
     let names = projectors().iter().map(|projector| projector.name()).collect();
-    let progress = Progress::new(position, pool.clone(), names);
+    let progress = Progress::new(pool.clone(), names);
     let watching = tokio::spawn(standstill::watch(
         progress.clone(),
         store.clone(),
@@ -95,7 +94,6 @@ pub fn start_with(
         store,
         pool,
         handles: projectors().into_iter().map(ProjectionHandle::new).collect(),
-        reached: sender,
         progress: progress.clone(),
         swapped,
         settings,

@@ -5,14 +5,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use domain::event_store::Position;
 use sqlx::{PgPool, Row as _};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     position::position,
@@ -26,6 +30,12 @@ const ASK_EACH: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Progress {
     position: watch::Receiver<Position>,
+    /// Where it is published: by the leader of this process, or by who asks the table.
+    reached: watch::Sender<Position>,
+    /// Whether this process leads: then nobody knows better.
+    leads: Arc<AtomicBool>,
+    /// When the table was asked last for those who wait.
+    asked: Arc<tokio::sync::Mutex<Option<Instant>>>,
     unserved: Arc<watch::Sender<Unserved>>,
     /// What the unserved ones come from.
     found: Arc<Mutex<Found>>,
@@ -53,10 +63,14 @@ pub struct PositionNotReached {
 }
 
 impl Progress {
-    /// For the read models of these names, whose position is published in `position`.
-    pub(super) fn new(position: watch::Receiver<Position>, pool: PgPool, names: Arc<[&'static str]>) -> Self {
+    /// For the read models of these names.
+    pub(super) fn new(pool: PgPool, names: Arc<[&'static str]>) -> Self {
+        let (reached, position) = watch::channel(Position::START);
         Self {
             position,
+            reached,
+            leads: Arc::default(),
+            asked: Arc::default(),
             unserved: Arc::default(),
             found: Arc::default(),
             pool,
@@ -68,6 +82,16 @@ impl Progress {
     #[must_use]
     pub fn position(&self) -> Position {
         *self.position.borrow()
+    }
+
+    /// Publishes a position.
+    pub(super) fn publish(&self, reached: Position) {
+        self.reached.send_replace(reached);
+    }
+
+    /// Says whether this process leads from now on.
+    pub(super) fn lead(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Relaxed);
     }
 
     /// Looks which read models follow the log. The runner does so all the time; this is for before it has begun.
@@ -91,21 +115,39 @@ impl Progress {
             return Ok(());
         }
         let mut position = self.position.clone();
-        let local = async { position.wait_for(|reached| *reached >= wanted).await.is_ok() };
-        tokio::select! {
-            true = local => Ok(()),
-            true = self.wait_for_position_elsewhere(wanted) => Ok(()),
-            () = tokio::time::sleep(timeout) => Err(PositionNotReached { wanted, reached: self.position() }),
-            else => Err(PositionNotReached { wanted, reached: self.position() }),
+        let mut reached = pin!(position.wait_for(|reached| *reached >= wanted));
+        let until = Instant::now() + timeout;
+        loop {
+            tokio::select! {
+                Ok(_) = &mut reached => return Ok(()),
+                () = tokio::time::sleep_until(until.min(Instant::now() + ASK_EACH)) => {}
+            }
+            if Instant::now() >= until {
+                let reached = self.position();
+                return Err(PositionNotReached { wanted, reached });
+            }
+            self.ask_who_leads().await;
         }
     }
 
-    async fn wait_for_position_elsewhere(&self, wanted: Position) -> bool {
-        loop {
-            tokio::time::sleep(ASK_EACH).await;
-            if self.stored().await.is_ok_and(|reached| reached >= wanted) {
-                return true;
-            }
+    /// Publishes what the leader has written, if that is another process: one asks for all who wait.
+    async fn ask_who_leads(&self) {
+        let Ok(mut asked) = self.asked.try_lock() else {
+            return;
+        };
+        let knows = self.leads.load(Ordering::Relaxed) && self.still_since().is_none();
+        if knows || asked.is_some_and(|asked| asked.elapsed() < ASK_EACH) {
+            return;
+        }
+        self.ask_the_table().await;
+        *asked = Some(Instant::now());
+    }
+
+    /// Publishes what stands in the checkpoint table, whoever wrote it.
+    pub(super) async fn ask_the_table(&self) {
+        match self.stored().await {
+            Ok(position) => self.publish(position),
+            Err(error) => tracing::debug!(%error, "the position of the read models is not known"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Notices that the read models stand still, whoever leads and whyever: a lock that is held, a full disk, a frozen process.
 //!
 //! One rule: when there is more to fold and nothing moves for a while, nothing is shown until it does, for nobody knows what
-//! has been taken back meanwhile. It needs no database to notice.
+//! has been taken back meanwhile. It needs no answer of the database to notice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use domain::{
     clock::{Clock as _, SystemClock},
     event_store::EventStore,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
@@ -30,6 +30,10 @@ pub(super) async fn watch(
             () = stop.cancelled() => return,
             () = progress.moved(), if still => {}
             () = tokio::time::sleep(limit / 5) => {}
+        }
+        if still || moved.elapsed() >= limit {
+            // This process may be the one that stands still, while another leads.
+            drop(timeout(limit / 5, progress.ask_the_table()).await);
         }
         let now = progress.position();
         if now != reached || now >= store.known_head() || !progress.some_follow() {

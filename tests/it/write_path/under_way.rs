@@ -19,7 +19,7 @@ use tests::harness::database;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use super::{
-    counter::{Add, counts, record},
+    counter::{counts, record},
     ports, store,
     turns::{until, whatever},
 };

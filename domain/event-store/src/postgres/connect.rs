@@ -94,6 +94,14 @@ pub async fn app_pool(url: &str, max: u32) -> Result<PgPool, ConnectError> {
     .await
 }
 
+/// As [`app_pool`], for statements that each go by a key: their plans are kept, and go by an index.
+///
+/// # Errors
+/// As [`app_pool`].
+pub async fn keyed_pool(url: &str, max: u32) -> Result<PgPool, ConnectError> {
+    connect(for_log(PgPoolOptions::new().max_connections(max)), address(url)?).await
+}
+
 /// A pool for migrations: acts as the user itself, without a limit on statements, and waits a minute at most
 /// for a lock.
 ///
@@ -118,7 +126,7 @@ pub async fn admin_pool(url: &str, max: u32) -> Result<PgPool, ConnectError> {
 pub(super) fn for_log(options: PgPoolOptions) -> PgPoolOptions {
     checked_when_idle(options)
         .acquire_timeout(CONNECT_WITHIN)
-        .after_connect(|connection, _| Box::pin(become_app_role(connection, "30s", Plans::Fresh)))
+        .after_connect(|connection, _| Box::pin(become_app_role(connection, "30s", Plans::ByIndex)))
 }
 
 pub(super) async fn connect(pool: PgPoolOptions, to: PgConnectOptions) -> Result<PgPool, ConnectError> {
@@ -154,8 +162,9 @@ pub async fn admin_connection(url: &str) -> Result<PgConnection, ConnectError> {
 pub(super) enum Plans {
     /// As it sees fit.
     Auto,
-    /// For each call. A plan kept from when the log was nearly empty would scan it from end to end later.
-    Fresh,
+    /// Once, and by an index wherever there is one: a plan that is kept from when a table was nearly empty must not scan it
+    /// from end to end later, and planning each call would cost more than carrying it out.
+    ByIndex,
 }
 
 /// Takes on the session settings of the running system. `idle`: how long the server lets a transaction idle.
@@ -164,21 +173,23 @@ pub(super) async fn become_app_role(
     idle: &str,
     plans: Plans,
 ) -> Result<(), sqlx::Error> {
-    let plans = match plans {
-        Plans::Auto => "auto",
-        Plans::Fresh => "force_custom_plan",
+    let (plans, scans) = match plans {
+        Plans::Auto => ("auto", "on"),
+        Plans::ByIndex => ("force_generic_plan", "off"),
     };
     sqlx::query(
         "select set_config('statement_timeout', '30s', false),
                 set_config('lock_timeout', '5s', false),
                 set_config('idle_in_transaction_session_timeout', $1, false),
                 set_config('plan_cache_mode', $2, false),
+                set_config('enable_seqscan', $3, false),
                 set_config('tcp_keepalives_idle', '15', false),
                 set_config('tcp_keepalives_interval', '5', false),
                 set_config('tcp_keepalives_count', '3', false)",
     )
     .bind(idle)
     .bind(plans)
+    .bind(scans)
     .execute(&mut *connection)
     .await?;
     // After the settings: a role may lack the right to some of them.

@@ -41,7 +41,7 @@ pub(crate) use self::failure::unavailable as read_failure;
 pub use self::{
     address::{SSL_MODES, address, is_ssl_mode},
     checks::StartError,
-    connect::{APP_ROLE, admin_connection, admin_pool, app_pool, as_app_role},
+    connect::{APP_ROLE, admin_connection, admin_pool, app_pool, as_app_role, keyed_pool},
     connect_error::ConnectError,
     failure::{describe, is_outage},
     tree::{

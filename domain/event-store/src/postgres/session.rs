@@ -33,7 +33,7 @@ impl Session {
         let options = options.clone().application_name("anneal writer");
         let connection = within(limit, async {
             let mut connection = PgConnection::connect_with(&options).await?;
-            become_app_role(&mut connection, "10s", Plans::Fresh).await?;
+            become_app_role(&mut connection, "10s", Plans::ByIndex).await?;
             Ok(connection)
         })
         .await?;

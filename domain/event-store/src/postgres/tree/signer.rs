@@ -307,7 +307,7 @@ impl TreeSigner {
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
-    become_app_role(&mut connection, "60s", Plans::Fresh).await?;
+    become_app_role(&mut connection, "60s", Plans::ByIndex).await?;
     Ok(connection)
 }
 
