@@ -33,7 +33,31 @@ const ALWAYS: [Goal; 3] = [
     ),
 ];
 
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 11] = [
+    (
+        "requests",
+        "/slower/scalar_query",
+        2.0,
+        "a scalar query has at least half the rate of a static route",
+    ),
+    (
+        "requests",
+        "/slower/one_row",
+        4.0,
+        "one row has at least a quarter of the rate of a static route",
+    ),
+    (
+        "requests",
+        "/slower/list_of_25",
+        6.67,
+        "a list of 25 with access checks has at least 0.15 of the rate of a static route",
+    ),
+    (
+        "requests",
+        "/slower/mutation",
+        4.0,
+        "whole mutations have at least a quarter of the rate of bare appends",
+    ),
     (
         "reporting",
         "/percent",

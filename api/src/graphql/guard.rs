@@ -182,7 +182,13 @@ fn depth(value: &Value) -> usize {
 }
 
 /// The kind of the one operation that `name` selects (GraphQL October 2021, 6.1, `GetOperation`).
-fn selected_operation(document: &ExecutableDocument, name: Option<&str>) -> Result<OperationType, Refusal> {
+///
+/// # Errors
+/// `BAD_USER_INPUT` when there is none of that name, or several and no name.
+pub fn selected_operation(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+) -> Result<OperationType, Refusal> {
     let unknown = |name: &str| {
         let shown: String = name.chars().take(64).collect();
         Refusal::bad_input(format!("the document has no operation named '{shown}'"))

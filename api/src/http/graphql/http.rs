@@ -14,7 +14,6 @@ use super::media::{self, Media};
 use super::params::Params;
 use super::rejection::Rejection;
 use super::{GraphqlEndpoint, body, content_type, operation, origin, request_id, sse, websocket};
-use crate::graphql::guard;
 use crate::http::{problem::RETRY_AFTER, server::RequestId};
 
 /// Answers all requests to the endpoint's path.
@@ -74,7 +73,7 @@ async fn respond<E: Executor>(
     };
     let params = params.map_err(Rejection::bad_request)?;
     let mut request = params.into_request(&endpoint.options.limits)?;
-    let kind = guard::check(&mut request, &endpoint.options.limits)?;
+    let (kind, document) = endpoint.documents.check(&mut request, &endpoint.options.limits)?;
     if parts.method == Method::GET && kind == OperationType::Mutation {
         return Err(Rejection::method("POST", "mutations need POST"));
     }
@@ -91,6 +90,9 @@ async fn respond<E: Executor>(
         return Err(Rejection::bad_request(message));
     }
     let caller = authenticate(endpoint, Credentials::of(parts, id.clone(), Transport::Http)?).await?;
+    if endpoint.executor.account(&caller).is_some() {
+        endpoint.documents.keep(document);
+    }
     let response = operation::execute(endpoint, &caller, request, id).await;
     Ok(finished(&response, media, id))
 }

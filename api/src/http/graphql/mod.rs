@@ -13,6 +13,7 @@ mod auth_error;
 mod body;
 mod content_type;
 mod credentials;
+mod documents;
 mod events;
 mod executor;
 mod http;
@@ -41,6 +42,7 @@ pub use executor::{Executor, ResumeFrom, SessionEnd};
 pub use options::EndpointOptions;
 
 use super::server::{RequestId, Shutdown};
+use documents::Documents;
 use running::Running;
 use streams::Streams;
 
@@ -53,6 +55,8 @@ pub struct GraphqlEndpoint<E> {
     executor: E,
     options: Arc<EndpointOptions>,
     shutdown: Shutdown,
+    /// What was read of documents that come again.
+    documents: Documents,
     /// One place for each socket and each event stream.
     streams: Streams,
     /// Whose turn it is among the operations of an account.
@@ -68,6 +72,7 @@ impl<E: Executor> GraphqlEndpoint<E> {
             executor,
             options: Arc::new(options),
             shutdown,
+            documents: Documents::default(),
             streams,
             running,
         }

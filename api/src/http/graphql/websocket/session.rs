@@ -20,7 +20,6 @@ use tracing::Instrument;
 use super::close::Close;
 use super::message::{self, FromClient};
 use super::outbox::Outbox;
-use crate::graphql::guard;
 use crate::http::graphql::auth_error::AuthError;
 use crate::http::graphql::credentials::Credentials;
 use crate::http::graphql::executor::{Executor, SessionEnd};
@@ -329,7 +328,7 @@ impl<E: Executor> Session<E> {
         }
         let params = params.map_err(Rejection::bad_request)?;
         let mut request = params.into_request(&options.limits)?;
-        let kind = guard::check(&mut request, &options.limits)?;
+        let (kind, _) = self.endpoint.documents.check(&mut request, &options.limits)?;
         Ok((request, kind))
     }
 
