@@ -225,6 +225,7 @@ impl System {
         if let Err(error) = self.projections.await {
             tracing::warn!(%error, "the projections ended with an error");
         }
+        self.app.directory.ended().await;
         fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");

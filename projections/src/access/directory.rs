@@ -32,13 +32,13 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::keeper::{Keeper, Restored};
 pub use self::{
     folded::Rights,
     form::FormError,
     keeper::{SnapshotSettings, Snapshots},
     snapshot::{SnapshotFault, SnapshotKey},
 };
-use self::keeper::{Keeper, Restored};
 
 /// Positions that are looked at in one step of catching up; few of them are of these streams.
 const PAGE: usize = 10_000;

@@ -142,10 +142,12 @@ impl Keeper {
             kept,
             first: None,
         };
-        if position.0 - kept.0 >= keeper.due(rights.size()) {
+        if position.0.saturating_sub(kept.0) >= keeper.due(rights.size()) {
             match keeper.seal(rights, position).await {
                 Ok(first) => keeper.first = Some(first),
-                Err(error) => tracing::warn!(%error, "no snapshot of the access directory is kept at this start"),
+                Err(error) => {
+                    tracing::warn!(%error, "no snapshot of the access directory is kept at this start")
+                }
             }
         }
         keeper
@@ -162,7 +164,11 @@ impl Keeper {
     }
 
     async fn chain(&self, position: Position) -> Result<[u8; 32], KeepError> {
-        let chain = self.store.chain_hash(position).await.map_err(DirectoryError::from)?;
+        let chain = self
+            .store
+            .chain_hash(position)
+            .await
+            .map_err(DirectoryError::from)?;
         chain.ok_or(KeepError::NoChain(position))
     }
 
@@ -182,9 +188,11 @@ impl Keeper {
                 Ok(_) = folded.wait_for(|folded| folded.0 >= next) => {}
                 else => break,
             }
-            match self.advance(directory.size()).await {
+            match self.advance(self.due(directory.size())).await {
                 Err(KeepError::NoChain(_)) if self.kept == Position::START => {
-                    tracing::info!("this log keeps no chain: the access directory folds it whole at each start");
+                    tracing::info!(
+                        "this log keeps no chain: the access directory folds it whole at each start"
+                    );
                     return;
                 }
                 Err(error) => tell(&error),
@@ -195,16 +203,17 @@ impl Keeper {
                 () = tokio::time::sleep(self.snapshots.settings.pause) => {}
             }
         }
-        if folded.borrow().0 - self.kept.0.min(folded.borrow().0) >= self.snapshots.settings.at_stop {
-            let last = tokio::time::timeout(LAST, self.advance(0)).await;
+        let at_stop = self.snapshots.settings.at_stop;
+        if directory.folded.borrow().0.saturating_sub(self.kept.0) >= at_stop {
+            let last = tokio::time::timeout(LAST, self.advance(at_stop)).await;
             if let Err(error) = last.unwrap_or(Err(KeepError::TimedOut)) {
                 tell(&error);
             }
         }
     }
 
-    /// Makes the next snapshot, unless another process does or did.
-    async fn advance(&mut self, size: usize) -> Result<(), KeepError> {
+    /// Makes the next snapshot, unless another process does, or the newest lies no more than `least` events back.
+    async fn advance(&mut self, least: u64) -> Result<(), KeepError> {
         let head = self.store.known_head();
         self.chain(head).await?;
         let mut lock = within(self.snapshots.table.0.acquire()).await?;
@@ -216,7 +225,7 @@ impl Keeper {
             return Ok(());
         }
         let Restored { mut rights, kept } = self.snapshots.newest(self.store.as_ref()).await;
-        if head.0.saturating_sub(kept.0) < self.snapshots.settings.at_stop.min(self.due(size)) {
+        if head.0.saturating_sub(kept.0) < least {
             self.kept = kept;
             return Ok(());
         }

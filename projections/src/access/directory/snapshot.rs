@@ -37,7 +37,10 @@ impl SnapshotKey {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotFault {
     /// Another fold made it.
-    #[error("it is of version {found} of the fold, and this build has version {}", Rights::VERSION)]
+    #[error(
+        "it is of version {found} of the fold, and this build has version {}",
+        Rights::VERSION
+    )]
     Version {
         /// The version that it says.
         found: i32,

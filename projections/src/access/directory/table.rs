@@ -47,8 +47,15 @@ pub(super) struct Table(pub(super) PgPool);
 
 /// `work` within the deadline.
 pub(super) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    let late = || sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, "PostgreSQL did not answer in time"));
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(late()))
+    let late = || {
+        sqlx::Error::Io(std::io::Error::new(
+            ErrorKind::TimedOut,
+            "PostgreSQL did not answer in time",
+        ))
+    };
+    tokio::time::timeout(DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 impl Table {
