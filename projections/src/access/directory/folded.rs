@@ -272,10 +272,13 @@ fn count(
 #[cfg(test)]
 mod tests {
     use domain::{
-        aggregate::{Aggregate, encode},
-        event_store::{Metadata, Position, RecordedEvent},
+        aggregate::{Aggregate, Event, encode},
+        event_store::{Metadata, Position, RecordedEvent, StreamId},
         id::{SessionId, UserId},
-        identity::session::{Session, SessionEvent},
+        identity::{
+            session::{Session, SessionEvent},
+            user::{ErasureReason, User, UserEvent},
+        },
     };
     use time::{Duration, OffsetDateTime};
     use uuid::Uuid;
@@ -283,6 +286,21 @@ mod tests {
     use super::Rights;
 
     const HOUR: Duration = Duration::HOUR;
+
+    fn recorded<E: Event>(number: u32, stream: StreamId, at: OffsetDateTime, event: &E) -> RecordedEvent {
+        let encoded = encode(Uuid::from_u128(u128::from(number)), event).expect("encoded");
+        RecordedEvent {
+            id: encoded.id,
+            stream,
+            revision: 0,
+            position: Position(number.into()),
+            at,
+            kind: encoded.kind,
+            schema_version: encoded.schema_version,
+            data: encoded.data,
+            meta: Metadata::default(),
+        }
+    }
 
     fn opened(number: u32, user: UserId, at: OffsetDateTime) -> RecordedEvent {
         let session = SessionId(Uuid::from_u128(u128::from(number)));
@@ -294,18 +312,28 @@ mod tests {
             device: None,
             deactivations: 0,
         };
-        let encoded = encode(Uuid::from_u128(u128::from(number)), &event).expect("encoded");
-        RecordedEvent {
-            id: encoded.id,
-            stream: Session::stream(session),
-            revision: 0,
-            position: Position(number.into()),
-            at,
-            kind: encoded.kind,
-            schema_version: encoded.schema_version,
-            data: encoded.data,
-            meta: Metadata::default(),
+        recorded(number, Session::stream(session), at, &event)
+    }
+
+    /// As when the log is folded after the key is destroyed, which the verifier is sealed under.
+    #[test]
+    fn an_erased_account_is_not_counted_by_what_its_password_was_hashed_with() {
+        let (mut rights, user) = (Rights::default(), UserId(Uuid::from_u128(7)));
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let verifier = "$argon2id$v=19$m=8,t=2,p=1$c2FsdA$aGFzaA".to_owned();
+        let events = [
+            UserEvent::PasswordSet { verifier },
+            UserEvent::Erased {
+                reason: ErasureReason::Requested,
+            },
+        ];
+        let mut counted = Vec::new();
+        for (number, event) in (1..).zip(&events) {
+            let event = recorded(number, User::stream(user), at, event);
+            rights.fold(&event).expect("folded");
+            counted.push(rights.password_parameters(0).map(str::to_owned));
         }
+        assert_eq!(counted, [Some("$argon2id$v=19$m=8,t=2,p=1".to_owned()), None]);
     }
 
     /// FA10: a year of log-ins, one a minute, leaves the sessions of the last hour.

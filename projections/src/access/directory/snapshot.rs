@@ -133,3 +133,58 @@ impl Snapshot {
         Ok(Rights::from_bytes(&self.content)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{clock::SystemClock, event_store::Position};
+    use event_store::memory::MemoryEventStore;
+
+    use super::{Rights, Snapshot, SnapshotFault, SnapshotKey};
+
+    fn key() -> SnapshotKey {
+        SnapshotKey::new(b"0123456789abcdef0123456789abcdef")
+    }
+
+    fn snapshot() -> Snapshot {
+        Snapshot::of(&Rights::default(), Position(7), [3; 32], &key()).expect("made")
+    }
+
+    /// Each part alone: that another check would find it too is no reason to leave one out.
+    #[test]
+    fn the_code_is_over_every_part() {
+        let changes: [fn(&mut Snapshot); 5] = [
+            |snapshot| snapshot.version += 1,
+            |snapshot| snapshot.position.0 += 1,
+            |snapshot| snapshot.chain[0] ^= 1,
+            |snapshot| snapshot.content.push(b' '),
+            |snapshot| snapshot.code.truncate(16),
+        ];
+        snapshot().proven(&key()).expect("unchanged");
+        for change in changes {
+            let mut changed = snapshot();
+            change(&mut changed);
+            assert!(matches!(changed.proven(&key()), Err(SnapshotFault::Code)));
+        }
+        let other = SnapshotKey::new(b"another installation's secret...");
+        assert!(matches!(snapshot().proven(&other), Err(SnapshotFault::Code)));
+    }
+
+    /// Of an older or a newer build of the same installation: its code fits.
+    #[tokio::test]
+    async fn what_another_version_of_the_fold_has_written_is_not_used() {
+        let log = MemoryEventStore::new(Arc::new(SystemClock));
+        for version in [Rights::VERSION - 1, Rights::VERSION + 1] {
+            let mut other = snapshot();
+            other.version = version;
+            other.code = other.code_by(&key()).as_ref().to_vec();
+            other.proven(&key()).expect("its code fits");
+            match other.open(log.as_ref(), &key()).await {
+                Err(SnapshotFault::Version { found }) => assert_eq!(found, version),
+                Err(fault) => panic!("{fault}"),
+                Ok(_) => panic!("version {version} was used"),
+            }
+        }
+    }
+}
