@@ -351,6 +351,14 @@ pub trait EventStore: Send + Sync {
     /// The position of the last event that is recorded now, by any process.
     fn head(&self) -> BoxFuture<'_, Result<Position, StoreError>>;
 
+    /// The hash that the log has at `position`, of an adapter that chains its events: it covers everything up to there, so
+    /// that what was derived from a log with this hash was derived from the same events. `None` when no event has this
+    /// position, or the adapter keeps no chain.
+    fn chain_hash(&self, position: Position) -> BoxFuture<'_, Result<Option<[u8; 32]>, StoreError>> {
+        let _ = position;
+        Box::pin(async { Ok(None) })
+    }
+
     /// The last position that this process knows of, at no cost; may lag behind [`EventStore::head`]
     /// by what other processes appended in the last moments, never behind this process's own appends.
     fn known_head(&self) -> Position;

@@ -217,6 +217,9 @@ impl System {
         ended("what looks after recording", self.recording).await;
         ended("the upkeep of metrics", self.upkeep).await;
         ended("the projections", self.projections).await;
+        if timeout(CLOSE, self.app.directory.ended()).await.is_err() {
+            tracing::warn!("the access directory did not end in time");
+        }
         fail::fail_point!("shutdown.before_log_closes");
         if !self.store.close(CLOSE).await {
             tracing::warn!("the event log did not record everything that waited; its callers were told so");

@@ -63,6 +63,16 @@ pub(crate) fn named([client, server, postgres]: [f64; 3]) -> Value {
     json!({ "client": rounded(client), "server": rounded(server), "postgres": rounded(postgres) })
 }
 
+/// Seconds that all threads of a process were on the processor.
+pub(crate) fn of_process(process: u32) -> Result<f64> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end while we look.
+        sum += used(&thread?.path()).unwrap_or_default();
+    }
+    Ok(sum.as_secs_f64())
+}
+
 /// Time on the processor, from the scheduler (`schedstat`: nanoseconds run, nanoseconds waited, turns).
 fn used(folder: &Path) -> Result<Duration> {
     let text = std::fs::read_to_string(folder.join("schedstat"))?;

@@ -17,6 +17,7 @@ mod hot;
 mod integrity;
 mod load;
 mod logins;
+mod long_start;
 mod machine;
 mod memory;
 mod mixed;
@@ -44,7 +45,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use scale::Scale;
+use scale::{EVENTS, Scale};
 use serde_json::{Map, Value, json};
 use tests::harness::{TestApp, database};
 use tokio::runtime::{Builder, Runtime};
@@ -109,8 +110,9 @@ fn again_on_disk() -> ExitCode {
 fn help() -> Result<()> {
     writeln!(
         std::io::stdout(),
-        "usage: cargo bench -p tests --bench figures [-- NAME... --quick --cqrs-es]\n\nMeasures what is named, or \
-         everything: {}.\n--quick shows in a minute that it can be measured, and holds only ratios in turns to their goals; --cqrs-es \
+        "usage: cargo bench -p tests --bench figures [-- NAME... --quick --events=N --cqrs-es]\n\nMeasures what is named, or \
+         everything: {}.\n--quick shows in a minute that it can be measured, and holds only ratios in turns to their goals; --events=N takes \
+         a long log of N events; --cqrs-es \
          measures appends of that event store too.",
         NAMES.join(", ")
     )?;
@@ -122,7 +124,7 @@ fn as_child(task: &[String]) -> Result<()> {
 }
 
 fn figures(arguments: &[String]) -> Result<()> {
-    let (wanted, scale) = (wanted(arguments)?, Scale::of(arguments));
+    let (wanted, scale) = (wanted(arguments)?, Scale::of(arguments)?);
     if wanted
         .iter()
         .any(|name| matches!(name.as_str(), "training" | "reporting" | "cancelling" | "start"))
@@ -160,7 +162,7 @@ const FLAGS: &[&str] = &["--quick", "--bench", cqrs::FLAG];
 /// The figures that the arguments name; all without any.
 fn wanted(arguments: &[String]) -> Result<Vec<String>> {
     let mut flags = arguments.iter().filter(|argument| argument.starts_with("--"));
-    if let Some(unknown) = flags.find(|flag| !FLAGS.contains(&flag.as_str())) {
+    if let Some(unknown) = flags.find(|flag| !FLAGS.contains(&flag.as_str()) && !flag.starts_with(EVENTS)) {
         anyhow::bail!("there is no option '{unknown}'; see --help");
     }
     let named: Vec<&String> = arguments
@@ -216,7 +218,7 @@ async fn measure(
         "logins" => logins::run(scale).await,
         other => {
             ensure!(other == "start", "there is no figure '{other}'");
-            start::run().await
+            start::run(scale).await
         }
     }
 }

@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+
+/// What the length of the long log stands behind, among the arguments.
+pub(crate) const EVENTS: &str = "--events=";
+
 /// Sizes that the figures of the log share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
@@ -19,8 +24,11 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// What `--quick` asks for, and what is measured without it.
-    pub(crate) fn of(arguments: &[String]) -> Self {
-        if arguments.iter().any(|argument| argument == "--quick") {
+    ///
+    /// # Errors
+    /// When the length of the log is no number.
+    pub(crate) fn of(arguments: &[String]) -> Result<Self> {
+        let mut scale = if arguments.iter().any(|argument| argument == "--quick") {
             Self {
                 events: 20_000,
                 turn: Duration::from_millis(300),
@@ -34,6 +42,15 @@ impl Scale {
                 rounds: 3,
                 judged: true,
             }
+        };
+        let events = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(EVENTS));
+        if let Some(events) = events {
+            scale.events = events
+                .parse()
+                .with_context(|| format!("'{events}' is no number of events"))?;
         }
+        Ok(scale)
     }
 }

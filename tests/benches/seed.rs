@@ -67,14 +67,22 @@ pub(crate) struct Line {
 }
 
 /// A new log of `events` events, the first of which is `line(0)`. Returns its address.
-pub(crate) async fn make(events: u64, mut line: impl FnMut(u64) -> Line) -> Result<String> {
+pub(crate) async fn make(events: u64, line: impl FnMut(u64) -> Line) -> Result<String> {
     let url = database().await.url;
+    extend(&url, events, line).await?;
+    verify(&url, events).await?;
+    Ok(url)
+}
+
+/// Adds `events` events to the log at `url`, which nobody may write to meanwhile; returns where it ends then.
+pub(crate) async fn extend(url: &str, events: u64, mut line: impl FnMut(u64) -> Line) -> Result<u64> {
     eprintln!("  a log of {events} events …");
-    let pool = admin_pool(&url, 1).await?;
-    let head = sqlx::query("select hash from event_head")
+    let pool = admin_pool(url, 1).await?;
+    let head = sqlx::query("select pos, hash from event_head")
         .fetch_one(&pool)
         .await?;
     let mut link = Digest::try_from(head.try_get::<&[u8], _>("hash")?)?;
+    let before = u64::try_from(head.try_get::<i64, _>("pos")?)?;
     let at = domain::clock::to_micros(SystemClock.now());
     let mut copy = pool
         .copy_in_raw(
@@ -94,7 +102,7 @@ pub(crate) async fn make(events: u64, mut line: impl FnMut(u64) -> Line) -> Resu
         } = line;
         let data_hash = digest(data.as_bytes());
         link = Link {
-            position: n + 1,
+            position: before + n + 1,
             id,
             stream: stream.as_str(),
             revision,
@@ -110,7 +118,7 @@ pub(crate) async fn make(events: u64, mut line: impl FnMut(u64) -> Line) -> Resu
         let data = data.replace('\\', r"\\");
         rows.push_str(&format!(
             "{}\t{id}\t{stream}\t{revision}\t{kind}\t1\t{shown}\t{data}\t{META}\t\\\\x{data_hash}\t\\\\x{hash}\n",
-            n + 1
+            before + n + 1
         ));
         if rows.len() >= CHUNK {
             copy.send(rows.as_bytes()).await?;
@@ -120,11 +128,10 @@ pub(crate) async fn make(events: u64, mut line: impl FnMut(u64) -> Line) -> Resu
     copy.send(rows.as_bytes()).await?;
     ensure!(copy.finish().await? == events, "not every event was copied");
     let mut connection = pool.acquire().await?;
-    settle(&mut connection, events, &link, at).await?;
+    settle(&mut connection, before + events, &link, at).await?;
     drop(connection);
     pool.close().await;
-    verify(&url, events).await?;
-    Ok(url)
+    Ok(before + events)
 }
 
 fn stream(number: u64) -> StreamId {

@@ -24,9 +24,11 @@ use tokio::{
 
 use crate::{
     load::{Question, clients, drive},
+    long_start,
     memory::{below, resident},
     numbers::{median, rounded},
     program,
+    scale::Scale,
 };
 
 /// Fresh data folders.
@@ -43,7 +45,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 const LOAD: (Duration, usize) = (Duration::from_secs(3), 16);
 
 /// Starts it again and again.
-pub(crate) async fn run() -> Result<Value> {
+pub(crate) async fn run(scale: Scale) -> Result<Value> {
     let (mut first, mut later) = (Starts::default(), Starts::default());
     let mut memory = Value::Null;
     for round in 0..FOLDERS {
@@ -61,11 +63,14 @@ pub(crate) async fn run() -> Result<Value> {
         }
     }
     let rows = [first.row("first"), later.row("later")];
-    Ok(json!({ "unit": "s from starting the program to /readyz 200", "rows": rows, "memory": memory }))
+    let long = long_start::run(scale).await?;
+    Ok(
+        json!({ "unit": "s from starting the program to /readyz 200", "rows": rows, "memory": memory, "long": long }),
+    )
 }
 
 /// The bare database in the data folder `folder`, in seconds; stopped again.
-async fn postgres(folder: &Path) -> Result<f64> {
+pub(crate) async fn postgres(folder: &Path) -> Result<f64> {
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
@@ -117,7 +122,7 @@ pub(crate) struct Running {
     /// Where it listens.
     pub(crate) url: String,
     /// Until `/readyz` answered 200.
-    took: Duration,
+    pub(crate) took: Duration,
     /// Seconds that it said itself.
     said: f64,
 }

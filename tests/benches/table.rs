@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 18] = [
+const TABLES: [Table; 19] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -190,6 +190,19 @@ const TABLES: [Table; 18] = [
             ("start", "/what"),
             ("ready s", "/ready_s"),
             ("slowest s", "/slowest_s"),
+            ("PostgreSQL alone s", "/postgres_s"),
+            ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/start/long/rows",
+        "anneal up over a long log",
+        &[
+            ("start", "/what"),
+            ("ready s", "/ready_s"),
+            ("slowest s", "/slowest_s"),
+            ("CPU s", "/cpu_s"),
+            ("memory MiB", "/resident_mib"),
             ("PostgreSQL alone s", "/postgres_s"),
             ("ratio", "/ratio"),
         ],

@@ -10,6 +10,7 @@ mod contracts;
 mod crash;
 mod datasets;
 mod devices;
+mod directory;
 mod enumeration;
 mod erasure;
 mod event_store;

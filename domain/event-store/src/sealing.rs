@@ -131,6 +131,10 @@ impl EventStore for SealedEventStore {
         self.inner.head()
     }
 
+    fn chain_hash(&self, position: Position) -> BoxFuture<'_, Result<Option<[u8; 32]>, StoreError>> {
+        self.inner.chain_hash(position)
+    }
+
     fn known_head(&self) -> Position {
         self.inner.known_head()
     }

@@ -10,7 +10,10 @@ use domain::{
     event_registry,
     event_store::{Metadata, Position, RecordedEvent, StreamId},
 };
-use projections::read_model::{ReadModel, Rows, row_json};
+use projections::{
+    access::directory::Rights,
+    read_model::{ReadModel, Rows, row_json},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -47,6 +50,9 @@ pub const STREAMS: [(&str, &str, u8); 21] = [
     ("sharing.access_list", "mdl", 7),
     ("requests.request", "req", 1),
 ];
+
+/// The name of the access directory, whose snapshots outlive a build as rows do.
+const DIRECTORY: &str = "access.directory";
 
 /// The contract.
 #[derive(Default, Serialize, Deserialize)]
@@ -212,7 +218,31 @@ fn made(length: &dyn Fn(&str) -> usize, events: &[RecordedEvent]) -> Result<BTre
     let made = Ok(BTreeMap::new());
     let mut all = All { length, events, made };
     projections::visit(&mut all);
-    all.made
+    let mut made = all.made?;
+    let events = &events[..length(DIRECTORY).min(events.len())];
+    let directory = Made {
+        version: Rights::VERSION,
+        events: events.len(),
+        sha256: digest_of_directory(events)?,
+    };
+    made.insert(DIRECTORY.to_owned(), directory);
+    Ok(made)
+}
+
+/// Over what the access directory keeps in a snapshot after each event that changed it.
+fn digest_of_directory(events: &[RecordedEvent]) -> Result<String> {
+    let (mut rights, mut sha256) = (Rights::default(), Sha256::new());
+    let mut before = Vec::new();
+    for event in events {
+        rights.fold(event)?;
+        let kept = rights.to_bytes()?;
+        if kept != before {
+            sha256.update(format!("{} ", event.position));
+            sha256.update(&kept);
+            before = kept;
+        }
+    }
+    Ok(hex::encode(sha256.finalize()))
 }
 
 /// Over the keys that each event may change, and every row as the event left it: the present and the past.

@@ -17,7 +17,10 @@ use api::{
     rate::{Lockout, LockoutSettings, Quota, RateLimiter},
 };
 use objects::Objects;
-use projections::{access::directory::Directory, feed::FeedHub};
+use projections::{
+    access::directory::{Directory, SnapshotKey, SnapshotSettings, Snapshots},
+    feed::FeedHub,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,15 +46,16 @@ pub(super) async fn start(
     background: &CancellationToken,
 ) -> anyhow::Result<(App, JoinHandle<()>)> {
     let (port, pool) = (write_side.port.clone(), write_side.pool.clone());
-    let directory = Directory::start(port.clone(), background.clone()).await?;
+    let data_dir = &config.general.data_dir;
+    let InstallationKeys { pepper, signing } =
+        InstallationKeys::open(&pool, write_side.ports.store.as_ref(), data_dir).await?;
+    let snapshots = snapshots(&pepper, pool.clone());
+    let directory = Directory::start_with(port.clone(), snapshots, background.clone()).await?;
     let (progress, projections) =
         projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
     progress.look().await?;
     let feed = FeedHub::start(port, background.clone());
     let objects = open_objects(config, environment).await?;
-    let data_dir = &config.general.data_dir;
-    let InstallationKeys { pepper, signing } =
-        InstallationKeys::open(&pool, write_side.ports.store.as_ref(), data_dir).await?;
     let keys = Arc::new(signing);
     let parts = AppParts {
         settings: settings(config, &directory)?,
@@ -86,6 +90,13 @@ async fn open_objects(config: &Config, environment: &Environment) -> anyhow::Res
         .await
         .context("cannot clean up the object store")?;
     Ok(objects)
+}
+
+/// Snapshots of the access directory, proven by a key that the database does not have.
+fn snapshots(pepper: &Pepper, pool: sqlx::PgPool) -> Snapshots {
+    let secret = Secret::new(pepper.keyed_hash("key", "access directory snapshots"));
+    let key = SnapshotKey::new(secret.expose().as_bytes());
+    Snapshots::new(pool, key, SnapshotSettings::default())
 }
 
 fn hashing(config: &Config, pepper: &Pepper) -> anyhow::Result<HashingPool> {

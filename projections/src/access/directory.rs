@@ -2,8 +2,14 @@
 //!
 //! Access decisions are made from it. It follows the log, and [`Directory::wait_for_position`] waits until it has
 //! folded everything that was recorded when a request came; so a revocation works for the next request.
+//!
+//! So that a start need not fold the whole log, what was folded is kept now and then ([`Snapshots`]).
 
 mod folded;
+mod form;
+mod keeper;
+mod snapshot;
+mod table;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -26,9 +32,16 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use folded::Rights;
+use self::keeper::{Keeper, Restored};
+pub use self::{
+    folded::Rights,
+    form::FormError,
+    keeper::{SnapshotSettings, Snapshots},
+    snapshot::{SnapshotFault, SnapshotKey},
+};
 
-const PAGE: usize = 2_000;
+/// Positions that are looked at in one step of catching up; few of them are of these streams.
+const PAGE: usize = 10_000;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the directory cannot answer.
@@ -51,6 +64,8 @@ pub struct Directory {
     state: Arc<RwLock<Rights>>,
     folded: watch::Receiver<Position>,
     store: Arc<dyn EventStore>,
+    /// Open as long as snapshots are kept.
+    keeping: Option<watch::Receiver<()>>,
 }
 
 fn filter() -> Filter {
@@ -67,26 +82,87 @@ fn filter() -> Filter {
     }
 }
 
+/// Folds what the log has after `from` into `rights`; returns how far that is.
+async fn catch_up(
+    store: &dyn EventStore,
+    rights: &mut Rights,
+    from: Position,
+) -> Result<Position, DirectoryError> {
+    let (head, filter, mut position) = (store.head().await?, filter(), from);
+    while position < head {
+        let page = store.read_all(position, &filter, PAGE).await?;
+        page.events.iter().try_for_each(|event| rights.fold(event))?;
+        position = position.max(page.next);
+    }
+    Ok(position)
+}
+
+/// Forgets the sessions that are over by the time of the log's last event, which may be of any stream.
+async fn drop_sessions_that_are_over(
+    store: &dyn EventStore,
+    rights: &mut Rights,
+    position: Position,
+) -> Result<(), DirectoryError> {
+    let before = Position(position.0.saturating_sub(1));
+    let page = store.read_all(before, &Filter::all(), 1).await?;
+    if let Some(last) = page.events.last() {
+        rights.drop_sessions_over_at(last.at);
+    }
+    Ok(())
+}
+
 impl Directory {
     /// Folds the whole log, then follows it until `stop` is cancelled.
     ///
     /// # Errors
     /// When the log cannot be read at the start.
     pub async fn start(store: Arc<dyn EventStore>, stop: CancellationToken) -> Result<Self, DirectoryError> {
-        let (sender, folded) = watch::channel(Position::START);
-        let directory = Self {
-            state: Arc::default(),
+        Self::start_from(store, None, stop).await
+    }
+
+    /// As [`start`](Self::start), from the newest snapshot that can be used; keeps further ones.
+    ///
+    /// # Errors
+    /// As there. Nothing about snapshots is an error: what cannot be used is told, and the log folded.
+    pub async fn start_with(
+        store: Arc<dyn EventStore>,
+        snapshots: Snapshots,
+        stop: CancellationToken,
+    ) -> Result<Self, DirectoryError> {
+        Self::start_from(store, Some(snapshots), stop).await
+    }
+
+    async fn start_from(
+        store: Arc<dyn EventStore>,
+        snapshots: Option<Snapshots>,
+        stop: CancellationToken,
+    ) -> Result<Self, DirectoryError> {
+        let Restored { mut rights, kept } = match &snapshots {
+            Some(snapshots) => snapshots.newest(store.as_ref()).await,
+            None => Restored::default(),
+        };
+        let position = catch_up(store.as_ref(), &mut rights, kept).await?;
+        drop_sessions_that_are_over(store.as_ref(), &mut rights, position).await?;
+        let keeper = match snapshots {
+            Some(snapshots) => Some(Keeper::new(store.clone(), snapshots, &rights, (kept, position)).await),
+            None => None,
+        };
+        let (sender, folded) = watch::channel(position);
+        let mut directory = Self {
+            state: Arc::new(RwLock::new(rights)),
             folded,
             store,
+            keeping: None,
         };
-        let head = directory.store.head().await?;
-        let mut position = Position::START;
-        while position < head {
-            let page = directory.store.read_all(position, &filter(), PAGE).await?;
-            directory.fold(&page.events)?;
-            position = page.next;
+        if let Some(keeper) = keeper {
+            let (kept, keeping) = watch::channel(());
+            directory.keeping = Some(keeping);
+            let (of, stop) = (directory.clone(), stop.clone());
+            tokio::spawn(async move {
+                keeper.keep(of, stop).await;
+                drop(kept);
+            });
         }
-        sender.send_replace(position);
         let listener = directory.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -95,6 +171,28 @@ impl Directory {
             }
         });
         Ok(directory)
+    }
+
+    /// Waits until the last snapshot is kept, once it was told to stop; no longer than some seconds.
+    pub async fn ended(&self) {
+        if let Some(mut keeping) = self.keeping.clone() {
+            // An error says that whoever keeps them has ended.
+            while keeping.changed().await.is_ok() {}
+        }
+    }
+
+    /// Accounts and open sessions that are known.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.read().size()
+    }
+
+    /// What was folded, as it is kept in snapshots: the same for the same fold.
+    ///
+    /// # Errors
+    /// As [`Rights::to_bytes`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FormError> {
+        self.read().to_bytes()
     }
 
     async fn follow(&self, mut position: Position, sender: watch::Sender<Position>) {

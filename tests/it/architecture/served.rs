@@ -53,7 +53,8 @@ fn queries_of_contexts_name_the_read_models_that_they_read() {
         naming += code.matches(".serving(&[").count();
         for function in code.split("async fn ").skip(1) {
             let (name, rest) = function.split_once('(').expect("parameters");
-            let (parameters, _) = rest.split_once(") ->").expect("a result");
+            let end = rest.split_once(") ->").or_else(|| rest.split_once(") {"));
+            let (parameters, _) = end.expect("a result or a body");
             if parameters.contains("&PgPool") {
                 found.insert((source.path.clone(), name.to_owned()));
             }

@@ -321,6 +321,10 @@ impl EventStore for PostgresEventStore {
         })
     }
 
+    fn chain_hash(&self, position: Position) -> BoxFuture<'_, Result<Option<[u8; 32]>, StoreError>> {
+        Box::pin(self.reader.chain_hash(position))
+    }
+
     fn known_head(&self) -> Position {
         Position(self.head.get())
     }

@@ -13,8 +13,9 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 use super::{
     failure::{unavailable, within},
     recent::Recent,
-    session::unsigned,
+    session::{hash, unsigned},
 };
+use crate::integrity::Digest;
 
 /// A page takes no further event once it has this many bytes of payload.
 const PAGE_BYTES: usize = 16 << 20;
@@ -43,6 +44,19 @@ impl Reader {
         let head = sqlx::query_scalar::<_, i64>("select pos from event_head").fetch_one(&self.pool);
         let head = within(self.limit, head).await.and_then(unsigned);
         head.map(Position).map_err(|error| unavailable(&error))
+    }
+
+    /// The hash of the event at `position`, as the chain has it.
+    pub(super) async fn chain_hash(&self, position: Position) -> Result<Option<Digest>, StoreError> {
+        let Ok(position) = i64::try_from(position.0) else {
+            return Ok(None);
+        };
+        let found = sqlx::query_scalar::<_, Vec<u8>>("select hash from event where pos = $1")
+            .bind(position)
+            .fetch_optional(&self.pool);
+        let found = within(self.limit, found).await;
+        let found = found.and_then(|found| found.as_deref().map(hash).transpose());
+        found.map_err(|error| unavailable(&error))
     }
 
     /// The events of each of `streams` from the given revision on, in the order of `streams`: one statement,

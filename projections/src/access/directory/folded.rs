@@ -26,36 +26,40 @@ use domain::{
 use time::OffsetDateTime;
 
 #[derive(Clone, Debug, Default)]
-struct Account {
-    state: AccountState,
-    verified: bool,
-    organization: Option<OrganizationId>,
-    roles: BTreeSet<String>,
+pub(super) struct Account {
+    pub(super) state: AccountState,
+    pub(super) verified: bool,
+    pub(super) organization: Option<OrganizationId>,
+    pub(super) roles: BTreeSet<String>,
     /// What its password is hashed with: the beginning of a PHC string.
-    hashed_with: Option<Arc<str>>,
+    pub(super) hashed_with: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct OpenSession {
-    user: UserId,
-    expires_at: OffsetDateTime,
+pub(super) struct OpenSession {
+    pub(super) user: UserId,
+    pub(super) expires_at: OffsetDateTime,
 }
 
 /// What the directory has folded: accounts, open sessions, roles and their holders. Pure; the directory around
 /// it follows the log.
 #[derive(Default)]
 pub struct Rights {
-    accounts: HashMap<UserId, Account>,
-    sessions: HashMap<SessionId, OpenSession>,
+    pub(super) accounts: HashMap<UserId, Account>,
+    pub(super) sessions: HashMap<SessionId, OpenSession>,
     /// The same by when they end by themselves, so that those that are over leave.
-    ends: BTreeSet<(OffsetDateTime, SessionId)>,
-    roles: HashMap<String, RoleDefinition>,
-    administrators: BTreeSet<UserId>,
+    pub(super) ends: BTreeSet<(OffsetDateTime, SessionId)>,
+    pub(super) roles: HashMap<String, RoleDefinition>,
+    pub(super) administrators: BTreeSet<UserId>,
     /// How many accounts' passwords are hashed with what.
-    hashed_with: BTreeMap<Arc<str>, u64>,
+    pub(super) hashed_with: BTreeMap<Arc<str>, u64>,
 }
 
 impl Rights {
+    /// The version of the fold and of the form that it is kept in. Whoever changes what events make of it raises this, or
+    /// starts go on from what the fold before made: `schema/read-models.json` holds it to that.
+    pub const VERSION: i32 = 1;
+
     fn principal(&self, user: UserId, session: Option<SessionId>) -> Option<UserPrincipal> {
         let account = self.accounts.get(&user)?;
         let holder = Holder {
@@ -132,13 +136,19 @@ impl Rights {
     }
 
     /// Forgets the sessions that are over, by the time of the log: each costs one step, once.
-    fn drop_sessions_over_at(&mut self, now: OffsetDateTime) {
+    pub(super) fn drop_sessions_over_at(&mut self, now: OffsetDateTime) {
         while let Some((end, session)) = self.ends.first().copied()
             && end <= now
         {
             self.ends.remove(&(end, session));
             self.sessions.remove(&session);
         }
+    }
+
+    /// Accounts and open sessions: what it grows with.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.accounts.len() + self.sessions.len()
     }
 
     /// How many sessions are known that are neither over nor ended.
@@ -165,7 +175,12 @@ impl Rights {
             return Ok(());
         };
         let account = self.accounts.entry(user).or_default();
-        match decode::<UserEvent>(event)? {
+        let event = decode::<UserEvent>(event)?;
+        if let UserEvent::Erased { .. } = event {
+            // As after the key is destroyed, when the log does not tell it any more.
+            release(&mut self.hashed_with, account.hashed_with.take());
+        }
+        match event {
             UserEvent::Registered { profile, .. } => account.organization = profile.organization,
             UserEvent::EmailVerified { .. } => {
                 account.verified = true;
@@ -225,12 +240,8 @@ impl Rights {
     }
 }
 
-/// Counts an account whose password is now hashed with what `verifier` says, and no longer with what `before` says.
-fn count(
-    hashed_with: &mut BTreeMap<Arc<str>, u64>,
-    before: Option<Arc<str>>,
-    verifier: &str,
-) -> Option<Arc<str>> {
+/// No longer counts an account whose password was hashed with what `before` says.
+fn release(hashed_with: &mut BTreeMap<Arc<str>, u64>, before: Option<Arc<str>>) {
     if let Some(before) = before
         && let Some(accounts) = hashed_with.get_mut(&before)
     {
@@ -239,6 +250,15 @@ fn count(
             hashed_with.remove(&before);
         }
     }
+}
+
+/// Counts an account whose password is now hashed with what `verifier` says, and no longer with what `before` says.
+fn count(
+    hashed_with: &mut BTreeMap<Arc<str>, u64>,
+    before: Option<Arc<str>>,
+    verifier: &str,
+) -> Option<Arc<str>> {
+    release(hashed_with, before);
     // `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`
     let parameters = verifier.rsplitn(3, '$').nth(2)?;
     let known = hashed_with
@@ -252,10 +272,13 @@ fn count(
 #[cfg(test)]
 mod tests {
     use domain::{
-        aggregate::{Aggregate, encode},
-        event_store::{Metadata, Position, RecordedEvent},
+        aggregate::{Aggregate, Event, encode},
+        event_store::{Metadata, Position, RecordedEvent, StreamId},
         id::{SessionId, UserId},
-        identity::session::{Session, SessionEvent},
+        identity::{
+            session::{Session, SessionEvent},
+            user::{ErasureReason, User, UserEvent},
+        },
     };
     use time::{Duration, OffsetDateTime};
     use uuid::Uuid;
@@ -263,6 +286,21 @@ mod tests {
     use super::Rights;
 
     const HOUR: Duration = Duration::HOUR;
+
+    fn recorded<E: Event>(number: u32, stream: StreamId, at: OffsetDateTime, event: &E) -> RecordedEvent {
+        let encoded = encode(Uuid::from_u128(u128::from(number)), event).expect("encoded");
+        RecordedEvent {
+            id: encoded.id,
+            stream,
+            revision: 0,
+            position: Position(number.into()),
+            at,
+            kind: encoded.kind,
+            schema_version: encoded.schema_version,
+            data: encoded.data,
+            meta: Metadata::default(),
+        }
+    }
 
     fn opened(number: u32, user: UserId, at: OffsetDateTime) -> RecordedEvent {
         let session = SessionId(Uuid::from_u128(u128::from(number)));
@@ -274,18 +312,28 @@ mod tests {
             device: None,
             deactivations: 0,
         };
-        let encoded = encode(Uuid::from_u128(u128::from(number)), &event).expect("encoded");
-        RecordedEvent {
-            id: encoded.id,
-            stream: Session::stream(session),
-            revision: 0,
-            position: Position(number.into()),
-            at,
-            kind: encoded.kind,
-            schema_version: encoded.schema_version,
-            data: encoded.data,
-            meta: Metadata::default(),
+        recorded(number, Session::stream(session), at, &event)
+    }
+
+    /// As when the log is folded after the key is destroyed, which the verifier is sealed under.
+    #[test]
+    fn an_erased_account_is_not_counted_by_what_its_password_was_hashed_with() {
+        let (mut rights, user) = (Rights::default(), UserId(Uuid::from_u128(7)));
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let verifier = "$argon2id$v=19$m=8,t=2,p=1$c2FsdA$aGFzaA".to_owned();
+        let events = [
+            UserEvent::PasswordSet { verifier },
+            UserEvent::Erased {
+                reason: ErasureReason::Requested,
+            },
+        ];
+        let mut counted = Vec::new();
+        for (number, event) in (1..).zip(&events) {
+            let event = recorded(number, User::stream(user), at, event);
+            rights.fold(&event).expect("folded");
+            counted.push(rights.password_parameters(0).map(str::to_owned));
         }
+        assert_eq!(counted, [Some("$argon2id$v=19$m=8,t=2,p=1".to_owned()), None]);
     }
 
     /// FA10: a year of log-ins, one a minute, leaves the sessions of the last hour.
