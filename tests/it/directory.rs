@@ -10,10 +10,7 @@ mod running;
 
 use std::time::Duration;
 
-use domain::{
-    event_store::Position,
-    identity::session::{Session, SessionEvent},
-};
+use domain::identity::session::{Session, SessionEvent};
 use time::Duration as Span;
 
 use self::{
@@ -31,7 +28,7 @@ async fn a_start_from_a_snapshot_gives_the_rights_that_the_log_gives() {
             happenings.record(&fixture, 40).await;
             fixture.clock.advance(Span::minutes(20));
             let (kept, read) = fixture.directory(at_once()).await;
-            assert_eq!(read.from_the_start(), round == 0, "seed {seed}, round {round}");
+            assert_eq!(read.whole_log(), round == 0, "seed {seed}, round {round}");
             let (folded, _) = fixture.folded().await;
             happenings.same(&kept, &folded, fixture.now());
             // Rights also change between a start and its end.
@@ -73,7 +70,7 @@ async fn a_session_that_was_over_or_revoked_is_not_back_after_a_start() {
     // Nothing of accounts: the time of the log goes on all the same.
     fixture.another_event().await;
     let (directory, read) = fixture.directory(never()).await;
-    assert!(!read.from_the_start());
+    assert!(!read.whole_log());
     assert!(directory.session(open, fixture.now()).is_some());
     assert!(directory.session(revoked, fixture.now()).is_none());
     assert!(directory.session(over, fixture.now()).is_none());
@@ -101,7 +98,7 @@ async fn processes_that_write_snapshots_at_once_do_not_harm_each_other() {
     let rows = fixture.positions().await;
     assert!((1..=2).contains(&rows.len()), "{rows:?}");
     let (kept, read) = fixture.directory(never()).await;
-    assert!(!read.from_the_start());
+    assert!(!read.whole_log());
     let (folded, _) = fixture.folded().await;
     happenings.same(&kept, &folded, fixture.now());
     fixture.stop(kept).await;
@@ -126,7 +123,7 @@ async fn snapshots_follow_the_log_while_the_system_runs() {
         .expect("a snapshot");
     drop(directory);
     let (again, read) = fixture.directory(never()).await;
-    assert!(read.lowest() > Some(Position::START) || !read.from_the_start());
+    assert!(!read.whole_log());
     fixture.stop(again).await;
 }
 
@@ -138,7 +135,7 @@ async fn a_log_without_a_chain_is_folded_and_nothing_is_kept() {
     happenings.record(&fixture, 100).await;
     for _ in 0..2 {
         let (directory, read) = fixture.directory(at_once()).await;
-        assert!(read.from_the_start());
+        assert!(read.whole_log());
         let (folded, _) = fixture.folded().await;
         happenings.same(&directory, &folded, fixture.now());
         fixture.stop(directory).await;

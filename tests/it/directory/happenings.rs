@@ -181,7 +181,7 @@ fn registered(user: UserId, number: usize) -> UserEvent {
             email: "canary@example.org".to_owned(),
             first_name: None,
             last_name: Some("Canary".to_owned()),
-            organization: Some(organization).filter(|_| number % 4 > 0),
+            organization: Some(organization).filter(|_| !number.is_multiple_of(4)),
             department: None,
         },
     }

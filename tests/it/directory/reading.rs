@@ -27,7 +27,7 @@ impl Reading {
     }
 
     /// Whether the whole log was folded.
-    pub(super) fn from_the_start(&self) -> bool {
+    pub(super) fn whole_log(&self) -> bool {
         self.lowest() == Some(Position::START)
     }
 }

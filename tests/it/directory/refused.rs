@@ -13,7 +13,7 @@ use super::{
 /// That a start does not use what is kept, and answers as the log says.
 async fn not_used(fixture: &Fixture, happenings: &Happenings, what: &str) {
     let (directory, read) = fixture.directory(never()).await;
-    assert!(read.from_the_start(), "{what}: the log is folded");
+    assert!(read.whole_log(), "{what}: the log is folded");
     let (folded, _) = fixture.folded().await;
     happenings.same(&directory, &folded, fixture.now());
     fixture.stop(directory).await;
@@ -23,7 +23,7 @@ async fn not_used(fixture: &Fixture, happenings: &Happenings, what: &str) {
 /// That a start uses what is kept.
 async fn used(fixture: &Fixture) {
     let (directory, read) = fixture.directory(never()).await;
-    assert!(!read.from_the_start());
+    assert!(!read.whole_log());
     fixture.stop(directory).await;
 }
 
@@ -160,7 +160,7 @@ async fn a_snapshot_of_another_log_or_under_another_key_is_not_used() {
     let (directory, read) = fixture
         .directory_under(b"another installation's secret...", never())
         .await;
-    assert!(read.from_the_start());
+    assert!(read.whole_log());
     fixture.stop(directory).await;
 }
 

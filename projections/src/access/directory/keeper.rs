@@ -146,7 +146,7 @@ impl Keeper {
             match keeper.seal(rights, position).await {
                 Ok(first) => keeper.first = Some(first),
                 Err(error) => {
-                    tracing::warn!(%error, "no snapshot of the access directory is kept at this start")
+                    tracing::warn!(%error, "no snapshot of the access directory is kept at this start");
                 }
             }
         }
