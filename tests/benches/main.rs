@@ -50,6 +50,10 @@ use serde_json::{Map, Value, json};
 use tests::harness::{TestApp, database};
 use tokio::runtime::{Builder, Runtime};
 
+/// That of the product, which is measured in this process too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Everything that can be measured, in the order in which it is.
 const NAMES: &[&str] = &[
     "appends",
