@@ -3,6 +3,8 @@
 //! One rule: a read model declares its scope, and the conditions are written here only, for all of them. They say the
 //! same as `domain::authz::decide` does of reading; `tests/it/projections/scopes.rs` compares the two.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use domain::{
     authz::{Action, UserPrincipal},
     id::{OrganizationId, UserId},
@@ -95,7 +97,7 @@ pub struct Viewer {
     /// Whose things; `None`: everybody's.
     user: Option<UserId>,
     organization: Option<OrganizationId>,
-    permissions: std::collections::BTreeSet<Action>,
+    permissions: Arc<BTreeSet<Action>>,
     now: OffsetDateTime,
 }
 
@@ -120,7 +122,7 @@ impl Viewer {
             reader: None,
             user: None,
             organization: None,
-            permissions: std::collections::BTreeSet::new(),
+            permissions: Arc::default(),
             now,
         }
     }

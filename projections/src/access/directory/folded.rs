@@ -21,7 +21,7 @@ use domain::{
         session::{Session, SessionEvent},
         user::{User, UserEvent},
     },
-    rights::Holder,
+    rights::{Holder, RoleSums},
 };
 use time::OffsetDateTime;
 
@@ -50,6 +50,8 @@ pub struct Rights {
     /// The same by when they end by themselves, so that those that are over leave.
     ends: BTreeSet<(OffsetDateTime, SessionId)>,
     roles: HashMap<String, RoleDefinition>,
+    /// What sets of roles add up to by these definitions.
+    sums: RoleSums,
     administrators: BTreeSet<UserId>,
     /// How many accounts' passwords are hashed with what.
     hashed_with: BTreeMap<Arc<str>, u64>,
@@ -65,7 +67,8 @@ impl Rights {
             account: account.state,
             roles: &account.roles,
         };
-        Some(holder.principal(|name| self.roles.get(name)))
+        let sum = self.sums.of(&account.roles, |name| self.roles.get(name));
+        Some(holder.with(sum))
     }
 
     /// The principal of an account, outside of any session.
@@ -107,6 +110,7 @@ impl Rights {
             Role::CATEGORY => {
                 let RoleEvent::Defined(definition) = decode(event)?;
                 self.roles.insert(definition.name.clone(), definition);
+                self.sums.clear();
                 Ok(())
             }
             Assignments::CATEGORY => {
