@@ -4,7 +4,7 @@
 //! are in one and roles in another.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -215,6 +215,27 @@ pub async fn load_quotas(
     .await?;
     let known = loaded.get::<User>(owner).profile.is_some();
     Ok(known.then(|| (loaded.get(owner), quotas(owner, &loaded))))
+}
+
+/// What each of `owners` has taken, as of now; nothing of one who is not known. For those who only look. However many there
+/// are, the log is asked once, and only for what is not remembered.
+///
+/// # Errors
+/// See [`LoadError`].
+pub async fn load_ledgers(
+    store: &dyn EventStore,
+    aggregates: &AggregateCache,
+    owners: &[UserId],
+) -> Result<BTreeMap<UserId, QuotaLedger>, LoadError> {
+    let nothing = (Basis::Log, &LoadedState::default());
+    let loaded = loading::load(store, aggregates, nothing, |_, reads| {
+        for owner in owners {
+            reads.read::<QuotaLedger>(*owner);
+        }
+    })
+    .await?;
+    let ledgers = owners.iter().map(|owner| (*owner, loaded.get(*owner)));
+    Ok(ledgers.collect())
 }
 
 /// The rights of an account outside of any session, from what [`read_account`] declared.

@@ -79,7 +79,7 @@ impl Parent {
 }
 
 /// Why somebody sees a thing: the first of these that holds (PR-5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// It is theirs.
     Owner,
@@ -316,6 +316,21 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
             ),
         });
     of_each.collect::<Vec<_>>().join(" union ")
+}
+
+/// That `viewer` may see the one thing whose key is `thing`: asked of few things, it costs the same however many others it
+/// may see.
+pub(super) fn is_visible(parent: &Parent, viewer: &Viewer, thing: &str) -> String {
+    let each = of(parent, viewer, false)
+        .into_iter()
+        .map(|condition| match condition.keys {
+            Some(keys) => format!("{thing} in ({keys})"),
+            None => format!(
+                "exists (select from {} t where t.{} = {thing} and {})",
+                parent.table, parent.key, condition.sql
+            ),
+        });
+    each.collect::<Vec<_>>().join(" or ")
 }
 
 /// The read models that [`SHARED`] reads.
