@@ -7,7 +7,7 @@
 //! One rule: a position that is given to anybody is [`FeedSubscription::position`], or that of an event. The head of the log
 //! is no place to go on from.
 
-mod followers;
+mod subscribers;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use domain::event_store::{EventStore, Filter, Position, RecordedEvent, StoreErro
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::followers::{Ear, Followers, Heard};
+use self::subscribers::{Ear, Heard, Subscribers};
 
 /// Events read at once while catching up.
 const PAGE: usize = 500;
@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct FeedHub {
     store: Arc<dyn EventStore>,
-    followers: Arc<Followers>,
+    subscribers: Arc<Subscribers>,
 }
 
 impl FeedHub {
@@ -34,8 +34,8 @@ impl FeedHub {
     #[must_use]
     pub fn start(store: Arc<dyn EventStore>, stop: CancellationToken) -> Self {
         let from = store.known_head();
-        let followers = Arc::new(Followers::told(from));
-        let hub = Self { store, followers };
+        let subscribers = Arc::new(Subscribers::told(from));
+        let hub = Self { store, subscribers };
         let reader = hub.clone();
         tokio::spawn(async move {
             let mut subscription = reader.store.subscribe(from, Filter::all());
@@ -45,7 +45,7 @@ impl FeedHub {
                     page = subscription.next() => page,
                 };
                 match page {
-                    Ok(page) => reader.followers.tell(page.events),
+                    Ok(page) => reader.subscribers.tell(page.events),
                     Err(error) => {
                         tracing::warn!(%error, "the live feed paused, trying again");
                         tokio::time::sleep(RETRY).await;
@@ -59,7 +59,7 @@ impl FeedHub {
     /// Follows the events of `filter` from after `after`.
     #[must_use]
     pub fn follow(&self, after: Position, filter: Filter) -> FeedSubscription {
-        let (ear, told) = self.followers.listen(filter);
+        let (ear, told) = self.subscribers.listen(filter);
         FeedSubscription {
             store: self.store.clone(),
             ear,
@@ -71,7 +71,7 @@ impl FeedHub {
         }
     }
 
-    /// The last position this process knows of: where to follow from when only news counts.
+    /// The last position this process knows of: where to follow from when only what is new counts.
     #[must_use]
     pub fn head(&self) -> Position {
         self.store.known_head()
@@ -143,8 +143,8 @@ impl FeedSubscription {
     fn hear(&mut self) {
         match self.ear.hear() {
             Heard::All { events, told } => {
-                let news = events.into_iter().filter(|event| event.position > self.read);
-                self.waiting.extend(news);
+                let unread = events.into_iter().filter(|event| event.position > self.read);
+                self.waiting.extend(unread);
                 self.read = self.read.max(told);
             }
             Heard::TooMuch { told } => {
@@ -156,7 +156,7 @@ impl FeedSubscription {
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let page = self.store.read_all(self.read, self.ear.filter(), PAGE).await?;
-        // What was told before this follower listened, or while it was too slow, has to be read; the rest it hears.
+        // What was told before this subscriber listened, or while it was too slow, has to be read; the rest it hears.
         self.caught_up = page.next <= self.read || page.next >= self.told;
         self.read = self.read.max(page.next);
         self.waiting.extend(page.events.into_iter().map(Arc::new));

@@ -13,3 +13,4 @@ mod replay;
 mod scopes;
 mod stopping;
 mod swapping;
+mod watching;

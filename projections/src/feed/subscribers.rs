@@ -1,6 +1,6 @@
 //! Who follows which streams, and what each has heard and not taken.
 //!
-//! One rule: what is told, and how far it is told, change together, so that a follower that has nothing to take has passed
+//! One rule: what is told, and how far it is told, change together, so that a subscriber that has nothing to take has passed
 //! everything that was told.
 
 use std::{
@@ -11,11 +11,11 @@ use std::{
 use domain::event_store::{Filter, Position, RecordedEvent};
 use tokio::sync::Notify;
 
-/// Events that a follower may have heard and not taken, before it has to read the log again.
+/// Events that a subscriber may have heard and not taken, before it has to read the log again.
 const MOST: usize = 1_024;
 
-/// All followers of a process.
-pub(super) struct Followers(Mutex<State>);
+/// All subscribers of a process.
+pub(super) struct Subscribers(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -23,13 +23,13 @@ struct State {
     told: Position,
     /// By the beginning of a stream's name that they follow, and by its length: of an event, only its own beginnings are
     /// looked up.
-    by_prefix: BTreeMap<usize, HashMap<String, Vec<Arc<Follower>>>>,
+    by_prefix: BTreeMap<usize, HashMap<String, Vec<Arc<Subscriber>>>>,
 }
 
-struct Follower {
+struct Subscriber {
     filter: Filter,
     heard: Mutex<Waiting>,
-    news: Notify,
+    arrived: Notify,
 }
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Waiting {
     too_much: bool,
 }
 
-/// What a follower has heard since it last asked.
+/// What a subscriber has heard since it last asked.
 pub(super) enum Heard {
     /// Of what was told up to `told`, these.
     All {
@@ -49,13 +49,13 @@ pub(super) enum Heard {
     TooMuch { told: Position },
 }
 
-/// What a follower hears with, until it is dropped.
+/// What a subscriber hears with, until it is dropped.
 pub(super) struct Ear {
-    followers: Arc<Followers>,
-    follower: Arc<Follower>,
+    subscribers: Arc<Subscribers>,
+    subscriber: Arc<Subscriber>,
 }
 
-impl Followers {
+impl Subscribers {
     /// Nobody yet, and everything up to `told` is said.
     pub(super) fn told(told: Position) -> Self {
         let by_prefix = BTreeMap::new();
@@ -64,20 +64,20 @@ impl Followers {
 
     /// Hears the events of `filter` that are told from now on, which come after the position.
     pub(super) fn listen(self: &Arc<Self>, filter: Filter) -> (Ear, Position) {
-        let follower = Arc::new(Follower {
+        let subscriber = Arc::new(Subscriber {
             filter,
             heard: Mutex::default(),
-            news: Notify::new(),
+            arrived: Notify::new(),
         });
         let mut state = self.state();
-        for prefix in prefixes(&follower.filter) {
+        for prefix in prefixes(&subscriber.filter) {
             let of_length = state.by_prefix.entry(prefix.len()).or_default();
-            let followers = of_length.entry(prefix.to_owned()).or_default();
-            followers.push(Arc::clone(&follower));
+            let subscribers = of_length.entry(prefix.to_owned()).or_default();
+            subscribers.push(Arc::clone(&subscriber));
         }
         let ear = Ear {
-            followers: Arc::clone(self),
-            follower,
+            subscribers: Arc::clone(self),
+            subscriber,
         };
         (ear, state.told)
     }
@@ -91,10 +91,10 @@ impl Followers {
         }
     }
 
-    fn leave(&self, follower: &Arc<Follower>) {
+    fn leave(&self, subscriber: &Arc<Subscriber>) {
         let mut state = self.state();
-        for prefix in prefixes(&follower.filter) {
-            state.leave(prefix, follower);
+        for prefix in prefixes(&subscriber.filter) {
+            state.leave(prefix, subscriber);
         }
     }
 
@@ -106,23 +106,23 @@ impl Followers {
 
 impl State {
     fn tell(&self, event: &Arc<RecordedEvent>) {
-        for (length, followers) in &self.by_prefix {
+        for (length, subscribers) in &self.by_prefix {
             let beginning = event.stream.as_str().get(..*length);
-            let followers = beginning.and_then(|beginning| followers.get(beginning));
-            followers
+            let subscribers = beginning.and_then(|beginning| subscribers.get(beginning));
+            subscribers
                 .into_iter()
                 .flatten()
-                .for_each(|follower| follower.tell(event));
+                .for_each(|subscriber| subscriber.tell(event));
         }
     }
 
-    fn leave(&mut self, prefix: &str, follower: &Arc<Follower>) {
+    fn leave(&mut self, prefix: &str, subscriber: &Arc<Subscriber>) {
         let Some(of_length) = self.by_prefix.get_mut(&prefix.len()) else {
             return;
         };
-        if let Some(followers) = of_length.get_mut(prefix) {
-            followers.retain(|other| !Arc::ptr_eq(other, follower));
-            if followers.is_empty() {
+        if let Some(subscribers) = of_length.get_mut(prefix) {
+            subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
+            if subscribers.is_empty() {
                 of_length.remove(prefix);
             }
         }
@@ -138,7 +138,7 @@ fn prefixes(filter: &Filter) -> impl Iterator<Item = &str> {
     filter.stream_prefixes.iter().map(String::as_str).chain(every)
 }
 
-impl Follower {
+impl Subscriber {
     fn tell(&self, event: &Arc<RecordedEvent>) {
         if !self.filter.matches(event) {
             return;
@@ -162,7 +162,7 @@ impl Follower {
                 };
             }
         }
-        self.news.notify_one();
+        self.arrived.notify_one();
     }
 
     fn heard(&self) -> MutexGuard<'_, Waiting> {
@@ -172,18 +172,18 @@ impl Follower {
 
 impl Ear {
     pub(super) fn filter(&self) -> &Filter {
-        &self.follower.filter
+        &self.subscriber.filter
     }
 
     /// Waits until there is something to hear. Dropping the future loses nothing.
     pub(super) async fn come(&self) {
-        self.follower.news.notified().await;
+        self.subscriber.arrived.notified().await;
     }
 
     /// What there is, which is not heard again.
     pub(super) fn hear(&self) -> Heard {
-        let state = self.followers.state();
-        let heard = std::mem::take(&mut *self.follower.heard());
+        let state = self.subscribers.state();
+        let heard = std::mem::take(&mut *self.subscriber.heard());
         let (told, events) = (state.told, heard.events);
         match heard.too_much {
             true => Heard::TooMuch { told },
@@ -194,6 +194,6 @@ impl Ear {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.followers.leave(&self.follower);
+        self.subscribers.leave(&self.subscriber);
     }
 }
