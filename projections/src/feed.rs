@@ -1,26 +1,22 @@
 //! Live feeds: one reader of the log per process, any number of subscriptions.
 //!
-//! The hub buffers nothing: a subscription first reads recorded events, then listens; if it lags, it reads the log
-//! again from its position. So nothing is missed and memory stays bounded.
+//! A subscription first reads recorded events, then listens. An event is handed to those who follow its stream and to
+//! nobody else, so that what happens elsewhere costs a quiet feed nothing. A subscription that is slow loses what it
+//! has not taken and reads the log again from its position: nothing is missed, and memory stays bounded.
 //!
 //! One rule: a position that is given to anybody is [`FeedSubscription::position`], or that of an event. The head of the log
 //! is no place to go on from.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+mod subscribers;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use domain::event_store::{EventStore, Filter, Position, RecordedEvent, StoreError};
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Events that a subscription may lag behind before it has to read the log again.
-const BUFFER: usize = 1_024;
+use self::subscribers::{Ear, Heard, Subscribers};
+
 /// Events read at once while catching up.
 const PAGE: usize = 500;
 /// Wait before another try after a failure.
@@ -30,22 +26,16 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct FeedHub {
     store: Arc<dyn EventStore>,
-    live: broadcast::Sender<Arc<RecordedEvent>>,
-    /// What followers cannot hear any more: everything up to here is the log's alone to tell.
-    told: Arc<AtomicU64>,
+    subscribers: Arc<Subscribers>,
 }
 
 impl FeedHub {
     /// Starts reading from the head of the log; ends when `stop` is cancelled.
     #[must_use]
     pub fn start(store: Arc<dyn EventStore>, stop: CancellationToken) -> Self {
-        let (live, _) = broadcast::channel(BUFFER);
         let from = store.known_head();
-        let hub = Self {
-            store,
-            live,
-            told: Arc::new(AtomicU64::new(from.0)),
-        };
+        let subscribers = Arc::new(Subscribers::told(from));
+        let hub = Self { store, subscribers };
         let reader = hub.clone();
         tokio::spawn(async move {
             let mut subscription = reader.store.subscribe(from, Filter::all());
@@ -55,7 +45,7 @@ impl FeedHub {
                     page = subscription.next() => page,
                 };
                 match page {
-                    Ok(page) => page.events.into_iter().for_each(|event| reader.tell(event)),
+                    Ok(page) => reader.subscribers.tell(page.events),
                     Err(error) => {
                         tracing::warn!(%error, "the live feed paused, trying again");
                         tokio::time::sleep(RETRY).await;
@@ -66,20 +56,14 @@ impl FeedHub {
         hub
     }
 
-    /// Hands an event to whoever listens; nobody listening is no failure.
-    fn tell(&self, event: RecordedEvent) {
-        self.told.fetch_max(event.position.0, Ordering::AcqRel);
-        drop(self.live.send(Arc::new(event)));
-    }
-
     /// Follows the events of `filter` from after `after`.
     #[must_use]
     pub fn follow(&self, after: Position, filter: Filter) -> FeedSubscription {
+        let (ear, told) = self.subscribers.listen(filter);
         FeedSubscription {
-            live: self.live.subscribe(),
-            told: self.told.clone(),
             store: self.store.clone(),
-            filter,
+            ear,
+            told,
             read: after,
             position: after,
             caught_up: false,
@@ -87,7 +71,7 @@ impl FeedHub {
         }
     }
 
-    /// The last position this process knows of: where to follow from when only news counts.
+    /// The last position this process knows of: where to follow from when only what is new counts.
     #[must_use]
     pub fn head(&self) -> Position {
         self.store.known_head()
@@ -97,9 +81,9 @@ impl FeedHub {
 /// A subscription to a feed.
 pub struct FeedSubscription {
     store: Arc<dyn EventStore>,
-    live: broadcast::Receiver<Arc<RecordedEvent>>,
-    told: Arc<AtomicU64>,
-    filter: Filter,
+    ear: Ear,
+    /// What it cannot hear any more: everything up to here is the log's alone to tell.
+    told: Position,
     /// How far the log was read: ahead of `position` by what is in `waiting`.
     read: Position,
     position: Position,
@@ -122,28 +106,13 @@ impl FeedSubscription {
     /// When the log cannot be read; the call may be tried again.
     pub async fn next(&mut self) -> Result<Arc<RecordedEvent>, StoreError> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                self.position = event.position;
+            if let Some(event) = self.take() {
                 return Ok(event);
             }
-            // Nothing waits, so all that was read was handed out or is not of this feed.
-            self.position = self.read;
-            if !self.caught_up {
+            if self.caught_up {
+                self.ear.come().await;
+            } else {
                 self.catch_up().await?;
-                continue;
-            }
-            match self.live.recv().await {
-                Ok(event) if event.position > self.read => {
-                    self.read = event.position;
-                    if self.filter.matches(&event) {
-                        self.waiting.push_back(event);
-                    }
-                }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => self.caught_up = false,
-                Err(broadcast::error::RecvError::Closed) => {
-                    return Err(StoreError::Unavailable("the system is shutting down".to_owned()));
-                }
             }
         }
     }
@@ -155,14 +124,40 @@ impl FeedSubscription {
     pub async fn next_until(&mut self, deadline: Instant) -> Result<Option<Arc<RecordedEvent>>, StoreError> {
         match tokio::time::timeout_at(deadline, self.next()).await {
             Ok(event) => event.map(Some),
-            Err(_) => Ok(None),
+            // Nobody is woken by what others do, so how far the feed has come is looked up now.
+            Err(_) => Ok(self.take()),
+        }
+    }
+
+    /// The next event that is there. Where there is none, all that was read and heard is passed.
+    fn take(&mut self) -> Option<Arc<RecordedEvent>> {
+        if self.waiting.is_empty() && self.caught_up {
+            self.hear();
+        }
+        let event = self.waiting.pop_front();
+        // Where nothing waits, all that was read was handed out or is not of this feed.
+        self.position = event.as_ref().map_or(self.read, |event| event.position);
+        event
+    }
+
+    fn hear(&mut self) {
+        match self.ear.hear() {
+            Heard::All { events, told } => {
+                let unread = events.into_iter().filter(|event| event.position > self.read);
+                self.waiting.extend(unread);
+                self.read = self.read.max(told);
+            }
+            Heard::TooMuch { told } => {
+                self.told = told;
+                self.caught_up = false;
+            }
         }
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let page = self.store.read_all(self.read, &self.filter, PAGE).await?;
-        // What was told before this follower listened, or while it was too slow, has to be read; the rest it hears.
-        self.caught_up = page.next <= self.read || page.next.0 >= self.told.load(Ordering::Acquire);
+        let page = self.store.read_all(self.read, self.ear.filter(), PAGE).await?;
+        // What was told before this subscriber listened, or while it was too slow, has to be read; the rest it hears.
+        self.caught_up = page.next <= self.read || page.next >= self.told;
         self.read = self.read.max(page.next);
         self.waiting.extend(page.events.into_iter().map(Arc::new));
         Ok(())

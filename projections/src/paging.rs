@@ -1,7 +1,7 @@
 //! Pages of rows, by keyset: cursors stay right while rows come and go.
 
 /// A column that lists can be filtered or ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,
@@ -30,7 +30,7 @@ impl Column {
 }
 
 /// Where a page goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The key of the last row seen.
     pub key: String,
@@ -39,7 +39,7 @@ pub struct Cursor {
 }
 
 /// Which part of a list is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     /// How many rows, 0 to 100.
     pub first: u32,
@@ -71,6 +71,14 @@ pub struct Page<R> {
     pub rows: Vec<R>,
     /// Whether others follow.
     pub has_next: bool,
+}
+
+impl<R> Default for Page<R> {
+    /// An empty one.
+    fn default() -> Self {
+        let (rows, has_next) = (Vec::new(), false);
+        Self { rows, has_next }
+    }
 }
 
 impl<R> Page<R> {

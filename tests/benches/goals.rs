@@ -33,7 +33,7 @@ const ALWAYS: [Goal; 3] = [
     ),
 ];
 
-const GOALS: [Goal; 12] = [
+const GOALS: [Goal; 15] = [
     (
         "requests",
         "/slower/scalar_query",
@@ -57,6 +57,24 @@ const GOALS: [Goal; 12] = [
         "/slower/mutation",
         4.0,
         "whole mutations have at least a quarter of the rate of bare appends",
+    ),
+    (
+        "idle",
+        "/feeds_mib",
+        95.3,
+        "1,000 idle feeds hold at most 100 MB (FL11)",
+    ),
+    (
+        "idle",
+        "/feeds_percent",
+        20.0,
+        "1,000 idle feeds take less than 20 % of a core (FL11)",
+    ),
+    (
+        "crowd",
+        "/p95_ms",
+        100.0,
+        "of 1,000 connections that ask, 95 % are answered within 100 ms (FL11)",
     ),
     (
         "reporting",

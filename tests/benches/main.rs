@@ -11,9 +11,11 @@ mod contention;
 mod counter;
 mod cpu;
 mod cqrs;
+mod crowd;
 mod feed;
 mod goals;
 mod hot;
+mod idle;
 mod integrity;
 mod load;
 mod logins;
@@ -66,6 +68,8 @@ const NAMES: &[&str] = &[
     "requests",
     "contention",
     "feed",
+    "idle",
+    "crowd",
     "training",
     "reporting",
     "cancelling",
@@ -129,10 +133,12 @@ fn as_child(task: &[String]) -> Result<()> {
 
 fn figures(arguments: &[String]) -> Result<()> {
     let (wanted, scale) = (wanted(arguments)?, Scale::of(arguments)?);
-    if wanted
-        .iter()
-        .any(|name| matches!(name.as_str(), "training" | "reporting" | "cancelling" | "start"))
-    {
+    if wanted.iter().any(|name| {
+        matches!(
+            name.as_str(),
+            "training" | "reporting" | "cancelling" | "start" | "idle" | "crowd"
+        )
+    }) {
         program::build()?;
     }
     let others: &'static [&'static str] = match arguments.iter().any(|argument| argument == cqrs::FLAG) {
@@ -215,6 +221,8 @@ async fn measure(
         "requests" => requests::run(server).await,
         "contention" => contention::run(server, scale).await,
         "feed" => feed::run(server).await,
+        "idle" => idle::run(scale).await,
+        "crowd" => crowd::run(scale).await,
         "training" => training::run().await,
         "reporting" => reporting::run(scale).await,
         "cancelling" => cancelling::run(scale).await,

@@ -87,14 +87,14 @@ async fn points(mut feed: Feed) -> usize {
 }
 
 /// Seconds of processor time in a second.
-struct Used {
-    server: f64,
+pub(crate) struct Used {
+    pub(crate) server: f64,
     postgres: f64,
     training: f64,
 }
 
 /// What the system below and with `server` uses while `time` goes by.
-async fn used(server: u32, time: Duration) -> Result<Used> {
+pub(crate) async fn used(server: u32, time: Duration) -> Result<Used> {
     let (began, before) = (Instant::now(), now(server)?);
     tokio::time::sleep(time).await;
     let (after, seconds) = (now(server)?, began.elapsed().as_secs_f64());

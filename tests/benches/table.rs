@@ -13,7 +13,7 @@ type Table = (
     &'static [(&'static str, &'static str)],
 );
 
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 21] = [
     (
         "/appends/rows",
         "Appends of one event per second",
@@ -158,6 +158,33 @@ const TABLES: [Table; 19] = [
             ("p99 ms", "/p99_ms"),
             ("answer p50 ms", "/answer_p50_ms"),
             ("ratio", "/ratio"),
+        ],
+    ),
+    (
+        "/idle/rows",
+        "A thousand idle connections",
+        &[
+            ("what", "/what"),
+            ("connections", "/connections"),
+            ("memory before, MiB", "/before_mib"),
+            ("over that, MiB", "/mib"),
+            ("KiB each", "/kib_each"),
+            ("% of a core", "/percent"),
+            ("% without them", "/alone_percent"),
+        ],
+    ),
+    (
+        "/crowd/rows",
+        "A thousand connections that ask",
+        &[
+            ("what", "/what"),
+            ("connections", "/connections"),
+            ("per second", "/per_s"),
+            ("connections by rate, ms", "/connections_by_rate_ms"),
+            ("p50 ms", "/p50_ms"),
+            ("p95 ms", "/p95_ms"),
+            ("p99 ms", "/p99_ms"),
+            ("ratio of p95", "/ratio"),
         ],
     ),
     (

@@ -108,13 +108,14 @@ fn administrator(user: UserId) -> Principal {
         session: None,
         organization: None,
         account: AccountState::Active,
-        roles: BTreeSet::from([role.name]),
-        permissions: role
-            .permissions
-            .iter()
-            .filter_map(|name| Action::named(name))
-            .collect(),
-        may_grant: role.may_grant,
+        roles: Arc::new(BTreeSet::from([role.name])),
+        permissions: Arc::new(
+            role.permissions
+                .iter()
+                .filter_map(|name| Action::named(name))
+                .collect(),
+        ),
+        may_grant: Arc::new(role.may_grant),
         quotas: role.quotas,
     }))
 }

@@ -14,3 +14,4 @@ mod scopes;
 mod standing_still;
 mod stopping;
 mod swapping;
+mod watching;

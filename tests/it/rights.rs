@@ -31,9 +31,9 @@ fn claim(user: UserId, session: Option<SessionId>) -> Principal {
         session,
         organization: None,
         account: AccountState::Active,
-        roles: ["admin".to_owned()].into(),
-        permissions: domain::authz::Action::ALL.iter().copied().collect(),
-        may_grant: ["admin".to_owned()].into(),
+        roles: Arc::new(["admin".to_owned()].into()),
+        permissions: Arc::new(domain::authz::Action::ALL.iter().copied().collect()),
+        may_grant: Arc::new(["admin".to_owned()].into()),
         quotas: Quotas::UNLIMITED,
     }))
 }

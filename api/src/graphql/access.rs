@@ -175,7 +175,7 @@ impl AccessQuery {
                 .map(|rights| rights.principal.permissions)
                 .unwrap_or_default(),
         };
-        Ok(Some(permissions.into_iter().map(Action::name).collect()))
+        Ok(Some(permissions.iter().map(|action| action.name()).collect()))
     }
 }
 

@@ -4,10 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{
-    Context, Object, OneofObject, Result, SimpleObject,
-    dataloader::{DataLoader, HashMapCache, Loader},
-};
+use async_graphql::{Context, Object, OneofObject, Result, SimpleObject, dataloader::Loader};
 use domain::event_store::Position;
 use projections::history::{self, AsOf, AsOfError, AsOfRequest, resolve};
 use time::OffsetDateTime;
@@ -15,6 +12,7 @@ use time::OffsetDateTime;
 use super::{
     context::user,
     errors::{error_with_code, read_failed},
+    loaders::{Fresh, remembering},
     scalars::{DateTime, Long},
 };
 use crate::app::{App, TIMEOUT};
@@ -74,16 +72,9 @@ impl ResolvedAsOf {
 /// Resolves each `asOf` of a request once, so that all its fields read the same position.
 pub struct AsOfLoader(App);
 
-impl AsOfLoader {
-    /// A fresh one, for one request.
-    #[must_use]
-    pub fn fresh(app: App) -> DataLoader<Self, HashMapCache> {
-        DataLoader::with_cache(
-            Self(app),
-            async_graphql::runtime::TokioSpawner::current(),
-            async_graphql::runtime::TokioTimer::default(),
-            HashMapCache::default(),
-        )
+impl Fresh for AsOfLoader {
+    fn fresh(app: &App) -> Self {
+        Self(app.clone())
     }
 }
 
@@ -128,7 +119,7 @@ pub async fn resolve_as_of(context: &Context<'_>, request: Option<AsOfInput>) ->
 }
 
 async fn find(context: &Context<'_>, request: AsOfRequest) -> Result<ResolvedAsOf> {
-    let loader = context.data::<DataLoader<AsOfLoader, HashMapCache>>()?;
+    let loader = remembering::<AsOfLoader>(context)?;
     let Some(found) = loader.load_one(request).await? else {
         return Err(error_with_code(
             "UNAVAILABLE",

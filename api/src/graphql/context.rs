@@ -3,10 +3,11 @@
 use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
-    aggregate::{LoadError, load},
+    aggregate::LoadError,
     authz::{Action, Denied, Requirement, Resource, Shared, UserPrincipal, decide, permit},
     event_store::Position,
     id::UserId,
+    rights::load_ledgers,
     shared,
 };
 use projections::read_model::Viewer;
@@ -93,7 +94,7 @@ pub async fn may<T: Shared>(context: &Context<'_>, action: Action, id: T::Id) ->
 }
 
 /// The log could not be read about a thing of this kind.
-fn log_failed(kind: &str, error: &LoadError) -> Error {
+pub(super) fn log_failed(kind: &str, error: &LoadError) -> Error {
     tracing::error!(kind, %error, "the log could not be read");
     error_with_code("UNAVAILABLE", "the log cannot be read at present, try again")
 }
@@ -103,9 +104,9 @@ fn log_failed(kind: &str, error: &LoadError) -> Error {
 /// # Errors
 /// `UNAVAILABLE` when the log cannot be read; why is said in the process's log.
 pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
-    let loaded = load(app.ports.store.as_ref(), user).await;
-    let loaded = loaded.map_err(|error| log_failed("quotas", &error))?;
-    Ok(loaded.state)
+    let loaded = load_ledgers(app.ports.store.as_ref(), &app.ports.aggregates, &[user]).await;
+    let mut loaded = loaded.map_err(|error| log_failed("quotas", &error))?;
+    Ok(loaded.remove(&user).unwrap_or_default())
 }
 
 /// Whose things the caller may see; `None` when it may see none.

@@ -69,6 +69,7 @@ struct Feed {
     last: LastPosition,
     /// Where the feed stands: the one source of the positions of heartbeats.
     subscription: FeedSubscription,
+    /// Takes no room while nothing waits.
     pending: VecDeque<JobFeedItem>,
     /// The last event of the job that was known when the feed began; ends before that were not the last.
     known: Position,
@@ -107,7 +108,8 @@ impl JobFeedSubscription {
         let include =
             include.unwrap_or_else(|| vec![JobFeedKind::State, JobFeedKind::Metrics, JobFeedKind::Log]);
         let last = context.data_opt::<LastPosition>().cloned().unwrap_or_default();
-        let feed = Feed::open(
+        // Opening takes much room and is done once: a feed that lasts for hours has given it back.
+        let feed = Box::pin(Feed::open(
             app,
             caller(context)?.clone(),
             viewer(context)?,
@@ -115,7 +117,7 @@ impl JobFeedSubscription {
             after,
             include,
             last,
-        )
+        ))
         .await?;
         let items = futures::stream::unfold(feed, |mut feed| async move {
             let item = feed.next().await?;
@@ -218,6 +220,9 @@ impl Feed {
                 return Some(self.end_with(error));
             }
             if let Some(item) = self.pending.pop_front() {
+                if self.pending.is_empty() {
+                    self.pending = VecDeque::new();
+                }
                 self.heartbeat_at = Instant::now() + HEARTBEAT;
                 return Some(Ok(item));
             }

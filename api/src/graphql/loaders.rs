@@ -1,37 +1,31 @@
 //! Loaders: one statement for all the rows that a request wants of a kind. Made anew for each request, so
 //! nothing is carried from one caller to another.
 
+mod ledgers;
+mod made;
+mod nested;
+
 use std::{collections::HashMap, hash::Hash, marker::PhantomData, sync::Arc};
 
-use async_graphql::{
-    dataloader::{DataLoader, Loader},
-    runtime::{TokioSpawner, TokioTimer},
-};
+use async_graphql::dataloader::Loader;
 use domain::id::{DatasetId, JobId, ModelId, ProjectId, UserId};
 use projections::{
     access::assignment::{self, AssignmentRow},
-    datasets::{
-        dataset::Datasets,
-        version::{self, VersionRow},
-    },
+    datasets::version::{self, VersionRow},
     history::AsOf,
-    identity::user::Users,
     jobs::{
-        job::Jobs,
         queue::{self, Place},
         usage::{self, WorkerTime},
     },
-    models::{
-        model::Models,
-        version::{self as model_version, ModelVersionRow},
-    },
-    projects::{experiment::Experiments, project::Projects},
+    models::version::{self as model_version, ModelVersionRow},
     read_model::{ReadError, ReadModel, ReadModels, Viewer, find_many, shared_with},
 };
 use uuid::Uuid;
 
-use super::as_of::AsOfLoader;
 use crate::app::App;
+pub use ledgers::LedgerLoader;
+pub use made::{Fresh, Loaders, loader, remembering};
+pub use nested::{CountLoader, Nested, NestedList, PageLoader};
 
 fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec<R>> {
     let mut groups: HashMap<K, Vec<R>> = HashMap::new();
@@ -177,30 +171,34 @@ impl Loader<(Uuid, Viewer)> for SharedLoader {
     }
 }
 
-fn visible<M: ReadModel>(read_models: &ReadModels) -> DataLoader<VisibleLoader<M>> {
-    fresh(VisibleLoader(read_models.clone(), PhantomData))
+/// A loader that needs nothing but the read models.
+macro_rules! of_read_models {
+    ($($loader:ident),+) => {
+        $(impl Fresh for $loader {
+            fn fresh(app: &App) -> Self {
+                Self(app.read_models.clone())
+            }
+        })+
+    };
 }
 
-fn fresh<L: Send + Sync + 'static>(loader: L) -> DataLoader<L> {
-    DataLoader::new(loader, TokioSpawner::current(), TokioTimer::default())
+of_read_models!(
+    RolesLoader,
+    WorkerTimeLoader,
+    PlaceLoader,
+    DatasetVersionsLoader,
+    ModelVersionsLoader,
+    SharedLoader
+);
+
+impl<M: ReadModel> Fresh for VisibleLoader<M> {
+    fn fresh(app: &App) -> Self {
+        Self(app.read_models.clone(), PhantomData)
+    }
 }
 
-/// Adds fresh loaders to a request.
+/// Adds what makes loaders to a request.
 #[must_use]
 pub fn with_loaders(request: async_graphql::Request, app: &App) -> async_graphql::Request {
-    let read_models = &app.read_models;
-    request
-        .data(AsOfLoader::fresh(app.clone()))
-        .data(fresh(RolesLoader(read_models.clone())))
-        .data(fresh(WorkerTimeLoader(read_models.clone())))
-        .data(fresh(PlaceLoader(read_models.clone())))
-        .data(fresh(DatasetVersionsLoader(read_models.clone())))
-        .data(fresh(ModelVersionsLoader(read_models.clone())))
-        .data(fresh(SharedLoader(read_models.clone())))
-        .data(visible::<Users>(read_models))
-        .data(visible::<Projects>(read_models))
-        .data(visible::<Experiments>(read_models))
-        .data(visible::<Jobs>(read_models))
-        .data(visible::<Datasets>(read_models))
-        .data(visible::<Models>(read_models))
+    request.data(Loaders::new(app.clone()))
 }

@@ -2,18 +2,22 @@
 //!
 //! One rule: every read of a client's goes through here, so none lacks the scope of the caller.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, OutputType, Result};
 use projections::{
     history::AsOf,
     paging::{Column, Page},
     read_model::{self, ReadError, ReadModel, RowFilter},
 };
+use uuid::Uuid;
 
 use super::{
     as_of::ResolvedAsOf,
     context::{app, viewer},
     errors::read_failed,
     filters::ListFilter,
+    loaders::{CountLoader, Nested, NestedList, PageLoader, loader},
     paging::{AsOfInfo, Connection, Count, List, ListOrder, Sort},
 };
 
@@ -58,15 +62,6 @@ impl Wanted {
             after,
         })
     }
-
-    /// Of those, the ones whose `column` has this value.
-    #[must_use]
-    pub fn only(self, column: Column, value: impl std::fmt::Display) -> Self {
-        Self {
-            filter: self.filter.is(column, value),
-            ..self
-        }
-    }
 }
 
 /// A connection of the rows that the caller may see; `node` gives a row's key and what clients see of it.
@@ -88,13 +83,54 @@ pub async fn list<M: ReadModel, N: OutputType>(
     let page = page.map_err(|error| read_failed(&error))?;
     let count = Count::with(move || {
         let (read_models, viewer, filter) = (read_models.clone(), viewer.clone(), filter.clone());
-        async move { read_model::count::<M>(&read_models, &viewer, as_of, &filter).await }
+        async move { Ok(read_model::count::<M>(&read_models, &viewer, as_of, &filter).await?) }
     });
-    let node = |(row, value): Valued<M>| {
+    Ok(list.connect_as_of(page, after, resolved, count, placed::<M, N>(node)))
+}
+
+/// As [`list`], of the rows that have a thing in a column. What rows of one list want at the same time is read by one
+/// statement.
+///
+/// # Errors
+/// As [`list`].
+pub async fn nested<M: ReadModel<Row: Clone>, N: OutputType>(
+    context: &Context<'_>,
+    list: List,
+    resolved: ResolvedAsOf,
+    (column, thing): (Column, Uuid),
+    wanted: Wanted,
+    node: impl Fn(M::Row) -> (String, N),
+) -> Result<Connection<N, AsOfInfo>> {
+    let (list, after) = (list.sorted(wanted.sort), wanted.after.as_deref());
+    let request = list.page(wanted.first, after)?;
+    let order = request.order;
+    let nested = Nested {
+        thing,
+        list: Arc::new(NestedList {
+            column,
+            as_of: resolved.as_of,
+            viewer: viewer(context)?,
+            filter: wanted.filter,
+            page: request,
+        }),
+    };
+    let page = loader::<PageLoader<M>>(context)?.load_one(nested.clone()).await;
+    let page = page.map_err(|error| read_failed(&error))?.unwrap_or_default();
+    let page = with_values::<M>(page, order).map_err(|error| read_failed(&error))?;
+    let counter = loader::<CountLoader<M>>(context)?;
+    let count = Count::with(move || {
+        let (counter, nested) = (Arc::clone(&counter), nested.clone());
+        async move { Ok(counter.load_one(nested).await?.unwrap_or_default()) }
+    });
+    Ok(list.connect_as_of(page, after, resolved, count, placed::<M, N>(node)))
+}
+
+/// What clients see of a row, with its place in the order.
+fn placed<M: ReadModel, N>(node: impl Fn(M::Row) -> (String, N)) -> impl Fn(Valued<M>) -> (String, N) {
+    move |(row, value)| {
         let (key, node) = node(row);
         (List::place(key, value.as_deref()), node)
-    };
-    Ok(list.connect_as_of(page, after, resolved, count, node))
+    }
 }
 
 /// A row with what it has in the column of the order.

@@ -1,5 +1,7 @@
 //! The catalogue of actions, which is the catalogue of permissions.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// Declares the catalogue: variant, name and one sentence for each permission.
 macro_rules! actions {
     ($($variant:ident $name:literal $doc:literal)+) => {
@@ -96,7 +98,13 @@ impl Action {
     /// The action of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|action| action.name() == name)
+        static BY_NAME: LazyLock<HashMap<&'static str, Action>> = LazyLock::new(|| {
+            Action::ALL
+                .iter()
+                .map(|action| (action.name(), *action))
+                .collect()
+        });
+        BY_NAME.get(name).copied()
     }
 
     /// What stands after the last dot: `read`, `create`, …

@@ -1,6 +1,6 @@
 //! Who acts: the facts about the actor that a decision is made from.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub enum AccountState {
     Deactivated,
 }
 
-/// A signed-in person or program: what the decision needs to know of it.
+/// A signed-in person or program: what the decision needs to know of it. A copy shares what its roles give.
 #[derive(Clone, Debug)]
 pub struct UserPrincipal {
     /// The account.
@@ -35,11 +35,11 @@ pub struct UserPrincipal {
     /// The state of the account.
     pub account: AccountState,
     /// Names of its roles.
-    pub roles: BTreeSet<String>,
+    pub roles: Arc<BTreeSet<String>>,
     /// The permissions of its roles, added up.
-    pub permissions: BTreeSet<Action>,
+    pub permissions: Arc<BTreeSet<Action>>,
     /// The roles it may grant.
-    pub may_grant: BTreeSet<String>,
+    pub may_grant: Arc<BTreeSet<String>>,
     /// The most generous quotas of its roles.
     pub quotas: Quotas,
 }

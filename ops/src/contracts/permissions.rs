@@ -2,7 +2,7 @@
 //!
 //! One rule: the second table is asked of the access decision itself, never computed beside it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use domain::{
     access::{builtin, quota::Quotas, role::RoleDefinition},
@@ -151,9 +151,9 @@ fn answer(action: Action, held: bool, part: &Resource) -> &'static str {
         session: None,
         organization: None,
         account: AccountState::Active,
-        roles: ["role".to_owned()].into(),
-        permissions: held.then_some(action).into_iter().collect(),
-        may_grant: [].into(),
+        roles: Arc::new(["role".to_owned()].into()),
+        permissions: Arc::new(held.then_some(action).into_iter().collect()),
+        may_grant: Arc::default(),
         quotas: Quotas::NOTHING,
     }));
     match authz::decide(

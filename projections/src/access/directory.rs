@@ -63,21 +63,25 @@ pub enum DirectoryError {
 pub struct Directory {
     state: Arc<RwLock<Rights>>,
     folded: watch::Receiver<Position>,
+    /// Changes with what it knows, and not with everything that is recorded.
+    altered: Arc<watch::Sender<()>>,
     store: Arc<dyn EventStore>,
     /// Open as long as snapshots are kept.
     keeping: Option<watch::Receiver<()>>,
 }
 
+/// What it folds.
+const CATEGORIES: [&str; 5] = [
+    User::CATEGORY,
+    Session::CATEGORY,
+    Role::CATEGORY,
+    Assignments::CATEGORY,
+    Administrators::CATEGORY,
+];
+
 fn filter() -> Filter {
-    let categories = [
-        User::CATEGORY,
-        Session::CATEGORY,
-        Role::CATEGORY,
-        Assignments::CATEGORY,
-        Administrators::CATEGORY,
-    ];
     Filter {
-        stream_prefixes: categories.iter().map(|category| format!("{category}-")).collect(),
+        stream_prefixes: CATEGORIES.iter().map(|category| format!("{category}-")).collect(),
         kind_prefixes: Vec::new(),
     }
 }
@@ -151,6 +155,7 @@ impl Directory {
         let mut directory = Self {
             state: Arc::new(RwLock::new(rights)),
             folded,
+            altered: Arc::default(),
             store,
             keeping: None,
         };
@@ -222,7 +227,15 @@ impl Directory {
 
     fn fold(&self, events: &[RecordedEvent]) -> Result<(), DecodeError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        events.iter().try_for_each(|event| state.fold(event))
+        let folded = events.iter().try_for_each(|event| state.fold(event));
+        drop(state);
+        if events
+            .iter()
+            .any(|event| CATEGORIES.contains(&event.stream.category()))
+        {
+            self.altered.send_replace(());
+        }
+        folded
     }
 
     /// Waits until everything is folded that any process had recorded when this was called.
@@ -262,10 +275,11 @@ impl Directory {
         }
     }
 
-    /// Changes whenever something was folded: for connections that outlive a request.
+    /// Changes whenever accounts, sessions, roles or their holders did: for connections that outlive a request, of which
+    /// there may be thousands. What else is recorded wakes none of them.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<Position> {
-        self.folded.clone()
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.altered.subscribe()
     }
 
     /// Whether there is an administrator (SS-4).

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Access, Query, text::as_stored};
 use crate::paging::Column;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Test {
     Is(Column),
     AnyOf(Column),
@@ -18,7 +18,7 @@ enum Test {
 }
 
 /// Conditions that hold together; none: all rows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RowFilter {
     tests: Vec<(Test, Vec<String>)>,
     access: Option<Access>,

@@ -12,6 +12,7 @@ mod fold;
 mod history;
 mod history_writer;
 mod json;
+mod nested;
 mod reading;
 mod row;
 mod rows;
@@ -39,6 +40,7 @@ pub use self::{
     filter::RowFilter,
     history::{History, HotColumns},
     json::row_json,
+    nested::{counts, pages},
     reading::{Query, ReadError},
     row::{Row, RowColumn, RowError, Tuple, Values, select_list},
     rows::Rows,

@@ -3,6 +3,8 @@
 //! One rule: a read model declares its scope, and the conditions are written here only, for all of them. They say the
 //! same as `domain::authz::decide` does of reading; `tests/it/projections/scopes.rs` compares the two.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use domain::{
     authz::{Action, UserPrincipal},
     id::{OrganizationId, UserId},
@@ -77,7 +79,7 @@ impl Parent {
 }
 
 /// Why somebody sees a thing: the first of these that holds (PR-5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// It is theirs.
     Owner,
@@ -95,7 +97,7 @@ pub struct Viewer {
     /// Whose things; `None`: everybody's.
     user: Option<UserId>,
     organization: Option<OrganizationId>,
-    permissions: std::collections::BTreeSet<Action>,
+    permissions: Arc<BTreeSet<Action>>,
     now: OffsetDateTime,
 }
 
@@ -120,7 +122,7 @@ impl Viewer {
             reader: None,
             user: None,
             organization: None,
-            permissions: std::collections::BTreeSet::new(),
+            permissions: Arc::default(),
             now,
         }
     }
@@ -314,6 +316,21 @@ pub(super) fn visible(parent: &Parent, viewer: &Viewer) -> String {
             ),
         });
     of_each.collect::<Vec<_>>().join(" union ")
+}
+
+/// That `viewer` may see the one thing whose key is `thing`: asked of few things, it costs the same however many others it
+/// may see.
+pub(super) fn is_visible(parent: &Parent, viewer: &Viewer, thing: &str) -> String {
+    let each = of(parent, viewer, false)
+        .into_iter()
+        .map(|condition| match condition.keys {
+            Some(keys) => format!("{thing} in ({keys})"),
+            None => format!(
+                "exists (select from {} t where t.{} = {thing} and {})",
+                parent.table, parent.key, condition.sql
+            ),
+        });
+    each.collect::<Vec<_>>().join(" or ")
 }
 
 /// The read models that [`SHARED`] reads.

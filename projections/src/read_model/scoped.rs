@@ -103,12 +103,7 @@ pub async fn count<M: ReadModel>(
     filter: &RowFilter,
 ) -> Result<i64, ReadError> {
     let viewer = &within(viewer, filter);
-    let told_apart = |part: Part| format!("({}{})", part.condition.sql, part.but);
-    let each = parts::<M>(viewer, as_of, filter).into_iter().map(told_apart);
-    let seen = match filter.access() {
-        Some(_) => each.collect::<Vec<_>>().join(" or "),
-        None => seen::<M>(viewer, as_of),
-    };
+    let seen = one_of::<M>(viewer, as_of, filter);
     let statement = format!(
         "select count(*) from {table} t where ({seen}){wanted}",
         table = as_of.of::<M>(),
@@ -183,7 +178,7 @@ fn statement<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter, pag
 }
 
 /// Who reads: who asks why things are seen has no administrator's view of everything, by which none would be told apart.
-fn within(viewer: &Viewer, filter: &RowFilter) -> Viewer {
+pub(super) fn within(viewer: &Viewer, filter: &RowFilter) -> Viewer {
     match filter.access() {
         Some(_) => viewer.by_itself(),
         None => viewer.clone(),
@@ -229,6 +224,16 @@ pub fn value_of<M: ReadModel>(row: &M::Row, column: Column) -> Result<String, Re
     })
 }
 
+/// That one of the conditions holds, of those that `filter` leaves.
+pub(super) fn one_of<M: ReadModel>(viewer: &Viewer, as_of: AsOf, filter: &RowFilter) -> String {
+    let told_apart = |part: Part| format!("({}{})", part.condition.sql, part.but);
+    let each = parts::<M>(viewer, as_of, filter).into_iter().map(told_apart);
+    match filter.access() {
+        Some(_) => each.collect::<Vec<_>>().join(" or "),
+        None => seen::<M>(viewer, as_of),
+    }
+}
+
 /// That one of the conditions holds.
 fn seen<M: ReadModel>(viewer: &Viewer, as_of: AsOf) -> String {
     let conditions = scope::conditions::<M>(viewer, as_of != AsOf::Now);
@@ -242,7 +247,7 @@ fn whole(condition: &str) -> String {
 }
 
 /// The order of a page, and where it goes on. The key makes every order a total one.
-struct Order {
+pub(super) struct Order {
     /// The columns, the key last.
     columns: Vec<&'static str>,
     /// What the last row seen has in them, as SQL; empty for a first page.
@@ -254,7 +259,7 @@ struct Order {
 
 impl Order {
     /// Of `page`, whose cursor has the parameters from number `first` on.
-    fn of<M: ReadModel>(page: &PageRequest, first: usize) -> Self {
+    pub(super) fn of<M: ReadModel>(page: &PageRequest, first: usize) -> Self {
         let key = (M::KEY, M::KEY_TYPE);
         let ordered: Vec<(&'static str, &'static str)> = page
             .order
@@ -278,7 +283,7 @@ impl Order {
     }
 
     /// Binds what the last row seen has.
-    fn bind<'q>(query: Query<'q>, page: &'q PageRequest) -> Query<'q> {
+    pub(super) fn bind<'q>(query: Query<'q>, page: &'q PageRequest) -> Query<'q> {
         let Some(Cursor { key, value }) = &page.after else {
             return query;
         };
@@ -293,10 +298,24 @@ impl Order {
         self.sorted(&self.columns)
     }
 
+    /// The same within each `group`.
+    pub(super) fn by_after(&self, group: &str) -> String {
+        format!(" order by {group}, {}", self.each(&self.columns))
+    }
+
+    /// The number of the parameter that limits the page.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     fn sorted(&self, columns: &[&str]) -> String {
+        format!(" order by {}", self.each(columns))
+    }
+
+    fn each(&self, columns: &[&str]) -> String {
         let way = if self.ascending { "asc" } else { "desc" };
         let each = columns.iter().map(|name| format!("t.{name} {way}"));
-        format!(" order by {}", each.collect::<Vec<_>>().join(", "))
+        each.collect::<Vec<_>>().join(", ")
     }
 
     /// That the row of `columns` lies beyond `after`.
@@ -322,7 +341,7 @@ impl Order {
 
     /// The same among rows that have one value in a column. It is written as a range: where PostgreSQL sees an equality it
     /// drops the column from the order, and may walk through the rows of everybody in the order of the key.
-    fn beyond_in(&self, Same { column, value }: Same) -> String {
+    pub(super) fn beyond_in(&self, Same { column, value }: Same) -> String {
         let columns = [&[column], self.columns.as_slice()].concat();
         let (from, to) = (
             if self.ascending { "<=" } else { ">=" },

@@ -1,7 +1,10 @@
 //! The access decision against an oracle that was written from the specification, not from the code (AC-3,
 //! AC-4, AC-7, A3): every built-in role × every permission × one's part in the thing × the account's state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::{
     access::{builtin, quota::Quotas, role::RoleDefinition},
@@ -268,12 +271,13 @@ fn principal(role: &str, held: &BTreeSet<String>, account: AccountState) -> Prin
         session: None,
         organization: Some(ORGANIZATION),
         account,
-        roles: [role.to_owned()].into(),
-        permissions: held
-            .iter()
-            .map(|name| Action::named(name).expect("in the permission_names"))
-            .collect(),
-        may_grant: BTreeSet::new(),
+        roles: Arc::new([role.to_owned()].into()),
+        permissions: Arc::new(
+            held.iter()
+                .map(|name| Action::named(name).expect("in the permission_names"))
+                .collect(),
+        ),
+        may_grant: Arc::default(),
         quotas: Quotas::NOTHING,
     }))
 }

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -245,6 +246,71 @@ async fn a_latecomer_misses_nothing_that_was_told_before_it_listened() {
         log.let_through().await;
     }
     assert_eq!(all_after(&hub, 0).await, (1..=600).map(at).collect::<Vec<_>>());
+}
+
+/// More than a follower can have heard and not taken: it reads the log again, and misses nothing.
+#[tokio::test]
+async fn who_is_slow_reads_the_log_again() {
+    let log = Dammed::new();
+    let hub = FeedHub::start(log.clone(), CancellationToken::new());
+    let mut follower = hub.follow(Position::START, filter());
+    log.record(true).await;
+    log.let_through().await;
+    assert_eq!(now(&mut follower).await, Some(at(1)));
+    for _ in 0..1_500 {
+        log.record(true).await;
+    }
+    log.gate.add_permits(1_500);
+    assert_eq!(
+        all_after(&hub, at(1)).await.len(),
+        1_500,
+        "the hub has told all of it"
+    );
+    for expected in 2..=1_501 {
+        assert_eq!(now(&mut follower).await, Some(at(expected)));
+    }
+    log.record(true).await;
+    log.let_through().await;
+    assert_eq!(now(&mut follower).await, Some(at(1_502)), "it hears again");
+}
+
+/// FL11: a thousand idle feeds cost nothing when something else happens. They are woken by what is theirs.
+#[tokio::test]
+async fn what_others_do_wakes_nobody() {
+    let log = Dammed::new();
+    let hub = FeedHub::start(log.clone(), CancellationToken::new());
+    let mut follower = hub.follow(Position::START, filter());
+    assert_eq!(now(&mut follower).await, None, "it has caught up");
+    let (woken, waker) = counting_waker();
+    let mut context = Context::from_waker(&waker);
+    let mut next = Box::pin(follower.next());
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    for _ in 0..20 {
+        log.record(false).await;
+        log.let_through().await;
+    }
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "by what is not its own");
+    log.record(true).await;
+    log.let_through().await;
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(next.as_mut().poll(&mut context).is_ready());
+    drop(next);
+    assert_eq!(follower.position(), Position(at(21)));
+}
+
+/// How often a task was woken.
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn counting_waker() -> (Arc<Woken>, Waker) {
+    let woken = Arc::new(Woken::default());
+    (woken.clone(), woken.into())
 }
 
 /// One run by `seed`: events of ours and of others, arriving late and in lumps, followers that are slow or dropped. At

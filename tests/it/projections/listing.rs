@@ -98,6 +98,38 @@ async fn pages<M: ReadModel>(
     }
 }
 
+/// Pages of `M` in many things at once, in every order, both ways.
+async fn nested<M: ReadModel>(
+    pool: &PgPool,
+    viewer: &Viewer,
+    of: (Column, &[Uuid]),
+    orders: &[Column],
+    limit: i64,
+) {
+    let all = RowFilter::all();
+    for order in std::iter::once(None).chain(orders.iter().copied().map(Some)) {
+        for ascending in [false, true] {
+            let request = PageRequest {
+                order,
+                ascending,
+                ..PageRequest::newest(5, None)
+            };
+            let what = format!(
+                "{} in things by {order:?}, ascending {ascending}, {viewer:?}",
+                M::TABLE
+            );
+            let question = read_model::pages::<M>(pool, viewer, AsOf::Now, of, &all, &request);
+            let (pages, rows) = cost(pool, &FILLED, &what, question).await;
+            assert!(!pages.expect("readable").is_empty(), "{what}");
+            assert!(rows <= limit, "{what}: {rows} rows");
+        }
+    }
+    let question = read_model::counts::<M>(pool, viewer, AsOf::Now, of, &all);
+    let (counts, rows) = cost(pool, &FILLED, "counts", question).await;
+    assert!(!counts.expect("readable").is_empty());
+    assert!(rows <= limit, "{} are counted: {rows} rows", M::TABLE);
+}
+
 /// GQ-3: the first page of each list in each order reads few rows, for a person with few things and for an administrator,
 /// and so does what is found by an object.
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +161,17 @@ async fn pages_read_few_rows_of_a_big_installation() {
             FEW,
         )
         .await;
+    }
+    let things: Vec<Uuid> = (1..=20)
+        .map(|number| Uuid::from_u128(100_000 + number * 1_000))
+        .collect();
+    for viewer in [&few, &everything] {
+        let (experiments, jobs) = (
+            (experiment::PROJECT, things.as_slice()),
+            (job::EXPERIMENT, things.as_slice()),
+        );
+        nested::<Experiments>(&pool, viewer, experiments, &[experiment::NAME], FEW).await;
+        nested::<Jobs>(&pool, viewer, jobs, &[job::NAME], FEW).await;
     }
     let public = RowFilter::all().is(model::VISIBILITY, "public");
     pages::<Models>(&pool, &few, &public, &[model::NAME], FEW).await;

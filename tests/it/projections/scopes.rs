@@ -5,17 +5,18 @@
 
 mod population;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use domain::event_store::BoxFuture;
 use projections::{
     Visitor,
     history::AsOf,
-    paging::PageRequest,
+    paging::{Column, Page, PageRequest},
     read_model::{self, Access, ReadModel, RowFilter, Scope, Viewer, row_json},
 };
 use sqlx::PgPool;
 use time::{OffsetDateTime, macros::datetime};
+use uuid::Uuid;
 
 use self::population::{Population, key_of, parties, put, template};
 use super::{fixture::Fixture, histories::fold_one_of_each};
@@ -78,7 +79,57 @@ async fn page<M: ReadModel>(pool: &PgPool, viewer: &Viewer, as_of: AsOf) -> (Key
             if matches!(M::SCOPE, Scope::Shared { .. }) && !viewer.sees_everything() {
                 assert_eq!(told_apart::<M>(pool, viewer, as_of).await, keys, "{}", M::TABLE);
             }
+            by_things::<M>(pool, viewer, as_of).await;
             return (keys, counted.expect("readable"));
+        }
+    }
+}
+
+/// GQ-7: a page of what is in each thing, read for all things at once, is the page of each alone, in every place of the
+/// list; and so is the count.
+async fn by_things<M: ReadModel>(pool: &PgPool, viewer: &Viewer, as_of: AsOf) {
+    let (Scope::Within { column, .. } | Scope::Own { owner: column, .. }) = M::SCOPE else {
+        return;
+    };
+    let column = Column::new(column, "uuid");
+    let request = PageRequest::newest(100, None);
+    let all = read_model::page::<M>(pool, &Viewer::everything(NOW), as_of, &RowFilter::all(), &request).await;
+    let encoded = all.expect("readable").rows;
+    let encoded: Vec<_> = encoded
+        .iter()
+        .map(|row| row_json(row).expect("encoded"))
+        .collect();
+    let things = encoded
+        .iter()
+        .map(|row| key_of(&row[column.name]).parse().expect("an id"));
+    let things: BTreeSet<Uuid> = things.chain([Uuid::nil()]).collect();
+    let things: Vec<Uuid> = things.into_iter().collect();
+    let last = encoded
+        .iter()
+        .map(|row| key_of(&row[M::KEY]))
+        .nth(encoded.len() / 2);
+    for after in [None, last] {
+        let request = PageRequest::newest(2, after);
+        let of = (column, things.as_slice());
+        let all = RowFilter::all();
+        let pages = read_model::pages::<M>(pool, viewer, as_of, of, &all, &request).await;
+        let pages: HashMap<Uuid, _> = pages.expect("readable").into_iter().collect();
+        let counts = read_model::counts::<M>(pool, viewer, as_of, of, &all).await;
+        let counts: HashMap<Uuid, i64> = counts.expect("readable").into_iter().collect();
+        for thing in &things {
+            let only = RowFilter::all().is(column, thing);
+            let alone = read_model::page::<M>(pool, viewer, as_of, &only, &request).await;
+            let alone = alone.expect("readable");
+            let rows = |page: &Page<M::Row>| -> Vec<String> {
+                let rows = page.rows.iter().map(|row| row_json(row).expect("encoded"));
+                rows.map(|row| key_of(&row[M::KEY])).collect()
+            };
+            let page = pages.get(thing).map(|page| (rows(page), page.has_next));
+            let expected = (rows(&alone), alone.has_next);
+            assert_eq!(page.unwrap_or_default(), expected, "{} in {thing}", M::TABLE);
+            let counted = read_model::count::<M>(pool, viewer, as_of, &only).await;
+            let found = counts.get(thing).copied().unwrap_or_default();
+            assert_eq!(found, counted.expect("readable"), "{} in {thing}", M::TABLE);
         }
     }
 }

@@ -57,7 +57,7 @@ async fn rights_of(pool: &PgPool, as_of: AsOf, user: domain::id::UserId) -> Valu
         "organization": rights.principal.organization,
         "roles": roles,
         "permissions": permissions,
-        "may_grant": rights.principal.may_grant,
+        "may_grant": *rights.principal.may_grant,
         "quotas": rights.principal.quotas,
         "usage": shown(&rights.usage),
     })

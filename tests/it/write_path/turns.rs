@@ -341,9 +341,9 @@ fn person(user: UserId) -> Principal {
         session: None,
         organization: None,
         account: AccountState::Active,
-        roles: BTreeSet::new(),
-        permissions: BTreeSet::new(),
-        may_grant: BTreeSet::new(),
+        roles: Arc::default(),
+        permissions: Arc::default(),
+        may_grant: Arc::default(),
         quotas: Quotas::NOTHING,
     }))
 }

@@ -1,4 +1,4 @@
-//! Counts the statements that read the read models.
+//! Counts the statements that read the read models, and streams of the log.
 //!
 //! One rule: a test runs on one thread, with its application, so what that thread sends is the test's own.
 
@@ -15,6 +15,15 @@ thread_local! {
     /// The statements of this thread; none while nobody listens.
     static HEARD: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
+
+/// How statements begin that read rows of read models, or count them, and those that load streams of the log.
+const READS: [&str; 5] = [
+    "select t.",
+    "select thing.k",
+    "select count(*)",
+    "select jsonb_build_object",
+    "select a.asked",
+];
 
 /// Listens to the statements of this thread until it is dropped.
 pub struct Statements(());
@@ -34,7 +43,7 @@ impl Statements {
         Self(())
     }
 
-    /// The statements since the last call that read rows of read models, or count them.
+    /// The statements since the last call that read rows of read models, count them, or load streams of the log.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         HEARD.with_borrow_mut(|heard| heard.as_mut().map(std::mem::take).unwrap_or_default())
@@ -75,10 +84,7 @@ impl Subscriber for Listener {
         let mut statement = Statement::default();
         event.record(&mut statement);
         let text = statement.0.split_whitespace().collect::<Vec<_>>().join(" ");
-        if ["select t.", "select count(*)", "select jsonb_build_object"]
-            .iter()
-            .any(|begin| text.starts_with(begin))
-        {
+        if READS.iter().any(|begin| text.starts_with(begin)) {
             HEARD.with_borrow_mut(|heard| heard.as_mut().map(|all| all.push(text)));
         }
     }

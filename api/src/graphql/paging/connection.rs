@@ -2,7 +2,7 @@
 //!
 //! One rule: `totalCount` is counted when it is asked for, never before.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use async_graphql::{Object, ObjectType, OutputType, Result, SimpleObject, TypeName, connection::PageInfo};
 use futures::future::BoxFuture;
@@ -13,7 +13,7 @@ use crate::graphql::{as_of::LogInstant, errors::read_failed};
 /// Counts the rows of a whole list, when somebody asks.
 pub struct Count(Option<Box<Counting>>);
 
-type Counting = dyn Fn() -> BoxFuture<'static, Result<i64, ReadError>> + Send + Sync;
+type Counting = dyn Fn() -> BoxFuture<'static, Result<i64, Arc<ReadError>>> + Send + Sync;
 
 impl fmt::Debug for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,7 @@ impl Count {
     /// Counts with `count`.
     pub fn with<F>(count: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<i64, ReadError>> + Send + 'static,
+        F: Future<Output = Result<i64, Arc<ReadError>>> + Send + 'static,
     {
         Self(Some(Box::new(move || Box::pin(count()))))
     }

@@ -174,7 +174,7 @@ impl<'a> Collector<'a> {
         if found.iter().all(|found| found.on.len() == all.len()) {
             return self.grouped(parent, found.iter().map(|found| found.field));
         }
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(all.len());
         for object in all.iter().copied() {
             let here = found
                 .iter()
@@ -276,14 +276,14 @@ impl<'a> Collector<'a> {
                 }
             }
         }
-        let merged = groups.into_iter().map(|(field, sets)| {
+        // A subscription holds its document for hours, so it gets no more room than it fills.
+        let mut merged = Vec::with_capacity(groups.len());
+        for (field, sets) in groups {
             let node = self.field(parent, &field.node, &sets)?;
-            Ok(Positioned::new(
-                Selection::Field(Positioned::new(node, field.pos)),
-                field.pos,
-            ))
-        });
-        merged.collect()
+            let selection = Selection::Field(Positioned::new(node, field.pos));
+            merged.push(Positioned::new(selection, field.pos));
+        }
+        Ok(merged)
     }
 
     fn field(

@@ -28,8 +28,8 @@ use async_graphql::{
     ObjectType, Pos, Positioned, Request, Response, Schema, SchemaBuilder, ServerError, SubscriptionType,
     ValidationMode,
 };
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 
 pub use checks::InputChecks;
 pub use cost::CostModel;
@@ -158,7 +158,8 @@ where
                 }
             }
         };
-        stream::once(responses).flatten().boxed()
+        // What prepares is gone when it is done; the responses may last for hours.
+        stream::once(responses.boxed()).flatten().boxed()
     }
 
     /// Checks the inputs of a request and gives it the document that runs.

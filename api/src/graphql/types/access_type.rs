@@ -2,13 +2,13 @@
 //!
 //! One rule: it tells the reason, and decides nothing.
 
-use async_graphql::{Context, Enum, Result, dataloader::DataLoader};
+use async_graphql::{Context, Enum, Result};
 use domain::{authz::Visibility, id::UserId};
 
 use crate::graphql::{
     context::{caller, viewer},
     errors::read_failed,
-    loaders::SharedLoader,
+    loaders::{SharedLoader, loader},
 };
 
 /// How the caller comes to see a thing.
@@ -38,7 +38,7 @@ pub(super) async fn of(
     if caller(context)?.user().is_some_and(|user| user.user == founder) {
         return Ok(AccessType::Owner);
     }
-    let loader = context.data::<DataLoader<SharedLoader>>()?;
+    let loader = loader::<SharedLoader>(context)?;
     let shared = loader.load_one((id, viewer)).await;
     let shared = shared.map_err(|error| read_failed(&error))?;
     Ok(match (shared, visibility) {

@@ -1,12 +1,12 @@
 //! Datasets as clients see them.
 
-use async_graphql::{Context, ID, Object, Result, dataloader::DataLoader};
+use async_graphql::{Context, ID, Object, Result};
 use projections::datasets::version::VersionRow;
 
 use super::{Dataset, User, references};
 use crate::graphql::{
     errors::read_failed,
-    loaders::DatasetVersionsLoader,
+    loaders::{DatasetVersionsLoader, loader},
     scalars::{DateTime, Long},
     visibility::Visibility,
 };
@@ -52,8 +52,7 @@ impl Dataset {
     }
     /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Option<Vec<DatasetVersion>>> {
-        let loaded = context
-            .data::<DataLoader<DatasetVersionsLoader>>()?
+        let loaded = loader::<DatasetVersionsLoader>(context)?
             .load_one((self.0.id, self.1.as_of))
             .await
             .map_err(|error| read_failed(&error))?;

@@ -1,8 +1,11 @@
 //! Jobs as clients see them.
 
-use async_graphql::{Context, ID, Object, Result, dataloader::DataLoader};
-use domain::{authz::Principal, jobs::job::JobState as State};
-use projections::jobs::{job::Jobs, queue::Place};
+use async_graphql::{Context, ID, Object, Result};
+use domain::{authz::Principal, id::ExperimentId, jobs::job::JobState as State};
+use projections::jobs::{
+    job::{self, Jobs},
+    queue::Place,
+};
 
 use super::{
     Dataset, Experiment, Job, JobAttempt, JobState, Metric, Model, Project, Requirements, User,
@@ -10,9 +13,9 @@ use super::{
 };
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
-    context::{app, ledger},
+    context::{app, log_failed},
     errors::read_failed,
-    loaders::PlaceLoader,
+    loaders::{LedgerLoader, PlaceLoader, loader},
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -27,8 +30,9 @@ impl Job {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let loader = context.data::<DataLoader<PlaceLoader>>()?;
-        let place = loader.load_one((self.0.id, self.1.as_of)).await;
+        let place = loader::<PlaceLoader>(context)?
+            .load_one((self.0.id, self.1.as_of))
+            .await;
         place.map_err(|error| read_failed(&error))
     }
 
@@ -38,7 +42,13 @@ impl Job {
         let Some(Principal::User(owner)) = app.directory.user(self.0.owner_id) else {
             return Ok(None);
         };
-        let ledger = ledger(app, self.0.owner_id).await?;
+        if owner.quotas.gpu_hours.is_none() {
+            return Ok(None);
+        }
+        let ledger = loader::<LedgerLoader>(context)?.load_one(self.0.owner_id).await;
+        let ledger = ledger
+            .map_err(|error| log_failed("quotas", &error))?
+            .unwrap_or_default();
         let left = ledger.gpu_hours_left(&owner.quotas, app.now());
         Ok(left.err().map(|exceeded| exceeded.to_string()))
     }
@@ -274,6 +284,23 @@ pub async fn list(
     wanted: Wanted,
 ) -> Result<Connection<Job, AsOfInfo>> {
     reads::list::<Jobs, _>(context, JOBS, resolved, wanted, |row| {
+        (row.id.0.to_string(), Job(row, resolved))
+    })
+    .await
+}
+
+/// As [`list`], of those in an experiment.
+///
+/// # Errors
+/// As there.
+pub(super) async fn list_of(
+    context: &Context<'_>,
+    resolved: ResolvedAsOf,
+    experiment: ExperimentId,
+    wanted: Wanted,
+) -> Result<Connection<Job, AsOfInfo>> {
+    let of = (job::EXPERIMENT, experiment.0);
+    reads::nested::<Jobs, _>(context, JOBS, resolved, of, wanted, |row| {
         (row.id.0.to_string(), Job(row, resolved))
     })
     .await

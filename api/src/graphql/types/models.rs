@@ -1,6 +1,6 @@
 //! Models, their versions and where those come from, as clients see them.
 
-use async_graphql::{ComplexObject, Context, Enum, ID, Object, Result, SimpleObject, dataloader::DataLoader};
+use async_graphql::{ComplexObject, Context, Enum, ID, Object, Result, SimpleObject};
 use domain::{
     id::{DatasetId, JobId, ModelId},
     models::model::{Lineage as Recorded, ModelKind},
@@ -11,7 +11,7 @@ use super::{AccessGrant, AccessType, Dataset, Job, Model, User, access_list, acc
 use crate::graphql::{
     as_of::ResolvedAsOf,
     errors::read_failed,
-    loaders::ModelVersionsLoader,
+    loaders::{ModelVersionsLoader, loader},
     scalars::{DateTime, Long},
     visibility::Visibility,
 };
@@ -77,8 +77,7 @@ impl Model {
     }
     /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Option<Vec<ModelVersion>>> {
-        let loaded = context
-            .data::<DataLoader<ModelVersionsLoader>>()?
+        let loaded = loader::<ModelVersionsLoader>(context)?
             .load_one((self.0.id, self.1.as_of))
             .await
             .map_err(|error| read_failed(&error))?;

@@ -1,19 +1,19 @@
 //! Projects and experiments as clients see them.
 
-use async_graphql::{Context, ID, Object, Result, dataloader::DataLoader};
+use async_graphql::{Context, ID, Object, Result};
 use projections::{
-    jobs::{job, usage::WorkerTime},
-    projects::experiment::{self, Experiments},
+    jobs::usage::WorkerTime,
+    projects::experiment::{self, ExperimentRow, Experiments},
 };
 
 use super::{
-    Experiment, ExperimentFilter, ExperimentOrder, Job, JobFilter, JobOrder, Project, User, list_jobs,
-    references,
+    Experiment, ExperimentFilter, ExperimentOrder, Job, JobFilter, JobOrder, Project, User,
+    jobs::list_of as list_jobs_of, references,
 };
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     errors::read_failed,
-    loaders::WorkerTimeLoader,
+    loaders::{WorkerTimeLoader, loader},
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -25,8 +25,9 @@ const EXPERIMENTS: List = List::by_id("experiments");
 
 impl Project {
     async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
-        let loader = context.data::<DataLoader<WorkerTimeLoader>>()?;
-        let time = loader.load_one((self.0.id, self.1.as_of)).await;
+        let time = loader::<WorkerTimeLoader>(context)?
+            .load_one((self.0.id, self.1.as_of))
+            .await;
         Ok(time.map_err(|error| read_failed(&error))?.unwrap_or_default())
     }
 }
@@ -81,8 +82,14 @@ impl Project {
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<Experiment, AsOfInfo>>> {
-        let wanted = Wanted::of(filter, order, first, after)?.only(experiment::PROJECT, self.0.id.0);
-        list_experiments(context, self.1, wanted).await.map(Some)
+        let (of, wanted) = (
+            (experiment::PROJECT, self.0.id.0),
+            Wanted::of(filter, order, first, after)?,
+        );
+        let at = self.1;
+        let node = |row: ExperimentRow| (row.id.0.to_string(), Experiment(row, at));
+        let page = reads::nested::<Experiments, _>(context, EXPERIMENTS, at, of, wanted, node);
+        page.await.map(Some)
     }
     /// The past log position that this reflects; null for the present.
     async fn as_of(&self) -> Option<LogInstant> {
@@ -134,8 +141,9 @@ impl Experiment {
         #[graphql(desc = "Page size, 0 to 100; default 25.")] first: Option<i32>,
         #[graphql(desc = "Return rows after this cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<Job, AsOfInfo>>> {
-        let wanted = Wanted::of(filter, order, first, after)?.only(job::EXPERIMENT, self.0.id.0);
-        list_jobs(context, self.1, wanted).await.map(Some)
+        let wanted = Wanted::of(filter, order, first, after)?;
+        let page = list_jobs_of(context, self.1, self.0.id, wanted);
+        page.await.map(Some)
     }
     /// The past log position that this reflects; null for the present.
     async fn as_of(&self) -> Option<LogInstant> {

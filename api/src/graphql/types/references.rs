@@ -2,7 +2,7 @@
 //!
 //! One rule: what the caller may not read by the object's own query is null here, like what does not exist.
 
-use async_graphql::{Context, Result, dataloader::DataLoader};
+use async_graphql::{Context, Result};
 use domain::id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId};
 use projections::{
     datasets::dataset::Datasets,
@@ -19,14 +19,14 @@ use crate::graphql::{
     as_of::ResolvedAsOf,
     context::{app, user as caller_user, viewer},
     errors::read_failed,
-    loaders::VisibleLoader,
+    loaders::{VisibleLoader, loader},
 };
 
 async fn row<M: ReadModel>(context: &Context<'_>, as_of: AsOf, id: uuid::Uuid) -> Result<Option<M::Row>>
 where
     M::Row: Clone,
 {
-    let loader = context.data::<DataLoader<VisibleLoader<M>>>()?;
+    let loader = loader::<VisibleLoader<M>>(context)?;
     let found = loader.load_one((id, as_of, viewer(context)?)).await;
     found.map_err(|error| read_failed(&error))
 }
@@ -38,7 +38,7 @@ where
 pub async fn user(context: &Context<'_>, id: UserId) -> Result<Option<User>> {
     // Not `viewer`: an account whose address is not proven reads its own profile.
     let viewer = Viewer::of(caller_user(context)?, app(context)?.now());
-    let loader = context.data::<DataLoader<VisibleLoader<Users>>>()?;
+    let loader = loader::<VisibleLoader<Users>>(context)?;
     let found = loader.load_one((id.0, AsOf::Now, viewer)).await;
     Ok(found.map_err(|error| read_failed(&error))?.map(User))
 }

@@ -1,13 +1,13 @@
 //! The roles that a user holds, as clients see them.
 
-use async_graphql::{Context, Object, Result, dataloader::DataLoader};
+use async_graphql::{Context, Object, Result};
 use domain::id::UserId;
 use projections::access::assignment::AssignmentRow;
 
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     errors::read_failed,
-    loaders::RolesLoader,
+    loaders::{RolesLoader, loader},
     scalars::DateTime,
 };
 
@@ -48,7 +48,7 @@ pub async fn roles_of(
     user: UserId,
     resolved: ResolvedAsOf,
 ) -> Result<Vec<RoleAssignment>> {
-    let loader = context.data::<DataLoader<RolesLoader>>()?;
+    let loader = loader::<RolesLoader>(context)?;
     let rows = loader.load_one((user, resolved.as_of)).await;
     let rows = rows.map_err(|error| read_failed(&error))?;
     let rows = rows.unwrap_or_default().into_iter();

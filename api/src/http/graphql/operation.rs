@@ -83,7 +83,8 @@ pub(super) fn responses_by_present_rights<E: Executor>(
             Err(error) => stream::once(std::future::ready(error.response())).boxed(),
         }
     };
-    stream::once(begun).flatten().boxed()
+    // What begins it is gone when it has begun.
+    stream::once(begun.boxed()).flatten().boxed()
 }
 
 fn failed(error: ServerError) -> Response {

@@ -30,9 +30,9 @@ use session::Session;
 /// The one subprotocol that is spoken here; the older `graphql-ws` is not.
 const PROTOCOL: &str = "graphql-transport-ws";
 
-/// Bytes that a socket reads at once, and holds while it is idle. The library's 128 KiB are most of what an idle socket
-/// costs.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes that a socket reads at once, and holds while it is idle. The library's 128 KiB would be most of what an idle
+/// socket costs; clients send little, and a longer message makes room for itself.
+const READ_BUFFER: usize = 2 * 1024;
 
 /// Whether a request asks to become a WebSocket.
 pub(super) fn is_wanted(parts: &Parts) -> bool {

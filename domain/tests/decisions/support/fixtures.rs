@@ -1,6 +1,6 @@
 //! Fixtures: users, resources and times used by the tests.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::{
     access::{
@@ -55,12 +55,14 @@ pub(crate) fn user(user: UserId, roles: &[&str]) -> Principal {
         session: Some(SESSION),
         organization: None,
         account: AccountState::Active,
-        roles: roles.iter().map(|name| (*name).to_owned()).collect(),
-        permissions: permissions.filter_map(|name| Action::named(name)).collect(),
-        may_grant: definitions
-            .iter()
-            .flat_map(|role| role.may_grant.clone())
-            .collect::<BTreeSet<_>>(),
+        roles: Arc::new(roles.iter().map(|name| (*name).to_owned()).collect()),
+        permissions: Arc::new(permissions.filter_map(|name| Action::named(name)).collect()),
+        may_grant: Arc::new(
+            definitions
+                .iter()
+                .flat_map(|role| role.may_grant.clone())
+                .collect::<BTreeSet<_>>(),
+        ),
         quotas: definitions
             .iter()
             .fold(Quotas::NOTHING, |sum, role| sum.or(role.quotas)),

@@ -74,7 +74,7 @@ impl Log {
                 .map(|action| action.name().to_owned())
                 .collect(),
             quotas: person.quotas,
-            may_grant: person.may_grant.clone(),
+            may_grant: (*person.may_grant).clone(),
         };
         self.record::<Role>(&name, &[RoleEvent::Defined(definition)]);
         for role in self.state::<Assignments>(user).roles {

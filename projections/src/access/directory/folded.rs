@@ -21,7 +21,7 @@ use domain::{
         session::{Session, SessionEvent},
         user::{User, UserEvent},
     },
-    rights::Holder,
+    rights::{Holder, RoleSums},
 };
 use time::OffsetDateTime;
 
@@ -50,6 +50,8 @@ pub struct Rights {
     /// The same by when they end by themselves, so that those that are over leave.
     pub(super) ends: BTreeSet<(OffsetDateTime, SessionId)>,
     pub(super) roles: HashMap<String, RoleDefinition>,
+    /// What sets of roles add up to by these definitions.
+    pub(super) sums: RoleSums,
     pub(super) administrators: BTreeSet<UserId>,
     /// How many accounts' passwords are hashed with what.
     pub(super) hashed_with: BTreeMap<Arc<str>, u64>,
@@ -69,7 +71,8 @@ impl Rights {
             account: account.state,
             roles: &account.roles,
         };
-        Some(holder.principal(|name| self.roles.get(name)))
+        let sum = self.sums.of(&account.roles, |name| self.roles.get(name));
+        Some(holder.with(sum))
     }
 
     /// The principal of an account, outside of any session.
@@ -111,6 +114,7 @@ impl Rights {
             Role::CATEGORY => {
                 let RoleEvent::Defined(definition) = decode(event)?;
                 self.roles.insert(definition.name.clone(), definition);
+                self.sums.clear();
                 Ok(())
             }
             Assignments::CATEGORY => {

@@ -2,7 +2,10 @@
 //!
 //! One rule: a number makes the same population in every run, and what the decision says of it is asked of `decide` alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::{
     access::quota::Quotas,
@@ -156,9 +159,9 @@ impl Population {
             session: None,
             organization,
             account: AccountState::Active,
-            roles: BTreeSet::new(),
-            permissions,
-            may_grant: BTreeSet::new(),
+            roles: Arc::default(),
+            permissions: Arc::new(permissions),
+            may_grant: Arc::default(),
             quotas: Quotas::NOTHING,
         }
     }

@@ -29,7 +29,7 @@ use crate::http::graphql::{GraphqlEndpoint, http, operation};
 use crate::http::server::RequestId;
 use crate::http::shares::{Holder, Place};
 
-/// Responses that wait between all operations of a socket and its loop.
+/// Responses, boxed, that wait between all operations of a socket and its loop. The channel always holds room for 32.
 const EVENTS: usize = 64;
 
 /// How long a peer may take to answer a close frame.
@@ -99,7 +99,7 @@ pub(super) struct Session<E: Executor> {
     session_end: BoxFuture<'static, SessionEnd>,
     running: HashMap<String, Running>,
     generations: u64,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Box<Event>>,
     heard: Instant,
 }
 
@@ -181,7 +181,7 @@ impl<E: Executor> Session<E> {
                 end = &mut self.session_end => Err(self.end_all(end)),
                 sent = self.outbox.send_all() => sent.map_err(|_| Disconnect::Gone),
                 Some(event) = events.recv(), if room => {
-                    self.deliver(event);
+                    self.deliver(*event);
                     Ok(())
                 }
                 frame = self.inbox.next(), if room => self.on_frame(frame).await,
@@ -228,7 +228,8 @@ impl<E: Executor> Session<E> {
             Some(Ok(Message::Binary(_))) => Err(Close::bad_message("messages must be text frames").into()),
             Some(Ok(Message::Text(text))) if text.len() > limit => Err(Close::too_long(limit).into()),
             Some(Ok(Message::Text(text))) => match FromClient::read(text.as_str())? {
-                FromClient::Init(payload) => self.init(&payload).await,
+                // Its future is large, and the socket's would hold the room for it as long as it is open.
+                FromClient::Init(payload) => Box::pin(self.init(&payload)).await,
                 FromClient::Ping(payload) => {
                     self.outbox.push_text(message::pong(payload));
                     Ok(())
@@ -372,13 +373,12 @@ async fn pump(
     mut responses: BoxStream<'static, async_graphql::Response>,
     id: String,
     generation: u64,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Box<Event>>,
     request_id: RequestId,
 ) {
-    let event = |kind| Event {
-        id: id.clone(),
-        generation,
-        kind,
+    let event = |kind| {
+        let id = id.clone();
+        Box::new(Event { id, generation, kind })
     };
     let mut started = false;
     while let Some(response) = responses.next().await {
