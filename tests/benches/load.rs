@@ -36,6 +36,21 @@ impl Question {
         })
     }
 
+    /// A GraphQL request to a server that knows nobody.
+    pub(crate) fn unsigned(
+        name: &'static str,
+        url: &str,
+        document: &str,
+        expected: &'static str,
+    ) -> Result<Self> {
+        let builder = Client::new().post(url).json(&json!({ "query": document }));
+        Ok(Self {
+            name,
+            requests: vec![builder.build()?],
+            expected,
+        })
+    }
+
     /// A signed-in GraphQL request.
     pub(crate) fn graphql(
         name: &'static str,

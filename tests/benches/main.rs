@@ -17,6 +17,7 @@ mod goals;
 mod hot;
 mod idle;
 mod integrity;
+mod library;
 mod load;
 mod logins;
 mod long_start;

@@ -1,7 +1,7 @@
 //! Requests per second: a static route, scalar and list queries, mutations, and the bare event store, in turns.
 //!
 //! Queries are compared with the static route, mutations with appends to the bare event store by as many
-//! callers. The client runs on the same cores and is part of all figures of HTTP.
+//! callers. Beside each query is what the libraries alone take for the like. The client runs on the same cores and is part of all figures of HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use crate::{
     appends, application,
     cpu::{self, Cpu},
+    library,
     load::{Load, Question, clients, drive},
     numbers::{median, percentile, rounded},
 };
@@ -50,7 +51,9 @@ pub(crate) async fn run(server: &Runtime) -> Result<Value> {
     for n in 0..OWNERS {
         owners.push(app.person(&format!("owner{n}"), "engineer_i").await);
     }
-    let questions = questions(&app.url, (&ada, &bob), &owners).await?;
+    let mut questions = questions(&app.url, (&ada, &bob), &owners).await?;
+    let (bare_questions, libraries) = library::start(server, &app.database_url).await?;
+    questions.extend(bare_questions.into_iter().map(Arc::new));
     let url = database().await.url;
     let store = server
         .spawn(async move {
@@ -66,6 +69,7 @@ pub(crate) async fn run(server: &Runtime) -> Result<Value> {
     server
         .spawn(async move { store.close(Duration::from_secs(10)).await })
         .await?;
+    libraries.abort();
     server.spawn(app.stop()).await?;
     let slower: serde_json::Map<String, Value> = [SCALAR, ONE_ROW, LIST, MUTATION]
         .into_iter()
