@@ -33,7 +33,19 @@ const ALWAYS: [Goal; 3] = [
     ),
 ];
 
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 9] = [
+    (
+        "rebuild",
+        "/rows/0/seconds",
+        25.0,
+        "1 million mixed events are rebuilt into all read models with their pasts in 25 s",
+    ),
+    (
+        "rebuild",
+        "/rows/0/highest_mib",
+        300.0,
+        "the process that rebuilds them takes at most 300 MiB",
+    ),
     (
         "reporting",
         "/percent",

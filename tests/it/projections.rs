@@ -11,5 +11,6 @@ mod listing;
 mod rebuilding;
 mod replay;
 mod scopes;
+mod shadows;
 mod stopping;
 mod swapping;
