@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{
     ProjectError, ReadModel, Rows, Target,
@@ -198,8 +199,14 @@ impl<M: ReadModel> Folding<M> {
     fn makes(event: &RecordedEvent, key: &str) -> bool {
         event.revision == 0
             && M::CATEGORIES.first() == Some(&event.stream.category())
-            && event.stream.key() == key
+            && is_key(event.stream.key(), key)
     }
+}
+
+/// Whether a row under `key` is that of the stream under `name`: the same text, or the same id with its prefix.
+fn is_key(name: &str, key: &str) -> bool {
+    let id = name.split_once('_').and_then(|(_, id)| Uuid::try_parse(id).ok());
+    name == key || id.is_some_and(|id| Uuid::try_parse(key) == Ok(id))
 }
 
 impl<M: ReadModel> Builder for Folding<M> {

@@ -193,8 +193,10 @@ pub(super) async fn add_all(pool: &PgPool, tables: Vec<Described>) -> Result<(),
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut connection = connect(pool).await?;
-        let settings =
-            format!("set maintenance_work_mem = '{MEMORY}'; set max_parallel_maintenance_workers = 0");
+        // They wait for each other only, for as long as an index takes.
+        let settings = format!(
+            "set maintenance_work_mem = '{MEMORY}'; set max_parallel_maintenance_workers = 0; set lock_timeout = 0"
+        );
         run(&mut connection, settings).await?;
         connections.push(connection);
     }

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::{
-    Limits, RebuildError, connect,
+    Limits, RebuildError, connect, index,
     writer::{self, Batch, Writer},
 };
 use crate::{
@@ -212,6 +212,10 @@ impl Pass<'_> {
             let keys = one.missing(&events, to);
             if !keys.is_empty() {
                 writer.settle().await?;
+                // Without its key, all of the table is read for each page.
+                if let Some(table) = one.projector.tables().first() {
+                    index::add_key(&mut *reader, *table).await?;
+                }
                 one.builder.load(&mut *reader, keys).await?;
             }
         }

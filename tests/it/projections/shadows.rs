@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::{
     aggregate::DecodeError,
-    event_store::{Filter, Position, RecordedEvent},
+    event_store::{EventStore as _, Filter, Position, RecordedEvent},
     id::{Ids, SystemIds},
 };
 use projections::{
