@@ -5,16 +5,15 @@
 //! loading what comes after, and proved by the revision that the append expects. What this process appends it folds
 //! itself, so that the state of a stream that only it writes is the newest.
 
-mod kept;
-
 use std::{
     any::TypeId,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::kept::Kept;
-pub use self::kept::Limits;
-use crate::{event_store::StreamId, folded::Folded, predicted::Predicted, write_queue::WriteQueue};
+pub use crate::kept::Limits;
+use crate::{
+    event_store::StreamId, folded::Folded, kept::Kept, predicted::Predicted, write_queue::WriteQueue,
+};
 
 /// When a load began, see [`AggregateCache::keep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ const ALWAYS: [Goal; 3] = [
     ),
 ];
 
-const GOALS: [Goal; 15] = [
+const GOALS: [Goal; 17] = [
     (
         "requests",
         "/slower/scalar_query",
@@ -75,6 +75,18 @@ const GOALS: [Goal; 15] = [
         "/p95_ms",
         100.0,
         "of 1,000 connections that ask, 95 % are answered within 100 ms (FL11)",
+    ),
+    (
+        "rebuild",
+        "/rows/0/seconds",
+        25.0,
+        "1 million mixed events are rebuilt into all read models with their pasts in 25 s",
+    ),
+    (
+        "rebuild",
+        "/rows/0/highest_mib",
+        300.0,
+        "the process that rebuilds them takes at most 300 MiB",
     ),
     (
         "reporting",

@@ -11,6 +11,7 @@ mod listing;
 mod rebuilding;
 mod replay;
 mod scopes;
+mod shadows;
 mod standing_still;
 mod stopping;
 mod swapping;

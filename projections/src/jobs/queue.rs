@@ -53,6 +53,16 @@ struct ShareRow {
     recent: u64,
 }
 
+/// That the version `t` of a row was there after the event at `at`. Of all jobs that ever waited or ran, indexes of the
+/// spans as points find those of that moment: it began then or before, and ended later.
+fn spans(at: i64) -> String {
+    format!(
+        "point(t.valid_from::float8, coalesce(t.valid_to::float8, 'Infinity'::float8)) \
+         <@ box(point('-Infinity', {}), point({at}, 'Infinity'))",
+        at.saturating_add(1)
+    )
+}
+
 /// The jobs that wait, in the order in which they go to workers. "Of late", for the fair share, are jobs that
 /// used a worker within seven days.
 ///
@@ -63,12 +73,8 @@ pub async fn waiting(source: &impl Source, as_of: AsOf) -> Result<Vec<WaitingRow
     let jobs = as_of.of::<Jobs>();
     let (valid, now) = match as_of {
         AsOf::Now => (String::new(), "now()".to_owned()),
-        // Of all jobs that ever waited or ran, indexes of the spans find those of that moment.
         AsOf::AsOf(at) => (
-            format!(
-                "and int8range(t.valid_from, t.valid_to) @> {}::bigint",
-                stored(at)
-            ),
+            format!("and {}", spans(stored(at))),
             format!(
                 "(select e.at from audit_entry e where e.position <= {} order by e.position desc limit 1)",
                 stored(at)

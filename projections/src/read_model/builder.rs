@@ -1,9 +1,9 @@
 //! Folds events into rows in memory, and says what is to be written: into the live tables, or into their shadows.
 //!
 //! The rule: what is in memory and what is in the table are together exactly the fold of the events that were handed in.
-//! Rows leave memory only after they were handed out to be written.
+//! Rows leave memory only after they were handed out to be written, those first that no event changed of late.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use domain::event_store::{BoxFuture, RecordedEvent};
 use sqlx::PgConnection;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     ProjectError, ReadModel, Rows, Target,
+    appended::Appended,
     copy::Binary,
     fold::{fold_one, keys},
     history_writer::HistoryWriter,
@@ -19,10 +20,12 @@ use super::{
     write::Write,
 };
 
-/// Length of the rows of one write, in bytes, from which on another is begun.
-const WRITE: usize = 4 << 20;
+/// Bytes of rows that are only ever put, from which on they are written.
+const APPENDED: usize = 4 << 20;
 /// Rows of one upsert.
 const UPSERT: usize = 2_000;
+/// Estimated bytes that a row takes in memory beside what it holds: keys, entries of maps.
+const OVERHEAD: usize = 320;
 
 /// The fold of one projection into its tables.
 pub trait Builder: Send + Sync {
@@ -45,6 +48,9 @@ pub trait Builder: Send + Sync {
     /// When the event cannot be read.
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError>;
 
+    /// About how many bytes it holds: rows, and what is to be written.
+    fn size(&self) -> usize;
+
     /// Whether memory is full, by `limit` bytes, or holds rows that need not be kept.
     fn full(&self, limit: usize) -> bool;
 
@@ -52,21 +58,33 @@ pub trait Builder: Send + Sync {
     fn crowded(&self, limit: usize) -> bool;
 
     /// Hands out the rows that are to be written. `indexed`: the table has its key already. `keep`: rows stay
-    /// in memory.
+    /// in memory; else those leave that no event has touched since rows left the last time.
     ///
     /// # Errors
     /// When a row does not fit its table.
     fn take(&mut self, indexed: bool, keep: bool) -> Result<Vec<Write>, ProjectError>;
 }
 
+/// What is known of a row in memory.
+#[derive(Clone, Copy)]
+struct Remembered {
+    /// Estimated bytes: exact when the row was written last, and more with each event since.
+    weight: usize,
+    /// Whether it is in the table too.
+    written: bool,
+    /// Whether an event touched it since rows left the last time.
+    touched: bool,
+}
+
 /// See [`Builder`].
 pub(super) struct Folding<M: ReadModel> {
     target: Target,
     rows: Rows<M::Row>,
+    remembered: HashMap<String, Remembered>,
+    /// Of a shadow whose rows are only ever put: those that are not handed out yet.
+    appended: Appended<M>,
     /// What of their past is not handed out yet.
     history_writer: Option<HistoryWriter>,
-    /// Keys of rows in memory that are in the table too.
-    written: HashSet<String>,
     /// Whether every row of the table is in memory.
     whole: bool,
     /// Estimated bytes of the rows in memory.
@@ -79,54 +97,102 @@ impl<M: ReadModel> Folding<M> {
         Self {
             target,
             rows: Rows::default(),
+            remembered: HashMap::new(),
+            appended: Appended::default(),
             history_writer: HistoryWriter::of::<M>(target),
-            written: HashSet::new(),
             whole: fresh,
             bytes: 0,
         }
     }
 
-    fn table(&self) -> String {
-        self.target.name(M::TABLE)
+    /// Whether rows leave as they come.
+    fn appends(&self) -> bool {
+        M::APPEND_ONLY && self.target == Target::Shadow
     }
 
-    fn copies(&self, keys: &[String]) -> Result<Vec<Write>, ProjectError> {
-        let names: Vec<&str> = M::Row::COLUMNS.iter().map(|column| column.name).collect();
-        let statement = format!(
-            "copy {} ({}) from stdin (format binary)",
-            self.table(),
-            names.join(", ")
-        );
-        let copy = |rows: Binary| Write::Copy {
-            statement: statement.clone(),
-            rows: rows.finish(),
+    /// An event of so many bytes touched the row under `key`, which may keep all of them.
+    fn touch(&mut self, key: &str, bytes: usize) {
+        let grown = match self.remembered.get_mut(key) {
+            Some(row) => {
+                row.weight += bytes;
+                row.touched = true;
+                bytes
+            }
+            None => self.remember(key, bytes, false),
         };
-        let (mut writes, mut binary, mut tuple) = (Vec::new(), Binary::of(names.len()), Tuple::default());
-        for row in keys.iter().filter_map(|key| self.rows.rows.get(key)) {
+        self.bytes += grown;
+    }
+
+    /// Remembers a new row of so many bytes; returns its weight.
+    fn remember(&mut self, key: &str, bytes: usize, written: bool) -> usize {
+        let weight = Self::weight(key, bytes);
+        let row = Remembered {
+            weight,
+            written,
+            touched: true,
+        };
+        self.remembered.insert(key.to_owned(), row);
+        weight
+    }
+
+    fn weight(key: &str, bytes: usize) -> usize {
+        size_of::<M::Row>() + bytes + 3 * key.len() + OVERHEAD
+    }
+
+    /// The row under `key` is written, and this long.
+    fn note_written(&mut self, key: &str, length: usize) {
+        if let Some(row) = self.remembered.get_mut(key) {
+            let weight = Self::weight(key, length);
+            self.bytes = (self.bytes + weight).saturating_sub(row.weight);
+            row.weight = weight;
+            row.written = true;
+        }
+    }
+
+    /// What was changed since rows were handed out the last time: rows that are in the table, after the new ones.
+    fn changed(&mut self) -> Result<Vec<Write>, ProjectError> {
+        let mut changed: Vec<String> = self.rows.changed.drain().collect();
+        // Whoever writes the same rows meets them in the same order.
+        changed.sort_unstable();
+        let table = self.target.name(M::TABLE);
+        let (mut new, mut old) = (Binary::of(M::Row::COLUMNS.len()), Vec::new());
+        let (mut tuple, mut writes) = (Tuple::default(), Vec::new());
+        for key in changed {
+            let Some(row) = self.rows.rows.get(&key) else {
+                continue;
+            };
             tuple.clear();
             row.encode(&mut tuple).map_err(|error| misfit::<M>(&error))?;
-            binary.push(&[tuple.bytes()]);
-            if binary.len() >= WRITE {
-                writes.push(copy(std::mem::replace(&mut binary, Binary::of(names.len()))));
+            let known = self.remembered.get(&key).is_some_and(|row| row.written);
+            match known || self.target == Target::Live {
+                true => old.push(tuple.clone()),
+                false => new.push(&[tuple.bytes()]),
             }
+            self.note_written(&key, tuple.bytes().len());
         }
-        if !keys.is_empty() {
-            writes.push(copy(binary));
-        }
+        writes.extend(new.take(&table, &stored::columns::<M>()));
+        let upserts = old.chunks(UPSERT);
+        writes.extend(upserts.map(|rows| Write::Statement(stored::upsert::<M>(&table, rows.iter()))));
         Ok(writes)
     }
 
-    fn upserts(&self, keys: &[String]) -> Result<Vec<Write>, ProjectError> {
-        let table = self.table();
-        let mut writes = Vec::new();
-        for some in keys.chunks(UPSERT) {
-            let rows: Vec<&M::Row> = some.iter().filter_map(|key| self.rows.rows.get(key)).collect();
-            if let Some(mut statement) = stored::upsert::<M>(&table, &rows)? {
-                statement.needs_key = Some(table.clone());
-                writes.push(Write::Statement(statement));
+    /// Lets the rows go that no event has touched since this was done the last time; of those that are only ever put, all.
+    fn leave(&mut self) {
+        let (rows, history_writer) = (&mut self.rows, &mut self.history_writer);
+        let bytes = &mut self.bytes;
+        self.remembered.retain(|key, row| {
+            if row.touched && !M::APPEND_ONLY {
+                row.touched = false;
+                return true;
             }
-        }
-        Ok(writes)
+            rows.rows.remove(key);
+            if let Some(history_writer) = history_writer.as_mut() {
+                history_writer.forget(key);
+            }
+            *bytes = bytes.saturating_sub(row.weight);
+            false
+        });
+        self.whole = false;
     }
 
     /// Whether `event` is the one that makes the row under `key`, so that there is none yet; see [`ReadModel::CATEGORIES`].
@@ -159,15 +225,13 @@ impl<M: ReadModel> Builder for Folding<M> {
         keys: BTreeSet<String>,
     ) -> BoxFuture<'a, Result<(), ProjectError>> {
         Box::pin(async move {
-            let found = stored::load::<M>(connection, &self.table(), &keys).await?;
+            let found = stored::load::<M>(connection, &self.target.name(M::TABLE), &keys).await?;
             for (key, row) in found {
-                self.bytes += size_of::<M::Row>() + 2 * key.len();
+                let tuple = Tuple::of(&row).map_err(|error| misfit::<M>(&error))?;
                 if let Some(history_writer) = &mut self.history_writer {
-                    history_writer
-                        .see(&key, &row)
-                        .map_err(|error| misfit::<M>(&error))?;
+                    history_writer.see(&key, &tuple);
                 }
-                self.written.insert(key.clone());
+                self.bytes += self.remember(&key, tuple.bytes().len(), true);
                 self.rows.rows.insert(key, row);
             }
             Ok(())
@@ -175,23 +239,27 @@ impl<M: ReadModel> Builder for Folding<M> {
     }
 
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
-        let before = self.rows.rows.len();
         let changed = fold_one::<M>(event, &mut self.rows)?;
-        if let Some(history_writer) = &mut self.history_writer {
-            for key in &changed {
+        if self.appends() {
+            return self.appended.add(&mut self.rows, changed);
+        }
+        for key in &changed {
+            if let Some(history_writer) = &mut self.history_writer {
                 let noted = history_writer.note(event, key, self.rows.get(key));
                 noted.map_err(|error| misfit::<M>(&error))?;
             }
+            self.touch(key, event.data.get().len());
         }
-        let grown = self.rows.rows.len().saturating_sub(before);
-        // What an event brings may be kept by the row that it changes.
-        self.bytes += event.data.get().len() + grown * (size_of::<M::Row>() + 128);
         Ok(())
     }
 
-    fn full(&self, limit: usize) -> bool {
+    fn size(&self) -> usize {
         let (kept, pending) = self.history_writer.as_ref().map_or((0, 0), HistoryWriter::bytes);
-        self.bytes + kept + pending > limit || (M::APPEND_ONLY && !self.rows.rows.is_empty())
+        self.bytes + kept + pending + self.appended.len()
+    }
+
+    fn full(&self, limit: usize) -> bool {
+        self.size() > limit || self.appended.len() > APPENDED
     }
 
     fn crowded(&self, limit: usize) -> bool {
@@ -200,27 +268,14 @@ impl<M: ReadModel> Builder for Folding<M> {
     }
 
     fn take(&mut self, indexed: bool, keep: bool) -> Result<Vec<Write>, ProjectError> {
-        let changed: Vec<String> = std::mem::take(&mut self.rows.changed).into_iter().collect();
-        // A row that is only ever put may be put again; with a key in place, that has to be asked for.
-        let known = |key: &String| {
-            self.target == Target::Live || self.written.contains(key) || (M::APPEND_ONLY && indexed)
-        };
-        let (old, new): (Vec<String>, Vec<String>) = changed.into_iter().partition(known);
-        let mut writes = self.copies(&new)?;
-        writes.extend(self.upserts(&old)?);
+        let table = self.target.name(M::TABLE);
+        let mut writes = self.appended.take(&table, indexed);
+        writes.extend(self.changed()?);
         if let Some(history_writer) = &mut self.history_writer {
             writes.extend(history_writer.take());
-            if !keep {
-                history_writer.forget();
-            }
         }
         if M::APPEND_ONLY || !keep {
-            self.rows = Rows::default();
-            self.written = HashSet::new();
-            self.whole = false;
-            self.bytes = 0;
-        } else if self.target == Target::Shadow {
-            self.written.extend(new);
+            self.leave();
         }
         Ok(writes)
     }

@@ -17,10 +17,8 @@ use super::{
 };
 use crate::position::stored;
 
-/// Length of the rows of one write, in bytes, from which on another is begun.
-const WRITE: usize = 4 << 20;
 /// Estimated bytes that a version takes in memory beside its values: counters, keys, entries of maps.
-const OVERHEAD: usize = 256;
+const OVERHEAD: usize = 384;
 
 /// The pending versions of the rows of one read model.
 pub(crate) struct HistoryWriter {
@@ -31,6 +29,8 @@ pub(crate) struct HistoryWriter {
     versions: VersionTrack,
     /// Of the hot columns, where they are kept apart.
     hot: Option<VersionTrack>,
+    /// Room to encode a row in.
+    encoded: Tuple,
 }
 
 /// Versions of one group of columns.
@@ -85,6 +85,7 @@ impl HistoryWriter {
             key_type: M::KEY_TYPE,
             versions: VersionTrack::of::<M::Row>(history.table, true, |name| !is_hot(name)),
             hot,
+            encoded: Tuple::default(),
         })
     }
 
@@ -93,13 +94,8 @@ impl HistoryWriter {
     }
 
     /// A row as it is stored, before events change it.
-    ///
-    /// # Errors
-    /// When the row cannot be encoded.
-    pub(crate) fn see<R: Row>(&mut self, key: &str, row: &R) -> Result<(), RowError> {
-        let tuple = Tuple::of(row)?;
-        self.tracks().for_each(|track| track.see(key, &tuple));
-        Ok(())
+    pub(crate) fn see(&mut self, key: &str, row: &Tuple) {
+        self.tracks().for_each(|track| track.see(key, row));
     }
 
     /// Notes what `event` made of the row under `key`; `None` when it removed it.
@@ -112,10 +108,15 @@ impl HistoryWriter {
         key: &str,
         row: Option<&R>,
     ) -> Result<(), RowError> {
-        let tuple = row.map(Tuple::of).transpose()?;
+        self.encoded.clear();
+        if let Some(row) = row {
+            row.encode(&mut self.encoded)?;
+        }
+        let tuple = row.is_some().then_some(&self.encoded);
         let (position, at) = (stored(event.position), event.at);
-        self.tracks()
-            .for_each(|track| track.note(key, tuple.as_ref(), position, at));
+        for track in std::iter::once(&mut self.versions).chain(self.hot.as_mut()) {
+            track.note(key, tuple, position, at);
+        }
         Ok(())
     }
 
@@ -142,12 +143,9 @@ impl HistoryWriter {
         writes
     }
 
-    /// Forgets all rows: those that events change from now on have to be seen first.
-    pub(crate) fn forget(&mut self) {
-        for track in self.tracks() {
-            track.latest.clear();
-            track.kept = 0;
-        }
+    /// Forgets a row whose versions are all handed out: before an event changes it again it has to be seen.
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.tracks().for_each(|track| track.forget(key));
     }
 
     /// Ends the versions that are the newest ones stored.
@@ -211,8 +209,12 @@ impl VersionTrack {
     fn note(&mut self, key: &str, row: Option<&Tuple>, position: i64, at: OffsetDateTime) {
         let known = self.latest.get(key);
         let before = known.is_some();
-        let columns = row.map(|row| row.pick(&self.places));
-        if known.map(Arc::as_ref).map(Tuple::bytes) == columns.as_ref().map(Tuple::bytes) {
+        let same = match (known, row) {
+            (Some(known), Some(row)) => self.is_same(known, row),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
             return;
         }
         match self.newest.remove(key) {
@@ -222,10 +224,8 @@ impl VersionTrack {
             }
             None => {}
         }
-        let Some(columns) = columns.map(Arc::new) else {
-            self.kept -= self.latest.remove(key).map_or(0, |before| weight(&before));
-            return;
-        };
+        let Some(row) = row else { return self.forget(key) };
+        let columns = Arc::new(row.pick(&self.places));
         self.pending += weight(&columns);
         self.remember(key, columns.clone());
         self.newest.insert(key.to_owned(), self.added.len());
@@ -235,6 +235,16 @@ impl VersionTrack {
             at,
             to: None,
         });
+    }
+
+    /// Whether a row is still what its newest version says.
+    fn is_same(&self, known: &Tuple, row: &Tuple) -> bool {
+        let mut each = self.places.iter().enumerate();
+        each.all(|(index, place)| known.field(index) == row.field(*place))
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.kept -= self.latest.remove(key).map_or(0, |before| weight(&before));
     }
 
     /// Hands out the new versions of rows of the table `of`.
@@ -248,7 +258,7 @@ impl VersionTrack {
         let table = target.name(self.table);
         match target {
             Target::Live => vec![Write::Statement(self.inserting(of, &table, &added))],
-            Target::Shadow => self.copies(&table, &added),
+            Target::Shadow => self.copy(&table, added).into_iter().collect(),
         }
     }
 
@@ -279,10 +289,9 @@ impl VersionTrack {
         Statement::new(of, sql, arrays)
     }
 
-    fn copies(&self, table: &str, added: &[Version]) -> Vec<Write> {
-        let statement = format!("copy {table} ({}) from stdin (format binary)", self.columns());
+    fn copy(&self, table: &str, added: Vec<Version>) -> Option<Write> {
         let fields = self.names.len() + if self.bounded { 3 } else { 2 };
-        let (mut writes, mut binary, mut beside) = (Vec::new(), Binary::of(fields), Tuple::default());
+        let (mut binary, mut beside) = (Binary::of(fields), Tuple::default());
         for version in added {
             beside.clear();
             beside.value(&version.from);
@@ -291,14 +300,7 @@ impl VersionTrack {
                 beside.value(&version.to);
             }
             binary.push(&[version.columns.bytes(), beside.bytes()]);
-            if binary.len() >= WRITE {
-                let rows = std::mem::replace(&mut binary, Binary::of(fields)).finish();
-                let statement = statement.clone();
-                writes.push(Write::Copy { statement, rows });
-            }
         }
-        let rows = binary.finish();
-        writes.push(Write::Copy { statement, rows });
-        writes
+        binary.take(table, &self.columns())
     }
 }

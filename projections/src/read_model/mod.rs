@@ -4,6 +4,7 @@
 //! queries answer are the same thing. Rows travel in PostgreSQL's binary form, encoded and decoded by column
 //! (`ops/adr/0029-rows-are-typed.md`). A page of events is folded in memory per key and written by one statement.
 
+mod appended;
 mod builder;
 mod column;
 mod copy;
@@ -198,7 +199,12 @@ pub trait Projector: Send + Sync {
     /// See [`ReadModel::HISTORY`].
     fn history(&self) -> Option<History>;
     /// Whether it folds this event.
-    fn wants(&self, event: &RecordedEvent) -> bool;
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        let categories = self.categories();
+        categories.is_empty() || categories.contains(&event.stream.category())
+    }
+    /// See [`ReadModel::CATEGORIES`].
+    fn categories(&self) -> &'static [&'static str];
     /// Folds `events` into the table, inside the transaction of `connection`.
     fn apply<'a>(
         &'a self,

@@ -170,6 +170,12 @@ impl Tuple {
         }
     }
 
+    /// Appends a value that is encoded after its length.
+    pub(super) fn field_of(&mut self, field: &[u8]) {
+        self.bytes.extend_from_slice(field);
+        self.ends.push(self.bytes.len());
+    }
+
     /// All of them, each after its length.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -177,10 +183,13 @@ impl Tuple {
 
     /// The values at `places`.
     pub(super) fn pick(&self, places: &[usize]) -> Self {
-        let mut picked = Self::default();
+        let length = places.iter().map(|place| self.field(*place).len()).sum();
+        let mut picked = Self {
+            bytes: Vec::with_capacity(length),
+            ends: Vec::with_capacity(places.len()),
+        };
         for place in places {
-            picked.bytes.extend_from_slice(self.field(*place));
-            picked.ends.push(picked.bytes.len());
+            picked.field_of(self.field(*place));
         }
         picked
     }

@@ -4,7 +4,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
 };
 
 use super::text::as_stored;
@@ -13,9 +13,9 @@ use super::text::as_stored;
 pub struct Rows<R> {
     pub(super) rows: HashMap<String, R>,
     /// Changed since they were last written.
-    pub(super) changed: BTreeSet<String>,
+    pub(super) changed: HashSet<String>,
     /// Changed by the event that is being folded.
-    touched: BTreeSet<String>,
+    touched: Vec<String>,
 }
 
 impl<R> Default for Rows<R> {
@@ -37,15 +37,15 @@ impl<R> Rows<R> {
     pub(super) fn of(rows: HashMap<String, R>) -> Self {
         Self {
             rows,
-            changed: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            changed: HashSet::new(),
+            touched: Vec::new(),
         }
     }
 
     /// Puts a row in place of what is there.
     pub fn put(&mut self, key: impl std::fmt::Display, row: R) {
         let key = spelled(key);
-        self.touched.insert(key.clone());
+        self.touched.push(key.clone());
         self.rows.insert(key, row);
     }
 
@@ -54,7 +54,7 @@ impl<R> Rows<R> {
         let key = spelled(key);
         if let Some(row) = self.rows.get_mut(&key) {
             change(row);
-            self.touched.insert(key);
+            self.touched.push(key);
         }
     }
 
@@ -66,8 +66,14 @@ impl<R> Rows<R> {
 
     /// Ends the fold of one event: hands out the keys of the rows that it changed, ascending.
     pub fn settle(&mut self) -> Vec<String> {
-        let touched = std::mem::take(&mut self.touched);
-        self.changed.extend(touched.iter().cloned());
-        touched.into_iter().collect()
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for key in &touched {
+            if !self.changed.contains(key) {
+                self.changed.insert(key.clone());
+            }
+        }
+        touched
     }
 }

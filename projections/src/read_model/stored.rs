@@ -50,35 +50,30 @@ pub(super) async fn load<M: ReadModel>(
     Ok(rows)
 }
 
-/// Writes rows into `table`, in place of those with the same keys; nothing without rows.
-pub(super) fn upsert<M: ReadModel>(table: &str, rows: &[&M::Row]) -> Result<Option<Statement>, ProjectError> {
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let tuples: Vec<Tuple> = rows
-        .iter()
-        .map(|row| Tuple::of(*row))
-        .collect::<Result<_, _>>()
-        .map_err(|error| misfit::<M>(&error))?;
-    let kinds: Vec<Kind> = M::Row::COLUMNS.iter().map(|column| column.kind).collect();
+/// The names of the columns of `M`.
+pub(super) fn columns<M: ReadModel>() -> String {
     let names: Vec<&str> = M::Row::COLUMNS.iter().map(|column| column.name).collect();
-    let updates: Vec<String> = names
+    names.join(", ")
+}
+
+/// Writes rows into `table`, in place of those with the same keys, of which no two have the same.
+pub(super) fn upsert<'t, M: ReadModel>(table: &str, rows: impl Iterator<Item = &'t Tuple>) -> Statement {
+    let kinds: Vec<Kind> = M::Row::COLUMNS.iter().map(|column| column.kind).collect();
+    let updates: Vec<String> = M::Row::COLUMNS
         .iter()
-        .filter(|name| **name != M::KEY)
-        .map(|name| format!("{name} = excluded.{name}"))
+        .filter(|column| column.name != M::KEY)
+        .map(|column| format!("{name} = excluded.{name}", name = column.name))
         .collect();
     let sql = format!(
         "insert into {table} ({names}) select {values} on conflict ({key}) do update set {updates}",
-        names = names.join(", "),
+        names = columns::<M>(),
         values = statement::unnested(&kinds),
         key = M::KEY,
         updates = updates.join(", "),
     );
-    Ok(Some(Statement::new(
-        M::TABLE,
-        sql,
-        statement::arrays(&kinds, tuples.iter()),
-    )))
+    let mut statement = Statement::new(M::TABLE, sql, statement::arrays(&kinds, rows));
+    statement.needs_key = Some(table.to_owned());
+    statement
 }
 
 /// What `row` has in the column `name`, as text; `None` for NULL, and for columns that nothing is ordered by.

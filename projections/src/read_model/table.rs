@@ -49,8 +49,8 @@ impl<M: ReadModel> Projector for Table<M> {
         M::HISTORY
     }
 
-    fn wants(&self, event: &RecordedEvent) -> bool {
-        M::CATEGORIES.is_empty() || M::CATEGORIES.contains(&event.stream.category())
+    fn categories(&self) -> &'static [&'static str] {
+        M::CATEGORIES
     }
 
     fn apply<'a>(

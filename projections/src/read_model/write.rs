@@ -12,8 +12,8 @@ pub enum Write {
     Copy {
         /// The statement.
         statement: String,
-        /// The rows, in the binary form of `COPY`.
-        rows: Vec<u8>,
+        /// The rows, in the binary form of `COPY`, as they are sent.
+        rows: Vec<Vec<u8>>,
     },
     /// Rows that are put, or versions that end or begin.
     Statement(Statement),
@@ -26,6 +26,15 @@ impl Write {
         match self {
             Self::Copy { .. } => None,
             Self::Statement(statement) => statement.needs_key.as_deref(),
+        }
+    }
+
+    /// About how many bytes it holds.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Copy { rows, .. } => rows.iter().map(Vec::capacity).sum(),
+            Self::Statement(statement) => statement.size(),
         }
     }
 
@@ -46,7 +55,9 @@ impl Write {
         match self {
             Self::Copy { statement, rows } => {
                 let mut copy = connection.copy_in_raw(&statement).await?;
-                copy.send(rows).await?;
+                for chunk in rows {
+                    copy.send(chunk).await?;
+                }
                 copy.finish().await?;
                 Ok(())
             }

@@ -6,6 +6,7 @@
 pub(crate) mod background;
 mod compare;
 mod comparison;
+mod index;
 mod options;
 mod pass;
 mod requests;
@@ -170,9 +171,7 @@ impl Rebuild {
             });
         };
         told(Phase::Indexing);
-        for one in &mut running {
-            self.complete(&mut connection, one).await?;
-        }
+        self.complete(&mut connection, &mut running).await?;
         let mut compared = Vec::new();
         if options.compare {
             told(Phase::Comparing);
@@ -281,28 +280,27 @@ impl Rebuild {
         })
     }
 
-    /// Makes the indexes.
+    /// Makes the indexes of those that lack them.
     async fn complete(
         &self,
         connection: &mut PgConnection,
-        running: &mut Running,
+        running: &mut [Running],
     ) -> Result<(), RebuildError> {
-        if running.failed.is_some() || running.complete {
-            return Ok(());
-        }
-        for table in running.projector.tables() {
-            shadow::add_indexes(&mut *connection, table).await?;
-        }
+        let lack = |one: &&mut Running| one.failed.is_none() && !one.complete;
+        let mut lacking: Vec<&mut Running> = running.iter_mut().filter(lack).collect();
+        let tables = lacking.iter().flat_map(|one| one.projector.tables());
+        index::add_all(&self.pool, tables.collect()).await?;
+        let names: Vec<&str> = lacking.iter().map(|one| one.projector.name()).collect();
         let mut transaction = connection.begin().await?;
-        sqlx::query("update projection_rebuild set complete = true where name = $1")
-            .bind(running.projector.name())
+        sqlx::query("update projection_rebuild set complete = true where name = any($1)")
+            .bind(names)
             .execute(&mut *transaction)
             .await?;
         if !self.lease.renew(&mut transaction).await? {
             return Err(RebuildError::Deposed);
         }
         transaction.commit().await?;
-        running.complete = true;
+        lacking.iter_mut().for_each(|one| one.complete = true);
         Ok(())
     }
 

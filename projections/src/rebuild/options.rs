@@ -55,15 +55,15 @@ pub struct RebuildOptions {
 pub struct Limits {
     /// Events that are read at a time.
     pub page: usize,
-    /// Bytes of rows that one shadow keeps until they are written.
+    /// Bytes of rows that all shadows together keep, those among them that are not written yet.
     pub memory: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            page: 10_000,
-            memory: 48 << 20,
+            page: 4_000,
+            memory: 64 << 20,
         }
     }
 }

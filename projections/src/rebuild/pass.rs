@@ -1,7 +1,7 @@
 //! One pass over the log for all shadows that are being built.
 //!
 //! The rule: reading, folding and writing go on at the same time, each a bounded step ahead of the next; what is
-//! in memory at any time is at most a few pages and the rows that the limit allows.
+//! in memory at any time is at most three pages, the rows that the limit allows, and what is being written.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::{
-    Limits, RebuildError, connect,
+    Limits, RebuildError, connect, index,
     writer::{self, Batch, Writer},
 };
 use crate::{
@@ -33,48 +33,52 @@ pub(super) struct Running {
     pub(super) failed: Option<(Position, String)>,
 }
 
+/// The events of a page with the categories of their streams, which each projection asks for.
+type Categorized<'p> = [(&'p str, &'p RecordedEvent)];
+
+fn categorized(page: &Page) -> Vec<(&str, &RecordedEvent)> {
+    let each = page.events.iter().map(|event| (event.stream.category(), event));
+    each.collect()
+}
+
 impl Running {
-    /// Folds what of `page` lies after its position and not after `to`. Returns what has to be written now.
-    fn fold(&mut self, page: &Page, to: Position, all: bool, limits: Limits) -> Vec<Write> {
-        let new_events: Vec<&RecordedEvent> = page
-            .events
+    /// The events that it folds next, up to `to`.
+    fn new_events<'p>(&self, events: &Categorized<'p>, to: Position) -> Vec<&'p RecordedEvent> {
+        let categories = self.projector.categories();
+        events
             .iter()
+            .filter(|(category, _)| categories.is_empty() || categories.contains(category))
+            .map(|(_, event)| *event)
             .filter(|event| event.position > self.position && event.position <= to)
-            .filter(|event| self.projector.wants(event))
-            .collect();
-        for event in &new_events {
+            .collect()
+    }
+
+    /// Folds the events of a page that lie after its position and not after `to`, where the page may end.
+    fn fold(&mut self, events: &Categorized<'_>, to: Position) {
+        for event in self.new_events(events, to) {
             if let Err(error) = self.builder.fold(event) {
                 self.failed = Some((event.position, error.to_string()));
-                return Vec::new();
+                return;
             }
         }
-        let full = self.builder.full(limits.memory);
-        let keep = !self.builder.crowded(limits.memory);
-        let writes = match full || all {
-            true => self.builder.take(self.complete, keep),
-            false => Ok(Vec::new()),
-        };
-        match writes {
-            Ok(writes) => {
-                self.position = self.position.max(page.next.min(to));
-                writes
-            }
+        self.position = self.position.max(to);
+    }
+
+    /// Hands out what is to be written of it. `keep`: its rows stay in memory.
+    fn take(&mut self, keep: bool) -> Vec<Write> {
+        match self.builder.take(self.complete, keep) {
+            Ok(writes) => writes,
             Err(error) => {
-                self.failed = Some((page.next.min(to), error.to_string()));
+                self.failed = Some((self.position, error.to_string()));
                 Vec::new()
             }
         }
     }
 
-    /// The keys that must be loaded before `page` can be folded.
-    fn missing(&mut self, page: &Page, to: Position) -> BTreeSet<String> {
+    /// The keys that must be loaded before a page can be folded.
+    fn missing(&mut self, events: &Categorized<'_>, to: Position) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
-        let new_events = page
-            .events
-            .iter()
-            .filter(|event| event.position > self.position && event.position <= to)
-            .filter(|event| self.projector.wants(event));
-        for event in new_events {
+        for event in self.new_events(events, to) {
             match self.builder.missing(event) {
                 Ok(found) => keys.extend(found),
                 Err(error) => {
@@ -203,10 +207,15 @@ impl Pass<'_> {
         writer: &mut Writer,
         reader: &mut PgConnection,
     ) -> Result<(), RebuildError> {
+        let events = categorized(page);
         for one in running.iter_mut().filter(|one| one.failed.is_none()) {
-            let keys = one.missing(page, to);
+            let keys = one.missing(&events, to);
             if !keys.is_empty() {
                 writer.settle().await?;
+                // Without its key, all of the table is read for each page.
+                if let Some(table) = one.projector.tables().first() {
+                    index::add_key(&mut *reader, *table).await?;
+                }
                 one.builder.load(&mut *reader, keys).await?;
             }
         }
@@ -224,24 +233,57 @@ async fn fold(
 ) -> Result<Batch, RebuildError> {
     let mut moved = std::mem::take(running);
     let work = tokio::task::spawn_blocking(move || {
-        let mut batch = Batch {
-            writes: Vec::new(),
-            checkpoints: Vec::new(),
-        };
-        for one in moved.iter_mut().filter(|one| one.failed.is_none()) {
-            let before = one.position;
-            let writes = one.fold(&page, to, all, limits);
-            // A shadow whose rows are all written stands here; one with rows in memory only, does not.
-            if one.failed.is_none() && one.position > before && (all || !writes.is_empty()) {
-                batch.checkpoints.push((one.projector.name(), one.position));
-            }
-            batch.writes.extend(writes);
-        }
+        let batch = fold_page(&mut moved, &page, to, all, limits);
         (moved, batch)
     });
     let (moved, batch) = work.await.map_err(|_| RebuildError::Interrupted)?;
     *running = moved;
     Ok(batch)
+}
+
+fn fold_page(running: &mut [Running], page: &Page, to: Position, all: bool, limits: Limits) -> Batch {
+    let (events, to) = (categorized(page), page.next.min(to));
+    let mut batch = Batch::default();
+    let mut moved = Vec::new();
+    for one in running.iter_mut().filter(|one| one.failed.is_none()) {
+        let before = one.position;
+        one.fold(&events, to);
+        if one.failed.is_none() && one.position > before {
+            moved.push(one);
+        }
+    }
+    let limit = leaving(&moved, limits.memory);
+    for one in moved {
+        let leave = one.builder.size() >= limit;
+        if !(all || leave || one.builder.full(limits.memory)) {
+            continue;
+        }
+        let writes = one.take(!leave);
+        // A shadow whose rows are all written stands here; one with rows in memory only, does not.
+        if one.failed.is_none() && (all || !writes.is_empty()) {
+            batch.checkpoints.push((one.projector.name(), one.position));
+        }
+        batch.writes.extend(writes);
+    }
+    batch
+}
+
+/// Shadows of this size have to give up memory: the largest ones, so that the others together keep three quarters of
+/// `limit`. None while all of them keep less.
+fn leaving(running: &[&mut Running], limit: usize) -> usize {
+    let mut sizes: Vec<usize> = running.iter().map(|one| one.builder.size()).collect();
+    let mut total: usize = sizes.iter().sum();
+    if total <= limit {
+        return usize::MAX;
+    }
+    sizes.sort_unstable();
+    while let Some(size) = sizes.pop() {
+        total -= size;
+        if total <= limit / 4 * 3 {
+            return size.max(1);
+        }
+    }
+    1
 }
 
 /// Folds `page` up to `to` inside the transaction of `connection`, which holds the lock on the live table.
@@ -252,11 +294,16 @@ pub(super) async fn fold_locked(
     page: &Page,
     to: Position,
 ) -> Result<(), RebuildError> {
-    let missing = running.missing(page, to);
+    let events = categorized(page);
+    let missing = running.missing(&events, to);
     if !missing.is_empty() {
         running.builder.load(&mut *connection, missing).await?;
     }
-    let writes = running.fold(page, to, true, Limits::default());
+    running.fold(&events, page.next.min(to));
+    let writes = match running.failed {
+        None => running.take(true),
+        Some(_) => Vec::new(),
+    };
     if let Some(failure) = running.failure() {
         return Err(failure);
     }

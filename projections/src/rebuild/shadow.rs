@@ -2,13 +2,15 @@
 //!
 //! The rule: a shadow ends up as the live table is, in columns, defaults, checks, indexes, storage settings and
 //! grants; only its rows come from the fold. Names of its indexes end with [`SHADOW`] until it takes its place.
+//! Until then autovacuum leaves it alone: it would compete with the filling, and hold locks that the swap needs.
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::index;
 use crate::read_model::{Described, SHADOW, Target};
 
 /// Runs a statement that is put together from names of the catalogue.
-async fn run(connection: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
+pub(super) async fn run(connection: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(connection)
         .await?;
@@ -31,19 +33,26 @@ pub(super) async fn create(connection: &mut PgConnection, table: Described) -> R
         format!("create table {shadow} (like {live} including all excluding indexes)"),
     )
     .await?;
-    let settings = texts(
+    let mut settings = texts(
         &mut *connection,
-        "select unnest(reloptions) from pg_class where oid = $1::regclass",
+        "select o from pg_class, unnest(reloptions) o where oid = $1::regclass and o not like 'autovacuum_enabled=%'",
         live,
-    );
-    let settings = settings.await?;
-    if !settings.is_empty() {
-        run(
-            &mut *connection,
-            format!("alter table {shadow} set ({})", settings.join(", ")),
-        )
-        .await?;
-    }
+    )
+    .await?;
+    settings.push("autovacuum_enabled=off".to_owned());
+    let mut changes = texts(
+        &mut *connection,
+        "select format('alter column %I set statistics %s', attname, attstattarget) from pg_attribute
+         where attrelid = $1::regclass and attnum > 0 and not attisdropped and attstattarget >= 0",
+        live,
+    )
+    .await?;
+    changes.push(format!("set ({})", settings.join(", ")));
+    run(
+        &mut *connection,
+        format!("alter table {shadow} {}", changes.join(", ")),
+    )
+    .await?;
     // What default privileges gave it goes; what the live table grants comes.
     let revoke = texts(
         &mut *connection,
@@ -99,107 +108,23 @@ pub(super) async fn drop_shadow(connection: &mut PgConnection, table: Described)
     run(connection, format!("drop table if exists {shadow}")).await
 }
 
-struct Index {
-    name: String,
-    /// Of the constraint that it serves.
-    constraint: Option<String>,
-    unique: bool,
-    /// What stands behind the table's name.
-    definition: String,
-    primary: bool,
-}
-
-async fn indexes(connection: &mut PgConnection, table: Described) -> Result<Vec<Index>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select c.relname::text, pg_get_constraintdef(k.oid), i.indisunique,
-                substr(pg_get_indexdef(i.indexrelid), strpos(pg_get_indexdef(i.indexrelid), ' USING ')),
-                i.indisprimary
-         from pg_index i join pg_class c on c.oid = i.indexrelid
-              left join pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid
-         where i.indrelid = $1::regclass order by i.indisprimary desc, c.relname",
-    )
-    .bind(table.name)
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Index {
-                name: row.try_get(0)?,
-                constraint: row.try_get(1)?,
-                unique: row.try_get(2)?,
-                definition: row.try_get(3)?,
-                primary: row.try_get(4)?,
-            })
-        })
-        .collect()
-}
-
-/// Gives the shadow its key, if it has none yet. Of rows with the same key, the one that came last stays.
-pub(super) async fn add_key(connection: &mut PgConnection, table: Described) -> Result<(), sqlx::Error> {
-    let shadow = Target::Shadow.name(table.name);
-    let there = sqlx::query_scalar::<_, bool>(
-        "select exists (select from pg_index where indrelid = $1::regclass and indisprimary)",
-    );
-    if there.bind(&shadow).fetch_one(&mut *connection).await? {
-        return Ok(());
-    }
-    let key = table.identity("");
-    run(
-        &mut *connection,
-        format!(
-            "delete from {shadow} a using (select {key} as key, max(ctid) as last from {shadow}
-                                           group by {key} having count(*) > 1) d
-             where {of_row} = d.key and a.ctid <> d.last",
-            of_row = table.identity("a."),
-        ),
-    )
-    .await?;
-    for index in indexes(&mut *connection, table).await? {
-        if let (true, Some(constraint)) = (index.primary, &index.constraint) {
-            let name = Target::Shadow.name(&index.name);
-            run(
-                &mut *connection,
-                format!("alter table {shadow} add constraint \"{name}\" {constraint}"),
-            )
-            .await?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives the shadow all indexes of the live table that it lacks, and figures for the planner.
-pub(super) async fn add_indexes(connection: &mut PgConnection, table: Described) -> Result<(), sqlx::Error> {
-    let shadow = Target::Shadow.name(table.name);
-    run(&mut *connection, "set maintenance_work_mem = '64MB'".to_owned()).await?;
-    add_key(&mut *connection, table).await?;
-    for index in indexes(&mut *connection, table).await? {
-        let name = Target::Shadow.name(&index.name);
-        let there = sqlx::query_scalar::<_, bool>("select to_regclass(quote_ident($1)) is not null");
-        if there.bind(&name).fetch_one(&mut *connection).await? {
-            continue;
-        }
-        let statement = match index.constraint {
-            Some(constraint) => format!("alter table {shadow} add constraint \"{name}\" {constraint}"),
-            None => format!(
-                "create {}index \"{name}\" on {shadow}{}",
-                if index.unique { "unique " } else { "" },
-                index.definition
-            ),
-        };
-        run(&mut *connection, statement).await?;
-    }
-    run(connection, format!("analyze {shadow}")).await
-}
-
 /// Puts the shadow in place of the live table, which must be locked.
 pub(super) async fn replace(connection: &mut PgConnection, table: Described) -> Result<(), sqlx::Error> {
     let (live, shadow) = (table.name, Target::Shadow.name(table.name));
+    let vacuumed = texts(
+        &mut *connection,
+        "select coalesce((select format('set (%s)', o) from pg_class, unnest(reloptions) o
+                          where oid = $1::regclass and o like 'autovacuum_enabled=%'), 'reset (autovacuum_enabled)')",
+        live,
+    )
+    .await?
+    .concat();
     run(
         &mut *connection,
-        format!("drop table {live}; alter table {shadow} rename to {live}"),
+        format!("drop table {live}; alter table {shadow} {vacuumed}; alter table {shadow} rename to {live}"),
     )
     .await?;
-    for index in indexes(&mut *connection, table).await? {
+    for index in index::all(&mut *connection, table).await? {
         if let Some(name) = index.name.strip_suffix(SHADOW) {
             run(
                 &mut *connection,

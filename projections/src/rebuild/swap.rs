@@ -21,6 +21,8 @@ use crate::{
 
 /// How long the lock is waited for; queries may queue behind for as long.
 const LOCK_WITHIN: Duration = Duration::from_millis(150);
+/// How long it is waited for that autovacuum leaves the table; queries go on meanwhile.
+const ALONE_WITHIN: Duration = Duration::from_secs(5);
 /// Events that are folded at most while the live table is locked.
 const LOCKED_PAGE: usize = 2_000;
 /// The longest pause between tries.
@@ -115,10 +117,14 @@ async fn exchange(
 ) -> Result<SwapOutcome, RebuildError> {
     let (name, tables) = (running.projector.name(), running.projector.tables());
     let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    // Autovacuum gives way to who waits for its lock longer than it takes to look for a deadlock; nobody else waits for
+    // this first lock, and none begins while it is held.
     let lock = format!(
-        "set local lock_timeout = {}; lock table {} in access exclusive mode",
-        LOCK_WITHIN.as_millis(),
-        names.join(", ")
+        "set local lock_timeout = {alone}; lock table {names} in share update exclusive mode;
+         set local lock_timeout = {within}; lock table {names} in access exclusive mode",
+        alone = ALONE_WITHIN.as_millis(),
+        within = LOCK_WITHIN.as_millis(),
+        names = names.join(", "),
     );
     sqlx::raw_sql(AssertSqlSafe(lock))
         .execute(&mut *transaction)

@@ -1,15 +1,17 @@
 //! Writes shadow rows and their checkpoints, while the next page is being folded.
 //!
 //! The rule: rows and the checkpoint up to which they are complete go into one transaction, which proves the
-//! lease; batches are written in the order in which they came.
+//! lease; batches are written in the order in which they came, and wait in memory up to a number of bytes.
+
+use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::AbortHandle,
 };
 
-use super::{RebuildError, connect, shadow};
+use super::{RebuildError, connect, index};
 use crate::{
     lease::Lease,
     position::stored,
@@ -17,7 +19,11 @@ use crate::{
 };
 use domain::event_store::Position;
 
+/// Bytes of batches that are written or wait at the same time; a larger batch goes alone.
+const UNDER_WAY: u32 = 48 << 20;
+
 /// What is written in one transaction.
+#[derive(Default)]
 pub(super) struct Batch {
     pub(super) writes: Vec<Write>,
     /// Projections and how far their shadows are complete with these writes.
@@ -25,14 +31,16 @@ pub(super) struct Batch {
 }
 
 enum Task {
-    Write(Batch),
+    /// With its share of [`UNDER_WAY`].
+    Write(Batch, OwnedSemaphorePermit),
     /// Answered when everything before is written.
     Settle(oneshot::Sender<()>),
 }
 
 /// The writing task; ends when this is dropped.
 pub(super) struct Writer {
-    tasks: mpsc::Sender<Task>,
+    tasks: mpsc::UnboundedSender<Task>,
+    room: Arc<Semaphore>,
     outcome: Option<oneshot::Receiver<RebuildError>>,
     task: AbortHandle,
 }
@@ -55,17 +63,17 @@ impl Writer {
         sqlx::query("set synchronous_commit = off")
             .execute(&mut connection)
             .await?;
-        // One batch is being written while another one waits.
-        let (tasks, mut waiting) = mpsc::channel(1);
+        let (tasks, mut waiting) = mpsc::unbounded_channel();
         let (failed, outcome) = oneshot::channel();
         let work = async move {
             while let Some(task) = waiting.recv().await {
                 match task {
-                    Task::Write(batch) => {
+                    Task::Write(batch, room) => {
                         if let Err(error) = write(&mut connection, lease, &tables, batch).await {
                             drop(failed.send(error));
                             return;
                         }
+                        drop(room);
                     }
                     // Whoever asked may have gone.
                     Task::Settle(answer) => drop(answer.send(())),
@@ -74,6 +82,7 @@ impl Writer {
         };
         Ok(Self {
             tasks,
+            room: Arc::new(Semaphore::new(UNDER_WAY as usize)),
             outcome: Some(outcome),
             task: tokio::spawn(work).abort_handle(),
         })
@@ -86,21 +95,28 @@ impl Writer {
         }
     }
 
-    /// Hands over a batch; waits while two are on their way.
+    /// Hands over a batch; waits while there is no room for it.
     pub(super) async fn write(&mut self, batch: Batch) -> Result<(), RebuildError> {
         if batch.writes.is_empty() && batch.checkpoints.is_empty() {
             return Ok(());
         }
-        match self.tasks.send(Task::Write(batch)).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.why().await),
+        let size: usize = batch.writes.iter().map(Write::size).sum();
+        let size = u32::try_from(size).unwrap_or(UNDER_WAY).min(UNDER_WAY);
+        let room = tokio::select! {
+            room = self.room.clone().acquire_many_owned(size) => room.ok(),
+            () = self.tasks.closed() => None,
+        };
+        let sent = room.is_some_and(|room| self.tasks.send(Task::Write(batch, room)).is_ok());
+        match sent {
+            true => Ok(()),
+            false => Err(self.why().await),
         }
     }
 
     /// Waits until everything is written.
     pub(super) async fn settle(&mut self) -> Result<(), RebuildError> {
         let (answer, answered) = oneshot::channel();
-        if self.tasks.send(Task::Settle(answer)).await.is_ok() && answered.await.is_ok() {
+        if self.tasks.send(Task::Settle(answer)).is_ok() && answered.await.is_ok() {
             return Ok(());
         }
         Err(self.why().await)
@@ -130,7 +146,7 @@ pub(super) async fn apply(
         if let Some(wanted) = write.needs_key() {
             let shadow = |known: &&Described| Target::Shadow.name(known.name) == wanted;
             if let Some(known) = tables.iter().find(shadow) {
-                shadow::add_key(&mut *connection, *known).await?;
+                index::add_key(&mut *connection, *known).await?;
             }
         }
         write.run(&mut *connection).await?;

@@ -169,6 +169,20 @@ impl Fixture {
             .collect()
     }
 
+    /// How many rows `table` of audit entries has, of which each two positions of the log share one, and in how many of them
+    /// the later one stands.
+    pub(super) async fn rows_put_last(&self, table: &str) -> (i64, i64) {
+        let owner = sqlx::PgPool::connect(&self.database.url)
+            .await
+            .expect("as the owner");
+        let statement = format!(
+            "select count(*), count(*) filter (where e.pos = (select max(o.pos) from event o where o.pos / 2 = t.position))
+             from {table} t join event e on e.id = t.event_id"
+        );
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_one(&owner);
+        rows.await.expect("counted")
+    }
+
     pub(super) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query)
             .fetch_one(&self.pool)

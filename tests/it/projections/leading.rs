@@ -58,6 +58,9 @@ impl Builder for FreezingFold {
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
         self.folding.fold(event)
     }
+    fn size(&self) -> usize {
+        self.folding.size()
+    }
     fn full(&self, limit: usize) -> bool {
         self.folding.full(limit)
     }
@@ -82,8 +85,8 @@ impl Projector for Freezing {
     fn history(&self) -> Option<History> {
         self.table.history()
     }
-    fn wants(&self, event: &RecordedEvent) -> bool {
-        self.table.wants(event)
+    fn categories(&self) -> &'static [&'static str] {
+        self.table.categories()
     }
     fn tables(&self) -> Vec<Described> {
         self.table.tables()

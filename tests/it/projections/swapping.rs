@@ -152,7 +152,7 @@ async fn a_long_query_does_not_make_others_wait() {
     runner.end().await;
 }
 
-/// Indexes, defaults, checks, settings and grants are what they were, under the same names.
+/// Indexes, defaults, checks, settings, statistics and grants are what they were, under the same names.
 #[tokio::test]
 async fn a_swapped_table_is_what_the_live_one_was() {
     let fixture = Fixture::new().await;
@@ -161,7 +161,7 @@ async fn a_swapped_table_is_what_the_live_one_was() {
         .expect("as the owner");
     sqlx::raw_sql(
         "alter table jobs_job set (fillfactor = 70); alter table jobs_job add check (step >= 0);
-         alter table jobs_job alter column step set default 3;
+         alter table jobs_job alter column step set default 3; alter table jobs_job alter column step set statistics 7;
          revoke delete on jobs_job from anneal_app; grant select on jobs_job to public",
     )
     .execute(&owner)
@@ -179,6 +179,9 @@ async fn a_swapped_table_is_what_the_live_one_was() {
              union all
              select format('grant %s', a::text) from pg_class c, aclexplode(c.relacl) a
              where c.oid = 'jobs_job'::regclass
+             union all
+             select format('statistics %s %s', attname, attstattarget) from pg_attribute
+             where attrelid = 'jobs_job'::regclass and attnum > 0
              union all
              select format('setting %s', reloptions) from pg_class where oid = 'jobs_job'::regclass
              order by 1",

@@ -133,24 +133,6 @@ impl Appender {
         }
     }
 
-    /// The conflict of an append that expects another event than stands at a revision. A log is only added to, so what
-    /// stands there stays.
-    async fn other_end(&self, prepared: &Prepared) -> Result<Option<AppendError>, Failure> {
-        for PreparedWrite { stream, expected, .. } in &prepared.writes {
-            let Expected::At { revision, id } = expected else {
-                continue;
-            };
-            let found = self.reading.event(stream.as_str(), *revision).await?;
-            if found.is_none_or(|event| event.id != *id) {
-                return Ok(Some(AppendError::Conflict {
-                    stream: stream.clone(),
-                    actual: self.reading.last_revision(stream).await?,
-                }));
-            }
-        }
-        Ok(None)
-    }
-
     /// Finds a place for every event: where its stream is expected, or, if it may be anywhere, where it is.
     async fn place<'a>(&self, prepared: &'a Prepared) -> Result<Placed<'a>, Failure> {
         let mut request = AppendRecordsRequest::default();

@@ -16,6 +16,7 @@ mod append;
 mod checks;
 mod failure;
 mod known;
+mod last_event;
 mod nodes;
 mod reader;
 mod reading;

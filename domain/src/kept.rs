@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::{event_store::StreamId, folded::Folded};
 
-/// How much an [`AggregateCache`](super::AggregateCache) keeps at most.
+/// How much an [`AggregateCache`](crate::aggregate_cache::AggregateCache) keeps at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Streams.
@@ -27,25 +27,25 @@ impl Default for Limits {
 /// Two generations: what is used becomes young; when the young are too many they become the old, and what was
 /// old until then is dropped.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     young: HashMap<StreamId, Folded>,
     young_weight: usize,
     old: HashMap<StreamId, Folded>,
     /// How often something was forgotten.
-    pub(super) forgotten: u64,
+    pub(crate) forgotten: u64,
 }
 
 impl Kept {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
-    pub(super) fn known(&self, stream: &StreamId) -> Option<&Folded> {
+    pub(crate) fn known(&self, stream: &StreamId) -> Option<&Folded> {
         self.young.get(stream).or_else(|| self.old.get(stream))
     }
 
     /// What is kept of `stream`, which becomes young with that.
-    pub(super) fn get(&mut self, stream: &StreamId, limits: Limits) -> Option<Folded> {
+    pub(crate) fn get(&mut self, stream: &StreamId, limits: Limits) -> Option<Folded> {
         if let Some(folded) = self.young.get(stream) {
             return Some(folded.clone());
         }
@@ -54,20 +54,20 @@ impl Kept {
         Some(folded)
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.young_weight = 0;
         self.old.clear();
     }
 
-    pub(super) fn outdate(&mut self, stream: &StreamId) {
+    pub(crate) fn outdate(&mut self, stream: &StreamId) {
         let known = self.young.get_mut(stream).or_else(|| self.old.get_mut(stream));
         if let Some(known) = known {
             known.behind = true;
         }
     }
 
-    pub(super) fn insert(&mut self, stream: StreamId, folded: Folded, limits: Limits) {
+    pub(crate) fn insert(&mut self, stream: StreamId, folded: Folded, limits: Limits) {
         self.remove(&stream);
         let weight = folded.weight();
         let full = self.young.len() >= (limits.entries / 2).max(1);
@@ -79,7 +79,7 @@ impl Kept {
         self.young.insert(stream, folded);
     }
 
-    pub(super) fn remove(&mut self, stream: &StreamId) {
+    pub(crate) fn remove(&mut self, stream: &StreamId) {
         if let Some(folded) = self.young.remove(stream) {
             self.young_weight -= folded.weight();
         }
