@@ -120,6 +120,11 @@ impl LoadedState {
             .map(|(stream, folded)| (stream, folded.revision))
     }
 
+    /// Whether any of it is predicted only.
+    pub(crate) fn is_predicted(&self) -> bool {
+        self.streams.values().any(|folded| folded.unproved.is_some())
+    }
+
     /// Whether `stream` was loaded.
     pub(crate) fn holds(&self, stream: &StreamId) -> bool {
         self.streams.contains_key(stream)

@@ -45,14 +45,21 @@ impl App {
             tracing::error!(%error, "access rights are behind");
             return Err(AuthError::Unavailable);
         }
-        let Some(user) = self
-            .directory
-            .session(claims.session, now)
-            .filter(|user| user.user == claims.user)
-        else {
-            return Err(AuthError::Unauthenticated(
-                "the session has ended; log in again".into(),
-            ));
+        let session = || {
+            let found = self.directory.session(claims.session, now);
+            found.filter(|user| user.user == claims.user)
+        };
+        let user = match session() {
+            Some(user) => user,
+            // Another process may have opened it a moment ago: nobody throws a good token away for that.
+            None => {
+                if let Err(error) = self.directory.at_head(TIMEOUT).await {
+                    tracing::error!(%error, "access rights are behind");
+                    return Err(AuthError::Unavailable);
+                }
+                session()
+                    .ok_or_else(|| AuthError::Unauthenticated("the session has ended; log in again".into()))?
+            }
         };
         meta.session = Some(claims.session.to_string());
         meta.organization = user.organization.map(|organization| organization.to_string());

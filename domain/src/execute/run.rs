@@ -28,6 +28,8 @@ use crate::{
 
 /// How often a decision is taken anew when another writer came first.
 const ATTEMPTS: u32 = 16;
+/// How often in all, with those that were decided on an append which was lost itself.
+const TRIES: u32 = 64;
 
 /// What a decision comes to.
 enum Outcome<R> {
@@ -78,8 +80,8 @@ impl<'a, C: Command> Run<'a, C> {
     /// Carries the command out.
     pub(super) async fn carry_out(mut self) -> Result<Executed, ExecuteError<C::Refusal>> {
         let mut basis = Basis::Remembered;
-        let mut attempt = 0;
-        while attempt < ATTEMPTS {
+        let (mut attempt, mut tries) = (0, 0);
+        while attempt < ATTEMPTS && tries < TRIES {
             self.load(basis).await?;
             let (new_events, refusal) = match self.decide(basis).await {
                 Ok(Outcome::Record(new_events, refusal)) => (new_events, refusal),
@@ -97,16 +99,10 @@ impl<'a, C: Command> Run<'a, C> {
             }
             let request = self.conditions.request.as_ref().filter(|_| refusal.is_none());
             let decided = (&self.loaded, self.ticket);
-            match record(
-                self.ports,
-                self.meta,
-                decided,
-                new_events,
-                request,
-                &mut self.turn,
-            )
-            .await?
-            {
+            // Who has lost once is alone under way: where another process writes too, the others would be lost with it.
+            let mut kept = None;
+            let turn = if tries == 0 { &mut self.turn } else { &mut kept };
+            match record(self.ports, self.meta, decided, new_events, request, turn).await? {
                 Ok(position) => {
                     let executed = Executed::Now(position);
                     return refusal.map_or(Ok(executed), |reason| Err(ExecuteError::Refused(reason)));
@@ -115,7 +111,8 @@ impl<'a, C: Command> Run<'a, C> {
                     self.lost.extend(self.loaded.holds(&stream).then_some(stream));
                     basis = Basis::Log;
                     super::backoff(attempt).await;
-                    attempt += 1;
+                    attempt += u32::from(!self.loaded.is_predicted());
+                    tries += 1;
                 }
             }
         }

@@ -21,7 +21,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_connections: 60,
+            // Some thirty for each process on it, and the verbs of operators beside them.
+            max_connections: 120,
             shared_buffers_mib: 64,
             start_deadline: Duration::from_secs(60),
             settings: Vec::new(),

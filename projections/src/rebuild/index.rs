@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::VecDeque};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 use tokio::sync::Mutex;
 
-use super::{connect, shadow::run};
+use super::{connect, statement::run};
 use crate::read_model::{Described, Target};
 
 /// Connections that make indexes at the same time. Each sorts in [`MEMORY`].

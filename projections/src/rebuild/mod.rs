@@ -11,6 +11,7 @@ mod options;
 mod pass;
 mod requests;
 mod shadow;
+mod statement;
 mod swap;
 mod writer;
 

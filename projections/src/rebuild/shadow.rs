@@ -6,16 +6,8 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::index;
+use super::{index, statement::run};
 use crate::read_model::{Described, SHADOW, Target};
-
-/// Runs a statement that is put together from names of the catalogue.
-pub(super) async fn run(connection: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
 
 async fn texts(connection: &mut PgConnection, query: &str, table: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar::<_, String>(AssertSqlSafe(query.to_owned()))

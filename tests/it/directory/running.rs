@@ -69,3 +69,18 @@ async fn what_was_revoked_after_the_snapshot_is_refused_at_the_first_request() {
     beside.stop().await;
     again.stop().await;
 }
+
+/// SE-2: who logs in at one process is known to all of them with the next request, however late they hear of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_just_opened_is_good_in_every_process() {
+    let app = TestApp::start().await;
+    let beside = app.beside().await;
+    app.person("ada", "engineer_i").await;
+    for round in 0..10 {
+        let ada = app.client().login("ada").await.at(&beside.url);
+        let answer = ada.run("{ version }", json!({})).await;
+        assert!(answer.body["errors"].is_null(), "round {round}: {answer:?}");
+    }
+    beside.stop().await;
+    app.stop().await;
+}
