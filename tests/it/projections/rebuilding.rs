@@ -1,8 +1,11 @@
 //! Rebuilds: resumed, asked for, by themselves; and comparisons that find what differs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use domain::{
@@ -119,7 +122,7 @@ async fn a_comparison_names_every_row_that_differs() {
 }
 
 /// Ended in the middle, a rebuild goes on from its checkpoint; what it wrote before stays.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_rebuild_goes_on_where_it_ended() {
     let fixture = Fixture::new().await;
     let last = fixture.projects(600).await;
@@ -131,8 +134,28 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
         .expect("folded");
     let rebuild = fixture.begin().await.limited(Limits { page: 50, memory: 0 });
     let (stop, told) = (CancellationToken::new(), AtomicBool::new(false));
+    let (kept, pool) = (Arc::new(AtomicI64::new(0)), fixture.pool.clone());
+    let looking = tokio::spawn({
+        let kept = Arc::clone(&kept);
+        async move {
+            while kept.load(Ordering::SeqCst) == 0 {
+                let position =
+                    sqlx::query_scalar("select coalesce(min(position), 0) from projection_rebuild");
+                kept.store(
+                    position.fetch_one(&pool).await.expect("counted"),
+                    Ordering::SeqCst,
+                );
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    // What is folded is written a moment later; the fold stands still until some of it is.
     let heard = |step: projections::rebuild::Step| {
         if step.position >= Position(300) && !told.swap(true, Ordering::SeqCst) {
+            let begun = Instant::now();
+            while kept.load(Ordering::SeqCst) == 0 && begun.elapsed() < TIMEOUT {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             stop.cancel();
         }
     };
@@ -142,6 +165,7 @@ async fn an_interrupted_rebuild_goes_on_where_it_ended() {
         () = stop.cancelled() => {}
         outcome = rebuild.run(projectors, SWAP, &heard) => panic!("it was to be interrupted: {outcome:?}"),
     }
+    looking.await.expect("some of it was written");
     rebuild.end().await.expect("given back");
     let at = eventually(async || {
         let at = fixture
