@@ -1,7 +1,7 @@
 //! Lists of rows that are in other things: a page, or a count, for each of many things by one statement.
 //!
 //! One rule: a page for each of many things is, row by row, the page that [`super::page`] gives for one of them alone; so
-//! scope, order and cursors are those of [`super::scoped`]. `tests/it/projections/nested.rs` compares the two.
+//! scope, order and cursors are those of [`super::scoped`]. `tests/it/projections/scopes.rs` compares the two.
 
 use std::collections::BTreeMap;
 
