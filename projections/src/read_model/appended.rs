@@ -36,7 +36,7 @@ impl<M: ReadModel> Appended<M> {
     ///
     /// # Errors
     /// When a row cannot be encoded.
-    pub(super) fn add(&mut self, rows: &mut Rows<M::Row>, keys: Vec<String>) -> Result<(), ProjectError> {
+    pub(super) fn add(&mut self, rows: &mut Rows<M::Row>, keys: &[String]) -> Result<(), ProjectError> {
         rows.changed.clear();
         for row in keys.iter().filter_map(|key| rows.rows.remove(key)) {
             self.encoded.clear();

@@ -241,7 +241,7 @@ impl<M: ReadModel> Builder for Folding<M> {
     fn fold(&mut self, event: &RecordedEvent) -> Result<(), ProjectError> {
         let changed = fold_one::<M>(event, &mut self.rows)?;
         if self.appends() {
-            return self.appended.add(&mut self.rows, changed);
+            return self.appended.add(&mut self.rows, &changed);
         }
         for key in &changed {
             if let Some(history_writer) = &mut self.history_writer {

@@ -206,7 +206,7 @@ impl Progress {
     /// Comes back when the position moves; never when nobody can move it any more.
     pub(super) async fn moved(&mut self) {
         if self.position.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
