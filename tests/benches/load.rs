@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use reqwest::{Client, Method, Request};
+use reqwest::{
+    Client, Method, Request,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use serde_json::json;
 
 use crate::numbers::milliseconds;
@@ -43,10 +46,13 @@ impl Question {
         document: &str,
         expected: &'static str,
     ) -> Result<Self> {
-        let builder = Client::new().post(url).json(&json!({ "query": document }));
+        let mut request = Request::new(Method::POST, url.parse()?);
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        *request.body_mut() = Some(json!({ "query": document }).to_string().into());
         Ok(Self {
             name,
-            requests: vec![builder.build()?],
+            requests: vec![request],
             expected,
         })
     }
