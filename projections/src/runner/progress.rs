@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -115,17 +114,19 @@ impl Progress {
             return Ok(());
         }
         let mut position = self.position.clone();
-        let mut reached = pin!(position.wait_for(|reached| *reached >= wanted));
-        let until = Instant::now() + timeout;
+        tokio::select! {
+            Ok(_) = position.wait_for(|reached| *reached >= wanted) => return Ok(()),
+            () = self.ask_again_and_again() => {}
+            () = tokio::time::sleep(timeout) => {}
+        }
+        let reached = self.position();
+        Err(PositionNotReached { wanted, reached })
+    }
+
+    /// Never comes back; to be dropped by who has waited long enough.
+    async fn ask_again_and_again(&self) {
         loop {
-            tokio::select! {
-                Ok(_) = &mut reached => return Ok(()),
-                () = tokio::time::sleep_until(until.min(Instant::now() + ASK_EACH)) => {}
-            }
-            if Instant::now() >= until {
-                let reached = self.position();
-                return Err(PositionNotReached { wanted, reached });
-            }
+            tokio::time::sleep(ASK_EACH).await;
             self.ask_who_leads().await;
         }
     }
