@@ -63,7 +63,7 @@ impl Query {
 
     async fn experiments(&self, context: &Context<'_>) -> async_graphql::Result<Experiments> {
         let found = sqlx::query_as(
-            "select id::text, name, created_at::text from projects_experiment order by id limit 25",
+            "select row.id::text, row.name, row.created_at::text from projects_experiment row order by row.id limit 25",
         );
         let rows: Vec<(String, String, String)> = found.fetch_all(context.data::<PgPool>()?).await?;
         let node = |(id, name, created_at)| Experiment {

@@ -1,5 +1,7 @@
 //! What resolvers share: who asks, what they may see, and how long they wait.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Error, Result};
 use domain::{
     access::ledger::QuotaLedger,
@@ -32,7 +34,7 @@ pub fn app<'a>(context: &Context<'a>) -> Result<&'a App> {
 /// # Errors
 /// When the endpoint did not set it, which is a defect.
 pub fn caller<'a>(context: &Context<'a>) -> Result<&'a Caller> {
-    context.data::<Caller>()
+    context.data::<Arc<Caller>>().map(AsRef::as_ref)
 }
 
 /// The signed-in user.

@@ -1,6 +1,6 @@
 //! Executes requests: the schema with the caller and fresh data loaders per request.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_graphql::{Request, Response, Value, parser::types::OperationType};
 use async_trait::async_trait;
@@ -10,7 +10,11 @@ use futures::{
 };
 
 use super::{
-    AnnealSchema, access_notes::AccessNotes, job_feed::LastPosition, loaders::with_loaders, spec::SpecOptions,
+    AnnealSchema,
+    access_notes::AccessNotes,
+    job_feed::LastPosition,
+    loaders::with_loaders,
+    spec::{SpecOptions, kind_of},
 };
 use crate::{
     app::{App, Caller},
@@ -42,26 +46,15 @@ impl SchemaExecutor {
         }
     }
 
-    fn prepare(&self, caller: Caller, notes: AccessNotes, request: Request) -> Request {
+    fn furnish(&self, caller: Arc<Caller>, notes: AccessNotes, request: Request) -> Request {
         with_loaders(request, &self.app).data(caller).data(notes)
     }
-}
-
-/// Whether a request is a mutation, as far as recording what it read goes. It was parsed by the guard.
-fn kind(request: &mut Request) -> OperationType {
-    let name = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else {
-        return OperationType::Query;
-    };
-    let mut operations = document.operations.iter();
-    let chosen = operations.find(|(known, _)| name.is_none() || known.map(AsRef::as_ref) == name.as_deref());
-    chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty)
 }
 
 /// The responses of a subscription, each recorded before it goes out; the first that cannot be is the last.
 fn settled(
     app: App,
-    caller: Caller,
+    caller: Arc<Caller>,
     notes: AccessNotes,
     responses: impl Stream<Item = Response> + Send + 'static,
 ) -> impl Stream<Item = Response> + Send {
@@ -81,33 +74,33 @@ fn settled(
 
 #[async_trait]
 impl Executor for SchemaExecutor {
-    type Caller = Caller;
+    type Caller = Arc<Caller>;
 
-    async fn authenticate(&self, credentials: Credentials) -> Result<Caller, AuthError> {
-        self.app.authenticate(&credentials).await
+    async fn authenticate(&self, credentials: Credentials) -> Result<Arc<Caller>, AuthError> {
+        self.app.authenticate(&credentials).await.map(Arc::new)
     }
 
-    fn account(&self, caller: &Caller) -> Option<Holder> {
+    fn account(&self, caller: &Arc<Caller>) -> Option<Holder> {
         caller.account()
     }
 
-    async fn refresh(&self, caller: &Caller) -> Result<Caller, AuthError> {
-        self.app.refresh(caller).await
+    async fn refresh(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>, AuthError> {
+        self.app.refresh(caller).await.map(Arc::new)
     }
 
-    async fn execute(&self, caller: &Caller, request: Request) -> Response {
+    async fn execute(&self, caller: &Arc<Caller>, request: Request) -> Response {
         let (notes, mut request) = (AccessNotes::default(), request);
-        let operation = kind(&mut request);
-        let request = self.prepare(caller.clone(), notes.clone(), request);
-        let response = self.schema.execute(request).await;
+        let operation = kind_of(&mut request);
+        let furnish = |request| self.furnish(caller.clone(), notes.clone(), request);
+        let response = self.schema.execute(request, furnish).await;
         let settled = notes.settle(&self.app, caller, response, operation).await;
         settled.unwrap_or_else(|refused| refused)
     }
 
-    fn subscribe(&self, caller: &Caller, request: Request) -> BoxStream<'static, Response> {
+    fn subscribe(&self, caller: &Arc<Caller>, request: Request) -> BoxStream<'static, Response> {
         let last = LastPosition::default();
         let notes = AccessNotes::default();
-        let request = self.prepare(caller.clone(), notes.clone(), request);
+        let request = self.furnish(caller.clone(), notes.clone(), request);
         let responses = self.schema.execute_stream(request.data(last.clone()));
         settled(self.app.clone(), caller.clone(), notes, responses)
             .map(move |mut response| {
@@ -122,7 +115,7 @@ impl Executor for SchemaExecutor {
             .boxed()
     }
 
-    async fn session_end(&self, caller: &Caller) -> SessionEnd {
+    async fn session_end(&self, caller: &Arc<Caller>) -> SessionEnd {
         let Some(session) = caller.session() else {
             return std::future::pending().await;
         };

@@ -276,6 +276,18 @@ async fn forged_requests_change_nothing() {
     assert_eq!(server.bumps(), 1);
 }
 
+/// A query that fails by its plan is run anew; a change never is.
+#[tokio::test]
+async fn a_mutation_that_fails_is_run_once_however_often_its_document_came() {
+    let server = start().await;
+    for times in 1..=4 {
+        let body = json!({ "query": "mutation { bumpAndFail }" });
+        let (_, _, given) = answer(server.post(&body).bearer_auth("good")).await;
+        assert_eq!(code(&given), "INTERNAL", "{given}");
+        assert_eq!(server.bumps(), times);
+    }
+}
+
 #[tokio::test]
 async fn long_bodies_are_refused_with_an_answer() {
     let server = start().await;

@@ -66,6 +66,11 @@ impl Mutation {
     async fn bump(&self, context: &Context<'_>) -> async_graphql::Result<u32> {
         Ok(context.data::<Arc<AtomicU32>>()?.fetch_add(1, Ordering::SeqCst) + 1)
     }
+
+    async fn bump_and_fail(&self, context: &Context<'_>) -> async_graphql::Result<u32> {
+        context.data::<Arc<AtomicU32>>()?.fetch_add(1, Ordering::SeqCst);
+        Err(std::io::Error::other("after the change"))?
+    }
 }
 
 pub struct Subscriptions;
@@ -157,7 +162,8 @@ impl Executor for TestExecutor {
     }
 
     async fn execute(&self, caller: &Caller, request: Request) -> Response {
-        self.schema.execute(request.data(caller.clone())).await
+        let furnish = |request: Request| request.data(caller.clone());
+        self.schema.execute(request, furnish).await
     }
 
     fn subscribe(&self, caller: &Caller, request: Request) -> BoxStream<'static, Response> {

@@ -9,11 +9,13 @@ mod arguments;
 mod checks;
 mod collect;
 mod cost;
+mod document;
 mod errors;
 mod introspection;
 mod literals;
 mod omitted;
 mod options;
+mod prepare;
 mod shape;
 pub(super) mod syntax;
 mod types;
@@ -23,7 +25,9 @@ mod wording;
 
 use std::sync::Arc;
 
-use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
+};
 use async_graphql::{
     ObjectType, Pos, Positioned, Request, Response, Schema, SchemaBuilder, ServerError, SubscriptionType,
     ValidationMode,
@@ -34,16 +38,20 @@ use futures::{FutureExt, StreamExt};
 pub use checks::InputChecks;
 pub use cost::CostModel;
 use cost::Price;
+pub use document::Document;
 use errors::{JudgeOnly, Propagation};
 pub use options::SpecOptions;
+use prepare::query_of_plan;
 use types::TypeSystem;
 
 /// A schema whose answers are those of the specification. Clones share it.
 pub struct SpecSchema<Query, Mutation, Subscription> {
-    /// Validates what clients send, and runs what needs no rewriting.
+    /// Validates what clients send, and runs what was not validated before.
     schema: Schema<Query, Mutation, Subscription>,
-    /// Runs documents that were validated and then rewritten; their measures are not the client's.
-    rewritten: Schema<Query, Mutation, Subscription>,
+    /// Runs documents that were validated, and then maybe rewritten; their measures are not the client's.
+    valid: Schema<Query, Mutation, Subscription>,
+    /// Runs such documents as the library does, errors included: twice as fast where there are none.
+    plain: Schema<Query, Mutation, Subscription>,
     types: Arc<TypeSystem>,
     /// How operations are priced, if they are.
     cost: Option<CostModel>,
@@ -54,26 +62,11 @@ impl<Query, Mutation, Subscription> Clone for SpecSchema<Query, Mutation, Subscr
     fn clone(&self) -> Self {
         Self {
             schema: self.schema.clone(),
-            rewritten: self.rewritten.clone(),
+            valid: self.valid.clone(),
+            plain: self.plain.clone(),
             types: Arc::clone(&self.types),
             cost: self.cost,
             introspection: self.introspection,
-        }
-    }
-}
-
-/// A request that is ready to run.
-struct Ready {
-    request: Request,
-    rewritten: bool,
-    price: Option<Price>,
-}
-
-impl Ready {
-    fn shown(price: Option<Price>, response: Response) -> Response {
-        match price {
-            Some(price) => price.shown(response),
-            None => response,
         }
     }
 }
@@ -92,7 +85,7 @@ where
         Self::with(builder, SpecOptions::default())
     }
 
-    /// A schema of what `builder` makes; it is called twice and has to make the same.
+    /// A schema of what `builder` makes; it is called several times and has to make the same.
     ///
     /// # Panics
     /// When the options do not say how to read an input of the schema, or when the library cannot read the
@@ -105,37 +98,58 @@ where
             true => builder(),
             false => builder().disable_introspection().disable_suggestions(),
         };
+        let valid = || {
+            builder()
+                .validation_mode(ValidationMode::Fast)
+                .limit_complexity(usize::MAX)
+                .limit_depth(usize::MAX)
+                .limit_recursive_depth(REWRITTEN_DEPTH)
+        };
         let schema = builder()
             .extension(Propagation)
             .limit_complexity(usize::MAX)
             .finish();
-        let rewritten = builder()
-            .extension(Propagation)
-            .validation_mode(ValidationMode::Fast)
-            .limit_complexity(usize::MAX)
-            .limit_depth(usize::MAX)
-            .limit_recursive_depth(REWRITTEN_DEPTH)
-            .finish();
         let types = TypeSystem::of(&schema.sdl(), options.inputs);
         Self {
             schema,
-            rewritten,
+            valid: valid().extension(Propagation).finish(),
+            plain: valid().finish(),
             types: Arc::new(types),
             cost: options.cost,
             introspection: options.introspection,
         }
     }
 
-    /// Runs a query or a mutation.
-    pub async fn execute(&self, request: Request) -> Response {
+    /// Runs a query or a mutation. `furnish` puts into a request what resolvers look for in its data.
+    ///
+    /// A query of a document that is known to be valid is run as the library does it, and anew when there is an error: only
+    /// then it matters where errors go. So what `furnish` puts in must take being used twice.
+    pub async fn execute(&self, request: Request, furnish: impl Fn(Request) -> Request) -> Response {
+        let Some(again) = query_of_plan(&request) else {
+            return self.execute_once(request, &furnish).await;
+        };
         match self.prepare(request).await {
             Err(refusal) => refusal,
             Ok(ready) => {
-                let response = match ready.rewritten {
-                    false => self.schema.execute(ready.request).await,
-                    true => self.rewritten.execute(ready.request).await,
+                let response = self.plain.execute(furnish(ready.request)).await;
+                match response.errors.is_empty() {
+                    true => shown(ready.price, response),
+                    false => self.execute_once(again, &furnish).await,
+                }
+            }
+        }
+    }
+
+    async fn execute_once(&self, request: Request, furnish: &impl Fn(Request) -> Request) -> Response {
+        match self.prepare(request).await {
+            Err(refusal) => refusal,
+            Ok(ready) => {
+                let request = furnish(ready.request);
+                let response = match ready.valid {
+                    false => self.schema.execute(request).await,
+                    true => self.valid.execute(request).await,
                 };
-                Ready::shown(ready.price, response)
+                shown(ready.price, response)
             }
         }
     }
@@ -147,77 +161,19 @@ where
             match this.prepare(request).await {
                 Err(refusal) => stream::once(async { refusal }).boxed(),
                 Ok(ready) => {
-                    let responses = match ready.rewritten {
+                    let responses = match ready.valid {
                         false => this.schema.execute_stream(ready.request),
-                        true => this.rewritten.execute_stream(ready.request),
+                        true => this.valid.execute_stream(ready.request),
                     };
                     let mut price = ready.price;
                     responses
-                        .map(move |response| Ready::shown(price.take(), response))
+                        .map(move |response| shown(price.take(), response))
                         .boxed()
                 }
             }
         };
         // What prepares is gone when it is done; the responses may last for hours.
         stream::once(responses.boxed()).flatten().boxed()
-    }
-
-    /// Checks the inputs of a request and gives it the document that runs.
-    async fn prepare(&self, mut request: Request) -> Result<Ready, Response> {
-        let name = request.operation_name.clone();
-        let Ok(parsed) = request.parsed_query() else {
-            return Err(Response::from_errors(vec![syntax::error(&request.query)]));
-        };
-        let mut document = parsed.clone();
-        collect::wrap_typenames(&mut document);
-        request.set_parsed_query(document.clone());
-        let Some(operation) = selected(&document, name.as_deref()) else {
-            // The library says which operation is missing.
-            return Ok(Ready {
-                request,
-                rewritten: false,
-                price: None,
-            });
-        };
-        let (types, refused) = (&*self.types, Response::from_errors);
-        if !self.introspection {
-            introspection::refuse(&document, &operation.node).map_err(|error| refused(vec![error]))?;
-        }
-        request.variables = values::coerce(types, &operation.node, &request.variables).map_err(refused)?;
-        let variables = &request.variables;
-        let always = arguments::check(types, &document, &operation.node, variables).map_err(refused)?;
-        collect::one_root(types, &document, operation, variables).map_err(|error| refused(vec![error]))?;
-        let price = |model| Price::of(model, types, &document, &operation.node, variables);
-        let price = self.cost.map(price);
-        if let Some(refusal) = price.and_then(Price::refusal) {
-            return Err(refusal);
-        }
-        let set = match collect::collect(types, &document, operation, variables, always) {
-            Ok(None) => {
-                return Ok(Ready {
-                    request,
-                    rewritten: false,
-                    price,
-                });
-            }
-            collected => {
-                // A document that is not valid is refused with the library's words, not the rewriting's.
-                self.judge(&document, name).await?;
-                collected.map_err(refused)?.unwrap_or_default()
-            }
-        };
-        let mut operation = operation.clone();
-        operation.node.selection_set.node = set;
-        request.set_parsed_query(ExecutableDocument {
-            operations: DocumentOperations::Single(operation),
-            fragments: std::collections::HashMap::new(),
-        });
-        request.operation_name = None;
-        Ok(Ready {
-            request,
-            rewritten: true,
-            price,
-        })
     }
 
     /// Has the library validate the client's document, without running it.
@@ -236,11 +192,33 @@ where
 /// under a condition on its type.
 const REWRITTEN_DEPTH: usize = 64;
 
+/// The response with what its operation cost, if that is counted.
+fn shown(price: Option<Price>, response: Response) -> Response {
+    match price {
+        Some(price) => price.shown(response),
+        None => response,
+    }
+}
+
+/// What kind of operation a request asks for; it has passed the guard.
+pub fn kind_of(request: &mut Request) -> OperationType {
+    let name = request.operation_name.clone();
+    let kind = |document: &ExecutableDocument| {
+        let operation = selected(document, name.as_deref());
+        operation.map(|operation| operation.node.ty)
+    };
+    let found = match Document::of(request) {
+        Some(kept) => kind(kept.parsed()),
+        None => request.parsed_query().ok().and_then(kind),
+    };
+    found.unwrap_or(OperationType::Query)
+}
+
 /// The operation that runs (6.1, `GetOperation`).
 fn selected<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
-) -> Option<&'a Positioned<async_graphql::parser::types::OperationDefinition>> {
+) -> Option<&'a Positioned<OperationDefinition>> {
     match (&document.operations, name) {
         (DocumentOperations::Single(operation), None) => Some(operation),
         (DocumentOperations::Single(_), Some(_)) => None,

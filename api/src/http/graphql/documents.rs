@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use async_graphql::{
-    Request,
-    parser::types::{ExecutableDocument, OperationType},
-};
+use async_graphql::{Request, parser::types::OperationType};
 use quick_cache::{Weighter, sync::Cache};
 
-use crate::graphql::guard::{self, Limits, Refusal};
+use crate::graphql::{
+    guard::{self, Limits, Refusal},
+    spec::Document,
+};
 
-/// Bytes of the texts that are kept. What is made of a text takes up to some forty times as much.
+/// Bytes of the texts that are kept. What is made of a text takes up to some eighty times as much.
 const KEPT: u64 = 256 << 10;
 /// A text that is longer is read each time.
 const LONGEST: usize = 8 << 10;
@@ -22,20 +22,20 @@ const DOCUMENTS: usize = 512;
 
 /// The documents of an endpoint. Clones share them.
 #[derive(Clone)]
-pub(super) struct Documents(Arc<Cache<String, Arc<ExecutableDocument>, Length>>);
+pub(super) struct Documents(Arc<Cache<String, Arc<Document>, Length>>);
 
 /// A document weighs what its text is long.
 #[derive(Clone)]
 struct Length;
 
-impl Weighter<String, Arc<ExecutableDocument>> for Length {
-    fn weight(&self, text: &String, _: &Arc<ExecutableDocument>) -> u64 {
+impl Weighter<String, Arc<Document>> for Length {
+    fn weight(&self, text: &String, _: &Arc<Document>) -> u64 {
         text.len() as u64 + 1
     }
 }
 
 /// A document that is not kept yet.
-pub(super) struct Unknown(Option<(String, Arc<ExecutableDocument>)>);
+pub(super) struct Unknown(Option<(String, Document)>);
 
 impl Default for Documents {
     fn default() -> Self {
@@ -44,7 +44,8 @@ impl Default for Documents {
 }
 
 impl Documents {
-    /// As [`guard::check`]; with the document for [`Documents::keep`].
+    /// As [`guard::check`]; with the document for [`Documents::keep`]. One that is kept stands in the request's data then, in
+    /// the place of the parsed query.
     ///
     /// # Errors
     /// As there.
@@ -57,20 +58,20 @@ impl Documents {
             .then(|| self.0.get(&request.query))
             .flatten();
         if let Some(document) = known {
-            let kind = guard::selected_operation(&document, request.operation_name.as_deref())?;
-            request.set_parsed_query(ExecutableDocument::clone(&document));
+            let kind = guard::selected_operation(document.parsed(), request.operation_name.as_deref())?;
+            request.data.insert(document);
             return Ok((kind, Unknown(None)));
         }
         let kind = guard::check(request, limits)?;
         let unknown = (request.query.len() <= LONGEST).then(|| request.query.clone());
-        let document = request.parsed_query().ok().cloned().map(Arc::new);
+        let document = request.parsed_query().ok().cloned().map(Document::new);
         Ok((kind, Unknown(unknown.zip(document))))
     }
 
     /// Keeps a document whose sender is signed in.
     pub(super) fn keep(&self, Unknown(unknown): Unknown) {
         if let Some((text, document)) = unknown {
-            self.0.insert(text, document);
+            self.0.insert(text, Arc::new(document));
         }
     }
 }

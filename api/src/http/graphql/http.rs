@@ -1,5 +1,7 @@
 //! GraphQL over HTTP: POST for everything, GET for queries.
 
+use std::sync::Arc;
+
 use async_graphql::parser::types::OperationType;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -18,12 +20,13 @@ use crate::http::{problem::RETRY_AFTER, server::RequestId};
 
 /// Answers all requests to the endpoint's path.
 pub(super) async fn answer<E: Executor>(
-    State(endpoint): State<GraphqlEndpoint<E>>,
+    State(endpoint): State<Arc<GraphqlEndpoint<E>>>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     if websocket::is_wanted(&parts) {
-        return websocket::upgrade(endpoint, parts).await;
+        // Apart, so that other requests have no room for it.
+        return Box::pin(websocket::upgrade(GraphqlEndpoint::clone(&endpoint), parts)).await;
     }
     let id = request_id(&parts);
     let media = media::negotiate(&parts.headers);

@@ -82,7 +82,7 @@ impl<E: Executor> GraphqlEndpoint<E> {
     pub fn router(self) -> Router {
         Router::new()
             .route(GRAPHQL, any(http::answer::<E>))
-            .with_state(self)
+            .with_state(Arc::new(self))
     }
 }
 

@@ -52,7 +52,7 @@ pub fn with_common_layers(router: Router, options: LayerOptions) -> Router {
     };
     router
         .layer(middleware::from_fn(host::check))
-        .layer(middleware::from_fn_with_state(options, observe))
+        .layer(middleware::from_fn_with_state(Arc::new(options), observe))
 }
 
 fn cors(origins: &[HeaderValue]) -> CorsLayer {
@@ -81,7 +81,7 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 }
 
 /// Answers one request with everything around it that is not its own.
-async fn observe(State(options): State<LayerOptions>, mut request: Request, next: Next) -> Response {
+async fn observe(State(options): State<Arc<LayerOptions>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers(), &*options.ids);
     request.extensions_mut().insert(id.clone());
