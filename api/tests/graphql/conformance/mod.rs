@@ -96,7 +96,7 @@ impl Executor for TwinExecutor {
 
     async fn execute(&self, (): &(), request: Request) -> Response {
         let furnish = |request: Request| request.data(schema::Counted::default());
-        self.0.execute(request, furnish).await
+        self.0.execute_with(request, furnish).await
     }
 
     fn subscribe(&self, (): &(), request: Request) -> BoxStream<'static, Response> {
