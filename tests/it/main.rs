@@ -26,6 +26,7 @@ mod key_files;
 mod kill;
 mod models;
 mod mutations;
+mod objects;
 mod operator_files;
 mod outages;
 mod output;
