@@ -41,6 +41,7 @@ mod simulation;
 mod starts;
 mod time_travel;
 mod tls;
+mod uploads;
 mod vocabulary;
 mod workers;
 mod write_path;

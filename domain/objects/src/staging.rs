@@ -253,7 +253,7 @@ impl Ended {
     async fn finish(&self, upload: WriteMultipart) -> Result<Stored, ObjectsError> {
         let finished = self
             .objects
-            .call_within(self.patience(), COMPLETE, upload.finish())
+            .call_within(self.time_for_all(), COMPLETE, upload.finish())
             .await;
         fail::fail_point!("object.flushed");
         if self.objects.local.is_some() {
@@ -312,7 +312,7 @@ impl Ended {
         let objects = &self.objects;
         if self.bytes <= objects.copied_by_store {
             let copy = objects.store.copy(&self.path, &self.key.0);
-            return objects.call_within(self.patience(), NAME, copy).await;
+            return objects.call_within(self.time_for_all(), NAME, copy).await;
         }
         let mut download = objects.read_at(&self.path, None).await?;
         // Dropped on the way, it is given up.
@@ -324,7 +324,7 @@ impl Ended {
             Upload::Parts(upload) => {
                 let finish = upload.finish();
                 objects
-                    .call_within(self.patience(), NAME, finish)
+                    .call_within(self.time_for_all(), NAME, finish)
                     .await
                     .map(|_| ())
             }
@@ -334,7 +334,7 @@ impl Ended {
     }
 
     /// How long a call may take that moves all bytes.
-    fn patience(&self) -> Duration {
+    fn time_for_all(&self) -> Duration {
         self.objects.deadline + Duration::from_secs(self.bytes / COPY_RATE)
     }
 

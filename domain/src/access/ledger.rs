@@ -55,6 +55,8 @@ pub(crate) fn milliseconds(from: OffsetDateTime, to: OffsetDateTime) -> u64 {
 pub struct QuotaLedger {
     taken: BTreeMap<Quota, SharedSet>,
     bytes: u64,
+    /// Bytes reserved for what is not stored yet, and until when.
+    reserved: BTreeMap<String, (u64, OffsetDateTime)>,
     /// Milliseconds on GPUs by month, of attempts that ended.
     gpu: BTreeMap<String, u64>,
     /// Since when attempts under way have a GPU.
@@ -87,6 +89,23 @@ pub enum LedgerEvent {
     StorageTaken {
         /// How many.
         bytes: u64,
+        /// For which thing.
+        #[plain]
+        item: String,
+    },
+    /// Room for bytes that are on their way was reserved, in place of what the same thing had reserved before.
+    StorageReserved {
+        /// How many.
+        bytes: u64,
+        /// When the reservation ends by itself.
+        #[serde(with = "time::serde::rfc3339")]
+        until: OffsetDateTime,
+        /// For which thing.
+        #[plain]
+        item: String,
+    },
+    /// A reservation of room ended: the bytes are stored, or will not be.
+    StorageReleased {
         /// For which thing.
         #[plain]
         item: String,
@@ -128,6 +147,12 @@ impl Aggregate for QuotaLedger {
                 }
             }
             LedgerEvent::StorageTaken { bytes, .. } => self.bytes = self.bytes.saturating_add(*bytes),
+            LedgerEvent::StorageReserved { bytes, until, item } => {
+                self.reserved.insert(item.clone(), (*bytes, *until));
+            }
+            LedgerEvent::StorageReleased { item } => {
+                self.reserved.remove(item);
+            }
             LedgerEvent::GpuTimeBegan { began_at, item } => {
                 self.on_gpus.insert(item.clone(), *began_at);
             }
@@ -199,19 +224,63 @@ impl QuotaLedger {
         }
     }
 
-    /// Whether `wanted` bytes more fit the storage quota.
+    /// Whether `wanted` bytes more fit the storage quota beside what is stored and what is reserved for others than
+    /// `item` at the time `now`.
     ///
     /// # Errors
     /// When they do not.
-    pub fn storage_left(&self, quotas: &Quotas, wanted: u64) -> Result<(), StorageExceeded> {
+    pub fn storage_left(
+        &self,
+        quotas: &Quotas,
+        wanted: u64,
+        now: OffsetDateTime,
+        item: Option<&str>,
+    ) -> Result<(), StorageExceeded> {
         let limit = quotas.storage_gb.map(|limit| u64::from(limit) * 1_000_000_000);
-        let used = self.bytes;
+        let others = self.reserved.iter();
+        let others = others.filter(|(other, (_, until))| Some(other.as_str()) != item && *until > now);
+        let used = others.fold(self.bytes, |sum, (_, (bytes, _))| sum.saturating_add(*bytes));
         match limit {
             Some(limit) if used.saturating_add(wanted) > limit => {
                 Err(StorageExceeded { limit, used, wanted })
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl QuotaLedger {
+    /// Reserves room for `bytes` in all for `item`, until `until`. Reservations that have ended by themselves are
+    /// released with it. Where there is no limit there is nothing to reserve.
+    ///
+    /// # Errors
+    /// When they do not fit beside what others have.
+    pub fn reserve(
+        &self,
+        quotas: &Quotas,
+        (item, bytes): (&str, u64),
+        (now, until): (OffsetDateTime, OffsetDateTime),
+    ) -> Result<Vec<LedgerEvent>, StorageExceeded> {
+        self.storage_left(quotas, bytes, now, Some(item))?;
+        if quotas.storage_gb.is_none() {
+            return Ok(Vec::new());
+        }
+        let over = self.reserved.iter();
+        let over = over.filter(|(other, (_, until))| *other != item && *until <= now);
+        let released = over.map(|(other, _)| LedgerEvent::StorageReleased { item: other.clone() });
+        let item = item.to_owned();
+        let reserved = LedgerEvent::StorageReserved { bytes, until, item };
+        Ok(released.chain([reserved]).collect())
+    }
+
+    /// Releases what `item` has reserved; `None` when that is nothing.
+    #[must_use]
+    pub fn release(&self, item: &str) -> Option<LedgerEvent> {
+        self.reserved
+            .contains_key(item)
+            .then(|| LedgerEvent::StorageReleased {
+                item: item.to_owned(),
+            })
     }
 }
 

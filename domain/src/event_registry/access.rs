@@ -47,6 +47,12 @@ samples_of! {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+        StorageReserved => LedgerEvent::StorageReserved {
+            bytes: 1_234,
+            until: datetime!(2026-11-30 12:00:00 UTC),
+            item: "upl_1".into(),
+        },
+        StorageReleased => LedgerEvent::StorageReleased { item: "upl_1".into() },
         GpuTimeBegan => LedgerEvent::GpuTimeBegan { began_at: datetime!(2026-11-21 12:00:00.25 UTC), item: "job_1/1".into() },
         GpuTimeTaken => LedgerEvent::GpuTimeTaken {
             month: "2026-11".into(),

@@ -192,7 +192,7 @@ fn refused(status: u16, code: &str) -> Answer {
 }
 
 /// A request, parted.
-struct Asked {
+struct Received {
     method: Method,
     key: String,
     query: BTreeMap<String, String>,
@@ -232,7 +232,7 @@ async fn answer(State(kept): State<Arc<Mutex<Kept>>>, request: Request) -> Respo
         _ => {}
     }
     let query = parts.uri.query().unwrap_or_default();
-    let asked = Asked {
+    let asked = Received {
         key: decoded(parts.uri.path()),
         query: url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
@@ -292,7 +292,7 @@ fn respond((status, headers, body): Answer, fault: Option<Fault>) -> Response {
     response.body(body).expect("a response")
 }
 
-fn handle(kept: &mut Kept, asked: &Asked) -> Answer {
+fn handle(kept: &mut Kept, asked: &Received) -> Answer {
     let has = |name: &str| asked.query.contains_key(name);
     if asked.headers.get("authorization").is_none() {
         return refused(403, "AccessDenied");
@@ -317,7 +317,7 @@ fn handle(kept: &mut Kept, asked: &Asked) -> Answer {
     }
 }
 
-fn get(kept: &Kept, asked: &Asked) -> Answer {
+fn get(kept: &Kept, asked: &Received) -> Answer {
     let Some(object) = kept.objects.get(&asked.key) else {
         return refused(404, "NoSuchKey");
     };
@@ -360,7 +360,7 @@ fn stored(kept: &mut Kept, key: &str, bytes: Bytes) -> String {
     etag
 }
 
-fn put(kept: &mut Kept, asked: &Asked) -> Answer {
+fn put(kept: &mut Kept, asked: &Received) -> Answer {
     let create = asked.headers.get(header::IF_NONE_MATCH).is_some();
     if create && kept.objects.contains_key(&asked.key) {
         return refused(412, "PreconditionFailed");
@@ -369,7 +369,7 @@ fn put(kept: &mut Kept, asked: &Asked) -> Answer {
     (StatusCode::OK, vec![(header::ETAG, etag)], Bytes::new())
 }
 
-fn copy(kept: &mut Kept, asked: &Asked) -> Answer {
+fn copy(kept: &mut Kept, asked: &Received) -> Answer {
     let from = asked.headers["x-amz-copy-source"].to_str().unwrap_or_default();
     let from = decoded(&format!("/{}", from.trim_start_matches('/')));
     let Some(source) = kept.objects.get(&from).cloned() else {
@@ -382,7 +382,7 @@ fn copy(kept: &mut Kept, asked: &Asked) -> Answer {
     )
 }
 
-fn begin(kept: &mut Kept, asked: &Asked) -> Answer {
+fn begin(kept: &mut Kept, asked: &Received) -> Answer {
     kept.begun += 1;
     let id = format!("upload-{}", kept.begun);
     let key = asked.key.clone();
@@ -393,7 +393,7 @@ fn begin(kept: &mut Kept, asked: &Asked) -> Answer {
     plain(200, text)
 }
 
-fn part(kept: &mut Kept, asked: &Asked) -> Answer {
+fn part(kept: &mut Kept, asked: &Received) -> Answer {
     let number = asked
         .query
         .get("partNumber")
@@ -406,7 +406,7 @@ fn part(kept: &mut Kept, asked: &Asked) -> Answer {
     (StatusCode::OK, vec![(header::ETAG, etag)], Bytes::new())
 }
 
-fn complete(kept: &mut Kept, asked: &Asked) -> Answer {
+fn complete(kept: &mut Kept, asked: &Received) -> Answer {
     let Some(upload) = kept.uploads.remove(&asked.query["uploadId"]) else {
         return refused(404, "NoSuchUpload");
     };
