@@ -6,6 +6,7 @@ mod devices;
 mod replay;
 mod second_signal;
 mod signals;
+mod storage;
 mod up;
 mod verify;
 
@@ -18,7 +19,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::{
-    cli::{AuditCommand, Cli, Command, ConfigArgs},
+    cli::{AuditCommand, Cli, Command, ConfigArgs, StorageCommand},
     complain,
     config::{Config, Problems, Sources},
     contracts, demo, doctor,
@@ -60,6 +61,22 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Devices { check, kernels, json } => finish(devices::run(check, kernels.as_deref(), json)),
         Command::Audit { command } => run_audit(command),
+        Command::Storage {
+            command:
+                StorageCommand::Collect {
+                    dry_run,
+                    older_than,
+                    json,
+                    config,
+                },
+        } => {
+            let options = storage::CollectOptions {
+                dry_run,
+                older_than,
+                json,
+            };
+            with_config(config, move |config| storage::collect(config, options))
+        }
         Command::Replay {
             names,
             all,

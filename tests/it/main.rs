@@ -39,6 +39,7 @@ mod sealing;
 mod sharing;
 mod simulation;
 mod starts;
+mod storage;
 mod time_travel;
 mod tls;
 mod uploads;

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 use time::OffsetDateTime;
 
-use super::{Objects, ObjectsError, STAGING, staging::LONGEST};
+use super::{Key, Objects, ObjectsError, STAGING, staging::LONGEST};
 
 /// For error texts.
 const LIST: &str = "list objects";
@@ -39,6 +39,21 @@ impl Objects {
         self.listed(part)
             .and_then(|meta| async move { described(&meta) })
             .boxed()
+    }
+
+    /// Deletes an object if it still is as it was listed; whether it was.
+    ///
+    /// A store has no deletion on a condition: what is written in the moment between the look and the deletion is
+    /// deleted. Delete only what nobody has a reason to write.
+    ///
+    /// # Errors
+    /// When its name is no key of ours, or the store does not answer.
+    pub async fn delete_listed(&self, listed: &Listed) -> Result<bool, ObjectsError> {
+        let key = Key::recorded(&listed.key)?;
+        match self.found(&key.0).await? {
+            Some(meta) if described(&meta)? == *listed => self.delete(&key).await.map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     /// The store's listing, with the deadline for each item.

@@ -6,7 +6,7 @@ use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{Key, Objects, ObjectsError};
 
@@ -39,8 +39,12 @@ impl Objects {
     }
 
     pub(super) async fn size_at(&self, path: &Path) -> Result<Option<u64>, ObjectsError> {
+        Ok(self.found(path).await?.map(|found| found.size))
+    }
+
+    pub(super) async fn found(&self, path: &Path) -> Result<Option<ObjectMeta>, ObjectsError> {
         match self.call("find an object", self.store.head(path)).await {
-            Ok(found) => Ok(Some(found.size)),
+            Ok(found) => Ok(Some(found)),
             Err(ObjectsError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

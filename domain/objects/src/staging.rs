@@ -34,7 +34,7 @@ const NAME: &str = "name an object";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Keep it, and drop what was staged: for content addresses, where both are the same. One of another size is damaged
-    /// and is replaced.
+    /// and is replaced; one that is so old that the collector might just be taking it is written again.
     Keep,
     /// Replace it in one step.
     Replace,
@@ -230,10 +230,14 @@ impl Ended {
         let payload = PutPayload::from(bytes);
         match self.put_as(payload.clone(), mode).await {
             Ok(()) => Ok(Stored::New),
-            Err(ObjectsError::AlreadyThere { .. }) if self.is_whole().await? => Ok(Stored::AlreadyThere),
             Err(ObjectsError::AlreadyThere { .. }) => {
+                let was_whole = self.objects.size(&self.key).await? == Some(self.bytes);
+                // Also when it was: its age begins anew.
                 self.put_as(payload, PutMode::Overwrite).await?;
-                Ok(Stored::New)
+                Ok(match was_whole {
+                    true => Stored::AlreadyThere,
+                    false => Stored::New,
+                })
             }
             Err(error) => Err(error),
         }
@@ -245,9 +249,15 @@ impl Ended {
         self.objects.call("store an object", put).await.map(|_| ())
     }
 
-    /// Whether the object of that name has the size that it must have.
-    async fn is_whole(&self) -> Result<bool, ObjectsError> {
-        Ok(self.objects.size(&self.key).await? == Some(self.bytes))
+    /// Whether the object of that name can be kept: it has the size that it must have, and is young enough, by the
+    /// store's clock, for the collector to pass over it until an event refers to it. Otherwise it is written again.
+    async fn can_be_kept(&self) -> Result<bool, ObjectsError> {
+        let named = self.objects.found(&self.key.0).await?;
+        let staged = self.objects.found(&self.path).await?;
+        Ok(named.zip(staged).is_some_and(|(named, staged)| {
+            let seconds = (staged.last_modified - named.last_modified).num_seconds();
+            named.size == self.bytes && seconds < i64::try_from(LONGEST.as_secs()).unwrap_or(i64::MAX)
+        }))
     }
 
     async fn finish(&self, upload: WriteMultipart) -> Result<Stored, ObjectsError> {
@@ -279,7 +289,7 @@ impl Ended {
         if self.path == self.key.0 {
             return Ok(Stored::New);
         }
-        if self.existing == Existing::Keep && self.is_whole().await? {
+        if self.existing == Existing::Keep && self.can_be_kept().await? {
             return self.gone(Ok(Stored::AlreadyThere)).await;
         }
         let copied = self.copy().await.map(|()| Stored::New);
@@ -293,7 +303,7 @@ impl Ended {
             let moved = store.rename_if_not_exists(&self.path, &self.key.0);
             match objects.call(NAME, moved).await {
                 Ok(()) => return Ok(Stored::New),
-                Err(ObjectsError::AlreadyThere { .. }) if self.is_whole().await? => {
+                Err(ObjectsError::AlreadyThere { .. }) if self.can_be_kept().await? => {
                     return self.gone(Ok(Stored::AlreadyThere)).await;
                 }
                 Err(ObjectsError::AlreadyThere { .. }) => {}

@@ -11,7 +11,10 @@ use crate::{
         quota::{Quota, Quotas},
         role::{RoleDefinition, RoleEvent},
     },
-    audit::sensitive_read::ReadEvent,
+    audit::{
+        collection::{CollectedObject, CollectionEvent},
+        sensitive_read::ReadEvent,
+    },
     authz::denial::DenialEvent,
     bounded::Count,
     id::{DatasetId, ModelId, UserId},
@@ -94,6 +97,18 @@ samples_of! {
             version: 1,
             file: "model.safetensors".into(),
             merged: true,
+        },
+    }
+}
+
+samples_of! {
+    CollectionEvent {
+        Collected => CollectionEvent::Collected {
+            objects: vec![CollectedObject {
+                key: "artifacts/job_1/adapter/adapter_model.safetensors".into(),
+                bytes: 1_234,
+                written: datetime!(2026-11-21 12:00:00 UTC),
+            }],
         },
     }
 }

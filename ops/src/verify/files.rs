@@ -6,10 +6,10 @@ use futures::TryStreamExt as _;
 use objects::{Key, Objects, ObjectsError};
 use sha2::{Digest as _, Sha256};
 
-use super::{Invariant, Report, log_state::NamedFile};
-
-/// Parts of the store whose objects events name.
-pub const KEPT: [&str; 2] = ["datasets", "artifacts"];
+use super::{
+    Invariant, Report,
+    named::{KEPT, NamedFile},
+};
 
 /// Reads every named file, and looks for those that nothing names.
 pub(super) async fn check(objects: &Objects, named: &BTreeSet<NamedFile>, report: &mut Report) {

@@ -8,6 +8,7 @@ mod administrators;
 mod files;
 mod log;
 mod log_state;
+pub(crate) mod named;
 mod read_models;
 
 use std::{sync::Arc, time::Duration};
