@@ -18,7 +18,7 @@ use objects::{Key, Listed, Objects};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::verify::named::{CATEGORIES, KEPT, named_by};
+use crate::verify::{CATEGORIES, KEPT, named_by};
 
 /// Events read at a time.
 const PAGE: usize = 2_000;

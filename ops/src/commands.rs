@@ -61,22 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Devices { check, kernels, json } => finish(devices::run(check, kernels.as_deref(), json)),
         Command::Audit { command } => run_audit(command),
-        Command::Storage {
-            command:
-                StorageCommand::Collect {
-                    dry_run,
-                    older_than,
-                    json,
-                    config,
-                },
-        } => {
-            let options = storage::CollectOptions {
-                dry_run,
-                older_than,
-                json,
-            };
-            with_config(config, move |config| storage::collect(config, options))
-        }
+        Command::Storage { command } => run_storage(command),
         Command::Replay {
             names,
             all,
@@ -147,6 +132,21 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             with_config(config, |config| async move { audit::checkpoint(&config) })
         }
     }
+}
+
+fn run_storage(command: StorageCommand) -> ExitCode {
+    let StorageCommand::Collect {
+        dry_run,
+        older_than,
+        json,
+        config,
+    } = command;
+    let options = storage::CollectOptions {
+        dry_run,
+        older_than,
+        json,
+    };
+    with_config(config, move |config| storage::collect(config, options))
 }
 
 fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {

@@ -231,21 +231,26 @@ impl Ended {
         match self.put_as(payload.clone(), mode).await {
             Ok(()) => Ok(Stored::New),
             Err(ObjectsError::AlreadyThere { .. }) => {
-                let was_whole = self.objects.size(&self.key).await? == Some(self.bytes);
-                // Also when it was: its age begins anew.
-                self.put_as(payload, PutMode::Overwrite).await?;
-                Ok(match was_whole {
-                    true => Stored::AlreadyThere,
-                    false => Stored::New,
-                })
+                // What is staged has the store's time.
+                self.put_at(&self.path, payload.clone(), PutMode::Overwrite)
+                    .await?;
+                if self.can_be_kept().await? {
+                    return self.gone(Ok(Stored::AlreadyThere)).await;
+                }
+                let replaced = self.put_as(payload, PutMode::Overwrite).await;
+                self.gone(replaced.map(|()| Stored::New)).await
             }
             Err(error) => Err(error),
         }
     }
 
     async fn put_as(&self, payload: PutPayload, mode: PutMode) -> Result<(), ObjectsError> {
+        self.put_at(&self.key.0, payload, mode).await
+    }
+
+    async fn put_at(&self, path: &Path, payload: PutPayload, mode: PutMode) -> Result<(), ObjectsError> {
         let (store, options) = (&self.objects.store, PutOptions::from(mode));
-        let put = store.put_opts(&self.key.0, payload, options);
+        let put = store.put_opts(path, payload, options);
         self.objects.call("store an object", put).await.map(|_| ())
     }
 
@@ -253,11 +258,12 @@ impl Ended {
     /// store's clock, for the collector to pass over it until an event refers to it. Otherwise it is written again.
     async fn can_be_kept(&self) -> Result<bool, ObjectsError> {
         let named = self.objects.found(&self.key.0).await?;
+        let Some(named) = named.filter(|named| named.size == self.bytes) else {
+            return Ok(false);
+        };
         let staged = self.objects.found(&self.path).await?;
-        Ok(named.zip(staged).is_some_and(|(named, staged)| {
-            let seconds = (staged.last_modified - named.last_modified).num_seconds();
-            named.size == self.bytes && seconds < i64::try_from(LONGEST.as_secs()).unwrap_or(i64::MAX)
-        }))
+        let longest = i64::try_from(LONGEST.as_secs()).unwrap_or(i64::MAX);
+        Ok(staged.is_some_and(|staged| (staged.last_modified - named.last_modified).num_seconds() < longest))
     }
 
     async fn finish(&self, upload: WriteMultipart) -> Result<Stored, ObjectsError> {

@@ -8,7 +8,7 @@ mod administrators;
 mod files;
 mod log;
 mod log_state;
-pub(crate) mod named;
+mod named;
 mod read_models;
 
 use std::{sync::Arc, time::Duration};
@@ -29,6 +29,7 @@ use sqlx::PgPool;
 pub use acknowledgements::AcknowledgementLog;
 use administrators::Circle;
 use log_state::LogState;
+pub use named::{CATEGORIES, KEPT, NamedFile, named_by};
 
 /// Events read at a time.
 const PAGE: usize = 2_000;

@@ -13,7 +13,7 @@ use domain::{
     audit::sensitive_read::DownloadDataset,
     authz::{Action, Resource},
     datasets::{
-        dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
+        dataset::{AddDatasetVersion, Dataset},
         format::{Format, Problem as LineProblem},
     },
     event_store::Position,
@@ -34,7 +34,7 @@ use super::{
     permitted_bytes::while_permitted,
     range, run, run_recorded,
     transfers::Transfer,
-    upload_room::UploadRoom,
+    upload_room::{UploadRoom, over_quota},
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
@@ -231,12 +231,6 @@ fn uploaded(dataset: DatasetId, recorded: &Dataset, ingested: Ingested, position
         token_estimate: ingested.summary.token_estimate,
         position: position.to_string(),
     }
-}
-
-pub(super) fn over_quota(reason: &DatasetRefusal) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN)
-        .kind("quota-exceeded", "Quota exceeded")
-        .detail(reason.to_string())
 }
 
 fn refused(error: &IngestError) -> Problem {

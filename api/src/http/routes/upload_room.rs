@@ -3,6 +3,7 @@
 //! One rule: what an upload has reserved ends with it: used by the version, or given back, also when the sender is gone.
 
 use async_trait::async_trait;
+use axum::http::StatusCode;
 use domain::{
     authz::Principal,
     datasets::{
@@ -13,7 +14,7 @@ use domain::{
     id::{DatasetId, UploadId, UserId},
 };
 
-use super::{Failed, datasets::over_quota, run};
+use super::{Failed, run};
 use crate::{
     app::{App, Caller},
     http::problem::Problem,
@@ -107,4 +108,11 @@ impl Drop for UploadRoom {
             }
         });
     }
+}
+
+/// The answer where the bytes do not fit.
+pub(super) fn over_quota(reason: &DatasetRefusal) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN)
+        .kind("quota-exceeded", "Quota exceeded")
+        .detail(reason.to_string())
 }
