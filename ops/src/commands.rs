@@ -6,6 +6,7 @@ mod devices;
 mod replay;
 mod second_signal;
 mod signals;
+mod storage;
 mod up;
 mod verify;
 
@@ -18,7 +19,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::{
-    cli::{AuditCommand, Cli, Command, ConfigArgs},
+    cli::{AuditCommand, Cli, Command, ConfigArgs, StorageCommand},
     complain,
     config::{Config, Problems, Sources},
     contracts, demo, doctor,
@@ -60,6 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Devices { check, kernels, json } => finish(devices::run(check, kernels.as_deref(), json)),
         Command::Audit { command } => run_audit(command),
+        Command::Storage { command } => run_storage(command),
         Command::Replay {
             names,
             all,
@@ -130,6 +132,21 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             with_config(config, |config| async move { audit::checkpoint(&config) })
         }
     }
+}
+
+fn run_storage(command: StorageCommand) -> ExitCode {
+    let StorageCommand::Collect {
+        dry_run,
+        older_than,
+        json,
+        config,
+    } = command;
+    let options = storage::CollectOptions {
+        dry_run,
+        older_than,
+        json,
+    };
+    with_config(config, move |config| storage::collect(config, options))
 }
 
 fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {

@@ -101,6 +101,13 @@ const PEERS: &[Peer] = &[
         ]),
     },
     Peer {
+        name: "s3s-fs",
+        proves: "an S3 server that checks signatures and conditions keeps the contract of the object store",
+        needs: &[],
+        // Not `--locked`: as for kurrentdb-client.
+        run: Run::Cargo(&["test", "--manifest-path", "tests/peers/s3s-fs/Cargo.toml"]),
+    },
+    Peer {
         name: "sentence-transformers",
         proves: "embeddings of a published model are those of sentence-transformers",
         needs: &[
