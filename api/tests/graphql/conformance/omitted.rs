@@ -196,10 +196,7 @@ async fn a_query_that_costs_too_much_says_what_it_costs() {
     ] {
         let request = async_graphql::Request::new(query);
         let response = schema
-            .execute(
-                request.variables(async_graphql::Variables::from_json(variables.clone())),
-                std::convert::identity,
-            )
+            .execute(request.variables(async_graphql::Variables::from_json(variables.clone())))
             .await;
         let refusal = response.errors.iter().find(|error| error.path.is_empty());
         let Some(cost) = cost else {
