@@ -121,6 +121,14 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// The IPv4 address that a packet to `address` reaches where the network translates (NAT64).
+pub(crate) fn translated(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V6(address) if NAT64.contains(&address) => Some(last_v4(address).into()),
+        _ => None,
+    }
+}
+
 /// What `address` is set aside for; `None` for one of the public Internet.
 #[must_use]
 pub fn special(address: IpAddr) -> Option<Special> {

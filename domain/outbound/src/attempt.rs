@@ -19,12 +19,12 @@ use tokio::time::{Instant, timeout};
 use crate::{
     answer::{Answer, AnswerBody, Reading},
     breaker::Verdict,
-    client::{Outbound, Prepared},
     connector::{HttpClient, meaning},
-    destinations::{Permits, Ticket},
+    destinations::{Destinations, Permits, Ticket},
     error::{CallError, Stage},
     limits::Limits,
     outgoing::Outgoing,
+    prepared::Prepared,
     record::Recording,
     retry::is_passing,
 };
@@ -63,40 +63,37 @@ impl Begun {
     }
 }
 
-impl Outbound {
-    pub(crate) async fn attempt(&self, prepared: &mut Prepared) -> Result<Begun, CallError> {
-        let known = self.destinations().of(prepared.call.target.destination())?;
-        let permits = self.destinations().permits(&known).await?;
-        let ticket = known.admit()?;
-        let limits = prepared.call.limits;
-        let (request, body) = prepared.request();
-        let progress = Arc::new(AtomicU64::new(0));
-        let body = Outgoing::new(body, limits.request_bytes, Arc::clone(&progress));
-        let answered = exchange(
-            &self.route().http,
-            request.map(|()| body),
-            &progress,
-            limits.first_byte,
-        )
-        .await;
-        let (response, ticket) = match (verdict(&answered), answered) {
-            (Verdict::Works, Ok(response)) => (response, Some(ticket.answered())),
-            (verdict, answered) => {
-                ticket.settle(verdict);
-                (answered?, None)
-            }
-        };
-        let limit = limits.answer_bytes;
-        match response.body().size_hint().lower() > limit {
-            true => Err(CallError::AnswerTooLarge { limit }),
-            false => Ok(Begun {
-                response,
-                ticket,
-                permits,
-                limits,
-                end: prepared.end,
-            }),
+/// Tries `prepared` once, by a connection of `http`.
+pub(crate) async fn attempt(
+    destinations: &Destinations,
+    http: &HttpClient,
+    prepared: &mut Prepared,
+) -> Result<Begun, CallError> {
+    let known = destinations.of(prepared.call.target.destination())?;
+    let permits = destinations.permits(&known).await?;
+    let ticket = known.admit()?;
+    let limits = prepared.call.limits;
+    let (request, body) = prepared.request();
+    let progress = Arc::new(AtomicU64::new(0));
+    let body = Outgoing::new(body, limits.request_bytes, Arc::clone(&progress));
+    let answered = exchange(http, request.map(|()| body), &progress, limits.first_byte).await;
+    let (response, ticket) = match (verdict(&answered), answered) {
+        (Verdict::Works, Ok(response)) => (response, Some(ticket.answered())),
+        (verdict, answered) => {
+            ticket.settle(verdict);
+            (answered?, None)
         }
+    };
+    let limit = limits.answer_bytes;
+    match response.body().size_hint().lower() > limit {
+        true => Err(CallError::AnswerTooLarge { limit }),
+        false => Ok(Begun {
+            response,
+            ticket,
+            permits,
+            limits,
+            end: prepared.end,
+        }),
     }
 }
 

@@ -118,3 +118,77 @@ impl Breaker {
         matches!(self.state, State::Closed { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Admission, Breaker, BreakerOptions, Verdict};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A breaker that was opened by two failures at `now`.
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(BreakerOptions {
+            failures: 2,
+            first: SECOND,
+            longest: SECOND * 4,
+        });
+        for _ in 0..2 {
+            let admission = breaker.admit(now).expect("closed");
+            breaker.settle(admission, Verdict::Fails, now);
+        }
+        breaker
+    }
+
+    #[test]
+    fn it_stays_open_for_its_time_and_then_lets_one_probe_through() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.admit(now), Err(SECOND));
+        assert_eq!(breaker.admit(now + SECOND / 2), Err(SECOND / 2));
+        assert_eq!(breaker.admit(now + SECOND), Ok(Admission::Probe));
+        assert_eq!(
+            breaker.admit(now + SECOND * 9),
+            Err(SECOND),
+            "one probe at a time"
+        );
+        breaker.settle(Admission::Probe, Verdict::Works, now + SECOND);
+        assert_eq!(breaker.admit(now + SECOND), Ok(Admission::Usual));
+        assert!(breaker.is_untroubled());
+    }
+
+    #[test]
+    fn it_stays_open_twice_as_long_after_each_probe_that_fails_up_to_a_bound() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for pause in [1, 2, 4, 4, 4] {
+            let pause = SECOND * pause;
+            assert_eq!(breaker.admit(now), Err(pause));
+            now += pause;
+            assert_eq!(breaker.admit(now), Ok(Admission::Probe));
+            breaker.settle(Admission::Probe, Verdict::Fails, now);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_is_given_up_lets_the_next_one_through() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.admit(now + SECOND), Ok(Admission::Probe));
+        breaker.settle(Admission::Probe, Verdict::Unknown, now + SECOND);
+        assert_eq!(breaker.admit(now + SECOND), Ok(Admission::Probe));
+    }
+
+    #[test]
+    fn calls_that_began_before_it_opened_change_nothing() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        for verdict in [Verdict::Works, Verdict::Fails, Verdict::Unknown] {
+            breaker.settle(Admission::Usual, verdict, now + SECOND / 2);
+            assert_eq!(breaker.admit(now + SECOND / 2), Err(SECOND / 2), "{verdict:?}");
+        }
+    }
+}

@@ -138,6 +138,19 @@ impl Call {
         self.repeatable && self.body.can_be_sent_again()
     }
 
+    /// That the method can be sent as it is meant: no tunnel, and no body that HTTP/1.1 has no way to send. Without a length
+    /// a body of these methods would be left out silently.
+    pub(crate) fn check_method(&self) -> Result<(), CallError> {
+        let bodiless = matches!(self.method, Method::GET | Method::HEAD);
+        match matches!(self.method, Method::CONNECT | Method::TRACE) {
+            true => Err(CallError::Request("CONNECT and TRACE are for proxies")),
+            false if bodiless && self.body.length().is_none() => {
+                Err(CallError::Request("the body of a GET or HEAD has no length"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The headers to send: those of the caller, if they are a caller's. `Host` and `Content-Length` may stand there as
     /// signatures need them, with the only right value; they are sent by the connection.
     pub(crate) fn checked_headers(&self) -> Result<HeaderMap, CallError> {

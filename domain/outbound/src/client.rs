@@ -8,21 +8,20 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use http::{HeaderMap, Request, Uri, header};
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     answer::Answer,
-    attempt::Begun,
+    attempt::{Begun, attempt},
     call::Call,
     connector::{HttpClient, client},
     destinations::Destinations,
-    error::{CallError, Refusal, Stage},
+    error::{CallError, Stage},
     guard::Guard,
     options::OutboundOptions,
-    outgoing::Body,
     policy::Policy,
+    prepared::Prepared,
     record::Recording,
     retry::{asked, is_passing},
     tls::{self, CertificateError},
@@ -41,17 +40,9 @@ struct Inner {
 
 /// A policy, and the connections that were made under it.
 #[derive(Clone)]
-pub(crate) struct Route {
+struct Route {
     guard: Guard,
-    pub(crate) http: HttpClient,
-}
-
-/// A call that can be sent: everything checked that can be without the network.
-pub(crate) struct Prepared {
-    uri: Uri,
-    headers: HeaderMap,
-    pub(crate) call: Call,
-    pub(crate) end: Instant,
+    http: HttpClient,
 }
 
 impl Outbound {
@@ -114,21 +105,7 @@ impl Outbound {
 
     fn prepare(&self, call: Call, end: Instant) -> Result<Prepared, CallError> {
         self.route().guard.check(call.target.destination())?;
-        let uri = call.target.expose().parse().map_err(|_| Refusal::Unparsable)?;
-        let mut headers = call.checked_headers()?;
-        if !headers.contains_key(header::USER_AGENT) {
-            headers.insert(header::USER_AGENT, self.0.options.user_agent.clone());
-        }
-        let limit = call.limits.request_bytes;
-        match call.body.length().is_some_and(|length| length > limit) {
-            true => Err(CallError::RequestTooLarge { limit }),
-            false => Ok(Prepared {
-                uri,
-                headers,
-                call,
-                end,
-            }),
-        }
+        Prepared::new(call, end, &self.0.options.user_agent)
     }
 
     /// Tries until there is an answer that stands, or nothing more to try.
@@ -136,7 +113,7 @@ impl Outbound {
         let repeat = prepared.call.may_be_repeated();
         let mut failed = 0;
         loop {
-            let outcome = self.attempt(prepared).await;
+            let outcome = attempt(&self.0.destinations, &self.route().http, prepared).await;
             failed += 1;
             let (passing, asked) = match &outcome {
                 Ok(begun) => (
@@ -164,11 +141,7 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn destinations(&self) -> &Destinations {
-        &self.0.destinations
-    }
-
-    pub(crate) fn route(&self) -> Route {
+    fn route(&self) -> Route {
         self.0
             .route
             .read()
@@ -182,17 +155,6 @@ impl Route {
         let guard = Guard::new(policy, Arc::clone(&options.lookup), options.lookup_within);
         let http = client(guard.clone(), tls, options.connect_within, options.header_bytes);
         Self { guard, http }
-    }
-}
-
-impl Prepared {
-    /// The request, with the body as it can be sent this time.
-    pub(crate) fn request(&mut self) -> (Request<()>, Body) {
-        let mut request = Request::new(());
-        *request.method_mut() = self.call.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        (request, self.call.body.take())
     }
 }
 

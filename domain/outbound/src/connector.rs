@@ -37,6 +37,10 @@ pub(crate) type HttpClient = Client<InTime<HttpsConnector<Guarded>>, Outgoing>;
 const IDLE_CONNECTIONS: usize = 8;
 /// How long they are kept: an address that was judged is not used for longer than this without traffic.
 const IDLE_FOR: Duration = Duration::from_secs(30);
+/// After how much silence an HTTP/2 connection with calls under way is asked whether it is still there, and how long that
+/// may take. Without it one dead connection would fail every call that shares it.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// The most headers of an answer.
 const MOST_HEADERS: usize = 128;
 
@@ -62,6 +66,8 @@ pub(crate) fn client(
         .http1_max_buf_size(usize::try_from(header_bytes).unwrap_or(usize::MAX).max(8_192))
         .http1_max_headers(MOST_HEADERS)
         .http2_max_header_list_size(header_bytes)
+        .http2_keep_alive_interval(ALIVE_EVERY)
+        .http2_keep_alive_timeout(ALIVE_WITHIN)
         .build(InTime {
             connector: secure,
             within,
@@ -141,6 +147,11 @@ pub(crate) fn meaning(error: &(dyn std::error::Error + 'static)) -> CallError {
             if error.is_parse() {
                 found = CallError::Protocol;
             }
+        }
+        // Ended on our side of HTTP/2: against its rules, or with headers that are too long, which it does not tell apart.
+        let ended_here = |error: &h2::Error| error.is_library() && error.reason().is_some();
+        if error.downcast_ref::<h2::Error>().is_some_and(ended_here) {
+            found = CallError::Protocol;
         }
         // The error inside of another I/O error is no source of it.
         let inner = error

@@ -67,6 +67,7 @@ mod lookup;
 mod options;
 mod outgoing;
 mod policy;
+mod prepared;
 mod record;
 mod retry;
 pub mod target;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    address::{Special, canonical, special},
+    address::{Special, canonical, special, translated},
     allowed::Allowed,
     destination::{Destination, Service},
     error::Refusal,
@@ -87,7 +87,8 @@ impl Policy {
     /// [`Refusal::Address`], or [`Refusal::PlainHttp`] where only loopback is allowed in the clear.
     pub fn judge(&self, destination: &Destination, address: IpAddr) -> Result<IpAddr, Refusal> {
         let address = canonical(address);
-        if self.forbidden.iter().any(|network| network.contains(&address)) {
+        let forbidden = |address: &IpAddr| self.forbidden.iter().any(|network| network.contains(address));
+        if forbidden(&address) || translated(address).is_some_and(|address| forbidden(&address)) {
             return Err(Refusal::Address(Special::Forbidden));
         }
         let found = special(address);

@@ -86,3 +86,112 @@ fn date(text: &str) -> Option<u64> {
 fn seconds(at: OffsetDateTime) -> u64 {
     u64::try_from(at.unix_timestamp()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::clock::Clock;
+    use http::{HeaderMap, HeaderValue, header};
+    use time::{OffsetDateTime, macros::datetime};
+
+    use super::{Retry, asked};
+
+    const fn milliseconds(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    fn retry() -> Retry {
+        Retry {
+            tries: 10,
+            first: milliseconds(100),
+            longest: milliseconds(1_000),
+            longest_asked: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn the_wait_is_drawn_from_nothing_to_a_bound_that_doubles() {
+        for (failed, bound) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1_000), (9, 1_000)] {
+            assert_eq!(
+                retry().wait(failed, 1.0, None),
+                Some(milliseconds(bound)),
+                "{failed}"
+            );
+            assert_eq!(retry().wait(failed, 0.5, None), Some(milliseconds(bound / 2)));
+            assert_eq!(retry().wait(failed, 0.0, None), Some(Duration::ZERO));
+        }
+        let often = Retry {
+            tries: u32::MAX,
+            ..retry()
+        };
+        assert_eq!(often.wait(1_000_000, 1.0, None), Some(milliseconds(1_000)));
+    }
+
+    #[test]
+    fn there_are_no_more_tries_than_that() {
+        assert_eq!(retry().wait(10, 0.5, None), None);
+        assert_eq!(Retry::none().wait(1, 0.5, None), None);
+        assert_eq!(Retry { tries: 0, ..retry() }.wait(1, 0.5, None), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_waited_for_first_and_is_bounded() {
+        let seconds = Duration::from_secs;
+        assert_eq!(retry().wait(1, 0.0, Some(seconds(7))), Some(seconds(7)));
+        assert_eq!(
+            retry().wait(1, 1.0, Some(seconds(30))),
+            Some(milliseconds(30_100))
+        );
+        assert_eq!(retry().wait(1, 0.0, Some(seconds(31))), None);
+    }
+
+    /// A clock that stands at noon of the test's day.
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> OffsetDateTime {
+            datetime!(2026-11-30 12:00 UTC)
+        }
+    }
+
+    fn read(retry_after: &str, date: Option<&'static str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from_str(retry_after).expect("a value"),
+        );
+        if let Some(date) = date {
+            headers.insert(header::DATE, HeaderValue::from_static(date));
+        }
+        asked(&headers, &Noon).map(|asked| asked.as_secs())
+    }
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        for (text, date, expected) in [
+            ("0", None, Some(0)),
+            ("120", None, Some(120)),
+            (" 7 ", None, Some(7)),
+            ("99999999999999999999", None, Some(u64::from(u32::MAX))),
+            ("Mon, 30 Nov 2026 12:00:05 GMT", None, Some(5)),
+            ("Monday, 30-Nov-26 12:00:05 GMT", None, Some(5)),
+            ("Mon Nov 30 12:00:05 2026", None, Some(5)),
+            ("Mon, 30 Nov 2026 11:00:00 GMT", None, Some(0)),
+            // The server's own clock is two hours ahead, and counts.
+            (
+                "Mon, 30 Nov 2026 14:00:05 GMT",
+                Some("Mon, 30 Nov 2026 14:00:00 GMT"),
+                Some(5),
+            ),
+            ("Mon, 30 Nov 2026 12:00:05 GMT", Some("yesterday"), Some(5)),
+            ("-5", None, None),
+            ("1.5", None, None),
+            ("", None, None),
+            ("soon", None, None),
+        ] {
+            assert_eq!(read(text, date), expected, "{text:?} with {date:?}");
+        }
+        assert_eq!(asked(&HeaderMap::new(), &Noon), None);
+    }
+}

@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use outbound::{Body, CallError, Concurrency, Limits, Method, Policy, Stage};
+use outbound::{Body, Call, CallError, Concurrency, Limits, Method, Policy, Stage};
 use tokio::{io::AsyncWriteExt as _, sync::Notify, time::sleep};
 
-use crate::support::{SOON, Server, answer, client, get, limits, local, options};
+use crate::support::{SOON, Server, answer, client, get, limits, local, options, post};
 
 async fn ended(server: &Server, answer_bytes: u64) -> Result<usize, CallError> {
     let limits = Limits {
@@ -130,7 +130,7 @@ async fn requests_over_the_limit_are_not_sent() {
     let pieces =
         |number: usize| futures::stream::iter(vec![Ok::<_, CallError>(Bytes::from_static(b"xyz")); number]);
     let silent = Server::silent().await;
-    let unknown = get(&silent.url())
+    let unknown = post(&silent.url())
         .limits(small)
         .body(Body::stream(pieces(2), None));
     let error = local().send(unknown).await.err();
@@ -143,6 +143,37 @@ async fn requests_over_the_limit_are_not_sent() {
             "{number}: {error:?}"
         );
     }
+}
+
+/// What HTTP has no way to send as it was meant is refused; it was once left out, and the call went without its body.
+#[tokio::test]
+async fn methods_that_cannot_be_sent_as_meant_are_refused() {
+    let server = Server::ok().await;
+    let target = || server.url().parse().expect("a target");
+    let body = || {
+        Body::stream(
+            futures::stream::iter([Ok::<_, CallError>(Bytes::from_static(b"x"))]),
+            None,
+        )
+    };
+    for (method, body) in [
+        (Method::GET, body()),
+        (Method::HEAD, body()),
+        (Method::CONNECT, Body::empty()),
+    ] {
+        let call = Call::new("test", method.clone(), target())
+            .limits(limits())
+            .body(body);
+        let error = local().send(call).await.err();
+        assert!(
+            matches!(error, Some(CallError::Request(_))),
+            "{method}: {error:?}"
+        );
+    }
+    assert_eq!(server.accepted(), 0);
+    let sent = post(&server.url()).body(body());
+    local().send(sent).await.expect("an answer");
+    assert!(server.requests()[0].contains("transfer-encoding: chunked\r\n"));
 }
 
 #[tokio::test]

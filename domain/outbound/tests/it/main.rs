@@ -9,6 +9,7 @@ mod cancelling;
 mod deadlines;
 mod embeddings;
 mod forgery;
+mod http2;
 mod payloads;
 mod rebinding;
 mod retries;

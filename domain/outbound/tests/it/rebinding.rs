@@ -200,10 +200,14 @@ fn what_nobody_may_allow_cannot_be_allowed() {
 #[test]
 fn an_installation_can_forbid_its_own_public_address() {
     let policy = Policy::default().forbid("93.184.216.0/24".parse().expect("a network"));
-    let destination = outbound::Destination::new(Service::Https, "93.184.216.34", 443).expect("a host");
-    assert_eq!(
-        policy.check(&destination),
-        Err(Refusal::Address(Special::Forbidden))
-    );
-    assert_eq!(Policy::default().check(&destination), Ok(()));
+    // In every form that reaches it.
+    for host in ["93.184.216.34", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"] {
+        let destination = outbound::Destination::new(Service::Https, host, 443).expect("a host");
+        assert_eq!(
+            policy.check(&destination),
+            Err(Refusal::Address(Special::Forbidden)),
+            "{host}"
+        );
+        assert_eq!(Policy::default().check(&destination), Ok(()), "{host}");
+    }
 }

@@ -204,8 +204,17 @@ pub fn local() -> Outbound {
 
 /// A call without retries and with a generous deadline.
 pub fn get(url: &str) -> Call {
+    call(Method::GET, url)
+}
+
+/// As [`get`].
+pub fn post(url: &str) -> Call {
+    call(Method::POST, url)
+}
+
+fn call(method: Method, url: &str) -> Call {
     let target = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
-    Call::new("test", Method::GET, target)
+    Call::new("test", method, target)
         .retry(Retry::none())
         .limits(limits())
 }

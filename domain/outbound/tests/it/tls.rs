@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::{Names, allowed, answer, client, get, options, quickly};
 
-/// An authority, and a server that it vouches for; the server speaks the protocols that are given, in this order.
-async fn server(names: &[&str], protocols: &[&[u8]]) -> (u16, CertificateDer<'static>) {
+/// An authority, and what a server that it vouches for accepts with; it speaks these protocols, in this order.
+pub fn acceptor(names: &[&str], protocols: &[&[u8]]) -> (TlsAcceptor, CertificateDer<'static>) {
     let authority_key = KeyPair::generate().expect("a key");
     let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,10 +35,15 @@ async fn server(names: &[&str], protocols: &[&[u8]]) -> (u16, CertificateDer<'st
         .with_single_cert(vec![certificate.der().clone()], key)
         .expect("they belong together");
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), authority.der().clone())
+}
+
+async fn server(names: &[&str], protocols: &[&[u8]]) -> (u16, CertificateDer<'static>) {
+    let (acceptor, authority) = acceptor(names, protocols);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config))));
-    (port, authority.der().clone())
+    tokio::spawn(serve(listener, acceptor));
+    (port, authority)
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
@@ -57,7 +62,8 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
     }
 }
 
-fn named(port: u16, authorities: Vec<CertificateDer<'static>>) -> OutboundOptions {
+/// Options that allow `peer.test` and two others at `port`, all of them this machine.
+pub fn named(port: u16, authorities: Vec<CertificateDer<'static>>) -> OutboundOptions {
     let names: &[(&str, &[&[&str]])] = &[
         ("peer.test", &[&["127.0.0.1"]]),
         ("other.test", &[&["127.0.0.1"]]),
