@@ -171,9 +171,8 @@ async fn run(client: &reqwest::Client, url: &str, case: &Case) -> Vec<Answer> {
 #[tokio::test]
 async fn the_answers_are_those_of_graphql_js() {
     let url = start().await;
-    let client = reqwest::Client::builder()
+    let client = crate::support::http()
         .timeout(Duration::from_secs(20))
-        .no_proxy()
         .build()
         .expect("a client");
     let corpus = include_str!("corpus/corpus.jsonl");

@@ -73,7 +73,7 @@ async fn told(outbound: &Outbound, servers: &[Server]) -> String {
     let mut told = String::new();
     for server in servers {
         let call = secret_call(server);
-        told += &format!("{call:?} {:?}", call);
+        told += &format!("{call:?} {call:#?}");
         match outbound.send(call).await {
             Ok(answer) => {
                 told += &format!("{answer:?}");
