@@ -152,7 +152,7 @@ impl Running {
             .await?
             .trim_end_matches("/readyz")
             .to_owned();
-        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        let client = tests::harness::client::http().timeout(TIMEOUT).build()?;
         while !client
             .get(format!("{url}/readyz"))
             .send()

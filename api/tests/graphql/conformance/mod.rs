@@ -176,9 +176,8 @@ const TIMES: [&str; 3] = ["read", "planned", "by plan"];
 #[tokio::test]
 async fn the_answers_are_those_of_graphql_js_however_often_a_document_comes() {
     let url = start().await;
-    let client = reqwest::Client::builder()
+    let client = crate::support::http()
         .timeout(Duration::from_secs(20))
-        .no_proxy()
         .build()
         .expect("a client");
     let corpus = include_str!("corpus/corpus.jsonl");
