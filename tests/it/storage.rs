@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use tests::harness::{TestApp, app::program};
@@ -50,7 +51,8 @@ fn leave(app: &TestApp, key: &str, bytes: &[u8], age: Duration) {
 
 fn set_age(path: &Path, age: Duration) {
     let file = std::fs::File::options().write(true).open(path).expect("there");
-    file.set_modified(SystemTime::now() - age).expect("set");
+    file.set_modified(SystemTime::from(SystemClock.now()) - age)
+        .expect("set");
 }
 
 async fn collections(app: &TestApp) -> Vec<Value> {

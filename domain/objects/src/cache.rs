@@ -250,7 +250,7 @@ impl ObjectCache {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let ours = name.split('-').next().is_some_and(|hash| is_sha256(hash));
+            let ours = name.split('-').next().is_some_and(is_sha256);
             match entry.metadata() {
                 Ok(file) if file.is_file() && (ours || is_sha256(&name)) => {
                     found.push((file.modified()?, file.len(), entry.path()));

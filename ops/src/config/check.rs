@@ -27,7 +27,6 @@ pub(super) fn across(config: &Config) -> Vec<Problem> {
         "uploads.max_line_bytes, uploads.max_bytes",
         "a line cannot be longer than the file",
     );
-    drop(demand);
     if matches!(config.objects.url.0, Some(StoreAddress::Bucket { .. }))
         && let Err(found) = config.objects.options().check()
     {
