@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::{Names, Server, answer, client, get, options};
 
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(1_500);
 
 fn breaking(lookup: Option<std::sync::Arc<Names>>) -> Outbound {
     let mut options = options(Policy::development());

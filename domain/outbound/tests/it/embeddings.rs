@@ -76,7 +76,7 @@ fn refused(address: IpAddr) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_096))]
+    #![proptest_config(ProptestConfig { cases: 4_096, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_set_aside_is_refused_in_every_embedding(range in 0..SET_ASIDE.len(), offset: u32) {

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use outbound::{Allowed, CallError, Guard, Policy, Refusal, Service, Stage, address::Special};
 
-use crate::support::{Names, SOON, Server, allowed, client, get, options};
+use crate::support::{Names, SOON, Server, allowed, client, get, options, until};
 
 /// One address of loopback is allowed, as a network; its neighbour reaches the same listener and is not.
 fn one_address() -> Policy {
@@ -19,6 +19,8 @@ async fn a_second_answer_is_judged_anew() {
     let names = Names::new(&[("rebind.example", &[&["127.0.0.1"], &["127.0.0.2"]])]);
     let mut options = options(one_address());
     options.lookup = names.clone();
+    // The server waits for a request in the clear; what is to be seen is over by then.
+    options.connect_within = Duration::from_secs(2);
     let outbound = client(options);
     let url = format!("https://rebind.example:{}/", server.port);
 

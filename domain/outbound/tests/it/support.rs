@@ -228,6 +228,24 @@ pub fn limits() -> Limits {
     }
 }
 
+/// Waits until something is so.
+pub async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.expect("it comes about");
+}
+
+/// Makes a call that nobody answers, and drops it when something is so.
+pub async fn given_up<T: std::fmt::Debug>(call: impl Future<Output = T>, is_so: impl Fn() -> bool) {
+    tokio::select! {
+        answered = call => panic!("nobody answers, but {answered:?} came"),
+        () = until(is_so) => {}
+    }
+}
+
 /// Retries without noticeable waits.
 pub fn quickly(tries: u32) -> Retry {
     Retry {
