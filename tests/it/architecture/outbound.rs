@@ -49,7 +49,8 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("hyper-util", &["api", "outbound"]),
     ("isahc", &[]),
     ("lettre", &[]),
-    ("object_store", &[]),
+    // The bucket of the operator, by the address in the configuration (ADR 0033).
+    ("object_store", &["objects"]),
     ("reqwest", &["anneal"]),
     ("tokio-rustls", &[]),
     ("tokio-tungstenite", &[]),
