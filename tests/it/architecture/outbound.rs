@@ -49,7 +49,8 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("hyper-util", &["api", "outbound"]),
     ("isahc", &[]),
     ("lettre", &[]),
-    ("object_store", &[]),
+    // Folders; a bucket is reached by its `HttpConnector`, which has to call by `outbound`.
+    ("object_store", &["objects"]),
     ("reqwest", &["anneal"]),
     ("tokio-rustls", &[]),
     ("tokio-tungstenite", &[]),
