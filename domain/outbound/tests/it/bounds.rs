@@ -160,6 +160,7 @@ async fn methods_that_cannot_be_sent_as_meant_are_refused() {
         (Method::GET, body()),
         (Method::HEAD, body()),
         (Method::CONNECT, Body::empty()),
+        (Method::TRACE, Body::empty()),
     ] {
         let call = Call::new("test", method.clone(), target())
             .limits(limits())

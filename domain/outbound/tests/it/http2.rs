@@ -30,14 +30,14 @@ use crate::{
 
 /// What the server saw.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     connections: AtomicUsize,
     waiting: AtomicUsize,
     given_up: AtomicUsize,
 }
 
 /// Counts when a request is dropped before it is answered.
-struct GivenUp(Arc<Seen>);
+struct GivenUp(Arc<Observed>);
 
 impl Drop for GivenUp {
     fn drop(&mut self) {
@@ -47,13 +47,13 @@ impl Drop for GivenUp {
 
 type Answered = Result<Response<BoxBody<Bytes, Infallible>>, Infallible>;
 
-async fn answered(request: Request<Incoming>, seen: Arc<Seen>) -> Answered {
+async fn answered(request: Request<Incoming>, observed: Arc<Observed>) -> Answered {
     assert_eq!(request.version(), Version::HTTP_2);
     let mut response = Response::new(Full::new(Bytes::from_static(b"hello")).boxed());
     match request.uri().path() {
         "/silent" => {
-            seen.waiting.fetch_add(1, Ordering::SeqCst);
-            let _noticed = GivenUp(seen);
+            observed.waiting.fetch_add(1, Ordering::SeqCst);
+            let _noticed = GivenUp(observed);
             std::future::pending::<()>().await;
         }
         "/endless" => {
@@ -70,18 +70,18 @@ async fn answered(request: Request<Incoming>, seen: Arc<Seen>) -> Answered {
 }
 
 /// A client, and the server whose name is `peer.test`.
-async fn pair() -> (Outbound, String, Arc<Seen>) {
+async fn pair() -> (Outbound, String, Arc<Observed>) {
     let (acceptor, authority) = acceptor(&["peer.test"], &[b"h2", b"http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    let seen = Arc::new(Seen::default());
-    let counted = Arc::clone(&seen);
+    let observed = Arc::new(Observed::default());
+    let counted = Arc::clone(&observed);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let stream = acceptor.accept(stream).await.expect("a handshake");
             counted.connections.fetch_add(1, Ordering::SeqCst);
-            let seen = Arc::clone(&counted);
-            let service = service_fn(move |request| answered(request, Arc::clone(&seen)));
+            let observed = Arc::clone(&counted);
+            let service = service_fn(move |request| answered(request, Arc::clone(&observed)));
             let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .max_header_list_size(1 << 20)
                 .serve_connection(TokioIo::new(stream), service);
@@ -89,7 +89,7 @@ async fn pair() -> (Outbound, String, Arc<Seen>) {
         }
     });
     let outbound = client(named(port, vec![authority]));
-    (outbound, format!("https://peer.test:{port}"), seen)
+    (outbound, format!("https://peer.test:{port}"), observed)
 }
 
 async fn text(outbound: &Outbound, call: Call) -> Result<Bytes, CallError> {
@@ -98,7 +98,7 @@ async fn text(outbound: &Outbound, call: Call) -> Result<Bytes, CallError> {
 
 #[tokio::test]
 async fn calls_share_a_connection_and_its_bounds_hold_for_each() {
-    let (outbound, base, seen) = pair().await;
+    let (outbound, base, observed) = pair().await;
     let host = base.trim_start_matches("https://");
     let call = |path: &str| {
         let host = HeaderValue::from_str(host).expect("a value");
@@ -122,7 +122,7 @@ async fn calls_share_a_connection_and_its_bounds_hold_for_each() {
     for one in futures::future::join_all(many).await {
         assert_eq!(one.expect("an answer"), "hello");
     }
-    assert_eq!(seen.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(observed.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -138,10 +138,10 @@ async fn huge_headers_are_refused() {
 /// Only the stream ends; the connection stays for others.
 #[tokio::test]
 async fn a_dropped_call_ends_its_stream() {
-    let (outbound, base, seen) = pair().await;
+    let (outbound, base, observed) = pair().await;
     let call = outbound.send(get(&format!("{base}/silent")));
-    given_up(call, || seen.waiting.load(Ordering::SeqCst) > 0).await;
-    until(|| seen.given_up.load(Ordering::SeqCst) > 0).await;
+    given_up(call, || observed.waiting.load(Ordering::SeqCst) > 0).await;
+    until(|| observed.given_up.load(Ordering::SeqCst) > 0).await;
     let mut body = outbound
         .send(get(&format!("{base}/endless")))
         .await
@@ -151,5 +151,5 @@ async fn a_dropped_call_ends_its_stream() {
     drop(body);
     let usual = text(&outbound, get(&format!("{base}/"))).await;
     assert_eq!(usual.expect("an answer"), "hello");
-    assert_eq!(seen.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(observed.connections.load(Ordering::SeqCst), 1);
 }
