@@ -34,6 +34,8 @@ use tokio_util::task::TaskTracker;
 pub struct ServerOptions {
     /// How long a peer may take to send a request's header, and its first bytes after connecting.
     pub header_timeout: Duration,
+    /// How long a peer may take nothing of what is sent to it: then the connection ends, and what it holds is free.
+    pub write_timeout: Duration,
     /// Length of a request's header, in bytes; more is answered with 431. At least 8 KiB.
     pub header_bytes: u32,
     /// Connections at the same time. Further ones get a place of the reserve.
@@ -53,6 +55,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(60),
             header_bytes: 32 * 1024,
             connections: 4_096,
             connections_per_address: 2_048,

@@ -75,6 +75,16 @@ pub enum IngestError {
         /// The time waited.
         seconds: u64,
     },
+    /// The sender sends next to nothing.
+    #[error(
+        "fewer than {least} bytes came in {seconds} seconds; upload the file again over a faster connection"
+    )]
+    TooSlow {
+        /// What must come in that time.
+        least: u64,
+        /// The time.
+        seconds: u64,
+    },
     /// The upload took too long in all.
     #[error("the upload was not complete after {seconds} seconds; upload smaller files, or compress them")]
     Deadline {
@@ -131,7 +141,7 @@ impl IngestError {
             Self::ExpectedHash => "EXPECTED_HASH_MALFORMED",
             Self::HashMismatch { .. } => "HASH_MISMATCH",
             Self::Idle { .. } => "UPLOAD_IDLE",
-            Self::Deadline { .. } => "UPLOAD_TOO_SLOW",
+            Self::TooSlow { .. } | Self::Deadline { .. } => "UPLOAD_TOO_SLOW",
             Self::Sender { .. } => "UPLOAD_BROKEN_OFF",
             Self::Incomplete => "INTERNAL",
             Self::NoRoom(_) => "QUOTA_EXCEEDED",
@@ -151,7 +161,7 @@ impl IngestError {
             Self::Truncated { .. } | Self::Corrupt { .. } | Self::ExpectedHash | Self::Sender { .. } => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Idle { .. } | Self::Deadline { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Idle { .. } | Self::TooSlow { .. } | Self::Deadline { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoRoom(_) => StatusCode::FORBIDDEN,
             Self::Storage(ObjectsError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,

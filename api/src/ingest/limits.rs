@@ -22,6 +22,8 @@ pub struct IngestLimits {
     pub expansion: u64,
     /// How long the sender may leave us without a single new byte of the dataset.
     pub idle: Duration,
+    /// The least that must come in while it is waited for the sender for [`idle`](Self::idle), in bytes.
+    pub least: u64,
     /// How long the whole upload may take.
     pub total: Duration,
     /// Line length and how much is reported.
@@ -29,13 +31,14 @@ pub struct IngestLimits {
 }
 
 impl Default for IngestLimits {
-    /// 16 GiB expanded and as it comes in, 200-fold expansion, 60 s idle, 6 h in all.
+    /// 16 GiB expanded and as it comes in, 200-fold expansion, 60 s idle, 64 KiB a minute, 6 h in all.
     fn default() -> Self {
         Self {
             expanded_bytes: 16 << 30,
             compressed_bytes: 16 << 30,
             expansion: 200,
             idle: Duration::from_secs(60),
+            least: 64 << 10,
             total: Duration::from_secs(6 * 60 * 60),
             lines: Limits::default(),
         }

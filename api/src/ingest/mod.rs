@@ -7,6 +7,7 @@ mod decode;
 mod encoding;
 mod error;
 mod limits;
+mod pace;
 mod pass;
 mod room;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use domain::datasets::format::{Format, Summary};
 use sha2::Digest;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use objects::{Existing, Key, Objects, Staged, Stored};
@@ -28,6 +29,7 @@ use decode::open;
 pub use encoding::Encoding;
 pub use error::IngestError;
 pub use limits::IngestLimits;
+use pace::Pace;
 use pass::Pass;
 use room::Reserved;
 pub use room::{LASTS, NoRoom, Room};
@@ -193,12 +195,15 @@ async fn pump(
     room: &mut Reserved<'_>,
 ) -> Result<(), IngestError> {
     let mut buffer = vec![0; BUFFER];
+    let mut pace = Pace::new(limits);
     loop {
+        let asked = Instant::now();
         let read = timeout(limits.idle, source.read(&mut buffer)).await;
         let read = read.map_err(|_| IngestError::Idle {
             seconds: limits.idle.as_secs(),
         })?;
         let read = read.map_err(|error| IngestError::from_read(&error, encoding))?;
+        pace.waited(asked.elapsed(), wire.bytes())?;
         if read == 0 {
             return pass.begin_checking(declared, limits);
         }

@@ -340,6 +340,28 @@ async fn a_sender_that_stalls_or_breaks_off_leaves_nothing() {
         .expect_err("idle");
         assert_eq!((error.code(), error.status().as_u16()), ("UPLOAD_IDLE", 408));
     }
+    let trickle = futures::stream::unfold(TEXT, |rest| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let (first, rest) = rest.split_at_checked(1)?;
+        Some((Ok::<_, std::io::Error>(Cursor::new(first)), rest))
+    });
+    let error = ingest(
+        Box::pin(tokio_util::io::StreamReader::new(trickle)),
+        Declared::default(),
+        limits,
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect_err("next to nothing comes");
+    assert_eq!(
+        (
+            error.code(),
+            error.status().as_u16(),
+            error.to_string().split(" in ").next()
+        ),
+        ("UPLOAD_TOO_SLOW", 408, Some("fewer than 65536 bytes came"))
+    );
     let total = IngestLimits {
         total: Duration::from_millis(50),
         ..IngestLimits::default()

@@ -220,6 +220,42 @@ async fn a_server_that_shuts_down_finishes_what_it_has() {
         .expect_err("nobody listens any more");
 }
 
+/// The status of the answer to a request on a connection of its own.
+async fn status(server: &Server) -> String {
+    let mut stream = sending(
+        server,
+        b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    let mut answer = Vec::new();
+    // What is refused is ended with a reset.
+    let _ended = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).chars().skip(9).take(3).collect()
+}
+
+/// FR10: whoever takes nothing of an answer loses the connection, by the time-out and nothing else.
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends() {
+    for (seconds, freed) in [(1, true), (3_600, false)] {
+        let options = ServerOptions {
+            write_timeout: Duration::from_secs(seconds),
+            connections: 1,
+            ..ServerOptions::default()
+        };
+        let server = start_with(EndpointOptions::default(), options).await;
+        let _held = sending(&server, b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(status(&server).await, "503", "all places are taken");
+        let begun = tokio::time::Instant::now();
+        let mut last = String::new();
+        while begun.elapsed() < Duration::from_secs(if freed { 60 } else { 4 }) && last != "200" {
+            last = status(&server).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(last == "200", freed, "{seconds}: {last}");
+    }
+}
+
 #[tokio::test]
 async fn draining_ends_with_its_time() {
     let options = ServerOptions {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::http::graphql::{EndpointOptions, GraphqlEndpoint};
 use api::http::server::{self, Drained, LayerOptions, ServerOptions, Shutdown};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -39,6 +39,12 @@ pub struct Server {
     pub serving: JoinHandle<Drained>,
 }
 
+/// More than anybody takes.
+fn endless() -> Body {
+    let piece = Bytes::from(vec![b'x'; 64 << 10]);
+    Body::from_stream(stream::repeat(Ok::<_, Infallible>(piece)))
+}
+
 pub async fn start() -> Server {
     start_with(EndpointOptions::default(), ServerOptions::default()).await
 }
@@ -56,6 +62,7 @@ pub async fn start_executor(
     let routes = Router::new()
         .route("/panic", get(|| async { panics().await }))
         .route("/stream", get(|| async { streamed() }))
+        .route("/endless", get(|| async { endless() }))
         .route("/download", get(|| async { downloaded() }))
         .route("/panicking-stream", get(|| async { breaking() }))
         .route(
