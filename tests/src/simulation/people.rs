@@ -211,6 +211,7 @@ async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -
         UserAction::Register => {
             let command = Register {
                 account: account(id, &username, &email),
+                verification_token: id.0,
                 verification_hash: format!("token-{id}"),
                 open: true,
             };
