@@ -48,8 +48,13 @@ mod tests {
     /// ID-3: who has the account, the token's id and the key makes the same token again; nobody else makes it.
     #[test]
     fn a_verification_token_is_made_again_and_differs_by_account_id_and_key() {
-        let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
-        let [own, other] = folders.each_ref().map(|folder| Pepper::open(folder.path()).expect("a pepper"));
+        let folders = [
+            tempfile::tempdir().expect("a folder"),
+            tempfile::tempdir().expect("a folder"),
+        ];
+        let [own, other] = folders
+            .each_ref()
+            .map(|folder| Pepper::open(folder.path()).expect("a pepper"));
         let (user, id) = (UserId(Uuid::from_u128(1)), Uuid::from_u128(2));
         let made = own.verification_token(user, id);
         let again = own.verification_token(user, id);

@@ -57,8 +57,13 @@ pub async fn dead(
         "select {columns} from reactor_delivery t
          where dead_at is not null and ($1::text is null or reactor = $1) {order} limit $3"
     );
-    let after = page.after.as_ref().and_then(|after| after.key.parse::<i64>().ok());
-    let query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(reactor).bind(after);
+    let after = page
+        .after
+        .as_ref()
+        .and_then(|after| after.key.parse::<i64>().ok());
+    let query = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(reactor)
+        .bind(after);
     fetch_page(pool, query, page).await
 }
 

@@ -11,6 +11,7 @@ pub mod here;
 pub mod lending;
 pub mod people;
 pub mod processes;
+pub mod reactors;
 pub mod rows_read;
 pub mod servers;
 pub mod statements;

@@ -175,7 +175,9 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         let id = format!("Message-ID: <{}@anneal>", Uuid::from_u128(1));
         assert!(
-            found.iter().any(|text| text.contains(&id) && text.contains("again")),
+            found
+                .iter()
+                .any(|text| text.contains(&id) && text.contains("again")),
             "{found:?}"
         );
         let removed = mailer.forget(UserId(Uuid::from_u128(1))).await;

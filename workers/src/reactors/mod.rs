@@ -84,13 +84,7 @@ pub trait AnyReactor: Send + Sync {
     /// See [`Reactor::SINCE`].
     fn since(&self) -> Since;
     /// See [`Reactor::reads`].
-    fn reads(
-        &self,
-        event: &RecordedEvent,
-        loaded: &LoadedState,
-        context: &Context<'_>,
-        reads: &mut ReadSet,
-    );
+    fn reads(&self, event: &RecordedEvent, loaded: &LoadedState, context: &Context<'_>, reads: &mut ReadSet);
     /// See [`Reactor::react`].
     ///
     /// # Errors
@@ -113,13 +107,7 @@ impl<R: Reactor> AnyReactor for R {
     fn since(&self) -> Since {
         R::SINCE
     }
-    fn reads(
-        &self,
-        event: &RecordedEvent,
-        loaded: &LoadedState,
-        context: &Context<'_>,
-        reads: &mut ReadSet,
-    ) {
+    fn reads(&self, event: &RecordedEvent, loaded: &LoadedState, context: &Context<'_>, reads: &mut ReadSet) {
         R::reads(event, loaded, context, reads);
     }
     fn react(
