@@ -3,6 +3,8 @@
 //! The rule: whoever asks, the dependencies are looked at once a second at most; all who ask meanwhile wait for that
 //! one look, or get what it found.
 
+mod reactors;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -72,6 +74,9 @@ pub(super) struct Report {
     /// Read models that do not simply follow the log: being rebuilt, or stopped. Those that are not `served` are shown to
     /// nobody, and the status is `degraded`.
     projections: Vec<ProjectionStatus>,
+    /// What follows from events: how far each reactor is, and what it has not done. While one has given something up, or none
+    /// is run, the status is `degraded`.
+    reactors: Vec<reactors::Reactor>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -176,19 +181,27 @@ fn log_time(app: &App) -> Dependency {
     }
 }
 
+/// Asks for a key that is never there: the store has to look.
+async fn object_store(app: &App) -> Result<(), objects::ObjectsError> {
+    let key = objects::Key::artifact("health")?;
+    app.objects.size(&key).await.map(drop)
+}
+
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
         sqlx::query("select 1").execute(&app.database).await.map(|_| ())
     });
     let log = check("eventStore", async { app.ports.store.head().await.map(|_| ()) });
-    let objects = check("objectStore", async {
-        // A key that is never there: the store has to look.
-        let key = objects::Key::artifact("health")?;
-        app.objects.size(&key).await.map(|_| ())
-    });
-    let (database, log, objects, projections) =
-        futures::join!(database, log, objects, timeout(DEADLINE, statuses(&app.database)));
+    let objects = check("objectStore", object_store(app));
+    let (database, log, objects, projections, all) = futures::join!(
+        database,
+        log,
+        objects,
+        timeout(DEADLINE, statuses(&app.database)),
+        reactors::all(app)
+    );
+    let reacting = reactors::dependency(&all);
     let mut projections = match projections {
         Ok(Ok(projections)) => projections,
         // Then the database is down, and says so above.
@@ -200,12 +213,13 @@ async fn examine(routes: &Routes) -> Report {
     let dependencies = vec![database, log, objects];
     let (recording, kept_out) = recording(app);
     let following = following(app);
-    let all_shown = following.ok && projections.iter().all(|one| one.served);
+    let fully = following.ok && reacting.ok && projections.iter().all(|one| one.served);
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
     // What somebody has to look at; requests are served all the same.
     let watched = [
         Some(recording),
         Some(following),
+        Some(reacting),
         Some(log_time(app)),
         signing(app),
         checkpoint_export(app),
@@ -215,7 +229,7 @@ async fn examine(routes: &Routes) -> Report {
         .chain(watched.into_iter().flatten())
         .collect();
     Report {
-        status: match (ready, all_shown) {
+        status: match (ready, fully) {
             (false, _) => UNAVAILABLE,
             // Every process would say the same of a read model: were all taken out of service, nothing would be served.
             (true, false) => "degraded",
@@ -229,6 +243,7 @@ async fn examine(routes: &Routes) -> Report {
         workers: (routes.probe.workers)(),
         dependencies,
         projections,
+        reactors: all,
     }
 }
 
