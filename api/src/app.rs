@@ -49,7 +49,7 @@ pub struct AppParts {
     pub progress: Progress,
     /// The read models, as clients read them.
     pub read_models: ReadModels,
-    /// The database, for what is no read of a client's: health, leases, erasures.
+    /// The database, for what is no read of a read model: health, leases, deliveries, erasures.
     pub database: PgPool,
     /// Live events.
     pub feed: FeedHub,

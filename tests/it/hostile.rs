@@ -94,7 +94,7 @@ async fn health_metrics_and_keys_are_served() {
         (200, Some("ready")),
         "{ready:?}"
     );
-    assert_eq!(ready.body["dependencies"].as_array().map(Vec::len), Some(8));
+    assert_eq!(ready.body["dependencies"].as_array().map(Vec::len), Some(9));
     assert_eq!(client.send(get("/healthz")).await.status, 200);
     let keys = client.send(get("/.well-known/jwks.json")).await;
     assert_eq!(keys.body["keys"][0]["kty"], json!("OKP"));

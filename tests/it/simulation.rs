@@ -54,6 +54,9 @@ fn hundreds_of_seeds_hold() {
         "this username is taken",
         "the quota of",
         "not where it was expected",
+        "identity.registrations: mail",
+        "identity.erasures: erasure",
+        "pauses: Deposed",
     ] {
         assert!(met(what) > 3, "only {} runs have met: {what}", met(what));
     }
@@ -120,6 +123,14 @@ fn the_simulation_finds_a_projector_that_trusts_deliveries() {
 #[test]
 fn the_simulation_finds_requests_that_are_served_on_old_rights() {
     finds(PlantedDefect::StaleRights, "was not permitted");
+}
+
+#[test]
+fn the_simulation_finds_reactors_that_save_their_checkpoint_before_their_effects() {
+    finds(
+        PlantedDefect::CheckpointBeforeEffects,
+        "was never mailed its token",
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use domain::{
     notifications::delivery::RedriveDeliveries,
 };
 
-use super::fixture::{Fixture, Trouble, email};
+use super::fixture::{Fixture, SendFailure, email};
 
 const REACTOR: &str = "identity.registrations";
 
@@ -28,7 +28,7 @@ async fn redrive(fixture: &Fixture, delivery: Option<uuid::Uuid>) {
 async fn what_always_fails_becomes_a_dead_letter_and_holds_up_nobody() {
     let fixture = Fixture::new().await;
     let runner = fixture.run().await;
-    fixture.post.trouble("ada", Some(Trouble::Refuses));
+    fixture.post.fail("ada", Some(SendFailure::Refuses));
     let ada = fixture.register("ada").await;
     fixture.register("bob").await;
     fixture.mailed("bob", 1).await;
@@ -64,7 +64,7 @@ async fn what_always_fails_becomes_a_dead_letter_and_holds_up_nobody() {
 
     // One that is not given up is left alone; then the right one.
     redrive(&fixture, Some(uuid::Uuid::from_u128(1))).await;
-    fixture.post.trouble("ada", None);
+    fixture.post.fail("ada", None);
     redrive(&fixture, None).await;
     let mails = fixture.mailed("ada", 1).await;
     assert!(mails[0].body.contains("secret-of"), "{}", mails[0].body);
@@ -79,7 +79,7 @@ async fn what_always_fails_becomes_a_dead_letter_and_holds_up_nobody() {
 async fn what_is_refused_for_good_is_given_up_at_once() {
     let fixture = Fixture::new().await;
     let runner = fixture.run().await;
-    fixture.post.trouble("ada", Some(Trouble::RefusesForGood));
+    fixture.post.fail("ada", Some(SendFailure::RefusesForGood));
     fixture.register("ada").await;
     fixture
         .until("it is given up", async || !fixture.deliveries().await.is_empty())
@@ -94,7 +94,7 @@ async fn what_is_refused_for_good_is_given_up_at_once() {
 async fn a_mail_whose_answer_is_lost_comes_again_as_the_same() {
     let fixture = Fixture::new().await;
     let runner = fixture.run().await;
-    fixture.post.trouble("ada", Some(Trouble::LosesItsAnswer));
+    fixture.post.fail("ada", Some(SendFailure::LosesItsAnswer));
     fixture.register("ada").await;
     let mails = fixture.mailed("ada", 2).await;
     fixture.settled().await;
@@ -112,7 +112,7 @@ async fn a_silent_post_office_holds_up_nobody() {
     let fixture = Fixture::new().await;
     let runner = fixture.run().await;
     for name in ["one", "two", "three"] {
-        fixture.post.trouble(name, Some(Trouble::Silent));
+        fixture.post.fail(name, Some(SendFailure::Silent));
         fixture.register(name).await;
     }
     fixture.register("bob").await;
@@ -140,7 +140,7 @@ async fn who_was_erased_meanwhile_gets_no_mail() {
     let mut patient = super::fixture::settings();
     patient.attempts = 10_000;
     let runner = fixture.run_with(workers::reactors::all(), patient).await;
-    fixture.post.trouble("ada", Some(Trouble::Refuses));
+    fixture.post.fail("ada", Some(SendFailure::Refuses));
     let ada = fixture.register("ada").await;
     fixture
         .until("it is tried again", async || {
@@ -156,7 +156,7 @@ async fn who_was_erased_meanwhile_gets_no_mail() {
     fixture
         .until("nothing is left", async || fixture.deliveries().await.is_empty())
         .await;
-    fixture.post.trouble("ada", None);
+    fixture.post.fail("ada", None);
     fixture.settled().await;
     assert_eq!(fixture.post.to("ada").len(), 0);
     fixture
@@ -175,7 +175,7 @@ async fn a_mail_to_who_is_erased_in_the_middle_is_taken_back() {
     patient.first_try = std::time::Duration::from_secs(20);
     let runner = fixture.run_with(workers::reactors::all(), patient).await;
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-    fixture.post.trouble("ada", Some(Trouble::Waits(gate.clone())));
+    fixture.post.fail("ada", Some(SendFailure::Waits(gate.clone())));
     let ada = fixture.register("ada").await;
     fixture
         .until("it is under way", async || {

@@ -36,7 +36,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the post office does with mail to an address.
 #[derive(Clone, Debug)]
-pub(super) enum Trouble {
+pub(super) enum SendFailure {
     /// It refuses it, each time.
     Refuses,
     /// It refuses it for good.
@@ -54,15 +54,15 @@ pub(super) enum Trouble {
 pub(super) struct PostOffice {
     pub(super) taken: Mutex<Vec<Mail>>,
     pub(super) asked: Mutex<u32>,
-    troubles: Mutex<BTreeMap<String, Trouble>>,
+    failures: Mutex<BTreeMap<String, SendFailure>>,
 }
 
 impl PostOffice {
-    pub(super) fn trouble(&self, name: &str, trouble: Option<Trouble>) {
-        let mut troubles = self.troubles.lock().expect("unpoisoned");
-        match trouble {
-            Some(trouble) => drop(troubles.insert(email(name), trouble)),
-            None => drop(troubles.remove(&email(name))),
+    pub(super) fn fail(&self, name: &str, failure: Option<SendFailure>) {
+        let mut failures = self.failures.lock().expect("unpoisoned");
+        match failure {
+            Some(failure) => drop(failures.insert(email(name), failure)),
+            None => drop(failures.remove(&email(name))),
         }
     }
 
@@ -83,23 +83,23 @@ impl PostOffice {
 impl Mailer for PostOffice {
     fn send<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Result<(), MailError>> {
         *self.asked.lock().expect("unpoisoned") += 1;
-        let trouble = self.troubles.lock().expect("unpoisoned").get(&mail.to).cloned();
+        let failure = self.failures.lock().expect("unpoisoned").get(&mail.to).cloned();
         let refused = |permanent| MailError {
             reason: "the post office is closed",
             permanent,
         };
         Box::pin(async move {
-            match trouble {
+            match failure {
                 None => self.take(mail),
-                Some(Trouble::Refuses) => return Err(refused(false)),
-                Some(Trouble::RefusesForGood) => return Err(refused(true)),
-                Some(Trouble::LosesItsAnswer) => {
-                    self.troubles.lock().expect("unpoisoned").remove(&mail.to);
+                Some(SendFailure::Refuses) => return Err(refused(false)),
+                Some(SendFailure::RefusesForGood) => return Err(refused(true)),
+                Some(SendFailure::LosesItsAnswer) => {
+                    self.failures.lock().expect("unpoisoned").remove(&mail.to);
                     self.take(mail);
                     return Err(refused(false));
                 }
-                Some(Trouble::Silent) => std::future::pending().await,
-                Some(Trouble::Waits(gate)) => {
+                Some(SendFailure::Silent) => std::future::pending().await,
+                Some(SendFailure::Waits(gate)) => {
                     gate.acquire().await.expect("never closed").forget();
                     self.take(mail);
                 }

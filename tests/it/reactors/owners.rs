@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::fixture::{Fixture, Trouble, settings};
+use super::fixture::{Fixture, SendFailure, settings};
 
 async fn rounds(fixture: &Fixture, names: impl Iterator<Item = String>) {
     for name in names {
@@ -39,7 +39,7 @@ async fn what_a_killed_owner_was_at_is_done_by_the_next() {
     let mut patient = settings();
     patient.first_try = std::time::Duration::from_secs(20);
     let one = fixture.run_with(workers::reactors::all(), patient).await;
-    fixture.post.trouble("ada", Some(Trouble::Silent));
+    fixture.post.fail("ada", Some(SendFailure::Silent));
     fixture.register("ada").await;
     fixture
         .until("it is at it", async || {
@@ -47,7 +47,7 @@ async fn what_a_killed_owner_was_at_is_done_by_the_next() {
         })
         .await;
     one.killed().await;
-    fixture.post.trouble("ada", None);
+    fixture.post.fail("ada", None);
     let next = fixture.run().await;
     fixture.mailed("ada", 1).await;
     fixture.settled().await;
@@ -63,7 +63,7 @@ async fn who_lost_the_lease_in_the_middle_of_an_effect_writes_nothing() {
     patient.first_try = std::time::Duration::from_secs(60);
     let gate = Arc::new(Semaphore::new(0));
     let frozen = fixture.run_with(workers::reactors::all(), patient).await;
-    fixture.post.trouble("ada", Some(Trouble::Waits(gate.clone())));
+    fixture.post.fail("ada", Some(SendFailure::Waits(gate.clone())));
     fixture.register("ada").await;
     fixture
         .until("it is at it", async || {
@@ -77,7 +77,7 @@ async fn who_lost_the_lease_in_the_middle_of_an_effect_writes_nothing() {
     .execute(&fixture.pool)
     .await
     .expect("taken");
-    fixture.post.trouble("ada", None);
+    fixture.post.fail("ada", None);
     let next = fixture.run().await;
     fixture.mailed("ada", 1).await;
     fixture.settled().await;

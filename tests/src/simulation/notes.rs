@@ -18,7 +18,7 @@ use domain::{
 use event_store::memory::MemoryEventStore;
 use uuid::Uuid;
 
-use super::{clock::LogicalClock, trace::Trace, yield_point::step};
+use super::{clock::LogicalClock, reactors::TakenMail, trace::Trace, yield_point::step};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub(super) struct Notes {
     pub(super) requests: BTreeMap<Uuid, (UserId, Uuid)>,
     /// Commands that were refused because their attempt was stale.
     pub(super) stale: u64,
+    /// Mails that their receivers got.
+    pub(super) mails: Vec<TakenMail>,
     /// What must never happen, whatever goes wrong.
     pub(super) violations: Vec<String>,
 }
