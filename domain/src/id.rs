@@ -97,6 +97,8 @@ ids! {
     ExperimentId "exp" "an experiment id",
     /// A dataset with its immutable versions.
     DatasetId "dst" "a dataset id",
+    /// An upload that is under way.
+    UploadId "upl" "an upload id",
     /// A model (base or trained) with its immutable versions.
     ModelId "mdl" "a model id",
     /// A training job.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::collect::YOUNGEST_HOURS;
+
 /// Anneal: govern the fine-tuning of language models, with one verifiable log.
 #[derive(Debug, Parser)]
 #[command(name = "anneal", version, arg_required_else_help = true)]
@@ -91,6 +93,12 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Work with the object store.
+    Storage {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: StorageCommand,
     },
     /// Check everything that lies on the disk: log, read models, jobs, quotas, sessions, leases and files.
     /// Works while the system is up or down, changes nothing, and ends with 3 when something is broken.
@@ -236,6 +244,28 @@ pub enum AuditCommand {
     },
     /// Print the newest signed checkpoint.
     Checkpoint {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// What can be done with the object store.
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Delete objects that no event refers to: what a crash between storing and recording left. Each deletion is
+    /// recorded before it happens. Works while the system is up or down.
+    Collect {
+        /// List what would be deleted, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Pass over what was written within so many hours; at least 24.
+        #[arg(long, value_name = "HOURS", default_value_t = YOUNGEST_HOURS,
+            value_parser = clap::value_parser!(u32).range(i64::from(YOUNGEST_HOURS)..))]
+        older_than: u32,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
         /// Configuration.
         #[command(flatten)]
         config: ConfigArgs,

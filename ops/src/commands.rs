@@ -7,6 +7,7 @@ mod reactors;
 mod replay;
 mod second_signal;
 mod signals;
+mod storage;
 mod up;
 mod verify;
 
@@ -19,7 +20,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::{
-    cli::{AuditCommand, Cli, Command, ConfigArgs, ReactorsCommand},
+    cli::{AuditCommand, Cli, Command, ConfigArgs, ReactorsCommand, StorageCommand},
     complain,
     config::{Config, Problems, Sources},
     contracts, demo, doctor,
@@ -61,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Devices { check, kernels, json } => finish(devices::run(check, kernels.as_deref(), json)),
         Command::Audit { command } => run_audit(command),
+        Command::Storage { command } => run_storage(command),
         Command::Replay {
             names,
             all,
@@ -157,6 +159,21 @@ fn run_audit(command: AuditCommand) -> ExitCode {
             with_config(config, |config| async move { audit::checkpoint(&config) })
         }
     }
+}
+
+fn run_storage(command: StorageCommand) -> ExitCode {
+    let StorageCommand::Collect {
+        dry_run,
+        older_than,
+        json,
+        config,
+    } = command;
+    let options = storage::CollectOptions {
+        dry_run,
+        older_than,
+        json,
+    };
+    with_config(config, move |config| storage::collect(config, options))
 }
 
 fn write_contracts(folder: &Path) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! The binary `anneal`: what it is made of, for itself and for the tests.
 
 pub mod cli;
+mod collect;
 pub mod commands;
 pub mod config;
 pub mod contracts;

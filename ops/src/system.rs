@@ -47,7 +47,7 @@ pub use integrity::{checkpoint_folder, evidence, key_file, log_key_fault, own_ve
 pub use log::{EventLog, only_in_postgres, open as open_log};
 pub use sealing::{opened, sealed};
 pub use setup::{SETUP_TOKEN_FILE, outbox};
-pub use storage::models_folder_fault;
+pub use storage::{existing_objects, models_folder_fault, object_address, objects};
 pub use worker::TRAIN_COMMAND;
 
 /// The version of Anneal.

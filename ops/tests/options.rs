@@ -21,7 +21,9 @@ fn options() -> Vec<String> {
 }
 
 /// Words of other programs that our texts name, and of programs that we call.
-const OF_OTHERS: [&str; 22] = [
+const OF_OTHERS: [&str; 23] = [
+    // curl
+    "data-binary",
     // cargo
     "exact",
     "features",

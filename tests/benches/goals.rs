@@ -33,7 +33,7 @@ const ALWAYS: [Goal; 3] = [
     ),
 ];
 
-const GOALS: [Goal; 17] = [
+const GOALS: [Goal; 19] = [
     (
         "requests",
         "/slower/scalar_query",
@@ -69,6 +69,12 @@ const GOALS: [Goal; 17] = [
         "/feeds_percent",
         20.0,
         "1,000 idle feeds take less than 20 % of a core (FL11)",
+    ),
+    (
+        "feed",
+        "/rows/1/p99_ms",
+        20.0,
+        "an event reaches 50 subscribers within 20 ms of its mutation, 99 of 100 times",
     ),
     (
         "crowd",
@@ -129,6 +135,12 @@ const GOALS: [Goal; 17] = [
         "/shed_ratio",
         0.01,
         "a login that is turned away takes at most a hundredth of one that is hashed (SE-4)",
+    ),
+    (
+        "start",
+        "/rows/2/ready_s",
+        10.0,
+        "after a crash it is ready within 10 s, the median of ten (E5)",
     ),
     (
         "start",

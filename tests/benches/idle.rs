@@ -81,7 +81,7 @@ impl Kind {
                 })
             }
             Self::KeptAlive => {
-                let alone = reqwest::Client::builder().no_proxy().build()?;
+                let alone = tests::harness::client::http().build()?;
                 let health = format!("{}/healthz", client.url);
                 let answer = alone.get(health).send().await?;
                 ensure!(answer.status().is_success(), "health answers {}", answer.status());
@@ -99,7 +99,7 @@ impl Kind {
 /// A feed as an event stream, after its snapshot.
 async fn event_stream(client: &Client, job: &str) -> Result<reqwest::Response> {
     let token = client.token.as_deref().context("the client is signed in")?;
-    let alone = reqwest::Client::builder().no_proxy().build()?;
+    let alone = tests::harness::client::http().build()?;
     let body = json!({ "query": tests::harness::feed::JOB_FEED, "variables": { "id": job } });
     let request = alone
         .request(Method::POST, format!("{}/graphql", client.url))

@@ -111,8 +111,7 @@ impl Load {
 /// Clients with a kept-alive connection each.
 pub(crate) fn clients(count: usize) -> Result<Vec<Client>> {
     let one = || {
-        Client::builder()
-            .no_proxy()
+        tests::harness::client::http()
             .timeout(TIMEOUT)
             .build()
             .context("a client")

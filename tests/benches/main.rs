@@ -11,6 +11,7 @@ mod contention;
 mod counter;
 mod cpu;
 mod cqrs;
+mod crash;
 mod crowd;
 mod feed;
 mod goals;

@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    crash,
     load::{Question, clients, drive},
     long_start,
     memory::{below, resident},
@@ -62,7 +63,7 @@ pub(crate) async fn run(scale: Scale) -> Result<Value> {
             later.postgres.push(postgres(&folder.path().join("data")).await?);
         }
     }
-    let rows = [first.row("first"), later.row("later")];
+    let rows = [first.row("first"), later.row("later"), crash::run().await?];
     let long = long_start::run(scale).await?;
     Ok(
         json!({ "unit": "s from starting the program to /readyz 200", "rows": rows, "memory": memory, "long": long }),
@@ -84,14 +85,16 @@ pub(crate) async fn postgres(folder: &Path) -> Result<f64> {
 
 /// Starts of one kind, in seconds.
 #[derive(Default)]
-struct Starts {
+pub(crate) struct Starts {
     ready: Vec<f64>,
     said: Vec<f64>,
-    postgres: Vec<f64>,
+    /// Those of the yardstick.
+    pub(crate) postgres: Vec<f64>,
 }
 
 impl Starts {
-    async fn measure(&mut self, folder: &Path) -> Result<Running> {
+    /// Starts it once more.
+    pub(crate) async fn measure(&mut self, folder: &Path) -> Result<Running> {
         let running = tokio::time::timeout(TIMEOUT, Running::start(folder))
             .await
             .context("it does not get ready")??;
@@ -100,7 +103,8 @@ impl Starts {
         Ok(running)
     }
 
-    fn row(&self, what: &str) -> Value {
+    /// The row of the figure.
+    pub(crate) fn row(&self, what: &str) -> Value {
         let (ready, postgres) = (median(self.ready.clone()), median(self.postgres.clone()));
         json!({
             "what": what,
@@ -148,7 +152,7 @@ impl Running {
             .await?
             .trim_end_matches("/readyz")
             .to_owned();
-        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        let client = tests::harness::client::http().timeout(TIMEOUT).build()?;
         while !client
             .get(format!("{url}/readyz"))
             .send()
@@ -174,6 +178,11 @@ impl Running {
     /// Its process.
     pub(crate) fn id(&self) -> Result<u32> {
         self.child.id().context("it has ended by itself")
+    }
+
+    /// Kills it.
+    pub(crate) async fn killed(mut self) -> Result<()> {
+        self.child.kill().await.context("it does not die")
     }
 
     /// Stops it in order.

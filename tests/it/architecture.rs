@@ -8,6 +8,7 @@ mod circles;
 mod contexts;
 mod modules;
 mod mutations;
+mod outbound;
 mod reading;
 mod served;
 mod sizes;
@@ -310,7 +311,7 @@ fn only_the_training_crate_names_its_libraries() {
 }
 
 /// Which of our own crates each crate may be built from.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("event-derive", &[]),
     ("payload", &["event-derive"]),
     ("training-spec", &["payload"]),
@@ -319,6 +320,7 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("event-store", &["domain", "small-files"]),
     ("ml", &["small-files", "training-spec"]),
     ("objects", &["domain"]),
+    ("outbound", &["domain"]),
     ("row-derive", &[]),
     ("projections", &["domain", "event-store", "row-derive"]),
     (

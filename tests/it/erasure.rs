@@ -109,7 +109,7 @@ async fn everything_whole(app: &TestApp) {
     let report = verify(Subject {
         url: &app.database_url,
         events: &app.database_url,
-        objects: &app.data_dir.join("objects"),
+        objects: Ok(objects::testing::open(&app.data_dir.join("objects"))),
         data_dir: &app.data_dir,
         evidence: event_store::postgres::Evidence::default(),
         log_key: None,

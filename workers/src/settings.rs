@@ -9,7 +9,7 @@ use std::{
 };
 
 use domain::execute::Ports;
-use objects::Objects;
+use objects::{Objects, cache::ObjectCache};
 use projections::feed::FeedHub;
 use sqlx::PgPool;
 
@@ -26,6 +26,8 @@ pub struct WorkerParts {
     pub feed: FeedHub,
     /// Where datasets and base models come from and results go to.
     pub objects: Objects,
+    /// Downloads of datasets and models, where the object store is elsewhere.
+    pub cache: Option<ObjectCache>,
     /// See [`WorkerSettings`].
     pub settings: WorkerSettings,
 }

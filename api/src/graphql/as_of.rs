@@ -120,7 +120,7 @@ pub async fn resolve_as_of(context: &Context<'_>, request: Option<AsOfInput>) ->
 
 async fn find(context: &Context<'_>, request: AsOfRequest) -> Result<ResolvedAsOf> {
     let loader = remembering::<AsOfLoader>(context)?;
-    let Some(found) = loader.load_one(request).await? else {
+    let Some(found) = Box::pin(loader.load_one(request)).await? else {
         return Err(error_with_code(
             "UNAVAILABLE",
             "the position could not be resolved, try again",

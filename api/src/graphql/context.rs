@@ -122,9 +122,8 @@ pub fn readable(context: &Context<'_>) -> Option<Viewer> {
 /// # Errors
 /// `UNAVAILABLE` when they do not get there in time.
 pub async fn wait_for_position(context: &Context<'_>, position: Position) -> Result<()> {
-    app(context)?
-        .progress
-        .wait_for_position(position, TIMEOUT)
+    let waiting = app(context)?.progress.wait_for_position(position, TIMEOUT);
+    Box::pin(waiting)
         .await
         .map_err(|error| error_with_code("UNAVAILABLE", error.to_string()))
 }

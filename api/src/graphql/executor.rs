@@ -92,7 +92,7 @@ impl Executor for SchemaExecutor {
         let (notes, mut request) = (AccessNotes::default(), request);
         let operation = kind_of(&mut request);
         let furnish = |request| self.furnish(caller.clone(), notes.clone(), request);
-        let response = self.schema.execute(request, furnish).await;
+        let response = self.schema.execute_with(request, furnish).await;
         let settled = notes.settle(&self.app, caller, response, operation).await;
         settled.unwrap_or_else(|refused| refused)
     }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 pub use ledgers::LedgerLoader;
-pub use made::{Fresh, Loaders, loader, remembering};
+pub use made::{Fresh, Loaders, load, loader, remembering};
 pub use nested::{CountLoader, Nested, NestedList, PageLoader};
 
 fn group<K: Eq + Hash, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec<R>> {

@@ -200,7 +200,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
             request: self.request.as_ref().map(|request| request.about(entity)),
             expected: self.expected.map(|version| E::expectation(id, version)),
         };
-        match self.app.execute_under(self.caller, command, &conditions).await {
+        match Box::pin(self.app.execute_under(self.caller, command, &conditions)).await {
             Ok(Executed::Now(position)) => Ok(Ended::Done { position, entity }),
             Ok(Executed::Before(first)) => Ok(before(first)),
             Err(ExecuteError::Refused(reason)) => Ok(Ended::Refused(reason)),

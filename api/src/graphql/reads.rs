@@ -1,6 +1,8 @@
 //! The read side as resolvers ask it: rows that the caller may see, at a moment.
 //!
 //! One rule: every read of a client's goes through here, so none lacks the scope of the caller.
+//!
+//! What waits for the database is boxed: each field of a type has room for the largest of its fields, for each row of a list.
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use super::{
     context::{app, viewer},
     errors::read_failed,
     filters::ListFilter,
-    loaders::{CountLoader, Nested, NestedList, PageLoader, loader},
+    loaders::{CountLoader, Nested, NestedList, PageLoader, load, loader},
     paging::{AsOfInfo, Connection, Count, List, ListOrder, Sort},
 };
 
@@ -31,7 +33,7 @@ pub async fn find<M: ReadModel>(
     key: impl std::fmt::Display + Send,
 ) -> Result<Option<M::Row>> {
     let (read_models, viewer) = (&app(context)?.read_models, viewer(context)?);
-    let row = read_model::find::<M>(read_models, &viewer, as_of, key).await;
+    let row = Box::pin(read_model::find::<M>(read_models, &viewer, as_of, key)).await;
     row.map_err(|error| read_failed(&error))
 }
 
@@ -78,7 +80,14 @@ pub async fn list<M: ReadModel, N: OutputType>(
     let (list, after) = (list.sorted(wanted.sort), wanted.after.as_deref());
     let (viewer, request) = (viewer(context)?, list.page(wanted.first, after)?);
     let (read_models, as_of, filter) = (app(context)?.read_models.clone(), resolved.as_of, wanted.filter);
-    let page = read_model::page::<M>(&read_models, &viewer, as_of, &filter, &request).await;
+    let page = Box::pin(read_model::page::<M>(
+        &read_models,
+        &viewer,
+        as_of,
+        &filter,
+        &request,
+    ))
+    .await;
     let page = page.and_then(|page| with_values::<M>(page, request.order));
     let page = page.map_err(|error| read_failed(&error))?;
     let count = Count::with(move || {
@@ -114,7 +123,7 @@ pub async fn nested<M: ReadModel<Row: Clone>, N: OutputType>(
             page: request,
         }),
     };
-    let page = loader::<PageLoader<M>>(context)?.load_one(nested.clone()).await;
+    let page = load::<PageLoader<M>, _>(context, nested.clone()).await?;
     let page = page.map_err(|error| read_failed(&error))?.unwrap_or_default();
     let page = with_values::<M>(page, order).map_err(|error| read_failed(&error))?;
     let counter = loader::<CountLoader<M>>(context)?;

@@ -9,6 +9,7 @@ mod parameters;
 mod permitted_bytes;
 mod range;
 mod transfers;
+mod upload_room;
 
 use axum::{
     Router,

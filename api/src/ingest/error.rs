@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use domain::datasets::format::{Report, UnknownFormat};
 
 use super::encoding::Encoding;
+use super::room::NoRoom;
 use super::wire::{SenderFailed, WireFull};
 use objects::ObjectsError;
 
@@ -89,9 +90,19 @@ pub enum IngestError {
     /// The upload ended before it was checked: a fault of this program, never of the data.
     #[error("the upload was not processed to its end; this is a fault of the server, please report it")]
     Incomplete,
+    /// There is no room.
+    #[error("{}", no_room_text(.0))]
+    NoRoom(NoRoom),
     /// The object store failed. The text is fit for strangers; what the store said is the source.
     #[error("{}", storage_text(.0))]
     Storage(#[from] ObjectsError),
+}
+
+fn no_room_text(reason: &NoRoom) -> String {
+    match reason {
+        NoRoom::Exceeded(exceeded) => exceeded.to_string(),
+        NoRoom::Undecided => "there is no room for the upload".to_owned(),
+    }
 }
 
 /// What strangers may read: no path or address of the store.
@@ -100,6 +111,7 @@ const fn storage_text(error: &ObjectsError) -> &'static str {
         ObjectsError::StorageFull => {
             "the storage is full; ask the administrator to free space, then upload again"
         }
+        ObjectsError::TooLarge { .. } => "the dataset is larger than the storage can keep; split it",
         _ => "the storage does not work at the moment; try again later",
     }
 }
@@ -122,6 +134,8 @@ impl IngestError {
             Self::Deadline { .. } => "UPLOAD_TOO_SLOW",
             Self::Sender { .. } => "UPLOAD_BROKEN_OFF",
             Self::Incomplete => "INTERNAL",
+            Self::NoRoom(_) => "QUOTA_EXCEEDED",
+            Self::Storage(ObjectsError::TooLarge { .. }) => "DATASET_TOO_LARGE",
             Self::Storage(ObjectsError::StorageFull) => "STORAGE_FULL",
             Self::Storage(_) => "STORAGE_UNAVAILABLE",
         }
@@ -139,6 +153,8 @@ impl IngestError {
             }
             Self::Idle { .. } | Self::Deadline { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoRoom(_) => StatusCode::FORBIDDEN,
+            Self::Storage(ObjectsError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Storage(ObjectsError::StorageFull) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -8,6 +8,7 @@ mod encoding;
 mod error;
 mod limits;
 mod pass;
+mod room;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -27,7 +28,9 @@ use decode::open;
 pub use encoding::Encoding;
 pub use error::IngestError;
 pub use limits::IngestLimits;
-use pass::{Pass, Stage};
+use pass::Pass;
+use room::Reserved;
+pub use room::{LASTS, NoRoom, Room};
 use wire::Wire;
 
 /// How many bytes are read at once.
@@ -45,6 +48,8 @@ pub struct Declared {
     pub format: Option<Format>,
     /// SHA-256 of the decompressed bytes in hexadecimal, to be proved.
     pub expected_sha256: Option<String>,
+    /// Bytes that will come, as they come in (RFC 9110, 8.6), if the sender says so.
+    pub length: Option<u64>,
 }
 
 /// A dataset that is stored.
@@ -66,12 +71,31 @@ pub struct Ingested {
     pub stored: Stored,
 }
 
-/// Takes an upload in.
+/// A dataset that is whole and good, in staging: dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Checked {
+    staged: Staged,
+    ingested: Ingested,
+}
+
+impl Checked {
+    /// Names it. Runs to its end also when the caller is dropped: an object that no version refers to may then stay,
+    /// which the next upload of the same bytes uses and the collector takes.
+    ///
+    /// # Errors
+    /// When the object store fails; nothing is left.
+    pub async fn publish(self) -> Result<Ingested, IngestError> {
+        let Self { staged, ingested } = self;
+        let key = Key::dataset(&ingested.sha256)?;
+        let stored = staged.publish(&key, Existing::Keep).await?;
+        Ok(Ingested { stored, ..ingested })
+    }
+}
+
+/// Takes an upload in, up to its name.
 ///
-/// Idempotent: the same bytes again give the same result and are stored once. When the future is dropped
-/// (the sender has gone) or fails, what was staged is deleted. Only in the last moment, while a complete
-/// and good dataset is being named, it may stay although the caller has gone: as an object that no version
-/// refers to, which the next upload of the same bytes uses.
+/// When the future is dropped (the sender has gone) or fails, what was staged is deleted. `room` is asked before bytes
+/// are kept, and once more for exactly all of them at the end, with their hash.
 ///
 /// # Errors
 /// See [`IngestError`]; each has a stable code, a sentence for people, and an HTTP status.
@@ -80,51 +104,57 @@ pub async fn ingest(
     declared: Declared,
     limits: IngestLimits,
     objects: &Objects,
-) -> Result<Ingested, IngestError> {
+    room: &mut dyn Room,
+) -> Result<Checked, IngestError> {
     let expected = declared
         .expected_sha256
         .as_deref()
         .map(expected_hash)
         .transpose()?;
+    let mut room = Reserved::none(room, expected.clone());
     let seconds = limits.total.as_secs();
-    let received = timeout(limits.total, receive(reader, &declared, &limits, objects));
-    let (pass, wire, encoding) = received.await.map_err(|_| IngestError::Deadline { seconds })??;
-    let Pass {
-        hash,
-        bytes,
-        stage,
-        staged,
-        ..
-    } = pass;
-    let Stage::Checking(format, validator) = stage else {
-        return Err(IngestError::Incomplete);
+    let received = timeout(
+        limits.total,
+        receive(reader, &declared, &limits, objects, &mut room),
+    );
+    let (mut pass, wire, encoding) = received.await.map_err(|_| IngestError::Deadline { seconds })??;
+    let Some(staged) = pass.staged.take() else {
+        return Err(pass.checked().err().unwrap_or(IngestError::Incomplete));
     };
-    let (summary, staged) = match (validator.finish(), staged) {
-        (Ok(summary), Some(staged)) => (summary, staged),
-        (Ok(_), None) => return Err(IngestError::Incomplete),
-        (Err(report), staged) => {
-            give_up(staged).await;
-            return Err(IngestError::BadLines(report));
+    match judge(pass, expected, &mut room).await {
+        Ok((sha256, bytes, format, summary)) => Ok(Checked {
+            staged,
+            ingested: Ingested {
+                sha256,
+                bytes,
+                compressed_bytes: wire.bytes(),
+                encoding,
+                format,
+                summary,
+                stored: Stored::New,
+            },
+        }),
+        Err(error) => {
+            give_up(Some(staged)).await;
+            Err(error)
         }
-    };
-    let sha256 = hex::encode(hash.finalize());
-    if let Some(expected) = expected.filter(|expected| *expected != sha256) {
-        give_up(Some(staged)).await;
-        return Err(IngestError::HashMismatch {
-            expected,
-            actual: sha256,
-        });
     }
-    let stored = staged.publish(&Key::dataset(&sha256)?, Existing::Keep).await?;
-    Ok(Ingested {
-        sha256,
-        bytes,
-        compressed_bytes: wire.bytes(),
-        encoding,
-        format,
-        summary,
-        stored,
-    })
+}
+
+/// Whether what was read to its end is good, is what the sender meant, and has room.
+async fn judge(
+    pass: Pass,
+    expected: Option<String>,
+    room: &mut Reserved<'_>,
+) -> Result<(String, u64, Format, Summary), IngestError> {
+    let (bytes, sha256) = (pass.bytes, hex::encode(pass.hash.clone().finalize()));
+    let (format, summary) = pass.checked()?;
+    if let Some(expected) = expected.filter(|expected| *expected != sha256) {
+        let actual = sha256;
+        return Err(IngestError::HashMismatch { expected, actual });
+    }
+    room.settle(bytes, &sha256).await?;
+    Ok((sha256, bytes, format, summary))
 }
 
 /// Reads the stream to its end.
@@ -133,14 +163,19 @@ async fn receive(
     declared: &Declared,
     limits: &IngestLimits,
     objects: &Objects,
+    room: &mut Reserved<'_>,
 ) -> Result<(Pass, Arc<Wire>, Encoding), IngestError> {
     let seconds = limits.idle.as_secs();
     let idle = || IngestError::Idle { seconds };
     let wire = Arc::new(Wire::new(limits.compressed_bytes));
+    // Before a byte is read: a sender that waits for leave to go on (RFC 9110, 10.1.1) sends nothing.
+    if let Some(length) = declared.length {
+        room.declared(length, limits).await?;
+    }
     let opened = timeout(limits.idle, open(Box::pin(reader), declared, Arc::clone(&wire)));
     let (encoding, mut source) = opened.await.map_err(|_| idle())??;
     let mut pass = Pass::new(objects.stage().await?);
-    match pump(&mut source, &mut pass, declared, limits, &wire, encoding).await {
+    match pump(&mut source, &mut pass, declared, limits, (&wire, encoding), room).await {
         Ok(()) => Ok((pass, wire, encoding)),
         Err(error) => {
             give_up(pass.staged.take()).await;
@@ -154,8 +189,8 @@ async fn pump(
     pass: &mut Pass,
     declared: &Declared,
     limits: &IngestLimits,
-    wire: &Wire,
-    encoding: Encoding,
+    (wire, encoding): (&Wire, Encoding),
+    room: &mut Reserved<'_>,
 ) -> Result<(), IngestError> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -167,8 +202,13 @@ async fn pump(
         if read == 0 {
             return pass.begin_checking(declared, limits);
         }
+        let total = pass.bytes + read as u64;
+        limits.check(total, wire.bytes())?;
+        // What cannot be used is read on for its report, and not kept.
+        if pass.staged.is_some() {
+            room.grow(total).await?;
+        }
         pass.take(&buffer[..read], declared, limits).await?;
-        limits.check(pass.bytes, wire.bytes())?;
         // A reader that is always ready would otherwise never let other tasks of this thread run.
         tokio::task::consume_budget().await;
     }

@@ -2,7 +2,7 @@
 //!
 //! One rule: each byte is seen once, and is hashed, checked and staged in that moment.
 
-use domain::datasets::format::{Format, Validator};
+use domain::datasets::format::{Format, Summary, Validator};
 use sha2::{Digest, Sha256};
 
 use super::{Declared, IngestError, IngestLimits, give_up};
@@ -85,5 +85,16 @@ impl Pass {
         validator.feed(head);
         self.stage = Stage::Checking(format, validator);
         Ok(())
+    }
+    /// What the bytes are, after all of them.
+    ///
+    /// # Errors
+    /// With the lines that cannot be used.
+    pub(super) fn checked(self) -> Result<(Format, Summary), IngestError> {
+        let Stage::Checking(format, validator) = self.stage else {
+            return Err(IngestError::Incomplete);
+        };
+        let summary = validator.finish().map_err(IngestError::BadLines)?;
+        Ok((format, summary))
     }
 }

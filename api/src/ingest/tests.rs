@@ -1,6 +1,7 @@
 //! Proofs of DS-1 and DS-2 for whole uploads: each bad input is named, and none leaves a file behind.
 
 mod compression;
+mod room;
 
 use std::{
     io::{self, Cursor},
@@ -18,7 +19,7 @@ use async_compression::{
 use domain::datasets::format::{Format, Limits, ProblemCode};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{Declared, Encoding, IngestError, IngestLimits, Ingested, ingest};
+use super::{Declared, Encoding, IngestError, IngestLimits, Ingested, NoRoom, Room};
 use objects::{
     Objects, Stored,
     testing::{eventually, files, open, store},
@@ -54,14 +55,43 @@ fn named(file_name: &str) -> Declared {
     }
 }
 
+/// Room for everything.
+struct Unlimited;
+
+#[async_trait::async_trait]
+impl Room for Unlimited {
+    async fn reserve(&mut self, _: u64, _: Option<&str>) -> Result<(), NoRoom> {
+        Ok(())
+    }
+}
+
+/// Takes an upload in and names it, as the route does.
+async fn ingest(
+    reader: impl AsyncRead + Send,
+    declared: Declared,
+    limits: IngestLimits,
+    objects: &Objects,
+    room: &mut dyn Room,
+) -> Result<Ingested, IngestError> {
+    let checked = super::ingest(reader, declared, limits, objects, room).await?;
+    checked.publish().await
+}
+
 async fn take(objects: &Objects, bytes: &[u8]) -> Result<Ingested, IngestError> {
-    ingest(bytes, Declared::default(), IngestLimits::default(), objects).await
+    ingest(
+        bytes,
+        Declared::default(),
+        IngestLimits::default(),
+        objects,
+        &mut Unlimited,
+    )
+    .await
 }
 
 /// Takes it in, proves that it is refused and that nothing is left, and returns the refusal.
 async fn refused(bytes: &[u8], declared: Declared, limits: IngestLimits) -> IngestError {
     let (folder, objects) = store();
-    let error = ingest(bytes, declared, limits, &objects)
+    let error = ingest(bytes, declared, limits, &objects, &mut Unlimited)
         .await
         .expect_err("refused");
     assert_eq!(files(folder.path()), [""; 0], "{error}");
@@ -155,9 +185,15 @@ async fn the_data_of_the_demo_is_taken_in() {
         ("chat.jsonl", Format::Chat, 1000),
     ] {
         let file = tokio::fs::File::open(demo.join(name)).await.expect("it ships");
-        let taken = ingest(file, named(name), IngestLimits::default(), &objects)
-            .await
-            .expect("good");
+        let taken = ingest(
+            file,
+            named(name),
+            IngestLimits::default(),
+            &objects,
+            &mut Unlimited,
+        )
+        .await
+        .expect("good");
         assert_eq!(taken.format, format);
         assert!(taken.summary.samples >= at_least, "{:?}", taken.summary);
     }
@@ -240,9 +276,15 @@ async fn more_than_the_limits_is_refused() {
 async fn an_endless_line_is_refused() {
     let (folder, objects) = store();
     let reader = Synthetic::new(8 << 20, b"a");
-    let error = ingest(reader, Declared::default(), IngestLimits::default(), &objects)
-        .await
-        .expect_err("too long");
+    let error = ingest(
+        reader,
+        Declared::default(),
+        IngestLimits::default(),
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect_err("too long");
     assert_eq!(
         error.report().expect("a report").problems[0].code,
         ProblemCode::LineTooLong
@@ -268,9 +310,15 @@ async fn an_expected_hash_must_be_the_one_of_the_decompressed_bytes() {
     );
     let (_folder, objects) = store();
     let hash = TEXT_SHA256.to_uppercase();
-    ingest(&gzip(TEXT).await[..], expecting(&hash), limits(), &objects)
-        .await
-        .expect("the same");
+    ingest(
+        &gzip(TEXT).await[..],
+        expecting(&hash),
+        limits(),
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect("the same");
 }
 
 #[tokio::test]
@@ -281,18 +329,30 @@ async fn a_sender_that_stalls_or_breaks_off_leaves_nothing() {
         ..IngestLimits::default()
     };
     for head in [&b""[..], TEXT] {
-        let error = ingest(stalled(head), Declared::default(), limits.clone(), &objects)
-            .await
-            .expect_err("idle");
+        let error = ingest(
+            stalled(head),
+            Declared::default(),
+            limits.clone(),
+            &objects,
+            &mut Unlimited,
+        )
+        .await
+        .expect_err("idle");
         assert_eq!((error.code(), error.status().as_u16()), ("UPLOAD_IDLE", 408));
     }
     let total = IngestLimits {
         total: Duration::from_millis(50),
         ..IngestLimits::default()
     };
-    let error = ingest(stalled(TEXT), Declared::default(), total, &objects)
-        .await
-        .expect_err("slow");
+    let error = ingest(
+        stalled(TEXT),
+        Declared::default(),
+        total,
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect_err("slow");
     assert_eq!(error.code(), "UPLOAD_TOO_SLOW");
     let broken = TEXT.chain(tokio_util::io::StreamReader::new(futures::stream::iter([Err::<
         Cursor<&[u8]>,
@@ -300,9 +360,15 @@ async fn a_sender_that_stalls_or_breaks_off_leaves_nothing() {
     >(
         io::Error::new(io::ErrorKind::UnexpectedEof, "reset"),
     )])));
-    let error = ingest(broken, Declared::default(), IngestLimits::default(), &objects)
-        .await
-        .expect_err("broken");
+    let error = ingest(
+        broken,
+        Declared::default(),
+        IngestLimits::default(),
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect_err("broken");
     assert_eq!(error.code(), "UPLOAD_BROKEN_OFF");
     eventually(|| files(folder.path()).is_empty()).await;
 }
@@ -311,11 +377,13 @@ async fn a_sender_that_stalls_or_breaks_off_leaves_nothing() {
 async fn an_upload_dropped_midway_leaves_nothing() {
     let (folder, objects) = store();
     let reader = Synthetic::new(7 << 20, TEXT).chain(stalled(b""));
+    let mut room = Unlimited;
     let mut upload = Box::pin(ingest(
         reader,
         Declared::default(),
         IngestLimits::default(),
         &objects,
+        &mut room,
     ));
     let written = || files(folder.path()).len() == 1;
     tokio::select! {
@@ -341,7 +409,14 @@ async fn a_large_upload_is_written_in_parts() {
     let (folder, objects) = store();
     let size = 300 << 20;
     let limits = IngestLimits::default();
-    let upload = ingest(Synthetic::new(size, TEXT), Declared::default(), limits, &objects);
+    let mut room = Unlimited;
+    let upload = ingest(
+        Synthetic::new(size, TEXT),
+        Declared::default(),
+        limits,
+        &objects,
+        &mut room,
+    );
     let staging = folder.path().join("staging");
     let growth = async {
         let mut sizes = std::collections::BTreeSet::new();
@@ -389,7 +464,14 @@ async fn a_full_disk_is_named_and_left_clean() {
     }
     let objects = open(folder.path());
     let reader = Synthetic::new(32 << 20, TEXT);
-    let result = ingest(reader, Declared::default(), IngestLimits::default(), &objects).await;
+    let result = ingest(
+        reader,
+        Declared::default(),
+        IngestLimits::default(),
+        &objects,
+        &mut Unlimited,
+    )
+    .await;
     let left = files(folder.path());
     let small = take(&objects, TEXT).await;
     drop(objects);

@@ -6,7 +6,7 @@ use reqwest::{Client, Method, Version};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::support::{STREAMED, Server, start};
+use crate::support::{STREAMED, Server, http, start};
 
 /// What clients send as `Accept-Encoding`, and whether they get gzip of what may be compressed.
 const CODINGS: [(Option<&str>, bool); 12] = [
@@ -56,7 +56,7 @@ async fn decoded(headers: &HeaderMap, body: Vec<u8>) -> (bool, Vec<u8>) {
 
 /// Clients of both versions of HTTP.
 fn clients() -> [(Version, Client); 2] {
-    let builder = || Client::builder().no_proxy();
+    let builder = http;
     [
         (Version::HTTP_11, builder().build().expect("a client")),
         (

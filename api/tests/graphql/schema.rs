@@ -163,7 +163,7 @@ impl Executor for TestExecutor {
 
     async fn execute(&self, caller: &Caller, request: Request) -> Response {
         let furnish = |request: Request| request.data(caller.clone());
-        self.schema.execute(request, furnish).await
+        self.schema.execute_with(request, furnish).await
     }
 
     fn subscribe(&self, caller: &Caller, request: Request) -> BoxStream<'static, Response> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Server, start, start_with};
+use crate::support::{Server, http, start, start_with};
 
 #[tokio::test]
 async fn every_answer_has_its_id_and_the_security_headers() {
@@ -176,10 +176,7 @@ async fn a_request_without_one_host_is_refused() {
 #[tokio::test]
 async fn http_2_is_spoken_to_those_who_start_with_it() {
     let server = start().await;
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(20))
-        .no_proxy()
-        .http2_prior_knowledge();
+    let client = http().timeout(Duration::from_secs(20)).http2_prior_knowledge();
     let url = format!("{}?query=%7Bversion%7D", server.url());
     let response = client
         .build()

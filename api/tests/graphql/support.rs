@@ -80,11 +80,7 @@ pub async fn start_executor(
             .await
             .expect("serves")
     });
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(20))
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let client = http().timeout(Duration::from_secs(20)).build().expect("a client");
     Server {
         address,
         executor,
@@ -92,6 +88,15 @@ pub async fn start_executor(
         client,
         serving,
     }
+}
+
+/// A client of the servers that tests start, which takes no proxy from the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test calls the server that it has started"
+)]
+pub fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy()
 }
 
 impl Server {

@@ -6,7 +6,7 @@ use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 
 use super::{Key, Objects, ObjectsError};
 
@@ -35,24 +35,39 @@ impl Objects {
     /// # Errors
     /// When the store does not answer.
     pub async fn size(&self, key: &Key) -> Result<Option<u64>, ObjectsError> {
-        match self.call("find an object", self.store.head(&key.0)).await {
-            Ok(found) => Ok(Some(found.size)),
+        self.size_at(&key.0).await
+    }
+
+    pub(super) async fn size_at(&self, path: &Path) -> Result<Option<u64>, ObjectsError> {
+        Ok(self.found(path).await?.map(|found| found.size))
+    }
+
+    pub(super) async fn found(&self, path: &Path) -> Result<Option<ObjectMeta>, ObjectsError> {
+        match self.call("find an object", self.store.head(path)).await {
+            Ok(found) => Ok(Some(found)),
             Err(ObjectsError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Opens an object, or the `range` of it (a range that reaches over the end is cut there). Each piece
-    /// has the store's deadline.
+    /// has the store's deadline, and the bytes are as many as [`Download::range`] says, or end with an error.
     ///
     /// # Errors
     /// When there is no such object, or the range begins behind its end or is empty.
     pub async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Download, ObjectsError> {
+        self.read_at(&key.0, range).await
+    }
+
+    pub(super) async fn read_at(
+        &self,
+        path: &Path,
+        range: Option<Range<u64>>,
+    ) -> Result<Download, ObjectsError> {
         if let Some(range) = &range {
-            let size = self
-                .size(key)
-                .await?
-                .ok_or_else(|| ObjectsError::NotFound { key: key.to_string() })?;
+            let size = self.size_at(path).await?.ok_or_else(|| ObjectsError::NotFound {
+                key: path.to_string(),
+            })?;
             if range.start >= size || range.is_empty() {
                 return Err(ObjectsError::Range { size });
             }
@@ -62,16 +77,41 @@ impl Objects {
             ..GetOptions::default()
         };
         let found = self
-            .call("open an object", self.store.get_opts(&key.0, options))
+            .call("open an object", self.store.get_opts(path, options))
             .await?;
         let (size, range) = (found.meta.size, found.range.clone());
-        let deadline = self.deadline;
+        let body = pieces(found.into_stream(), self.deadline);
         Ok(Download {
             size,
+            body: whole(body, path.to_string(), range.end - range.start),
             range,
-            body: pieces(found.into_stream(), deadline),
         })
     }
+}
+
+/// The same bytes, with an error where there are fewer or more than `expected`.
+fn whole(
+    body: BoxStream<'static, Result<Bytes, ObjectsError>>,
+    key: String,
+    expected: u64,
+) -> BoxStream<'static, Result<Bytes, ObjectsError>> {
+    futures::stream::unfold(Some((body, 0_u64)), move |state| {
+        let key = key.clone();
+        async move {
+            let (mut body, found) = state?;
+            let wrong = |found| ObjectsError::Length { key, expected, found };
+            match body.next().await {
+                None if found == expected => None,
+                None => Some((Err(wrong(found)), None)),
+                Some(Err(error)) => Some((Err(error), None)),
+                Some(Ok(bytes)) => match found + bytes.len() as u64 {
+                    found if found > expected => Some((Err(wrong(found)), None)),
+                    found => Some((Ok(bytes), Some((body, found)))),
+                },
+            }
+        }
+    })
+    .boxed()
 }
 
 /// The store's stream with a deadline for each piece; it ends after the first error.
@@ -85,7 +125,7 @@ fn pieces(
         match tokio::time::timeout(deadline, stream.next()).await {
             Ok(None) => None,
             Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(stream))),
-            Ok(Some(Err(error))) => Some((Err(ObjectsError::from_store(READ, error)), None)),
+            Ok(Some(Err(error))) => Some((Err(ObjectsError::from_store(READ, &error)), None)),
             Err(_) => Some((
                 Err(ObjectsError::Deadline {
                     operation: READ,

@@ -60,3 +60,12 @@ pub async fn eventually(done: impl Fn() -> bool) {
     }
     panic!("it did not come true within ten seconds");
 }
+
+impl Objects {
+    /// The same store, in a bucket that copies at most so many bytes by itself.
+    #[must_use]
+    pub fn copied_by_store(mut self, bytes: u64) -> Self {
+        self.copied_by_store = bytes;
+        self
+    }
+}

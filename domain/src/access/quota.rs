@@ -30,14 +30,25 @@ pub struct GpuHoursExceeded {
 
 /// A storage quota that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit")]
+#[error(
+    "the storage quota is used up: {used} of {limit} bytes are taken, {wanted} more do not fit; {} bytes are free",
+    self.free()
+)]
 pub struct StorageExceeded {
     /// Bytes that the owner may store.
     pub limit: u64,
-    /// Bytes stored.
+    /// Bytes stored, and those reserved for uploads under way.
     pub used: u64,
     /// What was to be added.
     pub wanted: u64,
+}
+
+impl StorageExceeded {
+    /// Bytes that fit.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
 }
 
 /// In milliseconds.

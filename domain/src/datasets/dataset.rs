@@ -12,7 +12,7 @@ use crate::{
     authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
-    id::{DatasetId, UserId},
+    id::{DatasetId, UploadId, UserId},
     payload::Leaves,
     rights, shared,
     text::{Label, TextProblems},
@@ -209,6 +209,8 @@ pub struct AddDatasetVersion {
     pub summary: Summary,
     /// The file's name as uploaded.
     pub file_name: String,
+    /// The upload that reserved room for them; its reservation ends.
+    pub upload: Option<UploadId>,
 }
 
 impl Command for AddDatasetVersion {
@@ -226,11 +228,12 @@ impl Command for AddDatasetVersion {
         Requirement::one(Action::DatasetsUpdate, dataset)
     }
 
-    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<DatasetRefusal> {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<DatasetRefusal> {
         let dataset: Dataset = loaded.get(self.dataset);
         let Some(owner) = dataset.owner else {
             return Ok(NewEvents::none());
         };
+        let upload = self.upload.map(|upload| upload.to_string());
         if dataset
             .versions
             .iter()
@@ -240,7 +243,12 @@ impl Command for AddDatasetVersion {
         }
         let ledger: QuotaLedger = loaded.get(owner);
         ledger
-            .storage_left(&rights::quotas(owner, loaded), self.bytes)
+            .storage_left(
+                &rights::quotas(owner, loaded),
+                self.bytes,
+                context.now,
+                upload.as_deref(),
+            )
             .map_err(DatasetRefusal::Storage)?;
         let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
         let added = DatasetEvent::VersionAdded(Version {
@@ -256,6 +264,10 @@ impl Command for AddDatasetVersion {
             bytes: self.bytes,
             item,
         };
-        Ok(NewEvents::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken))
+        let added = NewEvents::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken);
+        Ok(match upload.and_then(|upload| ledger.release(&upload)) {
+            Some(released) => added.and::<QuotaLedger>(owner, &released),
+            None => added,
+        })
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod dataset;
 pub mod format;
+pub mod upload;

@@ -11,7 +11,10 @@ use crate::{
         quota::{Quota, Quotas},
         role::{RoleDefinition, RoleEvent},
     },
-    audit::sensitive_read::ReadEvent,
+    audit::{
+        collection::{CollectedObject, CollectionEvent},
+        sensitive_read::ReadEvent,
+    },
     authz::denial::DenialEvent,
     bounded::Count,
     id::{DatasetId, ModelId, UserId},
@@ -47,6 +50,12 @@ samples_of! {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+        StorageReserved => LedgerEvent::StorageReserved {
+            bytes: 1_234,
+            until: datetime!(2026-11-30 12:00:00 UTC),
+            item: "upl_1".into(),
+        },
+        StorageReleased => LedgerEvent::StorageReleased { item: "upl_1".into() },
         GpuTimeBegan => LedgerEvent::GpuTimeBegan { began_at: datetime!(2026-11-21 12:00:00.25 UTC), item: "job_1/1".into() },
         GpuTimeTaken => LedgerEvent::GpuTimeTaken {
             month: "2026-11".into(),
@@ -88,6 +97,18 @@ samples_of! {
             version: 1,
             file: "model.safetensors".into(),
             merged: true,
+        },
+    }
+}
+
+samples_of! {
+    CollectionEvent {
+        Collected => CollectionEvent::Collected {
+            objects: vec![CollectedObject {
+                key: "artifacts/job_1/adapter/adapter_model.safetensors".into(),
+                bytes: 1_234,
+                written: datetime!(2026-11-21 12:00:00 UTC),
+            }],
         },
     }
 }

@@ -6,7 +6,7 @@ use super::{Sample, Sampled};
 use crate::{
     access::{administrators::Administrators, assignment::Assignments, ledger::QuotaLedger, role::Role},
     aggregate::{Aggregate, Event},
-    audit::sensitive_read::SensitiveReads,
+    audit::{collection::Collections, sensitive_read::SensitiveReads},
     authz::denial::Denials,
     datasets::dataset::Dataset,
     identity::{
@@ -79,6 +79,7 @@ aggregates! {
     QuotaLedger,
     Denials,
     SensitiveReads,
+    Collections,
     Reservation,
     LoginAttempts,
     Organization,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
-        quota::{GpuHoursExceeded, Quota, QuotaExceeded, Quotas, StorageExceeded},
+        quota::{GpuHoursExceeded, Quota, QuotaExceeded, StorageExceeded},
     },
     authz::{Action, Needs, Requirement, Resource, Shared as _, Visibility},
     datasets::dataset::Dataset,
@@ -223,14 +223,15 @@ impl StartJob {
 
     /// Whether what is known to be stored at the end still fits. How large an adapter gets shows then only; a
     /// result is never thrown away for its size.
-    fn storage(&self, loaded: &LoadedState, quotas: &Quotas) -> Result<(), StartJobRefusal> {
+    fn storage(&self, loaded: &LoadedState, now: time::OffsetDateTime) -> Result<(), StartJobRefusal> {
+        let quotas = rights::quotas(self.owner, loaded);
         let merged = self.base.filter(|_| self.spec.outputs.merged);
         let wanted = merged.map_or(0, |(base, number)| {
             let base: Model = loaded.get(base);
             base.version(number).map_or(0, ModelVersion::bytes)
         });
         let ledger: QuotaLedger = loaded.get(self.owner);
-        Ok(ledger.storage_left(quotas, wanted)?)
+        Ok(ledger.storage_left(&quotas, wanted, now, None)?)
     }
 
     fn dataset(&self, loaded: &LoadedState) -> Result<DatasetUse, StartJobRefusal> {
@@ -281,7 +282,7 @@ impl Command for StartJob {
         };
         let order = self.order(loaded, project)?;
         let quotas = rights::quotas(self.owner, loaded);
-        self.storage(loaded, &quotas)?;
+        self.storage(loaded, context.now)?;
         let ledger: QuotaLedger = loaded.get(self.owner);
         if self.requirements().demands_gpu() {
             ledger

@@ -274,7 +274,7 @@ impl Command for RegisterModel {
         Needs::to_create(Model::KIND, self.visibility, Action::ModelsCreate, Model::SHARE).into()
     }
 
-    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<RegisterModelRefusal> {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
         if loaded.get::<Model>(self.model).owner.is_some() {
             return Err(RegisterModelRefusal::IdTaken.into());
         }
@@ -283,7 +283,7 @@ impl Command for RegisterModel {
         let bytes = self.version.bytes();
         let ledger: QuotaLedger = loaded.get(self.owner);
         ledger
-            .storage_left(&rights::quotas(self.owner, loaded), bytes)
+            .storage_left(&rights::quotas(self.owner, loaded), bytes, context.now, None)
             .map_err(RegisterModelRefusal::Storage)?;
         let stored = LedgerEvent::StorageTaken {
             bytes,

@@ -26,6 +26,7 @@ pub(crate) fn create() -> CreateDataset {
 
 pub(crate) fn add(sha256: &str) -> AddDatasetVersion {
     AddDatasetVersion {
+        upload: None,
         dataset: DATASET,
         sha256: sha256.into(),
         bytes: 1_000,

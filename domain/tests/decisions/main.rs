@@ -15,3 +15,4 @@ mod projects;
 mod quotas;
 mod sharing;
 mod support;
+mod uploads;

@@ -28,12 +28,10 @@ pub async fn run(config: Config, acknowledged: Option<PathBuf>, json: bool) -> a
     let evidence = crate::system::evidence(&config)?;
     let log_key = crate::system::log_key_fault(&config)?;
     let opened = database::open(&config).await?;
-    let folder = config.objects.url.0.clone();
-    let folder = folder.unwrap_or_else(|| config.general.data_dir.join("objects"));
     let subject = Subject {
         url: &opened.url,
         events: &opened.events,
-        objects: &folder,
+        objects: crate::system::existing_objects(&config),
         data_dir: &config.general.data_dir,
         evidence,
         log_key,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use workers::registration::devices::DeviceSelection;
 
 use super::setting::{
-    EventLogUrl, File, Folder, Labels, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl, Setting,
+    EventLogUrl, File, Folder, Labels, Line, LogFilter, LogFormat, ObjectUrl, Origin, Origins, PostgresUrl,
+    SecretLine, Setting,
 };
 
 /// One declared key.
@@ -180,8 +181,26 @@ keys! {
 
     /// Object store of datasets, models and checkpoints.
     objects: Objects "objects" {
-        /// Folder of the object store, as `file:///path`. Empty: `objects` in the data folder.
+        /// Object store: a folder as `file:///path`, or an S3 bucket as `s3://bucket/prefix`. Empty: `objects` in the
+        /// data folder.
         url: ObjectUrl = "", "";
+        /// URL of the S3 server, without a path. Empty: AWS, in the region. Without TLS only on this machine.
+        endpoint: Line = "", "";
+        /// Region of the bucket. Servers outside of AWS mostly accept any.
+        region: Line = "us-east-1", "";
+        /// ID of the access key, which may read, write, list and delete in the bucket.
+        access_key_id: SecretLine = "", "";
+        /// Secret of the access key.
+        secret_access_key: SecretLine = "", "";
+        /// Session token, with temporary credentials only.
+        session_token: SecretLine = "", "";
+        /// Whether the bucket's name is in the path instead of the host name. Most servers outside of AWS need it.
+        path_style: bool = "true", "";
+        /// Whether an S3 server on another machine may be used without TLS.
+        allow_http: bool = "false", "";
+        /// Maximum size of the cache of downloaded datasets and models on a worker whose object store is a bucket. Files
+        /// in use are kept beyond it.
+        cache_mib: u64 = "51200", "MiB", 1..=1_073_741_824;
     }
 
     /// Import of base models.

@@ -10,6 +10,7 @@ use event_store::{
     kurrentdb::{Address, is_kurrentdb},
     postgres::{ConnectError, address},
 };
+use objects::{SecretText, StoreAddress};
 
 /// A type that a key may have.
 pub trait Setting: Sized {
@@ -285,19 +286,45 @@ impl Setting for Origin {
     }
 }
 
-/// The folder of the object store; `None` when not set.
+/// The address of the object store; `None` when not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectUrl(pub Option<PathBuf>);
+pub struct ObjectUrl(pub Option<StoreAddress>);
 
 impl Setting for ObjectUrl {
-    const KIND: &'static str = "file:// URL";
+    const KIND: &'static str = "file:// or s3:// URL";
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        let url = url::Url::parse(text).ok().filter(|url| url.scheme() == "file");
-        let path = url.and_then(|url| url.to_file_path().ok());
-        path.map(|path| Self(Some(path)))
-            .ok_or_else(|| "expected a folder as file:///path".into())
+        match StoreAddress::parse(text) {
+            Ok(address) => Ok(Self(Some(address))),
+            Err(_) => Err("expected a folder as file:///path or a bucket as s3://bucket/prefix".into()),
+        }
+    }
+}
+
+/// A text of one line; empty when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line(pub String);
+
+impl Setting for Line {
+    const KIND: &'static str = "text";
+    fn read(text: &str) -> Result<Self, String> {
+        match text.len() > 1_000 || text.chars().any(char::is_control) {
+            true => Err("expected one line of text".into()),
+            false => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// A secret of one line; empty when not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretLine(pub SecretText);
+
+impl Setting for SecretLine {
+    const KIND: &'static str = "text";
+    const SECRET: bool = true;
+    fn read(text: &str) -> Result<Self, String> {
+        Line::read(text).map(|line| Self(SecretText::new(line.0)))
     }
 }

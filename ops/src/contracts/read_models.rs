@@ -27,7 +27,7 @@ pub(super) const FILE: &str = "read-models.json";
 
 /// The category of every stream, and the prefix and number of the key that the samples have there: in the order in which
 /// one thing needs another.
-pub const STREAMS: [(&str, &str, u8); 22] = [
+pub const STREAMS: [(&str, &str, u8); 23] = [
     ("identity.organization", "org", 2),
     ("identity.claim", "clm", 1),
     ("identity.user", "usr", 1),
@@ -40,6 +40,7 @@ pub const STREAMS: [(&str, &str, u8); 22] = [
     ("access.ledger", "usr", 1),
     ("access.denials", "usr", 1),
     ("audit.reads", "usr", 1),
+    ("audit.collections", "all", 1),
     ("projects.project", "prj", 4),
     ("projects.experiment", "exp", 5),
     ("datasets.dataset", "dst", 2),

@@ -127,6 +127,10 @@ impl Client {
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let base = Url::parse(url)
             .with_context(|| format!("{url} is no address; write it as http://127.0.0.1:8080"))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a client of our own server, at the address that its user types"
+        )]
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)

@@ -4,17 +4,19 @@ use std::{
     fs::{OpenOptions, TryLockError},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use domain::id::{Ids, SystemIds};
 use event_store::{integrity::CheckpointFolder, kurrentdb::is_kurrentdb};
-use objects::Objects;
+use futures::TryStreamExt as _;
+use objects::{Existing, Key, ObjectsError, StoreAddress};
 
 use super::Check;
 use crate::{
     config::Config,
     postgres::{free_bytes, refuse_lost_database, refuse_no_folder},
-    system::{checkpoint_folder, models_folder_fault},
+    system::{checkpoint_folder, models_folder_fault, object_address, objects as open_objects},
 };
 
 /// Below this PostgreSQL does not start, in bytes.
@@ -172,36 +174,47 @@ fn holder(folder: &Path) -> Check {
 
 /// The object store: takes bytes and lets them go again.
 pub(super) async fn objects(config: &Config) -> Check {
-    let name = "object store";
-    let folder = config
-        .objects
-        .url
-        .0
-        .clone()
-        .unwrap_or_else(|| config.general.data_dir.join("objects"));
-    if !folder.exists() {
+    let (name, address) = ("object store", object_address(config));
+    if let StoreAddress::Folder(folder) = &address
+        && !folder.exists()
+    {
         return Check::ok(
             name,
             format!("{} will be made at the first start", folder.display()),
         );
     }
-    match probe(&folder).await {
-        Ok(()) => Check::ok(name, format!("{} takes bytes", folder.display())),
-        Err(error) => Check::fail(
-            name,
-            format!("{} does not take bytes: {error:#}", folder.display()),
-            "see that the folder is writable and has room, or set objects.url",
-        ),
+    let advice = match address {
+        StoreAddress::Folder(_) => "see that the folder is writable and has room, or set objects.url",
+        StoreAddress::Bucket { .. } => {
+            "see that the server is reachable and the access key may read, write, list and delete in the bucket"
+        }
+    };
+    match probe(config).await {
+        Ok(()) => Check::ok(name, format!("{address} takes bytes")),
+        Err(error) => Check::fail(name, format!("{address} does not take bytes: {error}"), advice),
     }
 }
 
-async fn probe(folder: &Path) -> anyhow::Result<()> {
-    let folder = std::fs::canonicalize(folder)?;
-    let url = url::Url::from_file_path(&folder).map_err(|()| anyhow::anyhow!("it is no absolute path"))?;
-    let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
+/// Stores an object, reads and lists it, and deletes it.
+async fn probe(config: &Config) -> Result<(), ObjectsError> {
+    const SAID: &[u8] = b"anneal doctor";
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+    let objects = open_objects(config, ids.clone())?.with_deadline(Duration::from_secs(10));
+    let key = Key::artifact(&format!("doctor-{}", ids.next().simple()))?;
     let mut staged = objects.stage().await?;
-    staged.write(b"anneal doctor").await?;
-    Ok(staged.abort().await?)
+    staged.write(SAID).await?;
+    staged.publish(&key, Existing::Replace).await?;
+    let outcome = async {
+        let read: Vec<_> = objects.read(&key, None).await?.body.try_collect().await?;
+        if read.concat() != SAID {
+            let (key, found) = (key.to_string(), "another".to_owned());
+            return Err(ObjectsError::Damaged { key, found });
+        }
+        objects.list("artifacts").try_next().await.map(|_| ())
+    };
+    let outcome = outcome.await;
+    objects.delete(&key).await?;
+    outcome
 }
 
 #[cfg(test)]

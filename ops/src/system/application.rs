@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use api::{
     app::{App, AppParts, AppSettings},
     auth::{
@@ -16,7 +15,6 @@ use api::{
     ingest::IngestLimits,
     rate::{Lockout, LockoutSettings, Quota, RateLimiter},
 };
-use objects::Objects;
 use projections::{
     access::directory::{Directory, SnapshotKey, SnapshotSettings, Snapshots},
     feed::FeedHub,
@@ -51,7 +49,8 @@ pub(super) async fn start(
         projections::runner::start(port.clone(), pool.clone(), projections::all, background.clone());
     progress.look().await?;
     let feed = FeedHub::start(port, background.clone());
-    let objects = open_objects(config, environment).await?;
+    let (ids, now) = (environment.ids.clone(), environment.clock.now());
+    let objects = storage::own_objects(config, ids, now).await?;
     let keys = Arc::new(signing);
     let parts = AppParts {
         settings: settings(config, &directory)?,
@@ -76,15 +75,6 @@ pub(super) async fn start(
     };
     fail::fail_point!("setup.token_written");
     Ok((App::from(parts), projections))
-}
-
-async fn open_objects(config: &Config, environment: &Environment) -> anyhow::Result<Objects> {
-    let objects = storage::objects(config, environment.ids.clone())?;
-    objects
-        .sweep_staging(environment.clock.now())
-        .await
-        .context("cannot clean up the object store")?;
-    Ok(objects)
 }
 
 /// Snapshots of the access directory, proven by a key that the database does not have.

@@ -2,7 +2,7 @@
 //!
 //! One rule: it is built last, so no request meets a system that is only half there.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use api::{
@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use workers::WorkerLiveness;
 
 use super::Environment;
-use crate::{config::Config, telemetry::PrometheusHandle};
+use crate::{config::Config, postgres::free_bytes, telemetry::PrometheusHandle};
 
 /// Serves `app` on `listener` until `shutdown`. `workers`: those of this process, for health.
 ///
@@ -34,12 +34,14 @@ pub(super) fn start(
     listener: TcpListener,
     shutdown: &Shutdown,
 ) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let folders = folders_of_files(config, app);
     let probe = Probe {
         started_at: environment.clock.now(),
         workers: Arc::new(move || {
             let alive = workers.iter().filter_map(WorkerLiveness::name_while_alive);
             alive.map(str::to_owned).collect()
         }),
+        free_bytes: Arc::new(move || free_at(&folders)),
     };
     let metrics_text = config.metrics.enabled.then(|| {
         let text: MetricsText = Arc::new(move || metrics.render());
@@ -69,6 +71,23 @@ pub(super) fn start(
             tracing::info!(?drained, "requests have ended");
         })
     }))
+}
+
+/// Where this process puts files: the data folder, and that of the objects where these lie in one.
+fn folders_of_files(config: &Config, app: &App) -> Vec<PathBuf> {
+    let object = objects::Key::artifact("health").ok();
+    let object = object.and_then(|key| app.objects.local_path(&key));
+    [Some(config.general.data_dir.clone()), object]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The bytes that are free in the narrowest of `places`, which may be still to be made.
+fn free_at(places: &[PathBuf]) -> Option<u64> {
+    let there = |place: &PathBuf| place.ancestors().find(|folder| folder.is_dir()).map(free_bytes);
+    let free = places.iter().filter_map(there).filter_map(Result::ok);
+    free.min()
 }
 
 fn layers(config: &Config, environment: &Environment) -> anyhow::Result<LayerOptions> {

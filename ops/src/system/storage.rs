@@ -2,17 +2,21 @@
 //!
 //! One rule: the data folder is locked before anything in it is opened.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use domain::id::Ids;
-use objects::Objects;
+use domain::id::{Ids, SystemIds};
+use objects::{Objects, ObjectsError, StoreAddress};
+use time::OffsetDateTime;
 
 use super::DATABASE;
 use crate::{
     config::{Config, Problem, Problems},
     postgres::{Cluster, DataFolder, Options},
 };
+
+/// The file in the data folder that has the name in which it stages objects.
+const OWNER: &str = "staging-owner";
 
 /// What keeps the data folder ours.
 pub(super) enum Home {
@@ -65,21 +69,71 @@ pub(super) fn check_models_folder(config: &Config) -> Result<(), Problems> {
     }
 }
 
+/// Where the object store is.
+#[must_use]
+pub fn object_address(config: &Config) -> StoreAddress {
+    let configured = config.objects.url.0.clone();
+    configured.unwrap_or_else(|| StoreAddress::Folder(config.general.data_dir.join("objects")))
+}
+
 /// Opens the object store, making its folder when it is missing.
 ///
 /// # Errors
-/// When the folder cannot be made or opened.
-pub(super) fn objects(config: &Config, ids: Arc<dyn Ids>) -> anyhow::Result<Objects> {
-    let folder = config
-        .objects
-        .url
-        .0
-        .clone()
-        .unwrap_or_else(|| config.general.data_dir.join("objects"));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let folder =
-        std::fs::canonicalize(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
-    let url = url::Url::from_file_path(&folder)
-        .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
-    Ok(Objects::open(url.as_str(), ids)?)
+/// When the folder cannot be made or opened, or the options of a bucket do not fit.
+pub fn objects(config: &Config, ids: Arc<dyn Ids>) -> Result<Objects, ObjectsError> {
+    Objects::open_with(&object_address(config), &config.objects.options(), ids)
+}
+
+/// Opens the object store where there is one; a folder that is missing is not made.
+///
+/// # Errors
+/// The reason, for people.
+pub fn existing_objects(config: &Config) -> Result<Objects, String> {
+    match object_address(config) {
+        StoreAddress::Folder(folder) if !folder.is_dir() => {
+            Err(format!("the object store {} is not there", folder.display()))
+        }
+        _ => objects(config, Arc::new(SystemIds)).map_err(|error| error.to_string()),
+    }
+}
+
+/// The object store of a process that has the data folder, cleaned of what the process before it left.
+///
+/// # Errors
+/// As [`objects`], and when the folder cannot be swept. A bucket that does not answer is only told: health shows it, and
+/// the next start sweeps it.
+pub(super) async fn own_objects(
+    config: &Config,
+    ids: Arc<dyn Ids>,
+    now: OffsetDateTime,
+) -> anyhow::Result<Objects> {
+    let owner = staging_owner(&config.general.data_dir, ids.as_ref())?;
+    let objects = objects(config, ids)?.staging_as(&owner)?;
+    match (objects.sweep_staging(now).await, objects.address()) {
+        (Ok(_), _) => {}
+        (Err(error), StoreAddress::Bucket { .. }) => {
+            tracing::warn!(%error, "unfinished uploads in the object store are left for the next start");
+        }
+        (Err(error), StoreAddress::Folder(_)) => {
+            return Err(anyhow::Error::new(error).context("cannot clean up the object store"));
+        }
+    }
+    Ok(objects)
+}
+
+/// In whose name this data folder stages objects. It is locked, so that one process at a time has the name.
+fn staging_owner(data_dir: &Path, ids: &dyn Ids) -> anyhow::Result<String> {
+    let path = data_dir.join(OWNER);
+    match small_files::read_text(&path, 64) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) if error.is_not_found() => {
+            let owner = ids.next().simple().to_string();
+            let unfinished = path.with_extension("unfinished");
+            std::fs::write(&unfinished, format!("{owner}\n"))
+                .and_then(|()| std::fs::rename(&unfinished, &path))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(owner)
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("cannot read who stages objects")),
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use api::app::App;
 use ml::device::Device;
+use objects::{StoreAddress, cache::ObjectCache};
 use tokio_util::sync::CancellationToken;
 use workers::{
     Worker, WorkerHandle, WorkerParts, WorkerSettings,
@@ -15,6 +17,8 @@ use crate::config::Config;
 
 /// The hidden verb that trains one job.
 pub const TRAIN_COMMAND: &str = "train-job";
+/// The folder of downloads in the data folder.
+const CACHE: &str = "object-cache";
 
 /// The devices that the workers are configured for; `None` when there shall be no workers.
 ///
@@ -27,6 +31,19 @@ pub(super) async fn find(config: &Config, environment: &Environment) -> anyhow::
     Ok(Some(
         devices::find(config.worker.device, &environment.program).await?,
     ))
+}
+
+/// The folder of downloads, where objects do not lie on this machine.
+async fn cache(config: &Config, environment: &Environment, app: &App) -> anyhow::Result<Option<ObjectCache>> {
+    if let StoreAddress::Folder(_) = app.objects.address() {
+        return Ok(None);
+    }
+    let folder = config.general.data_dir.join(CACHE);
+    let limit = config.objects.cache_mib << 20;
+    let (ids, clock) = (environment.ids.clone(), environment.clock.clone());
+    let opened = tokio::task::spawn_blocking(move || ObjectCache::open(&folder, limit, ids, clock));
+    let cache = opened.await?.context("cannot use the cache of objects")?;
+    Ok(Some(cache))
 }
 
 /// Starts the workers that are configured: on the processor as many as wished, on each GPU one.
@@ -52,6 +69,7 @@ pub(super) async fn start(
         pool: app.database.clone(),
         feed: app.feed.clone(),
         objects: app.objects.clone(),
+        cache: cache(config, environment, app).await?,
         settings: WorkerSettings {
             folder,
             threads: Some(config.worker.threads).filter(|threads| *threads > 0),

@@ -12,7 +12,6 @@ use domain::{
         quota::Quota,
     },
     aggregate::{Aggregate, DecodeError, decode},
-    datasets::dataset::{Dataset, DatasetEvent},
     event_store::RecordedEvent,
     id::JobId,
     identity::{
@@ -24,22 +23,13 @@ use domain::{
         job::Job,
         progress::{Progress, ProgressEvent},
     },
-    models::model::{Model, ModelEvent},
 };
 
 use self::jobs::JobState;
-use super::{Invariant, Report};
-
-/// A file that an event names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NamedFile {
-    /// Its key in the object store.
-    pub(super) key: String,
-    /// SHA-256, lower-case hexadecimal.
-    pub(super) sha256: String,
-    /// Its size.
-    pub(super) bytes: u64,
-}
+use super::{
+    Invariant, Report,
+    named::{NamedFile, named_by},
+};
 
 /// A lease as its table has it.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +69,7 @@ impl LogState {
     /// When this build cannot read it.
     pub(super) fn add(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
         let at = event.position.0;
+        self.files.extend(named_by(event)?);
         match event.stream.category() {
             Job::CATEGORY => self.job(event, report)?,
             Progress::CATEGORY => {
@@ -89,28 +80,6 @@ impl LogState {
             Reservation::CATEGORY => self.reservation(event, report)?,
             User::CATEGORY => self.user(event)?,
             Session::CATEGORY => self.session(event, report)?,
-            Dataset::CATEGORY => {
-                if let DatasetEvent::VersionAdded(version) = decode(event)? {
-                    self.files.insert(NamedFile {
-                        key: format!("datasets/{}", version.sha256),
-                        sha256: version.sha256,
-                        bytes: version.bytes,
-                    });
-                }
-            }
-            Model::CATEGORY => {
-                if let ModelEvent::VersionAdded(version) = decode(event)? {
-                    let merged = version.merged.map(|merged| (merged.artifact, merged.files));
-                    for (artifact, files) in std::iter::once((version.artifact, version.files)).chain(merged)
-                    {
-                        self.files.extend(files.into_iter().map(|file| NamedFile {
-                            key: format!("{artifact}/{}", file.name),
-                            sha256: file.sha256,
-                            bytes: file.bytes,
-                        }));
-                    }
-                }
-            }
             _ => {}
         }
         Ok(())

@@ -8,6 +8,7 @@ mod administrators;
 mod files;
 mod log;
 mod log_state;
+mod named;
 mod read_models;
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +16,6 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     clock::{Clock, SystemClock},
     event_store::{EventStore, Filter, Position, RecordedEvent, StoreError},
-    id::SystemIds,
 };
 use event_store::{
     integrity::KeyFileError,
@@ -29,6 +29,7 @@ use sqlx::PgPool;
 pub use acknowledgements::AcknowledgementLog;
 use administrators::Circle;
 use log_state::LogState;
+pub use named::{CATEGORIES, KEPT, NamedFile, named_by};
 
 /// Events read at a time.
 const PAGE: usize = 2_000;
@@ -155,8 +156,8 @@ pub struct Subject<'a> {
     pub url: &'a str,
     /// URL of the log.
     pub events: &'a str,
-    /// The object store's folder; not looked at if it is not there.
-    pub objects: &'a std::path::Path,
+    /// The object store, or why there is none: a fault once events name files.
+    pub objects: Result<Objects, String>,
     /// The data folder, where the key file of personal data lies.
     pub data_dir: &'a std::path::Path,
     /// What the log is checked against besides itself: signed checkpoints and their key.
@@ -215,17 +216,10 @@ async fn check(
     state.conclude(report);
     state.leases(&leases, report);
     read_models::compare(&models, opened.as_ref(), report).await?;
-    if subject.objects.is_dir() {
-        let folder = subject.objects.canonicalize()?;
-        let url = url::Url::from_file_path(&folder)
-            .map_err(|()| anyhow::anyhow!("{} is not an absolute path", folder.display()))?;
-        let objects = Objects::open(url.as_str(), Arc::new(SystemIds))?;
-        files::check(&objects, &folder, state.files(), report).await;
-    } else if !state.files().is_empty() {
-        report.fault(
-            Invariant::Files,
-            format!("the object store {} is not there", subject.objects.display()),
-        );
+    match &subject.objects {
+        Ok(objects) => files::check(objects, state.files(), report).await,
+        Err(_) if state.files().is_empty() => {}
+        Err(reason) => report.fault(Invariant::Files, reason.clone()),
     }
     if let Some(acknowledgements) = &subject.acknowledgements {
         acknowledgements.check(&log, report).await?;

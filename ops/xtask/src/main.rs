@@ -5,9 +5,11 @@ mod bless;
 mod drill;
 mod licenses;
 mod peers;
+mod record;
 mod schema;
 mod simulate;
 mod spdx;
+mod tally;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -37,12 +39,15 @@ enum Task {
     Drill(drill::DrillOptions),
     /// Kills the real binary, its training processes and its PostgreSQL at random, again and again.
     Kill {
-        /// How often.
+        /// How often, what was done before included (tests/README.md).
         #[arg(long, default_value_t = 1_000)]
-        runs: u32,
+        runs: u64,
         /// Where the choices begin; the same seed repeats them.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Begins again at the first run.
+        #[arg(long)]
+        anew: bool,
     },
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
@@ -65,7 +70,7 @@ fn main() -> ExitCode {
         Task::Bless { check: false } => bless::write(&root),
         Task::Bless { check: true } => bless::check(&root),
         Task::Drill(options) => drill::run(&root, &options),
-        Task::Kill { runs, seed } => kill(&root, runs, seed),
+        Task::Kill { runs, seed, anew } => kill(&root, runs, seed, anew),
         Task::Licenses => licenses::check(&root),
         Task::Peers(options) => peers::run(&root, &options),
         Task::Schema { release: false } => schema::check(&root),
@@ -127,8 +132,23 @@ fn formatting(root: &Path) -> Result<()> {
 }
 
 /// Builds the workspace, its binary with the fail points that the tests ask for, then runs the nightly kill test.
-fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
+fn kill(root: &Path, runs: u64, seed: u64, anew: bool) -> Result<()> {
     build(root)?;
+    let drill = tally::Drill {
+        name: "kill",
+        first: seed,
+        wanted: runs,
+        block: KILLS,
+    };
+    drill.go_on(root, anew, |done, count| {
+        kill_block(root, count, seed + done / KILLS)
+    })
+}
+
+/// Kills after which everything is verified, on a data folder of their own.
+const KILLS: u64 = 20;
+
+fn kill_block(root: &Path, runs: u64, seed: u64) -> Result<()> {
     let status = command(root)
         .args(["test", "--workspace", "--test", "it", "--locked", "--"])
         .args(["--ignored", "--exact", "kill::nightly", "--nocapture"])
@@ -137,7 +157,7 @@ fn kill(root: &Path, runs: u32, seed: u64) -> Result<()> {
         .status()
         .context("cargo could not be run")?;
     if !status.success() {
-        bail!("a run failed; `cargo xtask kill --runs {runs} --seed {seed}` repeats its faults");
+        bail!("a run failed; `cargo xtask kill --anew --runs {runs} --seed {seed}` repeats its faults");
     }
     Ok(())
 }

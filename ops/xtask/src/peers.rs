@@ -5,7 +5,9 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::record::{said, with_row};
 
 /// Where outcomes are kept.
 const RECORD: &str = "tests/PEERS.md";
@@ -97,6 +99,13 @@ const PEERS: &[Peer] = &[
             "--",
             "--test-threads=1",
         ]),
+    },
+    Peer {
+        name: "s3s-fs",
+        proves: "an S3 server that checks signatures and conditions keeps the contract of the object store",
+        needs: &[],
+        // Not `--locked`: as for kurrentdb-client.
+        run: Run::Cargo(&["test", "--manifest-path", "tests/peers/s3s-fs/Cargo.toml"]),
     },
     Peer {
         name: "sentence-transformers",
@@ -200,55 +209,14 @@ fn record(root: &Path, name: &str, passed: bool) -> Result<()> {
     let path = root.join(RECORD);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let row = format!("| {name} | {day} | {commit} | {outcome} |");
-    let text = with_row(&text, name, &row).with_context(|| path.display().to_string())?;
+    let text = with_row(&text, MARKS, name, &row).with_context(|| path.display().to_string())?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())
-}
-
-/// `text` with `row` as the last run of the peer `name`.
-fn with_row(text: &str, name: &str, row: &str) -> Result<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    let place = |mark: &str| lines.iter().position(|line| *line == mark);
-    let (Some(begin), Some(end)) = (place(MARKS[0]), place(MARKS[1])) else {
-        bail!("the lines {} and {} are missing", MARKS[0], MARKS[1]);
-    };
-    ensure!(begin < end, "{} stands before {}", MARKS[1], MARKS[0]);
-    let of_peer = format!("| {name} |");
-    let mut kept: Vec<&str> = lines[..end].to_vec();
-    match kept.iter().position(|line| line.starts_with(&of_peer)) {
-        Some(earlier) if earlier > begin => kept[earlier] = row,
-        _ => kept.push(row),
-    }
-    kept.extend(&lines[end..]);
-    Ok(kept.join("\n") + "\n")
-}
-
-/// What a program says on its standard output.
-fn said(root: &Path, program: &str, arguments: &[&str]) -> Result<String> {
-    let said = Command::new(program).args(arguments).current_dir(root).output();
-    let said = said.with_context(|| format!("{program} could not be run"))?;
-    ensure!(said.status.success(), "{program} failed ({})", said.status);
-    Ok(String::from_utf8(said.stdout)?.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MARKS, PEERS, RECORD, find, with_row};
-
-    #[test]
-    fn a_run_replaces_the_one_before_it_and_no_other() {
-        let text = format!(
-            "head\n\n{}\n| a | 1 |\n| ab | 1 |\n{}\n\n| b | tail |\n",
-            MARKS[0], MARKS[1]
-        );
-        let text = with_row(&text, "a", "| a | 2 |").expect("marks");
-        let text = with_row(&text, "b", "| b | 2 |").expect("marks");
-        let expected = format!(
-            "head\n\n{}\n| a | 2 |\n| ab | 1 |\n| b | 2 |\n{}\n\n| b | tail |\n",
-            MARKS[0], MARKS[1]
-        );
-        assert_eq!(text, expected);
-        assert!(with_row("no marks", "a", "| a | 2 |").is_err());
-    }
+    use super::{MARKS, PEERS, RECORD, find};
+    use crate::record::with_row;
 
     #[test]
     fn every_peer_is_described_where_its_runs_are_recorded() {
@@ -261,7 +229,7 @@ mod tests {
                 peer.name
             );
         }
-        with_row(&text, "any", "| any |").expect("marks");
+        with_row(&text, MARKS, "any", "| any |").expect("marks");
     }
 
     #[test]

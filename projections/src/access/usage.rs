@@ -94,6 +94,8 @@ impl ReadModel for Usages {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 row.storage_bytes = row.storage_bytes.saturating_add(bytes);
             }),
+            // What is on its way is not stored yet.
+            LedgerEvent::StorageReserved { .. } | LedgerEvent::StorageReleased { .. } => {}
             // Jobs know their times themselves (`jobs::usage`).
             LedgerEvent::GpuTimeBegan { .. } | LedgerEvent::GpuTimeTaken { .. } => {}
         }

@@ -11,11 +11,12 @@ use super::{code, sources};
 type ModulePath = Vec<String>;
 
 /// The source folders of all crates of the workspace.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "domain/src/",
     "domain/event-derive/src/",
     "domain/event-store/src/",
     "domain/objects/src/",
+    "domain/outbound/src/",
     "domain/payload/src/",
     "domain/training-spec/src/",
     "projections/src/",

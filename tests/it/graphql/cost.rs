@@ -43,9 +43,7 @@ fn bottom(ty: &Value) -> &Value {
 impl Own {
     async fn read() -> Self {
         let schema = AnnealSchema::with(api::graphql::builder, api::graphql::options());
-        let answer = schema
-            .execute(Request::new(INTROSPECTION), |request| request)
-            .await;
+        let answer = schema.execute(Request::new(INTROSPECTION)).await;
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         let read = answer.data.into_json().expect("JSON");
         let types = list(&read["__schema"]["types"]).iter();
@@ -117,10 +115,7 @@ impl Own {
 
     /// What a document costs, and the refusal if it is too dear.
     async fn price(&self, document: &str) -> (u64, Option<Value>) {
-        let answer = self
-            .schema
-            .execute(Request::new(document), |request| request)
-            .await;
+        let answer = self.schema.execute(Request::new(document)).await;
         let answer = serde_json::to_value(&answer).expect("JSON");
         let cost = &answer["extensions"]["cost"];
         assert_eq!(cost["limit"], json!(COST.limit), "{document}: {answer}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use api::http::endpoints;
 use async_compression::tokio::bufread::GzipDecoder;
-use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use tokio::io::AsyncReadExt;
 
 use super::samples::{Sample, Samples};
@@ -151,7 +151,7 @@ async fn check_parts(sample: &Sample) {
         }
         let mut head = taking(&sample.request, coding).build().expect("a request");
         *head.method_mut() = Method::HEAD;
-        let client = Client::builder().no_proxy().build().expect("a client");
+        let client = tests::harness::client::http().build().expect("a client");
         let head = client.execute(head).await.expect("an answer");
         let head = head.headers();
         assert_eq!(head["content-length"], size.to_string(), "{said}");

@@ -1,8 +1,9 @@
 //! The list of routes is whole: tests that walk over it miss none.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, future::IntoFuture as _, path::Path, sync::Arc};
 
 use api::{
+    app::App,
     graphql::executor::SchemaExecutor,
     http::{
         endpoints,
@@ -12,7 +13,9 @@ use api::{
         server::Shutdown,
     },
 };
-use tests::harness::TestApp;
+use reqwest::Method;
+use tests::harness::{Client, TestApp};
+use tokio::net::TcpListener;
 
 /// The paths that the router itself names, as it shows itself to `Debug`.
 fn paths(router: &dyn std::fmt::Debug) -> BTreeSet<String> {
@@ -23,6 +26,14 @@ fn paths(router: &dyn std::fmt::Debug) -> BTreeSet<String> {
     paths.map(str::to_owned).collect()
 }
 
+fn graphql(app: &App) -> GraphqlEndpoint<SchemaExecutor> {
+    GraphqlEndpoint::new(
+        SchemaExecutor::new(app.clone()),
+        EndpointOptions::default(),
+        Shutdown::default(),
+    )
+}
+
 /// What is served is what is listed: read from the router, not from what it was made of.
 #[tokio::test]
 async fn every_route_of_the_router_is_listed() {
@@ -31,12 +42,9 @@ async fn every_route_of_the_router_is_listed() {
     let probe = Probe {
         started_at: inner.now(),
         workers: Arc::new(Vec::new),
+        free_bytes: Arc::new(|| None),
     };
-    let graphql = GraphqlEndpoint::new(
-        SchemaExecutor::new(inner.clone()),
-        EndpointOptions::default(),
-        Shutdown::default(),
-    );
+    let graphql = graphql(&inner);
     let served = paths(&router(Routes::new(inner, probe, None), graphql));
     let listed: BTreeSet<String> = endpoints()
         .iter()
@@ -47,6 +55,40 @@ async fn every_route_of_the_router_is_listed() {
         "{served:?}"
     );
     assert_eq!(served, listed);
+    app.stop().await;
+}
+
+/// FR19: whoever looks at readiness is told that files have no room left; requests are served all the same.
+#[tokio::test]
+async fn a_full_disk_is_told_where_readiness_is_asked_for() {
+    let app = TestApp::start().await;
+    let inner = app.system.app.clone();
+    for (free, wanted) in [
+        (Some(1 << 20), "degraded"),
+        (Some(1 << 30), "ready"),
+        (None, "ready"),
+    ] {
+        let probe = Probe {
+            started_at: inner.now(),
+            workers: Arc::new(Vec::new),
+            free_bytes: Arc::new(move || free),
+        };
+        let router = router(Routes::new(inner.clone(), probe, None), graphql(&inner));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let serving = tokio::spawn(axum::serve(listener, router).into_future());
+        let client = Client::new(url);
+        let answer = client.send(client.request(Method::GET, "/readyz")).await;
+        serving.abort();
+        let report = &answer.body;
+        assert_eq!(answer.status, 200, "{report}");
+        assert_eq!(report["status"], wanted, "{report}");
+        let room = report["dependencies"]
+            .as_array()
+            .and_then(|all| all.iter().find(|dependency| dependency["name"] == "room"));
+        let told = room.and_then(|room| room["detail"].as_str()).unwrap_or_default();
+        assert_eq!(told.contains("1 MiB are free"), wanted == "degraded", "{report}");
+    }
     app.stop().await;
 }
 

@@ -19,9 +19,8 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(url: &str) -> Self {
-        let http = reqwest::Client::builder()
+        let http = tests::harness::client::http()
             .timeout(Duration::from_secs(30))
-            .no_proxy()
             .build();
         Self {
             url: url.to_owned(),

@@ -83,7 +83,7 @@ async fn a_clock_that_jumps_back_breaks_nothing() {
     let subject = Subject {
         url: &app.database_url,
         events: &app.database_url,
-        objects: &app.data_dir.join("objects"),
+        objects: Ok(objects::testing::open(&app.data_dir.join("objects"))),
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
         log_key: None,

@@ -32,7 +32,7 @@ async fn report(app: &TestApp, acknowledgements: Option<AcknowledgementLog>) -> 
     let subject = Subject {
         url: &app.database_url,
         events: &app.database_url,
-        objects: &objects,
+        objects: Ok(objects::testing::open(&objects)),
         data_dir: &app.data_dir,
         evidence: Evidence::default(),
         log_key: None,

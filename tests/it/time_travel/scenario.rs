@@ -319,6 +319,7 @@ impl Scenario {
 
     async fn add_version(&mut self, dataset: DatasetId, owner: UserId) {
         let command = AddDatasetVersion {
+            upload: None,
             dataset,
             sha256: format!("{:064x}", self.random.below(u64::MAX)),
             bytes: self.random.below(4_000_000_000),

@@ -144,6 +144,7 @@ impl Fixture {
             .await
             .expect("stored");
         let command = AddDatasetVersion {
+            upload: None,
             dataset,
             sha256,
             bytes: text.len() as u64,

@@ -108,6 +108,7 @@ impl Process {
             }
         };
         let parts = WorkerParts {
+            cache: None,
             ports: self.ports.clone(),
             pool: self.pool.clone(),
             feed: self.feed.clone(),

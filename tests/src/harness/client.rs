@@ -64,6 +64,15 @@ impl Answer {
     }
 }
 
+/// A client of the servers that tests start, which takes no proxy from the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test calls the server that it has started"
+)]
+pub fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy()
+}
+
 impl Client {
     /// A client that is not signed in.
     ///
@@ -71,10 +80,7 @@ impl Client {
     /// When no HTTP client can be made.
     #[must_use]
     pub fn new(url: String) -> Self {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .no_proxy()
-            .build();
+        let http = http().timeout(Duration::from_secs(60)).build();
         Self {
             url,
             token: None,

@@ -9,6 +9,7 @@ pub mod feed;
 mod folders;
 pub mod here;
 pub mod lending;
+pub mod object_server;
 pub mod people;
 pub mod processes;
 pub mod reactors;

@@ -266,6 +266,7 @@ async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -
         UserAction::Upload => {
             let dataset = user.borrow().dataset;
             let command = AddDatasetVersion {
+                upload: None,
                 dataset: dataset.unwrap_or(DatasetId(Uuid::nil())),
                 sha256: "bytes".to_owned(),
                 bytes: 1_000,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use domain::models::model::ModelFile;
 use ml::files::FileEntry;
-use objects::{Key, Objects, StoredFile};
+use objects::{Key, Objects, StoredFile, Unreferenced};
 use sha2::{Digest, Sha256};
 
 use super::outcome::AttemptOutcome;
@@ -24,7 +24,8 @@ pub(super) struct Stored {
     pub(super) location: String,
     pub(super) sha256: String,
     pub(super) files: Vec<ModelFile>,
-    keys: Vec<Key>,
+    /// Deletes the files if nobody comes to refer to them.
+    pub(super) unreferenced: Unreferenced,
 }
 
 /// The hash of a folder of a model: SHA-256 over one line `<sha256>  <name>\n` per file, in order of name.
@@ -59,7 +60,7 @@ pub(super) async fn store(
     let at = |file: &FileEntry| (file.name.clone(), folder.join(&file.name));
     let paths: Vec<(String, PathBuf)> = listed.iter().map(at).collect();
     let stored = put(objects, &prefix, &paths).await?;
-    let keys = stored.iter().map(|file| file.key.clone()).collect();
+    let unreferenced = objects.unreferenced(&stored);
     let same = |(stored, listed): (&StoredFile, &FileEntry)| {
         stored.sha256 == listed.sha256 && stored.bytes == listed.bytes
     };
@@ -76,10 +77,10 @@ pub(super) async fn store(
         location: prefix.to_string(),
         sha256: folder_sha256(&files),
         files,
-        keys,
+        unreferenced,
     };
     if !whole {
-        result.take_back(objects).await;
+        result.unreferenced.take_back().await;
         return Err(AttemptOutcome::lost(
             "the files of the result are not what the training process wrote",
         ));
@@ -101,17 +102,6 @@ async fn put(
         {
             Err(end) if retry.again(&end).await => {}
             stored => return stored,
-        }
-    }
-}
-
-impl Stored {
-    /// Deletes it: nobody will refer to it.
-    pub(super) async fn take_back(&self, objects: &Objects) {
-        for key in &self.keys {
-            if let Err(error) = objects.delete(key).await {
-                tracing::warn!(%key, %error, "a file that nobody refers to is left in the object store");
-            }
         }
     }
 }

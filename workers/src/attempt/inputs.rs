@@ -14,11 +14,21 @@ use domain::{
 };
 use futures::TryStreamExt;
 use ml::data::source::{DatasetFile, DatasetFormat};
-use objects::{Key, Objects, ObjectsError};
+use objects::{
+    Key, Objects, ObjectsError,
+    cache::{Cached, ObjectCache},
+};
 use tokio::io::AsyncWriteExt;
 
 use super::{outcome::AttemptOutcome, retry::RetryBudget};
 use crate::folders::AttemptFolder;
+
+/// Where inputs come from.
+pub(super) struct Sources<'a> {
+    pub(super) objects: &'a Objects,
+    /// Downloads of a store elsewhere; without one each attempt makes its own copies.
+    pub(super) cache: Option<&'a ObjectCache>,
+}
 
 /// A base model on this machine.
 pub(super) struct Base {
@@ -26,23 +36,25 @@ pub(super) struct Base {
     pub(super) name: String,
 }
 
-/// The dataset's file: the object itself where it lies on this machine, else a copy.
+/// The dataset's file: the object itself where it lies on this machine, else a download, which stays while what is
+/// added to `held` does.
 pub(super) async fn dataset(
-    objects: &Objects,
+    sources: &Sources<'_>,
     folder: &AttemptFolder,
     wanted: &DatasetUse,
+    held: &mut Vec<Cached>,
 ) -> Result<DatasetFile, AttemptOutcome> {
     let format = readable(wanted.format)?;
     let key =
         Key::dataset(&wanted.sha256).map_err(|error| AttemptOutcome::objects("find the dataset", &error))?;
-    let path = file(
-        objects,
-        &key,
-        &folder.inputs().join("dataset"),
-        "read the dataset",
-    )
-    .await?;
-    matches(&path, &wanted.sha256, "the dataset").await?;
+    let input = Input {
+        key,
+        sha256: &wanted.sha256,
+        copy: folder.inputs().join("dataset"),
+        action: "read the dataset",
+        what: "the dataset",
+    };
+    let path = input.file(sources, held).await?;
     Ok(DatasetFile { path, format })
 }
 
@@ -67,12 +79,14 @@ fn readable(format: Format) -> Result<DatasetFormat, AttemptOutcome> {
     }
 }
 
-/// The base model's folder: the objects themselves where they lie on this machine, else copies.
+/// The base model's folder: the objects themselves where they lie on this machine, else downloads, which stay while what
+/// is added to `held` does.
 pub(super) async fn base(
     store: &dyn EventStore,
-    objects: &Objects,
+    sources: &Sources<'_>,
     folder: &AttemptFolder,
     wanted: &BaseUse,
+    held: &mut Vec<Cached>,
 ) -> Result<Base, AttemptOutcome> {
     const READ: &str = "read the base model";
     let unknown = || {
@@ -94,8 +108,14 @@ pub(super) async fn base(
         let key = prefix
             .join(&entry.name)
             .map_err(|error| AttemptOutcome::objects(READ, &error))?;
-        let path = file(objects, &key, &copies.join(&entry.name), READ).await?;
-        matches(&path, &entry.sha256, "the base model").await?;
+        let input = Input {
+            key,
+            sha256: &entry.sha256,
+            copy: copies.join(&entry.name),
+            action: READ,
+            what: "the base model",
+        };
+        let path = input.file(sources, held).await?;
         if let Some(parent) = path.parent() {
             parent.clone_into(&mut found);
         }
@@ -121,46 +141,92 @@ async fn model(store: &dyn EventStore, id: ModelId) -> Result<(Model, String), L
     Ok((model, named))
 }
 
-async fn file(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<PathBuf, AttemptOutcome> {
-    let mut retry = RetryBudget::default();
-    loop {
-        let found = match objects.local_path(key) {
-            Some(path) => there(objects, key, action).await.map(|()| path),
-            None => fetch(objects, key, copy, action).await.map(|()| copy.to_owned()),
-        };
-        match found {
-            Err(end) if retry.again(&end).await => {}
-            found => return found,
+/// A file that a training reads.
+struct Input<'a> {
+    key: Key,
+    sha256: &'a str,
+    /// Where it is put if the object does not lie on this machine.
+    copy: PathBuf,
+    /// For error texts.
+    action: &'static str,
+    what: &'static str,
+}
+
+impl Input<'_> {
+    /// The file, with the hash that the log says.
+    async fn file(&self, sources: &Sources<'_>, held: &mut Vec<Cached>) -> Result<PathBuf, AttemptOutcome> {
+        let mut retry = RetryBudget::default();
+        loop {
+            let found = match (sources.objects.local_path(&self.key), sources.cache) {
+                (Some(path), _) => self.there(sources.objects).await.map(|()| path),
+                (None, Some(cache)) => self.cached(sources.objects, cache, held).await,
+                (None, None) => self.fetch(sources.objects).await.map(|()| self.copy.clone()),
+            };
+            match found {
+                Err(end) if retry.again(&end).await => {}
+                Ok(path) => {
+                    matches(&path, self.sha256, self.what).await?;
+                    return Ok(path);
+                }
+                Err(end) => return Err(end),
+            }
         }
     }
-}
 
-async fn there(objects: &Objects, key: &Key, action: &str) -> Result<(), AttemptOutcome> {
-    match objects.size(key).await {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(AttemptOutcome::objects(
-            action,
-            &ObjectsError::NotFound { key: key.to_string() },
-        )),
-        Err(error) => Err(AttemptOutcome::objects(action, &error)),
+    fn refused(&self, error: &ObjectsError) -> AttemptOutcome {
+        match error {
+            ObjectsError::Damaged { .. } => damaged(self.what),
+            error => AttemptOutcome::objects(self.action, error),
+        }
+    }
+
+    async fn there(&self, objects: &Objects) -> Result<(), AttemptOutcome> {
+        match objects.size(&self.key).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.refused(&ObjectsError::NotFound {
+                key: self.key.to_string(),
+            })),
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    /// The file of the cache under the name that the training looks for.
+    async fn cached(
+        &self,
+        objects: &Objects,
+        cache: &ObjectCache,
+        held: &mut Vec<Cached>,
+    ) -> Result<PathBuf, AttemptOutcome> {
+        let cached = cache.get(objects, &self.key, self.sha256).await;
+        let cached = cached.map_err(|error| self.refused(&error))?;
+        match tokio::fs::hard_link(cached.path(), &self.copy).await {
+            Ok(()) => {}
+            Err(error) => return Err(AttemptOutcome::io("link what the job trains on", &error)),
+        }
+        held.push(cached);
+        Ok(self.copy.clone())
+    }
+
+    async fn fetch(&self, objects: &Objects) -> Result<(), AttemptOutcome> {
+        let unwritable = |error: &std::io::Error| AttemptOutcome::io("copy what the job trains on", error);
+        let download = objects.read(&self.key, None).await;
+        let mut body = download.map_err(|error| self.refused(&error))?.body;
+        let file = tokio::fs::File::create(&self.copy).await;
+        let mut file = file.map_err(|error| unwritable(&error))?;
+        while let Some(piece) = body.try_next().await.map_err(|error| self.refused(&error))? {
+            file.write_all(&piece).await.map_err(|error| unwritable(&error))?;
+        }
+        file.flush().await.map_err(|error| unwritable(&error))
     }
 }
 
-async fn fetch(objects: &Objects, key: &Key, copy: &Path, action: &str) -> Result<(), AttemptOutcome> {
-    let refused = |error: &ObjectsError| AttemptOutcome::objects(action, error);
-    let unwritable = |error: &std::io::Error| AttemptOutcome::io("copy what the job trains on", error);
-    let mut body = objects
-        .read(key, None)
-        .await
-        .map_err(|error| refused(&error))?
-        .body;
-    let mut file = tokio::fs::File::create(copy)
-        .await
-        .map_err(|error| unwritable(&error))?;
-    while let Some(piece) = body.try_next().await.map_err(|error| refused(&error))? {
-        file.write_all(&piece).await.map_err(|error| unwritable(&error))?;
-    }
-    file.flush().await.map_err(|error| unwritable(&error))
+fn damaged(what: &str) -> AttemptOutcome {
+    AttemptOutcome::failed(
+        "INPUT_DAMAGED",
+        format!(
+            "{what} in the object store is not what was stored there; restore it from a backup, or upload it again"
+        ),
+    )
 }
 
 async fn matches(path: &Path, sha256: &str, what: &str) -> Result<(), AttemptOutcome> {
@@ -168,12 +234,7 @@ async fn matches(path: &Path, sha256: &str, what: &str) -> Result<(), AttemptOut
     let found = tokio::task::spawn_blocking(move || ml::files::describe(&owned)).await?;
     match found {
         Ok(found) if found.sha256 == sha256 => Ok(()),
-        Ok(_) => Err(AttemptOutcome::failed(
-            "INPUT_DAMAGED",
-            format!(
-                "{what} in the object store is not what was stored there; restore it from a backup, or upload it again"
-            ),
-        )),
+        Ok(_) => Err(damaged(what)),
         Err(failure) => Err(AttemptOutcome::failed(
             "INPUT_MISSING",
             format!("{what} cannot be read: {failure}"),

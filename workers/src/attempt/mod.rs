@@ -28,6 +28,7 @@ use domain::{
     models::model::MergedModel,
 };
 use ml::{failure::FailureCode, files::FileEntry, message::FinalMetrics};
+use objects::{Unreferenced, cache::Cached};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -86,6 +87,7 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
         parts: &parts,
         attempt: &attempt,
         child: None,
+        inputs: Vec::new(),
     };
     let stop_request = StopRequest::default();
     if attempt.pausing {
@@ -129,6 +131,8 @@ struct Work<'a> {
     reporter: Reporter,
     folder: AttemptFolder,
     child: Option<Child>,
+    /// What the training reads of the cache, until the attempt has ended.
+    inputs: Vec<Cached>,
 }
 
 impl Work<'_> {
@@ -145,7 +149,9 @@ impl Work<'_> {
                 job,
                 resumed,
                 pending,
+                held,
             } = prepared;
+            self.inputs = held;
             let settings = &self.parts.settings;
             fail::fail_point!("job.prepared");
             let child = Child::start(settings, &self.folder, job.environment()).map_err(|error| {
@@ -239,7 +245,7 @@ impl Work<'_> {
                 match artifact::store(objects, &self.folder.merged(), &place, files).await {
                     Ok(merged) => Some(merged),
                     Err(end) => {
-                        stored.take_back(objects).await;
+                        stored.unreferenced.take_back().await;
                         return Err(end);
                     }
                 }
@@ -259,12 +265,26 @@ impl Work<'_> {
             code_version: self.parts.settings.code_version.clone(),
             worker: self.attempt.worker_name.clone(),
         };
+        self.record_result(completed, stored, merged).await
+    }
+
+    /// Reports the result. While the report is under way it may become what the log refers to, so whoever is cancelled
+    /// then leaves the files: if it was refused after all, the collector finds them.
+    async fn record_result(
+        &self,
+        completed: AttemptReport,
+        stored: artifact::Stored,
+        merged: Option<artifact::Stored>,
+    ) -> Result<(), AttemptOutcome> {
+        let files: Vec<Unreferenced> = std::iter::once(stored)
+            .chain(merged)
+            .map(|stored| stored.unreferenced.may_be_referred_to())
+            .collect();
         let recorded = self.reporter.report(completed).await;
         fail::fail_point!("job.result_recorded");
         if recorded == Err(AttemptOutcome::TakenAway) {
-            stored.take_back(objects).await;
-            if let Some(merged) = &merged {
-                merged.take_back(objects).await;
+            for files in files {
+                files.take_back().await;
             }
         }
         recorded

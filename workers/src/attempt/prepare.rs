@@ -5,6 +5,7 @@
 use std::{fs, io, io::Write, path::Path};
 
 use ml::job::JobFile;
+use objects::cache::Cached;
 
 use super::{
     Attempt,
@@ -23,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) resumed: bool,
     /// What the job's log shall say first.
     pub(super) pending: Pending,
+    /// Files of the cache that it reads: they stay while these do.
+    pub(super) held: Vec<Cached>,
 }
 
 /// Prepares `folder`, anew each time. `refused`: why the training did not take the checkpoint that it was
@@ -38,9 +41,17 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, AttemptOutcome> {
     let order = &attempt.order;
     let found = resumable(attempt, folder, refused).await?;
-    let dataset = inputs::dataset(&parts.objects, folder, &order.dataset).await?;
+    let sources = inputs::Sources {
+        objects: &parts.objects,
+        cache: parts.cache.as_ref(),
+    };
+    let mut held = Vec::new();
+    let dataset = inputs::dataset(&sources, folder, &order.dataset, &mut held).await?;
     let base = match &order.base {
-        Some(base) => Some(inputs::base(parts.ports.store.as_ref(), &parts.objects, folder, base).await?),
+        Some(base) => {
+            let store = parts.ports.store.as_ref();
+            Some(inputs::base(store, &sources, folder, base, &mut held).await?)
+        }
         None => None,
     };
     let (base_model_dir, base_model_name) = base.map(|base| (base.folder, base.name)).unzip();
@@ -73,6 +84,7 @@ pub(super) async fn prepare(
         resumed: job.resume_from.is_some(),
         job,
         pending,
+        held,
     })
 }
 

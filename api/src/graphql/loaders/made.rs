@@ -6,12 +6,13 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_graphql::{
     Context, Error, Result,
-    dataloader::{CacheFactory, DataLoader, HashMapCache, NoCache},
+    dataloader::{CacheFactory, DataLoader, HashMapCache, Loader, NoCache},
     runtime::{TokioSpawner, TokioTimer},
 };
 
@@ -60,6 +61,20 @@ impl Loaders {
 /// When the request has no loaders, which is a defect.
 pub fn loader<L: Fresh>(context: &Context<'_>) -> Result<Arc<DataLoader<L>>> {
     context.data::<Loaders>()?.of(NoCache)
+}
+
+/// What the request's loader `L` finds under a key. Boxed: each field of a type has room for the largest of its fields, for
+/// each row of a list.
+///
+/// # Errors
+/// As [`loader`]; within it, that the loader failed.
+pub async fn load<L, K>(context: &Context<'_>, key: K) -> Result<Result<Option<L::Value>, L::Error>>
+where
+    L: Fresh + Loader<K>,
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+{
+    let loader = loader::<L>(context)?;
+    Ok(Box::pin(loader.load_one(key)).await)
 }
 
 /// The request's loader `L`, which answers a key for the whole request as it did first.

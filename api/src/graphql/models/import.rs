@@ -121,7 +121,7 @@ async fn wrong_at_once(app: &App, owner: &UserPrincipal, input: &ImportModelInpu
     match app.importer.bytes(&input.folder).await {
         Ok(bytes) => {
             let ledger = ledger(app, owner.user).await?;
-            if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes) {
+            if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes, app.now(), None) {
                 wrong.extend(RegisterModelRefusal::Storage(exceeded).user_errors());
             }
         }

@@ -120,11 +120,16 @@ where
         }
     }
 
+    /// Runs a query or a mutation whose request has all that resolvers look for in its data.
+    pub async fn execute(&self, request: Request) -> Response {
+        self.execute_once(request, &std::convert::identity).await
+    }
+
     /// Runs a query or a mutation. `furnish` puts into a request what resolvers look for in its data.
     ///
     /// A query of a document that is known to be valid is run as the library does it, and anew when there is an error: only
     /// then it matters where errors go. So what `furnish` puts in must take being used twice.
-    pub async fn execute(&self, request: Request, furnish: impl Fn(Request) -> Request) -> Response {
+    pub async fn execute_with(&self, request: Request, furnish: impl Fn(Request) -> Request) -> Response {
         let Some(again) = query_of_plan(&request) else {
             return self.execute_once(request, &furnish).await;
         };

@@ -45,7 +45,7 @@ where
         let plan = kept.as_ref().and_then(|kept| kept.plan(name.as_deref()));
         let document = match plan {
             Some(plan) => plan.document.clone(),
-            None => read(kept.as_deref(), &mut request)?,
+            None => read(kept.as_deref(), &mut request).map_err(|refusal| *refusal)?,
         };
         if let Some(settled) = plan.and_then(|plan| plan.settled) {
             return Ok(of_settled(request, document, settled));
@@ -54,7 +54,8 @@ where
             // The library says which operation is missing.
             return Ok(ready(request, document, false, None));
         };
-        let checked = self.checked(&document, operation, &request.variables)?;
+        let checked = self.checked(&document, operation, &request.variables);
+        let checked = checked.map_err(|refusal| *refusal)?;
         let is_judged = plan.is_none() && (kept.is_some() || !matches!(checked.selected, Ok(None)));
         if is_judged {
             // A document that is not valid is refused with the library's words, not the rewriting's.
@@ -89,8 +90,8 @@ where
         document: &ExecutableDocument,
         operation: &Positioned<OperationDefinition>,
         given: &Variables,
-    ) -> Result<Checked, Response> {
-        let (types, refused) = (&*self.types, Response::from_errors);
+    ) -> Result<Checked, Box<Response>> {
+        let (types, refused) = (&*self.types, |errors| Box::new(Response::from_errors(errors)));
         if !self.introspection {
             introspection::refuse(document, &operation.node).map_err(|error| refused(vec![error]))?;
         }
@@ -100,7 +101,7 @@ where
         let price = |model| Price::of(model, types, document, &operation.node, &variables);
         let price = self.cost.map(price);
         if let Some(refusal) = price.and_then(Price::refusal) {
-            return Err(refusal);
+            return Err(Box::new(refusal));
         }
         let selected = collect::collect(types, document, operation, &variables, always);
         Ok(Checked {
@@ -112,12 +113,16 @@ where
 }
 
 /// The document of a request as it is looked at.
-fn read(kept: Option<&Document>, request: &mut Request) -> Result<ExecutableDocument, Response> {
+fn read(kept: Option<&Document>, request: &mut Request) -> Result<ExecutableDocument, Box<Response>> {
     let mut document = match kept {
         Some(kept) => kept.parsed().clone(),
         None => match request.parsed_query() {
             Ok(parsed) => parsed.clone(),
-            Err(_) => return Err(Response::from_errors(vec![syntax::error(&request.query)])),
+            Err(_) => {
+                return Err(Box::new(Response::from_errors(vec![syntax::error(
+                    &request.query,
+                )])));
+            }
         },
     };
     collect::wrap_typenames(&mut document);

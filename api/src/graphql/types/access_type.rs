@@ -8,7 +8,7 @@ use domain::{authz::Visibility, id::UserId};
 use crate::graphql::{
     context::{caller, viewer},
     errors::read_failed,
-    loaders::{SharedLoader, loader},
+    loaders::{SharedLoader, load},
 };
 
 /// How the caller comes to see a thing.
@@ -38,8 +38,7 @@ pub(super) async fn of(
     if caller(context)?.user().is_some_and(|user| user.user == founder) {
         return Ok(AccessType::Owner);
     }
-    let loader = loader::<SharedLoader>(context)?;
-    let shared = loader.load_one((id, viewer)).await;
+    let shared = load::<SharedLoader, _>(context, (id, viewer)).await?;
     let shared = shared.map_err(|error| read_failed(&error))?;
     Ok(match (shared, visibility) {
         (Some(()), _) => AccessType::Shared,

@@ -6,7 +6,7 @@ use projections::datasets::version::VersionRow;
 use super::{Dataset, User, references};
 use crate::graphql::{
     errors::read_failed,
-    loaders::{DatasetVersionsLoader, loader},
+    loaders::{DatasetVersionsLoader, load},
     scalars::{DateTime, Long},
     visibility::Visibility,
 };
@@ -52,9 +52,8 @@ impl Dataset {
     }
     /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Option<Vec<DatasetVersion>>> {
-        let loaded = loader::<DatasetVersionsLoader>(context)?
-            .load_one((self.0.id, self.1.as_of))
-            .await
+        let loaded = load::<DatasetVersionsLoader, _>(context, (self.0.id, self.1.as_of))
+            .await?
             .map_err(|error| read_failed(&error))?;
         let versions = loaded.unwrap_or_default().into_iter();
         Ok(Some(versions.map(DatasetVersion).collect()))

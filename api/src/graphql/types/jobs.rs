@@ -15,7 +15,7 @@ use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     context::{app, log_failed},
     errors::read_failed,
-    loaders::{LedgerLoader, PlaceLoader, loader},
+    loaders::{LedgerLoader, PlaceLoader, load},
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -30,9 +30,7 @@ impl Job {
         if self.0.state != State::Queued {
             return Ok(None);
         }
-        let place = loader::<PlaceLoader>(context)?
-            .load_one((self.0.id, self.1.as_of))
-            .await;
+        let place = load::<PlaceLoader, _>(context, (self.0.id, self.1.as_of)).await?;
         place.map_err(|error| read_failed(&error))
     }
 
@@ -45,7 +43,7 @@ impl Job {
         if owner.quotas.gpu_hours.is_none() {
             return Ok(None);
         }
-        let ledger = loader::<LedgerLoader>(context)?.load_one(self.0.owner_id).await;
+        let ledger = load::<LedgerLoader, _>(context, self.0.owner_id).await?;
         let ledger = ledger
             .map_err(|error| log_failed("quotas", &error))?
             .unwrap_or_default();

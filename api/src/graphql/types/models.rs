@@ -11,7 +11,7 @@ use super::{AccessGrant, AccessType, Dataset, Job, Model, User, access_list, acc
 use crate::graphql::{
     as_of::ResolvedAsOf,
     errors::read_failed,
-    loaders::{ModelVersionsLoader, loader},
+    loaders::{ModelVersionsLoader, load},
     scalars::{DateTime, Long},
     visibility::Visibility,
 };
@@ -77,9 +77,8 @@ impl Model {
     }
     /// Versions, newest first; at most 100.
     async fn versions(&self, context: &Context<'_>) -> Result<Option<Vec<ModelVersion>>> {
-        let loaded = loader::<ModelVersionsLoader>(context)?
-            .load_one((self.0.id, self.1.as_of))
-            .await
+        let loaded = load::<ModelVersionsLoader, _>(context, (self.0.id, self.1.as_of))
+            .await?
             .map_err(|error| read_failed(&error))?;
         let versions = loaded.unwrap_or_default().into_iter();
         Ok(Some(versions.map(ModelVersion).collect()))

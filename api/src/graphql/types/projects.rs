@@ -13,7 +13,7 @@ use super::{
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     errors::read_failed,
-    loaders::{WorkerTimeLoader, loader},
+    loaders::{WorkerTimeLoader, load},
     paging::{AsOfInfo, Connection, List},
     reads,
     reads::Wanted,
@@ -25,9 +25,7 @@ const EXPERIMENTS: List = List::by_id("experiments");
 
 impl Project {
     async fn time(&self, context: &Context<'_>) -> Result<WorkerTime> {
-        let time = loader::<WorkerTimeLoader>(context)?
-            .load_one((self.0.id, self.1.as_of))
-            .await;
+        let time = load::<WorkerTimeLoader, _>(context, (self.0.id, self.1.as_of)).await?;
         Ok(time.map_err(|error| read_failed(&error))?.unwrap_or_default())
     }
 }

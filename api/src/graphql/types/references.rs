@@ -19,15 +19,14 @@ use crate::graphql::{
     as_of::ResolvedAsOf,
     context::{app, user as caller_user, viewer},
     errors::read_failed,
-    loaders::{VisibleLoader, loader},
+    loaders::{VisibleLoader, load},
 };
 
 async fn row<M: ReadModel>(context: &Context<'_>, as_of: AsOf, id: uuid::Uuid) -> Result<Option<M::Row>>
 where
     M::Row: Clone,
 {
-    let loader = loader::<VisibleLoader<M>>(context)?;
-    let found = loader.load_one((id, as_of, viewer(context)?)).await;
+    let found = load::<VisibleLoader<M>, _>(context, (id, as_of, viewer(context)?)).await?;
     found.map_err(|error| read_failed(&error))
 }
 
@@ -38,8 +37,7 @@ where
 pub async fn user(context: &Context<'_>, id: UserId) -> Result<Option<User>> {
     // Not `viewer`: an account whose address is not proven reads its own profile.
     let viewer = Viewer::of(caller_user(context)?, app(context)?.now());
-    let loader = loader::<VisibleLoader<Users>>(context)?;
-    let found = loader.load_one((id.0, AsOf::Now, viewer)).await;
+    let found = load::<VisibleLoader<Users>, _>(context, (id.0, AsOf::Now, viewer)).await?;
     Ok(found.map_err(|error| read_failed(&error))?.map(User))
 }
 

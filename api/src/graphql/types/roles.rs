@@ -7,7 +7,7 @@ use projections::access::assignment::AssignmentRow;
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
     errors::read_failed,
-    loaders::{RolesLoader, loader},
+    loaders::{RolesLoader, load},
     scalars::DateTime,
 };
 
@@ -48,8 +48,7 @@ pub async fn roles_of(
     user: UserId,
     resolved: ResolvedAsOf,
 ) -> Result<Vec<RoleAssignment>> {
-    let loader = loader::<RolesLoader>(context)?;
-    let rows = loader.load_one((user, resolved.as_of)).await;
+    let rows = load::<RolesLoader, _>(context, (user, resolved.as_of)).await?;
     let rows = rows.map_err(|error| read_failed(&error))?;
     let rows = rows.unwrap_or_default().into_iter();
     Ok(rows.map(|row| RoleAssignment(row, resolved)).collect())

@@ -6,25 +6,26 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{
     audit::sensitive_read::DownloadDataset,
     authz::{Action, Resource},
     datasets::{
-        dataset::{AddDatasetVersion, Dataset, DatasetRefusal},
+        dataset::{AddDatasetVersion, Dataset},
         format::{Format, Problem as LineProblem},
     },
     event_store::Position,
     execute::Command,
-    id::DatasetId,
+    id::{DatasetId, UploadId, UserId},
     shared, text,
 };
 use futures::TryStreamExt;
 use objects::Key;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::StreamReader;
+use tracing::Instrument;
 
 use super::{
     Failed, Routes, SignedIn, load_failed, not_found,
@@ -33,12 +34,16 @@ use super::{
     permitted_bytes::while_permitted,
     range, run, run_recorded,
     transfers::Transfer,
+    upload_room::{UploadRoom, over_quota},
 };
 use crate::{
     app::{App, Caller, TIMEOUT},
     http::problem::Problem,
-    ingest::{Declared, IngestError, Ingested, ingest},
+    ingest::{Checked, Declared, IngestError, Ingested, ingest},
 };
+
+/// How media types of several parts begin (RFC 2046, 5.1).
+const MULTIPART: &[u8] = b"multipart/";
 
 /// What the sender says besides the bytes.
 #[derive(Deserialize)]
@@ -75,9 +80,11 @@ async fn recorded(app: &App, dataset: DatasetId) -> Result<(Dataset, Resource), 
 }
 
 /// Whether the caller may add to the dataset, before a byte is read; decided again when it is recorded.
-async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<(), Problem> {
-    let (_, resource) = recorded(app, dataset).await?;
-    permitted(app, caller, Action::DatasetsUpdate, &resource).await
+/// Returns the owner, whose quota counts.
+async fn admit(app: &App, caller: &Caller, dataset: DatasetId) -> Result<Option<UserId>, Problem> {
+    let (recorded, resource) = recorded(app, dataset).await?;
+    permitted(app, caller, Action::DatasetsUpdate, &resource).await?;
+    Ok(recorded.owner)
 }
 
 /// What query and headers say about the bytes.
@@ -98,6 +105,9 @@ fn declared(query: UploadQuery, headers: &HeaderMap) -> Result<Declared, Problem
         content_encoding: encoding,
         format,
         expected_sha256: query.sha256,
+        length: headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok()),
     })
 }
 
@@ -105,7 +115,7 @@ fn declared(query: UploadQuery, headers: &HeaderMap) -> Result<Declared, Problem
 async fn add_version(
     app: &App,
     caller: &Caller,
-    dataset: DatasetId,
+    (dataset, upload): (DatasetId, UploadId),
     ingested: &Ingested,
     file_name: String,
 ) -> Result<Position, Problem> {
@@ -116,6 +126,7 @@ async fn add_version(
         format: ingested.format,
         summary: ingested.summary.clone(),
         file_name,
+        upload: Some(upload),
     };
     fail::fail_point!("upload.stored");
     let position = match run(app, caller, &command).await {
@@ -141,19 +152,67 @@ pub async fn upload(
     body: Body,
 ) -> Result<Response, Problem> {
     let app = &routes.app;
-    let _place = routes.transfers.take(&caller)?;
+    let place = routes.transfers.take(&caller)?;
+    whole_body_is_the_file(&headers)?;
     let dataset: DatasetId = dataset.parse().map_err(|_| not_found())?;
-    admit(app, &caller, dataset).await?;
+    let owner = admit(app, &caller, dataset).await?;
     let declared = declared(query, &headers)?;
     let file_name = declared.file_name.clone();
     let reader = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
-    let ingested = ingest(reader, declared, app.settings.uploads.clone(), &app.objects)
+    let mut room = UploadRoom::new(app, &caller, dataset, owner);
+    let limits = app.settings.uploads.clone();
+    let checked = ingest(reader, declared, limits, &app.objects, &mut room)
         .await
-        .map_err(|error| refused(&error))?;
-    let position = add_version(app, &caller, dataset, &ingested, file_name).await?;
-    let (recorded, _) = recorded(app, dataset).await?;
-    let uploaded = uploaded(dataset, &recorded, ingested, position);
+        .map_err(|error| match error {
+            IngestError::NoRoom(_) => room.problem().unwrap_or_else(|| refused(&error)),
+            error => refused(&error),
+        })?;
+    let app = app.clone();
+    // From here on to its end, also when the sender is gone: either a version names the object, or there is none.
+    let recording = async move {
+        let answer = record(&app, &caller, (dataset, room.upload()), checked, file_name).await;
+        drop((room, place));
+        answer
+    };
+    let answer = tokio::spawn(recording.in_current_span()).await;
+    let uploaded = answer.map_err(|error| {
+        tracing::error!(%error, "an upload was not recorded to its end");
+        Problem::internal()
+    })??;
     Ok((StatusCode::CREATED, Json(uploaded)).into_response())
+}
+
+/// Names the object, and records it as a version.
+async fn record(
+    app: &App,
+    caller: &Caller,
+    (dataset, upload): (DatasetId, UploadId),
+    checked: Checked,
+    file_name: String,
+) -> Result<Uploaded, Problem> {
+    let ingested = checked.publish().await.map_err(|error| refused(&error))?;
+    let position = add_version(app, caller, (dataset, upload), &ingested, file_name).await?;
+    let (recorded, _) = recorded(app, dataset).await?;
+    Ok(uploaded(dataset, &recorded, ingested, position))
+}
+
+/// A form (RFC 7578) wraps the file in parts, whose boundaries and headers would become samples (FR11).
+fn whole_body_is_the_file(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_form = media_type.is_some_and(|media_type| {
+        let beginning = media_type.trim_ascii_start().get(..MULTIPART.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(MULTIPART))
+    });
+    match is_form {
+        false => Ok(()),
+        true => Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .kind("multipart-unsupported", "Forms are not taken")
+            .detail(
+                "the body must be the file itself, not a form with the file in it; with curl write \
+                 `--data-binary @FILE` instead of `-F file=@FILE`, and the file's name into the address, as \
+                 `?fileName=FILE`",
+            )),
+    }
 }
 
 /// The answer to an upload, with the number that `recorded` gave the version.
@@ -172,12 +231,6 @@ fn uploaded(dataset: DatasetId, recorded: &Dataset, ingested: Ingested, position
         token_estimate: ingested.summary.token_estimate,
         position: position.to_string(),
     }
-}
-
-fn over_quota(reason: &DatasetRefusal) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN)
-        .kind("quota-exceeded", "Quota exceeded")
-        .detail(reason.to_string())
 }
 
 fn refused(error: &IngestError) -> Problem {

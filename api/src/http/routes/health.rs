@@ -32,6 +32,8 @@ const LAG: u64 = 10_000;
 const UNAVAILABLE: &str = "unavailable";
 /// How long what was found is answered again.
 const FRESH: Duration = Duration::from_secs(1);
+/// Below this, in bytes, a file system counts as full: an upload or a checkpoint would fill it.
+const FULL: u64 = 64 << 20;
 /// How long an append that was refused keeps the process out of service. Then requests are let in again, and the next
 /// append tells: were it for good, nothing would ever be appended where only ready processes get requests.
 const KEPT_OUT: Duration = Duration::from_secs(30);
@@ -46,6 +48,8 @@ pub struct Probe {
     pub started_at: OffsetDateTime,
     /// Names the workers of this process that are alive.
     pub workers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The bytes that are free where this process puts files, at the narrowest place; `None` where that cannot be found out.
+    pub free_bytes: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
 }
 
 /// One dependency.
@@ -187,6 +191,22 @@ async fn object_store(app: &App) -> Result<(), objects::ObjectsError> {
     app.objects.size(&key).await.map(drop)
 }
 
+/// Whether there is room for files (FR19). Without, uploads and trainings fail; everything else is served.
+fn room(free_bytes: Option<u64>) -> Dependency {
+    let full = free_bytes.filter(|free| *free < FULL);
+    Dependency {
+        name: "room",
+        ok: full.is_none(),
+        latency_ms: 0.0,
+        detail: full.map(|free| {
+            format!(
+                "the disk is full: {} MiB are free where files are kept; free space",
+                free >> 20
+            )
+        }),
+    }
+}
+
 async fn examine(routes: &Routes) -> Report {
     let app = &routes.app;
     let database = check("database", async {
@@ -212,14 +232,15 @@ async fn examine(routes: &Routes) -> Report {
     let lag = head.0.saturating_sub(reached.0);
     let dependencies = vec![database, log, objects];
     let (recording, kept_out) = recording(app);
-    let following = following(app);
-    let fully = following.ok && reacting.ok && projections.iter().all(|one| one.served);
+    let (following, room) = (following(app), room((routes.probe.free_bytes)()));
+    let all_there = following.ok && reacting.ok && room.ok && projections.iter().all(|one| one.served);
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
     // What somebody has to look at; requests are served all the same.
     let watched = [
         Some(recording),
         Some(following),
         Some(reacting),
+        Some(room),
         Some(log_time(app)),
         signing(app),
         checkpoint_export(app),
@@ -229,7 +250,7 @@ async fn examine(routes: &Routes) -> Report {
         .chain(watched.into_iter().flatten())
         .collect();
     Report {
-        status: match (ready, fully) {
+        status: match (ready, all_there) {
             (false, _) => UNAVAILABLE,
             // Every process would say the same of a read model: were all taken out of service, nothing would be served.
             (true, false) => "degraded",

@@ -7,8 +7,8 @@ use async_compression::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{Synthetic, TEXT, gzip, refused, refused_as_is, zstd};
-use crate::ingest::{Declared, IngestError, IngestLimits, ingest};
+use super::{Synthetic, TEXT, Unlimited, gzip, ingest, refused, refused_as_is, zstd};
+use crate::ingest::{Declared, IngestError, IngestLimits};
 use objects::testing::store;
 
 /// DS-1: a bomb costs us a few MiB at most, not what it expands to.
@@ -83,7 +83,13 @@ async fn a_declared_encoding_must_be_known_and_true() {
         "DATASET_CORRUPT"
     );
     let (_folder, objects) = store();
-    ingest(&gzip(TEXT).await[..], declared("GZIP"), limits(), &objects)
-        .await
-        .expect("true");
+    ingest(
+        &gzip(TEXT).await[..],
+        declared("GZIP"),
+        limits(),
+        &objects,
+        &mut Unlimited,
+    )
+    .await
+    .expect("true");
 }

@@ -105,7 +105,7 @@ impl Ledger {
 
     async fn run(&self, document: &str, variables: &Value) -> Response {
         let request = Request::new(document).variables(Variables::from_json(variables.clone()));
-        self.schema.execute(request, std::convert::identity).await
+        self.schema.execute(request).await
     }
 
     /// Runs what has to be refused before anything is committed, and gives the one message.

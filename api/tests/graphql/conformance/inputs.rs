@@ -70,9 +70,7 @@ impl Own {
             ..api::graphql::options()
         };
         let schema = SpecSchema::with(api::graphql::builder, options);
-        let answer = schema
-            .execute(Request::new(INTROSPECTION), std::convert::identity)
-            .await;
+        let answer = schema.execute(Request::new(INTROSPECTION)).await;
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         let mut read = answer.data.into_json().expect("JSON");
         let read = read["__schema"].take();

@@ -96,7 +96,7 @@ impl Executor for TwinExecutor {
 
     async fn execute(&self, (): &(), request: Request) -> Response {
         let furnish = |request: Request| request.data(schema::Counted::default());
-        self.0.execute(request, furnish).await
+        self.0.execute_with(request, furnish).await
     }
 
     fn subscribe(&self, (): &(), request: Request) -> BoxStream<'static, Response> {
@@ -176,9 +176,8 @@ const TIMES: [&str; 3] = ["read", "planned", "by plan"];
 #[tokio::test]
 async fn the_answers_are_those_of_graphql_js_however_often_a_document_comes() {
     let url = start().await;
-    let client = reqwest::Client::builder()
+    let client = crate::support::http()
         .timeout(Duration::from_secs(20))
-        .no_proxy()
         .build()
         .expect("a client");
     let corpus = include_str!("corpus/corpus.jsonl");

@@ -153,7 +153,7 @@ async fn operations_that_are_not_run_need_no_variables_and_cost_nothing() {
     let one = "query A { version } query B($n: Int!, $m: Int) { jobs(first: $n) { nodes { id name } }
         more: jobs(first: $m) { nodes { id } } }";
     let request = async_graphql::Request::new(one).operation_name("A");
-    let response = own.schema.execute(request, std::convert::identity).await;
+    let response = own.schema.execute(request).await;
     // Nothing stands behind the schema: the resolver was reached, and fails.
     let places: Vec<_> = response.errors.iter().map(|error| error.path.len()).collect();
     assert_eq!(places, [1], "{:?}", response.errors);
@@ -196,10 +196,7 @@ async fn a_query_that_costs_too_much_says_what_it_costs() {
     ] {
         let request = async_graphql::Request::new(query);
         let response = schema
-            .execute(
-                request.variables(async_graphql::Variables::from_json(variables.clone())),
-                std::convert::identity,
-            )
+            .execute(request.variables(async_graphql::Variables::from_json(variables.clone())))
             .await;
         let refusal = response.errors.iter().find(|error| error.path.is_empty());
         let Some(cost) = cost else {

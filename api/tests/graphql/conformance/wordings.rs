@@ -64,10 +64,7 @@ async fn what_is_wrong_with_a_document_is_said_in_the_words_of_graphql_js() {
 async fn what_is_wrong_with_an_operation_that_is_not_run_is_one_error() {
     let own = Own::read().await;
     let request = async_graphql::Request::new("query A { version } subscription B { __typename }");
-    let response = own
-        .schema
-        .execute(request.operation_name("A"), std::convert::identity)
-        .await;
+    let response = own.schema.execute(request.operation_name("A")).await;
     assert_eq!(response.errors.len(), 1, "{:?}", response.errors);
 }
 
@@ -78,7 +75,7 @@ async fn operations_that_are_not_run_are_checked_too() {
     let query = "query A { version ...F } query B($n: Int) { logInstant { position } ...F }
         fragment F on Query { jobs(first: \"x\") { nodes { id } } }";
     let request = async_graphql::Request::new(query).operation_name("A");
-    let response = own.schema.execute(request, std::convert::identity).await;
+    let response = own.schema.execute(request).await;
     let mut messages: Vec<_> = response
         .errors
         .iter()

@@ -262,7 +262,7 @@ pub async fn lists() -> Vec<Listed> {
     let query =
         "{ __schema { types { name inputFields { name type { name ofType { name } } } enumValues { name }
         fields { name args { name type { name } } } } } }";
-    let answer = schema.execute(Request::new(query), |request| request).await;
+    let answer = schema.execute(Request::new(query)).await;
     assert!(answer.errors.is_empty(), "{:?}", answer.errors);
     let read = answer.data.into_json().expect("JSON");
     let all = read["__schema"]["types"].as_array().expect("types").clone();
