@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use api::app::App;
+use domain::{
+    aggregate::Aggregate as _,
+    notifications::delivery::{Deliveries, REDRIVEN},
+};
 
 /// How long everything that is open may take.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -30,12 +34,14 @@ async fn open(app: &App, head: u64) -> Vec<String> {
     for reactor in workers::reactors::all() {
         let (kinds, name) = (reactor.kinds(), reactor.name());
         let unanswered: i64 = sqlx::query_scalar(
-            "select count(*) from event where kind = any($1) and pos <= $2
+            "select count(*) from event where (kind = any($1) or kind = $4 and stream = $5) and pos <= $2
              and pos > (select position from reactor_checkpoint where reactor = $3)",
         )
         .bind(kinds)
         .bind(i64::try_from(head).expect("a position"))
         .bind(name)
+        .bind(REDRIVEN)
+        .bind(Deliveries::stream(name).as_str())
         .fetch_one(&app.database)
         .await
         .expect("a count");

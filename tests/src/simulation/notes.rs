@@ -18,7 +18,7 @@ use domain::{
 use event_store::memory::MemoryEventStore;
 use uuid::Uuid;
 
-use super::{clock::LogicalClock, reactors::TakenMail, trace::Trace, yield_point::step};
+use super::{clock::LogicalClock, trace::Trace, yield_point::step};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -35,6 +35,16 @@ pub(super) struct Notes {
     pub(super) mails: Vec<TakenMail>,
     /// What must never happen, whatever goes wrong.
     pub(super) violations: Vec<String>,
+}
+
+/// A mail as its receiver got it.
+#[derive(Clone, Debug)]
+pub(super) struct TakenMail {
+    pub(super) id: Uuid,
+    pub(super) person: UserId,
+    pub(super) text: String,
+    /// How far the log was when it was decided on.
+    pub(super) decided: Position,
 }
 
 /// One process's handle on the log.

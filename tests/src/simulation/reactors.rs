@@ -30,6 +30,7 @@ pub(super) use self::{
 use super::{
     PlantedDefect,
     environment::{Lost, SimulatedEnvironment},
+    notes::TakenMail,
     process::{Answer, Process},
     yield_point::step,
 };
@@ -71,16 +72,6 @@ impl IdentityKeys for KnownKeys {
     fn verification_token(&self, user: UserId, _: Uuid, hash: &str) -> Option<String> {
         Some(format!("token-{user}")).filter(|token| token == hash)
     }
-}
-
-/// A mail as its receiver got it.
-#[derive(Clone, Debug)]
-pub(super) struct TakenMail {
-    id: Uuid,
-    person: UserId,
-    text: String,
-    /// How far the log was when it was decided on.
-    decided: Position,
 }
 
 /// Runs the reactors until the run ends, whenever the lease is free.
