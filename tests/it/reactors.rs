@@ -8,3 +8,4 @@ mod fixture;
 mod from_outside;
 mod owners;
 mod starts;
+mod uploads;

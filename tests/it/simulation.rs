@@ -8,7 +8,7 @@ use tests::simulation::{PlantedDefect, Run, run, run_with};
 /// Seeds of every run of the tests; the nightly command runs thousands.
 const SEEDS: u64 = 200;
 /// Seeds within which a planted defect must show.
-const SEEDS_TRIED: u64 = 40;
+const SEEDS_TRIED: u64 = 200;
 
 fn whole(seed: u64) -> Run {
     let run = run(seed);
@@ -56,6 +56,7 @@ fn hundreds_of_seeds_hold() {
         "not where it was expected",
         "identity.registrations: mail",
         "identity.erasures: erasure",
+        "datasets.uploads: command",
         "pauses: Deposed",
     ] {
         assert!(met(what) > 3, "only {} runs have met: {what}", met(what));

@@ -26,6 +26,7 @@ fn effect(event: &RecordedEvent, reactor: &str, command: CommandEffect) -> Vec<E
         recipient: None,
         act: Act::Command(command),
         gives_up: true,
+        not_before: None,
     }]
 }
 

@@ -7,11 +7,13 @@ use domain::{
     aggregate::Aggregate as _,
     notifications::delivery::{Deliveries, REDRIVEN},
 };
+use workers::reactors::runner::NOT_DUE;
 
 /// How long everything that is open may take.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// Waits until the reactors have answered everything that is recorded by now, and nothing is to be tried again.
+/// Waits until the reactors have answered everything that is recorded by now, and nothing is to be tried again: what waits
+/// for its time is left alone.
 ///
 /// # Panics
 /// When that takes longer than half a minute.
@@ -45,12 +47,14 @@ async fn open(app: &App, head: u64) -> Vec<String> {
         .fetch_one(&app.database)
         .await
         .expect("a count");
-        let waiting: Vec<String> =
-            sqlx::query_scalar("select failure from reactor_delivery where reactor = $1 and dead_at is null")
-                .bind(name)
-                .fetch_all(&app.database)
-                .await
-                .expect("deliveries");
+        let waiting: Vec<String> = sqlx::query_scalar(
+            "select failure from reactor_delivery where reactor = $1 and dead_at is null and failure <> $2",
+        )
+        .bind(name)
+        .bind(NOT_DUE)
+        .fetch_all(&app.database)
+        .await
+        .expect("deliveries");
         if unanswered > 0 {
             open.push(format!("{name} has {unanswered} events to answer"));
         }

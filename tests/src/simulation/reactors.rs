@@ -239,6 +239,15 @@ impl Owner {
         attempts: u32,
     ) -> Result<Option<Delivery>, Pause> {
         let now = self.environment().now();
+        if let Some(wait) = self.early(effect) {
+            return Ok(Some(Delivery {
+                effect: effect.id,
+                stream: event.stream.clone(),
+                revision: event.revision,
+                attempts,
+                next_at: now + wait,
+            }));
+        }
         if !self
             .environment()
             .statement(|database| database.reactors.prove(epoch, now))
@@ -269,6 +278,13 @@ impl Owner {
             attempts: attempts + 1,
             next_at: self.environment().now() + wait,
         }))
+    }
+
+    /// How long until an effect may be done, when that is not yet.
+    fn early(&self, effect: &Effect) -> Option<Duration> {
+        let now = domain::clock::Clock::now(self.environment().clock.as_ref());
+        let left = Duration::try_from(effect.not_before? - now).ok();
+        left.filter(|left| !left.is_zero())
     }
 
     /// Hands a mail over; it may be lost, or taken and not said so.

@@ -14,6 +14,7 @@ use domain::{
     quota::Quotas,
     request::Request,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Something to be done about an event.
@@ -27,6 +28,8 @@ pub struct Effect {
     pub act: Act,
     /// Whether it is given up after so many tries. What must be done in the end is not.
     pub gives_up: bool,
+    /// From when on it may be done; `None`: at once. Until then it waits, and is worked out anew when its time has come.
+    pub not_before: Option<OffsetDateTime>,
 }
 
 /// What is to be done.

@@ -88,6 +88,7 @@ impl Reactor for Registrations {
             recipient: Some(holder),
             act: Act::Mail(mail),
             gives_up: true,
+            not_before: None,
         }])
     }
 }
@@ -154,6 +155,7 @@ impl Reactor for Erasures {
             act: Act::Call(Call::CompleteErasure(user)),
             // A person's right does not lapse because it failed often.
             gives_up: false,
+            not_before: None,
         };
         Ok(open.then_some(effect).into_iter().collect())
     }

@@ -7,6 +7,7 @@
 //! Effects are done **at least once**: each has an id made of its event, by which a repeat is the same command, or a mail
 //! with the same `Message-ID`. A new reactor answers events from its first start on, unless it says otherwise.
 
+pub mod datasets;
 pub mod effect;
 pub mod identity;
 pub mod runner;
@@ -123,5 +124,9 @@ impl<R: Reactor> AnyReactor for R {
 /// Every reactor of the system. What goes over all of them takes them from here: the runner, the simulation, the lists.
 #[must_use]
 pub fn all() -> Vec<Arc<dyn AnyReactor>> {
-    vec![Arc::new(identity::Registrations), Arc::new(identity::Erasures)]
+    vec![
+        Arc::new(identity::Registrations),
+        Arc::new(identity::Erasures),
+        Arc::new(datasets::Uploads),
+    ]
 }

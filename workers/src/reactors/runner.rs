@@ -33,8 +33,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::settings::Settings;
 use self::{event_loop::EventLoop, ownership::Ownership, perform::Performer, retries::Retries};
+pub use self::{perform::NOT_DUE, settings::Settings};
 use super::{AnyReactor, Call, EffectError};
 
 /// Wait before another try after a failure.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
+    access::ledger::LedgerEvent,
     aggregate::decode,
     event_store::{Position, RecordedEvent},
     identity::user::UserEvent,
@@ -82,7 +83,23 @@ pub(in crate::simulation) fn broken(
             completed(person)
         ));
     }
+    found.extend(left_behind(log));
     found
+}
+
+/// Room that nobody wants any more and nobody gave back: for each upload the last word must be its release (DS-3).
+fn left_behind(log: &[RecordedEvent]) -> Vec<String> {
+    let mut open = BTreeMap::new();
+    for event in log {
+        match decode(event) {
+            Ok(LedgerEvent::StorageReserved { item, .. }) => open.insert(item, &event.stream),
+            Ok(LedgerEvent::StorageReleased { item }) => open.remove(&item),
+            _ => None,
+        };
+    }
+    let open = open.iter();
+    open.map(|(item, stream)| format!("the room of {item} in {stream} was never given back"))
+        .collect()
 }
 
 /// The accounts that have an event of `kind`, and where.

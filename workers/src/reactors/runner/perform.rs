@@ -26,6 +26,9 @@ use crate::reactors::{Act, AnyReactor, Context, Effect, EffectError, ReactError,
 /// What the kind of a delivery is whose event could not be read: all of its effects are open.
 pub(super) const EVENT: &str = "event";
 
+/// Why an effect waits that nobody has tried yet.
+pub const NOT_DUE: &str = "its time has not come";
+
 /// Effects of one reactor that are tried at the same time.
 const TOGETHER: usize = 8;
 
@@ -110,6 +113,13 @@ impl Performer {
         delivery: &Delivery,
         limit: Duration,
     ) -> Result<Option<Setback>, RunError> {
+        if let Some(wait) = self.early(effect) {
+            return Ok(Some(Setback {
+                attempts: delivery.attempts,
+                reason: NOT_DUE,
+                wait: Some(wait),
+            }));
+        }
         // Who was stopped for longer than the lease is not the owner any more, and learns it here.
         self.ownership.check()?;
         fail::fail_point!("reactor.before_effect");
@@ -130,6 +140,12 @@ impl Performer {
             }),
             Tried::Failed(error) => Some(self.setback(delivery, error, effect.gives_up)),
         })
+    }
+
+    /// How long until `effect` may be done, when that is not yet.
+    fn early(&self, effect: &Effect) -> Option<Duration> {
+        let left = effect.not_before? - self.parts.ports.clock.now();
+        Duration::try_from(left).ok().filter(|left| !left.is_zero())
     }
 
     async fn act(&self, event: &RecordedEvent, effect: &Effect) -> Tried {
