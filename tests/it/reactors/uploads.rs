@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::{
     access::ledger::{LedgerEvent, QuotaLedger},
     aggregate::load,
+    clock::{Clock as _, SystemClock},
     event_store::EventStore as _,
     id::{UploadId, UserId},
 };
@@ -43,8 +44,8 @@ async fn room_that_was_left_behind_is_given_back_at_its_time() {
     let fixture = Fixture::new().await;
     let runner = fixture.run_with(vec![Arc::new(Uploads)], settings()).await;
     let (soon, later) = (
-        OffsetDateTime::now_utc() + Duration::seconds(2),
-        OffsetDateTime::now_utc() + Duration::HOUR,
+        SystemClock.now() + Duration::seconds(2),
+        SystemClock.now() + Duration::HOUR,
     );
     let item = upload(3);
     let events = [
@@ -68,7 +69,7 @@ async fn room_that_was_left_behind_is_given_back_at_its_time() {
     fixture
         .until("it is given back", async || open(&fixture).await == [upload(2)])
         .await;
-    assert!(OffsetDateTime::now_utc() >= soon, "not before its time");
+    assert!(SystemClock.now() >= soon, "not before its time");
     fixture
         .until("one waits on", async || fixture.deliveries().await.len() == 1)
         .await;
