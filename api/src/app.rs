@@ -4,7 +4,6 @@ mod access_record;
 mod authentication;
 mod caller;
 mod import;
-mod mail;
 mod outage;
 mod requests;
 mod settings;
@@ -24,7 +23,6 @@ use time::OffsetDateTime;
 pub use access_record::ReadRefused;
 pub use caller::Caller;
 pub use import::{ImportError, ModelImporter};
-pub use mail::{Mail, MailError, Mailer, OutboxMailer};
 pub use outage::for_clients;
 pub use requests::ClientRequest;
 pub use settings::AppSettings;
@@ -51,7 +49,7 @@ pub struct AppParts {
     pub progress: Progress,
     /// The read models, as clients read them.
     pub read_models: ReadModels,
-    /// The database, for what is no read of a client's: health, leases, erasures.
+    /// The database, for what is no read of a read model: health, leases, deliveries, erasures.
     pub database: PgPool,
     /// Live events.
     pub feed: FeedHub,
@@ -64,13 +62,11 @@ pub struct AppParts {
     /// Where passwords are hashed.
     pub hashing_pool: HashingPool,
     /// Key for hashing reserved values.
-    pub pepper: Pepper,
+    pub pepper: Arc<Pepper>,
     /// Who guesses too much.
     pub lockout: Lockout,
     /// Tries per address on routes that need no account.
     pub attempts: RateLimiter<AddressKey>,
-    /// Sends mail.
-    pub mailer: Arc<dyn Mailer>,
     /// What brings base models in.
     pub importer: Arc<dyn ModelImporter>,
     /// Proofs about the log; `None` when it lies in a store that gives none (KurrentDB).

@@ -13,7 +13,8 @@ use domain::{
     execute::ExecuteError,
     id::{SessionId, UserId},
     identity::{
-        reservation::{Reservation, ReservationKey},
+        keys::IdentityKeys as _,
+        reservation::ReservationKey,
         session::{OpenSession, RefreshRefusal, RefreshSession, Session},
         tokens::TokenKind,
         user::User,
@@ -21,7 +22,7 @@ use domain::{
 };
 
 use crate::{
-    app::{App, Caller, Mail, for_clients},
+    app::{App, Caller, for_clients},
     auth::{
         password::{HashingPoolError, Password},
         secret::Secret,
@@ -105,7 +106,7 @@ impl From<HashingPoolError> for SessionError {
 /// The reservation key of a value: it makes the value unique without revealing it.
 #[must_use]
 pub fn reservation_key(app: &App, scope: &str, normalised: &str) -> ReservationKey {
-    ReservationKey(app.pepper.keyed_hash(scope, normalised))
+    app.pepper.reservation(scope, normalised)
 }
 
 /// The reservation keys of an account's username and e-mail address; of empty values if there is no such account.
@@ -190,18 +191,6 @@ pub async fn token_refused(
     }
 }
 
-/// A fresh verification token for `user`, and its hash.
-///
-/// # Errors
-/// When the machine gives no randomness.
-pub fn verification_token(user: UserId) -> Result<(Secret, String), SessionError> {
-    let token = OpaqueToken::generate(OpaqueKind::Verification).map_err(|error| unavailable(&error))?;
-    Ok((
-        Secret::new(format!("{user}.{}", token.secret.expose())),
-        token.hash,
-    ))
-}
-
 /// Takes a verification token apart: whose, and its hash.
 #[must_use]
 pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
@@ -210,50 +199,6 @@ pub fn read_verification_token(presented: &str) -> Option<(UserId, String)> {
         user.parse().ok()?,
         OpaqueToken::hash(OpaqueKind::Verification, secret)?,
     ))
-}
-
-/// Sends what a registration brings to its address: a verification token, or, when another account has the address, word
-/// that somebody tried. The answer to the registration is the same for both (SE-5). A mail that is not handed over does
-/// not undo the registration; the log says that it failed, and the operator can look into it.
-///
-/// # Errors
-/// When the log cannot be read.
-pub async fn mail_registration(
-    app: &App,
-    user: UserId,
-    email: &str,
-    token: &Secret,
-) -> Result<(), SessionError> {
-    let key = reservation_key(app, "email", &email.trim().to_lowercase());
-    let holder = folded::<Reservation>(app, key).await?.holder;
-    let (subject, body) = match holder {
-        Some(holder) if holder != user => (
-            "Somebody tried to register with your e-mail address",
-            "Somebody tried to register at Anneal with this e-mail address, which already belongs to your account.\n\n\
-             Your account has not changed, and they cannot use this address. If it was you: log in with the account \
-             that you have."
-                .to_owned(),
-        ),
-        _ => (
-            "Verify your e-mail address",
-            format!(
-                "Welcome to Anneal.\n\nYour verification token, good for 24 hours:\n\n    {}\n\n\
-                 Give it to the mutation verifyEmail.",
-                token.expose()
-            ),
-        ),
-    };
-    let mail = Mail {
-        // What lies here of it goes with whoever has the address.
-        person: holder.unwrap_or(user),
-        to: email.to_owned(),
-        subject: subject.to_owned(),
-        body,
-    };
-    if let Err(error) = app.mailer.send(mail).await {
-        tracing::error!(%error, "a mail about a registration was not sent");
-    }
-    Ok(())
 }
 
 async fn open(

@@ -32,7 +32,10 @@ use crate::{
     write_queue::WriteQueue,
 };
 
-pub use crate::command::{Command, Context, Decision, ExecuteError, Refused};
+pub use crate::{
+    command::{Command, Context, Decision, ExecuteError, Refused},
+    loading::look,
+};
 
 /// What a client says beside its command (GQ-2).
 #[derive(Default)]

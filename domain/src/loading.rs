@@ -95,11 +95,12 @@ async fn first_to_load(aggregates: &AggregateCache, reads: &ReadSet, missing: &[
     is_first.then_some(turn)
 }
 
-/// As [`load`], with nothing remembered: for those who only look, and decide nothing that is recorded.
+/// Loads what `declare` names from the log as it is now, with nothing remembered, until it names nothing new: for those who
+/// only look, and record nothing.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub(crate) async fn look(
+pub async fn look(
     store: &dyn EventStore,
     declare: impl Fn(&LoadedState, &mut ReadSet) + Send,
 ) -> Result<LoadedState, LoadError> {

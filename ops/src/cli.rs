@@ -136,6 +136,12 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Look at what follows from events, as mails: what was given up, and try it again.
+    Reactors {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReactorsCommand,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -153,6 +159,42 @@ pub enum Command {
         /// Write them into this folder.
         #[arg(long, value_name = "FOLDER")]
         write: PathBuf,
+    },
+}
+
+/// What can be done with reactors.
+#[derive(Debug, Subcommand)]
+pub enum ReactorsCommand {
+    /// Show how far each reactor is, and the newest 100 of the effects that were given up.
+    List {
+        /// Of this reactor only.
+        #[arg(long, value_name = "NAME")]
+        reactor: Option<String>,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Have effects tried again that were given up; recorded in the log.
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["id", "all"])))]
+    Redrive {
+        /// The effect, by its id in the list.
+        #[arg(value_name = "ID")]
+        id: Option<uuid::Uuid>,
+        /// All that were given up.
+        #[arg(long)]
+        all: bool,
+        /// With --all: of this reactor only.
+        #[arg(long, value_name = "NAME", requires = "all")]
+        reactor: Option<String>,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod database;
 mod devices;
+mod reactors;
 mod replay;
 mod second_signal;
 mod signals;
@@ -19,7 +20,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 
 use crate::{
-    cli::{AuditCommand, Cli, Command, ConfigArgs, StorageCommand},
+    cli::{AuditCommand, Cli, Command, ConfigArgs, ReactorsCommand, StorageCommand},
     complain,
     config::{Config, Problems, Sources},
     contracts, demo, doctor,
@@ -81,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
             acknowledged,
             json,
         } => with_config(config, move |config| verify::run(config, acknowledged, json)),
+        Command::Reactors { command } => run_reactors(command),
         Command::Demo { url, data, quick } => finish(block_on(run_demo(demo::DemoOptions {
             url,
             data_dir: data,
@@ -94,6 +96,31 @@ async fn run_demo(options: demo::DemoOptions) -> anyhow::Result<ExitCode> {
     tokio::select! {
         done = demo::run(options) => done.map(|()| ExitCode::SUCCESS),
         () = signals.first() => Ok(ExitCode::from(130)),
+    }
+}
+
+fn run_reactors(command: ReactorsCommand) -> ExitCode {
+    match command {
+        ReactorsCommand::List {
+            reactor,
+            json,
+            config,
+        } => with_config(config, move |config| {
+            reactors::run(config, reactors::Request::List(reactor), json)
+        }),
+        ReactorsCommand::Redrive {
+            id,
+            reactor,
+            json,
+            config,
+            ..
+        } => with_config(config, move |config| {
+            let request = reactors::Request::Redrive {
+                reactor,
+                dead_letter: id,
+            };
+            reactors::run(config, request, json)
+        }),
     }
 }
 

@@ -7,7 +7,9 @@ mod import;
 mod integrity;
 pub mod key_files;
 pub mod keys;
+mod local_erasure;
 mod log;
+mod reactors;
 mod recording;
 mod sealing;
 mod setup;
@@ -34,6 +36,7 @@ use domain::{
 use event_store::postgres::LogIntegrity;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use workers::notifications::outbox::OutboxMailer;
 
 use storage::{Home, check_models_folder, open_home};
 use write_side::WriteSide;
@@ -103,7 +106,8 @@ pub struct System {
     background: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     projections: JoinHandle<()>,
-    eraser: JoinHandle<()>,
+    reactors: JoinHandle<()>,
+    local_erasure: JoinHandle<()>,
     recording: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     working: CancellationToken,
@@ -136,7 +140,11 @@ impl System {
         let abandoned = background.clone().drop_guard();
         let upkeep = telemetry::start_upkeep(metrics.clone(), telemetry::UPKEEP, background.clone());
         let (app, projections) = application::start(config, &environment, &write_side, &background).await?;
-        let eraser = eraser::start(app.clone(), write_side.person_keys, background.clone());
+        let mailer = Arc::new(OutboxMailer::new(outbox(&config.general.data_dir)));
+        let keys = write_side.person_keys;
+        let reactors = reactors::start(&app, keys, mailer.clone(), background.clone()).await?;
+        let data_dir = &config.general.data_dir;
+        let local_erasure = local_erasure::start(app.clone(), mailer, data_dir, background.clone())?;
         recording::look_at_the_end(&app).await?;
         let recording = recording::start(app.clone(), background.clone());
         let working = CancellationToken::new();
@@ -156,7 +164,8 @@ impl System {
             background,
             server,
             projections,
-            eraser,
+            reactors,
+            local_erasure,
             recording,
             upkeep,
             working,
@@ -213,7 +222,8 @@ impl System {
             tracing::warn!(%error, "the server ended with an error");
         }
         self.background.cancel();
-        ended("the eraser", self.eraser).await;
+        ended("the reactors", self.reactors).await;
+        ended("what removes local data of erased persons", self.local_erasure).await;
         ended("what looks after recording", self.recording).await;
         ended("the upkeep of metrics", self.upkeep).await;
         ended("the projections", self.projections).await;

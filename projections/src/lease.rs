@@ -1,4 +1,4 @@
-//! Who may write derived tables: a lease in the database, with a fencing epoch.
+//! Who may write the tables that one process writes at a time: a lease in the database, with a fencing epoch.
 //!
 //! The rule: a holder proves itself in every transaction that it writes, by its epoch; so one that was frozen
 //! past its lease and thaws finds the epoch moved, and writes nothing. Time is the database's alone.
@@ -14,6 +14,9 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 pub const FOLD: &str = "fold";
 /// The lease of the process that builds shadow tables.
 pub const REBUILD: &str = "rebuild";
+
+/// The lease of the process that runs the reactors.
+pub const REACTORS: &str = "reactors";
 
 /// What a holder proves itself by. It counts as long as its epoch is the newest.
 #[derive(Clone, Copy, Debug)]

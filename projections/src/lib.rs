@@ -16,6 +16,7 @@ pub mod identity;
 pub mod jobs;
 pub mod lease;
 pub mod models;
+pub mod notifications;
 pub mod paging;
 mod position;
 pub mod projects;

@@ -134,7 +134,7 @@ async fn canary(app: &TestApp) -> (String, Client) {
         .expect("an account")
         .to_owned();
     let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
-    let token = app.mailed_token("Canary@Example.org");
+    let token = app.mailed_token("Canary@Example.org").await;
     from(&anonymous, agent, verify, json!({ "t": token }))
         .await
         .data("verifyEmail");
@@ -324,7 +324,7 @@ async fn the_names_are_free(app: &TestApp, erased: &str) {
     );
     assert_ne!(registered.data("register")["user"]["id"], erased);
     let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
-    let token = app.mailed_token("canary@example.org");
+    let token = app.mailed_token("canary@example.org").await;
     let verified = app.client().run(verify, json!({ "t": token })).await;
     assert_eq!(
         verified.data("verifyEmail")["userErrors"],

@@ -108,6 +108,7 @@ async fn health_metrics_and_keys_are_served() {
             "objectStore",
             "recording",
             "readModels",
+            "reactors",
             "room",
             "logTime",
             "auditSigning",

@@ -108,7 +108,7 @@ async fn registration_verification_and_login_work_from_outside() {
     assert_eq!(early.code(), Some("FORBIDDEN"));
 
     let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
-    let token = app.mailed_token("Ada@Example.org");
+    let token = app.mailed_token("Ada@Example.org").await;
     let done = app.client().run(verify, json!({ "t": token })).await;
     assert_eq!(done.data("verifyEmail")["userErrors"], json!([]));
     app.client().login("Ada@Example.org").await;
@@ -125,12 +125,10 @@ async fn a_verification_token_works_for_a_day() {
     let app = TestApp::start().await;
     let input = json!({ "username": "late", "email": "late@example.org", "password": PASSWORD });
     app.client().run(REGISTER, json!({ "i": input })).await;
+    let token = app.mailed_token("late@example.org").await;
     app.clock.advance(Duration::hours(25));
     let verify = "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { code } } }";
-    let late = app
-        .client()
-        .run(verify, json!({ "t": app.mailed_token("late@example.org") }))
-        .await;
+    let late = app.client().run(verify, json!({ "t": token })).await;
     assert_eq!(late.user_codes("verifyEmail"), ["TOKEN_EXPIRED"]);
     app.stop().await;
 }

@@ -33,6 +33,7 @@ mod output;
 mod permissions;
 mod projections;
 mod projects;
+mod reactors;
 mod recording;
 mod rights;
 mod sealing;

@@ -8,7 +8,7 @@ use tests::simulation::{PlantedDefect, Run, run, run_with};
 /// Seeds of every run of the tests; the nightly command runs thousands.
 const SEEDS: u64 = 200;
 /// Seeds within which a planted defect must show.
-const SEEDS_TRIED: u64 = 40;
+const SEEDS_TRIED: u64 = 200;
 
 fn whole(seed: u64) -> Run {
     let run = run(seed);
@@ -54,6 +54,10 @@ fn hundreds_of_seeds_hold() {
         "this username is taken",
         "the quota of",
         "not where it was expected",
+        "identity.registrations: mail",
+        "identity.erasures: erasure",
+        "datasets.uploads: command",
+        "pauses: Deposed",
     ] {
         assert!(met(what) > 3, "only {} runs have met: {what}", met(what));
     }
@@ -120,6 +124,14 @@ fn the_simulation_finds_a_projector_that_trusts_deliveries() {
 #[test]
 fn the_simulation_finds_requests_that_are_served_on_old_rights() {
     finds(PlantedDefect::StaleRights, "was not permitted");
+}
+
+#[test]
+fn the_simulation_finds_reactors_that_save_their_checkpoint_before_their_effects() {
+    finds(
+        PlantedDefect::CheckpointBeforeEffects,
+        "was never mailed its token",
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Workers: they take queued jobs, train in a process of its own, and report what happens.
+//! Workers: they take queued jobs, train in a process of its own, and report what happens. Beside them the [`reactors`]:
+//! what follows from events.
 //!
 //! One rule: safety is the attempt's number in the log, liveness is the [`lease`]. A worker that
 //! stalls, comes back or runs twice can waste time, but it can record nothing that is not its own to record
@@ -18,6 +19,8 @@ mod attempt;
 mod child;
 mod folders;
 pub mod lease;
+pub mod notifications;
+pub mod reactors;
 pub mod reaper;
 pub mod registration;
 mod settings;

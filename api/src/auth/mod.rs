@@ -1,5 +1,6 @@
 //! Who asks: passwords, tokens, keys.
 
+mod identity_keys;
 pub mod keys;
 pub mod password;
 pub mod policy;

@@ -18,6 +18,7 @@ use super::{
         ObjectiveInput, PauseJobInput, RestartJobInput, ResumeJobInput, ScratchInput, StartJobInput,
     },
     models::ImportModelInput,
+    notifications::{DeadLetterFilter, RedriveDeadLettersInput},
     projects::{CreateExperimentInput, CreateProjectInput},
     scalars::{DateTime, JsonValue, Long},
     sharing::{RevokeModelAccessInput, ShareModelInput},
@@ -42,8 +43,10 @@ pub fn checks() -> InputChecks {
         .with::<CreateDatasetInput>()
         .with::<CreateExperimentInput>()
         .with::<CreateProjectInput>()
+        .with::<DeadLetterFilter>()
         .with::<DrainWorkerInput>()
         .with::<ImportModelInput>()
+        .with::<RedriveDeadLettersInput>()
         .with::<RevokeModelAccessInput>()
         .with::<ShareModelInput>()
 }

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod loaders;
 pub mod models;
 pub mod mutation;
+pub mod notifications;
 pub mod paging;
 pub mod projects;
 pub mod proofs;
@@ -49,6 +50,7 @@ pub struct Query(
     jobs::JobsQuery,
     jobs::JobEstimateQuery,
     models::ModelsQuery,
+    notifications::NotificationsQuery,
     projects::ProjectsQuery,
     proofs::ProofsQuery,
     system::SystemQuery,
@@ -65,6 +67,7 @@ pub struct Mutation(
     jobs::JobsMutation,
     jobs::JobControlMutation,
     models::ModelsMutation,
+    notifications::NotificationsMutation,
     projects::ProjectsMutation,
     sharing::SharingMutation,
     workers::WorkersMutation,

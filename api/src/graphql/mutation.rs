@@ -52,8 +52,6 @@ pub enum Ended<R> {
         position: Position,
         /// What it is about.
         entity: Uuid,
-        /// Whether the same request had done it before.
-        repeated: bool,
     },
     /// Refused by a rule.
     Refused(R),
@@ -67,15 +65,7 @@ impl<R> Ended<R> {
     /// The same with another refusal.
     pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Ended<S> {
         match self {
-            Self::Done {
-                position,
-                entity,
-                repeated,
-            } => Ended::Done {
-                position,
-                entity,
-                repeated,
-            },
+            Self::Done { position, entity } => Ended::Done { position, entity },
             Self::Refused(reason) => Ended::Refused(change(reason)),
             Self::Wrong(errors) => Ended::Wrong(errors),
             Self::Stale(entity) => Ended::Stale(entity),
@@ -211,11 +201,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
             expected: self.expected.map(|version| E::expectation(id, version)),
         };
         match Box::pin(self.app.execute_under(self.caller, command, &conditions)).await {
-            Ok(Executed::Now(position)) => Ok(Ended::Done {
-                position,
-                entity,
-                repeated: false,
-            }),
+            Ok(Executed::Now(position)) => Ok(Ended::Done { position, entity }),
             Ok(Executed::Before(first)) => Ok(before(first)),
             Err(ExecuteError::Refused(reason)) => Ok(Ended::Refused(reason)),
             Err(ExecuteError::VersionConflict) => Ok(Ended::Stale(entity)),
@@ -245,7 +231,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
         let (entity, position, errors) = match ended {
             Ended::Refused(reason) => return wrong(reason.user_errors()),
             Ended::Wrong(errors) => return wrong(errors),
-            Ended::Done { position, entity, .. } => (entity, Some(position), Vec::new()),
+            Ended::Done { position, entity } => (entity, Some(position), Vec::new()),
             Ended::Stale(entity) => (entity, None, vec![stale()]),
         };
         let entity = self.or_null(P::SHOWN, self.shown::<P>(entity, position).await);
@@ -336,11 +322,7 @@ impl<'c, 'a> MutationCall<'c, 'a> {
 }
 
 fn before<R>(FirstResult { position, entity }: FirstResult) -> Ended<R> {
-    Ended::Done {
-        position,
-        entity,
-        repeated: true,
-    }
+    Ended::Done { position, entity }
 }
 
 /// What is recorded stays so, also when the read models are late.

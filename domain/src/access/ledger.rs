@@ -276,6 +276,12 @@ impl QuotaLedger {
         Ok(released.chain([reserved]).collect())
     }
 
+    /// When what `item` has reserved ends by itself; `None` when it has nothing.
+    #[must_use]
+    pub fn reserved_until(&self, item: &str) -> Option<OffsetDateTime> {
+        self.reserved.get(item).map(|(_, until)| *until)
+    }
+
     /// Releases what `item` has reserved; `None` when that is nothing.
     #[must_use]
     pub fn release(&self, item: &str) -> Option<LedgerEvent> {

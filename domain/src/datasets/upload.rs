@@ -83,6 +83,8 @@ pub struct ReleaseUpload {
     pub owner: UserId,
     /// The upload.
     pub upload: UploadId,
+    /// Only if its reservation ended by itself at this time, and was not extended.
+    pub lapsed: Option<OffsetDateTime>,
 }
 
 impl Command for ReleaseUpload {
@@ -97,9 +99,14 @@ impl Command for ReleaseUpload {
         Requirement::System
     }
 
-    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<Self::Refusal> {
+    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<Self::Refusal> {
         let ledger: QuotaLedger = loaded.get(self.owner);
-        Ok(match ledger.release(&self.upload.to_string()) {
+        let item = self.upload.to_string();
+        let still = ledger.reserved_until(&item);
+        let wanted = self
+            .lapsed
+            .is_none_or(|lapsed| still == Some(lapsed) && lapsed <= context.now);
+        Ok(match ledger.release(&item).filter(|_| wanted) {
             Some(released) => NewEvents::record::<QuotaLedger>(self.owner, &released),
             None => NewEvents::none(),
         })

@@ -83,6 +83,7 @@ samples_of! {
         VerificationRequested => UserEvent::VerificationRequested {
             token_hash: "9f86d081".into(),
             expires_at: LATER,
+            token: None,
         },
         EmailVerified => UserEvent::EmailVerified { email: "ada@example.org".into() },
         Deactivated => UserEvent::Deactivated { reason: "left the company".into() },
@@ -90,6 +91,11 @@ samples_of! {
         Erased => UserEvent::Erased { reason: ErasureReason::Requested },
         ErasureCompleted => UserEvent::ErasureCompleted(receipt(Some("9f86d081".into()), Some(LATER))),
     } also {
+        "derived" => UserEvent::VerificationRequested {
+            token_hash: "9f86d081".into(),
+            expires_at: LATER,
+            token: Some(id(10)),
+        },
         "unsealed" => UserEvent::ErasureCompleted(receipt(None, None)),
         "external" => UserEvent::Registered { user: USER, account: UserKind::External, profile: profile() },
         "service" => UserEvent::Registered { user: USER, account: UserKind::Service, profile: profile() },

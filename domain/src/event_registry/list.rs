@@ -15,6 +15,7 @@ use crate::{
     },
     jobs::{job::Job, progress::Progress, worker::Worker},
     models::model::Model,
+    notifications::delivery::Deliveries,
     personal::KindFields,
     projects::{experiment::Experiment, project::Project},
     request::CompletedRequest,
@@ -93,5 +94,6 @@ aggregates! {
     Worker,
     Progress,
     AccessList,
+    Deliveries,
     CompletedRequest,
 }

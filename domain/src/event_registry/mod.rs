@@ -11,6 +11,7 @@ mod identity;
 mod jobs;
 mod list;
 mod models;
+mod notifications;
 mod projects;
 mod requests;
 mod sharing;

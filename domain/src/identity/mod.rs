@@ -3,6 +3,7 @@
 pub mod account_status;
 pub mod badge;
 pub mod erasure;
+pub mod keys;
 pub mod login;
 pub mod organization;
 pub mod registration;

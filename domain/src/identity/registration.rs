@@ -1,6 +1,7 @@
 //! New accounts: everybody's registration, and the first administrator's.
 
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use super::{
     organization::{self, Organization, OrganizationEvent},
@@ -165,7 +166,9 @@ impl NewAccount {
 pub struct Register {
     /// The account.
     pub account: NewAccount,
-    /// SHA-256 of the verification token that is sent.
+    /// What the verification token is made of; see [`super::keys::IdentityKeys::verification_token`].
+    pub verification_token: Uuid,
+    /// SHA-256 of that token.
     pub verification_hash: String,
     /// Whether self-registration is on.
     pub open: bool,
@@ -194,6 +197,7 @@ impl Command for Register {
         let requested = UserEvent::VerificationRequested {
             token_hash: self.verification_hash.clone(),
             expires_at,
+            token: Some(self.verification_token),
         };
         Ok(self
             .account

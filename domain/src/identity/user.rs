@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     aggregate::{Aggregate, event},
@@ -102,7 +103,7 @@ pub enum UserEvent {
         #[personal(masked)]
         verifier: String,
     },
-    /// A verification token was sent.
+    /// A verification token is to be sent.
     VerificationRequested {
         /// SHA-256 of the token.
         #[plain(masked)]
@@ -110,6 +111,10 @@ pub enum UserEvent {
         /// When it stops working.
         #[serde(with = "time::serde::rfc3339")]
         expires_at: OffsetDateTime,
+        /// What the token is made of, with the account and the key of the installation
+        /// ([`crate::identity::keys::IdentityKeys`]); `None` where an earlier build made it at random and mailed it itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Uuid>,
     },
     /// The address was proven.
     EmailVerified {
@@ -182,6 +187,7 @@ impl Aggregate for User {
             UserEvent::VerificationRequested {
                 token_hash,
                 expires_at,
+                ..
             } => {
                 self.verification = Some((token_hash.clone(), *expires_at));
             }

@@ -1,1 +1,4 @@
-//! Notifications: channels, preferences, delivery. Nothing is decided here yet.
+//! Notifications: mail, and deliveries that are tried again. Channels and preferences are not decided here yet.
+
+pub mod delivery;
+pub mod mail;

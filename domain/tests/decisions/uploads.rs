@@ -131,6 +131,7 @@ fn room_is_reserved_by_those_who_may_upload_and_where_there_is_a_limit() {
     let release = ReleaseUpload {
         owner: ADA,
         upload: UPLOAD,
+        lapsed: None,
     };
     given()
         .when(release.clone())
@@ -176,4 +177,32 @@ fn bytes_that_are_a_version_already_need_no_room() {
                 wanted,
             }));
     }
+}
+
+/// What is released because its time is over is not released when it was extended meanwhile, nor before.
+#[test]
+fn a_reservation_lapses_at_its_time_unless_it_was_extended() {
+    let lapsed = |until| ReleaseUpload {
+        owner: ADA,
+        upload: UPLOAD,
+        lapsed: Some(until),
+    };
+    let (later, item) = (NOW + time::Duration::MINUTE, UPLOAD.to_string());
+    let with = |until| given().stream::<QuotaLedger>(ADA, [reserved(UPLOAD, 10, until)]);
+    let uploads = Principal::System("uploads");
+    with(later)
+        .when(lapsed(NOW))
+        .by(uploads.clone())
+        .then_already_so();
+    with(later)
+        .when(lapsed(later))
+        .by(uploads.clone())
+        .then_already_so();
+    with(NOW)
+        .when(lapsed(NOW))
+        .by(uploads)
+        .then_records([expected_event::<QuotaLedger>(
+            ADA,
+            &LedgerEvent::StorageReleased { item },
+        )]);
 }

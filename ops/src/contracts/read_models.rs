@@ -27,7 +27,7 @@ pub(super) const FILE: &str = "read-models.json";
 
 /// The category of every stream, and the prefix and number of the key that the samples have there: in the order in which
 /// one thing needs another.
-pub const STREAMS: [(&str, &str, u8); 22] = [
+pub const STREAMS: [(&str, &str, u8); 23] = [
     ("identity.organization", "org", 2),
     ("identity.claim", "clm", 1),
     ("identity.user", "usr", 1),
@@ -49,6 +49,7 @@ pub const STREAMS: [(&str, &str, u8); 22] = [
     ("jobs.job", "job", 6),
     ("jobs.progress", "job", 6),
     ("sharing.access_list", "mdl", 7),
+    ("notifications.deliveries", "rea", 1),
     ("requests.request", "req", 1),
 ];
 

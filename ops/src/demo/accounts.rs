@@ -2,7 +2,10 @@
 //!
 //! One rule: each step looks whether it is done before it does it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
@@ -157,7 +160,7 @@ async fn registered(
 }
 
 async fn verify(client: &Client, data_dir: &Path, wanted: &Account) -> anyhow::Result<()> {
-    let token = verification_token(&outbox(data_dir), &wanted.email)?;
+    let token = mailed_token(&outbox(data_dir), &wanted.email).await?;
     let done = client
         .change::<Value>(None, VERIFY, json!({ "token": token }))
         .await;
@@ -165,6 +168,9 @@ async fn verify(client: &Client, data_dir: &Path, wanted: &Account) -> anyhow::R
     Ok(())
 }
 
+/// How long a mail may take.
+const MAIL: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The most that is read of a token or a mail, in bytes.
 const LARGEST: u64 = 1 << 20;
 
@@ -206,6 +212,17 @@ async fn find(administrator: &Session, username: &str) -> Result<Option<User>, C
     Ok(users.into_iter().find(|user| user.username == username))
 }
 
+/// The token in the newest mail to `address`, which comes a moment after the registration.
+async fn mailed_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match verification_token(outbox, address) {
+            Err(_) if begun.elapsed() < MAIL => tokio::time::sleep(LOOK_AGAIN).await,
+            found => return found,
+        }
+    }
+}
+
 /// The token in the newest mail to `address`: the line that is indented.
 fn verification_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
     let missing = || {
@@ -218,7 +235,7 @@ fn verification_token(outbox: &Path, address: &str) -> anyhow::Result<String> {
     for entry in std::fs::read_dir(outbox).with_context(missing)? {
         mails.push(entry.with_context(missing)?.path());
     }
-    // Mails are named by ids that ascend in time.
+    // Mails are named by their time.
     mails.sort();
     for path in mails.iter().rev() {
         let mail = small_files::read_text(path, LARGEST)?;

@@ -81,6 +81,7 @@ fn told_apart(health: &Health) -> impl Iterator<Item = Check> {
         ("checkpoints", "auditSigning"),
         ("checkpoint export", "checkpointExport"),
         ("read models", "readModels"),
+        ("reactors", "reactors"),
     ];
     all.into_iter().filter_map(|(name, dependency)| {
         let told_of = health.dependencies.iter().any(|known| known.name == dependency);
@@ -97,6 +98,11 @@ fn told(name: &'static str, dependency: &str, health: &Health) -> Check {
             "the log's last time is ahead of the clock, says the running system: events get that time until the \
              clock has come there",
             "let the machines take their time from NTP; rely on positions, not times, of events of this span",
+        ),
+        Some(_) if dependency == "reactors" => Check::warn(
+            name,
+            "mails or other effects of events are not done, says the running system",
+            "see `anneal reactors list` for what was given up and why; then run `anneal reactors redrive`",
         ),
         Some(_) => Check::fail(
             name,

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    app::{App, AppParts, AppSettings, OutboxMailer},
+    app::{App, AppParts, AppSettings},
     auth::{
         keys::Pepper,
         password::{HashingPool, HashingSettings},
@@ -23,11 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Environment, VERSION,
-    import::FolderImporter,
-    keys::InstallationKeys,
-    setup::{self, outbox},
-    storage,
+    Environment, VERSION, import::FolderImporter, keys::InstallationKeys, setup, storage,
     write_side::WriteSide,
 };
 use crate::config::Config;
@@ -67,14 +63,13 @@ pub(super) async fn start(
         tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
         keys,
         hashing_pool: hashing(config, &pepper)?,
-        pepper,
+        pepper: Arc::new(pepper),
         importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects)),
         lockout: Lockout::new(LockoutSettings::default()),
         attempts: RateLimiter::new(Quota::new(
             environment.attempts_per_minute,
             Duration::from_secs(60),
         )),
-        mailer: Arc::new(OutboxMailer::new(outbox(data_dir), environment.ids.clone())),
         ports: write_side.ports.clone(),
         integrity: write_side.integrity.clone(),
     };

@@ -107,15 +107,3 @@ pub async fn after(pool: &PgPool, position: i64) -> Result<Vec<ErasureRow>, Read
     );
     fetch(pool, AsOf::Now.query(statement).bind(position)).await
 }
-
-/// The erasures that are under way, the oldest first; at most 100.
-///
-/// # Errors
-/// When the database fails.
-pub async fn under_way(pool: &PgPool) -> Result<Vec<ErasureRow>, ReadError> {
-    let statement = format!(
-        "{} where t.completed_at is null order by t.position limit 100",
-        AsOf::Now.select::<Erasures>()
-    );
-    fetch(pool, AsOf::Now.query(statement)).await
-}

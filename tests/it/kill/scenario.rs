@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests::harness::app::PASSWORD;
+use tests::harness::{app::PASSWORD, people};
 
 use super::{
     caller::{Caller, Lost},
@@ -45,6 +45,8 @@ pub(super) struct Scenario {
     ended: Vec<String>,
     /// Persons whose erasure was acknowledged.
     erased: Vec<String>,
+    /// Accounts that were acknowledged and not asked to be erased: each gets one mail.
+    registered: Mutex<Vec<String>>,
     /// The administrator, signed in once per server: tries are limited.
     admin: Mutex<Option<Caller>>,
 }
@@ -63,6 +65,7 @@ impl Scenario {
             jobs: Vec::new(),
             ended: Vec::new(),
             erased: Vec::new(),
+            registered: Mutex::default(),
             admin: Mutex::new(None),
         }
     }
@@ -173,6 +176,10 @@ impl Scenario {
         let made = admin.change("register", document, input).await?;
         let user = text(&made["user"]["id"]);
         self.told(&made["position"], &format!("identity.user-{user}"));
+        self.registered
+            .lock()
+            .expect("nobody panicked")
+            .push(name.to_owned());
         Ok(user)
     }
 
@@ -181,6 +188,8 @@ impl Scenario {
         self.rounds += 1;
         let admin = self.admin(url).await?;
         let user = self.account(&admin, &format!("person{}", self.rounds)).await?;
+        // From here on it may be erased, acknowledged or not.
+        self.registered.lock().expect("nobody panicked").pop();
         let document =
             "mutation($i: ErasePersonInput!) { erasePerson(input: $i) { position userErrors { message } } }";
         let input = json!({ "userId": user, "reason": "REQUESTED" });
@@ -308,6 +317,7 @@ impl Scenario {
             );
         }
         self.nothing_twice(&server.url).await.unwrap_or_else(lost);
+        self.everybody_is_mailed_once().await;
         self.assert_whole();
         assert!(server.stop().success(), "{}", last_words(&self.data));
         self.assert_whole();
@@ -323,6 +333,20 @@ impl Scenario {
             self.receipt(&admin, user).await?;
         }
         Ok(())
+    }
+
+    /// NO-3: each registration that was acknowledged has its mail, once, whatever died when.
+    async fn everybody_is_mailed_once(&self) {
+        let names = self.registered.lock().expect("nobody panicked").clone();
+        for name in names {
+            let address = format!("{name}@example.org");
+            people::mailed_token(&self.data, &address).await;
+            let mails = people::mails(&self.data);
+            let own = mails
+                .iter()
+                .filter(|mail| mail.starts_with(&format!("To: {address}\n")));
+            assert_eq!(own.count(), 1, "{address}");
+        }
     }
 
     /// What was tried once is there once at most, acknowledged or not.

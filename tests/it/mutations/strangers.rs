@@ -1,7 +1,7 @@
 //! `clientRequestId` where nobody is signed in: the credential is the address, and passwords are not compared.
 
 use serde_json::{Value, json};
-use tests::harness::TestApp;
+use tests::harness::{TestApp, people};
 
 use super::{first_error, recorded, request};
 
@@ -13,8 +13,10 @@ fn account(name: &str, password: &str, id: &str) -> Value {
     } })
 }
 
-fn mails(app: &TestApp) -> usize {
-    std::fs::read_dir(app.data_dir.join("outbox")).map_or(0, Iterator::count)
+/// How many mails there are once the reactors have read everything.
+async fn mails(app: &TestApp) -> usize {
+    app.reacted().await;
+    people::mails(&app.data_dir).len()
 }
 
 #[tokio::test]
@@ -25,14 +27,14 @@ async fn a_repeated_registration_is_one_account_and_one_mail() {
         .run(REGISTER, account("zoe", "a long enough pass phrase", &request(1)))
         .await;
     assert!(first.data("register")["user"]["id"].is_string(), "{first:?}");
-    let (sent, accounts) = (mails(&app), recorded(&app, "identity.UserRegistered").await);
+    let (sent, accounts) = (mails(&app).await, recorded(&app, "identity.UserRegistered").await);
     // The password is not part of what is compared: it is in no fingerprint.
     for password in ["a long enough pass phrase", "another long pass phrase"] {
         let again = client.run(REGISTER, account("zoe", password, &request(1))).await;
         assert_eq!(again.body["data"], first.body["data"]);
     }
     assert_eq!(
-        (mails(&app), recorded(&app, "identity.UserRegistered").await),
+        (mails(&app).await, recorded(&app, "identity.UserRegistered").await),
         (sent, accounts)
     );
     let other = client
@@ -62,7 +64,7 @@ async fn an_address_is_verified_once_and_told_twice() {
     made.data("register");
     let document =
         "mutation($i: VerifyEmailInput!) { verifyEmail(input: $i) { position userErrors { code } } }";
-    let token = app.mailed_token("zoe@example.org");
+    let token = app.mailed_token("zoe@example.org").await;
     let input = json!({ "i": { "token": token, "clientRequestId": request(1) } });
     let first = client.run(document, input.clone()).await;
     assert_eq!(first.data("verifyEmail")["userErrors"], json!([]));

@@ -13,7 +13,7 @@ use domain::{
 use time::{Duration, OffsetDateTime};
 
 pub use super::credentials::PASSWORD;
-use super::{Client, database, folders::copy, people};
+use super::{Client, database, folders::copy, people, reactors};
 
 /// What a test may want to be different.
 #[derive(Clone, Debug, Default)]
@@ -180,10 +180,17 @@ impl TestApp {
     /// The newest verification token that was mailed to `email`.
     ///
     /// # Panics
-    /// When there is none.
-    #[must_use]
-    pub fn mailed_token(&self, email: &str) -> String {
-        people::mailed_token(&self.data_dir, email)
+    /// When none comes.
+    pub async fn mailed_token(&self, email: &str) -> String {
+        people::mailed_token(&self.data_dir, email).await
+    }
+
+    /// Waits until the reactors have answered everything that is recorded by now, and nothing is to be tried again.
+    ///
+    /// # Panics
+    /// When that takes longer than half a minute.
+    pub async fn reacted(&self) {
+        reactors::reacted(&self.system.app).await;
     }
 
     /// Stops it in order.

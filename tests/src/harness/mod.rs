@@ -12,6 +12,7 @@ pub mod lending;
 pub mod object_server;
 pub mod people;
 pub mod processes;
+pub mod reactors;
 pub mod rows_read;
 pub mod servers;
 pub mod statements;

@@ -1,10 +1,16 @@
 //! The people of a fresh installation, made as people make themselves: set-up token, registration, mail, role.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
 use super::{Client, credentials::PASSWORD};
+
+/// How long a mail may take.
+const MAIL: Duration = Duration::from_secs(30);
 
 /// The first administrator of the installation at `url` whose data folder is `data`, signed in.
 ///
@@ -48,7 +54,7 @@ pub async fn person(admin: &Client, data: &Path, name: &str, role: &str) -> Clie
     let verified = client
         .run(
             "mutation($t: String!) { verifyEmail(input: { token: $t }) { userErrors { message } } }",
-            json!({ "t": mailed_token(data, &email) }),
+            json!({ "t": mailed_token(data, &email).await }),
         )
         .await;
     assert_eq!(
@@ -70,26 +76,42 @@ pub async fn person(admin: &Client, data: &Path, name: &str, role: &str) -> Clie
     client
 }
 
-/// The newest verification token that was mailed to `email`.
+/// The newest verification token that was mailed to `email`, which is waited for.
 ///
 /// # Panics
-/// When there is none.
+/// When none comes.
+pub async fn mailed_token(data: &Path, email: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let mail = mails(data)
+            .into_iter()
+            .rfind(|text| text.starts_with(&format!("To: {email}\n")));
+        let token = mail
+            .as_deref()
+            .and_then(|text| text.lines().find(|line| line.starts_with("    ")));
+        if let Some(token) = token {
+            return token.trim().to_owned();
+        }
+        assert!(begun.elapsed() < MAIL, "no mail to {email}: {:?}", mails(data));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Every mail in the outbox of the installation whose data folder is `data`, the oldest first.
+///
+/// # Panics
+/// When one cannot be read.
 #[must_use]
-pub fn mailed_token(data: &Path, email: &str) -> String {
-    let folder = std::fs::read_dir(data.join("outbox")).expect("an outbox");
-    let mut mails: Vec<PathBuf> = folder.map(|entry| entry.expect("a mail").path()).collect();
-    mails.sort();
-    let texts = mails
+pub fn mails(data: &Path) -> Vec<String> {
+    let Ok(folder) = std::fs::read_dir(data.join("outbox")) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("a mail").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
+    files.sort();
+    // One may be removed in between: that of a person who is erased.
+    files
         .iter()
-        .rev()
-        .map(|path| std::fs::read_to_string(path).expect("a readable mail"));
-    let mail = texts
-        .into_iter()
-        .find(|text| text.starts_with(&format!("To: {email}\n")))
-        .expect("a mail");
-    let line = mail
-        .lines()
-        .find(|line| line.starts_with("    "))
-        .expect("a token");
-    line.trim().to_owned()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect()
 }

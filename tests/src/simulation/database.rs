@@ -26,6 +26,8 @@ use workers::lease::{
     queue::{Lease, LeaseStatus},
 };
 
+use super::reactors::ReactorTable;
+
 /// The rows of one read model, by key.
 pub(super) type Stored = BTreeMap<String, Tuple>;
 
@@ -101,6 +103,7 @@ pub(super) struct Database {
     rows: BTreeMap<&'static str, Stored>,
     checkpoint: Position,
     leases: BTreeMap<JobId, LeaseRow>,
+    pub(super) reactors: ReactorTable,
 }
 
 impl Database {

@@ -20,7 +20,7 @@ use domain::{
 use projections::access::directory::Rights;
 use uuid::Uuid;
 
-use super::{database::Stored, database::read_models, environment::SimulatedEnvironment};
+use super::{database::Stored, database::read_models, environment::SimulatedEnvironment, reactors};
 
 /// Everything that is broken; empty when all is well.
 pub(super) fn broken(environment: &SimulatedEnvironment) -> Vec<String> {
@@ -37,6 +37,7 @@ pub(super) fn broken(environment: &SimulatedEnvironment) -> Vec<String> {
     found.extend(leases(&log));
     found.extend(unfinished(&log));
     found.extend(rows(environment, &log));
+    found.extend(reactors::broken(environment, &log));
     // Some of the checks walk through maps; what is told must be the same in every run.
     found.sort();
     found.dedup();

@@ -11,6 +11,7 @@ mod notes;
 mod people;
 mod process;
 mod projector;
+mod reactors;
 mod reaper;
 mod scheduler;
 mod trace;
@@ -31,6 +32,7 @@ const USERS: usize = 3;
 const WORKERS: usize = 2;
 const REAPERS: usize = 2;
 const PROJECTORS: usize = 2;
+const OWNERS: usize = 2;
 /// I6: how long after the faults everything may take to end: what three users can queue, job after job, each with
 /// all its attempts, and a lease and its look for each.
 const LIVENESS: Duration = Duration::from_secs(300);
@@ -54,6 +56,8 @@ pub enum PlantedDefect {
     StaleRights,
     /// Nobody takes jobs from lost workers.
     NoReaper,
+    /// Reactors save their checkpoint before their effects are done.
+    CheckpointBeforeEffects,
 }
 
 /// The outcome of one run.
@@ -171,6 +175,12 @@ fn populate(
             projector::project(Rc::clone(&shared), name.clone(), planted)
         });
     }
+    for number in 0..OWNERS {
+        let (shared, name) = (Rc::clone(environment), format!("owner-{number}"));
+        scheduler.add(&name.clone(), false, true, move || {
+            reactors::react(Rc::clone(&shared), name.clone(), planted)
+        });
+    }
 }
 
 /// Plays until all is done; `false` when that takes longer than it may.
@@ -202,5 +212,7 @@ fn play(environment: &SimulatedEnvironment, scheduler: &mut Scheduler) -> bool {
 fn is_settled(environment: &SimulatedEnvironment) -> bool {
     let log = environment.store.recorded();
     let head = log.last().map(|event| event.position).unwrap_or_default();
-    environment.database.borrow().checkpoint() == head && invariants::unfinished(&log).is_empty()
+    environment.database.borrow().checkpoint() == head
+        && invariants::unfinished(&log).is_empty()
+        && reactors::open(environment, &log).is_empty()
 }

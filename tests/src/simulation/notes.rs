@@ -31,8 +31,20 @@ pub(super) struct Notes {
     pub(super) requests: BTreeMap<Uuid, (UserId, Uuid)>,
     /// Commands that were refused because their attempt was stale.
     pub(super) stale: u64,
+    /// Mails that their receivers got.
+    pub(super) mails: Vec<TakenMail>,
     /// What must never happen, whatever goes wrong.
     pub(super) violations: Vec<String>,
+}
+
+/// A mail as its receiver got it.
+#[derive(Clone, Debug)]
+pub(super) struct TakenMail {
+    pub(super) id: Uuid,
+    pub(super) person: UserId,
+    pub(super) text: String,
+    /// How far the log was when it was decided on.
+    pub(super) decided: Position,
 }
 
 /// One process's handle on the log.

@@ -13,8 +13,9 @@ use domain::{
     datasets::{
         dataset::{AddDatasetVersion, CreateDataset},
         format::{Format, Summary},
+        upload::ReserveUpload,
     },
-    id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UserId},
+    id::{DatasetId, ExperimentId, Ids as _, JobId, ModelId, ProjectId, SessionId, UploadId, UserId},
     identity::{
         registration::{NewAccount, Register},
         reservation::ReservationKey,
@@ -36,6 +37,8 @@ use super::{
 const TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time between two requests.
 const PAUSE: Duration = Duration::from_millis(1_500);
+/// How long room stays reserved.
+const RESERVED: time::Duration = time::Duration::seconds(5);
 /// On which most people act: news make them act together.
 const TICK: Duration = Duration::from_millis(250);
 /// How often a person asks again before it wants something else.
@@ -54,6 +57,8 @@ enum UserAction {
     CreateExperiment(ExperimentId),
     NewDataset(DatasetId),
     Upload,
+    /// Reserves room for an upload that never comes.
+    Reserve(UploadId),
     Start(JobId, ModelId),
     Cancel(usize),
     Pause(usize),
@@ -92,6 +97,7 @@ impl User {
         actions.push(UserAction::CreateProject(ProjectId(environment.ids.next())));
         actions.push(UserAction::CreateExperiment(ExperimentId(environment.ids.next())));
         actions.push(UserAction::NewDataset(DatasetId(environment.ids.next())));
+        actions.push(UserAction::Reserve(UploadId(environment.ids.next())));
         actions.push(UserAction::Upload);
         for turn in 0..12 {
             actions.push(match environment.below(16) {
@@ -211,6 +217,7 @@ async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -
         UserAction::Register => {
             let command = Register {
                 account: account(id, &username, &email),
+                verification_token: id.0,
                 verification_hash: format!("token-{id}"),
                 open: true,
             };
@@ -272,6 +279,17 @@ async fn perform(process: &Process, user: &RefCell<User>, action: &UserAction) -
                 format: Format::PlainText,
                 summary: Summary::default(),
                 file_name: "poems.txt".to_owned(),
+            };
+            process.request(id, &command).await
+        }
+        UserAction::Reserve(upload) => {
+            let dataset = user.borrow().dataset;
+            let command = ReserveUpload {
+                dataset: dataset.unwrap_or(DatasetId(Uuid::nil())),
+                upload: *upload,
+                bytes: 1_000,
+                sha256: None,
+                until: process.ports().clock.now() + RESERVED,
             };
             process.request(id, &command).await
         }

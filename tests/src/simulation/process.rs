@@ -108,6 +108,10 @@ impl Process {
         self.witness.as_ref()
     }
 
+    pub(super) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
     pub(super) fn say(&self, what: &str) {
         self.environment.say(&self.name, what);
     }

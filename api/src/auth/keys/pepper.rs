@@ -84,11 +84,19 @@ impl Pepper {
     /// 2104), 64 hexadecimal digits. The same input always gives the same key; scopes never collide.
     #[must_use]
     pub fn keyed_hash(&self, scope: &str, normalised: &str) -> String {
+        hex::encode(self.keyed_bytes(scope, normalised).as_slice())
+    }
+
+    /// The 32 bytes of [`Pepper::keyed_hash`].
+    #[must_use]
+    pub fn keyed_bytes(&self, scope: &str, normalised: &str) -> Zeroizing<[u8; 32]> {
         let mut context = hmac::Context::with_key(&self.0);
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
         context.update(&(scope.len() as u64).to_be_bytes());
         context.update(scope.as_bytes());
         context.update(normalised.as_bytes());
-        hex::encode(context.sign().as_ref())
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        bytes.copy_from_slice(context.sign().as_ref());
+        bytes
     }
 }

@@ -1,7 +1,7 @@
-//! Opaque tokens: 256 random bits that mean something only to the log (SE-1, SE-2, ID-3).
+//! Opaque tokens: 256 bits that nobody can guess, and that mean something only to the log (SE-1, SE-2, ID-3).
 //!
-//! One rule: the text is handed out once; what is stored and compared is its SHA-256. A plain hash is enough
-//! because 256 random bits cannot be guessed (ASVS 6.5.2).
+//! One rule: what is stored and compared is the SHA-256 of the text. A plain hash is enough because 256 random bits, or a
+//! keyed hash of as many, cannot be guessed (ASVS 6.5.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,14 +50,20 @@ impl OpaqueToken {
     pub fn generate(kind: OpaqueKind) -> Result<Self, NoRandomness> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         fill_random(bytes.as_mut())?;
+        Ok(Self::of(kind, &bytes))
+    }
+
+    /// The token of these 256 bits, which nobody can guess: random ones, or a keyed hash.
+    #[must_use]
+    pub fn of(kind: OpaqueKind, bytes: &Zeroizing<[u8; 32]>) -> Self {
         let mut text = String::with_capacity(kind.prefix().len() + BODY_CHARACTERS);
         text.push_str(kind.prefix());
-        URL_SAFE_NO_PAD.encode_string(bytes.as_ref(), &mut text);
+        URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
         let hash = digest(&text);
-        Ok(Self {
+        Self {
             secret: Secret::new(text),
             hash,
-        })
+        }
     }
 
     /// The hash under which a presented token is stored; `None` when it is no token of this kind.

@@ -108,7 +108,8 @@ pub(super) async fn new_account(
     }))
 }
 
-/// Registers an account, and sends a verification token to its address: once, however often the request is repeated.
+/// Registers an account. What its address gets by mail is sent by the reactor of registrations, so that the answer is the
+/// same whether somebody has the address or not (SE-5), and no mail is lost.
 pub(super) async fn register(
     mut call: MutationCall<'_, '_>,
     input: AccountInput,
@@ -116,18 +117,14 @@ pub(super) async fn register(
     let Some(account) = new_account(&mut call, None, input).await? else {
         return Ok(Some(call.rejected()));
     };
-    let (app, user, email) = (call.app(), account.user, account.email.clone());
-    let (token, verification_hash) = sessions::verification_token(user).map_err(|error| failed(&error))?;
+    let (app, user, verification_token) = (call.app(), account.user, call.fresh());
     let command = Register {
+        verification_hash: app.pepper.verification_token(user, verification_token).hash,
+        verification_token,
         account,
-        verification_hash,
         open: app.settings.self_registration,
     };
     let ended = call.execute::<User, _>(user, &command).await?;
-    if matches!(ended, Ended::Done { repeated: false, .. }) {
-        let mailed = sessions::mail_registration(app, user, &email, &token).await;
-        mailed.map_err(|error| failed(&error))?;
-    }
     call.answer(ended).await
 }
 

@@ -3,6 +3,8 @@
 //! The rule: whoever asks, the dependencies are looked at once a second at most; all who ask meanwhile wait for that
 //! one look, or get what it found.
 
+mod reactors;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -76,6 +78,9 @@ pub(super) struct Report {
     /// Read models that do not simply follow the log: being rebuilt, or stopped. Those that are not `served` are shown to
     /// nobody, and the status is `degraded`.
     projections: Vec<ProjectionStatus>,
+    /// What follows from events: how far each reactor is, and what it has not done. While one has given something up, or none
+    /// is run, the status is `degraded`.
+    reactors: Vec<reactors::Reactor>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -180,6 +185,12 @@ fn log_time(app: &App) -> Dependency {
     }
 }
 
+/// Asks for a key that is never there: the store has to look.
+async fn object_store(app: &App) -> Result<(), objects::ObjectsError> {
+    let key = objects::Key::artifact("health")?;
+    app.objects.size(&key).await.map(drop)
+}
+
 /// Whether there is room for files (FR19). Without, uploads and trainings fail; everything else is served.
 fn room(free_bytes: Option<u64>) -> Dependency {
     let full = free_bytes.filter(|free| *free < FULL);
@@ -202,13 +213,15 @@ async fn examine(routes: &Routes) -> Report {
         sqlx::query("select 1").execute(&app.database).await.map(|_| ())
     });
     let log = check("eventStore", async { app.ports.store.head().await.map(|_| ()) });
-    let objects = check("objectStore", async {
-        // A key that is never there: the store has to look.
-        let key = objects::Key::artifact("health")?;
-        app.objects.size(&key).await.map(|_| ())
-    });
-    let (database, log, objects, projections) =
-        futures::join!(database, log, objects, timeout(DEADLINE, statuses(&app.database)));
+    let objects = check("objectStore", object_store(app));
+    let (database, log, objects, projections, all) = futures::join!(
+        database,
+        log,
+        objects,
+        timeout(DEADLINE, statuses(&app.database)),
+        reactors::all(app)
+    );
+    let reacting = reactors::dependency(&all);
     let mut projections = match projections {
         Ok(Ok(projections)) => projections,
         // Then the database is down, and says so above.
@@ -220,12 +233,13 @@ async fn examine(routes: &Routes) -> Report {
     let dependencies = vec![database, log, objects];
     let (recording, kept_out) = recording(app);
     let (following, room) = (following(app), room((routes.probe.free_bytes)()));
-    let all_there = following.ok && room.ok && projections.iter().all(|one| one.served);
+    let all_there = following.ok && reacting.ok && room.ok && projections.iter().all(|one| one.served);
     let ready = dependencies.iter().all(|dependency| dependency.ok) && lag <= LAG && !kept_out;
     // What somebody has to look at; requests are served all the same.
     let watched = [
         Some(recording),
         Some(following),
+        Some(reacting),
         Some(room),
         Some(log_time(app)),
         signing(app),
@@ -250,6 +264,7 @@ async fn examine(routes: &Routes) -> Report {
         workers: (routes.probe.workers)(),
         dependencies,
         projections,
+        reactors: all,
     }
 }
 

@@ -99,7 +99,12 @@ impl Drop for UploadRoom {
         };
         let (app, upload, meta) = (self.app.clone(), self.upload, self.caller.meta.clone());
         runtime.spawn(async move {
-            let (command, principal) = (ReleaseUpload { owner, upload }, Principal::System("uploads"));
+            let command = ReleaseUpload {
+                owner,
+                upload,
+                lapsed: None,
+            };
+            let principal = Principal::System("uploads");
             let released = execute(&app.ports, &principal, &meta, &command);
             match tokio::time::timeout(DEADLINE, released).await {
                 Ok(Ok(_)) => {}

@@ -23,6 +23,7 @@ fn unverified() -> Vec<UserEvent> {
         UserEvent::VerificationRequested {
             token_hash: "token".into(),
             expires_at: NOW,
+            token: None,
         },
     ]
 }
@@ -79,6 +80,7 @@ fn wrong_used_replaced_and_unknown_tokens_look_alike() {
     let newer = UserEvent::VerificationRequested {
         token_hash: "newer".into(),
         expires_at: NOW,
+        token: None,
     };
     refused([unverified(), vec![newer]].concat(), "token");
     refused(Vec::new(), "token");

@@ -40,6 +40,7 @@ fn account() -> NewAccount {
 fn register() -> Register {
     Register {
         account: account(),
+        verification_token: uuid::Uuid::from_u128(7),
         verification_hash: "token".into(),
         open: true,
     }
@@ -98,6 +99,7 @@ fn registering_makes_an_unverified_guest() {
     let requested = UserEvent::VerificationRequested {
         token_hash: "token".into(),
         expires_at: NOW + Duration::hours(24),
+        token: Some(uuid::Uuid::from_u128(7)),
     };
     let mut events = expected_account_events("guest", "role of new accounts", profile("ada"));
     events.push(expected_event::<User>(ADA, &requested));

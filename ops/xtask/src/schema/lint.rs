@@ -19,7 +19,10 @@ const LONE_IDS: [(&str, &str); 5] = [
 ];
 
 /// Objects with an `id` that is none of `Node`: the type and why.
-const NOT_NODES: [(&str, &str); 1] = [("AuditEntry", "events are found by their position")];
+const NOT_NODES: [(&str, &str); 2] = [
+    ("AuditEntry", "events are found by their position"),
+    ("DeadLetter", "gone once it is redriven; found in its list only"),
+];
 
 /// Fields of one name and several types in `Node`, whose objects clients seldom select together.
 const DIFFERENT_IN_NODE: [(&str, &str); 1] = [(

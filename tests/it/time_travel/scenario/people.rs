@@ -28,6 +28,7 @@ impl Scenario {
         let (user, verification_hash) = (account.user, "a hash".to_owned());
         let command = Register {
             account,
+            verification_token: user.0,
             verification_hash: verification_hash.clone(),
             open: true,
         };

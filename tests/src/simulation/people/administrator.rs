@@ -11,7 +11,13 @@ use domain::{
     },
     authz::Principal,
     id::UserId,
-    identity::{account_status::SetUserActive, registration::CreateFirstAdministrator},
+    identity::{
+        account_status::SetUserActive,
+        erasure::ErasePerson,
+        registration::{CreateFirstAdministrator, Register},
+        reservation::ReservationKey,
+        user::ErasureReason,
+    },
 };
 use uuid::Uuid;
 
@@ -29,7 +35,12 @@ pub(in crate::simulation) struct AdministratorProgress {
     seeded: bool,
     set_up: bool,
     turns: u32,
+    /// Guests that came and were erased.
+    guests: u32,
 }
+
+/// Guests of a run.
+const GUESTS: u32 = 3;
 
 /// Sets the system up, then grants, removes and switches accounts off and on; at the end everybody is on.
 pub(in crate::simulation) async fn administer(
@@ -62,6 +73,45 @@ pub(in crate::simulation) async fn administer(
             govern(&process, user).await;
         }
     }
+    while progress.borrow().guests < GUESTS {
+        let number = progress.borrow().guests;
+        if host(&process, number).await != Answer::Unknown {
+            progress.borrow_mut().guests += 1;
+        }
+        pause(&environment).await;
+    }
+}
+
+/// Somebody registers and is erased, soon or a while after; asked for again, it is done already.
+async fn host(process: &Process, number: u32) -> Answer {
+    let (user, name) = (
+        UserId(Uuid::from_u128(0x6e00 + u128::from(number))),
+        format!("guest{number}"),
+    );
+    let email = format!("{name}@example.org");
+    let command = Register {
+        account: account(user, &name, &email),
+        verification_token: user.0,
+        verification_hash: format!("token-{user}"),
+        open: true,
+    };
+    let registered = process.run(&Principal::Anonymous, &command).await;
+    process.say(&format!("has {name} come: {registered:?}"));
+    if registered == Answer::Unknown {
+        return registered;
+    }
+    if number > 0 {
+        pause(&process.environment).await;
+    }
+    let command = ErasePerson {
+        user,
+        reason: ErasureReason::Requested,
+        username_reservation: ReservationKey(format!("username-{name}")),
+        email_reservation: ReservationKey(format!("email-{email}")),
+    };
+    let erased = process.request(ADMINISTRATOR, &command).await;
+    process.say(&format!("erases {name}: {erased:?}"));
+    erased
 }
 
 async fn govern(process: &Process, user: UserId) {

@@ -1,0 +1,3 @@
+//! Notifications: deliveries of reactors, as they are shown.
+
+pub mod delivery;

@@ -1,0 +1,3 @@
+//! How notifications leave the process.
+
+pub mod outbox;
