@@ -168,6 +168,10 @@ fn every_report() -> Vec<AttemptReport> {
     vec![
         start_report(),
         AttemptReport::Checkpoint(checkpoint(50)),
+        AttemptReport::Stored {
+            checkpoint: stored(1, 50),
+            keep: 2,
+        },
         failure,
         completion(),
     ]
