@@ -4,6 +4,7 @@
 
 mod contract;
 mod faults;
+mod way_out;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ mod staging;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
