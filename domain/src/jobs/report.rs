@@ -240,6 +240,7 @@ fn stored(order: &Order, version: &ModelVersion) -> LedgerEvent {
     LedgerEvent::StorageTaken {
         bytes: version.bytes().saturating_add(merged),
         item: format!("{}/{}", order.model, version.version),
+        object: None,
     }
 }
 

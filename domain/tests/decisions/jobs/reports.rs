@@ -129,6 +129,7 @@ fn completion_registers_the_model_and_frees_the_place() {
                 &LedgerEvent::StorageTaken {
                     bytes: 77,
                     item: format!("{MODEL}/1"),
+                    object: None,
                 },
             ),
             place_released(),
