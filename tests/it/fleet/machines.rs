@@ -117,11 +117,11 @@ async fn begun_on_one_machine_ends_on_the_other(fixture: Fixture, store: &[Strin
     assert_eq!(done["attempt"], json!(2), "{done}");
     let from = done["attempts"][1]["fromStep"].as_u64().expect("it started");
     let items = fixture.feed(&job).await;
-    let stored = items
+    let mut stored = items
         .iter()
         .filter(|item| item["event"] == "jobs.CheckpointStored" && item["attempt"] == json!(1));
     let newest = stored
-        .last()
+        .next_back()
         .and_then(|item| item["message"].as_str())
         .expect("stored");
     assert!(

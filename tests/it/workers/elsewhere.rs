@@ -114,14 +114,18 @@ async fn a_drained_training_loses_no_step_on_another_machine() {
         let worker = other.worker(&fixture, Training::Real);
         let history = fixture.until_over(job).await;
         assert_eq!(kinds(&history).last(), Some(&"Completed"), "{name}: {history:#?}");
-        let saved = history.iter().filter_map(|event| match event {
+        let mut saved = history.iter().filter_map(|event| match event {
             JobEvent::CheckpointSaved {
                 attempt: 1,
                 checkpoint,
             } => Some(checkpoint.step),
             _ => None,
         });
-        assert_eq!(Some(last_start(&history)), saved.last(), "{name}: {history:#?}");
+        assert_eq!(
+            Some(last_start(&history)),
+            saved.next_back(),
+            "{name}: {history:#?}"
+        );
         assert!(
             says(&log(&fixture, job).await, &["fetched from the object store"]),
             "{name}"

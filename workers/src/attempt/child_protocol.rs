@@ -326,7 +326,7 @@ impl<'a> ChildProtocol<'a> {
             return Ok(());
         };
         let (owned, wanted) = (place.to_owned(), sha256.clone());
-        let outgoing = self.uploads.folder(self.folder.outgoing());
+        let outgoing = self.uploads.folder(&self.folder.outgoing());
         let look = move || match outgoing {
             Some(folder) => Pinned::new(&owned, folder, step, &wanted).map(Some),
             None => manifest::verified(&owned, &wanted).map(|()| None),

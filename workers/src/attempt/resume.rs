@@ -89,7 +89,7 @@ pub(super) async fn find<F: Future<Output = Result<(), NotFetched>> + Send>(
             Err(warning) => found.warnings.push(warning),
         }
         let failed = |error| AttemptOutcome::io("remove a damaged checkpoint", &error);
-        blocking(move || folders::remove(&copy).map_err(|error| failed(error))).await?;
+        blocking(move || folders::remove(&copy).map_err(failed)).await?;
     }
     if let Some(Checkpoint { step, .. }) = recorded {
         found.warnings.push(format!(

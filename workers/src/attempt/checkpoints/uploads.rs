@@ -3,7 +3,10 @@
 //! One rule: nothing waits for the store. One upload at a time, at most one a second; of what waits the newest goes next;
 //! one that failed is tried again, ever more slowly, until a newer one takes its place.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use domain::{
     id::JobId,
@@ -70,7 +73,7 @@ impl CheckpointUploads {
     }
 
     /// Where the next checkpoint is to be pinned, below `outgoing`; `None` when none are stored.
-    pub(in crate::attempt) fn folder(&mut self, outgoing: PathBuf) -> Option<PathBuf> {
+    pub(in crate::attempt) fn folder(&mut self, outgoing: &Path) -> Option<PathBuf> {
         self.number += 1;
         self.wanted.then(|| outgoing.join(self.number.to_string()))
     }
