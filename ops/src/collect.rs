@@ -18,7 +18,7 @@ use objects::{Key, Listed, Objects};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::verify::{CATEGORIES, KEPT, named_by};
+use crate::verify::{CATEGORIES, KEPT, NamedFiles};
 
 /// Events read at a time.
 const PAGE: usize = 2_000;
@@ -89,15 +89,15 @@ async fn named(log: &dyn EventStore) -> anyhow::Result<HashSet<String>> {
         stream_prefixes: CATEGORIES.iter().map(|category| format!("{category}-")).collect(),
         ..Filter::default()
     };
-    let (mut after, end, mut named) = (Position::START, log.head().await?, HashSet::new());
+    let (mut after, end, mut named) = (Position::START, log.head().await?, NamedFiles::default());
     while after < end {
         let page = log.read_all(after, &filter, PAGE).await?;
         for event in &page.events {
-            named.extend(named_by(event)?.into_iter().map(|file| file.key));
+            named.add(event)?;
         }
         after = page.next;
     }
-    Ok(named)
+    Ok(named.iter().map(|file| file.key.clone()).collect())
 }
 
 /// Deletes what `found` lists, each after the event that names it, and leaves in it what was deleted.

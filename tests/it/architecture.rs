@@ -319,7 +319,7 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("small-files", &[]),
     ("event-store", &["domain", "small-files"]),
     ("ml", &["small-files", "training-spec"]),
-    ("objects", &["domain"]),
+    ("objects", &["domain", "outbound"]),
     ("outbound", &["domain"]),
     ("row-derive", &[]),
     ("projections", &["domain", "event-store", "row-derive"]),

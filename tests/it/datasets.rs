@@ -7,7 +7,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 use sha2::Digest as _;
-use tests::harness::{TestApp, events::record};
+use tests::harness::{Client, TestApp, events::record};
 use tokio::io::AsyncWriteExt as _;
 
 const TEXT: &[u8] = b"A first paragraph.\n\nA second one.\n";
@@ -264,6 +264,7 @@ async fn an_administrator_does_not_pass_the_storage_quota_of_the_owner() {
     let taken = LedgerEvent::StorageTaken {
         bytes: 100_000_000_000 - TEXT.len() as u64,
         item: "dst_before/1".to_owned(),
+        object: None,
     };
     let owner: UserId = ada.user_id.parse().expect("an id");
     record::<QuotaLedger>(&app.database_url, owner, &taken).await;
@@ -286,5 +287,34 @@ async fn an_administrator_does_not_pass_the_storage_quota_of_the_owner() {
     assert_eq!(versions(&ada, &dataset).await["latestVersion"], json!(0));
     let fits = app.admin.upload(&dataset, "short.txt", TEXT.to_vec()).await;
     assert_eq!(fits.status, 201, "{fits:?}");
+    app.stop().await;
+}
+
+/// What a person's quota says is stored.
+async fn stored(client: &Client) -> u64 {
+    let query = "query($u: ID!) { access(userId: $u) { usage { storageBytes } } }";
+    let seen = client.run(query, json!({ "u": client.user_id })).await;
+    let bytes = seen.data("access")["usage"]["storageBytes"].as_str();
+    bytes
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or_else(|| panic!("{seen:?}"))
+}
+
+/// DS-3: the same bytes are one object, counted once for each owner who has them.
+#[tokio::test]
+async fn the_same_bytes_count_once_for_each_owner() {
+    let app = TestApp::start().await;
+    let ada = app.person("ada", "engineer_i").await;
+    let bob = app.person("bob", "engineer_i").await;
+    for name in ["One", "Two"] {
+        let dataset = ada.dataset(name).await;
+        let answer = ada.upload(&dataset, "a.txt", TEXT.to_vec()).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(stored(&ada).await, TEXT.len() as u64, "{name}");
+    }
+    assert_eq!(stored(&bob).await, 0);
+    let dataset = bob.dataset("Three").await;
+    assert_eq!(bob.upload(&dataset, "a.txt", TEXT.to_vec()).await.status, 201);
+    assert_eq!(stored(&bob).await, TEXT.len() as u64);
     app.stop().await;
 }

@@ -4,6 +4,7 @@
 mod failures;
 mod fixture;
 mod gpu_hours;
+mod machines;
 
 use std::time::Duration;
 

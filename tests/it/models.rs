@@ -123,6 +123,7 @@ async fn a_base_that_does_not_fit_the_storage_is_refused() {
     let taken = LedgerEvent::StorageTaken {
         bytes: 100_000_000_000 - used - (bytes - 1),
         item: "dst_before/1".to_owned(),
+        object: None,
     };
     record::<QuotaLedger>(&app.database_url, ledger, &taken).await;
     let refused = import(&ada, "base").await;

@@ -4,6 +4,7 @@
 
 mod contract;
 mod faults;
+mod way_out;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use objects::{Objects, S3Options, SecretText, StoreAddress};
 use tests::harness::object_server::{BUCKET, ObjectServer};
 
 /// The store in the bucket of `server`, below a prefix.
-fn open(server: &ObjectServer) -> Objects {
+pub(crate) fn open(server: &ObjectServer) -> Objects {
     let address = StoreAddress::parse(&format!("s3://{BUCKET}/a/prefix")).expect("an address");
     let options = S3Options {
         endpoint: server.endpoint(),

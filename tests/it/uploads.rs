@@ -21,6 +21,7 @@ async fn nearly_full(app: &TestApp, left: u64) -> (Client, String) {
     let taken = LedgerEvent::StorageTaken {
         bytes: 100_000_000_000 - left,
         item: "dst_before/1".to_owned(),
+        object: None,
     };
     let owner: UserId = ada.user_id.parse().expect("an id");
     record::<QuotaLedger>(&app.database_url, owner, &taken).await;

@@ -4,6 +4,7 @@
 //! what the real one cannot be made to do.
 
 mod control;
+mod elsewhere;
 mod fixture;
 mod lost_answers;
 mod misbehaviour;

@@ -8,7 +8,7 @@ mod listing;
 mod tidy;
 
 pub(crate) use attempt::AttemptFolder;
-pub(crate) use listing::{saved, step};
+pub(crate) use listing::{remove, saved, step};
 pub(crate) use tidy::{jobs, tidy};
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct WorkerSettings {
     pub arguments: Vec<String>,
     /// The version of this build, for the lineage of models.
     pub code_version: String,
+    /// Checkpoints of a job that stay in the object store; 0: none are stored there.
+    pub checkpoints_kept: u32,
     /// Its labels, besides that of its device; see [`domain::jobs::requirements::is_label`].
     pub labels: BTreeSet<String>,
     /// Bytes of memory that it offers; `None`: all that the machine has.

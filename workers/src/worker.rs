@@ -88,8 +88,8 @@ impl WorkerHandle {
     }
 
     /// Waits until the worker has ended: after `stop` was cancelled, once its job has saved its state and
-    /// is given back. That takes some ten seconds at most, plus what storing a result takes that was
-    /// finished just then.
+    /// is given back. That takes some ten seconds at most, plus what storing takes: of a result that was finished just
+    /// then, or of the saved state, which has half a minute.
     pub async fn finished(self) {
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the worker did not end in order");
@@ -311,6 +311,7 @@ impl Worker {
             worker_name: self.name.clone(),
             order: job.order.filter(|_| mine)?,
             checkpoint: job.checkpoint,
+            stored: job.stored,
             since: last,
         })
     }

@@ -7,6 +7,7 @@
 //! the feed reads on when the reader is ready, and the log keeps the rest.
 
 mod items;
+mod messages;
 
 use std::{
     collections::VecDeque,

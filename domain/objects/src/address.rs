@@ -5,18 +5,15 @@
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, path::Path,
-    prefix::PrefixStore,
+    BackoffConfig, ObjectStore, RetryConfig, aws::AmazonS3Builder, path::Path, prefix::PrefixStore,
 };
 use zeroize::Zeroizing;
 
-use super::ObjectsError;
+use super::{
+    ObjectsError,
+    transport::{self, Transport},
+};
 
-/// How long a connection to an S3 store may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an S3 store may be silent in an answer; a copy of 5 GiB ends well before. The deadline of each call of ours
-/// is shorter.
-const SILENCE: Duration = Duration::from_secs(10 * 60);
 /// Repetitions of a request that failed, after the first try.
 const RETRIES: usize = 2;
 /// After this time from the first try no further one is begun.
@@ -172,7 +169,7 @@ impl S3Options {
                 "is empty; most stores outside of AWS take us-east-1".to_owned(),
             ));
         }
-        if let Err(problem) = self.plain_http() {
+        if let Err(problem) = self.check_endpoint() {
             problems.push(("endpoint", problem));
         }
         match problems.is_empty() {
@@ -181,10 +178,10 @@ impl S3Options {
         }
     }
 
-    /// Whether the endpoint is asked without TLS, which only this machine and a network that is declared safe may be.
-    fn plain_http(&self) -> Result<bool, String> {
+    /// Whether the endpoint can be asked: with TLS, but on this machine and in a network that is declared safe.
+    fn check_endpoint(&self) -> Result<(), String> {
         if self.endpoint.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let url = url::Url::parse(&self.endpoint).map_err(|error| format!("is no URL ({error})"))?;
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -192,14 +189,27 @@ impl S3Options {
             return Err("has more than scheme, host and port".to_owned());
         }
         match url.scheme() {
-            "https" => Ok(false),
-            "http" if self.allow_http || is_loopback(&url) => Ok(true),
+            "https" => Ok(()),
+            "http" if self.allow_http || is_loopback(&url) => Ok(()),
             "http" => Err(
                 "is not encrypted: use https://, or set objects.allow_http where the network may be trusted"
                     .to_owned(),
             ),
             _ => Err("expected https://host:port".to_owned()),
-        }
+        }?;
+        transport::allowed(&url).map(drop)
+    }
+
+    /// Where the store of `bucket` is asked.
+    fn url(&self, bucket: &str) -> Result<url::Url, ObjectsError> {
+        let text = match (self.endpoint.as_str(), self.path_style) {
+            ("", true) => format!("https://s3.{}.amazonaws.com", self.region),
+            ("", false) => format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
+            (endpoint, _) => endpoint.to_owned(),
+        };
+        url::Url::parse(&text).map_err(|error| ObjectsError::Address {
+            reason: format!("leads to no server ({error})"),
+        })
     }
 
     /// The client of the store in `bucket`.
@@ -214,7 +224,6 @@ impl S3Options {
                 problems: told.join("; "),
             }
         })?;
-        let plain = self.plain_http().map_err(refuse)?;
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(&self.region)
@@ -224,7 +233,7 @@ impl S3Options {
             // One object at a time is deleted, which every store can.
             .with_disable_bulk_delete(true)
             .with_retry(retries())
-            .with_client_options(client(plain));
+            .with_http_connector(Transport::new(&self.url(bucket)?)?);
         if !self.endpoint.is_empty() {
             builder = builder.with_endpoint(self.endpoint.trim_end_matches('/'));
         }
@@ -251,15 +260,6 @@ fn retries() -> RetryConfig {
         max_retries: RETRIES,
         retry_timeout: RETRY_FOR,
     }
-}
-
-/// A download takes as long as it takes: there is no time-out of the whole, but one of connecting and of silence.
-fn client(plain: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_allow_http(plain)
-        .with_connect_timeout(CONNECT)
-        .with_read_timeout(SILENCE)
-        .with_timeout_disabled()
 }
 
 fn is_loopback(url: &url::Url) -> bool {

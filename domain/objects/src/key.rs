@@ -32,7 +32,15 @@ impl Key {
         Self::parse(&format!("artifacts/{path}"))
     }
 
-    /// A key as the log or a listing has it: `datasets/…` or `artifacts/…`.
+    /// The key of a file of a checkpoint, or the prefix of one, below `checkpoints/`.
+    ///
+    /// # Errors
+    /// As [`artifact`](Self::artifact).
+    pub fn checkpoint(path: &str) -> Result<Self, ObjectsError> {
+        Self::parse(&format!("checkpoints/{path}"))
+    }
+
+    /// A key as the log or a listing has it: `datasets/…`, `artifacts/…` or `checkpoints/…`.
     ///
     /// # Errors
     /// As [`dataset`](Self::dataset) and [`artifact`](Self::artifact); also for any other place.
@@ -40,6 +48,7 @@ impl Key {
         match text.split_once('/') {
             Some(("datasets", sha256)) => Self::dataset(sha256),
             Some(("artifacts", path)) => Self::artifact(path),
+            Some(("checkpoints", path)) => Self::checkpoint(path),
             _ => Err(ObjectsError::Key { key: shortened(text) }),
         }
     }

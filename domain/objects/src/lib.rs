@@ -1,4 +1,4 @@
-//! The object store: bytes of datasets and artefacts, in a folder or in an S3 bucket (DS-3).
+//! The object store: bytes of datasets, artefacts and checkpoints, in a folder or in an S3 bucket (DS-3).
 //!
 //! One rule: an object appears whole or not at all. In a folder all bytes go to a staging key first and move to their
 //! own key when they are complete and durable; a bucket shows an object when its upload is completed. What a crash
@@ -8,6 +8,7 @@ mod address;
 pub mod cache;
 mod error;
 mod key;
+mod linking;
 mod listing;
 mod put;
 mod read;
@@ -16,6 +17,7 @@ mod staging;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -34,7 +34,7 @@ pub struct Swept {
 }
 
 impl Objects {
-    /// The objects below `datasets` or `artifacts`, in no order.
+    /// The objects below `datasets`, `artifacts` or `checkpoints`, in no order.
     pub fn list(&self, part: &str) -> BoxStream<'static, Result<Listed, ObjectsError>> {
         self.listed(part)
             .and_then(|meta| async move { described(&meta) })

@@ -58,6 +58,8 @@ pub(crate) fn milliseconds(from: OffsetDateTime, to: OffsetDateTime) -> u64 {
 pub struct QuotaLedger {
     taken: BTreeMap<Quota, SharedSet>,
     bytes: u64,
+    /// SHA-256 of objects that are counted in that, each once however many things refer to it.
+    objects: SharedSet,
     /// Bytes reserved for what is not stored yet, and until when.
     reserved: BTreeMap<String, (u64, OffsetDateTime)>,
     /// Milliseconds on GPUs by month, of attempts that ended.
@@ -90,11 +92,16 @@ pub enum LedgerEvent {
     },
     /// Bytes were stored on the user's account.
     StorageTaken {
-        /// How many.
+        /// How many: none where the user has the same bytes for another thing already.
         bytes: u64,
         /// For which thing.
         #[plain]
         item: String,
+        /// SHA-256 of the bytes, where the object store has them under that name alone; `None` in facts that earlier
+        /// builds recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[plain]
+        object: Option<String>,
     },
     /// Room for bytes that are on their way was reserved, in place of what the same thing had reserved before.
     StorageReserved {
@@ -149,7 +156,12 @@ impl Aggregate for QuotaLedger {
                     items.remove(item);
                 }
             }
-            LedgerEvent::StorageTaken { bytes, .. } => self.bytes = self.bytes.saturating_add(*bytes),
+            LedgerEvent::StorageTaken { bytes, object, .. } => {
+                self.bytes = self.bytes.saturating_add(*bytes);
+                if let Some(object) = object {
+                    self.objects.insert(object);
+                }
+            }
             LedgerEvent::StorageReserved { bytes, until, item } => {
                 self.reserved.insert(item.clone(), (*bytes, *until));
             }
@@ -185,6 +197,17 @@ impl QuotaLedger {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What storing the object with this SHA-256 takes for `item`: nothing where the user has the same bytes already.
+    #[must_use]
+    pub fn take_object(&self, sha256: &str, bytes: u64, item: String) -> (u64, LedgerEvent) {
+        let bytes = match self.objects.contains(sha256) {
+            true => 0,
+            false => bytes,
+        };
+        let object = Some(sha256.to_owned());
+        (bytes, LedgerEvent::StorageTaken { bytes, item, object })
     }
 
     /// How long the GPU hours of the month of `now` last if what is on GPUs stays there; `None`: for ever.

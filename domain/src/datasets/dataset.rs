@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::format::{Format, Summary};
 use crate::{
     access::{
-        ledger::{LedgerEvent, QuotaLedger},
+        ledger::QuotaLedger,
         quota::{Quota, QuotaExceeded, StorageExceeded},
     },
     aggregate::{Aggregate, event},
@@ -242,15 +242,17 @@ impl Command for AddDatasetVersion {
             return Ok(NewEvents::none());
         }
         let ledger: QuotaLedger = loaded.get(owner);
+        let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
+        let item = format!("{}/{number}", self.dataset);
+        let (more, taken) = ledger.take_object(&self.sha256, self.bytes, item);
         ledger
             .storage_left(
                 &rights::quotas(owner, loaded),
-                self.bytes,
+                more,
                 context.now,
                 upload.as_deref(),
             )
             .map_err(DatasetRefusal::Storage)?;
-        let number = u32::try_from(dataset.versions.len() + 1).unwrap_or(u32::MAX);
         let added = DatasetEvent::VersionAdded(Version {
             version: number,
             sha256: self.sha256.clone(),
@@ -259,11 +261,6 @@ impl Command for AddDatasetVersion {
             summary: self.summary.clone(),
             file_name: self.file_name.clone(),
         });
-        let item = format!("{}/{number}", self.dataset);
-        let taken = LedgerEvent::StorageTaken {
-            bytes: self.bytes,
-            item,
-        };
         let added = NewEvents::record::<Dataset>(self.dataset, &added).and::<QuotaLedger>(owner, &taken);
         Ok(match upload.and_then(|upload| ledger.release(&upload)) {
             Some(released) => added.and::<QuotaLedger>(owner, &released),

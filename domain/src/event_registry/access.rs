@@ -49,7 +49,7 @@ samples_of! {
     LedgerEvent {
         Taken => LedgerEvent::Taken { quota: Quota::ConcurrentJobs, item: "job_1".into() },
         Released => LedgerEvent::Released { quota: Quota::ConcurrentJobs, item: "job_1".into() },
-        StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into() },
+        StorageTaken => LedgerEvent::StorageTaken { bytes: 1_234, item: "dst_1/1".into(), object: None },
         StorageReserved => LedgerEvent::StorageReserved {
             bytes: 1_234,
             until: datetime!(2026-11-30 12:00:00 UTC),
@@ -65,6 +65,7 @@ samples_of! {
     } also {
         "projects" => LedgerEvent::Taken { quota: Quota::Projects, item: "prj_1".into() },
         "datasets" => LedgerEvent::Taken { quota: Quota::Datasets, item: "dst_1".into() },
+        "object" => LedgerEvent::StorageTaken { bytes: 0, item: "dst_2/1".into(), object: Some("9f86d081".into()) },
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
+        checkpoint::StoredCheckpoint,
         job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order, RestartFrom},
         progress::{Batch, Evaluation, GpuUse, LogLine, Metrics, Point, ProgressEvent, Sample as Text},
         requirements::JobRequirements,
@@ -16,7 +17,7 @@ use crate::{
         },
         worker::{Declaration, WorkerEnd, WorkerEvent},
     },
-    models::model::ModelVersionRef,
+    models::model::{ModelFile, ModelVersionRef},
 };
 
 samples_of! {
@@ -89,6 +90,11 @@ samples_of! {
         Leased => JobEvent::Leased { attempt: 1, worker: WorkerId(id(9)), worker_name: "host/cpu".into(), leased_at: None, gpu: false },
         Started => JobEvent::Started { attempt: 1, from_step: 0, total_steps: 200, trained_parameters: 1_000 },
         CheckpointSaved => JobEvent::CheckpointSaved { attempt: 1, checkpoint: checkpoint() },
+        CheckpointStored => JobEvent::CheckpointStored { attempt: 1, checkpoint: stored_checkpoint() },
+        CheckpointsReleased => JobEvent::CheckpointsReleased {
+            attempt: 1,
+            artifacts: vec!["checkpoints/job_1/1/9f86d081".into()],
+        },
         Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into(), counts: true },
         Completed => JobEvent::Completed {
             attempt: 1,
@@ -127,6 +133,19 @@ fn checkpoint() -> Checkpoint {
         step: 50,
         location: "job_1/50".into(),
         sha256: "9f86d081".into(),
+    }
+}
+
+fn stored_checkpoint() -> StoredCheckpoint {
+    StoredCheckpoint {
+        step: 50,
+        sha256: "9f86d081".into(),
+        artifact: "checkpoints/job_1/1/9f86d081".into(),
+        files: vec![ModelFile {
+            name: "parameters.safetensors".into(),
+            sha256: "60303ae2".into(),
+            bytes: 77,
+        }],
     }
 }
 

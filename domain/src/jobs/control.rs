@@ -175,7 +175,12 @@ impl Command for RestartJob {
             attempt: job.attempt,
             from: self.from,
         };
-        Ok(NewEvents::record::<Job>(self.job, &restarted).and::<QuotaLedger>(order.owner, &taken))
+        let restarted = NewEvents::record::<Job>(self.job, &restarted);
+        let changes = match self.from {
+            RestartFrom::Checkpoint => restarted,
+            RestartFrom::Scratch => job.releasing(self.job, &job.stored, restarted),
+        };
+        Ok(changes.and::<QuotaLedger>(order.owner, &taken))
     }
 }
 

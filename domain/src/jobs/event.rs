@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::job::{Checkpoint, Order};
+use super::{
+    checkpoint::StoredCheckpoint,
+    job::{Checkpoint, Order},
+};
 use crate::{
     aggregate::event,
     id::{ProjectId, UserId, WorkerId},
@@ -78,6 +81,22 @@ pub enum JobEvent {
         /// What was saved.
         #[serde(flatten)]
         checkpoint: Checkpoint,
+    },
+    /// The files of a saved state are in the object store, from which another machine can go on.
+    CheckpointStored {
+        /// The attempt.
+        attempt: u32,
+        /// What was stored, and where.
+        #[serde(flatten)]
+        checkpoint: StoredCheckpoint,
+    },
+    /// Checkpoints in the object store are not needed any more; their files are deleted after this.
+    CheckpointsReleased {
+        /// The latest attempt.
+        attempt: u32,
+        /// Their places in the object store.
+        #[plain]
+        artifacts: Vec<String>,
     },
     /// The worker was lost or gave up; the job is queued again.
     #[event(name = "JobInterrupted")]

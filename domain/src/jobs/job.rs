@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use super::event::{JobEvent, RestartFrom};
-use super::{requirements::JobRequirements, spec::TrainingSpec};
+use super::{checkpoint::StoredCheckpoint, requirements::JobRequirements, spec::TrainingSpec};
 use crate::{
     access::ledger::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
@@ -163,6 +163,8 @@ pub struct Job {
     pub losses: u32,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
+    /// Checkpoints in the object store that are not released, oldest first.
+    pub stored: Vec<StoredCheckpoint>,
     /// Where it stands in the queue: higher goes first.
     pub priority: i8,
     /// Why its worker shall give it back and it shall be paused, while that is under way.
@@ -211,16 +213,7 @@ impl Aggregate for Job {
                     self.state = JobState::Queued;
                 }
             }
-            JobEvent::Restarted { attempt, from } => {
-                self.state = JobState::Queued;
-                self.worker = None;
-                self.pausing = None;
-                (self.losses, self.used, self.restarted) = (0, 0, true);
-                if *from == RestartFrom::Scratch {
-                    self.checkpoint = None;
-                    self.floor = *attempt;
-                }
-            }
+            JobEvent::Restarted { attempt, from } => self.restart(*attempt, *from),
             JobEvent::PriorityChanged { priority } => self.priority = *priority,
             JobEvent::Metered { milliseconds, .. } => {
                 self.used = self.used.saturating_add(*milliseconds);
@@ -228,6 +221,10 @@ impl Aggregate for Job {
             }
             JobEvent::Started { .. } => self.state = JobState::Running,
             JobEvent::CheckpointSaved { checkpoint, .. } => self.checkpoint = Some(checkpoint.clone()),
+            JobEvent::CheckpointStored { checkpoint, .. } => self.stored.push(checkpoint.clone()),
+            JobEvent::CheckpointsReleased { artifacts, .. } => {
+                self.stored.retain(|stored| !artifacts.contains(&stored.artifact));
+            }
             JobEvent::Interrupted { counts, .. } => {
                 self.state = JobState::Queued;
                 self.worker = None;
@@ -242,6 +239,17 @@ impl Aggregate for Job {
 }
 
 impl Job {
+    fn restart(&mut self, attempt: u32, from: RestartFrom) {
+        self.state = JobState::Queued;
+        self.worker = None;
+        self.pausing = None;
+        (self.losses, self.used, self.restarted) = (0, 0, true);
+        if from == RestartFrom::Scratch {
+            self.checkpoint = None;
+            self.floor = attempt;
+        }
+    }
+
     /// Its kind, as the permissions name it.
     pub const KIND: &'static str = "training";
 
@@ -250,6 +258,25 @@ impl Job {
     pub fn resource(&self, id: JobId) -> Resource {
         let worker = self.worker.filter(|_| self.state.is_leased());
         Resource::of(Self::KIND, id, self.order.as_ref().map(|order| order.owner)).leased_to(worker)
+    }
+
+    /// After `changes` releases these of its checkpoints in the object store; adds nothing when there are none.
+    #[must_use]
+    pub(super) fn releasing(
+        &self,
+        id: JobId,
+        released: &[StoredCheckpoint],
+        changes: NewEvents,
+    ) -> NewEvents {
+        if released.is_empty() {
+            return changes;
+        }
+        let artifacts = released.iter().map(|stored| stored.artifact.clone()).collect();
+        let released = JobEvent::CheckpointsReleased {
+            attempt: self.attempt,
+            artifacts,
+        };
+        changes.and::<Self>(id, &released)
     }
 
     /// What is recorded before the end of the attempt that is under way: how long it had its worker, and a GPU of it.

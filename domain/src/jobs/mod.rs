@@ -1,5 +1,6 @@
 //! Training jobs: what is asked for, who works on it, how far it is, how it ended.
 
+pub mod checkpoint;
 pub mod control;
 pub mod copy;
 pub mod estimate;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    checkpoint::{StoredCheckpoint, place, superseded},
     job::{Checkpoint, Job, JobEvent, Order},
     spec::Method,
     start::release,
@@ -62,6 +63,13 @@ pub enum AttemptReport {
     },
     /// State is saved.
     Checkpoint(Checkpoint),
+    /// A saved state is in the object store, at its [`place`]. Once more is no second time.
+    Stored {
+        /// Which. Where it lies follows from job, attempt and hash.
+        checkpoint: StoredCheckpoint,
+        /// How many of the job stay there; those before are released.
+        keep: u32,
+    },
     /// It ended with these files, which are stored.
     Completed {
         /// Their place in the object store.
@@ -113,6 +121,7 @@ impl Command for Report {
                 trained_parameters,
             } => Ok(self.started(*from_step, *total_steps, *trained_parameters)),
             AttemptReport::Checkpoint(checkpoint) => Ok(self.saved(checkpoint)),
+            AttemptReport::Stored { checkpoint, keep } => Ok(self.stored(&job, checkpoint, *keep)),
             AttemptReport::Failed { code, message } => Ok(self.failed(closing(), order, code, message)),
             // A model is written by one job: its id is fresh with each order. Should two orders name the same
             // all the same, the second finds it written.
@@ -140,7 +149,9 @@ impl Command for Report {
                     lineage: lineage(order, metrics, code_version, worker),
                     merged: merged.clone(),
                 };
-                Ok(self.completed(closing(), order, version, metrics))
+                // Nobody goes on from a checkpoint of a job that has its result.
+                let closing = job.releasing(self.job, &job.stored, closing());
+                Ok(self.completed(closing, order, version, metrics))
             }
         }
     }
@@ -163,6 +174,28 @@ impl Report {
             checkpoint: checkpoint.clone(),
         };
         NewEvents::record::<Job>(self.job, &event)
+    }
+
+    fn stored(&self, job: &Job, checkpoint: &StoredCheckpoint, keep: u32) -> NewEvents {
+        let checkpoint = StoredCheckpoint {
+            artifact: place(self.job, self.attempt, &checkpoint.sha256),
+            ..checkpoint.clone()
+        };
+        if job
+            .stored
+            .iter()
+            .any(|stored| stored.artifact == checkpoint.artifact)
+        {
+            return NewEvents::none();
+        }
+        let event = JobEvent::CheckpointStored {
+            attempt: self.attempt,
+            checkpoint: checkpoint.clone(),
+        };
+        let mut after = job.stored.clone();
+        after.push(checkpoint);
+        let changes = NewEvents::record::<Job>(self.job, &event);
+        job.releasing(self.job, superseded(&after, keep), changes)
     }
 
     /// The end with an error, after what `closing` the attempt records.
@@ -207,6 +240,7 @@ fn stored(order: &Order, version: &ModelVersion) -> LedgerEvent {
     LedgerEvent::StorageTaken {
         bytes: version.bytes().saturating_add(merged),
         item: format!("{}/{}", order.model, version.version),
+        object: None,
     }
 }
 

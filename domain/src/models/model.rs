@@ -288,6 +288,7 @@ impl Command for RegisterModel {
         let stored = LedgerEvent::StorageTaken {
             bytes,
             item: format!("{}/{}", self.model, self.version.version),
+            object: None,
         };
         let registered = ModelEvent::Registered {
             model: self.model,

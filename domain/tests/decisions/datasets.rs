@@ -45,6 +45,16 @@ pub(crate) fn stored(bytes: u64, item: &str) -> LedgerEvent {
     LedgerEvent::StorageTaken {
         bytes,
         item: item.into(),
+        object: None,
+    }
+}
+
+/// The same for bytes that the object store has under this hash.
+pub(crate) fn stored_object(bytes: u64, item: &str, sha256: &str) -> LedgerEvent {
+    LedgerEvent::StorageTaken {
+        bytes,
+        item: item.into(),
+        object: Some(sha256.into()),
     }
 }
 
@@ -137,7 +147,7 @@ fn a_version_gets_the_next_number_and_its_bytes_count() {
         .by(ada())
         .then_records([
             expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<QuotaLedger>(ADA, &stored_object(1_000, &format!("{DATASET}/2"), "second")),
         ]);
 }
 
@@ -167,7 +177,51 @@ fn the_same_bytes_in_another_format_are_a_new_version() {
         .by(ada())
         .then_records([
             expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(chat)),
-            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<QuotaLedger>(ADA, &stored_object(1_000, &format!("{DATASET}/2"), "first")),
+        ]);
+}
+
+/// DS-3: an object is shared, and counted once for each owner, however many things refer to it; also where the quota has no
+/// room for it again.
+#[test]
+fn the_same_bytes_count_once_for_an_owner_and_once_for_another() {
+    let full = || {
+        with_quotas(
+            ada(),
+            Quotas {
+                storage_gb: Some(1),
+                ..Quotas::UNLIMITED
+            },
+        )
+    };
+    let first = stored_object(1_000_000_000, "dst_other/1", "second");
+    let after = given()
+        .a_project_with_data()
+        .stream::<QuotaLedger>(ADA, [first.clone()])
+        .when(AddDatasetVersion {
+            bytes: 1_000_000_000,
+            ..add("second")
+        })
+        .by(full())
+        .then_records([
+            expected_event::<Dataset>(
+                DATASET,
+                &DatasetEvent::VersionAdded(Version {
+                    bytes: 1_000_000_000,
+                    ..dataset_version(2, "second")
+                }),
+            ),
+            expected_event::<QuotaLedger>(ADA, &stored_object(0, &format!("{DATASET}/2"), "second")),
+        ]);
+    assert_eq!(after.log.state::<QuotaLedger>(ADA).bytes(), 1_000_000_000);
+    given()
+        .a_project_with_data()
+        .stream::<QuotaLedger>(BOB, [first])
+        .when(add("second"))
+        .by(ada())
+        .then_records([
+            expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
+            expected_event::<QuotaLedger>(ADA, &stored_object(1_000, &format!("{DATASET}/2"), "second")),
         ]);
 }
 
@@ -193,7 +247,7 @@ fn the_last_byte_of_the_storage_quota_can_be_used_and_no_more() {
         .by(one_gigabyte())
         .then_records([
             expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<QuotaLedger>(ADA, &stored_object(1_000, &format!("{DATASET}/2"), "second")),
         ]);
     nearly_full()
         .when(AddDatasetVersion {

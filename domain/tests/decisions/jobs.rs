@@ -1,5 +1,6 @@
 //! Training jobs: started and cancelled by people, worked on by workers.
 
+mod checkpoints;
 pub(crate) mod control;
 mod fleet;
 mod gpu_hours;

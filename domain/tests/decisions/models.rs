@@ -13,7 +13,11 @@ use crate::support::{log::Outcome, *};
 
 fn stored(bytes: u64, item: &str) -> LedgerEvent {
     let item = item.to_owned();
-    LedgerEvent::StorageTaken { bytes, item }
+    LedgerEvent::StorageTaken {
+        bytes,
+        item,
+        object: None,
+    }
 }
 
 pub(crate) fn register() -> RegisterModel {

@@ -14,7 +14,7 @@ use domain::{
 };
 
 use crate::{
-    datasets::{add, stored},
+    datasets::{add, stored, stored_object},
     support::*,
 };
 
@@ -110,7 +110,7 @@ fn an_upload_uses_its_own_reservation() {
         .by(of_one_gigabyte())
         .then_records([
             expected_event::<Dataset>(DATASET, &DatasetEvent::VersionAdded(dataset_version(2, "second"))),
-            expected_event::<QuotaLedger>(ADA, &stored(1_000, &format!("{DATASET}/2"))),
+            expected_event::<QuotaLedger>(ADA, &stored_object(1_000, &format!("{DATASET}/2"), "second")),
             expected_event::<QuotaLedger>(ADA, &LedgerEvent::StorageReleased { item }),
         ]);
 }

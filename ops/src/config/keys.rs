@@ -252,6 +252,9 @@ keys! {
         /// Maximum worker time of a job over all attempts, unless it asks for less; then it fails and keeps its
         /// checkpoint. 0: no limit.
         max_run_minutes: u32 = "10080", "minutes", 0..=525_600;
+        /// Checkpoints of each job that are kept in the object store, from which a worker on another machine can go on.
+        /// 0: checkpoints stay on the worker's disk.
+        checkpoints_kept: u32 = "2", "", 0..=100;
         /// Labels of this process's workers, comma-separated, for example `fast,room-2`. Jobs may require them. The
         /// device, `cpu` or `cuda`, is always a label.
         labels: Labels = "", "";

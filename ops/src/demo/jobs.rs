@@ -178,7 +178,7 @@ impl JobProgressView {
         match item {
             Item::Delta { event, message } => match event.as_str() {
                 // Often, and the bar says more.
-                "jobs.CheckpointSaved" => Ok(()),
+                "jobs.CheckpointSaved" | "jobs.CheckpointStored" | "jobs.CheckpointsReleased" => Ok(()),
                 _ => self.progress.note(&format!("  {}", show::tame(message, LINE))),
             },
             Item::Metrics {

@@ -78,6 +78,7 @@ pub(super) async fn start(
             program: program.clone(),
             arguments: vec![TRAIN_COMMAND.to_owned()],
             code_version: VERSION.to_owned(),
+            checkpoints_kept: config.worker.checkpoints_kept,
             labels: config.worker.labels.0.clone(),
             memory_bytes: Some(config.worker.memory_mib)
                 .filter(|mebibytes| *mebibytes > 0)

@@ -26,10 +26,7 @@ use domain::{
 };
 
 use self::jobs::JobState;
-use super::{
-    Invariant, Report,
-    named::{NamedFile, named_by},
-};
+use super::{Invariant, Report, named::NamedFiles};
 
 /// A lease as its table has it.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +56,7 @@ pub(super) struct LogState {
     users: HashMap<String, UserState>,
     reservations: BTreeMap<String, String>,
     sessions: HashMap<String, SessionState>,
-    files: BTreeSet<NamedFile>,
+    files: NamedFiles,
 }
 
 impl LogState {
@@ -69,7 +66,7 @@ impl LogState {
     /// When this build cannot read it.
     pub(super) fn add(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
         let at = event.position.0;
-        self.files.extend(named_by(event)?);
+        self.files.add(event)?;
         match event.stream.category() {
             Job::CATEGORY => self.job(event, report)?,
             Progress::CATEGORY => {
@@ -86,7 +83,7 @@ impl LogState {
     }
 
     /// The files that events name.
-    pub(super) fn files(&self) -> &BTreeSet<NamedFile> {
+    pub(super) fn files(&self) -> &NamedFiles {
         &self.files
     }
 

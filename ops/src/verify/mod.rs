@@ -29,7 +29,7 @@ use sqlx::PgPool;
 pub use acknowledgements::AcknowledgementLog;
 use administrators::Circle;
 use log_state::LogState;
-pub use named::{CATEGORIES, KEPT, NamedFile, named_by};
+pub use named::{CATEGORIES, KEPT, NamedFile, NamedFiles};
 
 /// Events read at a time.
 const PAGE: usize = 2_000;
@@ -217,7 +217,7 @@ async fn check(
     state.leases(&leases, report);
     read_models::compare(&models, opened.as_ref(), report).await?;
     match &subject.objects {
-        Ok(objects) => files::check(objects, state.files(), report).await,
+        Ok(objects) => files::check(objects, state.files(), opened.as_ref(), report).await?,
         Err(_) if state.files().is_empty() => {}
         Err(reason) => report.fault(Invariant::Files, reason.clone()),
     }

@@ -41,6 +41,19 @@ fn built_from(from: &str, options: &[&str]) -> Built {
     built
 }
 
+/// The library of object stores is built without the client that it could have: `outbound` is its only way out.
+#[test]
+fn the_library_of_object_stores_has_no_client() {
+    let built = built_from("anneal", &[]);
+    let features: BTreeSet<&str> = built["object_store"]
+        .values()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    assert!(features.contains("aws-base"), "{features:?}");
+    assert!(!features.contains("reqwest"), "{features:?}");
+}
+
 /// FX1: two providers in one build make `rustls::ClientConfig::builder()` panic.
 #[test]
 fn the_program_is_built_with_one_tls_provider() {

@@ -49,7 +49,7 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("hyper-util", &["api", "outbound"]),
     ("isahc", &[]),
     ("lettre", &[]),
-    // The bucket of the operator, by the address in the configuration (ADR 0033).
+    // Without a client of its own; a test holds it to that.
     ("object_store", &["objects"]),
     ("reqwest", &["anneal"]),
     ("tokio-rustls", &[]),

@@ -14,7 +14,7 @@ use domain::{
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use tests::harness::events::record;
+use tests::harness::{events::record, servers::WorkerProcess};
 
 use super::fixture::{Fixture, base_fixture};
 
@@ -147,8 +147,11 @@ async fn a_lack_of_memory_is_told_before_it_is_met() {
 #[tokio::test]
 async fn a_damaged_checkpoint_is_passed_over() {
     let fixture = Fixture::new(0).await;
-    let mut worker = fixture.worker();
-    let job = fixture.start(6_000).await;
+    // What it has on its disk is all there is; of the object store: `workers::elsewhere`.
+    let worker = WorkerProcess::beside(&fixture.api.data, fixture.room.path(), &fixture.database.url);
+    let mut worker = worker.expect("a worker").with("worker.checkpoints_kept=0");
+    worker.start().expect("it starts");
+    let job = fixture.start(3_000).await;
     fixture
         .until_job(&job, |row| {
             row["checkpointStep"].as_u64().is_some_and(|step| step >= 40)

@@ -35,15 +35,21 @@ pub(super) fn base_fixture() -> &'static Path {
 impl Fixture {
     /// With this many workers in the API process.
     pub(super) async fn new(workers: u32) -> Self {
+        Self::with(workers, &[]).await
+    }
+
+    /// The same with further settings of the API process.
+    pub(super) async fn with(workers: u32, further: &[String]) -> Self {
         let (room, database) = (tempfile::tempdir().expect("a folder"), database().await);
         let models = room.path().join("models");
         std::fs::create_dir_all(&models).expect("a folder");
-        let settings = [
+        let mut settings = vec![
             format!("worker.count={workers}"),
             "worker.threads=1".to_owned(),
             "worker.max_attempts=2".to_owned(),
             format!("models.folder={}", models.display()),
         ];
+        settings.extend_from_slice(further);
         let api = ApiProcess::start(room.path(), &database.url, &settings)
             .await
             .expect("it starts");

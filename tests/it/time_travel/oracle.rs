@@ -199,6 +199,7 @@ impl Replay {
                 *latest(row, "from_step") = json!(from_step);
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => row["checkpoint_step"] = json!(checkpoint.step),
+            JobEvent::CheckpointStored { .. } | JobEvent::CheckpointsReleased { .. } => {}
             JobEvent::PauseRequested { .. } => row["pausing"] = json!(true),
             JobEvent::Paused { .. } => {
                 row["state"] = json!("paused");

@@ -27,7 +27,7 @@ use domain::{
         spec::{Architecture, HyperParameters, Method, Objective, Outputs, TrainingSpec},
         start::StartJob,
     },
-    models::model::{Model, ModelEvent},
+    models::model::{Model, ModelEvent, ModelVersion},
     projects::{experiment::CreateExperiment, project::CreateProject},
 };
 use nix::{sys::signal::Signal, unistd::Pid};
@@ -136,13 +136,7 @@ impl Fixture {
             .await
             .expect("a dataset");
         let text = TEXT.repeat(60);
-        let sha256 = ml::files::sha256(text.as_bytes());
-        let mut staged = self.objects.stage().await.expect("staged");
-        staged.write(text.as_bytes()).await.expect("written");
-        staged
-            .publish(&Key::dataset(&sha256).expect("a key"), Existing::Keep)
-            .await
-            .expect("stored");
+        let sha256 = put_text(&self.objects, &text).await;
         let command = AddDatasetVersion {
             upload: None,
             dataset,
@@ -156,6 +150,11 @@ impl Fixture {
             .execute(&principal, &command)
             .await
             .expect("a version");
+    }
+
+    /// Puts the dataset into another object store as well.
+    pub(crate) async fn furnish_store(&self, objects: &Objects) {
+        put_text(objects, &TEXT.repeat(60)).await;
     }
 
     /// The owner, as the directory knows it now.
@@ -277,6 +276,21 @@ impl Fixture {
 
     /// The hash of the model that came of a job, as recorded; its files are checked against it.
     pub(crate) async fn result(&self, job: JobId) -> String {
+        let version = self.version(job).await;
+        let folder = self.room.path().join("objects").join(&version.artifact);
+        for file in &version.files {
+            let found = ml::files::describe(&folder.join(&file.name)).expect("stored");
+            assert_eq!((&found.sha256, found.bytes), (&file.sha256, file.bytes));
+        }
+        version.sha256
+    }
+
+    /// The hash of the model that came of a job, as recorded.
+    pub(crate) async fn recorded_hash(&self, job: JobId) -> String {
+        self.version(job).await.sha256
+    }
+
+    async fn version(&self, job: JobId) -> ModelVersion {
         let model = self.history(job).await.iter().find_map(|event| match event {
             JobEvent::Completed { model, .. } => Some(model.model),
             _ => None,
@@ -287,13 +301,8 @@ impl Fixture {
             ModelEvent::Registered { .. } => None,
         });
         let version = version.expect("a version");
-        let folder = self.room.path().join("objects").join(&version.artifact);
-        for file in &version.files {
-            let found = ml::files::describe(&folder.join(&file.name)).expect("stored");
-            assert_eq!((&found.sha256, found.bytes), (&file.sha256, file.bytes));
-        }
         assert_eq!(workers::folder_sha256(&version.files), version.sha256);
-        version.sha256
+        version
     }
 
     /// JB-5: each attempt's batches follow each other, and none of an older one comes after a newer one's.
@@ -328,10 +337,19 @@ impl Fixture {
 
     /// Waits until the log has a checkpoint of the job.
     pub(crate) async fn until_saved(&self, job: JobId) {
-        let began = Instant::now();
         let saved = |event: &JobEvent| matches!(event, JobEvent::CheckpointSaved { .. });
-        while !self.history(job).await.iter().any(saved) {
-            assert!(began.elapsed() < TIMEOUT, "no checkpoint is recorded");
+        self.until_recorded(job, 1, saved).await;
+    }
+
+    /// Waits until the log has so many events of the job of this kind.
+    pub(crate) async fn until_recorded(&self, job: JobId, count: usize, wanted: impl Fn(&JobEvent) -> bool) {
+        let began = Instant::now();
+        loop {
+            let history = self.history(job).await;
+            if history.iter().filter(|event| wanted(event)).count() >= count {
+                return;
+            }
+            assert!(began.elapsed() < TIMEOUT, "it is not recorded: {history:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -395,16 +413,38 @@ impl Fixture {
     }
 }
 
-/// The names of the events, in order, but for the time that is metered with the end of each attempt.
+/// Puts the dataset's bytes into an object store; their hash.
+async fn put_text(objects: &Objects, text: &str) -> String {
+    let sha256 = ml::files::sha256(text.as_bytes());
+    let mut staged = objects.stage().await.expect("staged");
+    staged.write(text.as_bytes()).await.expect("written");
+    staged
+        .publish(&Key::dataset(&sha256).expect("a key"), Existing::Keep)
+        .await
+        .expect("stored");
+    sha256
+}
+
+/// The names of the events, in order, but for the time that is metered with the end of each attempt, and for what becomes
+/// of checkpoints in the object store, which goes its own pace.
 pub(crate) fn kinds(history: &[JobEvent]) -> Vec<&'static str> {
     history
         .iter()
-        .filter(|event| !matches!(event, JobEvent::Metered { .. }))
+        .filter(|event| {
+            !matches!(
+                event,
+                JobEvent::Metered { .. }
+                    | JobEvent::CheckpointStored { .. }
+                    | JobEvent::CheckpointsReleased { .. }
+            )
+        })
         .map(|event| match event {
             JobEvent::Queued(_) => "Queued",
             JobEvent::Leased { .. } => "Leased",
             JobEvent::Started { .. } => "Started",
             JobEvent::CheckpointSaved { .. } => "CheckpointSaved",
+            JobEvent::CheckpointStored { .. } => "CheckpointStored",
+            JobEvent::CheckpointsReleased { .. } => "CheckpointsReleased",
             JobEvent::Interrupted { .. } => "Interrupted",
             JobEvent::Completed { .. } => "Completed",
             JobEvent::Failed { .. } => "Failed",

@@ -11,6 +11,7 @@ use domain::{
     rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
+use objects::Objects;
 use projections::{access::directory::Directory, feed::FeedHub};
 use sqlx::PgPool;
 use tests::harness::Database;
@@ -39,6 +40,8 @@ pub(crate) struct Process {
     stop: CancellationToken,
     workers: CancellationToken,
     labels: BTreeSet<String>,
+    /// A machine of its own: another folder of jobs, and a way to the object store.
+    machine: Option<(PathBuf, Objects)>,
 }
 
 impl Process {
@@ -77,12 +80,19 @@ impl Process {
             workers: stop.child_token(),
             stop,
             labels: BTreeSet::new(),
+            machine: None,
         }
     }
 
     /// The same process, whose workers have these labels.
     pub(crate) fn labelled(mut self, labels: &[&str]) -> Self {
         self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self
+    }
+
+    /// The same process on a machine of its own, with the folder of jobs `jobs` and the object store as it sees it.
+    pub(crate) fn on_machine(mut self, jobs: PathBuf, objects: Objects) -> Self {
+        self.machine = Some((jobs, objects));
         self
     }
 
@@ -107,20 +117,23 @@ impl Process {
                 (own, arguments.map(str::to_owned).to_vec())
             }
         };
+        let shared = || (fixture.jobs(), fixture.objects.clone());
+        let (folder, objects) = self.machine.clone().unwrap_or_else(shared);
         let parts = WorkerParts {
             cache: None,
             ports: self.ports.clone(),
             pool: self.pool.clone(),
             feed: self.feed.clone(),
-            objects: fixture.objects.clone(),
+            objects,
             settings: WorkerSettings {
-                folder: fixture.jobs(),
+                folder,
                 threads: Some(1),
                 place: workers::registration::devices::WorkerDevice::default(),
                 lease: LEASE,
                 program,
                 arguments,
                 code_version: "test".to_owned(),
+                checkpoints_kept: 2,
                 labels: self.labels.clone(),
                 memory_bytes: None,
             },

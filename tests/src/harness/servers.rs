@@ -168,6 +168,17 @@ impl WorkerProcess {
         self
     }
 
+    /// The same with these settings of the object store in place of the API process's folder, unless there are none.
+    #[must_use]
+    pub fn in_store(mut self, settings: &[String]) -> Self {
+        if !settings.is_empty() {
+            self.settings
+                .retain(|setting| !setting.starts_with("objects.url="));
+            self.settings.extend_from_slice(settings);
+        }
+        self
+    }
+
     /// Starts it, and does not wait.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use objects::{Key, Objects, StoredFile, Unreferenced};
 use sha2::{Digest, Sha256};
 
 use super::outcome::AttemptOutcome;
-use super::{resume::is_plain, retry::RetryBudget};
+use super::{manifest::is_plain, retry::RetryBudget};
 
 /// Files of a result at most.
 const FILES: usize = 1_000;

@@ -70,6 +70,8 @@ fn ends(event: &JobEvent, attempt: u32) -> bool {
         JobEvent::Queued(_)
         | JobEvent::Started { .. }
         | JobEvent::CheckpointSaved { .. }
+        | JobEvent::CheckpointStored { .. }
+        | JobEvent::CheckpointsReleased { .. }
         | JobEvent::PauseRequested { .. }
         | JobEvent::Resumed { .. }
         | JobEvent::PriorityChanged { .. }

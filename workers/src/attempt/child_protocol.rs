@@ -19,9 +19,10 @@ use tokio::time::Instant;
 
 use super::{
     batch::{Pending, cut},
+    checkpoints::{CheckpointUploads, Pinned, StoredCheckpoints, UploadOutcome, Uploaded},
+    manifest,
     outcome::AttemptOutcome,
     reporter::Reporter,
-    resume,
     stop_request::StopRequest,
 };
 use crate::{
@@ -33,6 +34,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process may take to save its state when it is asked to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the newest checkpoint may take into the object store after the process has ended.
+const SETTLE: Duration = Duration::from_secs(30);
 /// Bytes of an error message at most.
 const MESSAGE: usize = 4_000;
 
@@ -65,6 +68,10 @@ pub(super) struct ChildProtocol<'a> {
     reporter: &'a Reporter,
     pending: Pending,
     checkpoint: Option<Checkpoint>,
+    uploads: CheckpointUploads,
+    /// What the next report says of the object store.
+    uploaded: Option<Uploaded>,
+    stored: &'a mut StoredCheckpoints,
     told: Instant,
     started: bool,
 }
@@ -76,6 +83,7 @@ impl<'a> ChildProtocol<'a> {
         child: &'a mut Child,
         reporter: &'a Reporter,
         pending: Pending,
+        stored: &'a mut StoredCheckpoints,
     ) -> Self {
         Self {
             folder,
@@ -83,6 +91,9 @@ impl<'a> ChildProtocol<'a> {
             reporter,
             pending,
             checkpoint: None,
+            uploads: CheckpointUploads::new(stored, reporter.attempt()),
+            uploaded: None,
+            stored,
             told: Instant::now(),
             started: false,
         }
@@ -101,7 +112,7 @@ impl<'a> ChildProtocol<'a> {
     pub(super) async fn follow(&mut self, stop_request: &StopRequest) -> Result<ChildExit, AttemptOutcome> {
         let mut deadline: Option<Instant> = None;
         let last = loop {
-            let waits = !self.pending.is_empty() || self.checkpoint.is_some();
+            let waits = !self.pending.is_empty() || self.checkpoint.is_some() || self.uploaded.is_some();
             tokio::select! {
                 line = self.child.lines.next() => match line {
                     Ok(Line::Text(text)) => if let Some(last) = self.hear(&text).await? {
@@ -110,6 +121,7 @@ impl<'a> ChildProtocol<'a> {
                     Ok(Line::TooLong) => break ChildExit::ProtocolError("it wrote a line without an end"),
                     Ok(Line::End) | Err(_) => break ChildExit::SilentExit,
                 },
+                outcome = self.uploads.next(), if self.uploaded.is_none() => self.ended(outcome),
                 () = tokio::time::sleep_until(self.told + INTERVAL), if waits => self.tell().await?,
                 () = stop_request.asked(), if deadline.is_none() => {
                     deadline = Some(Instant::now() + DRAIN);
@@ -119,6 +131,10 @@ impl<'a> ChildProtocol<'a> {
             }
         };
         self.tell().await?;
+        // The result takes the place of checkpoints.
+        if !matches!(last, ChildExit::Completed { .. }) {
+            self.settle().await?;
+        }
         Ok(last)
     }
 
@@ -135,7 +151,61 @@ impl<'a> ChildProtocol<'a> {
                 .await?;
             fail::fail_point!("job.checkpoint_recorded");
         }
+        if let Some(uploaded) = self.uploaded.take() {
+            self.record_stored(uploaded).await?;
+        }
         self.told = Instant::now();
+        Ok(())
+    }
+
+    /// What became of an upload goes into the next report.
+    fn ended(&mut self, outcome: UploadOutcome) {
+        match outcome {
+            UploadOutcome::Stored(uploaded) => self.uploaded = Some(uploaded),
+            UploadOutcome::Failed { step, why } => self.pending.log(
+                "warn",
+                format!("the checkpoint of step {step} is on this machine only: {why}; trying again"),
+            ),
+        }
+    }
+
+    /// Records a checkpoint that is in the store. While the report is under way the log may come to refer to it, so
+    /// whoever is cancelled then leaves the files to the collector.
+    async fn record_stored(&mut self, uploaded: Uploaded) -> Result<(), AttemptOutcome> {
+        let files = uploaded.unreferenced.may_be_referred_to();
+        let report = AttemptReport::Stored {
+            checkpoint: uploaded.checkpoint.clone(),
+            keep: self.stored.keep,
+        };
+        let recorded = self.reporter.report(report).await;
+        fail::fail_point!("job.checkpoint_stored_recorded");
+        match &recorded {
+            Ok(()) => self.stored.recorded(uploaded.checkpoint),
+            Err(AttemptOutcome::TakenAway) => files.take_back().await,
+            Err(_) => {}
+        }
+        recorded
+    }
+
+    /// The process is gone, and another machine may go on: the newest checkpoint gets some time to be stored.
+    async fn settle(&mut self) -> Result<(), AttemptOutcome> {
+        let end = Instant::now() + SETTLE;
+        while self.uploads.is_busy() {
+            self.uploads.hurry();
+            let outcome = tokio::time::timeout_at(end, self.uploads.next()).await;
+            let failed = !matches!(outcome, Ok(UploadOutcome::Stored(_)));
+            match outcome {
+                Ok(outcome) => self.ended(outcome),
+                Err(_) => self.pending.log(
+                    "warn",
+                    "the newest checkpoint is on this machine only: the object store is slow",
+                ),
+            }
+            self.tell().await?;
+            if failed {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -255,24 +325,28 @@ impl<'a> ChildProtocol<'a> {
             );
             return Ok(());
         };
-        let owned = place.to_owned();
-        match tokio::task::spawn_blocking(move || resume::verify(&owned)).await? {
-            Ok(found) if found == sha256 => {
+        let (owned, wanted) = (place.to_owned(), sha256.clone());
+        let outgoing = self.uploads.folder(&self.folder.outgoing());
+        let look = move || match outgoing {
+            Some(folder) => Pinned::new(&owned, folder, step, &wanted).map(Some),
+            None => manifest::verified(&owned, &wanted).map(|()| None),
+        };
+        match tokio::task::spawn_blocking(look).await? {
+            Ok(pinned) => {
                 self.checkpoint = Some(Checkpoint {
                     step,
                     location,
                     sha256,
                 });
+                if let Some(pinned) = pinned {
+                    self.uploads.offer(pinned);
+                }
             }
             // A fast training has replaced it by a newer one, whose message follows.
-            _ if !place.exists() => {}
-            Ok(_) => self.pending.log(
-                "warn",
-                format!("the checkpoint of step {step} is not the one that was saved"),
-            ),
+            Err(_) if !place.exists() => {}
             Err(reason) => self.pending.log(
                 "warn",
-                format!("the checkpoint of step {step} is damaged: {reason}"),
+                format!("the checkpoint of step {step} is not used: {reason}"),
             ),
         }
         Ok(())

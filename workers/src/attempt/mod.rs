@@ -6,9 +6,11 @@
 pub(crate) mod artifact;
 mod batch;
 mod cancellation;
+mod checkpoints;
 mod child_protocol;
 mod gpu_quota;
 mod inputs;
+mod manifest;
 pub(crate) mod outcome;
 mod prepare;
 mod reporter;
@@ -22,6 +24,7 @@ use domain::{
     event_store::Position,
     id::{JobId, WorkerId},
     jobs::{
+        checkpoint::StoredCheckpoint,
         job::{Checkpoint, Order},
         report::AttemptReport,
     },
@@ -32,6 +35,7 @@ use objects::{Unreferenced, cache::Cached};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    checkpoints::StoredCheckpoints,
     child_protocol::{ChildExit, ChildProtocol},
     outcome::AttemptOutcome,
     prepare::Prepared,
@@ -60,6 +64,8 @@ pub(crate) struct Attempt {
     pub(crate) order: Order,
     /// The newest recorded checkpoint.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Those that the object store has, oldest first.
+    pub(crate) stored: Vec<StoredCheckpoint>,
     /// Checkpoints of attempts up to this one are not gone on from.
     pub(crate) floor: u32,
     /// Whether it shall be paused already.
@@ -86,6 +92,12 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
         folder: AttemptFolder::new(&parts.settings.folder, attempt.job, attempt.number).above(attempt.floor),
         parts: &parts,
         attempt: &attempt,
+        stored: StoredCheckpoints {
+            objects: parts.objects.clone(),
+            job: attempt.job,
+            keep: parts.settings.checkpoints_kept,
+            known: attempt.stored.clone(),
+        },
         child: None,
         inputs: Vec::new(),
     };
@@ -130,6 +142,7 @@ struct Work<'a> {
     attempt: &'a Attempt,
     reporter: Reporter,
     folder: AttemptFolder,
+    stored: StoredCheckpoints,
     child: Option<Child>,
     /// What the training reads of the cache, until the attempt has ended.
     inputs: Vec<Cached>,
@@ -143,7 +156,7 @@ impl Work<'_> {
             let prepared = tokio::select! {
                 biased;
                 () = stop_request.asked() => return Err(stop_request.end()),
-                prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
+                prepared = prepare::prepare(self.parts, self.attempt, &self.folder, &self.reporter, refused.take()) => prepared?,
             };
             let Prepared {
                 job,
@@ -161,7 +174,8 @@ impl Work<'_> {
             })?;
             let child = self.child.insert(child);
             fail::fail_point!("job.child_started");
-            let mut protocol = ChildProtocol::new(&self.folder, child, &self.reporter, pending);
+            let mut protocol =
+                ChildProtocol::new(&self.folder, child, &self.reporter, pending, &mut self.stored);
             let last = protocol.follow(stop_request).await?;
             match last {
                 ChildExit::Failed {
@@ -230,7 +244,7 @@ impl Work<'_> {
 
     /// Stores the result and records it. A result that nobody will refer to is deleted again.
     async fn complete(
-        &self,
+        &mut self,
         files: &[FileEntry],
         merged: Option<&[FileEntry]>,
         metrics: &FinalMetrics,
@@ -271,7 +285,7 @@ impl Work<'_> {
     /// Reports the result. While the report is under way it may become what the log refers to, so whoever is cancelled
     /// then leaves the files: if it was refused after all, the collector finds them.
     async fn record_result(
-        &self,
+        &mut self,
         completed: AttemptReport,
         stored: artifact::Stored,
         merged: Option<artifact::Stored>,
@@ -282,6 +296,9 @@ impl Work<'_> {
             .collect();
         let recorded = self.reporter.report(completed).await;
         fail::fail_point!("job.result_recorded");
+        if recorded.is_ok() {
+            self.stored.all_released();
+        }
         if recorded == Err(AttemptOutcome::TakenAway) {
             for files in files {
                 files.take_back().await;

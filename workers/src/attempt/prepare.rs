@@ -2,16 +2,23 @@
 //!
 //! One rule: the process that trains finds all of it on this machine, whole, before it is started.
 
-use std::{fs, io, io::Write, path::Path};
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
+use domain::jobs::checkpoint::StoredCheckpoint;
 use ml::job::JobFile;
 use objects::cache::Cached;
 
 use super::{
     Attempt,
     batch::Pending,
+    checkpoints::fetch,
     inputs,
     outcome::AttemptOutcome,
+    reporter::Reporter,
     resume::{self, Resumable},
 };
 use crate::{folders::AttemptFolder, settings::WorkerParts};
@@ -37,10 +44,11 @@ pub(super) async fn prepare(
     parts: &WorkerParts,
     attempt: &Attempt,
     folder: &AttemptFolder,
+    reporter: &Reporter,
     refused: Option<String>,
 ) -> Result<Prepared, AttemptOutcome> {
     let order = &attempt.order;
-    let found = resumable(attempt, folder, refused).await?;
+    let found = resumable(parts, attempt, folder, reporter, refused).await?;
     let sources = inputs::Sources {
         objects: &parts.objects,
         cache: parts.cache.as_ref(),
@@ -69,14 +77,7 @@ pub(super) async fn prepare(
         device: parts.settings.place.device,
         kernels: Some(parts.settings.kernels()),
     };
-    let mut pending = Pending::new(step, order.spec.parameters.steps);
-    found
-        .warnings
-        .into_iter()
-        .for_each(|warning| pending.log("warn", warning));
-    if job.resume_from.is_some() {
-        pending.log("info", format!("going on from the checkpoint of step {step}"));
-    }
+    let pending = first_lines(found.warnings, found.fetched, step, &job);
     let text = serde_json::to_vec_pretty(&job)
         .map_err(|error| AttemptOutcome::lost(format!("the job file: {error}")))?;
     write(&folder.job_file(), &text).map_err(|error| AttemptOutcome::io("write the job file", &error))?;
@@ -88,27 +89,48 @@ pub(super) async fn prepare(
     })
 }
 
+/// What the job's log shall say first: what was not usable, and where the training goes on.
+fn first_lines(warnings: Vec<String>, fetched: bool, step: u32, job: &JobFile) -> Pending {
+    let mut pending = Pending::new(step, job.spec.parameters.steps);
+    for warning in warnings {
+        pending.log("warn", warning);
+    }
+    if job.resume_from.is_some() {
+        let whence = if fetched {
+            ", fetched from the object store"
+        } else {
+            ""
+        };
+        pending.log(
+            "info",
+            format!("going on from the checkpoint of step {step}{whence}"),
+        );
+    }
+    pending
+}
+
 async fn resumable(
+    parts: &WorkerParts,
     attempt: &Attempt,
     folder: &AttemptFolder,
+    reporter: &Reporter,
     refused: Option<String>,
 ) -> Result<Resumable, AttemptOutcome> {
-    let (folder, recorded) = (folder.clone(), attempt.checkpoint.clone());
-    let find = move || {
-        folder
-            .create()
-            .map_err(|error| AttemptOutcome::io("make a folder for the job", &error))?;
-        match refused {
-            None => resume::find(&folder, recorded.as_ref()),
-            Some(reason) => Ok(Resumable {
-                from: None,
-                warnings: vec![format!(
-                    "the checkpoint cannot be used ({reason}); the training starts anew"
-                )],
-            }),
-        }
+    let own = folder.clone();
+    let created = tokio::task::spawn_blocking(move || own.create()).await?;
+    created.map_err(|error| AttemptOutcome::io("make a folder for the job", &error))?;
+    if let Some(reason) = refused {
+        return Ok(Resumable {
+            warnings: vec![format!(
+                "the checkpoint cannot be used ({reason}); the training starts anew"
+            )],
+            ..Resumable::default()
+        });
+    }
+    let fetch = |stored: StoredCheckpoint, to: PathBuf| async move {
+        fetch(&parts.objects, reporter, &stored, &to).await
     };
-    tokio::task::spawn_blocking(find).await?
+    resume::find(folder, attempt.checkpoint.as_ref(), &attempt.stored, fetch).await
 }
 
 /// Writes a file that is whole or not there.

@@ -15,9 +15,10 @@ use domain::{
     execute::{Command, ExecuteError, Ports, execute},
     id::{JobId, WorkerId},
     jobs::{
+        checkpoint::place,
         job::{Job, JobState},
         lease::InterruptJob,
-        progress::{Batch, ReportProgress},
+        progress::{Batch, LogLine, ReportProgress},
         report::{AttemptReport, Report},
     },
 };
@@ -63,6 +64,11 @@ impl Reporter {
         }
     }
 
+    /// The attempt.
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// Records a milestone.
     ///
     /// # Errors
@@ -105,6 +111,19 @@ impl Reporter {
             batch,
         };
         self.until_known(&command, |_| false).await
+    }
+
+    /// Adds a line to the job's log at once, before a training has begun.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub(super) async fn line(&self, level: &str, message: String) -> Result<(), AttemptOutcome> {
+        let level = level.to_owned();
+        let batch = Batch {
+            log: vec![LogLine { level, message }],
+            ..Batch::default()
+        };
+        self.progress(batch).await
     }
 
     async fn until_known<C: Command>(
@@ -158,6 +177,10 @@ impl Reporter {
             && match report {
                 AttemptReport::Started { .. } => job.state == JobState::Running,
                 AttemptReport::Checkpoint(checkpoint) => job.checkpoint.as_ref() == Some(checkpoint),
+                AttemptReport::Stored { checkpoint, .. } => {
+                    let place = place(self.job, self.attempt, &checkpoint.sha256);
+                    job.stored.iter().any(|stored| stored.artifact == place)
+                }
                 AttemptReport::Completed { .. } => job.state == JobState::Completed,
                 AttemptReport::Failed { .. } => job.state == JobState::Failed,
             }

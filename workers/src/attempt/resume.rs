@@ -3,26 +3,30 @@
 //! One rule: a checkpoint is copied into the attempt's own folder first and believed only there, when every
 //! byte of the copy has the hash that its manifest gives; so nobody can change it any more.
 //!
+//! It is taken from this machine where it lies here, else from the object store, so that another machine goes on.
+//!
 //! What was measured before a recorded checkpoint is recorded too. A newer one that died unrecorded with its worker
 //! would leave a gap in the job's history: the steps since are trained again, to the same bits, where that costs less
 //! than [`AGAIN`]. Where it costs more, hours of training are worth more than their curve, and the log says so.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    cmp::Reverse,
     fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use domain::jobs::job::Checkpoint;
-use ml::files::{self, FileEntry};
+use domain::jobs::{checkpoint::StoredCheckpoint, job::Checkpoint};
 
-use super::outcome::AttemptOutcome;
+use super::{
+    checkpoints::NotFetched,
+    manifest::{MANIFEST, verify},
+    outcome::AttemptOutcome,
+};
 use crate::folders::{self, AttemptFolder};
-
-/// The list of a checkpoint's files, among them.
-const MANIFEST: &str = "manifest.json";
-/// Bytes of a manifest at most.
-const MANIFEST_LIMIT: u64 = 1 << 20;
 
 /// Training that is done again rather than left out of the history.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -32,38 +36,60 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub(super) struct Resumable {
     /// A whole checkpoint in the attempt's own folder, and its step; `None` to start anew.
     pub(super) from: Option<(PathBuf, u32)>,
+    /// Whether it comes from the object store.
+    pub(super) fetched: bool,
     /// What was not usable, for the log of the job.
     pub(super) warnings: Vec<String>,
 }
 
-/// The whole checkpoint to go on from: of all that lie on this machine, and the `recorded` one. Blocks.
+/// Where a checkpoint lies.
+#[derive(Clone, Debug)]
+enum Place {
+    Here(PathBuf),
+    Stored(StoredCheckpoint),
+}
+
+/// A checkpoint to try.
+#[derive(Clone, Debug)]
+struct Candidate {
+    step: u32,
+    place: Place,
+    /// The hash that it must have, where the log has one.
+    promised: Option<String>,
+}
+
+/// The whole checkpoint to go on from: of all that lie on this machine, the `recorded` one, and those that are `stored`
+/// elsewhere, which `fetch` copies to a folder.
 ///
 /// # Errors
-/// When the attempt's folder cannot be written.
-pub(super) fn find(
+/// When the attempt's folder cannot be written, or `fetch` ends the attempt.
+pub(super) async fn find<F: Future<Output = Result<(), NotFetched>> + Send>(
     folder: &AttemptFolder,
     recorded: Option<&Checkpoint>,
+    stored: &[StoredCheckpoint],
+    fetch: impl Fn(StoredCheckpoint, PathBuf) -> F + Send + Sync,
 ) -> Result<Resumable, AttemptOutcome> {
     let mut found = Resumable::default();
-    let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
     let known = recorded.map_or(0, |checkpoint| checkpoint.step);
-    for candidate in candidates(folder, recorded, recorded_at.as_deref()) {
-        let Some(step) = folders::step(&candidate) else {
-            continue;
-        };
-        let promised = recorded.filter(|_| recorded_at.as_ref() == Some(&candidate));
+    let (own, told, elsewhere) = (folder.clone(), recorded.cloned(), stored.to_vec());
+    let candidates = blocking(move || Ok(candidates(&own, told.as_ref(), &elsewhere))).await?;
+    if let Some(missing) = missing(&candidates, folder, recorded) {
+        found.warnings.push(missing);
+    }
+    for candidate in candidates {
+        let step = candidate.step;
         let copy = folder.checkpoints().join(format!("step-{step:08}"));
-        copy_folder(&candidate, &copy).map_err(|error| AttemptOutcome::io("copy a checkpoint", &error))?;
-        match check(&copy, step, promised) {
+        let fetched = matches!(candidate.place, Place::Stored(_));
+        match take(&candidate, &copy, &fetch).await? {
             Ok(()) => {
                 found.warnings.extend((step > known).then(|| gap(known, step)));
-                found.from = Some((copy, step));
+                (found.from, found.fetched) = (Some((copy, step)), fetched);
                 return Ok(found);
             }
             Err(warning) => found.warnings.push(warning),
         }
-        fs::remove_dir_all(&copy)
-            .map_err(|error| AttemptOutcome::io("remove a damaged checkpoint", &error))?;
+        let failed = |error| AttemptOutcome::io("remove a damaged checkpoint", &error);
+        blocking(move || folders::remove(&copy).map_err(failed)).await?;
     }
     if let Some(Checkpoint { step, .. }) = recorded {
         found.warnings.push(format!(
@@ -73,30 +99,86 @@ pub(super) fn find(
     Ok(found)
 }
 
+/// Copies the candidate to `copy` and checks it there; inside, why it is not used, for the log of the job.
+async fn take<F: Future<Output = Result<(), NotFetched>> + Send>(
+    candidate: &Candidate,
+    copy: &Path,
+    fetch: &(impl Fn(StoredCheckpoint, PathBuf) -> F + Send + Sync),
+) -> Result<Result<(), String>, AttemptOutcome> {
+    let step = candidate.step;
+    let here = match &candidate.place {
+        Place::Here(path) => Some(path.clone()),
+        Place::Stored(stored) => match fetch(stored.clone(), copy.to_owned()).await {
+            Ok(()) => None,
+            Err(NotFetched::Ended(end)) => return Err(end),
+            Err(NotFetched::Unusable(why)) => {
+                return Ok(Err(format!(
+                    "the checkpoint of step {step} cannot be taken from the object store: {why}"
+                )));
+            }
+        },
+    };
+    let (copy, promised) = (copy.to_owned(), candidate.promised.clone());
+    blocking(move || {
+        if let Some(here) = here {
+            copy_folder(&here, &copy).map_err(|error| AttemptOutcome::io("copy a checkpoint", &error))?;
+        }
+        Ok(check(&copy, step, promised.as_deref()))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AttemptOutcome> + Send + 'static,
+) -> Result<T, AttemptOutcome> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// That the recorded checkpoint lies on another machine alone.
+fn missing(
+    candidates: &[Candidate],
+    folder: &AttemptFolder,
+    recorded: Option<&Checkpoint>,
+) -> Option<String> {
+    let recorded = recorded?;
+    let here = folder.at(&recorded.location).is_some_and(|at| at.exists());
+    let there = candidates
+        .iter()
+        .any(|candidate| candidate.promised.as_ref() == Some(&recorded.sha256));
+    (!here && !there).then(|| {
+        format!(
+            "the checkpoint of step {} is on another machine only",
+            recorded.step
+        )
+    })
+}
+
 /// The checkpoints to try, the best first; none to start from the beginning.
 fn candidates(
     folder: &AttemptFolder,
     recorded: Option<&Checkpoint>,
-    recorded_at: Option<&Path>,
-) -> Vec<PathBuf> {
+    stored: &[StoredCheckpoint],
+) -> Vec<Candidate> {
+    let recorded_at = recorded.and_then(|checkpoint| folder.at(&checkpoint.location));
     let known = recorded.map_or(0, |checkpoint| checkpoint.step);
-    let (newer, told) = newest_first(folder, recorded_at)
+    let (newer, told) = newest_first(folder, recorded, recorded_at.as_deref(), stored)
         .into_iter()
-        .partition::<Vec<_>, _>(|path| folders::step(path) > Some(known));
-    let began = match recorded_at {
+        .partition::<Vec<_>, _>(|candidate| candidate.step > known);
+    let began = match &recorded_at {
         Some(at) => written(at),
         None => folder.began(),
     };
-    let cheap = newer
-        .first()
-        .is_some_and(|newest| again(began, written(newest)) < AGAIN);
+    let cheap = newer.first().is_some_and(|newest| match &newest.place {
+        Place::Here(path) => again(began, written(path)) < AGAIN,
+        Place::Stored(_) => false,
+    });
     match (cheap, recorded.is_some()) {
         (false, _) => newer.into_iter().chain(told).collect(),
         // What was recorded last, then whatever is newest.
         (true, true) => {
             let (recorded, older) = told
                 .into_iter()
-                .partition::<Vec<_>, _>(|path| folders::step(path) == Some(known));
+                .partition::<Vec<_>, _>(|candidate| candidate.step == known);
             recorded.into_iter().chain(newer).chain(older).collect()
         }
         // From the beginning, on purpose.
@@ -104,18 +186,38 @@ fn candidates(
     }
 }
 
-/// All checkpoints of earlier attempts that lie on this machine, and the recorded one.
-fn newest_first(folder: &AttemptFolder, recorded_at: Option<&Path>) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = folder
+/// All checkpoints of earlier attempts that lie on this machine, the recorded one among them, and then those that are
+/// stored.
+fn newest_first(
+    folder: &AttemptFolder,
+    recorded: Option<&Checkpoint>,
+    recorded_at: Option<&Path>,
+    stored: &[StoredCheckpoint],
+) -> Vec<Candidate> {
+    let mut here: Vec<PathBuf> = folder
         .earlier()
         .iter()
         .rev()
         .flat_map(|checkpoints| folders::saved(checkpoints))
         .collect();
-    let recorded = recorded_at.map(Path::to_path_buf);
-    all.extend(recorded.filter(|at| !all.contains(at)));
-    // Stable, so that of two with the same step that of the later attempt comes first.
-    all.sort_by_key(|path| std::cmp::Reverse(folders::step(path)));
+    let recorded_here = recorded_at.filter(|at| at.exists()).map(Path::to_path_buf);
+    here.extend(recorded_here.filter(|at| !here.contains(at)));
+    let here = here.into_iter().filter_map(|path| {
+        let promised = recorded.filter(|_| recorded_at == Some(path.as_path()));
+        Some(Candidate {
+            step: folders::step(&path)?,
+            promised: promised.map(|promised| promised.sha256.clone()),
+            place: Place::Here(path),
+        })
+    });
+    let stored = stored.iter().rev().map(|stored| Candidate {
+        step: stored.step,
+        promised: Some(stored.sha256.clone()),
+        place: Place::Stored(stored.clone()),
+    });
+    let mut all: Vec<Candidate> = here.chain(stored).collect();
+    // Stable, so that of two with the same step that of the later attempt comes first, and one that lies here.
+    all.sort_by_key(|candidate| Reverse(candidate.step));
     all
 }
 
@@ -123,11 +225,11 @@ fn newest_first(folder: &AttemptFolder, recorded_at: Option<&Path>) -> Vec<PathB
 ///
 /// # Errors
 /// Why it is not used, for the log of the job.
-fn check(copy: &Path, step: u32, promised: Option<&Checkpoint>) -> Result<(), String> {
+fn check(copy: &Path, step: u32, promised: Option<&str>) -> Result<(), String> {
     let sha256 =
         verify(copy).map_err(|reason| format!("the checkpoint of step {step} is damaged: {reason}"))?;
     match promised {
-        Some(promised) if promised.sha256 != sha256 => {
+        Some(promised) if promised != sha256 => {
             Err(format!("the checkpoint of step {step} is not the recorded one"))
         }
         _ => Ok(()),
@@ -159,38 +261,6 @@ fn again(began: Option<SystemTime>, ended: Option<SystemTime>) -> Duration {
     }
 }
 
-/// Checks every file of the checkpoint in `folder`; answers with the hash of its manifest, and so of all of
-/// it. Blocks.
-///
-/// # Errors
-/// What is missing or not as it was written.
-pub(super) fn verify(folder: &Path) -> Result<String, String> {
-    let path = folder.join(MANIFEST);
-    let manifest = small_files::read_bounded(&path, MANIFEST_LIMIT)
-        .map_err(|error| format!("its list of files {}", error.why))?;
-    let entries: Vec<FileEntry> =
-        serde_json::from_slice(&manifest).map_err(|error| format!("its list of files: {error}"))?;
-    if entries.is_empty() {
-        return Err("its list of files is empty".to_owned());
-    }
-    for entry in &entries {
-        if !is_plain(&entry.name) {
-            return Err("its list of files names places outside of it".to_owned());
-        }
-        let found = files::describe(&folder.join(&entry.name)).map_err(|failure| failure.to_string())?;
-        if &found != entry {
-            return Err(format!("{} is not what was written", entry.name));
-        }
-    }
-    Ok(files::sha256(&manifest))
-}
-
-/// Whether `name` is that of a file, without folders.
-pub(super) fn is_plain(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
-}
-
 /// Copies the files of a folder; one that vanishes meanwhile is left out, and verification will tell.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
@@ -209,166 +279,4 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        path::{Path, PathBuf},
-        time::Duration,
-    };
-
-    use domain::{id::JobId, jobs::job::Checkpoint};
-    use ml::files::{FileEntry, sha256};
-    use uuid::Uuid;
-
-    use super::{MANIFEST, find, is_plain, verify};
-    use crate::folders::AttemptFolder;
-
-    fn attempt(jobs: &Path, number: u32) -> AttemptFolder {
-        let folder = AttemptFolder::new(jobs, JobId(Uuid::from_u128(7)), number);
-        folder.create().expect("created");
-        folder
-    }
-
-    fn save(attempt: &AttemptFolder, step: u32, content: &str) -> (PathBuf, Checkpoint) {
-        let path = attempt.checkpoints().join(format!("step-{step:08}"));
-        std::fs::create_dir_all(&path).expect("a folder");
-        std::fs::write(path.join("state.json"), content).expect("written");
-        let entry = FileEntry {
-            name: "state.json".to_owned(),
-            sha256: sha256(content.as_bytes()),
-            bytes: content.len() as u64,
-        };
-        let manifest = serde_json::to_vec(&[entry]).expect("encoded");
-        std::fs::write(path.join(MANIFEST), &manifest).expect("written");
-        let location = attempt.location(&path).expect("inside");
-        let checkpoint = Checkpoint {
-            step,
-            location,
-            sha256: sha256(&manifest),
-        };
-        (path, checkpoint)
-    }
-
-    fn set_back(file: &std::fs::File, seconds: u64) {
-        let written = file
-            .metadata()
-            .and_then(|found| found.modified())
-            .expect("a time");
-        file.set_modified(written - Duration::from_secs(seconds))
-            .expect("set");
-    }
-
-    /// As if `checkpoint` had been finished so much earlier.
-    fn age(checkpoint: &Path, seconds: u64) {
-        let manifest = std::fs::File::options()
-            .write(true)
-            .open(checkpoint.join(MANIFEST));
-        set_back(&manifest.expect("there"), seconds);
-    }
-
-    /// JB-4: hours of training are worth more than their curve; damaged is not believed.
-    #[test]
-    fn a_newer_checkpoint_than_the_log_knows_is_taken_where_it_saves_much() {
-        let room = tempfile::tempdir().expect("a folder");
-        let (first, second) = (attempt(room.path(), 1), attempt(room.path(), 2));
-        let (old, recorded) = save(&first, 10, "ten");
-        age(&old, 3_600);
-        save(&first, 20, "twenty");
-        let (damaged, _) = save(&second, 30, "thirty");
-        std::fs::write(damaged.join("state.json"), "thirtY").expect("written");
-        let third = attempt(room.path(), 3);
-        let found = find(&third, Some(&recorded)).expect("found");
-        let (copy, step) = found.from.expect("one is whole");
-        assert_eq!(step, 20);
-        assert_eq!(copy, third.checkpoints().join("step-00000020"));
-        assert!(
-            found.warnings[0].contains("step 30 is damaged") && found.warnings[1].contains("from 11 to 20"),
-            "{:?}",
-            found.warnings
-        );
-        assert!(!third.checkpoints().join("step-00000030").exists());
-        std::fs::write(first.checkpoints().join("step-00000020/state.json"), "late").expect("written");
-        verify(&copy).expect("what an older attempt still writes does not reach the copy");
-    }
-
-    /// JB-4: the history has no gap: a moment of training is done again from where everything was told.
-    #[test]
-    fn a_recorded_checkpoint_is_taken_where_a_newer_one_saves_little() {
-        let room = tempfile::tempdir().expect("a folder");
-        let first = attempt(room.path(), 1);
-        save(&first, 5, "five");
-        let (old, recorded) = save(&first, 10, "ten");
-        age(&old, 30);
-        save(&first, 20, "twenty");
-        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
-        assert_eq!(found.from.map(|(_, step)| step), Some(10));
-        assert_eq!(found.warnings, Vec::<String>::new());
-    }
-
-    /// Damaged, it is as good as gone: what is newer counts before what is older.
-    #[test]
-    fn of_a_damaged_recorded_checkpoint_the_next_newer_one_stands_in() {
-        let room = tempfile::tempdir().expect("a folder");
-        let first = attempt(room.path(), 1);
-        save(&first, 5, "five");
-        let (old, recorded) = save(&first, 10, "ten");
-        save(&first, 20, "twenty");
-        std::fs::write(old.join("state.json"), "teN").expect("written");
-        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
-        assert_eq!(found.from.map(|(_, step)| step), Some(20));
-        assert!(
-            found.warnings[0].contains("step 10 is damaged"),
-            "{:?}",
-            found.warnings
-        );
-    }
-
-    /// The same where nothing is recorded yet: the measure is when the first attempt began.
-    #[test]
-    fn without_a_recorded_checkpoint_a_moment_is_done_again_and_an_hour_is_not() {
-        let room = tempfile::tempdir().expect("a folder");
-        let first = attempt(room.path(), 1);
-        let job = std::fs::File::create(first.job_file()).expect("made");
-        let (_, _) = save(&first, 10, "ten");
-        let found = find(&attempt(room.path(), 2), None).expect("found");
-        assert_eq!((found.from, found.warnings), (None, Vec::new()));
-        set_back(&job, 3_600);
-        let found = find(&attempt(room.path(), 3), None).expect("found");
-        assert_eq!(found.from.map(|(_, step)| step), Some(10));
-    }
-
-    #[test]
-    fn a_whole_checkpoint_that_is_not_the_recorded_one_is_refused() {
-        let room = tempfile::tempdir().expect("a folder");
-        let first = attempt(room.path(), 1);
-        let (_, mut recorded) = save(&first, 10, "ten");
-        recorded.sha256 = sha256(b"another");
-        let found = find(&attempt(room.path(), 2), Some(&recorded)).expect("found");
-        assert_eq!(found.from, None);
-        assert!(
-            found
-                .warnings
-                .iter()
-                .any(|warning| warning.contains("starts anew")),
-            "{:?}",
-            found.warnings
-        );
-    }
-
-    #[test]
-    fn without_any_checkpoint_nothing_is_warned_of() {
-        let room = tempfile::tempdir().expect("a folder");
-        let found = find(&attempt(room.path(), 1), None).expect("found");
-        assert_eq!((found.from, found.warnings), (None, Vec::new()));
-    }
-
-    #[test]
-    fn names_with_folders_are_not_plain() {
-        assert!(is_plain("adapter_model.safetensors"));
-        for name in ["", ".", "..", "a/b", "/a", "a/", "../a"] {
-            assert!(!is_plain(name), "{name}");
-        }
-    }
 }

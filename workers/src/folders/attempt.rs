@@ -60,6 +60,11 @@ impl AttemptFolder {
         self.root.join("checkpoints")
     }
 
+    /// Checkpoints on their way into the object store.
+    pub(crate) fn outgoing(&self) -> PathBuf {
+        self.root.join("outgoing")
+    }
+
     /// Its result.
     pub(crate) fn artifact(&self) -> PathBuf {
         self.root.join("artifact")

@@ -52,7 +52,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Removes a folder with all in it; one that is not there is no error.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -33,6 +33,7 @@ pub(crate) fn tidy(folder: &Path, job: JobId, state: JobState, latest: u32) -> i
     for (_, attempt) in ended.rev() {
         remove(&attempt.join("inputs"))?;
         remove(&attempt.join("artifact"))?;
+        remove(&attempt.join("outgoing"))?;
         let checkpoints = attempt.join("checkpoints");
         for checkpoint in saved(&checkpoints).into_iter().rev() {
             match kept {

@@ -4,11 +4,12 @@ use async_graphql::{Enum, SimpleObject, Union};
 use domain::{
     event_store::{Position, RecordedEvent},
     jobs::{
-        job::{JobEvent, RestartFrom},
+        job::JobEvent,
         progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
     },
 };
 
+use super::messages::message_of;
 use crate::graphql::{
     jobs::{Job, JobState},
     scalars::{DateTime, Long},
@@ -228,6 +229,8 @@ const fn state_after(event: &JobEvent) -> Option<JobState> {
         // Of a pause that was still under way the state does not change when it is resumed.
         JobEvent::Resumed { .. }
         | JobEvent::CheckpointSaved { .. }
+        | JobEvent::CheckpointStored { .. }
+        | JobEvent::CheckpointsReleased { .. }
         | JobEvent::PauseRequested { .. }
         | JobEvent::PriorityChanged { .. }
         | JobEvent::Metered { .. } => None,
@@ -241,6 +244,8 @@ const fn attempt_of(event: &JobEvent) -> u32 {
         JobEvent::Leased { attempt, .. }
         | JobEvent::Started { attempt, .. }
         | JobEvent::CheckpointSaved { attempt, .. }
+        | JobEvent::CheckpointStored { attempt, .. }
+        | JobEvent::CheckpointsReleased { attempt, .. }
         | JobEvent::PauseRequested { attempt, .. }
         | JobEvent::Paused { attempt, .. }
         | JobEvent::Resumed { attempt }
@@ -250,58 +255,6 @@ const fn attempt_of(event: &JobEvent) -> u32 {
         | JobEvent::Completed { attempt, .. }
         | JobEvent::Failed { attempt, .. }
         | JobEvent::Cancelled { attempt, .. } => *attempt,
-    }
-}
-
-/// What happened, in words.
-fn message_of(event: &JobEvent) -> String {
-    match event {
-        JobEvent::Queued(order) => format!("'{}' is queued", order.name),
-        JobEvent::Leased { worker_name, .. } => format!("{worker_name} took the job"),
-        JobEvent::Started {
-            from_step: 0,
-            total_steps,
-            trained_parameters,
-            ..
-        } => format!("training {trained_parameters} parameters for {total_steps} steps"),
-        JobEvent::Started {
-            from_step,
-            total_steps,
-            ..
-        } => format!("training goes on from step {from_step} of {total_steps}"),
-        JobEvent::CheckpointSaved { checkpoint, .. } => format!("checkpoint after step {}", checkpoint.step),
-        JobEvent::PauseRequested { .. } => {
-            "to be paused: its worker saves the state and gives it back".to_owned()
-        }
-        JobEvent::Paused { reason, .. } => with_reason("paused", reason),
-        JobEvent::Resumed { .. } => "resumed".to_owned(),
-        JobEvent::Restarted { from, .. } => match from {
-            RestartFrom::Checkpoint => "restarted from its newest checkpoint".to_owned(),
-            RestartFrom::Scratch => "restarted from scratch".to_owned(),
-        },
-        JobEvent::PriorityChanged { priority } => format!("its priority is {priority} now"),
-        JobEvent::Metered {
-            attempt,
-            milliseconds,
-            ..
-        } => {
-            let seconds = *milliseconds as f64 / 1_000.0;
-            format!("attempt {attempt} had its worker for {seconds:.1} s")
-        }
-        JobEvent::Interrupted { cause, .. } => format!("interrupted: {cause}"),
-        JobEvent::Completed { model, .. } => {
-            format!("completed as {} version {}", model.model, model.version)
-        }
-        JobEvent::Failed { code, message, .. } => format!("{code}: {message}"),
-        JobEvent::Cancelled { reason, .. } => with_reason("cancelled", reason),
-    }
-}
-
-/// What was done, with the reason where one was given.
-fn with_reason(done: &str, reason: &str) -> String {
-    match reason {
-        "" => done.to_owned(),
-        _ => format!("{done}: {reason}"),
     }
 }
 

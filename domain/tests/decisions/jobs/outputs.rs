@@ -126,6 +126,7 @@ fn both_are_recorded_and_counted() {
         Some(&LedgerEvent::StorageTaken {
             bytes: 1_077,
             item: format!("{MODEL}/1"),
+            object: None,
         })
     );
     assert_eq!(log.state::<QuotaLedger>(ADA).bytes(), 1_077);
@@ -183,9 +184,14 @@ fn a_merged_model_that_cannot_fit_the_storage_is_refused_before() {
     };
     let stored = |bytes| {
         let item = "old".into();
-        given()
-            .a_project_with_data()
-            .stream::<QuotaLedger>(ADA, [LedgerEvent::StorageTaken { bytes, item }])
+        given().a_project_with_data().stream::<QuotaLedger>(
+            ADA,
+            [LedgerEvent::StorageTaken {
+                bytes,
+                item,
+                object: None,
+            }],
+        )
     };
     // The base has 10 bytes.
     let mut fits = stored(999_999_990).log;

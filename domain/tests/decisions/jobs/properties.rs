@@ -298,13 +298,14 @@ impl Scenario {
                     paused = true;
                 }
                 JobEvent::Resumed { .. } => paused = false,
-                JobEvent::PriorityChanged { .. } => {}
+                JobEvent::PriorityChanged { .. } | JobEvent::CheckpointsReleased { .. } => {}
                 JobEvent::Restarted { attempt, .. } => {
                     assert_eq!(*attempt, last);
                     (under_way, ended, paused) = (None, false, false);
                 }
                 JobEvent::Started { attempt, .. }
                 | JobEvent::CheckpointSaved { attempt, .. }
+                | JobEvent::CheckpointStored { attempt, .. }
                 | JobEvent::Metered { attempt, .. }
                 | JobEvent::PauseRequested { attempt, .. } => {
                     assert_eq!(under_way, Some(*attempt), "a stale attempt wrote {event:?}");

@@ -129,6 +129,7 @@ fn completion_registers_the_model_and_frees_the_place() {
                 &LedgerEvent::StorageTaken {
                     bytes: 77,
                     item: format!("{MODEL}/1"),
+                    object: None,
                 },
             ),
             place_released(),
@@ -168,6 +169,10 @@ fn every_report() -> Vec<AttemptReport> {
     vec![
         start_report(),
         AttemptReport::Checkpoint(checkpoint(50)),
+        AttemptReport::Stored {
+            checkpoint: stored(1, 50),
+            keep: 2,
+        },
         failure,
         completion(),
     ]

@@ -9,6 +9,7 @@ use domain::{
     datasets::format::Format,
     id::WorkerId,
     jobs::{
+        checkpoint::{StoredCheckpoint, place},
         job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, Order},
         report::{AttemptReport, Report},
         requirements::JobRequirements,
@@ -193,6 +194,17 @@ pub(crate) fn checkpoint(step: u32) -> Checkpoint {
 }
 
 /// Ada's place among the concurrent jobs is given back.
+/// A checkpoint of an attempt in the object store.
+pub(crate) fn stored(attempt: u32, step: u32) -> StoredCheckpoint {
+    let sha256 = format!("hash-{step}");
+    StoredCheckpoint {
+        step,
+        artifact: place(JOB, attempt, &sha256),
+        sha256,
+        files: Vec::new(),
+    }
+}
+
 pub(crate) fn place_released() -> ExpectedEvent {
     let item = JOB.to_string();
     expected_event::<QuotaLedger>(

@@ -2,6 +2,8 @@
 //!
 //! One rule: only the latest attempt of a job reports, and a job ends once.
 
+use std::collections::BTreeSet;
+
 use domain::{
     aggregate::{DecodeError, decode},
     event_store::RecordedEvent,
@@ -20,13 +22,19 @@ pub(super) struct JobState {
     pub(super) paused: bool,
     pub(super) completed: bool,
     pub(super) ended: Option<u64>,
+    /// Places of checkpoints in the object store.
+    stored: BTreeSet<String>,
 }
 
 impl LogState {
     pub(super) fn job(&mut self, event: &RecordedEvent, report: &mut Report) -> Result<(), DecodeError> {
         let (key, at) = (event.stream.key().to_owned(), event.position.0);
         let event_data: JobEvent = decode(event)?;
-        if !matches!(event_data, JobEvent::Restarted { .. }) {
+        let may_follow = matches!(
+            event_data,
+            JobEvent::Restarted { .. } | JobEvent::CheckpointsReleased { .. }
+        );
+        if !may_follow {
             self.after_end(&key, event, report);
         }
         match event_data {
@@ -36,6 +44,11 @@ impl LogState {
             | JobEvent::CheckpointSaved { attempt, .. }
             | JobEvent::PauseRequested { attempt, .. }
             | JobEvent::Metered { attempt, .. } => self.reported(&key, attempt, at, report),
+            JobEvent::CheckpointStored { attempt, checkpoint } => {
+                self.reported(&key, attempt, at, report);
+                self.stored(key, checkpoint.artifact, at, report);
+            }
+            JobEvent::CheckpointsReleased { artifacts, .. } => self.released(&key, &artifacts, at, report),
             JobEvent::Paused { attempt, .. } => self.paused(&key, attempt, at, report),
             JobEvent::Resumed { .. } => self.jobs.entry(key).or_default().paused = false,
             JobEvent::Restarted { attempt, .. } => self.restarted(&key, attempt, at, report),
@@ -56,7 +69,7 @@ impl LogState {
         Ok(())
     }
 
-    /// Only a restart may follow the end of a job.
+    /// Only a restart may follow the end of a job, and the release of its checkpoints.
     fn after_end(&self, key: &str, event: &RecordedEvent, report: &mut Report) {
         if let Some(end) = self.jobs.get(key).and_then(|job| job.ended) {
             let what = format!(
@@ -96,6 +109,23 @@ impl LogState {
         }
         job.attempt = attempt;
         job.under_way = true;
+    }
+
+    fn stored(&mut self, key: String, place: String, at: u64, report: &mut Report) {
+        let what = format!("job {key} has the checkpoint {place} stored again at position {at}");
+        if !self.jobs.entry(key).or_default().stored.insert(place) {
+            report.fault(Invariant::Jobs, what);
+        }
+    }
+
+    fn released(&mut self, key: &str, places: &[String], at: u64, report: &mut Report) {
+        let job = self.jobs.entry(key.to_owned()).or_default();
+        for place in places {
+            if !job.stored.remove(place) {
+                let what = format!("job {key} releases {place} at position {at} without having it");
+                report.fault(Invariant::Jobs, what);
+            }
+        }
     }
 
     fn paused(&mut self, key: &str, attempt: u32, at: u64, report: &mut Report) {

@@ -206,6 +206,7 @@ impl JobRow {
             JobEvent::CheckpointSaved { checkpoint, .. } => {
                 self.checkpoint_step = Some(whole(checkpoint.step));
             }
+            JobEvent::CheckpointStored { .. } | JobEvent::CheckpointsReleased { .. } => {}
             JobEvent::PauseRequested { .. } => self.pausing = true,
             JobEvent::Paused { .. } => self.stand_by(JobState::Paused, at),
             JobEvent::Resumed { .. } => self.resume(at),
