@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 
 pub use access_record::ReadRefused;
 pub use caller::Caller;
-pub use import::{ImportError, ModelImporter};
+pub use import::{FoundModel, ImportError, ModelFolders};
 pub use mail::{Mail, MailError, Mailer, OutboxMailer};
 pub use outage::for_clients;
 pub use requests::ClientRequest;
@@ -71,8 +71,8 @@ pub struct AppParts {
     pub attempts: RateLimiter<AddressKey>,
     /// Sends mail.
     pub mailer: Arc<dyn Mailer>,
-    /// What brings base models in.
-    pub importer: Arc<dyn ModelImporter>,
+    /// What looks at base models that can be imported.
+    pub models: Arc<dyn ModelFolders>,
     /// Proofs about the log; `None` when it lies in a store that gives none (KurrentDB).
     pub integrity: Option<Arc<LogIntegrity>>,
     /// What can be set.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use domain::execute::Ports;
+use domain::{execute::Ports, jobs::job::KindName};
 use objects::{Objects, cache::ObjectCache};
 use projections::feed::FeedHub;
 use sqlx::PgPool;
@@ -50,6 +50,10 @@ pub struct WorkerSettings {
     pub arguments: Vec<String>,
     /// The version of this build, for the lineage of models.
     pub code_version: String,
+    /// The kinds of jobs that it takes.
+    pub kinds: BTreeSet<KindName>,
+    /// The folder that models are imported from; `None`: there is none.
+    pub models: Option<PathBuf>,
     /// Its labels, besides that of its device; see [`domain::jobs::requirements::is_label`].
     pub labels: BTreeSet<String>,
     /// Bytes of memory that it offers; `None`: all that the machine has.

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::job::{Checkpoint, Order};
+use super::{
+    import::ImportedFile,
+    job::{Checkpoint, Order},
+    kind::with_kind,
+};
 use crate::{
     aggregate::event,
     id::{ProjectId, UserId, WorkerId},
@@ -36,7 +40,8 @@ pub enum RestartFrom {
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobEvent {
     /// It was ordered.
-    #[event(name = "JobQueued", subject = owner)]
+    #[event(name = "JobQueued", version = 2, subject = owner)]
+    #[earlier(version = 1, lift = with_kind)]
     Queued(Box<Order>),
     /// A worker took it.
     #[event(name = "JobLeased")]
@@ -59,7 +64,7 @@ pub enum JobEvent {
         #[serde(default, skip_serializing_if = "is_false")]
         gpu: bool,
     },
-    /// Training began, or went on from a checkpoint.
+    /// The work began, or went on from where an earlier attempt had come to. Steps of an import are its files.
     #[event(name = "JobStarted")]
     Started {
         /// The attempt.
@@ -68,7 +73,7 @@ pub enum JobEvent {
         from_step: u32,
         /// Steps in all.
         total_steps: u32,
-        /// Trained parameters.
+        /// Trained parameters; 0 of an import.
         trained_parameters: u64,
     },
     /// Its state was saved.
@@ -78,6 +83,14 @@ pub enum JobEvent {
         /// What was saved.
         #[serde(flatten)]
         checkpoint: Checkpoint,
+    },
+    /// Files of an import are stored; a later attempt does not copy them again.
+    #[event(name = "ImportFilesStored")]
+    FilesStored {
+        /// The attempt.
+        attempt: u32,
+        /// What is stored.
+        files: Vec<ImportedFile>,
     },
     /// The worker was lost or gave up; the job is queued again.
     #[event(name = "JobInterrupted")]
@@ -170,8 +183,9 @@ pub enum JobEvent {
         worker: WorkerId,
         /// The owner of the job.
         owner: UserId,
-        /// The project of the job.
-        project: ProjectId,
+        /// The project of the job; `None` of one that belongs to none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<ProjectId>,
         /// From the lease to the end of the attempt, by the clocks of the processes that decided them.
         milliseconds: u64,
         /// Whether it was a GPU.

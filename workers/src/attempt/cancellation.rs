@@ -70,6 +70,7 @@ fn ends(event: &JobEvent, attempt: u32) -> bool {
         JobEvent::Queued(_)
         | JobEvent::Started { .. }
         | JobEvent::CheckpointSaved { .. }
+        | JobEvent::FilesStored { .. }
         | JobEvent::PauseRequested { .. }
         | JobEvent::Resumed { .. }
         | JobEvent::PriorityChanged { .. }

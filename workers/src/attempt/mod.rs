@@ -8,6 +8,7 @@ mod batch;
 mod cancellation;
 mod child_protocol;
 mod gpu_quota;
+pub(crate) mod importing;
 mod inputs;
 pub(crate) mod outcome;
 mod prepare;
@@ -22,7 +23,8 @@ use domain::{
     event_store::Position,
     id::{JobId, WorkerId},
     jobs::{
-        job::{Checkpoint, Order},
+        import::ImportedFile,
+        job::{Checkpoint, JobKind, Order, Training},
         report::AttemptReport,
     },
     models::model::MergedModel,
@@ -33,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     child_protocol::{ChildExit, ChildProtocol},
+    importing::Importing,
     outcome::AttemptOutcome,
     prepare::Prepared,
     reporter::Reporter,
@@ -41,6 +44,7 @@ use self::{
 use crate::{
     child::process::{self, Child},
     folders::AttemptFolder,
+    import::copy::CopyTask,
     lease::{heartbeat::LeaseHeartbeat, queue::Lease},
     settings::WorkerParts,
 };
@@ -60,6 +64,8 @@ pub(crate) struct Attempt {
     pub(crate) order: Order,
     /// The newest recorded checkpoint.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Files that earlier attempts at an import have stored.
+    pub(crate) imported: Vec<ImportedFile>,
     /// Checkpoints of attempts up to this one are not gone on from.
     pub(crate) floor: u32,
     /// Whether it shall be paused already.
@@ -87,6 +93,7 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
         parts: &parts,
         attempt: &attempt,
         child: None,
+        copying: None,
         inputs: Vec::new(),
     };
     let stop_request = StopRequest::default();
@@ -131,19 +138,38 @@ struct Work<'a> {
     reporter: Reporter,
     folder: AttemptFolder,
     child: Option<Child>,
+    /// What copies the files of an import.
+    copying: Option<CopyTask>,
     /// What the training reads of the cache, until the attempt has ended.
     inputs: Vec<Cached>,
 }
 
 impl Work<'_> {
-    /// From the folder to the recorded result.
+    /// From the order to the recorded result.
     async fn work(&mut self, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
+        match &self.attempt.order.kind {
+            JobKind::Training(training) => self.train(training, stop_request).await,
+            JobKind::Import(import) => {
+                let importing = Importing {
+                    parts: self.parts,
+                    attempt: self.attempt,
+                    import,
+                    folder: &self.folder,
+                    reporter: &self.reporter,
+                };
+                importing.work(&mut self.copying, stop_request).await
+            }
+        }
+    }
+
+    /// From the folder to the recorded result of a training.
+    async fn train(&mut self, training: &Training, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
         let mut refused = None;
         loop {
             let prepared = tokio::select! {
                 biased;
                 () = stop_request.asked() => return Err(stop_request.end()),
-                prepared = prepare::prepare(self.parts, self.attempt, &self.folder, refused.take()) => prepared?,
+                prepared = prepare::prepare(self.parts, (self.attempt, training), &self.folder, refused.take()) => prepared?,
             };
             let Prepared {
                 job,
@@ -171,14 +197,19 @@ impl Work<'_> {
                     self.farewell().await;
                     refused = Some(message);
                 }
-                last => return self.conclude(last, stop_request).await,
+                last => return self.conclude(last, training, stop_request).await,
             }
         }
     }
 
-    async fn conclude(&mut self, last: ChildExit, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
+    async fn conclude(
+        &mut self,
+        last: ChildExit,
+        training: &Training,
+        stop_request: &StopRequest,
+    ) -> Result<(), AttemptOutcome> {
         match last {
-            ChildExit::Completed { merged: None, .. } if self.attempt.order.spec.outputs.merged => {
+            ChildExit::Completed { merged: None, .. } if training.spec.outputs.merged => {
                 self.farewell().await;
                 Err(AttemptOutcome::failed(
                     "TRAINER_OUTDATED",
@@ -297,8 +328,13 @@ impl Work<'_> {
         }
     }
 
-    /// Ends a process that is still at work.
+    /// Ends what is still at work, and waits for that.
     async fn dismiss(&mut self) {
+        if let Some(copying) = self.copying.take() {
+            copying.stop();
+            // How it ended is of no interest any more.
+            drop(copying.ended().await);
+        }
         if let Some(mut child) = self.child.take() {
             child.ask_to_stop().await;
             child.end(GRACE).await;

@@ -4,6 +4,7 @@
 
 use std::{fs, io, io::Write, path::Path};
 
+use domain::jobs::job::Training;
 use ml::job::JobFile;
 use objects::cache::Cached;
 
@@ -35,19 +36,18 @@ pub(super) struct Prepared {
 /// When an input is missing or damaged, or the folder cannot be used.
 pub(super) async fn prepare(
     parts: &WorkerParts,
-    attempt: &Attempt,
+    (attempt, training): (&Attempt, &Training),
     folder: &AttemptFolder,
     refused: Option<String>,
 ) -> Result<Prepared, AttemptOutcome> {
-    let order = &attempt.order;
     let found = resumable(attempt, folder, refused).await?;
     let sources = inputs::Sources {
         objects: &parts.objects,
         cache: parts.cache.as_ref(),
     };
     let mut held = Vec::new();
-    let dataset = inputs::dataset(&sources, folder, &order.dataset, &mut held).await?;
-    let base = match &order.base {
+    let dataset = inputs::dataset(&sources, folder, &training.dataset, &mut held).await?;
+    let base = match &training.base {
         Some(base) => {
             let store = parts.ports.store.as_ref();
             Some(inputs::base(store, &sources, folder, base, &mut held).await?)
@@ -58,18 +58,18 @@ pub(super) async fn prepare(
     let step = found.from.as_ref().map_or(0, |(_, step)| *step);
     let job = JobFile {
         job_id: attempt.job.to_string(),
-        spec: order.spec.clone(),
+        spec: training.spec.clone(),
         dataset_files: vec![dataset],
         base_model_dir,
         base_model_name,
-        model_name: Some(order.name.clone()),
+        model_name: Some(attempt.order.name.clone()),
         work_dir: folder.root().to_owned(),
         resume_from: found.from.map(|(path, _)| path),
         threads: parts.settings.threads,
         device: parts.settings.place.device,
         kernels: Some(parts.settings.kernels()),
     };
-    let mut pending = Pending::new(step, order.spec.parameters.steps);
+    let mut pending = Pending::new(step, training.spec.parameters.steps);
     found
         .warnings
         .into_iter()

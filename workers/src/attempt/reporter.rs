@@ -17,7 +17,7 @@ use domain::{
     jobs::{
         job::{Job, JobState},
         lease::InterruptJob,
-        progress::{Batch, ReportProgress},
+        progress::{Batch, ImportProgress, ReportImport, ReportProgress},
         report::{AttemptReport, Report},
     },
 };
@@ -96,15 +96,32 @@ impl Reporter {
     /// # Errors
     /// As [`report`](Self::report).
     pub(super) async fn progress(&self, batch: Batch) -> Result<(), AttemptOutcome> {
-        let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        let id = batch_id(self.job, self.attempt, number);
         let command = ReportProgress {
             job: self.job,
             attempt: self.attempt,
-            id,
+            id: self.next_batch(),
             batch,
         };
         self.until_known(&command, |_| false).await
+    }
+
+    /// Records how far an import is, as [`progress`](Self::progress).
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub(super) async fn import_progress(&self, progress: ImportProgress) -> Result<(), AttemptOutcome> {
+        let command = ReportImport {
+            job: self.job,
+            attempt: self.attempt,
+            id: self.next_batch(),
+            progress,
+        };
+        self.until_known(&command, |_| false).await
+    }
+
+    fn next_batch(&self) -> Uuid {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        batch_id(self.job, self.attempt, number)
     }
 
     async fn until_known<C: Command>(
@@ -158,6 +175,7 @@ impl Reporter {
             && match report {
                 AttemptReport::Started { .. } => job.state == JobState::Running,
                 AttemptReport::Checkpoint(checkpoint) => job.checkpoint.as_ref() == Some(checkpoint),
+                AttemptReport::FilesStored(files) => files.iter().all(|file| job.imported.contains(file)),
                 AttemptReport::Completed { .. } => job.state == JobState::Completed,
                 AttemptReport::Failed { .. } => job.state == JobState::Failed,
             }
