@@ -59,15 +59,18 @@ pub(super) async fn start(
     app: &App,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<WorkerHandle>> {
+    let imports = match config.models.folder.0 {
+        Some(_) => config.models.imports,
+        None => 0,
+    };
+    if found.is_none() && imports == 0 {
+        return Ok(Vec::new());
+    }
     let parts = parts(config, environment, app).await?;
     let mut started = training(config, environment, found, &parts, stop).await?;
-    if config.models.folder.0.is_some() {
-        let mut importing = parts;
-        importing.settings.kinds = BTreeSet::from([KindName::Import]);
-        let workers =
-            (0..config.models.imports).map(|_| Worker::start(importing.clone(), stop.child_token()));
-        started.extend(workers);
-    }
+    let mut importing = parts;
+    importing.settings.kinds = BTreeSet::from([KindName::Import]);
+    started.extend((0..imports).map(|_| Worker::start(importing.clone(), stop.child_token())));
     Ok(started)
 }
 

@@ -257,6 +257,7 @@ async fn older_worker(fixture: &Fixture) {
         code_version: "0.0.9".to_owned(),
         engine: 1,
         labels: ["cpu".to_owned()].into(),
+        kinds: [domain::jobs::job::KindName::Training].into(),
     });
     record::<Worker>(&fixture.database.url, worker, &registered).await;
     let mut connection = PgConnection::connect(&fixture.database.url)

@@ -79,12 +79,7 @@ impl Fixture {
 
     /// Brings the folder `models/<name>` of the room in as a base.
     pub(super) async fn import(&self, name: &str) -> Value {
-        let import = "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id } userErrors { message } } }";
-        let input = json!({ "i": { "name": name, "folder": name } });
-        let imported = self.engineer.run(import, input).await;
-        let id = imported.data("importModel")["model"]["id"].clone();
-        assert!(id.is_string(), "{imported:?}");
-        id
+        json!(self.engineer.import(name).await)
     }
 
     /// Starts a tiny training of so many steps, but for what is changed of it.

@@ -405,6 +405,7 @@ pub(crate) fn kinds(history: &[JobEvent]) -> Vec<&'static str> {
             JobEvent::Leased { .. } => "Leased",
             JobEvent::Started { .. } => "Started",
             JobEvent::CheckpointSaved { .. } => "CheckpointSaved",
+            JobEvent::FilesStored { .. } => "FilesStored",
             JobEvent::Interrupted { .. } => "Interrupted",
             JobEvent::Completed { .. } => "Completed",
             JobEvent::Failed { .. } => "Failed",
