@@ -69,11 +69,12 @@ impl Machines {
         job["id"].as_str().expect("an id").to_owned()
     }
 
-    async fn job(&self, job: &str) -> Value {
-        let query = "query($id: ID!) { job(id: $id) { state waitingReason queuePosition step totalSteps failureCode \
+    /// The job, as of this position at least.
+    async fn job(&self, job: &str, position: &Value) -> Value {
+        let query = "query($id: ID!, $p: Long) { job(id: $id, minPosition: $p) { state waitingReason queuePosition step totalSteps failureCode \
             failureMessage import { folder bytes copiedBytes files } attempts { fromStep end } \
             model { versions { files { name sha256 bytes } } } } }";
-        let answer = self.ada.run(query, json!({ "id": job })).await;
+        let answer = self.ada.run(query, json!({ "id": job, "p": position })).await;
         answer.data("job").clone()
     }
 }
@@ -122,20 +123,20 @@ async fn a_killed_import_goes_on_and_ends_with_the_same_hashes() {
     let mut machines = Machines::start().await;
     let folder = machines.model("big", 8 << 20, 1 << 19);
     let job = machines.order("big").await;
-    let waiting = machines.job(&job).await;
+    let waiting = machines.job(&job, &Value::Null).await;
     let reason = waiting["waitingReason"].as_str().unwrap_or_default();
     assert!(reason.contains("no worker is there"), "{waiting:#}");
     assert_eq!(waiting["queuePosition"], 0);
 
     machines.worker.start().expect("it starts");
-    let mut feed = Feed::of_job(&machines.ada, &job, None).await;
+    let mut feed = Feed::of_job(&machines.ada, &job, Some("0")).await;
     let stored = |item: &Value| {
         let message = item["message"].as_str().unwrap_or_default();
         item["event"] == "jobs.ImportFilesStored" && message.contains("model-00002")
     };
-    feed.until(stored).await;
+    let stored = feed.until(stored).await;
     machines.worker.kill().expect("killed");
-    let killed = machines.job(&job).await;
+    let killed = machines.job(&job, &stored["position"]).await;
     assert_eq!(
         killed["state"], "RUNNING",
         "the large file is under way: {killed:#}"
@@ -143,8 +144,9 @@ async fn a_killed_import_goes_on_and_ends_with_the_same_hashes() {
 
     machines.worker.start().expect("it starts");
     let items = Feed::of_job(&machines.ada, &job, None).await.to_end().await;
-    assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
-    let done = machines.job(&job).await;
+    let end = items.last().expect("an end");
+    assert_eq!(end["state"], "COMPLETED", "{items:#?}");
+    let done = machines.job(&job, &end["position"]).await;
     let attempts = done["attempts"].as_array().expect("attempts");
     assert_eq!(attempts.len(), 2, "{done:#}");
     let from = attempts[1]["fromStep"].as_u64().expect("a step");
@@ -176,8 +178,9 @@ async fn a_large_import_takes_little_memory() {
     let job = machines.order("large").await;
     machines.worker.start().expect("it starts");
     let items = Feed::of_job(&machines.ada, &job, None).await.to_end().await;
-    assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
-    let bytes = machines.job(&job).await["import"]["copiedBytes"].clone();
+    let end = items.last().expect("an end");
+    assert_eq!(end["state"], "COMPLETED", "{items:#?}");
+    let bytes = machines.job(&job, &end["position"]).await["import"]["copiedBytes"].clone();
     let bytes: u64 = bytes.as_str().expect("a number").parse().expect("a number");
     assert!(bytes > 1_500 << 20, "{bytes}");
     let peak = machines.worker.peak_memory().expect("it is there");
@@ -205,7 +208,7 @@ async fn a_cancelled_import_leaves_nothing_and_can_be_restarted() {
         .as_str()
         .expect("an id")
         .to_owned();
-    let mut feed = Feed::of_job(&ada, &job, None).await;
+    let mut feed = Feed::of_job(&ada, &job, Some("0")).await;
     feed.until(|item| item["event"] == "jobs.JobStarted").await;
     let objects = app.data_dir.join("objects");
     until("something is written", || !files(&objects).is_empty()).await;
@@ -231,7 +234,12 @@ async fn a_cancelled_import_leaves_nothing_and_can_be_restarted() {
         "{ledger}"
     );
 
-    let restarted = change("restartJob", "RestartJobInput", json!({ "jobId": job })).await;
+    let restarted = change(
+        "restartJob",
+        "RestartJobInput",
+        json!({ "jobId": job, "from": "SCRATCH" }),
+    )
+    .await;
     assert_eq!(restarted["userErrors"], json!([]), "{restarted}");
     let items = Feed::of_job(&ada, &job, None).await.to_end().await;
     assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");

@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{
-    import::ImportedFile,
     job::{Checkpoint, Order},
-    kind::with_kind,
+    kind::{ImportedFile, with_kind},
 };
 use crate::{
     aggregate::event,

@@ -3,9 +3,9 @@
 //! One rule: room for all bytes is reserved with the order, and kept until the job ends: by a model, which takes it, or
 //! without one, which gives it back.
 
-use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+pub use super::kind::ImportedFile;
 use super::{
     job::{Job, JobEvent, Order},
     kind::{Import, JobKind},
@@ -20,8 +20,7 @@ use crate::{
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{JobId, ModelId, UserId},
-    models::model::{Lineage, Model, ModelFile},
-    payload::Leaves,
+    models::model::{Lineage, Model},
     problems::Problems,
     rights,
     text::{Label, TextProblem},
@@ -29,18 +28,6 @@ use crate::{
 
 /// How long room is reserved for an import: longer than any waits. Its end gives it back before.
 const RESERVED: Duration = Duration::days(36_500);
-
-/// A file that an import has stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
-pub struct ImportedFile {
-    /// What is stored.
-    #[serde(flatten)]
-    pub file: ModelFile,
-    /// When the file in the folder was last written, in nanoseconds since 1970; 0 where that is not known.
-    pub modified: u64,
-    /// The number of the file in its file system.
-    pub inode: u64,
-}
 
 impl Import {
     /// What its owner must be allowed to: to register a model, and to show one to everybody.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use super::event::{JobEvent, RestartFrom};
-pub use super::kind::{BaseUse, DatasetUse, Import, JobKind, KindName, Training};
-use super::{import::ImportedFile, requirements::JobRequirements};
+pub use super::kind::{BaseUse, DatasetUse, Import, ImportedFile, JobKind, KindName, Training};
+use super::requirements::JobRequirements;
 use crate::{
     access::ledger::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
@@ -196,17 +196,7 @@ impl Aggregate for Job {
                     self.state = JobState::Queued;
                 }
             }
-            JobEvent::Restarted { attempt, from } => {
-                self.state = JobState::Queued;
-                self.worker = None;
-                self.pausing = None;
-                (self.losses, self.used, self.restarted) = (0, 0, true);
-                let imports = self.order.as_ref().is_some_and(|order| order.import().is_some());
-                if imports || *from == RestartFrom::Scratch {
-                    (self.checkpoint, self.imported) = (None, Vec::new());
-                    self.floor = *attempt;
-                }
-            }
+            JobEvent::Restarted { attempt, from } => self.restart(*attempt, *from),
             JobEvent::PriorityChanged { priority } => self.priority = *priority,
             JobEvent::Metered { milliseconds, .. } => {
                 self.used = self.used.saturating_add(*milliseconds);
@@ -214,12 +204,7 @@ impl Aggregate for Job {
             }
             JobEvent::Started { .. } => self.state = JobState::Running,
             JobEvent::CheckpointSaved { checkpoint, .. } => self.checkpoint = Some(checkpoint.clone()),
-            JobEvent::FilesStored { files, .. } => {
-                let stored =
-                    |known: &ImportedFile| files.iter().any(|file| file.file.name == known.file.name);
-                self.imported.retain(|known| !stored(known));
-                self.imported.extend_from_slice(files);
-            }
+            JobEvent::FilesStored { files, .. } => self.store(files),
             JobEvent::Interrupted { counts, .. } => {
                 self.state = JobState::Queued;
                 self.worker = None;
@@ -236,6 +221,24 @@ impl Aggregate for Job {
 impl Job {
     /// Its kind, as the permissions name it.
     pub const KIND: &'static str = "training";
+
+    fn restart(&mut self, attempt: u32, from: RestartFrom) {
+        self.state = JobState::Queued;
+        self.worker = None;
+        self.pausing = None;
+        (self.losses, self.used, self.restarted) = (0, 0, true);
+        let imports = self.order.as_ref().is_some_and(|order| order.import().is_some());
+        if imports || from == RestartFrom::Scratch {
+            (self.checkpoint, self.imported) = (None, Vec::new());
+            self.floor = attempt;
+        }
+    }
+
+    fn store(&mut self, files: &[ImportedFile]) {
+        let again = |known: &ImportedFile| files.iter().any(|file| file.file.name == known.file.name);
+        self.imported.retain(|known| !again(known));
+        self.imported.extend_from_slice(files);
+    }
 
     /// What the access decision needs to know of it.
     #[must_use]

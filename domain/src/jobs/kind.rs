@@ -12,7 +12,7 @@ use crate::{
     authz::Visibility,
     datasets::format::Format,
     id::{DatasetId, ExperimentId, ProjectId},
-    models::model::ModelVersionRef,
+    models::model::{ModelFile, ModelVersionRef},
     payload::Leaves,
 };
 
@@ -74,6 +74,18 @@ pub struct Import {
     pub bytes: u64,
     /// How many files that were.
     pub files: u32,
+}
+
+/// A file that an import has stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
+pub struct ImportedFile {
+    /// What is stored.
+    #[serde(flatten)]
+    pub file: ModelFile,
+    /// When the file in the folder was last written, in nanoseconds since 1970; 0 where that is not known.
+    pub modified: u64,
+    /// The number of the file in its file system.
+    pub inode: u64,
 }
 
 /// What a job does. Recorded as `{"training": {…}}`: the name of the kind, with its order.

@@ -20,9 +20,10 @@ pub struct ImportedModel {
 }
 
 impl Client {
-    /// Orders the import of `folder`, as a model of that name.
+    /// Orders the import of `folder`, as a model of that name where it can be one.
     pub async fn order_import(&self, folder: &str) -> Answer {
-        self.run(IMPORT, json!({ "i": { "name": folder, "folder": folder } }))
+        let name = if folder.is_empty() { "Base" } else { folder };
+        self.run(IMPORT, json!({ "i": { "name": name, "folder": folder } }))
             .await
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use domain::{
     authz::Visibility,
-    id::{Ids, SystemIds},
+    id::SystemIds,
     jobs::{import::ImportedFile, job::Import},
 };
 use nix::sys::stat::Mode;
