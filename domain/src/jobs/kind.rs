@@ -91,6 +91,7 @@ pub struct ImportedFile {
 /// What a job does. Recorded as `{"training": {…}}`: the name of the kind, with its order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "an order lies behind a pointer already")]
 pub enum JobKind {
     /// It trains a model.
     Training(Training),

@@ -33,8 +33,13 @@ pub(super) fn base_fixture() -> &'static Path {
 }
 
 impl Fixture {
-    /// With this many workers in the API process.
+    /// With this many workers in the API process, all of which train.
     pub(super) async fn new(workers: u32) -> Self {
+        Self::importing(workers, 0).await
+    }
+
+    /// The same, with so many that import.
+    pub(super) async fn importing(workers: u32, imports: u32) -> Self {
         let (room, database) = (tempfile::tempdir().expect("a folder"), database().await);
         let models = room.path().join("models");
         std::fs::create_dir_all(&models).expect("a folder");
@@ -43,6 +48,7 @@ impl Fixture {
             "worker.threads=1".to_owned(),
             "worker.max_attempts=2".to_owned(),
             format!("models.folder={}", models.display()),
+            format!("models.imports={imports}"),
         ];
         let api = ApiProcess::start(room.path(), &database.url, &settings)
             .await
