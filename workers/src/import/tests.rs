@@ -125,7 +125,7 @@ impl Fixture {
         // The worker does not go by what the API saw.
         match self.plan(folder, &[]).expect_err("refused") {
             AttemptOutcome::Failed { code, message } => {
-                assert_eq!((code.as_str(), &message), ("NOT_A_MODEL", &why))
+                assert_eq!((code.as_str(), &message), ("NOT_A_MODEL", &why));
             }
             other => panic!("{other:?}"),
         }

@@ -332,7 +332,7 @@ fn progress_of_an_import_is_recorded_beside_the_job() {
         .then_refused(ReportRefusal::StaleAttempt);
 }
 
-fn recorded(version: u16, data: serde_json::Value) -> RecordedEvent {
+fn recorded(version: u16, data: &serde_json::Value) -> RecordedEvent {
     RecordedEvent {
         id: Uuid::nil(),
         stream: Job::stream(JOB),
@@ -356,11 +356,11 @@ fn the_first_version_of_a_queued_job_reads_as_a_training() {
         let kind = fields.remove("kind").expect("a kind");
         let training = kind["training"].as_object().expect("a training").clone();
         fields.extend(training);
-        let event: JobEvent = decode(&recorded(1, before)).expect("lifted");
+        let event: JobEvent = decode(&recorded(1, &before)).expect("lifted");
         assert_eq!(event, JobEvent::Queued(Box::new(order)));
-        assert_eq!(event, decode(&recorded(2, now)).expect("read"));
+        assert_eq!(event, decode(&recorded(2, &now)).expect("read"));
     }
-    let error = decode::<JobEvent>(&recorded(1, json!([]))).expect_err("no order");
+    let error = decode::<JobEvent>(&recorded(1, &json!([]))).expect_err("no order");
     assert!(error.to_string().contains("version 1"), "{error}");
 }
 
@@ -369,12 +369,12 @@ fn the_first_version_of_a_queued_job_reads_as_a_training() {
 fn a_kind_of_a_newer_build_is_not_read() {
     let mut newer = serde_json::to_value(import_ordered()).expect("JSON");
     newer["kind"] = json!({ "evaluation": {} });
-    let error = decode::<JobEvent>(&recorded(2, newer)).expect_err("unknown");
+    let error = decode::<JobEvent>(&recorded(2, &newer)).expect_err("unknown");
     assert!(
         matches!(&error, DecodeError::Unreadable { reason, .. } if reason.contains("evaluation")),
         "{error}"
     );
-    let error = decode::<JobEvent>(&recorded(3, json!({}))).expect_err("newer");
+    let error = decode::<JobEvent>(&recorded(3, &json!({}))).expect_err("newer");
     assert!(matches!(
         error,
         DecodeError::NewerVersion {
