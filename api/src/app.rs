@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 
 pub use access_record::ReadRefused;
 pub use caller::Caller;
-pub use import::{ImportError, ModelImporter};
+pub use import::{FoundModel, ImportError, ModelFolders};
 pub use outage::for_clients;
 pub use requests::ClientRequest;
 pub use settings::AppSettings;
@@ -67,8 +67,8 @@ pub struct AppParts {
     pub lockout: Lockout,
     /// Tries per address on routes that need no account.
     pub attempts: RateLimiter<AddressKey>,
-    /// What brings base models in.
-    pub importer: Arc<dyn ModelImporter>,
+    /// What looks at base models that can be imported.
+    pub models: Arc<dyn ModelFolders>,
     /// Proofs about the log; `None` when it lies in a store that gives none (KurrentDB).
     pub integrity: Option<Arc<LogIntegrity>>,
     /// What can be set.

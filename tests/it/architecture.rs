@@ -12,6 +12,7 @@ mod outbound;
 mod reading;
 mod served;
 mod sizes;
+mod staging;
 
 use std::{
     collections::BTreeSet,

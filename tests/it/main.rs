@@ -20,6 +20,7 @@ mod graphql;
 mod hostile;
 mod http;
 mod identity;
+mod imports;
 mod integrity;
 mod jobs;
 mod key_files;

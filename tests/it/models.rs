@@ -7,16 +7,9 @@ use domain::{
     id::UserId,
 };
 use serde_json::json;
-use tests::harness::{Answer, Client, Feed, TestApp, TestOptions, events::record};
+use tests::harness::{Feed, TestApp, TestOptions, events::record};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
-
-async fn import(client: &Client, folder: &str) -> Answer {
-    let query = "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id content versions { version files { name } lineage { importedFrom } } } userErrors { code path message } } }";
-    client
-        .run(query, json!({ "i": { "name": "Base", "folder": folder } }))
-        .await
-}
 
 async fn app(folder: &str, workers: u32) -> TestApp {
     let settings = vec![
@@ -31,12 +24,12 @@ async fn app(folder: &str, workers: u32) -> TestApp {
 async fn a_hugging_face_folder_is_imported_and_trained_on() {
     let app = app(FIXTURES, 1).await;
     let ada = app.person("ada", "engineer_i").await;
-    let imported = import(&ada, "base").await;
-    let model = imported.data("importModel")["model"].clone();
-    assert_eq!(
-        model["versions"][0]["lineage"]["importedFrom"], "base",
-        "{imported:?}"
-    );
+    let imported = ada.import("base").await;
+    let query = "query($id: ID!) { model(id: $id) { content versions { version files { name } lineage { importedFrom } } } }";
+    let model = ada.run(query, json!({ "id": imported })).await;
+    let version = &model.data("model")["versions"][0];
+    assert_eq!(version["lineage"]["importedFrom"], "base", "{model:?}");
+    assert_eq!(version["files"].as_array().map(Vec::len), Some(4), "{model:?}");
     let (dataset, experiment) = (ada.dataset("Text").await, ada.experiment().await);
     let text = "the quick brown fox jumps over the lazy dog\n\n"
         .repeat(200)
@@ -45,7 +38,7 @@ async fn a_hugging_face_folder_is_imported_and_trained_on() {
     let start = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { message } } }";
     let input = json!({
         "name": "On a fixture", "experimentId": experiment, "datasetId": dataset,
-        "method": { "lora": { "baseModelId": model["id"], "rank": 2 } },
+        "method": { "lora": { "baseModelId": imported, "rank": 2 } },
         "parameters": { "steps": 3, "batchSize": 1, "sequenceLength": 8, "warmupSteps": 0, "sampleTokens": 0 },
     });
     let started = ada.run(start, json!({ "i": input })).await;
@@ -74,19 +67,23 @@ async fn what_is_no_model_in_the_folder_is_refused() {
     let ada = app.person("ada", "engineer_i").await;
     for name in ["..", "a/b", "", "missing", "escape", "/etc"] {
         assert_eq!(
-            import(&ada, name).await.user_codes("importModel"),
+            ada.order_import(name).await.user_codes("importModel"),
             ["NOT_FOUND"],
             "{name}"
         );
     }
-    let refused = import(&ada, "broken").await;
+    let refused = ada.order_import("broken").await;
     assert_eq!(refused.user_codes("importModel"), ["NOT_A_MODEL"]);
     assert!(
         refused.body.to_string().contains("T5ForConditionalGeneration"),
         "the architecture is named: {refused:?}"
     );
+    let said = refused.body.to_string();
+    for missing in ["tokenizer.json is missing", "neither model.safetensors"] {
+        assert!(said.contains(missing), "all at once: {said}");
+    }
     let viewer = app.person("vic", "guest").await;
-    assert_eq!(import(&viewer, "broken").await.code(), Some("FORBIDDEN"));
+    assert_eq!(viewer.order_import("broken").await.code(), Some("FORBIDDEN"));
     app.stop().await;
 }
 
@@ -95,8 +92,7 @@ async fn what_is_no_model_in_the_folder_is_refused() {
 async fn a_base_that_does_not_fit_the_storage_is_refused() {
     let app = app(FIXTURES, 0).await;
     let ada = app.person("ada", "engineer_i").await;
-    let imported = import(&ada, "base").await;
-    assert_eq!(imported.user_codes("importModel"), [""; 0]);
+    ada.import("base").await;
     let bytes: u64 = ["config.json", "model.safetensors", "tokenizer.json"]
         .iter()
         .map(|name| {
@@ -112,7 +108,7 @@ async fn a_base_that_does_not_fit_the_storage_is_refused() {
     assert!(used >= bytes, "{used} of at least {bytes}");
 
     let objects = || {
-        let stored = std::fs::read_dir(app.data_dir.join("objects/artifacts/imported")).expect("a folder");
+        let stored = std::fs::read_dir(app.data_dir.join("objects/artifacts")).expect("a folder");
         stored
             .map(|entry| entry.expect("an entry").path())
             .filter(holds_files)
@@ -126,7 +122,7 @@ async fn a_base_that_does_not_fit_the_storage_is_refused() {
         object: None,
     };
     record::<QuotaLedger>(&app.database_url, ledger, &taken).await;
-    let refused = import(&ada, "base").await;
+    let refused = ada.order_import("base").await;
     assert_eq!(
         refused.user_codes("importModel"),
         ["QUOTA_EXCEEDED"],
@@ -160,7 +156,7 @@ async fn importing_is_off_by_default() {
     let app = TestApp::start().await;
     let ada = app.person("ada", "engineer_i").await;
     assert_eq!(
-        import(&ada, "base").await.user_codes("importModel"),
+        ada.order_import("base").await.user_codes("importModel"),
         ["NOT_FOUND"]
     );
     app.stop().await;

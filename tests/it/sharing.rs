@@ -24,13 +24,7 @@ async fn app() -> TestApp {
 }
 
 async fn model(client: &Client) -> String {
-    let query =
-        "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id } userErrors { message } } }";
-    let imported = client
-        .run(query, json!({ "i": { "name": "Base", "folder": "base" } }))
-        .await;
-    let id = imported.data("importModel")["model"]["id"].as_str();
-    id.unwrap_or_else(|| panic!("{imported:?}")).to_owned()
+    client.import("base").await
 }
 
 async fn share(client: &Client, model: &str, party: &str, role: &str) -> Answer {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use domain::execute::Ports;
+use domain::{execute::Ports, jobs::job::KindName};
 use objects::{Objects, cache::ObjectCache};
 use projections::feed::FeedHub;
 use sqlx::PgPool;
@@ -52,6 +52,10 @@ pub struct WorkerSettings {
     pub code_version: String,
     /// Checkpoints of a job that stay in the object store; 0: none are stored there.
     pub checkpoints_kept: u32,
+    /// The kinds of jobs that it takes.
+    pub kinds: BTreeSet<KindName>,
+    /// The folder that models are imported from; `None`: there is none.
+    pub models: Option<PathBuf>,
     /// Its labels, besides that of its device; see [`domain::jobs::requirements::is_label`].
     pub labels: BTreeSet<String>,
     /// Bytes of memory that it offers; `None`: all that the machine has.

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempt::{self, Attempt, outcome::AttemptOutcome},
+    attempt::{self, Attempt, importing, outcome::AttemptOutcome},
     folders, reaper,
     registration::presence::{self, Presence},
     settings::WorkerParts,
@@ -237,7 +237,7 @@ impl Worker {
         let hint = hint.filter(|hint| waiting.iter().all(|row| row.id != *hint));
         let fitting = waiting
             .iter()
-            .filter(|row| self.capabilities.fit(&row.requirements).is_ok());
+            .filter(|row| self.capabilities.fit(row.kind, &row.requirements).is_ok());
         for job in fitting.map(|row| row.id).chain(hint) {
             match self.lease(job).await {
                 Ok(Some(attempt)) => return Ok(Some(attempt)),
@@ -312,6 +312,7 @@ impl Worker {
             order: job.order.filter(|_| mine)?,
             checkpoint: job.checkpoint,
             stored: job.stored,
+            imported: job.imported,
             since: last,
         })
     }
@@ -341,12 +342,20 @@ fn job_of(event: &RecordedEvent) -> Option<JobId> {
 
 /// Removes what nobody needs of a job, if it has ended. What fails now is done by the next sweep.
 async fn tidy(parts: &WorkerParts, job: JobId) {
-    let (state, latest) = match load::<Job>(parts.ports.store.as_ref(), job).await {
-        Ok(Loaded { state: job, .. }) => (job.state, job.attempt),
+    let recorded = match load::<Job>(parts.ports.store.as_ref(), job).await {
+        Ok(Loaded { state, .. }) => state,
         Err(error) => return tracing::warn!(%job, %error, "the folder of a job is not tidied yet"),
     };
+    let (state, latest) = (recorded.state, recorded.attempt);
     if !state.is_final() {
         return;
+    }
+    let imports = recorded.order.is_some_and(|order| order.import().is_some());
+    if imports && state != JobState::Completed {
+        // The folder stays until this is done, so that the next sweep comes back to it.
+        if let Err(error) = importing::forget(&parts.objects, job, recorded.floor).await {
+            return tracing::warn!(%job, %error, "files of an import without a model are not deleted yet");
+        }
     }
     let folder = parts.settings.folder.clone();
     match tokio::task::spawn_blocking(move || folders::tidy(&folder, job, state, latest)).await {

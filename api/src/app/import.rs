@@ -1,10 +1,9 @@
-//! How base models come in (MO-1). What a model is, only the training engine knows; so the composition root
-//! hands an importer in.
+//! What lies in the folder of models (MO-1). What a model is, only the training engine knows; so the composition root
+//! hands in who looks.
 
 use async_trait::async_trait;
-use domain::{id::ModelId, models::model::ModelVersion};
 
-/// Why nothing was brought in; nothing is left of it.
+/// Why a folder cannot be imported, as far as a look tells.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// Switched off.
@@ -16,29 +15,27 @@ pub enum ImportError {
     /// Its files are no model that can be trained on.
     #[error("{0}")]
     NotAModel(String),
-    /// The store failed.
-    #[error("the files could not be stored; try again, or ask the operator")]
-    Storage,
+    /// This machine failed.
+    #[error("the files cannot be read at present; try again, or ask the operator")]
+    Unreadable,
 }
 
-/// Brings models in.
+/// The files of a model in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundModel {
+    /// How many.
+    pub files: u32,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// Looks into the folder of models.
 #[async_trait]
-pub trait ModelImporter: Send + Sync {
-    /// What the model in the subfolder `folder` will take in the object store; 0 where its files are no model:
-    /// [`Self::import`] says why.
+pub trait ModelFolders: Send + Sync {
+    /// Looks at the model in the subfolder `folder`: that its files are there and may be read, and that its configuration
+    /// is of a model that can be trained on. Small files are read, weights are not.
     ///
     /// # Errors
-    /// [`ImportError::Off`] and [`ImportError::NoFolder`].
-    async fn bytes(&self, folder: &str) -> Result<u64, ImportError>;
-
-    /// Checks the model in the subfolder `folder` whole, stores its files under `model`, and describes them
-    /// as version 1.
-    ///
-    /// # Errors
-    /// See [`ImportError`].
-    async fn import(&self, model: ModelId, folder: &str) -> Result<ModelVersion, ImportError>;
-
-    /// Deletes what [`Self::import`] stored of a `model` that was refused after all. A file that cannot be deleted is
-    /// named in the process's log.
-    async fn discard(&self, model: ModelId, version: &ModelVersion);
+    /// See [`ImportError`]; everything that is wrong with the files at once.
+    async fn look(&self, folder: &str) -> Result<FoundModel, ImportError>;
 }

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Error, Result};
 use domain::{
-    access::ledger::QuotaLedger,
     aggregate::LoadError,
     authz::{Action, Denied, Requirement, Resource, Shared, UserPrincipal, decide, permit},
     event_store::Position,
-    id::UserId,
-    rights::load_ledgers,
     shared,
 };
 use projections::read_model::Viewer;
@@ -99,16 +96,6 @@ pub async fn may<T: Shared>(context: &Context<'_>, action: Action, id: T::Id) ->
 pub(super) fn log_failed(kind: &str, error: &LoadError) -> Error {
     tracing::error!(kind, %error, "the log could not be read");
     error_with_code("UNAVAILABLE", "the log cannot be read at present, try again")
-}
-
-/// What `user` has taken of the quotas, as of now.
-///
-/// # Errors
-/// `UNAVAILABLE` when the log cannot be read; why is said in the process's log.
-pub async fn ledger(app: &App, user: UserId) -> Result<QuotaLedger> {
-    let loaded = load_ledgers(app.ports.store.as_ref(), &app.ports.aggregates, &[user]).await;
-    let mut loaded = loaded.map_err(|error| log_failed("quotas", &error))?;
-    Ok(loaded.remove(&user).unwrap_or_default())
 }
 
 /// Whose things the caller may see; `None` when it may see none.

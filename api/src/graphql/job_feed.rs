@@ -6,8 +6,8 @@
 //! Access is decided again at every item. A slow reader never makes the server hold more than one item:
 //! the feed reads on when the reader is ready, and the log keeps the rest.
 
+mod changes;
 mod items;
-mod messages;
 
 use std::{
     collections::VecDeque,
@@ -19,6 +19,7 @@ use std::{
 };
 
 use async_graphql::{Context, Error, ID, Result, Subscription};
+pub(crate) use changes::describe;
 use domain::{
     aggregate::{Aggregate, decode},
     authz::{Action, Principal, Requirement, Resource, permit},
@@ -30,7 +31,6 @@ use domain::{
     },
 };
 use futures::{Stream, StreamExt as _};
-pub(crate) use items::describe;
 use items::{end_of, gap, progress_item};
 use projections::{
     feed::FeedSubscription,

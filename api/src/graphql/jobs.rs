@@ -1,4 +1,4 @@
-//! Training jobs.
+//! Jobs of all kinds, and the order of trainings.
 
 mod control;
 mod estimate;

@@ -81,7 +81,10 @@ impl Objects {
     }
 
     /// Begins an object whose key is known. In a bucket it is written there at once, and shows when it is whole.
-    pub(super) async fn stage_as(&self, key: &Key) -> Result<Staged, ObjectsError> {
+    ///
+    /// # Errors
+    /// As [`Objects::stage`].
+    pub async fn stage_as(&self, key: &Key) -> Result<Staged, ObjectsError> {
         match self.local {
             Some(_) => self.stage().await,
             None => self.stage_at(key.0.clone()).await,

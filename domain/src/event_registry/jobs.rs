@@ -4,12 +4,19 @@ use time::macros::datetime;
 
 use super::{id, samples_of};
 use crate::{
+    authz::Visibility,
     datasets::format::Format,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
         checkpoint::StoredCheckpoint,
-        job::{BaseUse, Checkpoint, DatasetUse, JobEvent, Order, RestartFrom},
-        progress::{Batch, Evaluation, GpuUse, LogLine, Metrics, Point, ProgressEvent, Sample as Text},
+        import::ImportedFile,
+        job::{
+            BaseUse, Checkpoint, DatasetUse, Import, JobEvent, JobKind, KindName, Order, RestartFrom,
+            Training,
+        },
+        progress::{
+            Batch, Evaluation, GpuUse, ImportProgress, LogLine, Metrics, Point, ProgressEvent, Sample as Text,
+        },
         requirements::JobRequirements,
         spec::{
             Adam, Architecture, ChatTemplate, EarlyStopping, HyperParameters, Learn, Lora, LoraBias, Method,
@@ -23,6 +30,7 @@ use crate::{
 samples_of! {
     ProgressEvent {
         Reported => ProgressEvent::Reported { attempt: 1, metrics: batch().metrics() },
+        Imported => ProgressEvent::Imported { attempt: 1, progress: import_progress() },
         Logged => ProgressEvent::Logged { attempt: 1, step: 7, samples: batch().samples, log: batch().log },
     } also {
         "gpu" => ProgressEvent::Reported { attempt: 1, metrics: on_a_gpu() },
@@ -34,6 +42,43 @@ samples_of! {
         Registered => WorkerEvent::Registered(declaration()),
         DrainRequested => WorkerEvent::DrainRequested { at_once: true, reason: "a new kernel".into() },
         Ended => WorkerEvent::Ended { how: WorkerEnd::Drained },
+    } also {
+        "imports" => WorkerEvent::Registered(Declaration { kinds: [KindName::Import].into(), ..declaration() }),
+    }
+}
+
+fn import_progress() -> ImportProgress {
+    ImportProgress {
+        files: 3,
+        total_files: 5,
+        bytes: 7_000_000_000,
+        total_bytes: 14_000_000_000,
+        eta_seconds: Some(40),
+    }
+}
+
+fn imported() -> ImportedFile {
+    ImportedFile {
+        file: ModelFile {
+            name: "model.safetensors".into(),
+            sha256: "60303ae2".into(),
+            bytes: 77,
+        },
+        modified: 1_764_000_000_123_456_789,
+        inode: 4_711,
+    }
+}
+
+fn import() -> Order {
+    Order {
+        kind: JobKind::Import(Import {
+            folder: "qwen".into(),
+            description: "Writes verse.".into(),
+            visibility: Visibility::Private,
+            bytes: 14_000_000_000,
+            files: 5,
+        }),
+        ..order(scratch(), None)
     }
 }
 
@@ -57,6 +102,7 @@ fn declaration() -> Declaration {
         code_version: "0.1.0".into(),
         engine: 1,
         labels: ["cuda".to_owned(), "fast".to_owned()].into(),
+        kinds: [KindName::Training].into(),
     }
 }
 
@@ -95,6 +141,7 @@ samples_of! {
             attempt: 1,
             artifacts: vec!["checkpoints/job_1/1/9f86d081".into()],
         },
+        FilesStored => JobEvent::FilesStored { attempt: 1, files: vec![imported()] },
         Interrupted => JobEvent::Interrupted { attempt: 1, cause: "the worker is silent".into(), counts: true },
         Completed => JobEvent::Completed {
             attempt: 1,
@@ -112,7 +159,7 @@ samples_of! {
             attempt: 1,
             worker: WorkerId(id(9)),
             owner: UserId(id(1)),
-            project: ProjectId(id(4)),
+            project: Some(ProjectId(id(4))),
             milliseconds: 12_345,
             gpu: true,
         },
@@ -123,6 +170,8 @@ samples_of! {
         "template" => JobEvent::Queued(Box::new(full(ChatTemplate::Custom("{{ messages }}".into())))),
         "tuned" => JobEvent::Queued(Box::new(tuned())),
         "terms" => JobEvent::Queued(Box::new(cloned())),
+        "import" => JobEvent::Queued(Box::new(import())),
+        "projectless" => of_an_import(),
         "gpu" => leased_on_a_gpu(),
         "scratch" => JobEvent::Restarted { attempt: 1, from: RestartFrom::Scratch },
     }
@@ -173,15 +222,16 @@ fn lora() -> Method {
 
 /// An order for all weights of a base.
 fn full(chat_template: ChatTemplate) -> Order {
-    let mut order = order(Method::Full, Some(base()));
-    order.spec.objective.chat_template = chat_template;
-    order
+    let mut training = training(Method::Full, Some(base()));
+    training.spec.objective.chat_template = chat_template;
+    ordered(training)
 }
 
 /// An order for an adapter, and the base with it merged into it.
 fn with_merged() -> Order {
-    let mut order = order(lora(), Some(base()));
-    order.spec.outputs.merged = true;
+    let mut training = training(lora(), Some(base()));
+    training.spec.outputs.merged = true;
+    let mut order = ordered(training);
     order.requirements.engine = 2;
     order
 }
@@ -197,12 +247,12 @@ fn tuned() -> Order {
         bias: LoraBias::LoraOnly,
         modules_to_save: vec!["lm_head".into()],
     });
-    let mut order = order(method, Some(base()));
-    order.spec.objective = Objective {
+    let mut training = training(method, Some(base()));
+    training.spec.objective = Objective {
         learn: Learn::LastAnswer,
         chat_template: ChatTemplate::Named("tool_use".into()),
     };
-    order.spec.parameters = HyperParameters {
+    training.spec.parameters = HyperParameters {
         steps: 0,
         epochs: Some(1.5),
         minimum_share: 0.1,
@@ -223,7 +273,7 @@ fn tuned() -> Order {
         sample_every: 25,
         ..parameters()
     };
-    order
+    ordered(training)
 }
 
 fn base() -> BaseUse {
@@ -239,10 +289,24 @@ fn base() -> BaseUse {
 }
 
 fn order(method: Method, base: Option<BaseUse>) -> Order {
+    ordered(training(method, base))
+}
+
+fn ordered(training: Training) -> Order {
     Order {
         job: JobId(id(6)),
         name: "Poet".into(),
         owner: UserId(id(1)),
+        model: ModelId(id(3)),
+        kind: JobKind::Training(training),
+        max_attempts: 3,
+        requirements: JobRequirements::default(),
+        cloned_from: None,
+    }
+}
+
+fn training(method: Method, base: Option<BaseUse>) -> Training {
+    Training {
         experiment: ExperimentId(id(5)),
         project: ProjectId(id(4)),
         dataset: DatasetUse {
@@ -252,16 +316,23 @@ fn order(method: Method, base: Option<BaseUse>) -> Order {
             format: Format::PlainText,
         },
         base,
-        model: ModelId(id(3)),
         spec: TrainingSpec {
             method,
             objective: Objective::default(),
             parameters: parameters(),
             outputs: Outputs::default(),
         },
-        max_attempts: 3,
-        requirements: JobRequirements::default(),
-        cloned_from: None,
+    }
+}
+
+fn of_an_import() -> JobEvent {
+    JobEvent::Metered {
+        attempt: 1,
+        worker: WorkerId(id(9)),
+        owner: UserId(id(1)),
+        project: None,
+        milliseconds: 12_345,
+        gpu: false,
     }
 }
 

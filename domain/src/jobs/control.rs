@@ -4,13 +4,13 @@
 //! One rule: what already is so succeeds without a fact, and what cannot be says why and what can.
 
 use super::{
-    job::{Job, JobEvent, JobState, RestartFrom},
+    job::{Job, JobEvent, JobState, Order, RestartFrom},
     requirements::{self, PRIORITIES},
 };
 use crate::{
     access::{
-        ledger::QuotaLedger,
-        quota::{GpuHoursExceeded, Quota, QuotaExceeded},
+        ledger::{LedgerEvent, QuotaLedger},
+        quota::{GpuHoursExceeded, Quota, QuotaExceeded, Quotas, StorageExceeded},
     },
     authz::{Action, Needs, Requirement, Resource},
     decision::{LoadedState, NewEvents, ReadSet},
@@ -47,6 +47,9 @@ pub enum ControlRefusal {
     /// QU-1: it demands a GPU, and the hours of the month are used up.
     #[error(transparent)]
     GpuHours(#[from] GpuHoursExceeded),
+    /// DS-3: it imports a model, and there is no room for it any more.
+    #[error(transparent)]
+    Storage(#[from] StorageExceeded),
 }
 
 fn may_update(loaded: &LoadedState, id: JobId) -> Needs {
@@ -158,7 +161,9 @@ impl Command for RestartJob {
             _ if job.restarted => return Ok(NewEvents::none()),
             _ => return Err(ControlRefusal::NotEnded.into()),
         }
-        if self.from == RestartFrom::Checkpoint && job.checkpoint.is_none() {
+        // What a failed import had stored is deleted: it begins anew either way.
+        let gone_on_from = order.import().is_none() && self.from == RestartFrom::Checkpoint;
+        if gone_on_from && job.checkpoint.is_none() {
             return Err(ControlRefusal::NoCheckpoint.into());
         }
         let ledger: QuotaLedger = loaded.get(order.owner);
@@ -168,6 +173,7 @@ impl Command for RestartJob {
                 .gpu_hours_left(&quotas, context.now)
                 .map_err(ControlRefusal::GpuHours)?;
         }
+        let room = self.room(order, &ledger, &quotas, context)?;
         let taken = ledger
             .take(&quotas, Quota::ConcurrentJobs, self.job.to_string())
             .map_err(ControlRefusal::Quota)?;
@@ -176,11 +182,28 @@ impl Command for RestartJob {
             from: self.from,
         };
         let restarted = NewEvents::record::<Job>(self.job, &restarted);
-        let changes = match self.from {
+        let events = match self.from {
             RestartFrom::Checkpoint => restarted,
             RestartFrom::Scratch => job.releasing(self.job, &job.stored, restarted),
         };
-        Ok(changes.and::<QuotaLedger>(order.owner, &taken))
+        let ledger = room.iter().chain([&taken]);
+        Ok(ledger.fold(events, |all, event| all.and::<QuotaLedger>(order.owner, event)))
+    }
+}
+
+impl RestartJob {
+    /// The room that the job needs reserved before it runs again.
+    fn room(
+        &self,
+        order: &Order,
+        ledger: &QuotaLedger,
+        quotas: &Quotas,
+        context: &Context<'_>,
+    ) -> Result<Vec<LedgerEvent>, ControlRefusal> {
+        match order.import() {
+            Some(import) => Ok(import.reserved(self.job, ledger, quotas, context.now)?),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

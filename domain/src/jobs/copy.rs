@@ -47,21 +47,22 @@ pub struct CloneJob {
 }
 
 impl CloneJob {
-    /// The order as it would be given by hand; `None` when there is no such job.
+    /// The order as it would be given by hand; `None` when there is no such job, or one that trains nothing.
     fn start(&self, loaded: &LoadedState) -> Option<StartJob> {
         let order = loaded.get::<Job>(self.source).order?;
+        let training = order.training()?.clone();
         Some(StartJob {
             job: self.job,
             model: self.model,
             owner: self.owner,
             name: self.name.clone().unwrap_or(order.name),
-            experiment: self.experiment.unwrap_or(order.experiment),
-            dataset: (order.dataset.dataset, Some(order.dataset.version)),
-            base: order
+            experiment: self.experiment.unwrap_or(training.experiment),
+            dataset: (training.dataset.dataset, Some(training.dataset.version)),
+            base: training
                 .base
                 .map(|base| (base.version.model, Some(base.version.version))),
             base_shape: self.base_shape,
-            spec: self.spec.clone().unwrap_or(order.spec),
+            spec: self.spec.clone().unwrap_or(training.spec),
             max_attempts: self.max_attempts,
             requirements: self.requirements.clone().unwrap_or(order.requirements),
             longest_run_seconds: self.longest_run_seconds,
@@ -92,6 +93,7 @@ impl Command for CloneJob {
     fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<StartJobRefusal> {
         match self.start(loaded) {
             Some(start) => start.decide(loaded, context),
+            None if loaded.get::<Job>(self.source).order.is_some() => Err(StartJobRefusal::NoTraining.into()),
             None => Ok(NewEvents::none()),
         }
     }

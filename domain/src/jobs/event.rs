@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::{
     checkpoint::StoredCheckpoint,
     job::{Checkpoint, Order},
+    kind::{ImportedFile, with_kind},
 };
 use crate::{
     aggregate::event,
@@ -39,7 +40,8 @@ pub enum RestartFrom {
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobEvent {
     /// It was ordered.
-    #[event(name = "JobQueued", subject = owner)]
+    #[event(name = "JobQueued", version = 2, subject = owner)]
+    #[earlier(version = 1, lift = with_kind)]
     Queued(Box<Order>),
     /// A worker took it.
     #[event(name = "JobLeased")]
@@ -62,7 +64,7 @@ pub enum JobEvent {
         #[serde(default, skip_serializing_if = "is_false")]
         gpu: bool,
     },
-    /// Training began, or went on from a checkpoint.
+    /// The work began, or went on from where an earlier attempt had come to. Steps of an import are its files.
     #[event(name = "JobStarted")]
     Started {
         /// The attempt.
@@ -71,7 +73,7 @@ pub enum JobEvent {
         from_step: u32,
         /// Steps in all.
         total_steps: u32,
-        /// Trained parameters.
+        /// Trained parameters; 0 of an import.
         trained_parameters: u64,
     },
     /// Its state was saved.
@@ -97,6 +99,14 @@ pub enum JobEvent {
         /// Their places in the object store.
         #[plain]
         artifacts: Vec<String>,
+    },
+    /// Files of an import are stored; a later attempt does not copy them again.
+    #[event(name = "ImportFilesStored")]
+    FilesStored {
+        /// The attempt.
+        attempt: u32,
+        /// What is stored.
+        files: Vec<ImportedFile>,
     },
     /// The worker was lost or gave up; the job is queued again.
     #[event(name = "JobInterrupted")]
@@ -189,8 +199,9 @@ pub enum JobEvent {
         worker: WorkerId,
         /// The owner of the job.
         owner: UserId,
-        /// The project of the job.
-        project: ProjectId,
+        /// The project of the job; `None` of one that belongs to none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        project: Option<ProjectId>,
         /// From the lease to the end of the attempt, by the clocks of the processes that decided them.
         milliseconds: u64,
         /// Whether it was a GPU.

@@ -9,15 +9,14 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use super::event::{JobEvent, RestartFrom};
-use super::{checkpoint::StoredCheckpoint, requirements::JobRequirements, spec::TrainingSpec};
+pub use super::kind::{BaseUse, DatasetUse, Import, ImportedFile, JobKind, KindName, Training};
+use super::{checkpoint::StoredCheckpoint, requirements::JobRequirements};
 use crate::{
     access::ledger::{self, LedgerEvent, QuotaLedger},
     aggregate::Aggregate,
     authz::Resource,
-    datasets::format::Format,
     decision::NewEvents,
-    id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
-    models::model::ModelVersionRef,
+    id::{JobId, ModelId, UserId, WorkerId},
     payload::Leaves,
 };
 
@@ -30,7 +29,7 @@ pub enum JobState {
     Queued,
     /// A worker has it and prepares.
     Starting,
-    /// It trains.
+    /// It works.
     Running,
     /// Somebody holds it back; it keeps its place among its owner's concurrent jobs.
     Paused,
@@ -70,34 +69,6 @@ impl JobState {
     }
 }
 
-/// The dataset version that a job trains on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
-pub struct DatasetUse {
-    /// The dataset.
-    pub dataset: DatasetId,
-    /// Its version.
-    pub version: u32,
-    /// SHA-256 of its bytes.
-    #[plain]
-    pub sha256: String,
-    /// What they are.
-    pub format: Format,
-}
-
-/// The base model version that a job trains on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Leaves)]
-pub struct BaseUse {
-    /// The version.
-    #[serde(flatten)]
-    pub version: ModelVersionRef,
-    /// Hash over its files.
-    #[plain]
-    pub sha256: String,
-    /// Their place in the object store.
-    #[plain]
-    pub artifact: String,
-}
-
 /// Everything that was fixed when the job was queued.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Order {
@@ -108,19 +79,11 @@ pub struct Order {
     pub name: String,
     /// The user who started it.
     pub owner: UserId,
-    /// The experiment it belongs to.
-    pub experiment: ExperimentId,
-    /// The project of the experiment.
-    pub project: ProjectId,
-    /// What it trains on.
-    pub dataset: DatasetUse,
-    /// What it starts from; `None` for `scratch`.
-    pub base: Option<BaseUse>,
     /// The model that will be registered.
     pub model: ModelId,
     /// What it does.
     #[leaves(last)]
-    pub spec: TrainingSpec,
+    pub kind: JobKind,
     /// After how many lost workers it is given up.
     pub max_attempts: u32,
     /// When and where it may run.
@@ -133,6 +96,26 @@ pub struct Order {
     /// The job that it was made after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_from: Option<JobId>,
+}
+
+impl Order {
+    /// The training that was ordered, if it is one.
+    #[must_use]
+    pub fn training(&self) -> Option<&Training> {
+        match &self.kind {
+            JobKind::Training(training) => Some(training),
+            JobKind::Import(_) => None,
+        }
+    }
+
+    /// The import that was ordered, if it is one.
+    #[must_use]
+    pub fn import(&self) -> Option<&Import> {
+        match &self.kind {
+            JobKind::Import(import) => Some(import),
+            JobKind::Training(_) => None,
+        }
+    }
 }
 
 /// A saved state that training can go on from.
@@ -177,6 +160,8 @@ pub struct Job {
     pub floor: u32,
     /// Whether it was restarted and no worker has had it since.
     pub restarted: bool,
+    /// Files that an import has stored since it was queued or restarted.
+    pub imported: Vec<ImportedFile>,
 }
 
 impl Aggregate for Job {
@@ -225,6 +210,7 @@ impl Aggregate for Job {
             JobEvent::CheckpointsReleased { artifacts, .. } => {
                 self.stored.retain(|stored| !artifacts.contains(&stored.artifact));
             }
+            JobEvent::FilesStored { files, .. } => self.store(files),
             JobEvent::Interrupted { counts, .. } => {
                 self.state = JobState::Queued;
                 self.worker = None;
@@ -239,19 +225,26 @@ impl Aggregate for Job {
 }
 
 impl Job {
+    /// Its kind, as the permissions name it.
+    pub const KIND: &'static str = "training";
+
     fn restart(&mut self, attempt: u32, from: RestartFrom) {
         self.state = JobState::Queued;
         self.worker = None;
         self.pausing = None;
         (self.losses, self.used, self.restarted) = (0, 0, true);
-        if from == RestartFrom::Scratch {
-            self.checkpoint = None;
+        let imports = self.order.as_ref().is_some_and(|order| order.import().is_some());
+        if imports || from == RestartFrom::Scratch {
+            (self.checkpoint, self.imported) = (None, Vec::new());
             self.floor = attempt;
         }
     }
 
-    /// Its kind, as the permissions name it.
-    pub const KIND: &'static str = "training";
+    fn store(&mut self, files: &[ImportedFile]) {
+        let again = |known: &ImportedFile| files.iter().any(|file| file.file.name == known.file.name);
+        self.imported.retain(|known| !again(known));
+        self.imported.extend_from_slice(files);
+    }
 
     /// What the access decision needs to know of it.
     #[must_use]
@@ -292,7 +285,7 @@ impl Job {
             attempt: self.attempt,
             worker,
             owner: order.owner,
-            project: order.project,
+            project: order.training().map(|training| training.project),
             milliseconds,
             gpu,
         };

@@ -1,9 +1,9 @@
 //! How jobs come to workers, and come back when a worker is lost (JB-4).
 
 use super::{
-    job::{Job, JobEvent, JobState, Order, gpu_item},
+    job::{Job, JobEvent, JobKind, JobState, Order, gpu_item},
     requirements::{Unfit, WorkerCapabilities},
-    start::{for_base, release},
+    start::release,
     worker::Worker,
 };
 use time::OffsetDateTime;
@@ -13,15 +13,12 @@ use crate::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::GpuHoursExceeded,
     },
-    authz::{self, Action, Circumstances, Needs, Principal, Requirement, Resource},
-    datasets::dataset::Dataset,
+    authz::{self, Circumstances, Principal, Requirement},
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
     id::{JobId, WorkerId},
     identity::user::User,
-    models::model::Model,
-    projects::project::Project,
-    rights, shared,
+    rights,
 };
 
 /// Why a worker does not get a job.
@@ -44,8 +41,8 @@ pub enum LeaseRefusal {
     GpuHours(#[from] GpuHoursExceeded),
 }
 
-/// Takes a waiting job. Whether the owner may still use project, dataset and base is checked again (AC-6), by the rights
-/// that the log gives the owner now.
+/// Takes a waiting job. Whether the owner may still do what was ordered, with all that it uses, is checked again (AC-6),
+/// by the rights that the log gives the owner now.
 #[derive(Clone, Debug)]
 pub struct LeaseJob {
     /// The job.
@@ -59,7 +56,7 @@ pub struct LeaseJob {
 }
 
 impl LeaseJob {
-    /// Why the owner may not train what was ordered any more, by the rights of now.
+    /// Why the owner may not do what was ordered any more, by the rights of now.
     fn access_lost(loaded: &LoadedState, order: &Order, now: OffsetDateTime) -> Option<String> {
         if loaded
             .peek::<User>(order.owner)
@@ -67,15 +64,10 @@ impl LeaseJob {
         {
             return Some("the owner of the job has no account any more".to_owned());
         }
-        let project = shared::resource::<Project>(order.project, loaded);
-        let dataset = shared::resource::<Dataset>(order.dataset.dataset, loaded);
-        let mut needs = Needs::one(Action::TrainingCreate, Resource::kind(Job::KIND))
-            .and(Action::ProjectsRead, project)
-            .and(Action::DatasetsRead, dataset);
-        if let Some(base) = &order.base {
-            let model = shared::resource::<Model>(base.version.model, loaded);
-            needs = for_base(needs, model, &order.spec, order.owner);
-        }
+        let needs = match &order.kind {
+            JobKind::Training(training) => training.needs(loaded, order.owner),
+            JobKind::Import(import) => import.needs(),
+        };
         let owner = Principal::User(Box::new(rights::of_account(order.owner, loaded)));
         authz::permit(&owner, &needs.into(), &Circumstances::at(now))
             .err()
@@ -90,10 +82,9 @@ impl Command for LeaseJob {
         reads.read::<Job>(self.job).read::<Worker>(self.worker);
         if let Some(order) = loaded.get::<Job>(self.job).order {
             rights::read_quotas(order.owner, loaded, reads);
-            shared::read::<Project>(order.project, loaded, reads);
-            shared::read::<Dataset>(order.dataset.dataset, loaded, reads);
-            if let Some(base) = order.base {
-                shared::read::<Model>(base.version.model, loaded, reads);
+            match &order.kind {
+                JobKind::Training(training) => training.reads(loaded, reads),
+                JobKind::Import(_) => {}
             }
         }
     }
@@ -114,7 +105,7 @@ impl Command for LeaseJob {
             return Err(LeaseRefusal::Draining.into());
         }
         self.capabilities
-            .fit(&order.requirements)
+            .fit(order.kind.name(), &order.requirements)
             .map_err(LeaseRefusal::Unfit)?;
         if let Some(why) = Self::access_lost(loaded, order, context.now) {
             let failed = JobEvent::Failed {
@@ -122,7 +113,7 @@ impl Command for LeaseJob {
                 code: "ACCESS_LOST".to_owned(),
                 message: why,
             };
-            let record = release(NewEvents::record::<Job>(self.job, &failed), order);
+            let record = release(NewEvents::record::<Job>(self.job, &failed), order, loaded);
             return Err(crate::execute::Refused {
                 reason: LeaseRefusal::AccessLost,
                 record,
@@ -224,6 +215,6 @@ impl Command for InterruptJob {
                 self.cause
             ),
         };
-        Ok(release(changes.and::<Job>(self.job, &failed), order))
+        Ok(release(changes.and::<Job>(self.job, &failed), order, loaded))
     }
 }

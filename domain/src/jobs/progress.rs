@@ -116,6 +116,21 @@ impl Batch {
     }
 }
 
+/// How far an import is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Leaves)]
+pub struct ImportProgress {
+    /// Files that are stored.
+    pub files: u32,
+    /// Files in all.
+    pub total_files: u32,
+    /// Bytes that are copied.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Estimated seconds to the end, once known.
+    pub eta_seconds: Option<u32>,
+}
+
 /// The numbers of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Leaves)]
 pub struct Metrics {
@@ -153,6 +168,15 @@ pub enum ProgressEvent {
         #[serde(flatten)]
         metrics: Metrics,
     },
+    /// How far an import is, at most about once a second.
+    #[event(name = "ImportProgressed")]
+    Imported {
+        /// The attempt.
+        attempt: u32,
+        /// The numbers.
+        #[serde(flatten)]
+        progress: ImportProgress,
+    },
     /// The words of a batch. A fact of its own, so that a feed has one item for each position and can go on
     /// after any of them.
     #[event(name = "LogAppended")]
@@ -174,6 +198,7 @@ impl ProgressEvent {
     pub fn place(&self) -> (u32, u32) {
         match self {
             Self::Reported { attempt, metrics } => (*attempt, metrics.step),
+            Self::Imported { attempt, progress } => (*attempt, progress.files),
             Self::Logged { attempt, step, .. } => (*attempt, *step),
         }
     }
@@ -233,5 +258,37 @@ impl Command for ReportProgress {
             changes = changes.and_once::<Progress>(self.job, id, &logged);
         }
         Ok(changes)
+    }
+}
+
+/// Reports how far an import is; as [`ReportProgress`].
+#[derive(Clone, Debug)]
+pub struct ReportImport {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// Makes a repeated report one.
+    pub id: uuid::Uuid,
+    /// How far it is.
+    pub progress: ImportProgress,
+}
+
+impl Command for ReportImport {
+    type Refusal = ReportRefusal;
+
+    fn reads(&self, _: &LoadedState, reads: &mut ReadSet) {
+        reads.read::<Job>(self.job);
+    }
+
+    fn requires(&self, loaded: &LoadedState) -> Requirement {
+        Requirement::LeaseOf(loaded.get::<Job>(self.job).resource(self.job))
+    }
+
+    fn decide(&self, loaded: &LoadedState, _: &Context<'_>) -> Decision<ReportRefusal> {
+        super::report::under_way(&loaded.get::<Job>(self.job), self.attempt)?;
+        let (attempt, progress) = (self.attempt, self.progress);
+        let reported = ProgressEvent::Imported { attempt, progress };
+        Ok(NewEvents::none().and_once::<Progress>(self.job, self.id, &reported))
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     checkpoint::{StoredCheckpoint, place, superseded},
-    job::{Checkpoint, Job, JobEvent, Order},
-    spec::Method,
+    import::ImportedFile,
+    job::{Checkpoint, Job, JobEvent, JobKind, Order},
     start::release,
 };
 use crate::{
@@ -52,13 +52,13 @@ pub struct Report {
 /// What can be reported.
 #[derive(Clone, Debug)]
 pub enum AttemptReport {
-    /// Training begins.
+    /// The work begins. Steps of an import are its files.
     Started {
         /// Steps already done in earlier attempts.
         from_step: u32,
         /// Steps in all.
         total_steps: u32,
-        /// Trained parameters.
+        /// Trained parameters; 0 of an import.
         trained_parameters: u64,
     },
     /// State is saved.
@@ -70,6 +70,8 @@ pub enum AttemptReport {
         /// How many of the job stay there; those before are released.
         keep: u32,
     },
+    /// Files of an import are stored.
+    FilesStored(Vec<ImportedFile>),
     /// It ended with these files, which are stored.
     Completed {
         /// Their place in the object store.
@@ -122,14 +124,18 @@ impl Command for Report {
             } => Ok(self.started(*from_step, *total_steps, *trained_parameters)),
             AttemptReport::Checkpoint(checkpoint) => Ok(self.saved(checkpoint)),
             AttemptReport::Stored { checkpoint, keep } => Ok(self.stored(&job, checkpoint, *keep)),
-            AttemptReport::Failed { code, message } => Ok(self.failed(closing(), order, code, message)),
+            AttemptReport::FilesStored(files) => Ok(self.files_stored(files)),
+            AttemptReport::Failed { code, message } => {
+                let ended = self.failed(closing(), code, message);
+                Ok(release(ended, order, loaded))
+            }
             // A model is written by one job: its id is fresh with each order. Should two orders name the same
             // all the same, the second finds it written.
             AttemptReport::Completed { .. } if loaded.get::<Model>(order.model).owner.is_some() => {
                 let message = format!("the model {} is another job's result; clone the job", order.model);
                 Err(Refused {
                     reason: ReportRefusal::ModelTaken,
-                    record: self.failed(closing(), order, "MODEL_TAKEN", &message),
+                    record: release(self.failed(closing(), "MODEL_TAKEN", &message), order, loaded),
                 })
             }
             AttemptReport::Completed {
@@ -151,7 +157,8 @@ impl Command for Report {
                 };
                 // Nobody goes on from a checkpoint of a job that has its result.
                 let closing = job.releasing(self.job, &job.stored, closing());
-                Ok(self.completed(closing, order, version, metrics))
+                let completed = self.completed(closing, order, version, metrics);
+                Ok(release(completed, order, loaded))
             }
         }
     }
@@ -198,14 +205,22 @@ impl Report {
         job.releasing(self.job, superseded(&after, keep), changes)
     }
 
+    fn files_stored(&self, files: &[ImportedFile]) -> NewEvents {
+        let event = JobEvent::FilesStored {
+            attempt: self.attempt,
+            files: files.to_vec(),
+        };
+        NewEvents::record::<Job>(self.job, &event)
+    }
+
     /// The end with an error, after what `closing` the attempt records.
-    fn failed(&self, closing: NewEvents, order: &Order, code: &str, message: &str) -> NewEvents {
+    fn failed(&self, closing: NewEvents, code: &str, message: &str) -> NewEvents {
         let event = JobEvent::Failed {
             attempt: self.attempt,
             code: code.to_owned(),
             message: message.to_owned(),
         };
-        release(closing.and::<Job>(self.job, &event), order)
+        closing.and::<Job>(self.job, &event)
     }
 
     /// The end with a result: the job, its model and what that takes of the owner's storage, at once.
@@ -225,12 +240,11 @@ impl Report {
             },
             metrics: metrics.clone(),
         };
-        let changes = closing
+        closing
             .and::<Job>(self.job, &completed)
             .and::<Model>(order.model, &registered(order))
             .and::<Model>(order.model, &ModelEvent::VersionAdded(version))
-            .and::<QuotaLedger>(order.owner, &stored);
-        release(changes, order)
+            .and::<QuotaLedger>(order.owner, &stored)
     }
 }
 
@@ -245,30 +259,23 @@ fn stored(order: &Order, version: &ModelVersion) -> LedgerEvent {
 }
 
 fn registered(order: &Order) -> ModelEvent {
+    let (description, content, visibility) = match &order.kind {
+        JobKind::Training(training) => (String::new(), training.content(), Visibility::Private),
+        JobKind::Import(import) => (import.description.clone(), ModelKind::Full, import.visibility),
+    };
     ModelEvent::Registered {
         model: order.model,
         owner: order.owner,
         name: order.name.clone(),
-        description: String::new(),
-        content: match order.spec.method {
-            Method::Scratch(_) | Method::Full => ModelKind::Full,
-            Method::Lora(_) => ModelKind::Adapter,
-        },
-        visibility: Visibility::Private,
+        description,
+        content,
+        visibility,
     }
 }
 
 fn lineage(order: &Order, metrics: &BTreeMap<String, String>, code_version: &str, worker: &str) -> Lineage {
-    Lineage::Trained {
-        job: order.job,
-        dataset: order.dataset.dataset,
-        dataset_version: order.dataset.version,
-        dataset_sha256: order.dataset.sha256.clone(),
-        base: order.base.as_ref().map(|base| base.version),
-        base_sha256: order.base.as_ref().map(|base| base.sha256.clone()),
-        seed: order.spec.parameters.seed,
-        code_version: code_version.to_owned(),
-        worker: worker.to_owned(),
-        metrics: metrics.clone(),
+    match &order.kind {
+        JobKind::Training(training) => training.lineage(order, metrics, code_version, worker),
+        JobKind::Import(import) => import.lineage(),
     }
 }

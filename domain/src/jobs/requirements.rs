@@ -8,11 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::Leaves;
 
-use super::spec::{Precision, SpecProblem, TrainingSpec};
+use super::{
+    kind::KindName,
+    spec::{Precision, SpecProblem, TrainingSpec},
+};
 
-/// The newest specification of a training that the engine of this build can run. Raised, together with
-/// [`engine_needed`], when specifications learn something that an older worker would not do.
-pub const ENGINE: u32 = 2;
+/// The newest order that the engine of this build can run. Raised, together with [`engine_needed`], when orders learn
+/// something that an older worker would not do.
+pub const ENGINE: u32 = 3;
+/// The engine that a worker needs to import models.
+pub const IMPORTS: u32 = 3;
 /// Least and highest priority.
 pub const PRIORITIES: std::ops::RangeInclusive<i8> = -10..=10;
 /// The label of workers that compute on an NVIDIA GPU.
@@ -162,15 +167,18 @@ pub struct WorkerCapabilities {
     pub memory_bytes: Option<u64>,
     /// Its [`ENGINE`].
     pub engine: u32,
+    /// The kinds of jobs that it takes.
+    pub kinds: BTreeSet<KindName>,
 }
 
 impl Default for WorkerCapabilities {
-    /// A worker without labels, of this build.
+    /// A worker without labels, of this build, that trains.
     fn default() -> Self {
         Self {
             labels: BTreeSet::new(),
             memory_bytes: None,
             engine: ENGINE,
+            kinds: BTreeSet::from([KindName::Training]),
         }
     }
 }
@@ -178,6 +186,9 @@ impl Default for WorkerCapabilities {
 /// Why a worker cannot run a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// It takes no jobs of that kind.
+    #[error("the worker takes no jobs of the kind {}", .0.name())]
+    Kind(KindName),
     /// It lacks labels.
     #[error("the job demands a worker with the label {0}")]
     Label(String),
@@ -200,11 +211,14 @@ pub enum Unfit {
 }
 
 impl WorkerCapabilities {
-    /// Whether a job under `requirements` can be run.
+    /// Whether a job of `kind` under `requirements` can be run.
     ///
     /// # Errors
     /// The first thing that is missing.
-    pub fn fit(&self, requirements: &JobRequirements) -> Result<(), Unfit> {
+    pub fn fit(&self, kind: KindName, requirements: &JobRequirements) -> Result<(), Unfit> {
+        if !self.kinds.contains(&kind) {
+            return Err(Unfit::Kind(kind));
+        }
         let (needed, there) = (requirements.engine, self.engine);
         if needed > there {
             return Err(Unfit::Engine { needed, there });
@@ -227,7 +241,7 @@ impl WorkerCapabilities {
 
 #[cfg(test)]
 mod tests {
-    use super::{JobRequirements, Unfit, WorkerCapabilities};
+    use super::{JobRequirements, KindName, Unfit, WorkerCapabilities};
 
     fn labels(names: &[&str]) -> std::collections::BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -246,13 +260,15 @@ mod tests {
             memory_bytes: Some(100),
             ..WorkerCapabilities::default()
         };
-        assert_eq!(worker.fit(&requirements), Ok(()));
+        assert_eq!(worker.fit(KindName::Training, &requirements), Ok(()));
+        let import = worker.fit(KindName::Import, &requirements);
+        assert_eq!(import, Err(Unfit::Kind(KindName::Import)));
         let small = WorkerCapabilities {
             memory_bytes: Some(99),
             ..worker.clone()
         };
         assert_eq!(
-            small.fit(&requirements),
+            small.fit(KindName::Training, &requirements),
             Err(Unfit::Memory {
                 demanded: 100,
                 there: 99
@@ -262,15 +278,18 @@ mod tests {
             memory_bytes: None,
             ..worker.clone()
         };
-        assert_eq!(silent.fit(&requirements), Ok(()));
+        assert_eq!(silent.fit(KindName::Training, &requirements), Ok(()));
         let plain = WorkerCapabilities {
             labels: labels(&["cuda"]),
             ..worker.clone()
         };
-        assert_eq!(plain.fit(&requirements), Err(Unfit::Label("fast".to_owned())));
+        assert_eq!(
+            plain.fit(KindName::Training, &requirements),
+            Err(Unfit::Label("fast".to_owned()))
+        );
         let old = WorkerCapabilities { engine: 0, ..worker };
         assert!(
-            old.fit(&requirements)
+            old.fit(KindName::Training, &requirements)
                 .expect_err("too old")
                 .to_string()
                 .contains("update the worker")

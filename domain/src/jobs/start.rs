@@ -1,18 +1,19 @@
-//! What people do with jobs: start and cancel them.
+//! What people do with jobs: start a training, and cancel a job of any kind.
 
 use super::{
     control::for_priority,
-    job::{BaseUse, DatasetUse, Job, JobEvent, Order},
+    job::{BaseUse, DatasetUse, Job, JobEvent, JobKind, Order, Training},
     requirements::{self, JobRequirements},
     shape::Shape,
     spec::{Method, SpecProblems, TrainingSpec},
+    training::for_base,
 };
 use crate::{
     access::{
         ledger::{LedgerEvent, QuotaLedger},
         quota::{GpuHoursExceeded, Quota, QuotaExceeded, StorageExceeded},
     },
-    authz::{Action, Needs, Requirement, Resource, Shared as _, Visibility},
+    authz::{Action, Needs, Requirement, Resource, Shared as _},
     datasets::dataset::Dataset,
     decision::{LoadedState, NewEvents, ReadSet},
     execute::{Command, Context, Decision},
@@ -44,6 +45,9 @@ pub enum StartJobRefusal {
     /// The base has no such version.
     #[error("the base model has no such version")]
     NoBaseVersion,
+    /// The job to copy trains nothing.
+    #[error("the job imports a model; import the folder again instead")]
+    NoTraining,
     /// Adapters cannot be stacked.
     #[error("the base model is an adapter; name a model with full weights")]
     BaseIsAdapter,
@@ -152,12 +156,14 @@ impl StartJob {
             job: self.job,
             name,
             owner: self.owner,
-            experiment: self.experiment,
-            project,
-            dataset,
-            base,
             model: self.model,
-            spec: self.spec.clone(),
+            kind: JobKind::Training(Training {
+                experiment: self.experiment,
+                project,
+                dataset,
+                base,
+                spec: self.spec.clone(),
+            }),
             max_attempts: self.max_attempts,
             requirements: self.requirements(),
             cloned_from: self.cloned_from,
@@ -319,28 +325,20 @@ impl Command for ValidateJob {
     }
 }
 
-/// `needs`, and what it takes to train on `base`. Where the result holds its weights, who was given a part in it needs one
-/// that lets them take it out: what may not be downloaded is not copied by a training either.
-pub(super) fn for_base(needs: Needs, base: Resource, spec: &TrainingSpec, owner: UserId) -> Needs {
-    let holds_it = spec.outputs.merged || matches!(spec.method, Method::Full);
-    let given = base.founder != Some(owner) && base.visibility == Visibility::Private;
-    let needs = needs.and(Action::ModelsRead, base.clone());
-    match holds_it && given {
-        true => needs.and(Action::ModelsExport, base),
-        false => needs,
-    }
-}
-
-/// Gives the owner's place among the concurrent jobs back.
-pub(super) fn release(changes: NewEvents, order: &Order) -> NewEvents {
+/// Gives the owner's place among the concurrent jobs back, and the room that is reserved for the job.
+pub(super) fn release(changes: NewEvents, order: &Order, loaded: &LoadedState) -> NewEvents {
     let item = order.job.to_string();
-    changes.and::<QuotaLedger>(
+    let room = loaded.get::<QuotaLedger>(order.owner).release(&item);
+    let changes = changes.and::<QuotaLedger>(
         order.owner,
         &LedgerEvent::Released {
             quota: Quota::ConcurrentJobs,
             item,
         },
-    )
+    );
+    room.iter().fold(changes, |changes, room| {
+        changes.and::<QuotaLedger>(order.owner, room)
+    })
 }
 
 /// Why a job cannot be cancelled.
@@ -392,7 +390,7 @@ impl Command for CancelJob {
                     attempt: job.attempt,
                     reason,
                 };
-                Ok(release(closing.and::<Job>(self.job, &event), order))
+                Ok(release(closing.and::<Job>(self.job, &event), order, loaded))
             }
         }
     }

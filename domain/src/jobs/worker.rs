@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::requirements::WorkerCapabilities;
+use super::{kind::KindName, requirements::WorkerCapabilities};
 use crate::{
     aggregate::{Aggregate, event},
     authz::{Action, Requirement, Resource},
@@ -43,6 +43,18 @@ pub struct Declaration {
     /// Its labels; the device is one.
     #[plain]
     pub labels: BTreeSet<String>,
+    /// The kinds of jobs that it takes.
+    #[serde(default = "trains", skip_serializing_if = "only_trains")]
+    pub kinds: BTreeSet<KindName>,
+}
+
+/// What workers took before there were kinds.
+fn trains() -> BTreeSet<KindName> {
+    BTreeSet::from([KindName::Training])
+}
+
+fn only_trains(kinds: &BTreeSet<KindName>) -> bool {
+    *kinds == trains()
 }
 
 impl Declaration {
@@ -53,6 +65,7 @@ impl Declaration {
             labels: self.labels.clone(),
             memory_bytes: self.memory_bytes,
             engine: self.engine,
+            kinds: self.kinds.clone(),
         }
     }
 }

@@ -3,18 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{
-        ledger::{LedgerEvent, QuotaLedger},
-        quota::StorageExceeded,
-    },
     aggregate::{Aggregate, event},
-    authz::{Action, Needs, PartyRole, Requirement, Shared, Visibility},
-    decision::{LoadedState, NewEvents, ReadSet},
-    execute::{Command, Context, Decision},
+    authz::{Action, PartyRole, Shared, Visibility},
     id::{DatasetId, JobId, ModelId, UserId},
     payload::Leaves,
-    rights,
-    text::{Label, TextProblems},
 };
 
 /// The content of a model's versions.
@@ -228,78 +220,5 @@ impl Model {
             Some(number) => self.versions.iter().find(|version| version.version == number),
             None => self.versions.last(),
         }
-    }
-}
-
-/// Why a model is not registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterModelRefusal {
-    /// Texts are too long or empty.
-    #[error(transparent)]
-    Text(#[from] TextProblems),
-    /// DS-3: the files do not fit the owner's storage quota.
-    #[error(transparent)]
-    Storage(#[from] StorageExceeded),
-    /// The id belongs to another model.
-    #[error("this id is already used")]
-    IdTaken,
-}
-
-/// Registers a base model whose files are checked and stored (MO-1).
-#[derive(Clone, Debug)]
-pub struct RegisterModel {
-    /// Its id.
-    pub model: ModelId,
-    /// The owner.
-    pub owner: UserId,
-    /// Its name, 1 to 100 characters.
-    pub name: String,
-    /// What it is for, at most 2,000 characters.
-    pub description: String,
-    /// Who can read it besides its owner.
-    pub visibility: Visibility,
-    /// Its first version, number 1.
-    pub version: ModelVersion,
-}
-
-impl Command for RegisterModel {
-    type Refusal = RegisterModelRefusal;
-
-    fn reads(&self, loaded: &LoadedState, reads: &mut ReadSet) {
-        reads.make::<Model>(self.model);
-        rights::read_quotas(self.owner, loaded, reads);
-    }
-
-    fn requires(&self, _: &LoadedState) -> Requirement {
-        Needs::to_create(Model::KIND, self.visibility, Action::ModelsCreate, Model::SHARE).into()
-    }
-
-    fn decide(&self, loaded: &LoadedState, context: &Context<'_>) -> Decision<RegisterModelRefusal> {
-        if loaded.get::<Model>(self.model).owner.is_some() {
-            return Err(RegisterModelRefusal::IdTaken.into());
-        }
-        let Label { name, description } =
-            Label::try_new(&self.name, &self.description).map_err(RegisterModelRefusal::Text)?;
-        let bytes = self.version.bytes();
-        let ledger: QuotaLedger = loaded.get(self.owner);
-        ledger
-            .storage_left(&rights::quotas(self.owner, loaded), bytes, context.now, None)
-            .map_err(RegisterModelRefusal::Storage)?;
-        let stored = LedgerEvent::StorageTaken {
-            bytes,
-            item: format!("{}/{}", self.model, self.version.version),
-            object: None,
-        };
-        let registered = ModelEvent::Registered {
-            model: self.model,
-            owner: self.owner,
-            name,
-            description,
-            content: ModelKind::Full,
-            visibility: self.visibility,
-        };
-        Ok(NewEvents::record::<Model>(self.model, &registered)
-            .and::<Model>(self.model, &ModelEvent::VersionAdded(self.version.clone()))
-            .and::<QuotaLedger>(self.owner, &stored))
     }
 }

@@ -9,11 +9,12 @@ use domain::{
     execute::Command,
     jobs::{
         control::ControlRefusal,
+        import::{ImportModel, ImportProblem},
         job::{Job, JobEvent, Order, RestartFrom},
         requirements::JobRequirements,
         start::{StartJob, StartJobRefusal, ValidateJob},
     },
-    models::model::RegisterModelRefusal,
+    problems::Problems,
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
         control::{copy, restart},
         scenario::{cancelled, order, queued, scratch, start, start_lora},
     },
-    models::register,
+    models::import,
     projects::create_project,
     support::{given_when_then::Given, log::Outcome, *},
 };
@@ -84,11 +85,13 @@ where
 fn an_administrator_and_the_system_do_not_pass_the_owners_storage() {
     let full = stored(NEARLY, "old");
     refused(&full, &add("second"), &too_much(1_000).into());
-    let model = domain::models::model::RegisterModel {
+    let model = ImportModel {
+        job: another_job(),
         model: MODEL,
-        ..register()
+        ..import()
     };
-    refused(&full, &model, &RegisterModelRefusal::Storage(too_much(10)));
+    let no_room = Problems(vec![ImportProblem::Storage(too_much(10))]);
+    refused(&full, &model, &no_room);
     let mut spec = start_lora().spec;
     spec.outputs.merged = true;
     let merging = StartJob {

@@ -208,6 +208,9 @@ keys! {
         /// Import folder: its subfolders, each a model in Hugging Face layout, may be imported. Empty: importing is
         /// disabled.
         folder: Folder = "", "";
+        /// Concurrent imports of this process, beside its other jobs. 0: other processes on machines with the folder
+        /// import.
+        imports: u32 = "1", "", 0..=16;
     }
 
     /// Authentication.

@@ -23,8 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Environment, VERSION, import::FolderImporter, keys::InstallationKeys, setup, storage,
-    write_side::WriteSide,
+    Environment, VERSION, import::ImportFolder, keys::InstallationKeys, setup, storage, write_side::WriteSide,
 };
 use crate::config::Config;
 
@@ -59,12 +58,12 @@ pub(super) async fn start(
         progress,
         database: pool,
         feed,
-        objects: objects.clone(),
+        objects,
         tokens: AccessTokens::new(keys.clone(), "anneal".to_owned(), "anneal".to_owned()),
         keys,
         hashing_pool: hashing(config, &pepper)?,
         pepper: Arc::new(pepper),
-        importer: Arc::new(FolderImporter::new(config.models.folder.0.clone(), objects)),
+        models: Arc::new(ImportFolder::new(config.models.folder.0.clone())),
         lockout: Lockout::new(LockoutSettings::default()),
         attempts: RateLimiter::new(Quota::new(
             environment.attempts_per_minute,

@@ -10,7 +10,7 @@ use domain::{
     event_store::RecordedEvent,
     id::{DatasetId, ExperimentId, JobId, ModelId, ProjectId, UserId, WorkerId},
     jobs::{
-        job::{Job, JobEvent, JobState},
+        job::{Import, Job, JobEvent, JobState, KindName},
         progress::{Progress, ProgressEvent},
         requirements::JobRequirements,
         spec::TrainingSpec,
@@ -58,22 +58,30 @@ pub struct JobRow {
     pub id: JobId,
     /// The user who started it.
     pub owner_id: UserId,
-    /// The project of its experiment.
-    pub project_id: ProjectId,
-    /// Its experiment.
-    pub experiment_id: ExperimentId,
+    /// What it does.
+    #[column(text)]
+    pub kind: KindName,
+    /// The project of its experiment; of a training.
+    pub project_id: Option<ProjectId>,
+    /// Its experiment; of a training.
+    pub experiment_id: Option<ExperimentId>,
     /// Its name.
     pub name: String,
     /// Where it stands.
     #[column(text)]
     pub state: JobState,
-    /// What it does.
+    /// What it trains; of a training.
     #[column(json)]
-    pub spec: TrainingSpec,
+    pub spec: Option<TrainingSpec>,
+    /// What it imports; of an import.
+    #[column(json)]
+    pub import: Option<Import>,
+    /// Bytes that an import has copied.
+    pub imported_bytes: Option<i64>,
     /// What it trains on,
-    pub dataset_id: DatasetId,
+    pub dataset_id: Option<DatasetId>,
     /// in this version.
-    pub dataset_version: i32,
+    pub dataset_version: Option<i32>,
     /// What it starts from,
     pub base_model_id: Option<ModelId>,
     /// in this version.
@@ -100,7 +108,7 @@ pub struct JobRow {
     pub worker_id: Option<WorkerId>,
     /// Its name.
     pub worker_name: Option<String>,
-    /// Steps done.
+    /// Steps done; of an import: files that are stored.
     pub step: i32,
     /// Steps to do in all.
     pub total_steps: i32,
@@ -141,7 +149,9 @@ pub struct JobRow {
     pub position: i64,
 }
 
-/// Jobs can be listed by their state,
+/// Jobs can be listed by their kind,
+pub const KIND: Column = Column::new("kind", "text");
+/// their state,
 pub const STATE: Column = Column::new("state", "text");
 /// their owner,
 pub const OWNER: Column = Column::new("owner_id", "uuid");
@@ -169,7 +179,7 @@ pub struct Jobs;
 impl ReadModel for Jobs {
     type Row = JobRow;
     const NAME: &'static str = "jobs.job";
-    const VERSION: i32 = 5;
+    const VERSION: i32 = 6;
     const TABLE: &'static str = "jobs_job";
     const HISTORY: Option<History> = Some(History::since(2, "jobs_job_history").hot_columns(
         "jobs_job_history_dense",
@@ -180,6 +190,7 @@ impl ReadModel for Jobs {
             "tokens_per_second",
             "eta_seconds",
             "checkpoint_step",
+            "imported_bytes",
             "version",
             "position",
         ],

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use domain::{
     id::{JobId, UserId},
     jobs::{
-        requirements::JobRequirements,
+        kind::KindName,
+        requirements::{JobRequirements, Unfit},
         schedule::{self, Share, Waiting},
     },
 };
@@ -34,6 +35,8 @@ const KNOWN: i64 = 20;
 pub struct WaitingRow {
     /// The job.
     pub id: JobId,
+    /// What it does.
+    pub kind: KindName,
     owner_id: UserId,
     priority: i8,
     losses: u32,
@@ -82,7 +85,7 @@ pub async fn waiting(source: &impl Source, as_of: AsOf) -> Result<Vec<WaitingRow
         ),
     };
     let statement = format!(
-        "select jsonb_build_object('id', t.id, 'owner_id', t.owner_id, 'priority', t.priority, \
+        "select jsonb_build_object('id', t.id, 'kind', t.kind, 'owner_id', t.owner_id, 'priority', t.priority, \
          'losses', t.losses, 'queued_at', t.queued_at, 'waiting_since', t.waiting_since, \
          'terms', t.terms)::text \
          from {jobs} t where t.state = 'queued' {valid} order by t.queued_at, t.id limit {MOST}"
@@ -111,6 +114,10 @@ pub async fn waiting(source: &impl Source, as_of: AsOf) -> Result<Vec<WaitingRow
 }
 
 impl WaitingRow {
+    fn kind(&self) -> KindName {
+        self.kind
+    }
+
     fn known(&self) -> Waiting {
         Waiting {
             job: self.id,
@@ -126,7 +133,7 @@ impl WaitingRow {
 /// Where a waiting job stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
-    /// Jobs that go before it, of anybody.
+    /// Jobs of its kind that go before it, of anybody: other kinds wait for other workers.
     pub before: usize,
     /// Seconds until a worker takes it, estimated from what is under way and how long jobs took of late; `None`
     /// when no worker is there that could, or there is nothing to go by. Always `None` for the past.
@@ -147,8 +154,14 @@ pub async fn places(
     jobs: &[JobId],
 ) -> Result<BTreeMap<JobId, Place>, ReadError> {
     let queue = waiting(source, as_of).await?;
+    let mut before: BTreeMap<KindName, usize> = BTreeMap::new();
+    let counted = |row| {
+        let before: &mut usize = before.entry(WaitingRow::kind(row)).or_default();
+        *before += 1;
+        (*before - 1, row)
+    };
     let asked = |(_, row): &(usize, &WaitingRow)| jobs.contains(&row.id);
-    let asked: Vec<(usize, &WaitingRow)> = queue.iter().enumerate().filter(asked).collect();
+    let asked: Vec<(usize, &WaitingRow)> = queue.iter().map(counted).filter(asked).collect();
     let expected = match as_of {
         AsOf::Now if !asked.is_empty() => Some(Expected::known(source).await?),
         _ => None,
@@ -176,8 +189,8 @@ impl Place {
 /// What the start of a waiting job is estimated from.
 struct Expected {
     workers: Vec<ActiveWorker>,
-    /// Seconds that a job took a worker of late.
-    usual: Option<f64>,
+    /// Seconds that a job of each kind took a worker of late.
+    usual: BTreeMap<KindName, f64>,
 }
 
 impl Expected {
@@ -191,15 +204,25 @@ impl Expected {
     fn place(&self, before: usize, row: &WaitingRow) -> Place {
         let mut place = Place::behind(before);
         let able = self.workers.iter().filter(|one| one.takes_jobs());
-        let mut fitting = Vec::new();
+        let (mut fitting, mut able_of_any_kind) = (Vec::new(), false);
         for one in able {
-            match one.worker.capabilities().fit(&row.requirements) {
+            able_of_any_kind = true;
+            match one.worker.capabilities().fit(row.kind, &row.requirements) {
+                // Others than those of its kind are not worth a word, unless there is none.
+                Err(Unfit::Kind(_)) => {}
                 Ok(()) => fitting.push(one),
                 Err(unfit) => place.unfit = Some(format!("{}: {unfit}", one.worker.name)),
             }
         }
         if fitting.is_empty() {
-            place.unfit.get_or_insert_with(|| "no worker is there".to_owned());
+            let nobody = match able_of_any_kind {
+                true => format!(
+                    "no worker is there that takes jobs of the kind {}",
+                    row.kind.name()
+                ),
+                false => "no worker is there".to_owned(),
+            };
+            place.unfit.get_or_insert(nobody);
             return place;
         }
         place.unfit = None;
@@ -209,24 +232,37 @@ impl Expected {
             .filter(|one| one.job.is_some())
             .map(|one| one.eta_seconds.map(f64::from))
             .collect();
-        place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, self.usual);
+        let usual = self.usual.get(&row.kind).copied();
+        place.wait_seconds = schedule::expected_wait(before, fitting.len(), &remaining, usual);
         place
     }
 }
 
 #[derive(Deserialize)]
 struct Usual {
-    seconds: Option<f64>,
+    kind: KindName,
+    seconds: f64,
 }
 
-/// Seconds that a job took a worker of late.
-async fn usual(source: &impl Source) -> Result<Option<f64>, ReadError> {
+/// Seconds that a job of each kind took a worker of late.
+async fn usual(source: &impl Source) -> Result<BTreeMap<KindName, f64>, ReadError> {
     let pool = source.serving(&[Jobs::NAME])?;
+    let kinds = KindName::ALL.map(|kind| {
+        format!(
+            "select worker_milliseconds, kind from (select worker_milliseconds, kind from jobs_job \
+             where kind = '{}' and ended_at is not null and worker_milliseconds > 0 \
+             order by ended_at desc limit {KNOWN}) of_kind",
+            kind.name()
+        )
+    });
     let statement = format!(
-        "select jsonb_build_object('seconds', (avg(worker_milliseconds) / 1000)::double precision)::text \
-         from (select worker_milliseconds from jobs_job \
-               where ended_at is not null and worker_milliseconds > 0 order by ended_at desc limit {KNOWN}) t"
+        "select jsonb_build_object('kind', kind, 'seconds', (avg(worker_milliseconds) / 1000)::double precision)::text \
+         from ({}) t group by kind",
+        kinds.join(" union all ")
     );
     let found: Vec<Usual> = fetch_json(pool, AsOf::Now.query(statement)).await?;
-    Ok(found.into_iter().next().and_then(|usual| usual.seconds))
+    Ok(found
+        .into_iter()
+        .map(|usual| (usual.kind, usual.seconds))
+        .collect())
 }

@@ -11,6 +11,7 @@ use domain::{
     event_store::RecordedEvent,
     id::{JobId, UserId, WorkerId},
     jobs::{
+        kind::KindName,
         requirements::WorkerCapabilities,
         worker::{Declaration, Worker, WorkerEnd, WorkerEvent},
     },
@@ -47,6 +48,9 @@ pub struct WorkerRow {
     /// Its labels.
     #[column(json)]
     pub labels: BTreeSet<String>,
+    /// The kinds of jobs that it takes.
+    #[column(json)]
+    pub kinds: BTreeSet<KindName>,
     /// Whether it shall take no more jobs.
     pub draining: bool,
     /// The reason.
@@ -79,6 +83,7 @@ impl WorkerRow {
             code_version: declared.code_version.clone(),
             engine: i32::try_from(declared.engine).unwrap_or(i32::MAX),
             labels: declared.labels.clone(),
+            kinds: declared.kinds.clone(),
             draining: false,
             drain_reason: None,
             registered_at: at,
@@ -96,6 +101,7 @@ impl WorkerRow {
             labels: self.labels.clone(),
             memory_bytes: self.memory_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             engine: u32::try_from(self.engine).unwrap_or_default(),
+            kinds: self.kinds.clone(),
         }
     }
 }
@@ -110,7 +116,7 @@ pub struct Workers;
 impl ReadModel for Workers {
     type Row = WorkerRow;
     const NAME: &'static str = "jobs.worker";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const TABLE: &'static str = "jobs_worker";
     const HISTORY: Option<History> = Some(History::since(2, "jobs_worker_history"));
     const SCOPE: Scope = Scope::Permission(Action::TrainingRead);

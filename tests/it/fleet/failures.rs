@@ -94,7 +94,7 @@ fn exploding(folder: &Path) {
 
 #[tokio::test]
 async fn a_loss_that_is_no_number_fails_the_job_by_name() {
-    let fixture = Fixture::new(0).await;
+    let fixture = Fixture::importing(0, 1).await;
     exploding(&fixture.room.path().join("models/exploding"));
     let base = fixture.import("exploding").await;
     let _worker = fixture.worker();
@@ -260,6 +260,7 @@ async fn older_worker(fixture: &Fixture) {
         code_version: "0.0.9".to_owned(),
         engine: 1,
         labels: ["cpu".to_owned()].into(),
+        kinds: [domain::jobs::job::KindName::Training].into(),
     });
     record::<Worker>(&fixture.database.url, worker, &registered).await;
     let mut connection = PgConnection::connect(&fixture.database.url)
@@ -276,7 +277,7 @@ async fn older_worker(fixture: &Fixture) {
 /// WK-2: what an older build would leave out is not given to it: the job waits, says why, and a newer worker takes it.
 #[tokio::test]
 async fn a_worker_of_an_older_build_does_not_get_what_it_cannot_do() {
-    let fixture = Fixture::new(0).await;
+    let fixture = Fixture::importing(0, 1).await;
     let models = fixture.room.path().join("models/base");
     std::fs::create_dir_all(&models).expect("a folder");
     for path in std::fs::read_dir(base_fixture()).expect("a folder") {

@@ -33,12 +33,17 @@ pub(super) fn base_fixture() -> &'static Path {
 }
 
 impl Fixture {
-    /// With this many workers in the API process.
+    /// With this many workers in the API process, all of which train.
     pub(super) async fn new(workers: u32) -> Self {
-        Self::with(workers, &[]).await
+        Self::importing(workers, 0).await
     }
 
-    /// The same with further settings of the API process.
+    /// The same, with so many that import.
+    pub(super) async fn importing(workers: u32, imports: u32) -> Self {
+        Self::with(workers, &[format!("models.imports={imports}")]).await
+    }
+
+    /// With further settings of the API process.
     pub(super) async fn with(workers: u32, further: &[String]) -> Self {
         let (room, database) = (tempfile::tempdir().expect("a folder"), database().await);
         let models = room.path().join("models");
@@ -85,12 +90,7 @@ impl Fixture {
 
     /// Brings the folder `models/<name>` of the room in as a base.
     pub(super) async fn import(&self, name: &str) -> Value {
-        let import = "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id } userErrors { message } } }";
-        let input = json!({ "i": { "name": name, "folder": name } });
-        let imported = self.engineer.run(import, input).await;
-        let id = imported.data("importModel")["model"]["id"].clone();
-        assert!(id.is_string(), "{imported:?}");
-        id
+        json!(self.engineer.import(name).await)
     }
 
     /// Starts a tiny training of so many steps, but for what is changed of it.

@@ -52,10 +52,7 @@ async fn made(client: &Client, query: &str, input: Value, path: &str) -> String 
 
 /// A LoRA adapter on an imported model, with the merged model besides: job and model.
 async fn train(client: &Client, dataset: &str) -> (String, String) {
-    let import =
-        "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id } userErrors { message } } }";
-    let input = json!({ "name": "base", "folder": "base" });
-    let base = made(client, import, input, "/importModel/model/id").await;
+    let base = client.import("base").await;
     let start = "mutation($i: StartJobInput!) { startJob(input: $i) { job { id } userErrors { message } } }";
     let input = json!({
         "name": "Merged", "outputs": { "merged": true }, "datasetId": dataset,

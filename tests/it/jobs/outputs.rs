@@ -21,18 +21,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-async fn import(client: &Client, folder: &str) -> String {
-    let query =
-        "mutation($i: ImportModelInput!) { importModel(input: $i) { model { id } userErrors { message } } }";
-    let imported = client
-        .run(query, json!({ "i": { "name": folder, "folder": folder } }))
-        .await;
-    imported.data("importModel")["model"]["id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{imported:?}"))
-        .to_owned()
-}
-
 /// Gets every file into `folder`; each has the hash that the model names.
 async fn download(client: &Client, files: &Value, folder: &Path) -> u64 {
     std::fs::create_dir_all(folder).expect("a folder");
@@ -117,7 +105,7 @@ async fn a_merged_model_is_made_downloaded_and_trained_on() {
     ];
     let app = TestApp::start_with(TestOptions { workers: 1, settings }).await;
     let bench = bench(&app).await;
-    let base = import(&bench.engineer, "base").await;
+    let base = bench.engineer.import("base").await;
     let before = bench.stored().await;
     let (job, model, position) = bench.complete(lora(&base, true)).await;
     let version = bench.version(&model, &position).await;
@@ -169,7 +157,7 @@ async fn a_merged_model_is_made_downloaded_and_trained_on() {
 
     // The choice goes with a clone; this one is made on the merged model, which the engine loads as it is.
     copy(&export.join("merged"), &models.join("merged"));
-    let merged = import(&bench.engineer, "merged").await;
+    let merged = bench.engineer.import("merged").await;
     let clone = "mutation($i: CloneJobInput!) { cloneJob(input: $i) { job { id modelId specification } userErrors { message } } }";
     let cloned = bench.engineer.run(clone, json!({ "i": { "jobId": job } })).await;
     let copy = &cloned.data("cloneJob")["job"];
@@ -208,7 +196,7 @@ async fn a_merged_model_is_refused_without_an_adapter_and_kept_by_a_restart() {
     let bench = bench(&app).await;
     let mut whole = scratch(5);
     whole["outputs"] = json!({ "merged": true });
-    let base = import(&bench.engineer, "base").await;
+    let base = bench.engineer.import("base").await;
     let mut full = whole.clone();
     full["method"] = json!({ "full": { "baseModelId": base } });
     for input in [whole, full] {

@@ -1,16 +1,16 @@
-//! A costly mutation is not carried out again for a repeat: a model is read through once (GQ-2).
+//! A costly mutation is not carried out again for a repeat: a folder is looked at once, and one job imports it (GQ-2).
 
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::harness::{Answer, Client, TestApp, TestOptions};
+use tests::harness::{Answer, Client, Feed, TestApp, TestOptions};
 
 use super::{first_error, recorded, request};
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures/base");
 
 async fn import(client: &Client, name: &str, id: Value) -> Answer {
-    let document = "mutation($i: ImportModelInput!) { importModel(input: $i) { position model { id versions { sha256 } } userErrors { code path message } } }";
+    let document = "mutation($i: ImportModelInput!) { importModel(input: $i) { position job { id modelId } userErrors { code path message } } }";
     let input = json!({ "name": name, "folder": "base", "clientRequestId": id });
     client.run(document, json!({ "i": input })).await
 }
@@ -41,28 +41,30 @@ fn stored(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn a_repeated_import_reads_nothing_and_a_racing_one_leaves_nothing() {
+async fn a_repeated_import_reads_nothing_and_racing_ones_are_one_job() {
     let room = tempfile::tempdir().expect("a folder");
     let folder = room.path().join("models");
     copy(Path::new(BASE), &folder.join("base"));
     let settings = vec![("models.folder", folder.display().to_string())];
     let app = TestApp::start_with(TestOptions { workers: 0, settings }).await;
     let ada = app.person("ada", "engineer_i").await;
-    let alone = import(&ada, "Alone", Value::Null).await;
-    assert!(alone.data("importModel")["model"]["id"].is_string(), "{alone:?}");
+    ada.import("base").await;
     let each = stored(&app);
     assert!(each > 0);
     let racing = (0..4).map(|_| import(&ada, "Base", json!(request(1))));
     let answers = futures::future::join_all(racing).await;
     for answer in &answers {
-        assert!(
-            answer.data("importModel")["model"]["id"].is_string(),
-            "{answer:?}"
-        );
+        assert!(answer.data("importModel")["job"]["id"].is_string(), "{answer:?}");
         assert_eq!(answer.body["data"], answers[0].body["data"]);
     }
+    let job = answers[0].data("importModel")["job"]["id"]
+        .as_str()
+        .expect("an id");
+    let items = Feed::of_job(&ada, job, None).await.to_end().await;
+    assert_eq!(items.last().expect("an end")["state"], "COMPLETED", "{items:#?}");
+    assert_eq!(recorded(&app, "jobs.JobQueued").await, 2);
     assert_eq!(recorded(&app, "models.ModelRegistered").await, 2);
-    assert_eq!(stored(&app), 2 * each, "the losers' files are thrown away");
+    assert_eq!(stored(&app), 2 * each, "the losers copy nothing");
     // What is not there cannot be read again.
     std::fs::remove_dir_all(folder.join("base")).expect("removed");
     let again = import(&ada, "Base", json!(request(1))).await;

@@ -161,9 +161,11 @@ async fn a_stopped_read_model_is_told_of_and_not_shown() {
     app.stop().await;
 }
 
-async fn model(client: &Client) -> Answer {
-    let query = "mutation { importModel(input: { name: \"Base\", folder: \"base\" }) { model { id } position userErrors { message } } }";
-    client.run(query, json!({})).await
+/// Imports a model to the end of its job, whether it can be read then or not.
+async fn model(client: &Client) -> String {
+    let imported = client.import_to_end("base").await;
+    assert_eq!(imported.end["state"], "COMPLETED", "{imported:?}");
+    imported.model
 }
 
 /// PR-5: whose access was taken back does not keep it because the access lists stand still.
@@ -174,10 +176,7 @@ async fn nobody_reads_by_an_access_list_that_stands_still() {
         app.person("ada", "engineer_i").await,
         app.person("bob", "engineer_i").await,
     );
-    let model = model(&ada).await.data("importModel")["model"]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let model = ada.import("base").await;
     let share = "mutation($m: ID!, $p: ID!) { shareModel(input: { modelId: $m, partyId: $p, role: EDITOR }) { model { id } userErrors { code } } }";
     let revoke = "mutation($m: ID!, $p: ID!) { revokeModelAccess(input: { modelId: $m, partyId: $p }) { model { id } position userErrors { code } } }";
     let parts = json!({ "m": model, "p": bob.user_id });
@@ -225,10 +224,7 @@ async fn nobody_reads_by_an_access_list_that_stands_still() {
 async fn downloads_and_feeds_are_refused_too() {
     let app = app().await;
     let ada = app.person("ada", "engineer_i").await;
-    let first = model(&ada).await.data("importModel")["model"]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let first = ada.import("base").await;
     let download = async || {
         let path = format!("/api/models/{first}/versions/1/files/config.json");
         ada.send(ada.request(reqwest::Method::GET, &path)).await

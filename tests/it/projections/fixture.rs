@@ -215,10 +215,12 @@ pub(super) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T 
 }
 
 pub(super) fn event(kind: &str, data: &Value) -> NewEvent {
+    let mut declared = domain::event_registry::declarations();
+    let fields = declared.find(|fields| fields.kind == kind);
     NewEvent {
         id: SystemIds.next(),
         kind: kind.to_owned(),
-        schema_version: 1,
+        schema_version: fields.map_or(1, |fields| fields.version),
         data: RawValue::from_string(data.to_string()).expect("JSON"),
     }
 }

@@ -7,7 +7,7 @@ use domain::{
     aggregate::load,
     clock::{Clock as _, SystemClock},
     event_store::EventStore as _,
-    id::{UploadId, UserId},
+    id::{JobId, UploadId, UserId},
 };
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -54,6 +54,12 @@ async fn room_that_was_left_behind_is_given_back_at_its_time() {
         reserved(2, later),
         reserved(3, soon),
         LedgerEvent::StorageReleased { item },
+        // Of an import, which its job releases.
+        LedgerEvent::StorageReserved {
+            bytes: 5,
+            until: soon,
+            item: JobId(Uuid::from_u128(1)).to_string(),
+        },
     ];
     fixture.record::<QuotaLedger>(OWNER, &events).await;
     fixture

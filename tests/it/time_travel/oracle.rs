@@ -154,10 +154,11 @@ impl Replay {
         let id = key::<JobId>(event);
         let decoded: JobEvent = decode(event).expect("decodes");
         if let JobEvent::Queued(order) = &decoded {
-            let row = json!({
-                "id": id, "owner_id": order.owner, "project_id": order.project,
-                "experiment_id": order.experiment, "name": order.name, "spec": order.spec,
-                "dataset_id": order.dataset.dataset, "dataset_version": order.dataset.version,
+            let training = order.training().expect("the story trains only");
+            let mut row = json!({
+                "id": id, "owner_id": order.owner, "kind": "training", "project_id": training.project,
+                "experiment_id": training.experiment, "name": order.name, "spec": training.spec,
+                "dataset_id": training.dataset.dataset, "dataset_version": training.dataset.version,
                 "base_model_id": null, "base_model_version": null, "model_id": order.model,
                 "attempt": 0, "worker_id": null, "worker_name": null, "step": 0, "total_steps": 100,
                 "loss": null, "evaluation_loss": null, "tokens_per_second": null, "eta_seconds": null,
@@ -167,6 +168,7 @@ impl Replay {
                 "pausing": false, "attempts": [], "worker_milliseconds": 0, "gpu_milliseconds": 0,
                 "metered_at": null, "version": 0,
             });
+            (row["import"], row["imported_bytes"]) = (Value::Null, Value::Null);
             self.jobs.insert(id, row);
         }
         let row = self.jobs.get_mut(&id).expect("its first event queues it");
@@ -199,7 +201,9 @@ impl Replay {
                 *latest(row, "from_step") = json!(from_step);
             }
             JobEvent::CheckpointSaved { checkpoint, .. } => row["checkpoint_step"] = json!(checkpoint.step),
-            JobEvent::CheckpointStored { .. } | JobEvent::CheckpointsReleased { .. } => {}
+            JobEvent::CheckpointStored { .. }
+            | JobEvent::CheckpointsReleased { .. }
+            | JobEvent::FilesStored { .. } => {}
             JobEvent::PauseRequested { .. } => row["pausing"] = json!(true),
             JobEvent::Paused { .. } => {
                 row["state"] = json!("paused");

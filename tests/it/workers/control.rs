@@ -162,7 +162,7 @@ async fn a_cancelled_training_is_restarted_from_its_checkpoint_or_from_scratch()
         .await
         .expect("readable");
     assert_eq!(used.worker_milliseconds, metered);
-    let used = usage::of_projects(&process.pool, AsOf::Now, &[row.project_id])
+    let used = usage::of_projects(&process.pool, AsOf::Now, &[row.project_id.expect("a training")])
         .await
         .expect("readable");
     assert_eq!(used[0].1.worker_milliseconds, metered);

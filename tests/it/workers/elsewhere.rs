@@ -62,7 +62,7 @@ async fn log(fixture: &Fixture, job: JobId) -> Vec<String> {
     let all = fixture.progress(job).await;
     let lines = all.into_iter().filter_map(|event| match event {
         ProgressEvent::Logged { log, .. } => Some(log),
-        ProgressEvent::Reported { .. } => None,
+        ProgressEvent::Reported { .. } | ProgressEvent::Imported { .. } => None,
     });
     lines.flatten().map(|line| line.message).collect()
 }

@@ -445,6 +445,7 @@ pub(crate) fn kinds(history: &[JobEvent]) -> Vec<&'static str> {
             JobEvent::CheckpointSaved { .. } => "CheckpointSaved",
             JobEvent::CheckpointStored { .. } => "CheckpointStored",
             JobEvent::CheckpointsReleased { .. } => "CheckpointsReleased",
+            JobEvent::FilesStored { .. } => "FilesStored",
             JobEvent::Interrupted { .. } => "Interrupted",
             JobEvent::Completed { .. } => "Completed",
             JobEvent::Failed { .. } => "Failed",

@@ -8,6 +8,7 @@ use domain::{
     event_store::{EventStore, Metadata, Position},
     execute::{Command, ExecuteError, Ports, execute},
     id::SystemIds,
+    jobs::job::KindName,
     rights::LogRights,
 };
 use event_store::postgres::{PostgresEventStore, Settings, address, app_pool};
@@ -134,6 +135,8 @@ impl Process {
                 arguments,
                 code_version: "test".to_owned(),
                 checkpoints_kept: 2,
+                kinds: [KindName::Training].into(),
+                models: None,
                 labels: self.labels.clone(),
                 memory_bytes: None,
             },

@@ -8,6 +8,7 @@ pub mod events;
 pub mod feed;
 mod folders;
 pub mod here;
+pub mod imports;
 pub mod lending;
 pub mod object_server;
 pub mod people;

@@ -223,6 +223,19 @@ impl WorkerProcess {
         Ok(children(pid(process)?.as_raw(), "anneal"))
     }
 
+    /// The most memory that it has had resident, in bytes.
+    ///
+    /// # Errors
+    /// When it was killed.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("no worker is there")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix("kB"));
+        let kilobytes: u64 = peak.context("no VmHWM")?.trim().parse()?;
+        Ok(kilobytes << 10)
+    }
+
     /// Sends `signal` to it and to what it has training.
     ///
     /// # Errors

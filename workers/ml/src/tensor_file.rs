@@ -8,6 +8,7 @@ mod header;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     path::Path,
 };
 
@@ -20,6 +21,9 @@ use crate::{
     failure::{Failure, FailureCode},
     parameters::{ParameterSet, values},
 };
+
+/// Numbers that are compared at a time.
+const PIECE: usize = 1 << 18;
 
 /// Name and shape of a tensor that a file must contain; a row `[1, n]` is stored as the vector `[n]` if it is a bias
 /// or a norm.
@@ -173,14 +177,10 @@ impl TensorFiles {
         ignored: impl Fn(&str) -> bool,
         device: &B::Device,
     ) -> Result<ParameterSet<B>, Failure> {
-        let wanted: Vec<(String, &TensorSpec)> = expected
-            .iter()
-            .map(|expected| (naming(&expected.0), expected))
-            .collect();
-        self.check(&wanted, ignored)?;
+        self.check(expected, &naming, ignored)?;
         let mut set = ParameterSet::default();
-        for (stored, (name, shape)) in &wanted {
-            set.insert(name.clone(), self.tensor::<B>(stored, *shape, device)?);
+        for (name, shape) in expected {
+            set.insert(name.clone(), self.tensor::<B>(&naming(name), *shape, device)?);
         }
         Ok(set)
     }
@@ -207,9 +207,56 @@ impl TensorFiles {
         Ok(Tensor::from_data(data.convert_dtype(target), (device, target)))
     }
 
-    fn check(&self, wanted: &[(String, &TensorSpec)], ignored: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    /// Whether the tensors `one` and `other` have the same shape and numbers, whatever their types. Read in pieces.
+    ///
+    /// # Errors
+    /// As [`TensorFiles::bytes`].
+    pub fn are_equal(&self, one: &str, other: &str) -> Result<bool, Failure> {
+        let (Some((of_one, shape)), Some((of_other, other_shape))) = (self.info(one), self.info(other))
+        else {
+            return Ok(false);
+        };
+        let (Some(of_one), Some(of_other)) = (float(of_one), float(of_other)) else {
+            return Ok(false);
+        };
+        let count: usize = shape.iter().product();
+        let mut from = 0;
+        while shape == other_shape && from < count {
+            let to = count.min(from + PIECE);
+            if self.numbers(one, of_one, from..to)? != self.numbers(other, of_other, from..to)? {
+                return Ok(false);
+            }
+            from = to;
+        }
+        Ok(shape == other_shape)
+    }
+
+    /// Some of the numbers of the tensor `name`, as 32-bit floats.
+    fn numbers(&self, name: &str, dtype: DType, range: Range<usize>) -> Result<TensorData, Failure> {
+        let file = self.of.get(name).and_then(|file| self.files.get(*file));
+        let file = file.ok_or_else(|| Failure::internal("find a tensor", name))?;
+        let (size, count) = (dtype.size(), range.len());
+        let bytes = file.part(name, range.start * size..range.end * size)?;
+        Ok(TensorData::from_bytes_vec(bytes, [count], dtype).convert_dtype(DType::F32))
+    }
+
+    /// Checks that the tensors are exactly those of `expected` under the names that `naming` gives, and those that
+    /// `ignored` accepts. Nothing but headers is looked at.
+    ///
+    /// # Errors
+    /// A failure that lists everything that is missing, unexpected, or of another type or shape.
+    pub fn check(
+        &self,
+        expected: &[TensorSpec],
+        naming: impl Fn(&str) -> String,
+        ignored: impl Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        let wanted: Vec<(String, &TensorSpec)> = expected
+            .iter()
+            .map(|expected| (naming(&expected.0), expected))
+            .collect();
         let mut problems = Vec::new();
-        for (stored, (name, shape)) in wanted {
+        for (stored, (name, shape)) in &wanted {
             match self.info(stored) {
                 None => problems.push(format!("{stored} is missing")),
                 Some((dtype, found)) => {

@@ -72,6 +72,7 @@ fn ends(event: &JobEvent, attempt: u32) -> bool {
         | JobEvent::CheckpointSaved { .. }
         | JobEvent::CheckpointStored { .. }
         | JobEvent::CheckpointsReleased { .. }
+        | JobEvent::FilesStored { .. }
         | JobEvent::PauseRequested { .. }
         | JobEvent::Resumed { .. }
         | JobEvent::PriorityChanged { .. }

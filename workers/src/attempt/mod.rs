@@ -9,6 +9,7 @@ mod cancellation;
 mod checkpoints;
 mod child_protocol;
 mod gpu_quota;
+pub(crate) mod importing;
 mod inputs;
 mod manifest;
 pub(crate) mod outcome;
@@ -17,15 +18,17 @@ mod reporter;
 mod resume;
 mod retry;
 mod stop_request;
+mod told;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use domain::{
     event_store::Position,
     id::{JobId, WorkerId},
     jobs::{
         checkpoint::StoredCheckpoint,
-        job::{Checkpoint, Order},
+        import::ImportedFile,
+        job::{Checkpoint, JobKind, Order, Training},
         report::AttemptReport,
     },
     models::model::MergedModel,
@@ -37,14 +40,17 @@ use tokio_util::sync::CancellationToken;
 use self::{
     checkpoints::StoredCheckpoints,
     child_protocol::{ChildExit, ChildProtocol},
+    importing::Importing,
     outcome::AttemptOutcome,
     prepare::Prepared,
     reporter::Reporter,
     stop_request::{StopReason, StopRequest},
+    told::{decimal, named},
 };
 use crate::{
     child::process::{self, Child},
     folders::AttemptFolder,
+    import::copy::CopyTask,
     lease::{heartbeat::LeaseHeartbeat, queue::Lease},
     settings::WorkerParts,
 };
@@ -66,6 +72,8 @@ pub(crate) struct Attempt {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Those that the object store has, oldest first.
     pub(crate) stored: Vec<StoredCheckpoint>,
+    /// Files that earlier attempts at an import have stored.
+    pub(crate) imported: Vec<ImportedFile>,
     /// Checkpoints of attempts up to this one are not gone on from.
     pub(crate) floor: u32,
     /// Whether it shall be paused already.
@@ -99,6 +107,7 @@ pub(crate) async fn run(parts: WorkerParts, attempt: Attempt, stop: Cancellation
             known: attempt.stored.clone(),
         },
         child: None,
+        copying: None,
         inputs: Vec::new(),
     };
     let stop_request = StopRequest::default();
@@ -144,19 +153,38 @@ struct Work<'a> {
     folder: AttemptFolder,
     stored: StoredCheckpoints,
     child: Option<Child>,
+    /// What copies the files of an import.
+    copying: Option<CopyTask>,
     /// What the training reads of the cache, until the attempt has ended.
     inputs: Vec<Cached>,
 }
 
 impl Work<'_> {
-    /// From the folder to the recorded result.
+    /// From the order to the recorded result.
     async fn work(&mut self, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
+        match &self.attempt.order.kind {
+            JobKind::Training(training) => self.train(training, stop_request).await,
+            JobKind::Import(import) => {
+                let importing = Importing {
+                    parts: self.parts,
+                    attempt: self.attempt,
+                    import,
+                    folder: &self.folder,
+                    reporter: &self.reporter,
+                };
+                importing.work(&mut self.copying, stop_request).await
+            }
+        }
+    }
+
+    /// From the folder to the recorded result of a training.
+    async fn train(&mut self, training: &Training, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
         let mut refused = None;
         loop {
             let prepared = tokio::select! {
                 biased;
                 () = stop_request.asked() => return Err(stop_request.end()),
-                prepared = prepare::prepare(self.parts, self.attempt, &self.folder, &self.reporter, refused.take()) => prepared?,
+                prepared = prepare::prepare(self.parts, (self.attempt, training), &self.folder, &self.reporter, refused.take()) => prepared?,
             };
             let Prepared {
                 job,
@@ -185,14 +213,19 @@ impl Work<'_> {
                     self.farewell().await;
                     refused = Some(message);
                 }
-                last => return self.conclude(last, stop_request).await,
+                last => return self.conclude(last, training, stop_request).await,
             }
         }
     }
 
-    async fn conclude(&mut self, last: ChildExit, stop_request: &StopRequest) -> Result<(), AttemptOutcome> {
+    async fn conclude(
+        &mut self,
+        last: ChildExit,
+        training: &Training,
+        stop_request: &StopRequest,
+    ) -> Result<(), AttemptOutcome> {
         match last {
-            ChildExit::Completed { merged: None, .. } if self.attempt.order.spec.outputs.merged => {
+            ChildExit::Completed { merged: None, .. } if training.spec.outputs.merged => {
                 self.farewell().await;
                 Err(AttemptOutcome::failed(
                     "TRAINER_OUTDATED",
@@ -314,8 +347,13 @@ impl Work<'_> {
         }
     }
 
-    /// Ends a process that is still at work.
+    /// Ends what is still at work, and waits for that.
     async fn dismiss(&mut self) {
+        if let Some(copying) = self.copying.take() {
+            copying.stop();
+            // How it ended is of no interest any more.
+            drop(copying.ended().await);
+        }
         if let Some(mut child) = self.child.take() {
             child.ask_to_stop().await;
             child.end(GRACE).await;
@@ -343,47 +381,5 @@ impl Work<'_> {
             Ok(()) => end,
             Err(other) => other,
         }
-    }
-}
-
-/// The stable code of a failure: `DISK_FULL`.
-fn named(code: FailureCode) -> String {
-    match serde_json::to_value(code) {
-        Ok(serde_json::Value::String(name)) => name.to_uppercase(),
-        _ => "INTERNAL".to_owned(),
-    }
-}
-
-fn decimal(metrics: &FinalMetrics) -> BTreeMap<String, String> {
-    let always = [
-        ("steps", metrics.steps.to_string()),
-        ("tokens", metrics.tokens.to_string()),
-        ("loss", metrics.loss.to_string()),
-        ("seconds", metrics.seconds.to_string()),
-        ("tokens_per_second", metrics.tokens_per_second.to_string()),
-    ];
-    let sometimes = [
-        ("initial_evaluation_loss", metrics.initial_evaluation_loss),
-        ("evaluation_loss", metrics.evaluation_loss),
-        ("perplexity", metrics.perplexity),
-    ];
-    let sometimes = sometimes
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?.to_string())));
-    always
-        .into_iter()
-        .chain(sometimes)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use ml::failure::FailureCode;
-
-    #[test]
-    fn failures_have_codes_in_capitals() {
-        assert_eq!(super::named(FailureCode::DiskFull), "DISK_FULL");
-        assert_eq!(super::named(FailureCode::LossNotFinite), "LOSS_NOT_FINITE");
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::jobs::checkpoint::StoredCheckpoint;
+use domain::jobs::{checkpoint::StoredCheckpoint, job::Training};
 use ml::job::JobFile;
 use objects::cache::Cached;
 
@@ -42,20 +42,19 @@ pub(super) struct Prepared {
 /// When an input is missing or damaged, or the folder cannot be used.
 pub(super) async fn prepare(
     parts: &WorkerParts,
-    attempt: &Attempt,
+    (attempt, training): (&Attempt, &Training),
     folder: &AttemptFolder,
     reporter: &Reporter,
     refused: Option<String>,
 ) -> Result<Prepared, AttemptOutcome> {
-    let order = &attempt.order;
     let found = resumable(parts, attempt, folder, reporter, refused).await?;
     let sources = inputs::Sources {
         objects: &parts.objects,
         cache: parts.cache.as_ref(),
     };
     let mut held = Vec::new();
-    let dataset = inputs::dataset(&sources, folder, &order.dataset, &mut held).await?;
-    let base = match &order.base {
+    let dataset = inputs::dataset(&sources, folder, &training.dataset, &mut held).await?;
+    let base = match &training.base {
         Some(base) => {
             let store = parts.ports.store.as_ref();
             Some(inputs::base(store, &sources, folder, base, &mut held).await?)
@@ -66,11 +65,11 @@ pub(super) async fn prepare(
     let step = found.from.as_ref().map_or(0, |(_, step)| *step);
     let job = JobFile {
         job_id: attempt.job.to_string(),
-        spec: order.spec.clone(),
+        spec: training.spec.clone(),
         dataset_files: vec![dataset],
         base_model_dir,
         base_model_name,
-        model_name: Some(order.name.clone()),
+        model_name: Some(attempt.order.name.clone()),
         work_dir: folder.root().to_owned(),
         resume_from: found.from.map(|(path, _)| path),
         threads: parts.settings.threads,

@@ -18,7 +18,7 @@ use domain::{
         checkpoint::place,
         job::{Job, JobState},
         lease::InterruptJob,
-        progress::{Batch, LogLine, ReportProgress},
+        progress::{Batch, ImportProgress, LogLine, ReportImport, ReportProgress},
         report::{AttemptReport, Report},
     },
 };
@@ -102,12 +102,10 @@ impl Reporter {
     /// # Errors
     /// As [`report`](Self::report).
     pub(super) async fn progress(&self, batch: Batch) -> Result<(), AttemptOutcome> {
-        let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        let id = batch_id(self.job, self.attempt, number);
         let command = ReportProgress {
             job: self.job,
             attempt: self.attempt,
-            id,
+            id: self.next_batch(),
             batch,
         };
         self.until_known(&command, |_| false).await
@@ -124,6 +122,25 @@ impl Reporter {
             ..Batch::default()
         };
         self.progress(batch).await
+    }
+
+    /// Records how far an import is, as [`progress`](Self::progress).
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub(super) async fn import_progress(&self, progress: ImportProgress) -> Result<(), AttemptOutcome> {
+        let command = ReportImport {
+            job: self.job,
+            attempt: self.attempt,
+            id: self.next_batch(),
+            progress,
+        };
+        self.until_known(&command, |_| false).await
+    }
+
+    fn next_batch(&self) -> Uuid {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        batch_id(self.job, self.attempt, number)
     }
 
     async fn until_known<C: Command>(
@@ -181,6 +198,7 @@ impl Reporter {
                     let place = place(self.job, self.attempt, &checkpoint.sha256);
                     job.stored.iter().any(|stored| stored.artifact == place)
                 }
+                AttemptReport::FilesStored(files) => files.iter().all(|file| job.imported.contains(file)),
                 AttemptReport::Completed { .. } => job.state == JobState::Completed,
                 AttemptReport::Failed { .. } => job.state == JobState::Failed,
             }

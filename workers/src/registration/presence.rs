@@ -11,6 +11,7 @@ use domain::{
     execute::{Command, execute},
     id::WorkerId,
     jobs::{
+        job::KindName,
         requirements::ENGINE,
         worker::{Declaration, EndWorker, RegisterWorker, Worker, WorkerEnd, WorkerEvent},
     },
@@ -35,9 +36,14 @@ pub(crate) fn declaration(parts: &WorkerParts, worker: WorkerId) -> Declaration 
     let mut labels = settings.labels.clone();
     let WorkerDevice { device, memory_bytes } = settings.place;
     labels.insert(device.kind().to_owned());
+    let imports = settings.kinds.contains(&KindName::Import);
     Declaration {
         worker,
-        name: format!("{host}/{device}"),
+        name: match imports {
+            true => format!("{host}/import"),
+            false => format!("{host}/{device}"),
+        },
+        kinds: settings.kinds.clone(),
         host,
         device: device.kind().to_owned(),
         memory_bytes: settings.memory_bytes.or(memory_bytes).or_else(memory),

@@ -3,13 +3,9 @@
 use async_graphql::{Enum, SimpleObject, Union};
 use domain::{
     event_store::{Position, RecordedEvent},
-    jobs::{
-        job::JobEvent,
-        progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
-    },
+    jobs::progress::{Evaluation, LogLine, Point, ProgressEvent, Sample},
 };
 
-use super::messages::message_of;
 use crate::graphql::{
     jobs::{Job, JobState},
     scalars::{DateTime, Long},
@@ -20,7 +16,7 @@ use crate::graphql::{
 pub enum JobFeedKind {
     /// State changes.
     State,
-    /// Metrics.
+    /// Metrics, and how far an import is.
     Metrics,
     /// Log lines and generated samples.
     Log,
@@ -103,6 +99,25 @@ pub struct JobMetricBatch {
     pub evaluations: Vec<EvaluationPoint>,
 }
 
+/// How far an import is.
+#[derive(SimpleObject)]
+pub struct JobImportProgress {
+    /// Position of the event.
+    pub position: Long,
+    /// When it was recorded.
+    pub at: DateTime,
+    /// Files that are stored.
+    pub files: u32,
+    /// Files in all.
+    pub total_files: u32,
+    /// Bytes that are copied.
+    pub bytes: Long,
+    /// Bytes in all.
+    pub total_bytes: Long,
+    /// Estimated seconds to the end.
+    pub eta_seconds: Option<u32>,
+}
+
 /// A log line or a sample.
 #[derive(SimpleObject)]
 pub struct JobLogLine {
@@ -164,6 +179,8 @@ pub enum JobFeedItem {
     Delta(JobDelta),
     /// Metrics.
     Metrics(JobMetricBatch),
+    /// How far an import is.
+    Import(JobImportProgress),
     /// Log lines and samples.
     Log(JobLogChunk),
     /// The feed could not go on where it was asked to.
@@ -180,6 +197,7 @@ impl JobFeedItem {
             Self::Snapshot(item) => item.position.0,
             Self::Delta(item) => item.position.0,
             Self::Metrics(item) => item.position.0,
+            Self::Import(item) => item.position.0,
             Self::Log(item) => item.position.0,
             Self::Gap(item) => item.position.0,
             Self::Heartbeat(item) => item.position.0,
@@ -209,55 +227,6 @@ pub(super) fn end_of(position: Position, state: JobState) -> JobFeedItem {
     })
 }
 
-/// Where the job stands after `event`, the attempt it belongs to, and what happened in words.
-pub(crate) fn describe(event: &JobEvent) -> (Option<JobState>, u32, String) {
-    (state_after(event), attempt_of(event), message_of(event))
-}
-
-/// Where the job stands after `event`; `None` when it stays where it is.
-const fn state_after(event: &JobEvent) -> Option<JobState> {
-    match event {
-        JobEvent::Queued(_) | JobEvent::Restarted { .. } | JobEvent::Interrupted { .. } => {
-            Some(JobState::Queued)
-        }
-        JobEvent::Leased { .. } => Some(JobState::Starting),
-        JobEvent::Started { .. } => Some(JobState::Running),
-        JobEvent::Paused { .. } => Some(JobState::Paused),
-        JobEvent::Completed { .. } => Some(JobState::Completed),
-        JobEvent::Failed { .. } => Some(JobState::Failed),
-        JobEvent::Cancelled { .. } => Some(JobState::Cancelled),
-        // Of a pause that was still under way the state does not change when it is resumed.
-        JobEvent::Resumed { .. }
-        | JobEvent::CheckpointSaved { .. }
-        | JobEvent::CheckpointStored { .. }
-        | JobEvent::CheckpointsReleased { .. }
-        | JobEvent::PauseRequested { .. }
-        | JobEvent::PriorityChanged { .. }
-        | JobEvent::Metered { .. } => None,
-    }
-}
-
-/// The attempt that `event` belongs to; 0 for none.
-const fn attempt_of(event: &JobEvent) -> u32 {
-    match event {
-        JobEvent::Queued(_) | JobEvent::PriorityChanged { .. } => 0,
-        JobEvent::Leased { attempt, .. }
-        | JobEvent::Started { attempt, .. }
-        | JobEvent::CheckpointSaved { attempt, .. }
-        | JobEvent::CheckpointStored { attempt, .. }
-        | JobEvent::CheckpointsReleased { attempt, .. }
-        | JobEvent::PauseRequested { attempt, .. }
-        | JobEvent::Paused { attempt, .. }
-        | JobEvent::Resumed { attempt }
-        | JobEvent::Restarted { attempt, .. }
-        | JobEvent::Metered { attempt, .. }
-        | JobEvent::Interrupted { attempt, .. }
-        | JobEvent::Completed { attempt, .. }
-        | JobEvent::Failed { attempt, .. }
-        | JobEvent::Cancelled { attempt, .. } => *attempt,
-    }
-}
-
 /// One event is one item, so that a feed can go on after any position.
 pub(super) fn progress_item(
     event: &RecordedEvent,
@@ -284,6 +253,17 @@ pub(super) fn progress_item(
                     .collect(),
             }))
         }
+        ProgressEvent::Imported { progress, .. } if include.contains(&JobFeedKind::Metrics) => {
+            Some(JobFeedItem::Import(JobImportProgress {
+                position,
+                at: at.into(),
+                files: progress.files,
+                total_files: progress.total_files,
+                bytes: Long(progress.bytes),
+                total_bytes: Long(progress.total_bytes),
+                eta_seconds: progress.eta_seconds,
+            }))
+        }
         ProgressEvent::Logged { samples, log, .. } if include.contains(&JobFeedKind::Log) => {
             let lines = log.into_iter().map(JobLogLine::from);
             let lines = lines.chain(samples.into_iter().map(JobLogLine::from)).collect();
@@ -293,7 +273,9 @@ pub(super) fn progress_item(
                 lines,
             }))
         }
-        ProgressEvent::Reported { .. } | ProgressEvent::Logged { .. } => None,
+        ProgressEvent::Reported { .. } | ProgressEvent::Imported { .. } | ProgressEvent::Logged { .. } => {
+            None
+        }
     }
 }
 

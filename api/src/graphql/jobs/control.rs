@@ -8,6 +8,7 @@ use domain::{
         copy::CloneJob,
         requirements::JobRequirements,
         spec::TrainingSpec,
+        start::StartJobRefusal,
     },
 };
 use projections::{
@@ -24,7 +25,7 @@ use crate::graphql::{
     context::{user, viewer},
     errors::read_failed,
     mutation::MutationCall,
-    user_error::UserError,
+    user_error::{UserError, UserErrorCode},
 };
 
 /// The copy of a job that an input stands for; `None` when the call was told what is wrong.
@@ -44,7 +45,15 @@ async fn copy(call: &mut MutationCall<'_, '_>, input: CloneJobInput) -> Result<O
         return Ok(None);
     };
     let (name, app) = (input.name.clone(), call.app());
-    let (spec, requirements, base) = overridden(call, &viewer, row, input).await?;
+    let Some(spec) = row.spec.clone() else {
+        call.refuse([UserError::at(
+            "jobId",
+            StartJobRefusal::NoTraining.to_string(),
+            UserErrorCode::Invalid,
+        )]);
+        return Ok(None);
+    };
+    let (spec, requirements, base) = overridden(call, &viewer, (row, spec), input).await?;
     Ok(Some(CloneJob {
         source,
         job: call.fresh(),
@@ -64,7 +73,7 @@ async fn copy(call: &mut MutationCall<'_, '_>, input: CloneJobInput) -> Result<O
 async fn overridden(
     call: &MutationCall<'_, '_>,
     viewer: &Viewer,
-    row: JobRow,
+    (row, recorded): (JobRow, TrainingSpec),
     input: CloneJobInput,
 ) -> Result<(TrainingSpec, JobRequirements, Option<estimate::Base>)> {
     let version = row
@@ -72,11 +81,11 @@ async fn overridden(
         .and_then(|version| u32::try_from(version).ok());
     let named = row.base_model_id.map(|base| (base, version));
     let base = estimate::base(call.app(), viewer, named).await?;
-    let derived = row.requirements.memory_bytes == estimate::memory(&row.spec, base.as_ref());
+    let derived = row.requirements.memory_bytes == estimate::memory(&recorded, base.as_ref());
     let spec = TrainingSpec {
-        parameters: input.parameters.over(row.spec.parameters),
-        outputs: input.outputs.over(row.spec.outputs),
-        ..row.spec
+        parameters: input.parameters.over(recorded.parameters),
+        outputs: input.outputs.over(recorded.outputs),
+        ..recorded
     };
     let given = input.requirements.memory_bytes.is_some();
     let mut requirements = input.requirements.over(row.requirements);
@@ -116,7 +125,7 @@ impl JobControlMutation {
         call.finish(job, &ResumeJob { job }).await
     }
 
-    /// Restarts a failed or cancelled job. Attempt numbers continue and earlier attempts stay readable; retry budget
+    /// Restarts a failed or cancelled job; an import always begins anew. Attempt numbers continue and earlier attempts stay readable; retry budget
     /// and run time start over. To rerun a completed job, clone it.
     async fn restart_job(
         &self,
@@ -141,7 +150,7 @@ impl JobControlMutation {
         call.finish(job, &ChangeJobPriority { job, priority }).await
     }
 
-    /// Queues a copy of a job, with overrides. Requires the permissions to start a job and read access to the source
+    /// Queues a copy of a training job, with overrides. Requires the permissions to start a job and read access to the source
     /// job.
     async fn clone_job(
         &self,

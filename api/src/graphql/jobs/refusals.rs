@@ -2,6 +2,7 @@
 
 use domain::jobs::{
     control::ControlRefusal,
+    import::ImportProblem,
     spec,
     start::{CancelRefusal, StartJobRefusal},
 };
@@ -44,6 +45,7 @@ fn user_errors(reason: StartJobRefusal) -> Vec<UserError> {
                 UserErrorCode::NotFound,
             )]
         }
+        StartJobRefusal::NoTraining => vec![UserError::at("jobId", message, UserErrorCode::Invalid)],
         StartJobRefusal::BaseMissing | StartJobRefusal::BaseUnwanted | StartJobRefusal::BaseIsAdapter => {
             vec![UserError::at("method", message, UserErrorCode::BaseModel)]
         }
@@ -65,7 +67,7 @@ impl Problem for ControlRefusal {
             Self::NoCheckpoint => ("from", UserErrorCode::NoCheckpoint),
             Self::Reason(_) => ("reason", UserErrorCode::Invalid),
             Self::Priority(_) => ("priority", UserErrorCode::Invalid),
-            Self::Quota(_) | Self::GpuHours(_) => ("jobId", UserErrorCode::QuotaExceeded),
+            Self::Quota(_) | Self::GpuHours(_) | Self::Storage(_) => ("jobId", UserErrorCode::QuotaExceeded),
         }
     }
 }
@@ -75,6 +77,17 @@ impl Problem for CancelRefusal {
         match self {
             Self::AlreadyEnded => ("jobId", UserErrorCode::AlreadyEnded),
             Self::Reason(_) => ("reason", UserErrorCode::Invalid),
+        }
+    }
+}
+
+impl Problem for ImportProblem {
+    fn place(&self) -> (&'static str, UserErrorCode) {
+        match self {
+            Self::Text(problem) => problem.place(),
+            Self::Storage(_) => ("folder", UserErrorCode::QuotaExceeded),
+            Self::Jobs(_) => ("", UserErrorCode::QuotaExceeded),
+            Self::IdTaken => ("", UserErrorCode::Invalid),
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Base models come in.
+//! Base models come in, by a job.
 //!
-//! One rule: what can be refused without reading a model through is refused before, all at once.
+//! One rule: what can be refused without reading a model through is refused before it is queued, all at once.
 
 use async_graphql::{Context, InputObject, Object, Result};
 use domain::{
-    authz::{Action, UserPrincipal},
-    id::ModelId,
-    models::model::{RegisterModel, RegisterModelRefusal},
+    authz::Action,
+    id::JobId,
+    jobs::{import::ImportModel, job::Import},
     text::Label,
 };
 use uuid::Uuid;
 
-use super::Model;
 use crate::{
-    app::{App, ImportError},
+    app::{FoundModel, ImportError},
     graphql::{
-        context::{ledger, require, user},
+        context::{require, user},
         errors::error_with_code,
-        mutation::{Ended, MutationCall, payload},
+        mutation::{MutationCall, payload},
+        types::Job,
         user_error::{UserError, UserErrorCode, UserErrors},
         visibility::Visibility,
     },
@@ -43,8 +43,8 @@ pub struct ImportModelInput {
 payload! {
     /// Payload of `importModel`.
     ImportModelPayload {
-        /// The model; null on error.
-        model: Model
+        /// The job that imports it; null on error. Its `model` is there once it is completed.
+        job: Job
     }
 }
 
@@ -54,8 +54,9 @@ pub struct ModelsMutation;
 
 #[Object]
 impl ModelsMutation {
-    /// Imports a base model in Hugging Face layout from a folder on the server: every file is checked, hashed and
-    /// stored. It counts against the caller's storage quota. Requires `models.create`, for a public one also `models.share`.
+    /// Queues the import of a base model in Hugging Face layout from a folder on the server: a job that checks, hashes
+    /// and stores every file. It takes a place among the caller's concurrent jobs, and room for all its bytes is reserved
+    /// in the caller's storage quota. Requires `models.create`, for a public one also `models.share`.
     async fn import_model(
         &self,
         context: &Context<'_>,
@@ -73,79 +74,45 @@ impl ModelsMutation {
     }
 }
 
-/// Checks, hashes and stores the files, then records the model. Files that no recorded model has are thrown away.
+/// Looks at the folder, then queues the job.
 async fn import(
     mut call: MutationCall<'_, '_>,
     input: ImportModelInput,
 ) -> Result<Option<ImportModelPayload>> {
     let (app, owner) = (call.app(), user(call.context())?);
-    call.refuse(wrong_at_once(app, owner, &input).await?);
-    if call.is_wrong() {
-        return Ok(Some(call.rejected()));
-    }
-    let model: ModelId = call.fresh();
-    let version = match app.importer.import(model, &input.folder).await {
-        Ok(version) => version,
+    let found = match app.models.look(&input.folder).await {
+        Ok(found) => found,
         Err(error) => {
-            call.refuse([not_imported(&error)?]);
+            let texts = Label::try_new(&input.name, &input.description).err();
+            call.refuse(texts.into_iter().flat_map(UserErrors::user_errors));
+            call.refuse([not_importable(&error)?]);
             return Ok(Some(call.rejected()));
         }
     };
-    let command = RegisterModel {
-        model,
+    let FoundModel { files, bytes } = found;
+    let command = ImportModel {
+        job: call.fresh::<JobId>(),
+        model: call.fresh(),
         owner: owner.user,
         name: input.name,
-        description: input.description,
-        visibility: input.visibility.into(),
-        version,
+        import: Import {
+            folder: input.folder,
+            description: input.description,
+            visibility: input.visibility.into(),
+            bytes,
+            files,
+        },
+        max_attempts: app.settings.job_attempts,
+        longest_run_seconds: app.settings.longest_run_seconds,
     };
-    let ended = call.execute::<Model, _>(model, &command).await?;
-    let recorded = match &ended {
-        Ended::Done { entity, .. } => *entity == model.0,
-        // An id that nobody else could have made is taken: by this very model, and the answer was lost.
-        Ended::Refused(refusal) => *refusal == RegisterModelRefusal::IdTaken,
-        Ended::Wrong(_) | Ended::Stale(_) => false,
-    };
-    if !recorded {
-        app.importer.discard(model, &command.version).await;
-    }
-    call.answer(ended).await
+    call.finish(command.job, &command).await
 }
 
-/// What is wrong before a file is read: texts, the folder's name, its size. Decided again when it is recorded.
-async fn wrong_at_once(app: &App, owner: &UserPrincipal, input: &ImportModelInput) -> Result<Vec<UserError>> {
-    let mut wrong = match Label::try_new(&input.name, &input.description) {
-        Ok(_) => Vec::new(),
-        Err(problems) => problems.user_errors(),
-    };
-    match app.importer.bytes(&input.folder).await {
-        Ok(bytes) => {
-            let ledger = ledger(app, owner.user).await?;
-            if let Err(exceeded) = ledger.storage_left(&owner.quotas, bytes, app.now(), None) {
-                wrong.extend(RegisterModelRefusal::Storage(exceeded).user_errors());
-            }
-        }
-        Err(error) => wrong.push(not_imported(&error)?),
-    }
-    Ok(wrong)
-}
-
-fn not_imported(error: &ImportError) -> Result<UserError> {
+fn not_importable(error: &ImportError) -> Result<UserError> {
     let code = match error {
         ImportError::Off | ImportError::NoFolder => UserErrorCode::NotFound,
         ImportError::NotAModel(_) => UserErrorCode::NotAModel,
-        ImportError::Storage => return Err(error_with_code("UNAVAILABLE", error.to_string())),
+        ImportError::Unreadable => return Err(error_with_code("UNAVAILABLE", error.to_string())),
     };
     Ok(UserError::at("folder", error.to_string(), code))
-}
-
-impl UserErrors for RegisterModelRefusal {
-    fn user_errors(self) -> Vec<UserError> {
-        let message = self.to_string();
-        match self {
-            Self::Text(problems) => problems.user_errors(),
-            Self::Storage(_) => vec![UserError::at("folder", message, UserErrorCode::QuotaExceeded)],
-            Self::IdTaken => vec![UserError::whole(message, UserErrorCode::Invalid)],
-        }
-    }
 }

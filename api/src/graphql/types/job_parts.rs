@@ -1,10 +1,67 @@
-//! The parts of a job: its state, its attempts, and what it demands of its worker.
+//! The parts of a job: its kind, its state, its attempts, and what it demands of its worker.
 
 use async_graphql::{Enum, Object};
-use domain::jobs::{job::JobState as State, requirements::JobRequirements};
+use domain::jobs::{
+    job::{Import, JobState as State, KindName},
+    requirements::JobRequirements,
+};
 use projections::jobs::job::AttemptRow;
 
 use crate::graphql::scalars::{DateTime, Long};
+
+/// Kind of a job. New values may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Enum)]
+pub enum JobKind {
+    /// It trains a model.
+    Training,
+    /// It imports a model from a folder.
+    Import,
+}
+
+impl From<KindName> for JobKind {
+    fn from(kind: KindName) -> Self {
+        match kind {
+            KindName::Training => Self::Training,
+            KindName::Import => Self::Import,
+        }
+    }
+}
+
+impl From<JobKind> for KindName {
+    fn from(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Training => Self::Training,
+            JobKind::Import => Self::Import,
+        }
+    }
+}
+
+/// What a job imports, and how far it is.
+pub struct JobImport {
+    pub(super) ordered: Import,
+    pub(super) copied: i64,
+}
+
+/// What a job imports, and how far it is.
+#[Object]
+impl JobImport {
+    /// The folder, below the import folder of the server.
+    async fn folder(&self) -> &str {
+        &self.ordered.folder
+    }
+    /// Bytes of its files when it was ordered; so much room is reserved in the owner's storage quota.
+    async fn bytes(&self) -> Long {
+        Long(self.ordered.bytes)
+    }
+    /// Bytes that are copied.
+    async fn copied_bytes(&self) -> Long {
+        Long::from(self.copied)
+    }
+    /// Files when it was ordered. `Job.step` counts those that are stored.
+    async fn files(&self) -> u32 {
+        self.ordered.files
+    }
+}
 
 /// State of a job. New values may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -13,7 +70,7 @@ pub enum JobState {
     Queued,
     /// A worker has leased it and is preparing.
     Starting,
-    /// It is training.
+    /// It is running.
     Running,
     /// It is paused; it still counts against the owner's concurrent jobs.
     Paused,

@@ -8,8 +8,8 @@ use projections::jobs::{
 };
 
 use super::{
-    Dataset, Experiment, Job, JobAttempt, JobState, Metric, Model, Project, Requirements, User,
-    job_parts::seconds, metrics, references,
+    Dataset, Experiment, Job, JobAttempt, JobImport, JobKind, JobState, Metric, Model, Project, Requirements,
+    User, job_parts::seconds, metrics, references,
 };
 use crate::graphql::{
     as_of::{LogInstant, ResolvedAsOf},
@@ -52,7 +52,7 @@ impl Job {
     }
 }
 
-/// A training job.
+/// A job. Fields that only a training has, from `method` to `baseModelVersion`, are null of any other kind.
 #[Object]
 impl Job {
     /// Global ID.
@@ -67,17 +67,27 @@ impl Job {
     async fn name(&self) -> &str {
         &self.0.name
     }
+    /// Kind.
+    async fn kind(&self) -> JobKind {
+        self.0.kind.into()
+    }
+    /// What it imports; null of any other kind.
+    async fn import(&self) -> Option<JobImport> {
+        let ordered = self.0.import.clone()?;
+        let copied = self.0.imported_bytes.unwrap_or_default();
+        Some(JobImport { ordered, copied })
+    }
     /// State.
     async fn state(&self) -> JobState {
         self.0.state.into()
     }
     /// `scratch`, `lora` or `full`; new values may be added.
-    async fn method(&self) -> &str {
-        self.0.spec.method.name()
+    async fn method(&self) -> Option<&str> {
+        self.0.spec.as_ref().map(|spec| spec.method.name())
     }
     /// The recorded specification: method, objective and hyperparameters. Omitted fields have their defaults.
-    async fn specification(&self) -> Result<JsonValue> {
-        JsonValue::of(&self.0.spec)
+    async fn specification(&self) -> Result<Option<JsonValue>> {
+        self.0.spec.as_ref().map(JsonValue::of).transpose()
     }
     /// The owner's ID.
     async fn owner_id(&self) -> ID {
@@ -88,31 +98,40 @@ impl Job {
         references::user(context, self.0.owner_id).await
     }
     /// ID of the experiment's project.
-    async fn project_id(&self) -> ID {
-        self.0.project_id.to_string().into()
+    async fn project_id(&self) -> Option<ID> {
+        self.0.project_id.map(|id| id.to_string().into())
     }
     /// The project; null if the caller may not read it.
     async fn project(&self, context: &Context<'_>) -> Result<Option<Project>> {
-        references::project(context, self.1, self.0.project_id).await
+        let Some(project) = self.0.project_id else {
+            return Ok(None);
+        };
+        references::project(context, self.1, project).await
     }
     /// ID of the experiment.
-    async fn experiment_id(&self) -> ID {
-        self.0.experiment_id.to_string().into()
+    async fn experiment_id(&self) -> Option<ID> {
+        self.0.experiment_id.map(|id| id.to_string().into())
     }
     /// The experiment; null if the caller may not read it.
     async fn experiment(&self, context: &Context<'_>) -> Result<Option<Experiment>> {
-        references::experiment(context, self.1, self.0.experiment_id).await
+        let Some(experiment) = self.0.experiment_id else {
+            return Ok(None);
+        };
+        references::experiment(context, self.1, experiment).await
     }
     /// ID of the dataset.
-    async fn dataset_id(&self) -> ID {
-        self.0.dataset_id.to_string().into()
+    async fn dataset_id(&self) -> Option<ID> {
+        self.0.dataset_id.map(|id| id.to_string().into())
     }
     /// The dataset, as of the same moment; null if the caller may not read it.
     async fn dataset(&self, context: &Context<'_>) -> Result<Option<Dataset>> {
-        references::dataset(context, self.1, self.0.dataset_id).await
+        let Some(dataset) = self.0.dataset_id else {
+            return Ok(None);
+        };
+        references::dataset(context, self.1, dataset).await
     }
     /// The version of the dataset.
-    async fn dataset_version(&self) -> i32 {
+    async fn dataset_version(&self) -> Option<i32> {
         self.0.dataset_version
     }
     /// ID of the base model; null if trained from scratch.
@@ -146,11 +165,11 @@ impl Job {
     async fn worker(&self) -> Option<&str> {
         self.0.worker_name.as_deref()
     }
-    /// Completed steps.
+    /// Completed steps; of an import, files that are stored.
     async fn step(&self) -> i32 {
         self.0.step
     }
-    /// Total steps.
+    /// Total steps; of an import, its files.
     async fn total_steps(&self) -> i32 {
         self.0.total_steps
     }
@@ -186,7 +205,7 @@ impl Job {
     async fn failure_message(&self) -> Option<&str> {
         self.0.failure_message.as_deref()
     }
-    /// Number of jobs ahead of it; null if it is not queued. Higher priorities run first, then users take turns.
+    /// Number of jobs of its kind ahead of it; null if it is not queued. Higher priorities run first, then users take turns.
     async fn queue_position(&self, context: &Context<'_>) -> Result<Option<i32>> {
         let place = self.place(context).await?;
         Ok(place.map(|place| i32::try_from(place.before).unwrap_or(i32::MAX)))
@@ -250,7 +269,7 @@ impl Job {
     async fn queued_at(&self) -> DateTime {
         self.0.queued_at.into()
     }
-    /// When training first started.
+    /// When the work first started.
     async fn started_at(&self) -> Option<DateTime> {
         self.0.started_at.map(DateTime)
     }

@@ -22,7 +22,7 @@ mod workers;
 pub use access_list::{AccessGrant, AccessRole};
 pub use access_type::AccessType;
 pub use datasets::DatasetVersion;
-pub use job_parts::{JobAttempt, JobState, Requirements};
+pub use job_parts::{JobAttempt, JobImport, JobKind, JobState, Requirements};
 pub use jobs::list as list_jobs;
 pub use lists::*;
 pub use models::{Lineage, MergedModel, Metric, ModelContent, ModelFile, ModelVersion, metrics};

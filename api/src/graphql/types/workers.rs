@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, Object, Result};
 use domain::id::JobId;
 use projections::jobs::worker::WorkerState as State;
 
-use super::{Job, Worker, references};
+use super::{Job, JobKind, Worker, references};
 use crate::graphql::{
     as_of::ResolvedAsOf,
     scalars::{DateTime, Long},
@@ -80,6 +80,10 @@ impl Worker {
     /// Its labels.
     async fn labels(&self) -> Vec<&str> {
         self.0.worker.labels.iter().map(String::as_str).collect()
+    }
+    /// Kinds of jobs that it takes.
+    async fn kinds(&self) -> Vec<JobKind> {
+        self.0.worker.kinds.iter().copied().map(JobKind::from).collect()
     }
     /// State.
     async fn state(&self) -> WorkerState {

@@ -3,7 +3,7 @@
 use domain::{
     authz::{Concealment, Principal},
     jobs::{
-        job::Job,
+        job::{Job, KindName},
         lease::{LeaseJob, LeaseRefusal},
         requirements::{JobRequirements, Unfit, WorkerCapabilities},
         worker::{
@@ -26,6 +26,7 @@ fn declaration() -> Declaration {
         code_version: "0.1.0".into(),
         engine: 1,
         labels: ["cpu".to_owned()].into(),
+        kinds: [KindName::Training].into(),
     }
 }
 

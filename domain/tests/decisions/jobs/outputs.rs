@@ -30,8 +30,8 @@ fn with_merged(start: StartJob) -> StartJob {
 }
 
 fn order_merged() -> Order {
-    let mut order = order_lora();
-    (order.spec.outputs, order.requirements.engine) = (MERGED, 2);
+    let mut order = with_spec(order_lora(), |spec| spec.outputs = MERGED);
+    order.requirements.engine = 2;
     order
 }
 
@@ -82,7 +82,8 @@ fn a_merged_model_is_ordered_with_an_adapter() {
             expected_event::<QuotaLedger>(ADA, &taken(domain::access::quota::Quota::ConcurrentJobs, JOB)),
         ]);
     let order = after.log.state::<Job>(JOB).order.expect("ordered");
-    assert_eq!((order.spec.outputs, order.requirements.engine), (MERGED, 2));
+    let outputs = order.training().map(|training| training.spec.outputs);
+    assert_eq!((outputs, order.requirements.engine), (Some(MERGED), 2));
 }
 
 /// MO-3: what is no adapter has nothing to merge.

@@ -306,6 +306,7 @@ impl Scenario {
                 JobEvent::Started { attempt, .. }
                 | JobEvent::CheckpointSaved { attempt, .. }
                 | JobEvent::CheckpointStored { attempt, .. }
+                | JobEvent::FilesStored { attempt, .. }
                 | JobEvent::Metered { attempt, .. }
                 | JobEvent::PauseRequested { attempt, .. } => {
                     assert_eq!(under_way, Some(*attempt), "a stale attempt wrote {event:?}");

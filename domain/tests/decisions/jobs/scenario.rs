@@ -10,7 +10,7 @@ use domain::{
     id::WorkerId,
     jobs::{
         checkpoint::{StoredCheckpoint, place},
-        job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, Order},
+        job::{BaseUse, Checkpoint, DatasetUse, Job, JobEvent, JobKind, Order, Training},
         report::{AttemptReport, Report},
         requirements::JobRequirements,
         spec::{Architecture, HyperParameters, Lora, Method, Objective, Outputs, TrainingSpec},
@@ -86,6 +86,16 @@ pub(crate) fn order() -> Order {
         job: JOB,
         name: "Poet".into(),
         owner: ADA,
+        model: MODEL,
+        kind: JobKind::Training(training()),
+        max_attempts: 3,
+        requirements: JobRequirements::default(),
+        cloned_from: None,
+    }
+}
+
+fn training() -> Training {
+    Training {
         experiment: EXPERIMENT,
         project: PROJECT,
         dataset: DatasetUse {
@@ -95,11 +105,17 @@ pub(crate) fn order() -> Order {
             format: Format::PlainText,
         },
         base: None,
-        model: MODEL,
         spec: scratch(),
-        max_attempts: 3,
-        requirements: JobRequirements::default(),
-        cloned_from: None,
+    }
+}
+
+/// An order of the scenario with another specification.
+pub(crate) fn with_spec(order: Order, change: impl FnOnce(&mut TrainingSpec)) -> Order {
+    let mut training = order.training().expect("a training").clone();
+    change(&mut training.spec);
+    Order {
+        kind: JobKind::Training(training),
+        ..order
     }
 }
 
@@ -114,8 +130,11 @@ pub(crate) fn order_lora() -> Order {
         artifact: "models/base".into(),
     };
     Order {
-        base: Some(base),
-        spec: lora(),
+        kind: JobKind::Training(Training {
+            base: Some(base),
+            spec: lora(),
+            ..training()
+        }),
         ..order()
     }
 }
@@ -155,7 +174,7 @@ pub(crate) fn metered(attempt: u32, milliseconds: u64) -> JobEvent {
         attempt,
         worker: WORKER,
         owner: ADA,
-        project: PROJECT,
+        project: Some(PROJECT),
         milliseconds,
         gpu: false,
     }

@@ -394,8 +394,7 @@ fn the_job_of_others_is_not_found() {
 fn a_job_in_bfloat16_demands_a_gpu() {
     let mut command = start();
     command.spec.parameters.precision = Precision::Bf16;
-    let mut order = order();
-    order.spec.parameters.precision = Precision::Bf16;
+    let mut order = with_spec(order(), |spec| spec.parameters.precision = Precision::Bf16);
     order.requirements.labels.insert("cuda".to_owned());
     given()
         .a_project_with_data()

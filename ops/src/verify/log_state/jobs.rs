@@ -42,6 +42,7 @@ impl LogState {
             JobEvent::Leased { attempt, .. } => self.leased(&key, attempt, at, report),
             JobEvent::Started { attempt, .. }
             | JobEvent::CheckpointSaved { attempt, .. }
+            | JobEvent::FilesStored { attempt, .. }
             | JobEvent::PauseRequested { attempt, .. }
             | JobEvent::Metered { attempt, .. } => self.reported(&key, attempt, at, report),
             JobEvent::CheckpointStored { attempt, checkpoint } => {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::{
     id::WorkerId,
     jobs::{
-        job::{JobEvent, JobState, Order, RestartFrom},
-        progress::ProgressEvent,
+        job::{Import, JobEvent, JobKind, JobState, Order, RestartFrom, Training},
+        progress::{ImportProgress, ProgressEvent},
     },
 };
 use time::OffsetDateTime;
@@ -24,18 +24,52 @@ impl JobRow {
     /// The row of a job that was just queued.
     #[must_use]
     pub fn queued(order: &Order, at: OffsetDateTime, position: i64) -> Self {
+        let row = Self::of_any_kind(order, at, position);
+        match &order.kind {
+            JobKind::Training(training) => row.training(training),
+            JobKind::Import(import) => row.importing(import),
+        }
+    }
+
+    fn training(self, ordered: &Training) -> Self {
+        Self {
+            project_id: Some(ordered.project),
+            experiment_id: Some(ordered.experiment),
+            spec: Some(ordered.spec.clone()),
+            dataset_id: Some(ordered.dataset.dataset),
+            dataset_version: Some(whole(ordered.dataset.version)),
+            base_model_id: ordered.base.as_ref().map(|base| base.version.model),
+            base_model_version: ordered.base.as_ref().map(|base| whole(base.version.version)),
+            total_steps: whole(ordered.spec.parameters.steps),
+            ..self
+        }
+    }
+
+    fn importing(self, ordered: &Import) -> Self {
+        Self {
+            import: Some(ordered.clone()),
+            imported_bytes: Some(0),
+            total_steps: whole(ordered.files),
+            ..self
+        }
+    }
+
+    fn of_any_kind(order: &Order, at: OffsetDateTime, position: i64) -> Self {
         Self {
             id: order.job,
             owner_id: order.owner,
-            project_id: order.project,
-            experiment_id: order.experiment,
+            kind: order.kind.name(),
+            project_id: None,
+            experiment_id: None,
             name: order.name.clone(),
             state: JobState::Queued,
-            spec: order.spec.clone(),
-            dataset_id: order.dataset.dataset,
-            dataset_version: whole(order.dataset.version),
-            base_model_id: order.base.as_ref().map(|base| base.version.model),
-            base_model_version: order.base.as_ref().map(|base| whole(base.version.version)),
+            spec: None,
+            import: None,
+            imported_bytes: None,
+            dataset_id: None,
+            dataset_version: None,
+            base_model_id: None,
+            base_model_version: None,
             model_id: order.model,
             requirements: order.requirements.clone(),
             priority: order.requirements.priority.into(),
@@ -47,7 +81,7 @@ impl JobRow {
             worker_id: None,
             worker_name: None,
             step: 0,
-            total_steps: whole(order.spec.parameters.steps),
+            total_steps: 0,
             loss: None,
             evaluation_loss: None,
             tokens_per_second: None,
@@ -96,7 +130,8 @@ impl JobRow {
         self.losses = 0;
         self.queued_at = at;
         (self.ended_at, self.failure_code, self.failure_message) = (None, None, None);
-        if from == RestartFrom::Scratch {
+        self.imported_bytes = self.imported_bytes.map(|_| 0);
+        if from == RestartFrom::Scratch || self.import.is_some() {
             (self.step, self.checkpoint_step) = (0, None);
             (self.loss, self.evaluation_loss, self.tokens_per_second) = (None, None, None);
         }
@@ -206,7 +241,9 @@ impl JobRow {
             JobEvent::CheckpointSaved { checkpoint, .. } => {
                 self.checkpoint_step = Some(whole(checkpoint.step));
             }
-            JobEvent::CheckpointStored { .. } | JobEvent::CheckpointsReleased { .. } => {}
+            JobEvent::CheckpointStored { .. }
+            | JobEvent::CheckpointsReleased { .. }
+            | JobEvent::FilesStored { .. } => {}
             JobEvent::PauseRequested { .. } => self.pausing = true,
             JobEvent::Paused { .. } => self.stand_by(JobState::Paused, at),
             JobEvent::Resumed { .. } => self.resume(at),
@@ -225,10 +262,19 @@ impl JobRow {
         }
     }
 
+    fn imported(&mut self, progress: ImportProgress) {
+        self.step = whole(progress.files);
+        self.total_steps = whole(progress.total_files);
+        self.imported_bytes = Some(i64::try_from(progress.bytes).unwrap_or(i64::MAX));
+        self.eta_seconds = progress.eta_seconds.map(whole);
+    }
+
     pub(super) fn progress(&mut self, event: &ProgressEvent, position: i64) {
         self.position = position;
-        let ProgressEvent::Reported { metrics, .. } = event else {
-            return;
+        let metrics = match event {
+            ProgressEvent::Reported { metrics, .. } => metrics,
+            ProgressEvent::Imported { progress, .. } => return self.imported(*progress),
+            ProgressEvent::Logged { .. } => return,
         };
         self.step = whole(metrics.step);
         self.eta_seconds = metrics.eta_seconds.map(whole);

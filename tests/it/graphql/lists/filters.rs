@@ -61,6 +61,7 @@ async fn each_filter_finds_what_it_says() {
         ("models", "visibility", "PUBLIC".into(), &["zulu"]),
         ("models", "content", "ADAPTER".into(), &["beta", "beta", "beta"]),
         ("models", "access", "PUBLIC".into(), &["zulu"]),
+        ("jobs", "kinds", "[IMPORT]".into(), &[]),
         ("jobs", "nameContains", "\"alpha\"".into(), &["alpha"]),
         (
             "jobs",

@@ -191,7 +191,7 @@ impl Installation {
         for (number, name) in (30..).zip(NAMES) {
             let row = json!({
                 "id": row_id(number), "name": name, "host": "h", "device": "cpu", "memory_bytes": null,
-                "code_version": "1", "engine": 1, "labels": [name], "draining": number == 31,
+                "code_version": "1", "engine": 1, "labels": [name], "kinds": ["training"], "draining": number == 31,
                 "drain_reason": null, "registered_at": format!("2026-02-0{}T00:00:00Z", number - 29), "ended_at": null,
                 "how": null, "version": 1, "position": 1,
             });

@@ -5,7 +5,11 @@
 
 pub mod weights;
 
-use std::{collections::BTreeMap, fmt::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::{FloatDType, backend::Backend};
 use serde_json::{Value, json};
@@ -68,6 +72,30 @@ pub fn load_with_dtype<B: Backend>(
     dtype: FloatDType,
     device: &B::Device,
 ) -> Result<ModelFolder<B>, Failure> {
+    let (config, tokenizer, generation) = described(path)?;
+    let parameters = weights::read(&weights::open(path)?.with_dtype(dtype), &config, device)?;
+    Ok(ModelFolder {
+        config,
+        parameters,
+        tokenizer,
+        generation,
+        sha256: fingerprint(path)?,
+    })
+}
+
+/// Checks the model in the folder `path` as [`load`] does, without loading it: weights are checked by their headers, so
+/// that memory does not depend on their size. Answers with the names of its [`files`](files()).
+///
+/// # Errors
+/// Those of [`load`].
+pub fn check(path: &Path) -> Result<Vec<String>, Failure> {
+    let (config, ..) = described(path)?;
+    weights::check(&weights::open(path)?, &config)?;
+    files(path)
+}
+
+/// All of the model in the folder `path` but its weights.
+fn described(path: &Path) -> Result<(ModelConfig, Tokenizer, GenerationSettings), Failure> {
     check_sizes(path)?;
     let mut config = config(path)?;
     let tokenizer = Tokenizer::read(path)?;
@@ -84,25 +112,81 @@ pub fn load_with_dtype<B: Backend>(
         GenerationSettings::of(&config)
     };
     config.set_eos_tokens(&generation.eos_tokens);
-    let parameters = weights::read(&weights::open(path)?.with_dtype(dtype), &config, device)?;
-    Ok(ModelFolder {
-        config,
-        parameters,
-        tokenizer,
-        generation,
-        sha256: fingerprint(path)?,
-    })
+    Ok((config, tokenizer, generation))
+}
+
+/// What a look at `files` tells, each under its name with where it is read: the names of those that a model consists of.
+/// Configuration and index are read; nothing else is opened.
+///
+/// # Errors
+/// [`FailureCode::BaseModelInvalid`] with everything that is missing, too large, or of another architecture.
+pub fn look(files: &BTreeMap<String, PathBuf>) -> Result<Vec<String>, Failure> {
+    let read = |name: &str| {
+        let path = files
+            .get(name)
+            .ok_or_else(|| invalid(format!("{name} is missing")))?;
+        small_files::read_bounded(path, disk::limit_of(name))
+            .map_err(|error| invalid(format!("{name} {}", error.why)))
+    };
+    let mut problems = too_large(|name| files.get(name)?.metadata().ok());
+    if problems.is_empty() {
+        problems.extend(["tokenizer.json"].into_iter().filter_map(|name| {
+            let missing = !files.contains_key(name);
+            missing.then(|| format!("{name} is missing"))
+        }));
+        let config = read("config.json").and_then(|bytes| ModelConfig::from_json(&bytes));
+        problems.extend(config.err().map(|failure| failure.message));
+        if files.contains_key("adapter_config.json") && !files.contains_key("config.json") {
+            problems
+                .push("the folder holds an adapter; import the base model that it was trained on".to_owned());
+        }
+    }
+    let has = |name: &str| files.contains_key(name);
+    let mut names = match weights::names_of(has, || read(weights::INDEX_FILE)) {
+        Ok(names) => names,
+        Err(failure) => {
+            problems.push(failure.message);
+            Vec::new()
+        }
+    };
+    problems.extend(
+        names
+            .iter()
+            .filter(|name| !has(name))
+            .map(|name| format!("{name} is missing, and the index names it")),
+    );
+    if !problems.is_empty() {
+        return Err(invalid(tensor_file::join_problems(&problems)));
+    }
+    names.extend(["config.json", "tokenizer.json"].map(str::to_owned));
+    names.extend(
+        OPTIONAL_FILES
+            .into_iter()
+            .filter(|name| has(name))
+            .map(str::to_owned),
+    );
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Rejects files that are larger than any of their kind, before one of them is read. All of them are named, also those
 /// that are only passed on.
 fn check_sizes(path: &Path) -> Result<(), Failure> {
+    let problems = too_large(|name| path.join(name).metadata().ok());
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(invalid(tensor_file::join_problems(&problems))),
+    }
+}
+
+/// The small files that are larger than any of their kind, by what `about` says of each.
+fn too_large(about: impl Fn(&str) -> Option<std::fs::Metadata>) -> Vec<String> {
     let mut problems = Vec::new();
     for name in OPTIONAL_FILES
         .into_iter()
         .chain(["config.json", "tokenizer.json", weights::INDEX_FILE])
     {
-        let Ok(about) = path.join(name).metadata() else {
+        let Some(about) = about(name) else {
             continue;
         };
         let (bytes, limit) = (about.len(), disk::limit_of(name));
@@ -110,10 +194,7 @@ fn check_sizes(path: &Path) -> Result<(), Failure> {
             problems.push(format!("{name} has {bytes} bytes, at most {limit} are supported"));
         }
     }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(invalid(tensor_file::join_problems(&problems))),
-    }
+    problems
 }
 
 /// The configuration of the model in the folder `path`, without its weights.

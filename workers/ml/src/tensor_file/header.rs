@@ -8,6 +8,7 @@ use std::{
     fmt,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -114,12 +115,27 @@ impl TensorFile {
     /// # Errors
     /// The code given to [`TensorFile::open`] when it cannot be read; an internal failure when it does not exist.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
-        let info = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Failure::internal("find a tensor", name))?;
-        let (from, to) = info.data_offsets;
-        let mut bytes = vec![0; to - from];
+        let (from, to) = self.offsets(name)?;
+        self.part(name, 0..to - from)
+    }
+
+    fn offsets(&self, name: &str) -> Result<(usize, usize), Failure> {
+        let info = self.tensors.get(name);
+        let info = info.ok_or_else(|| Failure::internal("find a tensor", name))?;
+        Ok(info.data_offsets)
+    }
+
+    /// Some of the bytes of the tensor `name`.
+    ///
+    /// # Errors
+    /// As [`TensorFile::bytes`]; an internal failure when the tensor has fewer.
+    pub(super) fn part(&self, name: &str, range: Range<usize>) -> Result<Vec<u8>, Failure> {
+        let (from, to) = self.offsets(name)?;
+        if range.end > to - from {
+            return Err(Failure::internal("read a part of a tensor", name));
+        }
+        let from = from + range.start;
+        let mut bytes = vec![0; range.len()];
         let mut file = &self.file;
         file.seek(SeekFrom::Start(self.start + from as u64))
             .and_then(|_| file.read_exact(&mut bytes))

@@ -5,11 +5,11 @@
 use async_graphql::{ID, InputObject, Result};
 use domain::{
     id::{DatasetId, ExperimentId, ModelId, ProjectId, UserId},
-    jobs::job::JobState as State,
+    jobs::job::{JobState as State, KindName},
 };
 use projections::{jobs::job, read_model::RowFilter};
 
-use super::super::JobState;
+use super::super::{JobKind, JobState};
 use crate::graphql::{
     filters::{Conditions, Created, ListFilter},
     paging::list_order,
@@ -20,6 +20,8 @@ use crate::graphql::{
 pub struct JobFilter {
     /// Text in the name, at most 100 characters; case-insensitive.
     pub name_contains: Option<String>,
+    /// Of one of these kinds; an empty list matches no job.
+    pub kinds: Option<Vec<JobKind>>,
     /// In one of these states; an empty list matches no job.
     pub states: Option<Vec<JobState>>,
     /// Owned by this user.
@@ -45,8 +47,12 @@ impl ListFilter for JobFilter {
         let states = self
             .states
             .map(|states| states.into_iter().map(|state| State::from(state).name()));
+        let kinds = self
+            .kinds
+            .map(|kinds| kinds.into_iter().map(|kind| KindName::from(kind).name()));
         let conditions = Conditions::default()
             .contains("filter.nameContains", &[job::NAME], name)?
+            .any_of(job::KIND, kinds)
             .any_of(job::STATE, states)
             .id::<UserId>(job::OWNER, self.owner_id.as_ref())
             .id::<ProjectId>(job::PROJECT, self.project_id.as_ref())

@@ -37,7 +37,10 @@ fn a_clone_is_the_same_order_but_for_what_is_given() {
     };
     let order = queued_by(a_job([]), &other);
     assert_eq!(
-        (order.name.as_str(), order.spec.parameters.steps),
+        (
+            order.name.as_str(),
+            order.training().expect("a training").spec.parameters.steps
+        ),
         ("Another", 70)
     );
     assert_eq!((order.requirements.priority, order.cloned_from), (-2, Some(JOB)));

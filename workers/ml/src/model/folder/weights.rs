@@ -31,13 +31,19 @@ const CODE: FailureCode = FailureCode::BaseModelInvalid;
 /// [`FailureCode::BaseModelInvalid`] when there are none or both kinds, and for an index that is invalid or leads out
 /// of the folder.
 pub(super) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    match (
-        folder.join(SINGLE_FILE).exists(),
-        folder.join(INDEX_FILE).exists(),
-    ) {
+    let exists = |name: &str| folder.join(name).exists();
+    names_of(exists, || files::read(&folder.join(INDEX_FILE), CODE))
+}
+
+/// As [`names`], of a folder that has a file where `has` says so, and the index that `index` reads.
+pub(super) fn names_of(
+    has: impl Fn(&str) -> bool,
+    index: impl FnOnce() -> Result<Vec<u8>, Failure>,
+) -> Result<Vec<String>, Failure> {
+    match (has(SINGLE_FILE), has(INDEX_FILE)) {
         (true, false) => Ok(vec![SINGLE_FILE.to_owned()]),
         (false, true) => {
-            let shards: BTreeSet<String> = weight_map(folder)?.into_values().collect();
+            let shards: BTreeSet<String> = weight_map(&index()?)?.into_values().collect();
             Ok(std::iter::once(INDEX_FILE.to_owned()).chain(shards).collect())
         }
         (false, false) => Err(invalid(format!(
@@ -56,30 +62,31 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
 pub fn open(folder: &Path) -> Result<TensorFiles, Failure> {
     let names = names(folder)?;
     let sharded = names.first().is_some_and(|name| name == INDEX_FILE);
-    let mut files = Vec::new();
+    let mut opened = Vec::new();
     let mut problems = Vec::new();
     for name in names.iter().filter(|name| *name != INDEX_FILE) {
         match TensorFile::open(&folder.join(name), CODE) {
-            Ok(file) => files.push((name.as_str(), file)),
+            Ok(file) => opened.push((name.as_str(), file)),
             Err(failure) => problems.push(failure.message),
         }
     }
     if sharded {
-        compare(&weight_map(folder)?, &files, &mut problems);
+        let index = files::read(&folder.join(INDEX_FILE), CODE)?;
+        compare(&weight_map(&index)?, &opened, &mut problems);
         problems.extend(unlisted_files(folder, &names)?);
     }
     match (problems.is_empty(), sharded) {
-        (true, _) => Ok(TensorFiles::of(files.into_iter().map(|(_, file)| file).collect())),
+        (true, _) => Ok(TensorFiles::of(
+            opened.into_iter().map(|(_, file)| file).collect(),
+        )),
         (false, true) => Err(invalid(format!("{INDEX_FILE}: {}", join_problems(&problems)))),
         (false, false) => Err(invalid(join_problems(&problems))),
     }
 }
 
-/// The shard of each tensor, according to the index in `folder`.
-fn weight_map(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let path = folder.join(INDEX_FILE);
-    let bytes = files::read(&path, CODE)?;
-    let json: Map<String, Value> = serde_json::from_slice(&bytes)
+/// The shard of each tensor, according to the index `bytes`.
+fn weight_map(bytes: &[u8]) -> Result<BTreeMap<String, String>, Failure> {
+    let json: Map<String, Value> = serde_json::from_slice(bytes)
         .map_err(|error| invalid(format!("{INDEX_FILE} is not a JSON object: {error}")))?;
     let Some(Value::Object(map)) = json.get("weight_map") else {
         return Err(invalid(format!("{INDEX_FILE} has no weight_map")));
@@ -169,6 +176,25 @@ pub fn is_ignored(config: &ModelConfig, name: &str) -> bool {
         || (config.has_tied_embeddings() && name == HEAD)
 }
 
+/// Checks that `files` are the weights of a model of `config`, by their headers. Of tensors only an output matrix is
+/// read that a tied model contains a second time, in pieces.
+///
+/// # Errors
+/// [`FailureCode::BaseModelInvalid`] with everything that is missing, unexpected or of another type or shape.
+pub(super) fn check(files: &TensorFiles, config: &ModelConfig) -> Result<(), Failure> {
+    let naming = |name: &str| stored_name(files, config, name);
+    let embedding = naming(config.embedding());
+    let twice =
+        config.has_tied_embeddings() && files.info(HEAD).is_some() && files.info(&embedding).is_some();
+    if twice && !files.are_equal(HEAD, &embedding)? {
+        return Err(invalid(format!(
+            "{SINGLE_FILE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \
+             the head is meant"
+        )));
+    }
+    files.check(&config.tensors(), naming, |name| is_ignored(config, name))
+}
+
 /// The parameters of a model of `config` in `files`.
 ///
 /// # Errors
@@ -178,17 +204,7 @@ pub(super) fn read<B: Backend>(
     config: &ModelConfig,
     device: &B::Device,
 ) -> Result<ParameterSet<B>, Failure> {
+    check(files, config)?;
     let naming = |name: &str| stored_name(files, config, name);
-    let embedding = naming(config.embedding());
-    if config.has_tied_embeddings() && files.info(HEAD).is_some() && files.info(&embedding).is_some() {
-        let same =
-            files.info(HEAD) == files.info(&embedding) && files.bytes(HEAD)? == files.bytes(&embedding)?;
-        if !same {
-            return Err(invalid(format!(
-                "{SINGLE_FILE} has an {HEAD} of its own, but config.json says tie_word_embeddings; set that to false if \
-                 the head is meant"
-            )));
-        }
-    }
     files.extract(&config.tensors(), naming, |name| is_ignored(config, name), device)
 }

@@ -1,22 +1,22 @@
 //! The files of a model's folder, pinned: what was looked at is what is read, however the folder changes meanwhile.
 //!
-//! The rule: a file counts once it is *held*: opened as a place only (`O_PATH`, which neither waits for a pipe nor wakes
+//! One rule: a file counts once it is *held*: opened as a place only (`O_PATH`, which neither waits for a pipe nor wakes
 //! a device), then asked what it is and where it lies. It is read through that handle alone, so nothing can be put in
 //! its place between the look and the reading. Only regular files count, and only those of the folder itself or of the
 //! `blobs/` beside it in a cache of the Hugging Face hub.
 
 use std::{
-    fs::{self, File, FileType, OpenOptions},
+    collections::BTreeMap,
+    fs::{self, File, FileType, Metadata, OpenOptions},
     io,
     os::{
         fd::AsRawFd as _,
-        unix::fs::{FileTypeExt as _, OpenOptionsExt as _, symlink},
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, symlink},
     },
     path::{Path, PathBuf},
 };
 
 use nix::fcntl::OFlag;
-use tempfile::TempDir;
 
 /// How the names of files end that the engine reads. Everything else in the folder is not looked at.
 const ENDINGS: [&str; 5] = [".jinja", ".json", ".model", ".safetensors", ".txt"];
@@ -27,7 +27,7 @@ const NAMED: usize = 50;
 
 /// Why a folder cannot be pinned.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
+pub enum Unfit {
     /// Some files are none that may be read; all of them are named.
     #[error("{0}")]
     Files(String),
@@ -36,12 +36,32 @@ pub(super) enum Unfit {
     Io(#[from] io::Error),
 }
 
-/// The pinned files of a folder. Ends with this value.
+/// By what a file is known to be the same and unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written, in nanoseconds since 1970; 0 for a time that cannot be said so.
+    pub modified: u64,
+    /// Its number in its file system.
+    pub inode: u64,
+}
+
+impl Identity {
+    fn of(about: &Metadata) -> Self {
+        let since = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
+        Self {
+            bytes: about.len(),
+            modified: u64::try_from(since).unwrap_or_default(),
+            inode: about.ino(),
+        }
+    }
+}
+
+/// The pinned files of a folder. They are held open while this lives.
 #[derive(Debug)]
-pub(super) struct Pinned {
-    /// A folder of links to what is held.
-    view: TempDir,
-    _held: Vec<File>,
+pub struct Pinned {
+    held: BTreeMap<String, (File, Identity)>,
 }
 
 impl Pinned {
@@ -49,29 +69,66 @@ impl Pinned {
     ///
     /// # Errors
     /// [`Unfit`].
-    pub(super) fn open(folder: &Path) -> Result<Self, Unfit> {
+    pub fn open(folder: &Path) -> Result<Self, Unfit> {
         let places = Places::of(folder);
-        let view = tempfile::Builder::new().prefix("anneal-import-").tempdir()?;
-        let (mut held, mut wrong) = (Vec::new(), Vec::new());
+        let (mut held, mut wrong) = (BTreeMap::new(), Vec::new());
         for name in names(folder)? {
             match places.pin(&name)? {
                 Pin::Held(file) => {
-                    symlink(handle(&file), view.path().join(&name))?;
-                    held.push(file);
+                    let identity = Identity::of(&file.metadata()?);
+                    held.insert(name, (file, identity));
                 }
                 Pin::Gone => {}
                 Pin::Wrong(why) => wrong.push(format!("{name} {why}")),
             }
         }
         match wrong.is_empty() {
-            true => Ok(Self { view, _held: held }),
+            true => Ok(Self { held }),
             false => Err(Unfit::Files(listed(&wrong))),
         }
     }
 
-    /// A folder with the pinned files under their names, for readers that want one.
-    pub(super) fn path(&self) -> &Path {
-        self.view.path()
+    /// Where each pinned file is read, by its name. Good while this lives, in this process.
+    #[must_use]
+    pub fn paths(&self) -> BTreeMap<String, PathBuf> {
+        let path = |(name, (file, _)): (&String, &(File, Identity))| (name.clone(), handle(file));
+        self.held.iter().map(path).collect()
+    }
+
+    /// Makes a folder of links to the pinned files at `view`, for readers that want one.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is there already.
+    pub fn view(&self, view: &Path) -> io::Result<()> {
+        fs::create_dir(view)?;
+        let mut paths = self.paths().into_iter();
+        paths.try_for_each(|(name, path)| symlink(path, view.join(name)))
+    }
+
+    /// What the pinned file `name` was when it was pinned.
+    #[must_use]
+    pub fn identity(&self, name: &str) -> Option<Identity> {
+        self.held.get(name).map(|(_, identity)| *identity)
+    }
+
+    /// Opens the pinned file `name` for reading.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is none of them.
+    pub fn read(&self, name: &str) -> io::Result<File> {
+        let (file, _) = self.held.get(name).ok_or(io::ErrorKind::NotFound)?;
+        File::open(handle(file))
+    }
+
+    /// Whether the pinned file `name` is still what it was when it was pinned.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_unchanged(&self, name: &str) -> io::Result<bool> {
+        match self.held.get(name) {
+            Some((file, identity)) => Ok(Identity::of(&file.metadata()?) == *identity),
+            None => Ok(false),
+        }
     }
 }
 

@@ -3,23 +3,46 @@
 use std::{
     fs,
     os::unix::{fs::symlink, net::UnixListener},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use domain::id::{Ids, SystemIds};
+use domain::{
+    authz::Visibility,
+    id::SystemIds,
+    jobs::{import::ImportedFile, job::Import},
+};
 use nix::sys::stat::Mode;
+use objects::{Key, Objects};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    copy::{CopyTask, Done},
+    plan::Plan,
+    *,
+};
+use crate::attempt::outcome::AttemptOutcome;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/ml/fixtures");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ml/fixtures");
 const SECRET: &str = "the personal key";
 
 /// `<room>/models` is the import folder, `<room>/keys/personal.key` the secret, `<room>/objects` the store.
 struct Fixture {
     room: TempDir,
-    importer: FolderImporter,
+    models: PathBuf,
+    objects: Objects,
+}
+
+/// The order to import `folder`.
+fn ordered(folder: &str) -> Import {
+    Import {
+        folder: folder.to_owned(),
+        description: String::new(),
+        visibility: Visibility::Private,
+        bytes: u64::MAX,
+        files: 3,
+    }
 }
 
 impl Fixture {
@@ -33,7 +56,8 @@ impl Fixture {
         let address = format!("file://{}/objects", room.path().display());
         let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
         Self {
-            importer: FolderImporter::new(Some(models), objects),
+            models,
+            objects,
             room,
         }
     }
@@ -55,8 +79,36 @@ impl Fixture {
         folder
     }
 
-    async fn import(&self, folder: &str) -> Result<ModelVersion, ImportError> {
-        let importing = self.importer.import(ModelId(SystemIds.next()), folder);
+    /// A plan of what an attempt copies that knows what is `recorded`.
+    fn plan(&self, folder: &str, recorded: &[ImportedFile]) -> Result<Plan, AttemptOutcome> {
+        let view = tempfile::tempdir().expect("a folder");
+        let links = view.path().join("model");
+        Plan::make(&self.models, &links, &ordered(folder), recorded)
+    }
+
+    /// Copies what is planned to its end.
+    async fn copy(&self, plan: Plan) -> Result<Vec<ImportedFile>, AttemptOutcome> {
+        let mut task = CopyTask::start(self.objects.clone(), prefix(), plan);
+        let mut files = Vec::new();
+        while let Some(file) = task.next().await {
+            files.push(file);
+        }
+        assert_eq!(task.ended().await?, Done::All);
+        Ok(files)
+    }
+
+    /// Looks as the API does, and imports as a worker does.
+    async fn import(&self, folder: &str) -> Result<Vec<ImportedFile>, LookError> {
+        let importing = async {
+            let found = look(&self.models, folder)?;
+            let plan = self
+                .plan(folder, &[])
+                .expect("the worker takes what the API took");
+            let files = self.copy(plan).await.expect("copied");
+            let bytes: u64 = files.iter().map(|file| file.file.bytes).sum();
+            assert_eq!((files.len(), bytes), (found.names.len(), found.bytes));
+            Ok(files)
+        };
         let within = tokio::time::timeout(Duration::from_secs(60), importing).await;
         within.expect("an import never hangs")
     }
@@ -64,13 +116,19 @@ impl Fixture {
     /// The refusal of `folder`, of which nothing was stored.
     async fn refused(&self, folder: &str) -> String {
         let error = self.import(folder).await.expect_err("refused");
-        assert_eq!(self.importer.bytes(folder).await, Ok(0), "{error}");
         self.nothing_is_stored();
-        let ImportError::NotAModel(why) = error else {
+        let LookError::NotAModel(why) = error else {
             panic!("{error:?}");
         };
         assert!(!why.contains(SECRET) && !why.contains("personal"), "{why}");
-        assert!(!why.contains("anneal-import"), "{why}");
+        assert!(!why.contains("/proc/"), "{why}");
+        // The worker does not go by what the API saw.
+        match self.plan(folder, &[]).expect_err("refused") {
+            AttemptOutcome::Failed { code, message } => {
+                assert_eq!((code.as_str(), &message), ("NOT_A_MODEL", &why));
+            }
+            other => panic!("{other:?}"),
+        }
         why
     }
 
@@ -98,24 +156,216 @@ impl Fixture {
     }
 }
 
-/// DS-3: what is known before is what is stored, and nothing of it is left when it is refused.
+fn prefix() -> Key {
+    Key::artifact("job/0").expect("a key")
+}
+
+/// The files by name and hash.
+fn hashes(files: &[ImportedFile]) -> Vec<(&str, &str)> {
+    files
+        .iter()
+        .map(|file| (file.file.name.as_str(), file.file.sha256.as_str()))
+        .collect()
+}
+
+/// DS-3: what is known before is what is stored, with the hashes of the files, and what is no model is told so.
 #[tokio::test]
-async fn what_was_imported_has_the_size_that_was_told_and_is_discarded_whole() {
-    let room = tempfile::tempdir().expect("a folder");
-    let address = format!("file://{}", room.path().display());
-    let objects = Objects::open(&address, Arc::new(SystemIds)).expect("a store");
-    let importer = FolderImporter::new(Some(FIXTURES.into()), objects);
-    let told = importer.bytes("base").await.expect("a size");
-    let model = ModelId(SystemIds.next());
-    let version = importer.import(model, "base").await.expect("a model");
-    assert_eq!(version.bytes(), told);
-    let stored = room.path().join("artifacts").join(place(model));
-    assert!(stored.join("config.json").is_file());
-    importer.discard(model, &version).await;
-    let left = std::fs::read_dir(&stored).into_iter().flatten().count();
-    assert_eq!(left, 0);
-    assert_eq!(importer.bytes("chat").await, Ok(0), "no model");
-    assert_eq!(importer.bytes("../base").await, Err(ImportError::NoFolder));
+async fn what_was_imported_has_the_size_that_was_told() {
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
+    let files = fixture.import("base").await.expect("a model");
+    for file in &files {
+        let stored = fixture
+            .objects
+            .local_path(&prefix().join(&file.file.name).expect("a key"));
+        let stored = fs::read(stored.expect("a folder")).expect("stored");
+        assert_eq!(stored, fs::read(folder.join(&file.file.name)).expect("there"));
+        assert_eq!(ml::files::sha256(&stored), file.file.sha256);
+    }
+    fs::create_dir(fixture.models.join("empty")).expect("a folder");
+    let why = fixture.import("empty").await.expect_err("no model").to_string();
+    for missing in [
+        "config.json is missing",
+        "tokenizer.json is missing",
+        "neither model.safetensors",
+    ] {
+        assert!(why.contains(missing), "all at once: {why}");
+    }
+    let outside = look(&fixture.models, "../base");
+    assert!(matches!(outside, Err(LookError::NoFolder)), "{outside:?}");
+}
+
+/// FD18: whoever takes an adapter for a model is told what to do.
+#[test]
+fn the_folder_of_an_adapter_is_told_to_be_one() {
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
+    fs::rename(folder.join("config.json"), folder.join("adapter_config.json")).expect("renamed");
+    let why = look(&fixture.models, "base").expect_err("no model").to_string();
+    assert!(
+        why.contains("import the base model that it was trained on"),
+        "{why}"
+    );
+}
+
+/// JB-4: an attempt goes on where the last one came to: what is stored and recorded is not written again.
+#[tokio::test]
+async fn a_second_attempt_copies_only_what_is_not_stored() {
+    let fixture = Fixture::new();
+    fixture.model("models/base");
+    let first = fixture.import("base").await.expect("a model");
+    let path = |name: &str| {
+        let key = prefix().join(name).expect("a key");
+        fixture.objects.local_path(&key).expect("a folder")
+    };
+    let inode = |name: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(path(name)).expect("stored").ino()
+    };
+    let before: Vec<u64> = first.iter().map(|file| inode(&file.file.name)).collect();
+    let again = fixture
+        .copy(fixture.plan("base", &first).expect("a plan"))
+        .await
+        .expect("copied");
+    assert_eq!(again, first);
+    let after: Vec<u64> = first.iter().map(|file| inode(&file.file.name)).collect();
+    assert_eq!(before, after, "nothing is written again");
+    // The collector took one, another is half there, of a third nothing was recorded.
+    fs::remove_file(path("config.json")).expect("removed");
+    fs::write(path("tokenizer.json"), "half").expect("written");
+    let known: Vec<ImportedFile> = first
+        .iter()
+        .filter(|file| file.file.name != "model.safetensors")
+        .cloned()
+        .collect();
+    let again = fixture
+        .copy(fixture.plan("base", &known).expect("a plan"))
+        .await
+        .expect("copied");
+    assert_eq!(hashes(&again), hashes(&first));
+    for file in &first {
+        let stored = fs::read(path(&file.file.name)).expect("stored");
+        assert_eq!(ml::files::sha256(&stored), file.file.sha256, "{}", file.file.name);
+    }
+}
+
+/// JB-4: an attempt that died before it could record a file may have stored another of the same size.
+#[tokio::test]
+async fn what_an_unrecorded_attempt_left_is_replaced_where_it_differs() {
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
+    let config = fs::read(folder.join("config.json")).expect("there");
+    let left = fixture
+        .objects
+        .local_path(&prefix().join("config.json").expect("a key"));
+    let left = left.expect("a folder");
+    fs::create_dir_all(left.parent().expect("a folder")).expect("made");
+    fs::write(&left, vec![b' '; config.len()]).expect("written");
+    fixture.import("base").await.expect("a model");
+    assert_eq!(fs::read(&left).expect("stored"), config);
+}
+
+/// A file that is another than the recorded one ends the import by its name; one that was only touched does not.
+#[tokio::test]
+async fn a_folder_that_changed_between_two_attempts_is_told() {
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
+    let first = fixture.import("base").await.expect("a model");
+    let weights = folder.join("model.safetensors");
+    let mut bytes = fs::read(&weights).expect("there");
+    fs::write(&weights, &bytes).expect("touched");
+    let again = fixture
+        .copy(fixture.plan("base", &first).expect("a plan"))
+        .await
+        .expect("copied");
+    assert_eq!(hashes(&again), hashes(&first));
+    *bytes.last_mut().expect("a byte") ^= 1;
+    fs::write(&weights, &bytes).expect("changed");
+    let end = fixture
+        .copy(fixture.plan("base", &first).expect("a plan"))
+        .await
+        .expect_err("changed");
+    let AttemptOutcome::Failed { code, message } = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(code, "FOLDER_CHANGED");
+    assert!(message.starts_with("model.safetensors was changed"), "{message}");
+}
+
+/// A file that is written, replaced or grows while it is imported ends the import by its name, and nothing of it stays.
+#[tokio::test]
+async fn a_file_that_changes_under_the_import_is_told() {
+    let changes: [fn(&Path); 3] = [
+        |path| fs::write(path, "{}").expect("written"),
+        |path| {
+            let mut file = fs::File::options().append(true).open(path).expect("opened");
+            std::io::Write::write_all(&mut file, b" ").expect("grown");
+        },
+        |path| {
+            let bytes = fs::read(path).expect("read");
+            fs::write(path, bytes).expect("written again");
+        },
+    ];
+    for change in changes {
+        let fixture = Fixture::new();
+        let folder = fixture.model("models/base");
+        let plan = fixture.plan("base", &[]).expect("a plan");
+        change(&folder.join("config.json"));
+        let end = fixture.copy(plan).await.expect_err("changed");
+        assert!(
+            matches!(&end, AttemptOutcome::Failed { code, message }
+                if code == "FOLDER_CHANGED" && message.starts_with("config.json")),
+            "{end:?}"
+        );
+        fixture.nothing_is_stored();
+    }
+    // What is copied already, and exchanged before the end.
+    let fixture = Fixture::new();
+    let folder = fixture.model("models/base");
+    let plan = fixture.plan("base", &[]).expect("a plan");
+    plan.look_again(&fixture.models, &ordered("base"))
+        .expect("unchanged");
+    let other = folder.join("other");
+    fs::copy(folder.join("config.json"), &other).expect("copied");
+    fs::rename(&other, folder.join("config.json")).expect("exchanged");
+    let end = plan
+        .look_again(&fixture.models, &ordered("base"))
+        .expect_err("exchanged");
+    assert!(
+        matches!(&end, AttemptOutcome::Failed { message, .. } if message.starts_with("config.json")),
+        "{end:?}"
+    );
+}
+
+/// DS-3: more than there was room reserved for is not copied.
+#[test]
+fn a_folder_that_has_grown_since_the_order_is_refused() {
+    let fixture = Fixture::new();
+    fixture.model("models/base");
+    let found = look(&fixture.models, "base").expect("a model");
+    let view = fixture.room.path().join("view");
+    let less = Import {
+        bytes: found.bytes - 1,
+        ..ordered("base")
+    };
+    let end = Plan::make(&fixture.models, &view, &less, &[]).expect_err("no room");
+    assert!(
+        matches!(&end, AttemptOutcome::Failed { code, .. } if code == "FOLDER_CHANGED"),
+        "{end:?}"
+    );
+    assert!(!view.exists());
+}
+
+/// JB-3: told to stop, it stops, and nothing of the file under way is left.
+#[tokio::test]
+async fn a_copy_that_is_stopped_leaves_no_half_file() {
+    let fixture = Fixture::new();
+    fixture.model("models/base");
+    let plan = fixture.plan("base", &[]).expect("a plan");
+    let task = CopyTask::start(fixture.objects.clone(), prefix(), plan);
+    task.stop();
+    assert_eq!(task.ended().await.expect("in order"), Done::Stopped);
+    fixture.nothing_is_stored();
 }
 
 /// FR5: a link to a secret, relative, absolute or by another link, is refused by its name and nothing is stored.
@@ -234,7 +484,7 @@ async fn links_inside_of_the_folder_and_other_things_beside_a_model_are_harmless
     symlink("../../keys/personal.key", folder.join(".hidden.json")).expect("a link");
     fs::create_dir(folder.join("onnx")).expect("a folder");
     let version = fixture.import("base").await.expect("a model");
-    let names: Vec<_> = version.files.iter().map(|file| file.name.as_str()).collect();
+    let names: Vec<_> = version.iter().map(|file| file.file.name.as_str()).collect();
     assert!(names.contains(&"config.json"), "{names:?}");
     assert!(
         !names.contains(&"README.md") && !names.contains(&".hidden.json"),
@@ -259,7 +509,7 @@ async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
         .await
         .expect("a model");
     let short = fixture.import("short").await.expect("a model");
-    assert_eq!(whole.sha256, short.sha256);
+    assert_eq!(hashes(&whole), hashes(&short));
     for name in [
         "models--org--name",
         "models--org--name/snapshots",
@@ -269,14 +519,14 @@ async fn a_snapshot_of_the_hub_with_links_to_its_blobs_is_imported() {
         "models--org--name/snapshots/../snapshots/5f1",
     ] {
         let found = fixture.import(name).await.expect_err(name);
-        let nothing = matches!(found, ImportError::NoFolder | ImportError::NotAModel(_));
+        let nothing = matches!(found, LookError::NoFolder | LookError::NotAModel(_));
         assert!(nothing, "{name}: {found:?}");
     }
 
     let within = Fixture::at("models/models--org--name/snapshots");
     within.snapshot(repository);
     let version = within.import("5f1").await.expect("a model");
-    assert_eq!(version.sha256, whole.sha256);
+    assert_eq!(hashes(&version), hashes(&whole));
 }
 
 /// FR5: the blobs of a cache are no way out: neither those of another model, nor what their links lead to.
@@ -307,16 +557,20 @@ fn a_file_that_is_exchanged_after_the_look_is_still_the_one_that_was_looked_at()
     let folder = fixture.model("models/base");
     let before = fs::read(folder.join("config.json")).expect("there");
     let pinned = Pinned::open(&folder).expect("pinned");
+    let view = fixture.room.path().join("view");
+    pinned.view(&view).expect("links");
     fs::remove_file(folder.join("config.json")).expect("removed");
     symlink("../../keys/personal.key", folder.join("config.json")).expect("a link");
     assert_eq!(
         fs::read(folder.join("config.json")).expect("there"),
         SECRET.as_bytes()
     );
-    assert_eq!(fs::read(pinned.path().join("config.json")).expect("held"), before);
-    let view = pinned.path().to_owned();
+    assert_eq!(fs::read(view.join("config.json")).expect("held"), before);
     drop(pinned);
-    assert!(!view.exists());
+    assert!(
+        fs::read(view.join("config.json")).is_err(),
+        "the links end with what is pinned"
+    );
 }
 
 /// Somebody exchanges a file for a link and back all the time: an import takes the file or refuses the link, and never
@@ -346,9 +600,9 @@ async fn no_race_brings_the_secret_in() {
             refused += 1;
             continue;
         };
-        let read = fs::read(pinned.path().join("chat_template.jinja"));
         // Not there at this moment, or the file.
-        if let Ok(read) = read {
+        if let Some(path) = pinned.paths().get("chat_template.jinja") {
+            let read = fs::read(path).expect("held");
             assert_ne!(read.len() as u64, secret);
             assert_eq!(read, b"{{ messages }}");
             taken += 1;
