@@ -57,40 +57,34 @@ const fn attempt_of(event: &JobEvent) -> u32 {
     }
 }
 
+/// How an attempt began: that of an import trains nothing, and counts files.
+fn begun(trained_parameters: u64, from_step: u32, total_steps: u32) -> String {
+    match (trained_parameters, from_step) {
+        (0, _) => format!("{from_step} of {total_steps} files are stored"),
+        (_, 0) => format!("training {trained_parameters} parameters for {total_steps} steps"),
+        _ => format!("training goes on from step {from_step} of {total_steps}"),
+    }
+}
+
 /// What happened, in words.
 fn message_of(event: &JobEvent) -> String {
     match event {
         JobEvent::Queued(order) => format!("'{}' is queued", order.name),
         JobEvent::Leased { worker_name, .. } => format!("{worker_name} took the job"),
         JobEvent::Started {
-            trained_parameters: 0,
-            from_step,
-            total_steps,
-            ..
-        } => format!("{from_step} of {total_steps} files are stored"),
-        JobEvent::Started {
-            from_step: 0,
-            total_steps,
             trained_parameters,
-            ..
-        } => format!("training {trained_parameters} parameters for {total_steps} steps"),
-        JobEvent::Started {
             from_step,
             total_steps,
             ..
-        } => format!("training goes on from step {from_step} of {total_steps}"),
+        } => begun(*trained_parameters, *from_step, *total_steps),
         JobEvent::CheckpointSaved { checkpoint, .. } => format!("checkpoint after step {}", checkpoint.step),
         JobEvent::CheckpointStored { checkpoint, .. } => {
-            format!(
-                "the checkpoint after step {} is in the object store",
-                checkpoint.step
-            )
+            let step = checkpoint.step;
+            format!("the checkpoint after step {step} is in the object store")
         }
         JobEvent::CheckpointsReleased { artifacts, .. } => {
-            format!(
-                "{} checkpoints in the object store are not needed any more",
-                artifacts.len()
-            )
+            let count = artifacts.len();
+            format!("{count} checkpoints in the object store are not needed any more")
         }
         JobEvent::FilesStored { files, .. } => {
             let names: Vec<&str> = files.iter().map(|file| file.file.name.as_str()).collect();
