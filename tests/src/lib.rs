@@ -2,4 +2,5 @@
 
 pub mod drill;
 pub mod harness;
+pub mod load;
 pub mod simulation;

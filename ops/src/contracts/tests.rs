@@ -16,7 +16,7 @@ fn what_was_written_agrees_and_is_not_written_again() {
 fn a_missing_and_a_changed_contract_are_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write(folder.path()).expect("written");
-    std::fs::remove_file(folder.path().join("events/jobs.JobQueued.v1.json")).expect("removed");
+    std::fs::remove_file(folder.path().join("events/jobs.JobQueued.v2.json")).expect("removed");
     std::fs::write(folder.path().join("config.md"), "else").expect("changed");
     let files: Vec<_> = check(folder.path())
         .expect("readable")
@@ -25,7 +25,7 @@ fn a_missing_and_a_changed_contract_are_named() {
         .collect();
     assert_eq!(
         files,
-        ["config.md", "events/jobs.JobQueued.v1.json"].map(std::path::PathBuf::from)
+        ["config.md", "events/jobs.JobQueued.v2.json"].map(std::path::PathBuf::from)
     );
 }
 

@@ -1,9 +1,10 @@
-//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | peers | schema | simulate`.
+//! Commands for those who change Anneal: `cargo xtask check | bless | drill | kill | licenses | load | peers | schema | simulate`.
 
 mod bans;
 mod bless;
 mod drill;
 mod licenses;
+mod load;
 mod peers;
 mod record;
 mod schema;
@@ -51,6 +52,8 @@ enum Task {
     },
     /// Fails when a dependency has a licence that is not allowed in .deny.toml.
     Licenses,
+    /// Works on the real binary for a day, and fails when memory, open files or lag grow.
+    Load(load::LoadOptions),
     /// Runs the tests that need something heavy (tests/PEERS.md); lists them when none is named.
     Peers(peers::DrillOptions),
     /// Holds the GraphQL schema to its rules, and compares it with the last release.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Drill(options) => drill::run(&root, &options),
         Task::Kill { runs, seed, anew } => kill(&root, runs, seed, anew),
         Task::Licenses => licenses::check(&root),
+        Task::Load(options) => load::run(&root, &options),
         Task::Peers(options) => peers::run(&root, &options),
         Task::Schema { release: false } => schema::check(&root),
         Task::Schema { release: true } => schema::release(&root),

@@ -115,6 +115,12 @@ impl ApiProcess {
         }
     }
 
+    /// Its number in the system.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// As Ctrl-C ends it.
     ///
     /// # Errors
