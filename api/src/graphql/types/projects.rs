@@ -103,8 +103,9 @@ impl Experiment {
         self.0.id.to_string().into()
     }
     /// ID of the project.
-    async fn project_id(&self) -> ID {
-        self.0.project_id.to_string().into()
+    /// Never null; nullable because a job of some kinds has no project, and a field of one name has one type in all nodes.
+    async fn project_id(&self) -> Option<ID> {
+        Some(self.0.project_id.to_string().into())
     }
     /// The project; null if the caller may not read it.
     async fn project(&self, context: &Context<'_>) -> Result<Option<Project>> {
