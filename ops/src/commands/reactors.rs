@@ -149,8 +149,14 @@ async fn concerned(
     pool: &PgPool,
     (reactor, dead_letter): &(Option<String>, Option<Uuid>),
 ) -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for row in delivery::reactors(pool).await? {
+    let (mut names, reactors) = (Vec::new(), delivery::reactors(pool).await?);
+    if let Some(name) = reactor
+        .as_ref()
+        .filter(|name| reactors.iter().all(|row| row.reactor != **name))
+    {
+        bail!("there is no reactor {name}; `anneal reactors list` shows those that there are");
+    }
+    for row in reactors {
         if reactor.as_ref().is_some_and(|name| *name != row.reactor) {
             continue;
         }

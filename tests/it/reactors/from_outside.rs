@@ -235,6 +235,9 @@ async fn the_operator_lists_and_redrives_beside_the_running_system() {
     let id = report["deadLetters"][0]["id"].as_str().expect("an id").to_owned();
     let (code, ..) = anneal(&app, &["redrive", "6f1c2b9e-8c79-4d0c-9b6c-111111111111"]);
     assert_eq!(code, Some(1));
+    let (code, _, error) = anneal(&app, &["redrive", "--all", "--reactor", "nope"]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("there is no reactor nope"), "{error}");
     let (code, _, error) = anneal(&app, &["redrive"]);
     assert_eq!(code, Some(2), "{error}");
     let (code, said, error) = anneal(&app, &["redrive", &id, "--json"]);
