@@ -16,7 +16,7 @@ pub(crate) mod outcome;
 mod prepare;
 mod reporter;
 mod resume;
-mod retry;
+pub(crate) mod retry;
 mod stop_request;
 mod told;
 

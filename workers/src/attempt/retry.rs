@@ -15,13 +15,13 @@ const PAUSES: [Duration; 3] = [
 
 /// The retries left for one operation.
 #[derive(Debug, Default)]
-pub(super) struct RetryBudget {
+pub(crate) struct RetryBudget {
     tries: usize,
 }
 
 impl RetryBudget {
     /// Whether to try again after `end`; waits first.
-    pub(super) async fn again(&mut self, end: &AttemptOutcome) -> bool {
+    pub(crate) async fn again(&mut self, end: &AttemptOutcome) -> bool {
         let (AttemptOutcome::Interrupted { cause, .. }, Some(pause)) = (end, PAUSES.get(self.tries)) else {
             return false;
         };

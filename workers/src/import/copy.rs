@@ -10,13 +10,13 @@ use std::sync::{
 
 use domain::{jobs::import::ImportedFile, models::model::ModelFile};
 use futures::TryStreamExt as _;
-use objects::{Existing, Key, Objects, ObjectsError, Stored};
+use objects::{Existing, Key, Objects, ObjectsError, Staged, Stored};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncReadExt as _, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::plan::{Plan, PlannedFile, changed};
-use crate::attempt::outcome::AttemptOutcome;
+use crate::attempt::{outcome::AttemptOutcome, retry::RetryBudget};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 20;
@@ -103,7 +103,7 @@ impl Copying {
             if self.stop.is_cancelled() {
                 return Ok(Done::Stopped);
             }
-            let Some(stored) = self.one(file).await? else {
+            let Some(stored) = self.patiently(file).await? else {
                 return Ok(Done::Stopped);
             };
             // Nobody listens any more: the attempt is over.
@@ -112,6 +112,23 @@ impl Copying {
             }
         }
         Ok(Done::All)
+    }
+
+    /// As [`one`](Self::one), again after a while where what went wrong may pass.
+    async fn patiently(&self, file: &PlannedFile) -> Result<Option<ImportedFile>, AttemptOutcome> {
+        let (before, mut retry) = (self.bytes.load(Ordering::Relaxed), RetryBudget::default());
+        loop {
+            let end = match self.one(file).await {
+                Ok(stored) => return Ok(stored),
+                Err(end) => end,
+            };
+            self.bytes.store(before, Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(None),
+                again = retry.again(&end) => if !again { return Err(end) },
+            }
+        }
     }
 
     /// Stores `file`, unless it is; `None` when it was told to stop.
@@ -187,21 +204,14 @@ impl Copying {
         existing: Existing,
     ) -> Result<Option<(String, Stored)>, AttemptOutcome> {
         let mut staged = self.objects.stage_as(key).await.map_err(|error| failed(&error))?;
-        let mut source = Source::open(&self.plan, file)?;
         let before = self.bytes.load(Ordering::Relaxed);
-        while let Some(piece) = source.next().await? {
-            if self.stop.is_cancelled() {
-                staged.abort().await.map_err(|error| failed(&error))?;
-                return Ok(None);
-            }
-            staged.write(piece).await.map_err(|error| failed(&error))?;
-            self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        }
-        let sha256 = match source.whole(&self.plan) {
-            Ok(sha256) => sha256,
-            Err(end) => {
-                staged.abort().await.map_err(|error| failed(&error))?;
-                return Err(end);
+        let sha256 = match self.filled(&mut staged, file).await {
+            Ok(Some(sha256)) => sha256,
+            stopped => {
+                // Before anybody is told: whoever hears of the end finds nothing left.
+                let aborted = staged.abort().await.map_err(|error| failed(&error));
+                // What went wrong first is told.
+                return stopped.and(aborted).map(|()| None);
             }
         };
         let stored = staged
@@ -210,6 +220,23 @@ impl Copying {
             .map_err(|error| failed(&error))?;
         self.bytes.store(before + file.bytes, Ordering::Relaxed);
         Ok(Some((sha256, stored)))
+    }
+
+    /// Writes all of `file` into `staged`, and says its hash; `None` when it was told to stop.
+    async fn filled(
+        &self,
+        staged: &mut Staged,
+        file: &PlannedFile,
+    ) -> Result<Option<String>, AttemptOutcome> {
+        let mut source = Source::open(&self.plan, file)?;
+        while let Some(piece) = source.next().await? {
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            staged.write(piece).await.map_err(|error| failed(&error))?;
+            self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        }
+        source.whole(&self.plan).map(Some)
     }
 
     /// The hash of `file` in the folder; `None` when it was told to stop.

@@ -369,6 +369,37 @@ async fn a_copy_that_is_stopped_leaves_no_half_file() {
 }
 
 /// FR5: a link to a secret, relative, absolute or by another link, is refused by its name and nothing is stored.
+/// A store that is away for a moment costs no attempt; a stop is heard while it is waited for.
+#[tokio::test]
+async fn a_store_that_is_away_for_a_moment_is_waited_for() {
+    let fixture = Fixture::new();
+    fixture.model("models/base");
+    let plan = || fixture.plan("base", &[]).expect("a plan");
+    let artifacts = fixture.room.path().join("objects/artifacts");
+    fs::create_dir_all(artifacts.parent().expect("a parent")).expect("a folder");
+    if artifacts.exists() {
+        fs::remove_dir_all(&artifacts).expect("removed");
+    }
+    fs::write(&artifacts, "no folder").expect("written");
+
+    let mut task = CopyTask::start(fixture.objects.clone(), prefix(), plan());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    task.stop();
+    let stopped = tokio::time::timeout(Duration::from_secs(1), async {
+        assert!(task.next().await.is_none(), "nothing is stored");
+        task.ended().await
+    });
+    assert_eq!(stopped.await.expect("within a second"), Ok(Done::Stopped));
+
+    let copied = fixture.copy(plan());
+    let repaired = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fs::remove_file(&artifacts).expect("removed");
+    };
+    let (files, ()) = tokio::join!(copied, repaired);
+    assert_eq!(files.expect("copied").len(), plan().files.len());
+}
+
 #[tokio::test]
 async fn a_link_to_a_secret_outside_of_the_folder_is_refused_by_name() {
     let fixture = Fixture::new();
