@@ -20,7 +20,7 @@ use tests::harness::{
 use super::fixture::{Fixture, base_fixture};
 
 /// Long enough that a worker is killed in between.
-const STEPS: u32 = 1_500;
+const STEPS: u32 = 6_000;
 
 /// Settings of a store in the bucket of `server`; the keys lie in files, as they may be given there.
 fn bucket(server: &ObjectServer, room: &Path) -> Vec<String> {
@@ -185,7 +185,7 @@ fn assert_whole(fixture: &Fixture, store: &[String]) {
 
 #[tokio::test]
 async fn a_training_begun_on_one_machine_ends_on_another_with_the_same_adapter() {
-    begun_on_one_machine_ends_on_the_other(Fixture::new(0).await, &[]).await;
+    begun_on_one_machine_ends_on_the_other(Fixture::importing(0, 1).await, &[]).await;
 }
 
 /// The same with everything in a bucket: the dataset uploaded to it, the base imported into it, the adapter downloaded from

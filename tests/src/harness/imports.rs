@@ -1,5 +1,7 @@
 //! Models that come in from a folder of the server, by a job.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Answer, Client, Feed};
@@ -7,6 +9,9 @@ use super::{Answer, Client, Feed};
 /// The order of an import.
 const IMPORT: &str = "mutation($i: ImportModelInput!) { importModel(input: $i) { position job { id kind state modelId } \
                       userErrors { code path message } } }";
+
+/// How long an import may take.
+const ENDED: Duration = Duration::from_secs(300);
 
 /// An import that has ended.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl Client {
     /// Imports `folder`, and waits for the end of the job.
     ///
     /// # Panics
-    /// When the job is not queued.
+    /// When the job is not queued, or does not end within five minutes.
     pub async fn import_to_end(&self, folder: &str) -> ImportedModel {
         let ordered = self.order_import(folder).await;
         let job = &ordered.data("importModel")["job"];
@@ -39,7 +44,11 @@ impl Client {
             text.unwrap_or_else(|| panic!("{ordered:?}")).to_owned()
         };
         let (job, model) = (text("id"), text("modelId"));
-        let items = Feed::of_job(self, &job, None).await.to_end().await;
+        let mut feed = Feed::of_job(self, &job, None).await;
+        // A job that no worker takes would be waited for for ever.
+        let items = tokio::time::timeout(ENDED, feed.to_end()).await;
+        let items =
+            items.unwrap_or_else(|_| panic!("the import of {folder} does not end: does a worker import?"));
         let end = items.last().cloned().unwrap_or_default();
         ImportedModel { job, model, end }
     }
